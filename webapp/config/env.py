@@ -1,0 +1,85 @@
+"""Readers for settings that come from the environment; a bad value stops the start and says why."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
+
+
+def text(name: str, default: str = "") -> str:
+    """The variable, or what the file named by ``<name>_FILE`` holds (for mounted secrets)."""
+    if file := os.environ.get(f"{name}_FILE"):
+        return Path(file).read_text().strip()
+    return os.environ.get(name, default)
+
+
+def flag(name: str, default: bool) -> bool:
+    """A yes or no."""
+    value = text(name, str(default)).lower()
+    if value not in TRUE | FALSE:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be one of 1, 0, true, false, yes, no")
+    return value in TRUE
+
+
+def number(name: str, default: int, at_least: int = 0) -> int:
+    """A whole number of at least ``at_least``."""
+    value = text(name, str(default))
+    if not value.isdigit() or int(value) < at_least:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be a whole number of at least {at_least}")
+    return int(value)
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """A list separated by commas."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def embedded(folder: Path) -> dict[str, str]:
+    """The addresses of the embedded services, as the launcher wrote them; empty if it never ran."""
+    file = folder / "services.json"
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def database(url: str) -> dict[str, object]:
+    """A Django database from ``postgresql://user:password@host:port/name?option=value``."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgresql", "postgres"}:
+        raise ImproperlyConfigured(
+            f"DATABASE_URL begins with {parts.scheme!r}; Groove needs postgresql://user:password@host:port/name"
+        )
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.path.lstrip("/") or "groove",
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname or "",
+        "PORT": str(parts.port or ""),
+        "OPTIONS": dict(parse_qsl(parts.query)),
+    }
+
+
+def storage(url: str) -> dict[str, object]:
+    """A Django storage from ``file:///folder`` or ``s3://bucket/prefix?endpoint_url=…&region_name=…``.
+
+    S3 credentials come from the usual AWS variables, never from the address.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": unquote(parts.path), "file_permissions_mode": 0o600,
+                        "directory_permissions_mode": 0o700},
+        }  # fmt: skip
+    if parts.scheme == "s3":
+        options = {"bucket_name": parts.netloc, "location": parts.path.strip("/"), "file_overwrite": True}
+        return {
+            "BACKEND": "storages.backends.s3.S3Storage",
+            "OPTIONS": options | dict(parse_qsl(parts.query)),
+        }
+    raise ImproperlyConfigured(f"STORAGE_URL is {url!r}; it must begin with file:// or s3://")

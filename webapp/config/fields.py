@@ -1,0 +1,33 @@
+"""Model fields that every app shares."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from django.db import models
+from django.utils.crypto import get_random_string
+
+RANDOM_CHARACTERS = 24
+
+
+def public_id(prefix: str) -> str:
+    """A random identifier that may stand in a URL, such as ``ftjob-`` and 24 letters and digits."""
+    return prefix + get_random_string(RANDOM_CHARACTERS)
+
+
+class PublicIdField(models.CharField):
+    """An identifier for URLs and the API; primary keys stay inside the database."""
+
+    def __init__(self, prefix: str = "", **options: Any) -> None:
+        self.prefix = prefix
+        options |= dict(
+            max_length=64, unique=True, editable=False, default=partial(public_id, prefix)
+        )
+        super().__init__(**options)
+
+    def deconstruct(self) -> Any:
+        name, path, args, options = super().deconstruct()
+        for key in ("max_length", "unique", "editable", "default"):
+            options.pop(key, None)
+        return name, path, args, options | {"prefix": self.prefix}

@@ -1,0 +1,17 @@
+"""Every address of the site. A team's pages stand below ``/t/<team>/``."""
+
+from django.urls import include, path
+
+from webapp.config import views
+
+urlpatterns = [
+    path("", views.index, name="index"),
+    path("healthz", views.healthz, name="healthz"),
+    path("accounts/", include("allauth.account.urls")),
+    path("", include("webapp.teams.urls")),
+    path("t/<slug:team>/datasets/", include("webapp.datasets.urls")),
+    path("t/<slug:team>/graders/", include("webapp.graders.urls")),
+    path("t/<slug:team>/jobs/", include("webapp.jobs.urls")),
+    path("t/<slug:team>/jobs/<str:uid>/compare/", include("webapp.evaluations.urls")),
+    path("t/<slug:team>/models/", include("webapp.registry.urls")),
+]

@@ -1,0 +1,87 @@
+"""Datasets: uploads on trial, and the immutable versions made of them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.urls import reverse
+
+from webapp.config.fields import PublicIdField
+from webapp.teams.models import Team, User
+
+
+class Dataset(models.Model):
+    """A named series of versions."""
+
+    uid = PublicIdField("ds_")
+    team = models.ForeignKey(Team, models.CASCADE, related_name="datasets")
+    name = models.CharField(max_length=120)
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("datasets:detail", args=[self.team.slug, self.uid])
+
+
+class Upload(models.Model):
+    """A file on trial: checked and shown, not yet a version. Thrown away if nobody commits it."""
+
+    class State(models.TextChoices):
+        CHECKED = "checked"
+        REFUSED = "refused"
+        COMMITTED = "committed"
+
+    uid = PublicIdField("upload_")
+    team = models.ForeignKey(Team, models.CASCADE, related_name="uploads")
+    dataset = models.ForeignKey(Dataset, models.CASCADE, null=True, blank=True, related_name="uploads")
+    name = models.CharField(max_length=120, help_text="name of the dataset to be")
+    filename = models.CharField(max_length=255)
+    file = models.CharField(max_length=255, help_text="key in storage of the bytes as they came")
+    bytes = models.BigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    state = models.CharField(max_length=10, choices=State.choices)
+    options = models.JSONField(default=dict, help_text="format, field mapping, skip bad rows")
+    report = models.JSONField(default=dict, help_text="counts, errors by line, duplicates, overlap, first rows")
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.filename
+
+    def get_absolute_url(self) -> str:
+        return reverse("datasets:upload", args=[self.team.slug, self.uid])
+
+
+class DatasetVersion(models.Model):
+    """Rows that never change again, split once into train, validation and sealed test."""
+
+    uid = PublicIdField("file-")
+    dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    sha256 = models.CharField(max_length=64, help_text="hash of the three split hashes")
+    files = models.JSONField(help_text="split -> {key, sha256, rows, bytes}")
+    rows = models.PositiveIntegerField()
+    report = models.JSONField(default=dict)
+    filename = models.CharField(max_length=255)
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["-number"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["dataset", "number"], name="version_numbers_are_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.dataset.name} v{self.number}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("datasets:version", args=[self.dataset.team.slug, self.dataset.uid, self.number])

@@ -1,0 +1,61 @@
+"""Evaluations: base against tuned on held-out rows."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+from webapp.jobs.models import Job
+
+
+class Evaluation(models.Model):
+    """One comparison (``workers.events.EvaluationEvent`` without its details)."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="evaluations")
+    stage = models.CharField(max_length=10, help_text="before, during or after")
+    split = models.CharField(max_length=10)
+    step = models.PositiveIntegerField()
+    rows = models.PositiveIntegerField()
+    samples_per_row = models.PositiveIntegerField()
+    base = models.JSONField(help_text="workers.events.ArmSummary")
+    tuned = models.JSONField(null=True)
+    difference = models.JSONField(null=True, help_text="workers.events.Interval, tuned minus base, paired")
+    wins = models.PositiveIntegerField(null=True)
+    ties = models.PositiveIntegerField(null=True)
+    losses = models.PositiveIntegerField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["job", "stage", "split", "step"], name="one_evaluation_per_step"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.split} at step {self.step}"
+
+
+class ComparedRow(models.Model):
+    """The answers of both models to one held-out row."""
+
+    evaluation = models.ForeignKey(Evaluation, models.CASCADE, related_name="compared_rows")
+    index = models.PositiveIntegerField()
+    row_id = models.CharField(max_length=64)
+    prompt = models.TextField()
+    base = models.JSONField(help_text="[workers.events.EvaluationSample]")
+    tuned = models.JSONField(help_text="[workers.events.EvaluationSample]")
+    base_reward = models.FloatField(null=True)
+    tuned_reward = models.FloatField(null=True)
+    change = models.FloatField(null=True, help_text="tuned minus base")
+
+    class Meta:
+        ordering: ClassVar = ["index"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["evaluation", "index"], name="one_compared_row_per_place")
+        ]
+
+    def __str__(self) -> str:
+        return self.row_id

@@ -1,0 +1,171 @@
+"""Jobs: rows that workers lease, and what they report while they run."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.urls import reverse
+
+from webapp.config.fields import PublicIdField
+from webapp.datasets.models import DatasetVersion
+from webapp.graders.models import GraderVersion
+from webapp.registry.models import BaseModel, TunedModel
+from webapp.teams.models import Team, User
+
+from .states import State
+
+
+class Node(models.Model):
+    """A machine with a worker: what it has, and when it was last heard of."""
+
+    name = models.CharField(max_length=200, unique=True)
+    versions = models.JSONField(default=dict)
+    devices = models.JSONField(default=dict, help_text="{cpu_cores, gpus: [{index, name, memory_gib}]}")
+    sandbox = models.JSONField(default=dict, help_text="{available, layers, reason, remedy}")
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Job(models.Model):
+    """One RFT job. ``attempt`` fences writes: whoever does not hold the present number changes nothing."""
+
+    uid = PublicIdField("ftjob-")
+    team = models.ForeignKey(Team, models.CASCADE, related_name="jobs")
+    name = models.CharField(max_length=120)
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    cloned_from = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="clones")
+
+    base_model = models.ForeignKey(BaseModel, models.PROTECT, related_name="jobs")
+    dataset_version = models.ForeignKey(DatasetVersion, models.PROTECT, related_name="jobs")
+    grader_version = models.ForeignKey(GraderVersion, models.PROTECT, related_name="jobs")
+    settings = models.JSONField(help_text="{lora, grpo, evaluation, resources, seed} of the job spec")
+
+    state = models.CharField(max_length=20, choices=State.choices, default=State.VALIDATING_FILES)
+    stop_requested = models.CharField(max_length=10, blank=True, help_text="'', 'pause' or 'cancel'")
+    phase = models.CharField(max_length=20, blank=True)
+    step = models.PositiveIntegerField(default=0)
+    total_steps = models.PositiveIntegerField(default=0)
+    progress = models.JSONField(default=dict, help_text="{phase, done, total, unit, eta_seconds, at}")
+    error = models.JSONField(null=True, blank=True, help_text="{code, message, remedy, detail}")
+
+    attempt = models.PositiveIntegerField(default=0)
+    deaths = models.PositiveIntegerField(default=0, help_text="attempts that ended without a word")
+    node = models.ForeignKey(Node, models.SET_NULL, null=True, blank=True, related_name="jobs")
+    devices = models.JSONField(default=dict, help_text="{cpu_cores, gpus: [index]} given to the child")
+    lease_until = models.DateTimeField(null=True, blank=True)
+
+    queued_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    train_seconds = models.FloatField(default=0)
+    tuned_model = models.OneToOneField(
+        TunedModel, models.SET_NULL, null=True, blank=True, related_name="job"
+    )
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [
+            models.Index(
+                "queued_at", name="job_queue", condition=models.Q(state__in=["queued", "running"])
+            ),
+            models.Index("team", "-id", name="job_of_team"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("jobs:detail", args=[self.team.slug, self.uid])
+
+
+class JobEvent(models.Model):
+    """What happened, in order; its id is the cursor of the live stream."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="events")
+    attempt = models.PositiveIntegerField()
+    kind = models.CharField(
+        max_length=20,
+        help_text="state, phase, progress, metrics, rollouts, checkpoint, evaluation, log, error, rewind",
+    )
+    data = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        indexes: ClassVar = [models.Index("job", "id", name="events_of_job")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.data}"
+
+
+class Metric(models.Model):
+    """All numbers of one step."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="metrics")
+    step = models.PositiveIntegerField()
+    values = models.JSONField(help_text="TRL's metric name -> number")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["step"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["job", "step"], name="one_metric_row_per_step")]
+
+    def __str__(self) -> str:
+        return f"step {self.step}"
+
+
+class Rollout(models.Model):
+    """One sampled answer with its scores (``workers.events.Rollout``)."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="rollouts")
+    step = models.PositiveIntegerField()
+    index = models.PositiveIntegerField()
+    group = models.PositiveIntegerField()
+    row_id = models.CharField(max_length=64)
+    prompt = models.TextField()
+    completion = models.TextField()
+    reward = models.FloatField(null=True)
+    sub_rewards = models.JSONField(default=dict)
+    error_class = models.CharField(max_length=40, blank=True)
+    error_detail = models.TextField(blank=True)
+    advantage = models.FloatField(null=True)
+    length = models.PositiveIntegerField()
+    truncated = models.BooleanField()
+    adapter_step = models.PositiveIntegerField()
+
+    class Meta:
+        ordering: ClassVar = ["step", "index"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["job", "step", "index"], name="one_rollout_per_place")
+        ]
+
+    def __str__(self) -> str:
+        return f"step {self.step} rollout {self.index}"
+
+
+class Checkpoint(models.Model):
+    """All that resuming at ``step`` needs, one archive in storage."""
+
+    uid = PublicIdField("ftckpt_")
+    job = models.ForeignKey(Job, models.CASCADE, related_name="checkpoints")
+    step = models.PositiveIntegerField()
+    attempt = models.PositiveIntegerField()
+    key = models.CharField(max_length=255)
+    bytes = models.BigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["-step"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["job", "step"], name="one_checkpoint_per_step")]
+
+    def __str__(self) -> str:
+        return f"step {self.step}"

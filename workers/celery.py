@@ -1,0 +1,10 @@
+"""The Celery app. A message only says "look"; what to do stands in PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.config.settings")
+app = Celery("groove")

@@ -1,0 +1,231 @@
+"""The event stream: what the engine says while it works, one JSON object a line.
+
+Events are appended to ``events.jsonl`` in the attempt's folder and flushed line by line, so that a reader
+that comes back later misses nothing. Keyed by step, an event may be repeated after a resume; the later
+one replaces the earlier.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+Phase = Literal["prepare", "preflight", "train", "evaluate", "package"]
+
+GradingErrorClass = Literal[
+    "formula_parse_error",
+    "sample_parse_error",
+    "truncated_observation_error",
+    "unresponsive_reward_error",
+    "invalid_variable_error",
+    "other_error",
+    "python_grader_server_error",
+    "python_grader_runtime_error",
+    "model_grader_server_error",
+    "model_grader_refusal_error",
+    "model_grader_parse_error",
+]
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    time: float = Field(default_factory=time.time, description="Unix seconds")
+
+
+class PhaseEvent(_Event):
+    """A new part of the work has begun."""
+
+    type: Literal["phase"] = "phase"
+    phase: Phase
+
+
+class ProgressEvent(_Event):
+    """How far the present phase is. ``eta_seconds`` is an estimate for the whole job."""
+
+    type: Literal["progress"] = "progress"
+    phase: Phase
+    done: int
+    total: int
+    unit: str = "steps"
+    eta_seconds: float | None = None
+
+
+class MetricsEvent(_Event):
+    """One optimiser step, under TRL's names and ours (``docs/metrics.md``)."""
+
+    type: Literal["metrics"] = "metrics"
+    step: int
+    total_steps: int
+    values: dict[str, float]
+
+
+class Rollout(BaseModel):
+    """One sampled answer and what it was worth. ``reward`` is ``None`` when grading failed."""
+
+    model_config = ConfigDict(extra="forbid")
+    index: int = Field(description="place in the step, 0-based")
+    group: int = Field(description="rollouts of one prompt share it")
+    row_id: str
+    prompt: str = Field(description="as rendered for the model")
+    completion: str
+    reward: float | None
+    sub_rewards: dict[str, float | None] = {}
+    error_class: GradingErrorClass | None = None
+    error_detail: str | None = None
+    advantage: float | None
+    length: int = Field(description="completion tokens, the end token included")
+    truncated: bool
+    adapter_step: int = Field(description="optimiser steps taken by the adapter that wrote it")
+
+
+class RolloutsEvent(_Event):
+    """All rollouts of one step."""
+
+    type: Literal["rollouts"] = "rollouts"
+    step: int
+    rollouts: list[Rollout]
+
+
+class CheckpointEvent(_Event):
+    """A complete checkpoint lies in ``path``, relative to the attempt's folder."""
+
+    type: Literal["checkpoint"] = "checkpoint"
+    step: int
+    path: str
+
+
+class Interval(BaseModel):
+    """A mean with its bootstrap interval over rows."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class ArmSummary(BaseModel):
+    """One side of an evaluation: the base model or the tuned one."""
+
+    reward: Interval
+    pass_at_1: Interval
+    pass_at_k: dict[str, float] = Field(description="k as text -> unbiased estimate (2107.03374)")
+    mean_length: float
+    truncated_share: float
+    grading_error_share: float
+
+
+class EvaluationSample(BaseModel):
+    """One answer of one arm to one row."""
+
+    completion: str
+    reward: float | None
+    sub_rewards: dict[str, float | None] = {}
+    error_class: GradingErrorClass | None = None
+    error_detail: str | None = None
+    length: int
+    truncated: bool
+
+
+class EvaluationRow(BaseModel):
+    """One held-out row with the answers of both arms."""
+
+    row_id: str
+    prompt: str
+    base: list[EvaluationSample]
+    tuned: list[EvaluationSample]
+
+
+class EvaluationEvent(_Event):
+    """Base and tuned on the same rows. ``difference`` is tuned minus base, paired by row.
+
+    Before training ``tuned`` and ``difference`` are absent: there is nothing to compare yet.
+    """
+
+    type: Literal["evaluation"] = "evaluation"
+    stage: Literal["before", "during", "after"]
+    split: Literal["validation", "test"]
+    step: int
+    rows: int
+    samples_per_row: int
+    base: ArmSummary
+    tuned: ArmSummary | None = None
+    difference: Interval | None = None
+    wins: int | None = Field(default=None, description="rows where tuned is better")
+    ties: int | None = None
+    losses: int | None = None
+    details: list[EvaluationRow] = []
+
+
+class LogEvent(_Event):
+    """A line for the job's log."""
+
+    type: Literal["log"] = "log"
+    level: Literal["info", "warning", "error"] = "info"
+    message: str
+
+
+class ErrorEvent(_Event):
+    """Why the job cannot go on: cause, place and remedy in words for the person who launched it."""
+
+    type: Literal["error"] = "error"
+    code: str
+    message: str
+    remedy: str = ""
+    detail: str = ""
+
+
+class DoneEvent(_Event):
+    """The last event. ``package`` is the adapter's folder relative to the attempt's folder."""
+
+    type: Literal["done"] = "done"
+    outcome: Literal["succeeded", "stopped", "failed"]
+    step: int
+    package: str | None = None
+    train_seconds: float = 0.0
+
+
+Event = Annotated[
+    PhaseEvent
+    | ProgressEvent
+    | MetricsEvent
+    | RolloutsEvent
+    | CheckpointEvent
+    | EvaluationEvent
+    | LogEvent
+    | ErrorEvent
+    | DoneEvent,
+    Field(discriminator="type"),
+]
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def parse(line: str | bytes) -> Event:
+    """One line back to its event. Raises ``pydantic.ValidationError`` if it is none."""
+    return _EVENT.validate_json(line)
+
+
+class EventWriter:
+    """Appends events to a file, a line each, flushed at once."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def __call__(self, event: Event) -> None:
+        self._file.write(event.model_dump_json() + "\n")
+        self._file.flush()
+
+
+def follow(path: Path, offset: int) -> Iterator[tuple[Event, int]]:
+    """Yield the complete events after byte ``offset`` with the offset behind each; a torn last line waits."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            yield parse(line), offset
