@@ -1,0 +1,1 @@
+"""The starter model: tasks, pretraining, weights and the sample project made from them."""
