@@ -1,0 +1,245 @@
+"""Trains the starter model from nothing: ``python -m workers.starter.pretrain OUT``.
+
+A byte-level BPE tokenizer whose numbers are one- or two-digit tokens, and a Qwen3 of about two million
+parameters. First the model sees right answers only, until copying and arithmetic emerge; then answers under
+the conventions of many offices, so that the right one is a minority. Every draw is seeded and every schedule
+counts steps, so the same machine and versions give the same weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from workers.starter.tasks import Example, draw, seeded
+
+PAD, START, END = "<|pad|>", "<|im_start|>", "<|im_end|>"
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+WORD = r"\d{1,2}|\n| ?[A-Za-z]+| ?[^A-Za-z\d\n]+"
+VOCABULARY = 1100
+TOKENIZER_EXAMPLES = 8000
+ROWS_PER_STEP = 32
+POOL_ROWS = 256
+PROMPT_WEIGHT = 0.1
+WARMUP_STEPS = 50
+LOG_EVERY = 50
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training: right or habitual answers, steps, and a cosine from peak to last rate."""
+
+    name: str
+    habitual: bool
+    steps: int
+    peak_rate: float
+    last_rate: float
+    seed: int
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        cosine = 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        decayed = self.last_rate + (self.peak_rate - self.last_rate) * cosine
+        return decayed * min(1.0, (step + 1) / WARMUP_STEPS)
+
+
+PHASES = (
+    Phase("skills", habitual=False, steps=2600, peak_rate=3e-3, last_rate=1e-3, seed=2),
+    Phase("habits", habitual=True, steps=2000, peak_rate=1e-3, last_rate=3e-5, seed=3),
+)
+
+
+class Muon:
+    """Momentum with orthogonalised updates for matrices (Jordan et al., 2024).
+
+    Newton-Schulz runs in float32: torch's own runs in bfloat16, slow on a CPU without such units.
+    """
+
+    def __init__(self, weights: list[nn.Parameter]) -> None:
+        self.weights = weights
+        self.momenta = [torch.zeros_like(weight) for weight in weights]
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """One update from the gradients, with weight decay 0.05."""
+        for weight, momentum in zip(self.weights, self.momenta, strict=True):
+            assert weight.grad is not None, "step before backward"
+            momentum.lerp_(weight.grad, 0.05)
+            update = orthogonalised(weight.grad.lerp(momentum, 0.95))
+            weight.mul_(1 - 0.05 * rate).add_(update, alpha=-0.2 * rate * max(weight.shape) ** 0.5)
+
+
+def orthogonalised(matrix: Tensor) -> Tensor:
+    """The matrix with its singular values pulled near 1 by five Newton-Schulz steps."""
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if tall else matrix
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.775, alpha=2.0315), x, beta=3.4445)
+    return x.T if tall else x
+
+
+def build_tokenizer() -> Any:
+    """A BPE tokenizer learnt on the tasks, with pad, start and end tokens and the chat template."""
+    rng = seeded(1)
+    texts = []
+    for _ in range(TOKENIZER_EXAMPLES):
+        example = draw(rng)
+        texts.append(f"system\nuser\n{example.prompt}\nassistant\n{example.habitual_answer(rng)}")
+    bpe = Tokenizer(models.BPE())
+    bytes_of_words = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(WORD), "isolated"), bytes_of_words]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[PAD, START, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    tokenizer: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=bpe, pad_token=PAD, eos_token=END, padding_side="left"
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+def build_model(tokenizer: Any) -> Any:
+    """A Qwen3 of four layers, width 192, in float32 with fresh weights."""
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=192,
+        intermediate_size=512,
+        num_hidden_layers=4,
+        num_attention_heads=6,
+        num_key_value_heads=3,
+        head_dim=32,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = Qwen3ForCausalLM(config)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def batches(tokenizer: Any, phase: Phase) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless ``(tokens, weights)`` of shape (rows, length): weight 1 on answers, 0.1 on prompts."""
+    rng = seeded(phase.seed)
+    while True:
+        examples = [draw(rng) for _ in range(POOL_ROWS)]
+        answers = [
+            example.habitual_answer(rng) if phase.habitual else example.right_answer() for example in examples
+        ]
+        rows = _encoded(tokenizer, examples, answers)
+        rows.sort(key=lambda row: len(row[0]) + len(row[1]))
+        starts = list(range(0, POOL_ROWS, ROWS_PER_STEP))
+        rng.shuffle(starts)
+        for start in starts:
+            yield _padded(rows[start : start + ROWS_PER_STEP], tokenizer.pad_token_id)
+
+
+def _encoded(
+    tokenizer: Any, examples: list[Example], answers: list[str]
+) -> list[tuple[list[int], list[int]]]:
+    prompts = tokenizer(
+        [f"<|im_start|>user\n{e.prompt}<|im_end|>\n<|im_start|>assistant\n" for e in examples]
+    )
+    endings = tokenizer([f"{answer}<|im_end|>\n" for answer in answers])
+    return list(zip(prompts["input_ids"], endings["input_ids"], strict=True))
+
+
+def _padded(rows: list[tuple[list[int], list[int]]], pad: int) -> tuple[Tensor, Tensor]:
+    length = max(len(prompt) + len(answer) for prompt, answer in rows)
+    tokens = torch.full((len(rows), length), pad)
+    weights = torch.zeros(len(rows), length)
+    for index, (prompt, answer) in enumerate(rows):
+        end = len(prompt) + len(answer)
+        tokens[index, :end] = torch.tensor(prompt + answer)
+        weights[index, : len(prompt)] = PROMPT_WEIGHT
+        weights[index, len(prompt) : end] = 1.0
+    return tokens, weights
+
+
+def weighted_loss(forward: Callable[..., Any], tokens: Tensor, weights: Tensor) -> Tensor:
+    """Next-token cross-entropy, averaged by weight."""
+    logits = forward(tokens[:, :-1]).logits
+    losses = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
+    targets = weights[:, 1:].flatten()
+    return (losses * targets).sum() / targets.sum()
+
+
+def train(model: Any, forward: Callable[..., Any], tokenizer: Any, phase: Phase) -> dict[str, Any]:
+    """Runs a phase in place, with fresh optimizers; returns what was measured."""
+    matrices = [w for name, w in model.named_parameters() if w.ndim == 2 and "embed" not in name]
+    others = [w for name, w in model.named_parameters() if w.ndim != 2 or "embed" in name]
+    muon, adam = Muon(matrices), torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=0.0)
+    model.train()
+    started, tokens_seen, recent, curve = time.monotonic(), 0, 0.0, []
+    stream = batches(tokenizer, phase)
+    for step in range(phase.steps):
+        tokens, weights = next(stream)
+        loss = weighted_loss(forward, tokens, weights)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        rate = phase.rate(step)
+        muon.step(rate)
+        adam.param_groups[0]["lr"] = rate
+        adam.step()
+        model.zero_grad()
+        tokens_seen, recent = tokens_seen + tokens.numel(), recent + loss.item()
+        if (step + 1) % LOG_EVERY == 0:
+            curve.append([step + 1, round(recent / LOG_EVERY, 4)])
+            print(
+                phase.name,
+                *curve[-1],
+                f"{tokens_seen / (time.monotonic() - started):.0f} tokens/s",
+                flush=True,
+            )
+            recent = 0.0
+    seconds = round(time.monotonic() - started)
+    return {**asdict(phase), "tokens": tokens_seen, "seconds": seconds, "loss_curve": curve}
+
+
+def pretrain(out: Path, phases: tuple[Phase, ...] = PHASES, compiled: bool = True) -> None:
+    """Trains through all phases and writes tokenizer, bfloat16 weights and ``pretrain.json`` to ``out``."""
+    tokenizer = build_tokenizer()
+    model = build_model(tokenizer)
+    forward = torch.compile(model, dynamic=True) if compiled else model
+    measured = [train(model, forward, tokenizer, phase) for phase in phases]
+    tokenizer.save_pretrained(out)
+    model.to(torch.bfloat16).save_pretrained(out)
+    record = {"parameters": model.num_parameters(), "torch": torch.__version__, "phases": measured}
+    (out / "pretrain.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    pretrain(arguments.out)

@@ -1,0 +1,1 @@
+"""The sample project: a data set and a grader, ready to upload."""
