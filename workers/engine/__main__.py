@@ -1,0 +1,184 @@
+"""The engine's command line: ``python -m workers.engine run | sample | verify``.
+
+Arguments and spec are checked before torch is imported, so that help and mistakes show at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from workers.engine import errors
+from workers.events import DoneEvent, ErrorEvent, EventWriter
+from workers.spec import JobSpec, SampleSpec
+
+LIFELINE_CUT = 75
+Spec = TypeVar("Spec", bound=BaseModel)
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    status: int = arguments.command(arguments)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m workers.engine", description="Train, sample and verify.")
+    commands = parser.add_subparsers(required=True)
+    run = commands.add_parser("run", help="run a job: train, evaluate and package")
+    run.add_argument("spec", type=Path, help="the job spec, a JSON file")
+    run.add_argument("--out", type=Path, required=True, help="folder for events and artifacts")
+    run.add_argument("--resume", type=Path, help="checkpoint folder to go on from")
+    run.add_argument("--lifeline", type=int, help="file descriptor; the engine exits when it closes")
+    run.set_defaults(command=_run)
+    sample = commands.add_parser("sample", help="draw answers from a base model")
+    sample.add_argument("spec", type=Path, help="the sample spec, a JSON file")
+    sample.add_argument("--out", type=Path, required=True, help="folder for samples.jsonl")
+    sample.add_argument("--lifeline", type=int, help="file descriptor; the engine exits when it closes")
+    sample.set_defaults(command=_sample)
+    verify = commands.add_parser("verify", help="check a package against the trainer's log-probabilities")
+    verify.add_argument("package", type=Path)
+    verify.add_argument("--base", type=Path, required=True, help="folder of the base model")
+    verify.add_argument("--rollouts", type=Path, help="default: verification.json beside the package")
+    verify.set_defaults(command=_verify)
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    spec = _read_spec(arguments.spec, JobSpec)
+    stopping = _stop_on_sigterm()
+    _follow_lifeline(arguments.lifeline)
+
+    def work(emit: EventWriter) -> int:
+        from workers.engine.run import Job, run_job
+
+        job = Job(spec, arguments.spec.resolve().parent, arguments.out.resolve(), emit, stopping.is_set)
+        return run_job(job, arguments.resume)
+
+    return _report(arguments.out, work)
+
+
+def _sample(arguments: argparse.Namespace) -> int:
+    spec = _read_spec(arguments.spec, SampleSpec)
+    stopping = _stop_on_sigterm()
+    _follow_lifeline(arguments.lifeline)
+
+    def work(emit: EventWriter) -> int:
+        from workers.engine.sample import sample
+
+        def check_stop(_: int) -> None:
+            if stopping.is_set():
+                raise errors.Stopped
+
+        sample(spec, arguments.spec.resolve().parent, arguments.out, emit, check_stop)
+        return 0
+
+    return _report(arguments.out, work)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    _set_environment()
+    from workers.engine.verify import verify
+
+    stored = arguments.rollouts or arguments.package.parent / "verification.json"
+    verdict = verify(arguments.package, arguments.base, stored)
+    print(json.dumps(verdict))
+    return 0 if verdict["ok"] else 1
+
+
+def _read_spec(path: Path, kind: type[Spec]) -> Spec:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        sys.exit(f"Cannot read the spec {path}: {error.strerror}. Give the path of a JSON file.")
+    except ValidationError as error:
+        sys.exit(f"The spec {path} is not valid; correct these fields:\n{error}")
+
+
+def _set_environment() -> None:
+    """For every library below: no telemetry, no progress bars."""
+    os.environ |= {
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+def _stop_on_sigterm() -> threading.Event:
+    stopping = threading.Event()
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    return stopping
+
+
+def _follow_lifeline(descriptor: int | None) -> None:
+    """Ends this process the moment the other end of the pipe closes: no orphan trains on."""
+    if descriptor is None:
+        return
+
+    def wait() -> None:
+        while os.read(descriptor, 1):
+            pass
+        os._exit(LIFELINE_CUT)
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
+def _report(out: Path, work: Callable[[EventWriter], int]) -> int:
+    """Runs ``work`` with an event writer and turns whatever goes wrong into events."""
+    _set_environment()
+    out.mkdir(parents=True, exist_ok=True)
+    events = out / "events.jsonl"
+    _drop_torn_line(events)
+    with events.open("a") as file:
+        emit = EventWriter(file)
+        try:
+            return work(emit)
+        except errors.Stopped:
+            emit(DoneEvent(outcome="stopped", step=0))
+            return 0
+        except Exception as error:
+            _tell(emit, _known(error))
+            return 1
+
+
+def _known(error: Exception) -> errors.EngineError:
+    if isinstance(error, errors.EngineError):
+        return error
+    detail = traceback.format_exc()
+    if type(error).__name__ == "OutOfMemoryError":
+        return errors.out_of_memory(detail)
+    return errors.unexpected(error, detail)
+
+
+def _tell(emit: EventWriter, error: errors.EngineError) -> None:
+    print(f"{error.code}: {error.message} {error.remedy}\n{error.detail}", file=sys.stderr)
+    emit(ErrorEvent(code=error.code, message=error.message, remedy=error.remedy, detail=error.detail))
+    emit(DoneEvent(outcome="failed", step=0))
+
+
+def _drop_torn_line(path: Path) -> None:
+    """A killed writer may have left half a line; the next event must not be glued to it."""
+    if path.exists():
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

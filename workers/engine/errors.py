@@ -1,0 +1,234 @@
+"""Every way a job can fail, in words for the person who launched it: cause, place, remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class EngineError(Exception):
+    """A failure with a code and a remedy; it becomes the job's ``error`` event."""
+
+    def __init__(self, code: str, message: str, remedy: str = "", detail: str = "") -> None:
+        super().__init__(message)
+        self.code, self.message, self.remedy, self.detail = code, message, remedy, detail
+
+
+class Stopped(Exception):
+    """The job was told to stop (SIGTERM); what is complete has been saved."""
+
+
+# --- data ------------------------------------------------------------------------------------------
+
+
+def file_missing(path: Path) -> EngineError:
+    return EngineError(
+        "data_missing",
+        f"The data file {path.name} is not at {path}.",
+        "Launch the job again, so that its files are written anew.",
+    )
+
+
+def hash_differs(path: Path, expected: str, found: str) -> EngineError:
+    return EngineError(
+        "data_hash_mismatch",
+        f"The data file {path.name} is not the one this job pinned: sha256 is {found}, expected {expected}.",
+        "The file changed or was cut short after the job was launched. Launch the job again.",
+    )
+
+
+def bad_row(path: Path, line: int, reason: str) -> EngineError:
+    return EngineError(
+        "data_row_invalid",
+        f"{path.name}, line {line}: {reason}.",
+        "Correct the row in the dataset, upload a new version and launch the job with it.",
+    )
+
+
+def too_few_rows(rows: int, needed: int) -> EngineError:
+    return EngineError(
+        "too_few_rows",
+        f"The training split has {rows} rows, but one step needs {needed} different prompts.",
+        f"Add rows, or set prompts per step to {max(rows, 1)} or less.",
+    )
+
+
+def rows_too_long(split: str, row_ids: list[str], longest: int, limit: int) -> EngineError:
+    shown = ", ".join(row_ids[:5]) + (" and others" if len(row_ids) > 5 else "")
+    return EngineError(
+        "prompt_too_long",
+        f"{len(row_ids)} rows of the {split} split are longer than {limit} tokens "
+        f"(the longest has {longest}): {shown}.",
+        "Raise the maximum prompt length, or shorten or remove these rows.",
+    )
+
+
+def context_too_short(needed: int, context: int) -> EngineError:
+    return EngineError(
+        "context_too_short",
+        f"The longest prompt and its answer need {needed} tokens, but the base model reads {context} at most.",
+        "Lower the maximum completion length, shorten the longest rows, or choose another base model.",
+    )
+
+
+def no_held_out_rows() -> EngineError:
+    return EngineError(
+        "no_held_out_rows",
+        "The dataset has neither a validation nor a test split, so no improvement could be shown.",
+        "Give the dataset a validation or test share above zero.",
+    )
+
+
+# --- base model ------------------------------------------------------------------------------------
+
+
+def model_not_found(name: str, detail: str = "") -> EngineError:
+    return EngineError(
+        "model_not_found",
+        f"The base model {name} is neither a local folder with weights nor a model on the hub.",
+        "Check the id and revision, or give the path of a local folder.",
+        detail,
+    )
+
+
+def model_gated(name: str, detail: str) -> EngineError:
+    return EngineError(
+        "model_gated",
+        f"The hub does not let this machine read the base model {name}.",
+        "Accept the model's licence on the hub and set HF_TOKEN for the worker, or give a local path.",
+        detail,
+    )
+
+
+def hub_unreachable(name: str, detail: str) -> EngineError:
+    return EngineError(
+        "hub_unreachable",
+        f"The model hub could not be reached, and the base model {name} is not in this machine's cache.",
+        "Give the path of a local folder as the base model; or download the model once where the hub can be "
+        "reached and set HF_HUB_OFFLINE=1; or set HF_ENDPOINT to a mirror.",
+        detail,
+    )
+
+
+def model_unusable(name: str, detail: str) -> EngineError:
+    return EngineError(
+        "model_unusable",
+        f"The base model {name} could not be loaded as a causal language model.",
+        "Choose a text-only causal language model in a standard transformers architecture with safetensors.",
+        detail,
+    )
+
+
+def no_chat_template(name: str) -> EngineError:
+    return EngineError(
+        "no_chat_template",
+        f"The tokenizer of {name} has no chat template, so messages cannot be turned into a prompt.",
+        "Choose the instruct or chat variant of the model.",
+    )
+
+
+def template_refuses(name: str, row_id: str, detail: str) -> EngineError:
+    return EngineError(
+        "chat_template_failed",
+        f"The chat template of {name} cannot render row {row_id}.",
+        "Check the roles and order of the row's messages; some templates know no system message.",
+        detail,
+    )
+
+
+# --- machine ---------------------------------------------------------------------------------------
+
+
+def cuda_missing() -> EngineError:
+    return EngineError(
+        "cuda_missing",
+        "The job asks for a GPU, but PyTorch on this worker sees none.",
+        "Install the CUDA build of torch and check nvidia-smi, or launch the job on CPU.",
+    )
+
+
+def several_gpus(number: int) -> EngineError:
+    return EngineError(
+        "several_gpus",
+        f"The job asks for {number} GPUs; this engine trains one job on one GPU.",
+        "Launch the job with one GPU.",
+    )
+
+
+def out_of_memory(detail: str) -> EngineError:
+    return EngineError(
+        "out_of_memory",
+        "The GPU's memory is too small for this job.",
+        "Lower the completion length, the group size or the prompts per step, or use a larger GPU.",
+        detail,
+    )
+
+
+# --- grading ---------------------------------------------------------------------------------------
+
+
+def grading_unavailable(reason: str, remedy: str) -> EngineError:
+    return EngineError("grading_unavailable", f"The grader cannot run here: {reason}", remedy)
+
+
+def grading_failed(where: str, detail: str) -> EngineError:
+    return EngineError(
+        "grading_failed",
+        f"The grader failed on every answer {where}, so there is no reward to learn from.",
+        "Try the grader on a few rows in its test pane and correct it.",
+        detail,
+    )
+
+
+# --- training, checkpoints, package ----------------------------------------------------------------
+
+
+def not_finite(step: int, name: str, value: float) -> EngineError:
+    return EngineError(
+        "not_finite",
+        f"Training broke down at step {step}: {name} is {value}.",
+        "Lower the learning rate, then resume from the last checkpoint or launch again.",
+    )
+
+
+def checkpoint_damaged(path: Path, reason: str) -> EngineError:
+    return EngineError(
+        "checkpoint_damaged",
+        f"The checkpoint {path} cannot be used: {reason}.",
+        "Resume from an earlier checkpoint, or start the job anew.",
+    )
+
+
+def checkpoint_of_other_job(path: Path) -> EngineError:
+    return EngineError(
+        "checkpoint_mismatch",
+        f"The checkpoint {path} was written under other settings, data or grader than this job's.",
+        "Resume with the spec that wrote it, or start the job anew.",
+    )
+
+
+def weights_unchanged() -> EngineError:
+    return EngineError(
+        "weights_unchanged",
+        "Training left the adapter's weights exactly as they were, so there is nothing to package.",
+        "Look at the share of groups without signal: if it is 1, every answer of a prompt had the same "
+        "reward. Change the grader or the data, or raise the learning rate or the number of steps.",
+    )
+
+
+def package_not_reproduced(detail: str) -> EngineError:
+    return EngineError(
+        "package_not_reproduced",
+        "The packaged adapter, loaded in a fresh process, does not reproduce the trainer's "
+        "log-probabilities, so it was not released.",
+        "This is a fault of ours or of the machine. Resume from the last checkpoint to package again.",
+        detail,
+    )
+
+
+def unexpected(error: BaseException, detail: str) -> EngineError:
+    return EngineError(
+        "unexpected",
+        f"The engine met an error it does not know: {type(error).__name__}: {error}",
+        "This is a fault of ours. Resume from the last checkpoint, and report it with the detail.",
+        detail,
+    )

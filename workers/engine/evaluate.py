@@ -1,0 +1,152 @@
+"""Base and tuned on the same held-out rows: sampled, graded by the same grader, compared in pairs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from peft import PeftModel
+
+from workers.engine import errors
+from workers.engine.data import Row, encode, render
+from workers.engine.models import folded
+from workers.engine.rollouts import Grade
+from workers.engine.sampling import Answer, Sampler
+from workers.engine.statistics import bootstrap, mean_pass_at_k, wins_ties_losses
+from workers.events import ArmSummary, EvaluationEvent, EvaluationRow, EvaluationSample, Interval
+from workers.spec import EvaluationSettings
+
+Arm = list[list[EvaluationSample]]  # rows x samples
+Split = Literal["validation", "test"]
+
+
+@dataclass
+class Evaluator:
+    """Draws and grades both arms. The base arm of a split is drawn once: it does not change.
+
+    Both arms use the same random seed, which is common random numbers: the noise that they share cancels in
+    the paired difference.
+    """
+
+    model: PeftModel
+    sampler: Sampler
+    grade: Grade
+    settings: EvaluationSettings
+    seed: int
+    check_stop: Callable[[], None]
+    _base: dict[tuple[Split, int], Arm] = field(default_factory=dict)
+
+    def before(self, rows: list[Row], split: Split, samples: int) -> EvaluationEvent:
+        """The base alone."""
+        base = self._base_arm(rows, split, samples)
+        return EvaluationEvent(
+            stage="before",
+            split=split,
+            step=0,
+            rows=len(rows),
+            samples_per_row=samples,
+            base=self.summary(base),
+        )
+
+    def compare(
+        self, stage: Literal["during", "after"], step: int, rows: list[Row], split: Split, samples: int
+    ) -> EvaluationEvent:
+        """Both arms, their paired difference, and every answer."""
+        base = self._base_arm(rows, split, samples)
+        tuned = self._draw(folded(self.model), rows, split, samples)
+        pairs = [
+            (b, t)
+            for b, t in zip(map(row_reward, base), map(row_reward, tuned), strict=True)
+            if b is not None and t is not None
+        ]
+        wins, ties, losses = wins_ties_losses([b for b, _ in pairs], [t for _, t in pairs])
+        return EvaluationEvent(
+            stage=stage,
+            split=split,
+            step=step,
+            rows=len(rows),
+            samples_per_row=samples,
+            base=self.summary(base),
+            tuned=self.summary(tuned),
+            difference=self._interval([t - b for b, t in pairs]) if pairs else None,
+            wins=wins,
+            ties=ties,
+            losses=losses,
+            details=[
+                EvaluationRow(
+                    row_id=row.row_id, prompt=render(self.sampler.tokenizer, row.messages), base=b, tuned=t
+                )
+                for row, b, t in zip(rows, base, tuned, strict=True)
+            ],
+        )
+
+    def summary(self, arm: Arm) -> ArmSummary:
+        """One arm in numbers. Failed gradings are missing, rows without any grade are left out."""
+        rewards = [reward for row in arm if (reward := row_reward(row)) is not None]
+        samples = [sample for row in arm for sample in row]
+        if not rewards:
+            detail = next((s.error_detail for s in samples if s.error_detail), None)
+            raise errors.grading_failed("of an evaluation", detail or "")
+        counts = [(graded, self._right(row)) for row in arm if (graded := _graded(row))]
+        return ArmSummary(
+            reward=self._interval(rewards),
+            pass_at_1=self._interval([right / graded for graded, right in counts]),
+            pass_at_k=self._pass_at_k(counts, len(arm[0])),
+            mean_length=sum(s.length for s in samples) / len(samples),
+            truncated_share=sum(s.truncated for s in samples) / len(samples),
+            grading_error_share=sum(s.reward is None for s in samples) / len(samples),
+        )
+
+    def _base_arm(self, rows: list[Row], split: Split, samples: int) -> Arm:
+        if (split, samples) not in self._base:
+            self._base[split, samples] = self._draw(self.model.disable_adapter(), rows, split, samples)
+        return self._base[split, samples]
+
+    def _draw(self, which: AbstractContextManager[None], rows: list[Row], split: Split, samples: int) -> Arm:
+        prompts = [encode(self.sampler.tokenizer, row.messages) for row in rows]
+        seed = int.from_bytes(hashlib.sha256(f"{self.seed} {split}".encode()).digest()[:4])
+        with which:
+            answers = self.sampler(self.model.get_base_model(), prompts, samples, seed)
+        self.check_stop()
+        return self._graded_arm(rows, answers)
+
+    def _graded_arm(self, rows: list[Row], answers: list[list[Answer]]) -> Arm:
+        flat = [(row, answer) for row, drawn in zip(rows, answers, strict=True) for answer in drawn]
+        results = self.grade([(answer.text, row.item) for row, answer in flat])
+        graded = iter(
+            EvaluationSample(
+                completion=answer.text,
+                reward=result.reward,
+                sub_rewards=result.sub_rewards,
+                error_class=result.error_class,
+                error_detail=result.error_detail,
+                length=len(answer.ids),
+                truncated=answer.truncated,
+            )
+            for (_, answer), result in zip(flat, results, strict=True)
+        )
+        return [[next(graded) for _ in drawn] for drawn in answers]
+
+    def _right(self, row: list[EvaluationSample]) -> int:
+        return sum(s.reward is not None and s.reward >= self.settings.pass_threshold for s in row)
+
+    def _pass_at_k(self, counts: list[tuple[int, int]], samples: int) -> dict[str, float]:
+        ks = sorted({samples} | {2**power for power in range(samples.bit_length())})
+        estimates = {k: mean_pass_at_k(counts, k) for k in ks}
+        return {str(k): value for k, value in estimates.items() if value is not None}
+
+    def _interval(self, values: list[float]) -> Interval:
+        return bootstrap(values, self.settings.confidence, self.settings.bootstrap_resamples, self.seed)
+
+
+def row_reward(row: list[EvaluationSample]) -> float | None:
+    """Mean reward of a row's graded answers; ``None`` if no grading succeeded."""
+    rewards = [sample.reward for sample in row if sample.reward is not None]
+    return sum(rewards) / len(rewards) if rewards else None
+
+
+def _graded(row: list[EvaluationSample]) -> int:
+    return sum(sample.reward is not None for sample in row)

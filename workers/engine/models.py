@@ -1,0 +1,145 @@
+"""The base model: found, loaded, and run with its adapter folded in or switched off."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from peft import PeftModel
+from peft.tuners.lora import LoraLayer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from workers.engine import errors
+from workers.spec import BaseModelRef
+
+MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
+
+
+@dataclass(frozen=True)
+class Base:
+    """A loaded base model. ``eos_ids`` are all tokens that end an answer, not the tokenizer's alone."""
+
+    ref: BaseModelRef
+    path: Path
+    revision: str | None
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    eos_ids: list[int]
+
+
+def locate(ref: BaseModelRef, folder: Path) -> tuple[Path, str | None]:
+    """The folder that holds the weights and, for a hub model, the commit it is. Raises ``EngineError``."""
+    if ref.path is not None:
+        path = folder / ref.path
+        if not (path / "config.json").is_file():
+            raise errors.model_not_found(str(path))
+        return path, ref.revision
+    if (Path(ref.id) / "config.json").is_file():
+        return Path(ref.id), ref.revision
+    path = _download(ref)
+    return path, path.name
+
+
+def _download(ref: BaseModelRef) -> Path:
+    try:
+        return Path(snapshot_download(ref.id, revision=ref.revision, allow_patterns=MODEL_FILES))
+    except GatedRepoError as error:
+        raise errors.model_gated(ref.id, str(error)) from error
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
+        raise errors.model_not_found(ref.id, str(error)) from error
+    except (LocalEntryNotFoundError, OSError) as error:
+        raise errors.hub_unreachable(ref.id, str(error)) from error
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device a job asked for; raises ``EngineError`` if a GPU was asked for and none is there."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise errors.cuda_missing()
+    return torch.device(wanted)
+
+
+def pick_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 on a GPU that has it, else float32: CPUs without bf16 units take twice as long in it."""
+    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+
+
+def load(ref: BaseModelRef, folder: Path, device: torch.device) -> Base:
+    """Loads tokenizer and weights. Raises ``EngineError`` when they are missing or of no use."""
+    path, revision = locate(ref, folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left", truncation_side="left")
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=pick_dtype(device))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise errors.model_unusable(ref.id, str(error)) from error
+    if tokenizer.chat_template is None:
+        raise errors.no_chat_template(ref.id)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return Base(ref, path, revision, model.to(device).eval(), tokenizer, end_tokens(model, tokenizer))
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Every token id that ends an answer: the generation config's (one or several) and the tokenizer's."""
+    declared = model.generation_config.eos_token_id if model.generation_config else None
+    ids = [] if declared is None else declared if isinstance(declared, list) else [declared]
+    return list(dict.fromkeys([*ids, tokenizer.eos_token_id]))
+
+
+def weights_sha256(path: Path) -> str:
+    """One hash over the base model's weight files, in name order."""
+    digest = hashlib.sha256()
+    for file in sorted(path.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+@contextmanager
+def folded(model: PeftModel) -> Iterator[None]:
+    """Inside, the adapter is part of the weights: W + BA is formed once instead of at every token.
+
+    The original tensors are put back, not computed back, so that the base stays bit for bit what it was. In
+    16 bits folding would round the adapter away from what is trained; there the adapter stays beside.
+    """
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    weights: list[Any] = [layer.get_base_layer().weight for layer in layers]
+    if any(weight.dtype != torch.float32 for weight in weights):
+        yield
+        return
+    originals = [weight.data for weight in weights]
+    with torch.no_grad():
+        for layer, weight in zip(layers, weights, strict=True):
+            weight.data = weight.data + layer.get_delta_weight("default")
+    try:
+        with model.disable_adapter():
+            yield
+    finally:
+        for weight, original in zip(weights, originals, strict=True):
+            weight.data = original
+
+
+def adapter_state(model: PeftModel) -> dict[str, torch.Tensor]:
+    """The adapter's trainable tensors by name, on the CPU."""
+    return {name: p.detach().cpu().clone() for name, p in model.named_parameters() if "lora_" in name}
+
+
+def adapter_sha256(model: PeftModel) -> str:
+    """A hash of the adapter's weights: equal if and only if every bit is."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(adapter_state(model).items()):
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,109 @@
+"""The rollouts of a step: graded, recorded and counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from workers.engine.data import Row
+from workers.events import Rollout
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from workers.grading import GradeResult
+
+Grade = Callable[[Sequence[tuple[str, dict[str, Any]]]], "list[GradeResult]"]
+
+
+@dataclass
+class Recorder:
+    """TRL's reward function (its name there is ``grader``) that remembers what it graded.
+
+    ``rows`` and ``prompts`` (as rendered) are looked up by the dataset column ``row``; a group is the
+    rollouts of one row, and its number is the row's place among the step's rows.
+    """
+
+    rows: list[Row]
+    prompts: list[str]
+    grade: Grade
+    tokenizer: PreTrainedTokenizerBase
+    eos_ids: list[int]
+    rollouts: list[Rollout] = field(default_factory=list)
+    grading_seconds: float = 0.0
+
+    def grader(
+        self, completion_ids: list[list[int]], row: list[int], trainer_state: Any, **_: Any
+    ) -> list[float | None]:
+        """The rewards that TRL optimises; ``None`` for the whole group of an answer that has no grade."""
+        started = time.perf_counter()
+        texts = self.tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
+        results = self.grade([(text, self.rows[i].item) for text, i in zip(texts, row, strict=True)])
+        self.grading_seconds = time.perf_counter() - started
+        missing = {i for i, result in zip(row, results, strict=True) if result.reward is None}
+        groups = {i: number for number, i in enumerate(dict.fromkeys(row))}
+        self.rollouts = [
+            Rollout(
+                index=index,
+                group=groups[i],
+                row_id=self.rows[i].row_id,
+                prompt=self.prompts[i],
+                completion=text,
+                reward=None if i in missing else result.reward,
+                sub_rewards=result.sub_rewards,
+                error_class=result.error_class,
+                error_detail=result.error_detail,
+                advantage=None,
+                length=len(ids),
+                truncated=ids[-1] not in self.eos_ids,
+                adapter_step=trainer_state.global_step,
+            )
+            for index, (i, text, ids, result) in enumerate(
+                zip(row, texts, completion_ids, results, strict=True)
+            )
+        ]
+        return [rollout.reward for rollout in self.rollouts]
+
+    def groups(self) -> list[int]:
+        """The group of every rollout, in order."""
+        return [rollout.group for rollout in self.rollouts]
+
+    def set_advantages(self, advantages: list[float]) -> None:
+        """What TRL made of the rewards, in the same order."""
+        for rollout, advantage in zip(self.rollouts, advantages, strict=True):
+            rollout.advantage = advantage
+
+    def metrics(self) -> dict[str, float]:
+        """Our metrics of the step, see ``docs/metrics.md``."""
+        number = len(self.rollouts)
+        values = {
+            "groups/no_signal_share": self._no_signal_share(),
+            "completions/truncated_share": sum(r.truncated for r in self.rollouts) / number,
+            "grading/error_share": sum(r.error_class is not None for r in self.rollouts) / number,
+            "grading/missing_share": sum(r.reward is None for r in self.rollouts) / number,
+            "time/grading": self.grading_seconds,
+        }
+        for name in dict.fromkeys(name for r in self.rollouts for name in r.sub_rewards):
+            scores = [s for r in self.rollouts if (s := r.sub_rewards.get(name)) is not None]
+            if scores:
+                values[f"rewards/{name}/mean"] = sum(scores) / len(scores)
+        return values
+
+    def _no_signal_share(self) -> float:
+        rewards: dict[int, set[float | None]] = {}
+        for rollout in self.rollouts:
+            rewards.setdefault(rollout.group, set()).add(rollout.reward)
+        return sum(len(values) == 1 for values in rewards.values()) / len(rewards)
+
+    def completion_tokens(self) -> int:
+        """Tokens that the policy wrote in this step."""
+        return sum(rollout.length for rollout in self.rollouts)
+
+    def first_error(self) -> str:
+        """One failed grading in words, for the log."""
+        for rollout in self.rollouts:
+            if rollout.error_class is not None:
+                return f"{rollout.error_class} on row {rollout.row_id}: {rollout.error_detail or ''}"
+        return ""

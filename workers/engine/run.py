@@ -1,0 +1,240 @@
+"""The story of one job: prepare, measure the base, train, compare, package."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from workers.engine import checkpoint, errors, package
+from workers.engine.data import Row, checked_path, choose, encode, prefill, read_rows, render
+from workers.engine.evaluate import Evaluator, Split
+from workers.engine.memory import plan_memory
+from workers.engine.models import Base, adapter_sha256, load, pick_device
+from workers.engine.progress import Progress
+from workers.engine.rollouts import Grade, Recorder
+from workers.engine.sampling import Sampler
+from workers.engine.train import Reporter, build_trainer, threads, total_steps
+from workers.engine.trainer import MeasuringTrainer
+from workers.events import DoneEvent, Event, LogEvent
+from workers.grading import GradingUnavailable, open_grader
+from workers.spec import DataFile, JobSpec
+
+Emit = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The rows that base and tuned are compared on. ``final`` is the sealed test split if there is one."""
+
+    validation: list[Row]
+    final: list[Row]
+    final_split: Split
+
+
+@dataclass
+class Job:
+    """One run of the engine on one spec. ``stopping`` turns true when the job has been told to stop."""
+
+    spec: JobSpec
+    folder: Path
+    out: Path
+    emit: Emit
+    stopping: Callable[[], bool]
+    step: int = 0
+    train_seconds: float = 0.0
+
+    def run(self, resume: Path | None) -> Path:
+        """Does the whole job and returns the package. Raises ``EngineError`` or ``Stopped``."""
+        spec = self.spec
+        started_from = checkpoint.open_checkpoint(resume, checkpoint.fingerprint(spec)) if resume else None
+        self.step = started_from.step if started_from else 0
+        train_rows, held_out = self._read()
+        steps = total_steps(spec, len(train_rows))
+        progress = Progress(self.emit, steps - self.step, self._answers(steps, held_out))
+        progress.enter("prepare")
+        try:
+            with open_grader(spec.grader, seed=spec.seed) as grade:
+                base = self._load(train_rows, held_out)
+                trainer, evaluator = self._build(base, train_rows, grade, steps, progress)
+                initial = adapter_sha256(trainer.model)
+                if started_from is None:
+                    self._measure_base(evaluator, held_out, progress)
+                self._train(trainer, evaluator, held_out, progress, started_from, steps)
+                lineage = self._compare(base, evaluator, held_out, progress, initial, steps)
+        except GradingUnavailable as error:
+            raise errors.grading_unavailable(error.reason, error.remedy) from error
+        progress.enter("package", total=1, unit="packages")
+        return package.build(lineage, trainer, evaluator.sampler, self.out, self.check_stop)
+
+    def check_stop(self, _: int = 0) -> None:
+        """Raises ``Stopped`` once the job has been told to stop."""
+        if self.stopping():
+            raise errors.Stopped
+
+    # --- prepare ---------------------------------------------------------------------------------
+
+    def _read(self) -> tuple[list[Row], HeldOut]:
+        files, spec = self.spec.dataset, self.spec
+        settings = spec.evaluation
+
+        def rows(file: DataFile | None) -> list[Row]:
+            return read_rows(checked_path(file, self.folder)) if file and file.rows else []
+
+        train, validation, test = rows(files.train), rows(files.validation), rows(files.test)
+        if not validation and not test:
+            raise errors.no_held_out_rows()
+        final, split = (test, "test") if test else (validation, "validation")
+        return train, HeldOut(
+            choose(validation, settings.validation_max_rows, spec.seed),
+            choose(final, settings.max_rows, spec.seed),
+            "test" if split == "test" else "validation",
+        )
+
+    def _answers(self, steps: int, held_out: HeldOut) -> int:
+        """Answers that the evaluations still to come will draw."""
+        settings = self.spec.evaluation
+        once = len(held_out.validation) * settings.validation_samples_per_row
+        during = steps // settings.every - self.step // settings.every if settings.every else 0
+        first = once if self.step == 0 or during else 0
+        return first + during * once + 2 * len(held_out.final) * settings.samples_per_row
+
+    def _load(self, train: list[Row], held_out: HeldOut) -> Base:
+        spec = self.spec
+        if spec.resources.gpus > 1:
+            raise errors.several_gpus(spec.resources.gpus)
+        threads(spec.resources.cpu_cores)
+        base = load(spec.base_model, self.folder, pick_device(spec.resources.device))
+        self._check_lengths(base, {"train": train, "held-out": [*held_out.validation, *held_out.final]})
+        written = prefill(base.tokenizer, train[0].messages)
+        if written:
+            message = f"The chat template begins every answer with {written!r}; graders see what follows it."
+            self.emit(LogEvent(level="warning", message=message))
+        if held_out.final_split == "validation":
+            message = "There is no test split: base and tuned are compared on the validation rows at the end."
+            self.emit(LogEvent(level="warning", message=message))
+        self.check_stop()
+        return base
+
+    def _check_lengths(self, base: Base, splits: dict[str, list[Row]]) -> None:
+        """Refuses rows that are too long, and says which, before any time is spent on them."""
+        limit, longest_of_all = self.spec.grpo.max_prompt_length, 0
+        for split, rows in splits.items():
+            lengths = {row.row_id: self._length(base, row) for row in rows}
+            longest = max(lengths.values(), default=0)
+            if longest > limit:
+                too_long = [row_id for row_id, length in lengths.items() if length > limit]
+                raise errors.rows_too_long(split, too_long, longest, limit)
+            longest_of_all = max(longest_of_all, longest)
+        needed = longest_of_all + self.spec.grpo.max_completion_length
+        context = getattr(base.model.config.get_text_config(), "max_position_embeddings", needed)
+        if needed > context:
+            raise errors.context_too_short(needed, context)
+
+    def _length(self, base: Base, row: Row) -> int:
+        try:
+            return len(encode(base.tokenizer, row.messages))
+        except Exception as error:  # templates are code of the model's makers and raise what they like
+            raise errors.template_refuses(base.ref.id, row.row_id, str(error)) from error
+
+    def _build(
+        self, base: Base, train: list[Row], grade: Grade, steps: int, progress: Progress
+    ) -> tuple[MeasuringTrainer, Evaluator]:
+        spec = self.spec
+        prompts = [render(base.tokenizer, row.messages) for row in train]
+        recorder = Recorder(train, prompts, grade, base.tokenizer, base.eos_ids)
+        plan = plan_memory(
+            spec.grpo.group_size * spec.grpo.prompts_per_step,
+            spec.grpo.max_prompt_length + spec.grpo.max_completion_length,
+            base.model.config,
+            base.model.device,
+        )
+        trainer = build_trainer(spec, self.out, base, train, recorder, steps, plan)
+
+        def tick(answers: int) -> None:
+            progress.answers(answers)
+            self.check_stop()
+
+        sampler = Sampler(
+            base.tokenizer, base.eos_ids, spec.grpo.temperature, spec.grpo.max_completion_length, tick
+        )
+        evaluator = Evaluator(
+            trainer.accelerator.unwrap_model(trainer.model),
+            sampler,
+            grade,
+            spec.evaluation,
+            spec.seed,
+            self.check_stop,
+        )
+        return trainer, evaluator
+
+    # --- train and compare -----------------------------------------------------------------------
+
+    def _measure_base(self, evaluator: Evaluator, held_out: HeldOut, progress: Progress) -> None:
+        """The base alone on validation rows; without such rows the base is measured at the end only."""
+        rows, samples = held_out.validation, self.spec.evaluation.validation_samples_per_row
+        if rows:
+            progress.enter("preflight", total=len(rows) * samples, unit="answers")
+            self.emit(evaluator.before(rows, "validation", samples))
+
+    def _train(
+        self,
+        trainer: MeasuringTrainer,
+        evaluator: Evaluator,
+        held_out: HeldOut,
+        progress: Progress,
+        started_from: checkpoint.Checkpoint | None,
+        steps: int,
+    ) -> None:
+        progress.enter("train", done=self.step, total=steps)
+        evaluate = partial(self._evaluate, evaluator, held_out)
+        reporter = Reporter(
+            self.spec, self.out, trainer, progress, self.emit, self.stopping, evaluate, sealed_step=self.step
+        )
+        trainer.add_callback(reporter)
+        started = time.perf_counter()
+        try:
+            trainer.train(resume_from_checkpoint=str(started_from.path) if started_from else None)
+        finally:
+            self.step = trainer.state.global_step
+            self.train_seconds = time.perf_counter() - started
+        self.check_stop()
+
+    def _evaluate(self, evaluator: Evaluator, held_out: HeldOut, step: int) -> None:
+        if held_out.validation:
+            samples = self.spec.evaluation.validation_samples_per_row
+            self.emit(evaluator.compare("during", step, held_out.validation, "validation", samples))
+
+    def _compare(
+        self,
+        base: Base,
+        evaluator: Evaluator,
+        held_out: HeldOut,
+        progress: Progress,
+        initial_sha256: str,
+        steps: int,
+    ) -> package.Lineage:
+        rows, samples = held_out.final, self.spec.evaluation.samples_per_row
+        progress.enter("evaluate", total=2 * len(rows) * samples, unit="answers")
+        event = evaluator.compare("after", steps, rows, held_out.final_split, samples)
+        self.emit(event)
+        return package.Lineage(self.spec, base, steps, self.train_seconds, initial_sha256, event)
+
+
+def run_job(job: Job, resume: Path | None) -> int:
+    """Runs ``job`` and emits how it ended. Returns the process's exit status."""
+    try:
+        path = job.run(resume)
+    except errors.Stopped:
+        job.emit(DoneEvent(outcome="stopped", step=job.step, train_seconds=job.train_seconds))
+        return 0
+    done = DoneEvent(
+        outcome="succeeded",
+        step=job.step,
+        package=str(path.relative_to(job.out)),
+        train_seconds=job.train_seconds,
+    )
+    job.emit(done)
+    return 0

@@ -1,0 +1,203 @@
+"""Training: TRL is configured from the spec, and a callback turns what it does into events."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
+from trl import GRPOConfig
+
+from workers.engine import checkpoint, errors
+from workers.engine.data import Row
+from workers.engine.memory import MemoryPlan
+from workers.engine.models import Base
+from workers.engine.progress import Progress
+from workers.engine.rollouts import Recorder
+from workers.engine.trainer import MeasuringTrainer
+from workers.events import CheckpointEvent, Event, LogEvent, MetricsEvent, RolloutsEvent
+from workers.spec import JobSpec
+
+STEPS_WITHOUT_GRADE = 3  # so many steps in a row without any grade end the job
+
+
+def total_steps(spec: JobSpec, rows: int) -> int:
+    """Optimiser steps of the whole job; raises ``EngineError`` if the rows do not fill one step."""
+    per_epoch = rows // spec.grpo.prompts_per_step
+    if per_epoch == 0:
+        raise errors.too_few_rows(rows, spec.grpo.prompts_per_step)
+    return spec.grpo.max_steps or per_epoch * spec.grpo.epochs
+
+
+def grpo_config(spec: JobSpec, out: Path, steps: int, plan: MemoryPlan) -> GRPOConfig:
+    """The spec in TRL's words, with TRL's defaults that do not suit every machine set by hand."""
+    grpo = spec.grpo
+    rollouts = grpo.group_size * grpo.prompts_per_step
+    return GRPOConfig(
+        output_dir=str(out / "checkpoints" / ".unsealed"),
+        max_steps=steps,
+        per_device_train_batch_size=plan.micro_batch,
+        gradient_accumulation_steps=rollouts // plan.micro_batch,
+        gradient_checkpointing=plan.gradient_checkpointing,
+        num_generations=grpo.group_size,
+        max_completion_length=grpo.max_completion_length,
+        learning_rate=grpo.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=grpo.warmup_steps,
+        max_grad_norm=grpo.max_grad_norm,
+        beta=grpo.beta,
+        temperature=grpo.temperature,
+        loss_type=grpo.loss_type,
+        scale_rewards=grpo.scale_rewards,
+        epsilon=grpo.epsilon,
+        epsilon_high=grpo.epsilon_high,
+        mask_truncated_completions=grpo.mask_truncated_completions,
+        seed=spec.seed,
+        # The weights are in the device's precision already, in trainer and sampler alike: no autocast on top.
+        bf16=False,
+        use_cpu=spec.resources.device == "cpu",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+    )
+
+
+def lora_config(spec: JobSpec) -> LoraConfig:
+    lora = spec.lora
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets,
+        task_type="CAUSAL_LM",
+    )
+
+
+def prompt_dataset(rows: list[Row]) -> Dataset:
+    """The rows as TRL reads them. Messages stay plain Python: Arrow would unify their fields with nulls."""
+
+    def look_up(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+        return {"prompt": [rows[i].messages for i in batch["row"]], "row": batch["row"]}
+
+    return Dataset.from_dict({"row": list(range(len(rows)))}).with_transform(look_up)
+
+
+def build_trainer(
+    spec: JobSpec, out: Path, base: Base, rows: list[Row], recorder: Recorder, steps: int, plan: MemoryPlan
+) -> MeasuringTrainer:
+    """The trainer with a fresh adapter on the base model; equal specs give equal initial weights."""
+    trainer = MeasuringTrainer(
+        model=base.model,
+        args=grpo_config(spec, out, steps, plan),
+        train_dataset=prompt_dataset(rows),
+        processing_class=base.tokenizer,
+        peft_config=lora_config(spec),
+        recorder=recorder,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+@dataclass
+class Reporter(TrainerCallback):  # type: ignore[misc]
+    """Emits the events of training, writes checkpoints and stops when told to.
+
+    The evaluation after step N runs before step N + 1 and after the checkpoint of step N, so that a resume
+    from N repeats it and none is lost.
+    """
+
+    spec: JobSpec
+    out: Path
+    trainer: MeasuringTrainer
+    progress: Progress
+    emit: Callable[[Event], None]
+    stopping: Callable[[], bool]
+    evaluate: Callable[[int], None]
+    sealed_step: int = 0
+    _ungraded: int = 0
+    _errors_told: int = field(default=0)
+
+    def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._evaluate_if_due(state)
+        self.progress.pause_clock()
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        last = state.global_step >= state.max_steps
+        due = state.global_step % self.spec.grpo.checkpoint_every == 0
+        control.should_save = due or last or self.stopping()
+        control.should_training_stop = last or self.stopping()
+
+    def on_log(
+        self, args: Any, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
+    ) -> None:
+        if "loss" not in logs:
+            return  # TRL's summary at the end
+        self._refuse_not_finite(state.global_step, logs)
+        ours = self.trainer.take_metrics(logs["step_time"])
+        values = {
+            name: float(v) for name, v in {**ours, **logs}.items() if v is not None and math.isfinite(v)
+        }
+        rollouts = self.trainer.recorder.rollouts
+        self.emit(MetricsEvent(step=state.global_step, total_steps=state.max_steps, values=values))
+        self.emit(RolloutsEvent(step=state.global_step, rollouts=rollouts))
+        self._watch_grading(state.global_step, all(rollout.reward is None for rollout in rollouts))
+        self.progress.step()
+
+    def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        step = state.global_step
+        final = self.out / "checkpoints" / f"step-{step}"
+        checkpoint.seal(
+            Path(args.output_dir) / f"checkpoint-{step}", final, step, checkpoint.fingerprint(self.spec)
+        )
+        self.sealed_step = step
+        self.emit(CheckpointEvent(step=step, path=str(final.relative_to(self.out))))
+
+    def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if not self.stopping():
+            self._evaluate_if_due(state)
+        shutil.rmtree(args.output_dir, ignore_errors=True)
+
+    def _evaluate_if_due(self, state: TrainerState) -> None:
+        every = self.spec.evaluation.every
+        if every == 0 or state.global_step == 0 or state.global_step % every != 0:
+            return
+        try:
+            self.progress.pause_clock()
+            self.evaluate(state.global_step)
+        except errors.Stopped:
+            self._save_now(state)
+            raise
+
+    def _save_now(self, state: TrainerState) -> None:
+        if self.sealed_step != state.global_step:
+            self.trainer._save_checkpoint(self.trainer.model, trial=None)
+            self.on_save(self.trainer.args, state, self.trainer.control)
+
+    def _refuse_not_finite(self, step: int, logs: dict[str, Any]) -> None:
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(logs.get(name, 0.0)):
+                raise errors.not_finite(step, name, logs[name])
+
+    def _watch_grading(self, step: int, nothing_graded: bool) -> None:
+        """Says in the log why gradings fail (ten times at most) and ends a job that has no grades at all."""
+        detail = self.trainer.recorder.first_error()
+        if detail and self._errors_told < 10:
+            self._errors_told += 1
+            self.emit(LogEvent(level="warning", message=f"step {step}: grading failed: {detail}"))
+        self._ungraded = self._ungraded + 1 if nothing_graded else 0
+        if self._ungraded == STEPS_WITHOUT_GRADE:
+            raise errors.grading_failed(f"of {STEPS_WITHOUT_GRADE} steps in a row", detail)
+
+
+def threads(cores: int) -> None:
+    """PyTorch uses the cores the job was given and no more."""
+    torch.set_num_threads(cores)
