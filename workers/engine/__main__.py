@@ -11,16 +11,14 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from workers.engine import errors
-from workers.events import DoneEvent, ErrorEvent, EventWriter
+from workers.events import DoneEvent, EventWriter
 from workers.spec import JobSpec, SampleSpec
 
 LIFELINE_CUT = 75
@@ -107,18 +105,20 @@ def _read_spec(path: Path, kind: type[Spec]) -> Spec:
 
 
 def _set_environment() -> None:
-    """For every library below: no telemetry, no progress bars."""
+    """For every library below, before torch is imported: no telemetry, no progress bars, no spinning."""
     os.environ |= {
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
+    # Threads that spin while they wait make a step ten times slower when another process wants the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _stop_on_sigterm() -> threading.Event:
     stopping = threading.Event()
 
-    def stop(signum: int, frame: FrameType | None) -> None:
+    def stop(*_: Any) -> None:
         stopping.set()
 
     signal.signal(signal.SIGTERM, stop)
@@ -152,23 +152,8 @@ def _report(out: Path, work: Callable[[EventWriter], int]) -> int:
             emit(DoneEvent(outcome="stopped", step=0))
             return 0
         except Exception as error:
-            _tell(emit, _known(error))
+            errors.fail(emit, error)
             return 1
-
-
-def _known(error: Exception) -> errors.EngineError:
-    if isinstance(error, errors.EngineError):
-        return error
-    detail = traceback.format_exc()
-    if type(error).__name__ == "OutOfMemoryError":
-        return errors.out_of_memory(detail)
-    return errors.unexpected(error, detail)
-
-
-def _tell(emit: EventWriter, error: errors.EngineError) -> None:
-    print(f"{error.code}: {error.message} {error.remedy}\n{error.detail}", file=sys.stderr)
-    emit(ErrorEvent(code=error.code, message=error.message, remedy=error.remedy, detail=error.detail))
-    emit(DoneEvent(outcome="failed", step=0))
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+
+from workers.events import DoneEvent, ErrorEvent, Event
 
 
 class EngineError(Exception):
@@ -65,7 +70,7 @@ def rows_too_long(split: str, row_ids: list[str], longest: int, limit: int) -> E
 def context_too_short(needed: int, context: int) -> EngineError:
     return EngineError(
         "context_too_short",
-        f"The longest prompt and its answer need {needed} tokens, but the base model reads {context} at most.",
+        f"The longest prompt and its answer need {needed} tokens, but the model reads {context} at most.",
         "Lower the maximum completion length, shorten the longest rows, or choose another base model.",
     )
 
@@ -232,3 +237,20 @@ def unexpected(error: BaseException, detail: str) -> EngineError:
         "This is a fault of ours. Resume from the last checkpoint, and report it with the detail.",
         detail,
     )
+
+
+def fail(emit: Callable[[Event], None], error: Exception, step: int = 0, train_seconds: float = 0.0) -> None:
+    """Emits why the job ends and that it has ended; whatever is no ``EngineError`` is a fault of ours."""
+    known = _known(error)
+    print(f"{known.code}: {known.message} {known.remedy}\n{known.detail}", file=sys.stderr)
+    emit(ErrorEvent(code=known.code, message=known.message, remedy=known.remedy, detail=known.detail))
+    emit(DoneEvent(outcome="failed", step=step, train_seconds=train_seconds))
+
+
+def _known(error: Exception) -> EngineError:
+    if isinstance(error, EngineError):
+        return error
+    detail = "".join(traceback.format_exception(error))
+    if type(error).__name__ == "OutOfMemoryError":
+        return out_of_memory(detail)
+    return unexpected(error, detail)

@@ -70,6 +70,7 @@ def write_adapter(model: Any, base: Base, folder: Path) -> None:
     """Adapter and tokenizer files; the config names the base by id and revision, never by a path."""
     model.save_pretrained(folder, save_embedding_layers=False)
     base.tokenizer.save_pretrained(folder)
+    (folder / "adapter_model.safetensors").chmod(0o644)
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text())
     config |= {"base_model_name_or_path": base.ref.id, "revision": base.revision}
@@ -229,8 +230,8 @@ A LoRA adapter (rank {rank}, alpha {alpha}) for `{base}`{revision}, tuned with G
 
 ## Measured
 
-On {rows} held-out rows ({split} split), {samples} answers a row at temperature {temperature}, base and tuned on the
-same prompts under the same grader; {confidence} % bootstrap intervals over rows.
+On {rows} held-out rows ({split} split), {samples} answers a row at temperature {temperature}, base and
+tuned on the same prompts under the same grader; {confidence} % bootstrap intervals over rows.
 
 | | base | tuned |
 |---|---|---|
@@ -254,6 +255,6 @@ If the base is not on a hub, give `from_pretrained` the folder that holds it.
 
 ## Lineage
 
-Dataset sha256 `{dataset}`, grader sha256 `{grader}`. Settings, seed, versions and all metrics are in `run.json`,
-checksums in `SHA256SUMS`.
+Dataset sha256 `{dataset}`, grader sha256 `{grader}`. Settings, seed, versions and all metrics are in
+`run.json`, checksums in `SHA256SUMS`.
 """

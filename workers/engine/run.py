@@ -230,6 +230,9 @@ def run_job(job: Job, resume: Path | None) -> int:
     except errors.Stopped:
         job.emit(DoneEvent(outcome="stopped", step=job.step, train_seconds=job.train_seconds))
         return 0
+    except Exception as error:
+        errors.fail(job.emit, error, job.step, job.train_seconds)
+        return 1
     done = DoneEvent(
         outcome="succeeded",
         step=job.step,

@@ -28,14 +28,14 @@ class Answer:
 @contextmanager
 def own_randomness(seed: int) -> Iterator[None]:
     """Seeds every generator inside and puts all of them back after, so that training goes on undisturbed."""
-    python, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global one is saved
+    python, numpy_state = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
             yield
         finally:
             random.setstate(python)
-            np.random.set_state(numpy_state)  # noqa: NPY002
+            np.random.set_state(numpy_state)
 
 
 def cut(ids: list[int], eos_ids: list[int]) -> tuple[list[int], bool]:
@@ -54,7 +54,7 @@ class Sampler:
     eos_ids: list[int]
     temperature: float
     max_new_tokens: int
-    tick: Callable[[int], None] = lambda answers: None
+    tick: Callable[[int], None] = lambda _: None
 
     def __call__(
         self, model: PreTrainedModel, prompts: list[list[int]], each: int, seed: int

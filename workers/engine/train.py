@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
+from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig
 
 from workers.engine import checkpoint, errors
@@ -124,63 +124,60 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     evaluate: Callable[[int], None]
     sealed_step: int = 0
     _ungraded: int = 0
-    _errors_told: int = field(default=0)
+    _errors_told: int = 0
 
-    def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._evaluate_if_due(state)
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self._evaluate_if_due()
         self.progress.pause_clock()
 
-    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        state, control = self.trainer.state, self.trainer.control
         last = state.global_step >= state.max_steps
         due = state.global_step % self.spec.grpo.checkpoint_every == 0
         control.should_save = due or last or self.stopping()
         control.should_training_stop = last or self.stopping()
 
-    def on_log(
-        self, args: Any, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
-    ) -> None:
+    def on_log(self, *_: Any, logs: dict[str, Any], **__: Any) -> None:
         if "loss" not in logs:
             return  # TRL's summary at the end
-        self._refuse_not_finite(state.global_step, logs)
-        ours = self.trainer.take_metrics(logs["step_time"])
-        values = {
-            name: float(v) for name, v in {**ours, **logs}.items() if v is not None and math.isfinite(v)
-        }
+        step, total = self.trainer.state.global_step, self.trainer.state.max_steps
+        self._refuse_not_finite(step, logs)
+        values = {**self.trainer.take_metrics(logs["step_time"]), **logs}
+        finite = {name: float(v) for name, v in values.items() if v is not None and math.isfinite(v)}
         rollouts = self.trainer.recorder.rollouts
-        self.emit(MetricsEvent(step=state.global_step, total_steps=state.max_steps, values=values))
-        self.emit(RolloutsEvent(step=state.global_step, rollouts=rollouts))
-        self._watch_grading(state.global_step, all(rollout.reward is None for rollout in rollouts))
+        self.emit(MetricsEvent(step=step, total_steps=total, values=finite))
+        self.emit(RolloutsEvent(step=step, rollouts=rollouts))
+        self._watch_grading(step, all(rollout.reward is None for rollout in rollouts))
         self.progress.step()
 
-    def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        step = state.global_step
+    def on_save(self, *_: Any, **__: Any) -> None:
+        step = self.trainer.state.global_step
+        written = Path(self.trainer.args.output_dir) / f"checkpoint-{step}"
         final = self.out / "checkpoints" / f"step-{step}"
-        checkpoint.seal(
-            Path(args.output_dir) / f"checkpoint-{step}", final, step, checkpoint.fingerprint(self.spec)
-        )
+        checkpoint.seal(written, final, step, checkpoint.fingerprint(self.spec))
         self.sealed_step = step
         self.emit(CheckpointEvent(step=step, path=str(final.relative_to(self.out))))
 
-    def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_end(self, *_: Any, **__: Any) -> None:
         if not self.stopping():
-            self._evaluate_if_due(state)
-        shutil.rmtree(args.output_dir, ignore_errors=True)
+            self._evaluate_if_due()
+        shutil.rmtree(self.trainer.args.output_dir, ignore_errors=True)
 
-    def _evaluate_if_due(self, state: TrainerState) -> None:
-        every = self.spec.evaluation.every
-        if every == 0 or state.global_step == 0 or state.global_step % every != 0:
+    def _evaluate_if_due(self) -> None:
+        step, every = self.trainer.state.global_step, self.spec.evaluation.every
+        if every == 0 or step == 0 or step % every != 0:
             return
         try:
             self.progress.pause_clock()
-            self.evaluate(state.global_step)
+            self.evaluate(step)
         except errors.Stopped:
-            self._save_now(state)
+            self._save_now(step)
             raise
 
-    def _save_now(self, state: TrainerState) -> None:
-        if self.sealed_step != state.global_step:
+    def _save_now(self, step: int) -> None:
+        if self.sealed_step != step:
             self.trainer._save_checkpoint(self.trainer.model, trial=None)
-            self.on_save(self.trainer.args, state, self.trainer.control)
+            self.on_save()
 
     def _refuse_not_finite(self, step: int, logs: dict[str, Any]) -> None:
         for name in ("loss", "grad_norm"):

@@ -91,7 +91,7 @@ class MeasuringTrainer(GRPOTrainer):  # type: ignore[misc]
         self._add("k1", float(-log_ratio.sum()))
         self._add("k3", float(((log_ratio.exp() - 1 - log_ratio) * mask).sum()))
 
-    def _base_logps(self, inputs: dict[str, Any], rows: list[int]) -> torch.Tensor:
+    def _base_logps(self, inputs: dict[str, Any], rows: list[int]) -> Any:
         """Log-probabilities (rows, completion tokens) under the base: the adapter is switched off.
 
         The adapter starts at zero, so "off" is the base also after a resume (TRL issue 4723 is about an

@@ -66,8 +66,9 @@ def _largest_difference(model: Any, rollouts: list[StoredRollout], temperature: 
 def completion_logprobs(
     model: Any, prompt_ids: list[int], completion_ids: list[int], temperature: float
 ) -> torch.Tensor:
-    """Log-probabilities (completion tokens,) of the distribution sampled from: softmax(logits / temperature)."""
+    """Log-probabilities (completion tokens,) of what is sampled from: softmax(logits / temperature)."""
     ids = torch.tensor([prompt_ids + completion_ids], device=model.device)
     logits = model(input_ids=ids).logits[0, len(prompt_ids) - 1 : -1].float() / temperature
     chosen = torch.tensor(completion_ids, device=model.device)[:, None]
-    return logits.log_softmax(-1).gather(-1, chosen)[:, 0].cpu()
+    logprobs: torch.Tensor = logits.log_softmax(-1).gather(-1, chosen)[:, 0].cpu()
+    return logprobs
