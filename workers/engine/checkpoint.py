@@ -22,6 +22,7 @@ class Checkpoint:
 
     path: Path
     step: int
+    train_seconds: float
 
 
 def fingerprint(spec: JobSpec) -> str:
@@ -39,14 +40,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def seal(written: Path, final: Path, step: int, spec_sha256: str) -> None:
+def seal(written: Path, final: Path, step: int, train_seconds: float, spec_sha256: str) -> None:
     """Adds the manifest to the folder ``written`` and moves it to ``final``, replacing what was there."""
     files = {
         str(path.relative_to(written)): sha256_of(path)
         for path in sorted(written.rglob("*"))
         if path.is_file()
     }
-    manifest = {"step": step, "spec_sha256": spec_sha256, "files": files}
+    manifest = {"step": step, "train_seconds": train_seconds, "spec_sha256": spec_sha256, "files": files}
     with (written / MANIFEST).open("w") as stream:
         json.dump(manifest, stream, indent=1)
         stream.flush()
@@ -61,7 +62,8 @@ def open_checkpoint(path: Path, spec_sha256: str) -> Checkpoint:
     """Checks every file against the manifest. Raises ``EngineError`` if one is torn, missing or foreign."""
     try:
         manifest = json.loads((path / MANIFEST).read_text())
-        files, step, owner = dict(manifest["files"]), int(manifest["step"]), manifest["spec_sha256"]
+        files, owner = dict(manifest["files"]), manifest["spec_sha256"]
+        found = Checkpoint(path, int(manifest["step"]), float(manifest["train_seconds"]))
     except (OSError, ValueError, KeyError) as error:
         raise errors.checkpoint_damaged(path, f"its {MANIFEST} is missing or unreadable") from error
     for name, expected in files.items():
@@ -69,4 +71,4 @@ def open_checkpoint(path: Path, spec_sha256: str) -> Checkpoint:
             raise errors.checkpoint_damaged(path, f"{name} is missing or changed")
     if owner != spec_sha256:
         raise errors.checkpoint_of_other_job(path)
-    return Checkpoint(path, step)
+    return found

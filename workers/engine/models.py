@@ -48,7 +48,7 @@ def locate(ref: BaseModelRef, folder: Path) -> tuple[Path, str | None]:
             raise errors.model_not_found(str(path))
         return path, ref.revision
     if (Path(ref.id) / "config.json").is_file():
-        return Path(ref.id), ref.revision
+        return Path(ref.id).resolve(), ref.revision
     path = _download(ref)
     return path, path.name
 

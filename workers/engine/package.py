@@ -26,6 +26,7 @@ from workers.events import EvaluationEvent
 from workers.spec import JobSpec
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers", "safetensors")
+PROJECT = Path(__file__).parents[2]
 VERIFIED_PROMPTS, VERIFIED_EACH = 4, 2
 
 
@@ -108,7 +109,8 @@ def verify_in_fresh_process(
     """Runs ``python -m workers.engine verify``. Raises ``EngineError`` unless the numbers agree."""
     arguments = ["verify", str(package), "--base", str(base_path), "--rollouts", str(stored)]
     command = [sys.executable, "-m", "workers.engine", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=PROJECT, text=True, **pipes) as process:
         try:
             while process.poll() is None:
                 check_stop()

@@ -44,13 +44,23 @@ class Job:
     emit: Emit
     stopping: Callable[[], bool]
     step: int = 0
-    train_seconds: float = 0.0
+    _trained_before: float = 0.0
+    _train_began: float | None = None
+    _train_ended: float | None = None
+
+    @property
+    def train_seconds(self) -> float:
+        """Wall time of training with its evaluations, earlier attempts up to their checkpoint included."""
+        if self._train_began is None:
+            return self._trained_before
+        return self._trained_before + (self._train_ended or time.perf_counter()) - self._train_began
 
     def run(self, resume: Path | None) -> Path:
         """Does the whole job and returns the package. Raises ``EngineError`` or ``Stopped``."""
         spec = self.spec
         started_from = checkpoint.open_checkpoint(resume, checkpoint.fingerprint(spec)) if resume else None
-        self.step = started_from.step if started_from else 0
+        if started_from:
+            self.step, self._trained_before = started_from.step, started_from.train_seconds
         train_rows, held_out = self._read()
         steps = total_steps(spec, len(train_rows))
         progress = Progress(self.emit, steps - self.step, self._answers(steps, held_out))
@@ -191,15 +201,23 @@ class Job:
         progress.enter("train", done=self.step, total=steps)
         evaluate = partial(self._evaluate, evaluator, held_out)
         reporter = Reporter(
-            self.spec, self.out, trainer, progress, self.emit, self.stopping, evaluate, sealed_step=self.step
+            self.spec,
+            self.out,
+            trainer,
+            progress,
+            self.emit,
+            self.stopping,
+            evaluate,
+            lambda: self.train_seconds,
+            sealed_step=self.step,
         )
         trainer.add_callback(reporter)
-        started = time.perf_counter()
+        self._train_began = time.perf_counter()
         try:
             trainer.train(resume_from_checkpoint=str(started_from.path) if started_from else None)
         finally:
             self.step = trainer.state.global_step
-            self.train_seconds = time.perf_counter() - started
+            self._train_ended = time.perf_counter()
         self.check_stop()
 
     def _evaluate(self, evaluator: Evaluator, held_out: HeldOut, step: int) -> None:

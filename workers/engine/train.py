@@ -122,6 +122,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     emit: Callable[[Event], None]
     stopping: Callable[[], bool]
     evaluate: Callable[[int], None]
+    train_seconds: Callable[[], float]
     sealed_step: int = 0
     _ungraded: int = 0
     _errors_told: int = 0
@@ -154,7 +155,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         step = self.trainer.state.global_step
         written = Path(self.trainer.args.output_dir) / f"checkpoint-{step}"
         final = self.out / "checkpoints" / f"step-{step}"
-        checkpoint.seal(written, final, step, checkpoint.fingerprint(self.spec))
+        checkpoint.seal(written, final, step, self.train_seconds(), checkpoint.fingerprint(self.spec))
         self.sealed_step = step
         self.emit(CheckpointEvent(step=step, path=str(final.relative_to(self.out))))
 

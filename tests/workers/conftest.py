@@ -1,0 +1,37 @@
+"""Fixtures of the engine tests: a tiny model on disk and a writer of small job specs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.workers.engine_jobs import small_spec, tiny_model, tiny_tokenizer
+
+SpecWriter = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_model().save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def write_spec(tmp_path: Path, model_folder: Path) -> SpecWriter:
+    """Writes the small job's spec, changed by sections: ``write_spec(grpo={"beta": 0.1})``."""
+
+    def write(train: int = 9, **changes: Any) -> Path:
+        spec = small_spec(tmp_path, model_folder, train)
+        for name, value in changes.items():
+            spec[name] = {**spec[name], **value} if isinstance(value, dict) and name in spec else value
+        path = tmp_path / "spec.json"
+        path.write_text(json.dumps(spec))
+        return path
+
+    return write

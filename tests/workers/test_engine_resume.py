@@ -1,0 +1,123 @@
+"""A killed, paused or orphaned job loses nothing and repeats nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.workers.engine_jobs import events_of, of_type, run_engine, small_spec
+from workers.engine.checkpoint import MANIFEST
+
+CLOCKS = ("time", "per_second")
+
+
+def start(*arguments: object, **options: Any) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "workers.engine", *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL, **options)
+
+
+def wait_for(out: Path, text: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if (out / "events.jsonl").exists() and text in (out / "events.jsonl").read_text():
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"{text} did not appear in {out}")
+
+
+def course(out: Path) -> dict[Any, Any]:
+    """Everything a run said about its steps, but for clock times, by kind and step."""
+    said: dict[Any, Any] = {}
+    for event in events_of(out):
+        values = event.model_dump(exclude={"time"})
+        if event.type == "metrics":
+            kept = {k: v for k, v in event.values.items() if not any(clock in k for clock in CLOCKS)}
+            values["values"] = kept
+        if event.type in ("metrics", "rollouts", "evaluation"):
+            said[event.type, event.step, values.get("stage")] = values
+    return said
+
+
+def adapter(out: Path) -> bytes:
+    return (out / "package" / "adapter_model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> tuple[Path, Path]:
+    """The spec of 24 steps and the folder of the run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    spec = small_spec(folder, model_folder)
+    spec["grpo"]["max_steps"] = 24
+    (folder / "spec.json").write_text(json.dumps(spec))
+    assert run_engine("run", folder / "spec.json", "--out", folder / "out") == 0
+    return folder / "spec.json", folder / "out"
+
+
+def test_a_run_killed_and_resumed_equals_the_undisturbed_run_bit_for_bit(undisturbed, tmp_path):
+    """Nine rows at four a step are two steps an epoch: step 3, the checkpoint, lies within epoch 2."""
+    spec, whole = undisturbed
+    killed = start("run", spec, "--out", tmp_path / "killed")
+    wait_for(tmp_path / "killed", '"type":"metrics","step":5', killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    checkpoint = tmp_path / "killed" / "checkpoints" / "step-3"
+    assert run_engine("run", spec, "--out", tmp_path / "resumed", "--resume", checkpoint) == 0
+    expected = {key: value for key, value in course(whole).items() if key[1] > 3}
+    assert course(tmp_path / "resumed") == expected
+    assert adapter(tmp_path / "resumed") == adapter(whole)
+
+
+def test_sigterm_finishes_the_step_saves_it_and_the_rest_goes_on_from_there(undisturbed, tmp_path):
+    spec, whole = undisturbed
+    paused = start("run", spec, "--out", tmp_path / "paused")
+    wait_for(tmp_path / "paused", '"type":"metrics","step":1', paused)
+    paused.terminate()
+    assert paused.wait(timeout=60) == 0
+    events = events_of(tmp_path / "paused")
+    saved = of_type(events, "checkpoint")[-1]
+    assert events[-1].outcome == "stopped"
+    assert events[-1].step == saved.step == of_type(events, "metrics")[-1].step < 24
+    checkpoint = tmp_path / "paused" / saved.path
+    assert run_engine("run", spec, "--out", tmp_path / "rest", "--resume", checkpoint) == 0
+    assert adapter(tmp_path / "rest") == adapter(whole)
+
+
+def test_a_torn_checkpoint_is_refused(undisturbed, tmp_path):
+    spec, whole = undisturbed
+    checkpoint = shutil.copytree(whole / "checkpoints" / "step-3", tmp_path / "copy")
+    optimizer = checkpoint / "optimizer.pt"
+    optimizer.write_bytes(optimizer.read_bytes()[:-100])
+    assert run_engine("run", spec, "--out", tmp_path / "torn", "--resume", checkpoint) == 1
+    error = of_type(events_of(tmp_path / "torn"), "error")[0]
+    assert (error.code, "optimizer.pt" in error.message) == ("checkpoint_damaged", True)
+    (checkpoint / MANIFEST).unlink()
+    assert run_engine("run", spec, "--out", tmp_path / "bare", "--resume", checkpoint) == 1
+    assert MANIFEST in of_type(events_of(tmp_path / "bare"), "error")[0].message
+
+
+def test_a_checkpoint_of_another_job_is_refused(undisturbed, write_spec, tmp_path):
+    _, whole = undisturbed
+    other = write_spec(grpo={"max_steps": 24, "learning_rate": 0.02})
+    arguments = ["run", other, "--out", tmp_path / "other", "--resume", whole / "checkpoints" / "step-3"]
+    assert run_engine(*arguments) == 1
+    assert of_type(events_of(tmp_path / "other"), "error")[0].code == "checkpoint_mismatch"
+
+
+def test_the_engine_dies_with_the_process_that_started_it(write_spec, tmp_path):
+    spec = write_spec(grpo={"max_steps": 10_000})
+    reader, writer = os.pipe()
+    engine = start("run", spec, "--out", tmp_path / "out", "--lifeline", reader, pass_fds=[reader])
+    os.close(reader)
+    wait_for(tmp_path / "out", '"type":"metrics"', engine)
+    os.close(writer)
+    assert engine.wait(timeout=5) != 0
+    assert not of_type(events_of(tmp_path / "out"), "done")
