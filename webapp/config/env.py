@@ -83,3 +83,8 @@ def storage(url: str) -> dict[str, object]:
             "OPTIONS": options | dict(parse_qsl(parts.query)),
         }
     raise ImproperlyConfigured(f"STORAGE_URL is {url!r}; it must begin with file:// or s3://")
+
+
+def with_database(url: str, name: str) -> str:
+    """The same server, another database."""
+    return urlsplit(url)._replace(path=f"/{name}").geturl()

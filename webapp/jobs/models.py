@@ -74,9 +74,9 @@ class Job(models.Model):
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [
             models.Index(
-                "queued_at", name="job_queue", condition=models.Q(state__in=["queued", "running"])
+                fields=["queued_at"], name="job_queue", condition=models.Q(state__in=["queued", "running"])
             ),
-            models.Index("team", "-id", name="job_of_team"),
+            models.Index(fields=["team", "-id"], name="job_of_team"),
         ]
 
     def __str__(self) -> str:
@@ -100,7 +100,7 @@ class JobEvent(models.Model):
 
     class Meta:
         ordering: ClassVar = ["id"]
-        indexes: ClassVar = [models.Index("job", "id", name="events_of_job")]
+        indexes: ClassVar = [models.Index(fields=["job", "id"], name="events_of_job")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.data}"

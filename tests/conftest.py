@@ -1,0 +1,136 @@
+"""Alice owns a team, Bob may look at it, Charlie is a stranger with a team of his own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.test import Client
+
+from webapp.config.env import with_database
+from webapp.teams.models import Membership, Role, Team, User
+from webapp.teams.services import create_team
+
+PASSWORD = "correct horse battery"
+ROOT = Path(__file__).resolve().parents[1]
+Process = subprocess.Popen[bytes]
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return User.objects.create_user("alice@example.com", PASSWORD)
+
+
+@pytest.fixture
+def team(alice: User) -> Team:
+    return create_team(alice, "Acme")
+
+
+@pytest.fixture
+def bob(team: Team) -> User:
+    user = User.objects.create_user("bob@example.com", PASSWORD)
+    Membership.objects.create(team=team, user=user, role=Role.VIEWER)
+    return user
+
+
+@pytest.fixture
+def charlie(db: None) -> User:
+    user = User.objects.create_user("charlie@example.com", PASSWORD)
+    create_team(user, "Elsewhere")
+    return user
+
+
+@pytest.fixture
+def as_user() -> Callable[[User], Client]:
+    """A browser without JavaScript, signed in."""
+
+    def sign_in(user: User) -> Client:
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return sign_in
+
+
+@pytest.fixture
+def site_env(transactional_db: None, tmp_path: Path) -> dict[str, str]:
+    """The environment of real processes that work on this test's database."""
+    return os.environ | {
+        "DJANGO_SETTINGS_MODULE": "webapp.config.settings",
+        "DATABASE_URL": with_database(settings.DATABASE_URL, connection.settings_dict["NAME"]),
+        "GROOVE_WORK": str(tmp_path / "work"),
+        "GROOVE_CPU_CORES": "2",
+        "OMP_NUM_THREADS": "2",
+    }
+
+
+@pytest.fixture
+def start(site_env: dict[str, str]) -> Iterator[Callable[..., Process]]:
+    """Start ``python -m <module> …`` on the test's services; whatever still runs is stopped at the end."""
+    processes: list[Process] = []
+
+    def run(*arguments: str, **extra: str) -> Process:
+        process: Process = subprocess.Popen(
+            [sys.executable, "-m", *arguments], cwd=ROOT, env=site_env | extra, start_new_session=True
+        )
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    for process in processes:
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture
+def start_worker(start: Callable[..., Process], tmp_path: Path) -> Callable[..., Process]:
+    """Start a worker by name; the first one comes with a beat."""
+    names: list[str] = []
+
+    def run(name: str = "one", **extra: str) -> Process:
+        celery = ["celery", "-A", "workers.celery"]
+        if not names:
+            start(*celery, "beat", "-l", "warning", "-s", str(tmp_path / "schedule"))
+        names.append(name)
+        worker = [*celery, "worker", "--pool", "threads", "-c", "4", "-l", "info", "-n", f"{name}@%h"]
+        return start(*worker, GROOVE_NODE=name, **extra)
+
+    return run
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def live(start: Callable[..., Process], start_worker: Callable[..., Process]) -> str:
+    """The whole site: web, worker and beat. Gives its address."""
+    port = free_port()
+    start("uvicorn", "webapp.config.asgi:application", "--port", str(port), "--lifespan", "off")
+    start_worker()
+    address, end = f"http://127.0.0.1:{port}", time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(f"{address}/healthz")
+        except OSError:
+            assert time.monotonic() < end, "the web process did not answer within a minute"
+            time.sleep(0.1)
+            continue
+        return address

@@ -1,0 +1,36 @@
+"""The site's settings on services that this test session starts for itself, in a folder of its own."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from webapp.config import embedded
+
+_folder = Path(tempfile.mkdtemp(prefix="groove-test-"))
+_folder.chmod(0o711)
+_stack = ExitStack()
+atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+atexit.register(_stack.close)
+
+if "DATABASE_URL" not in os.environ:
+    os.environ["DATABASE_URL"] = _stack.enter_context(embedded.postgres(_folder, durable=False))
+if "BROKER_URL" not in os.environ:
+    os.environ["BROKER_URL"] = _stack.enter_context(embedded.valkey(_folder))
+os.environ |= {
+    "GROOVE_VAR": str(_folder),
+    "STORAGE_URL": f"file://{_folder / 'storage'}",
+    "GROOVE_LEASE_SECONDS": "4",
+    "GROOVE_BELL_SECONDS": "1",
+    "GROOVE_STOP_GRACE_SECONDS": "30",
+    "HF_HUB_OFFLINE": "1",
+}
+
+from webapp.config.settings import *  # noqa: E402, F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+(_folder / "tmp").mkdir()

