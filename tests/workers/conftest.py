@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: tests share their cores with others
+
+import torch
+
 from tests.workers.engine_jobs import small_spec, tiny_model, tiny_tokenizer
+
+torch.set_num_threads(1)
 
 SpecWriter = Callable[..., Path]
 
