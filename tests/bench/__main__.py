@@ -1,0 +1,34 @@
+"""Runs benchmarks: ``python -m tests.bench [--only NAME]``.
+
+Prints one JSON object a line for each and appends the same lines to ``var/bench.jsonl``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench import engine_overhead
+from tests.bench.result import Result
+
+RESULTS = Path("var/bench.jsonl")
+BENCHMARKS: dict[str, Callable[[], Result]] = {"engine_overhead": engine_overhead.run}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--only", choices=BENCHMARKS, metavar="NAME", help=", ".join(BENCHMARKS))
+    only = parser.parse_args().only
+    RESULTS.parent.mkdir(exist_ok=True)
+    for name, run in BENCHMARKS.items():
+        if only in (None, name):
+            line = json.dumps(run().as_dict())
+            print(line, flush=True)
+            with RESULTS.open("a") as file:
+                file.write(line + "\n")
+
+
+if __name__ == "__main__":
+    main()
