@@ -1,0 +1,65 @@
+# Two commands do everything: `make demo` and `make test`. Each does its own set-up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# torch is installed first, from whatever build pip is told to take: make TORCH="torch==2.13.0 --index-url …"
+TORCH ?= torch==2.13.0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: setup assets demo test check bench up down worker browser lock format
+
+setup: $(VENV)/.locked assets
+
+$(VENV)/.locked: requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet --requirement requirements.lock
+	touch $@
+
+assets: static/dist/.built
+
+static/dist/.built: package-lock.json $(shell find static/css static/js templates -type f 2>/dev/null) | $(VENV)/.locked
+	$(BIN)/python -m webapp.config.assets
+	touch $@
+
+demo: BEGAN := $(shell date +%s)
+demo: setup
+	$(BIN)/python manage.py demo --began $(BEGAN) $(if $(ONESHOT),--oneshot)
+
+up: setup
+	$(BIN)/python manage.py up
+
+down: $(VENV)/.locked
+	$(BIN)/python manage.py down
+
+# On another machine: DATABASE_URL, BROKER_URL and STORAGE_URL say where the rest of Groove is.
+worker: $(VENV)/.locked
+	$(BIN)/celery -A workers.celery worker --pool threads --concurrency 4 --loglevel info
+
+browser: $(VENV)/.locked
+	$(BIN)/python -m tests.e2e.browser
+
+test: setup browser
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(VENV)/.locked
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/djlint templates --check --lint --quiet
+	$(BIN)/python -W ignore manage.py makemigrations --check --dry-run --skip-checks
+
+bench: setup
+	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+format: $(VENV)/.locked
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/djlint templates --reformat --quiet
+
+lock: $(VENV)/.locked
+	$(BIN)/pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --extra dev --strip-extras --unsafe-package torch --no-emit-index-url \
+	  --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml

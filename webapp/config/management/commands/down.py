@@ -1,0 +1,31 @@
+"""``manage.py down``: stop the Groove that ``up`` or ``demo`` started from this folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+PATIENCE_SECONDS = 60
+
+
+class Command(BaseCommand):
+    help = "Stop the running Groove of this folder."
+    requires_system_checks = ()
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        file = settings.VAR_DIR / "groove.pid"
+        if not file.exists():
+            self.stdout.write("Groove is not running here.\n")
+            return
+        os.kill(int(file.read_text()), signal.SIGINT)
+        end = time.monotonic() + PATIENCE_SECONDS
+        while file.exists():
+            if time.monotonic() > end:
+                raise CommandError(f"It did not stop within {PATIENCE_SECONDS} s; see {settings.VAR_DIR / 'log'}")
+            time.sleep(0.1)
+        self.stdout.write("Stopped.\n")

@@ -1,0 +1,16 @@
+"""``manage.py prepare``: the rows every installation has, made once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from webapp.registry.services import ensure_starter_model
+
+
+class Command(BaseCommand):
+    help = "Register the starter model. Safe to run again."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        ensure_starter_model()

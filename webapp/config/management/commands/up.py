@@ -1,0 +1,22 @@
+"""``manage.py up``: run Groove on this machine until interrupted."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from webapp.config import stack
+
+
+class Command(BaseCommand):
+    help = "Run embedded services, web, worker and beat in the foreground."
+    requires_system_checks = ()
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with stack.running_services() as child:
+            port = stack.port()
+            self.stdout.write(f"Groove: http://127.0.0.1:{port}   (Ctrl-C stops it)\n")
+            status = stack.supervise(child, port, {})
+        sys.exit(status)
