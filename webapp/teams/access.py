@@ -33,6 +33,11 @@ class Access:
         """Whether the member's role includes ``role``."""
         return RANK[self.role] >= RANK[role]
 
+    def require(self, role: Role) -> None:
+        """Raises PermissionDenied, with words for the member, unless the role includes ``role``."""
+        if not self.may(role):
+            raise PermissionDenied(f"This needs the role of {role.label.lower()} in {self.team.name}.")
+
     @property
     def can_edit(self) -> bool:
         return self.may(Role.EDITOR)
@@ -76,8 +81,7 @@ def member(
         @wraps(view)
         def guarded(request: HttpRequest, team: str, *args: P.args, **kwargs: P.kwargs) -> R:
             access = access_of(signed_in(request), team)
-            if not access.may(role):
-                raise PermissionDenied(f"This needs the role of {role.label.lower()} in {access.team.name}.")
+            access.require(role)
             request.access = access  # type: ignore[attr-defined]
             return view(request, access, *args, **kwargs)
 
