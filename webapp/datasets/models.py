@@ -49,7 +49,9 @@ class Upload(models.Model):
     sha256 = models.CharField(max_length=64)
     state = models.CharField(max_length=10, choices=State.choices)
     options = models.JSONField(default=dict, help_text="format, field mapping, skip bad rows")
-    report = models.JSONField(default=dict, help_text="counts, errors by line, duplicates, overlap, first rows")
+    report = models.JSONField(
+        default=dict, help_text="counts, errors by line, duplicates, overlap, first rows"
+    )
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 

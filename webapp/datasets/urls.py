@@ -1,6 +1,16 @@
-"""Addresses of datasets."""
+from django.urls import path
 
-from django.urls import URLPattern
+from . import views
 
 app_name = "datasets"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("", views.index, name="list"),
+    path("new/", views.new, name="new"),
+    path("uploads/<str:uid>/", views.upload, name="upload"),
+    path("uploads/<str:uid>/discard/", views.discard, name="discard"),
+    path("<str:uid>/", views.detail, name="detail"),
+    path("<str:uid>/delete/", views.delete, name="delete"),
+    path("<str:uid>/restore/", views.restore, name="restore"),
+    path("<str:uid>/v<int:number>/", views.version, name="version"),
+    path("<str:uid>/v<int:number>/download/", views.download, name="download"),
+]

@@ -60,17 +60,13 @@ def signed_in(request: HttpRequest) -> User:
 
 def access_of(user: User, team_slug: str) -> Access:
     """What ``user`` may do in the team. Raises Http404 unless a member."""
-    membership = get_object_or_404(
-        Membership.objects.select_related("team"), team__slug=team_slug, user=user
-    )
+    membership = get_object_or_404(Membership.objects.select_related("team"), team__slug=team_slug, user=user)
     return Access(user, membership.team, Role(membership.role))
 
 
 def member(
     role: Role = Role.VIEWER,
-) -> Callable[
-    [Callable[Concatenate[HttpRequest, Access, P], R]], Callable[..., HttpResponseBase]
-]:
+) -> Callable[[Callable[Concatenate[HttpRequest, Access, P], R]], Callable[..., HttpResponseBase]]:
     """Wrap a view ``(request, access, …)`` for addresses with ``<slug:team>``.
 
     Signs a stranger in first, hides the team from non-members (404), refuses too small a role (403).

@@ -69,6 +69,7 @@ class Membership(models.Model):
     team = models.ForeignKey(Team, models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role.choices)
+    checklist_hidden = models.BooleanField(default=False, help_text="the member dismissed the first steps")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -97,6 +98,9 @@ class Invitation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.email} to {self.team}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("teams:invitation", args=[self.token])
 
 
 class AuditEvent(models.Model):

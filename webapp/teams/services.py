@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
 from django.utils.crypto import get_random_string
 from django.utils.text import slugify
 
-from .models import AuditEvent, Membership, Role, Team, User
+from .models import AuditEvent, Invitation, Membership, Role, Team, User
+
+INVITATION_DAYS = 7
+RESERVED_SLUGS = {"new"}
+
+
+class LastOwner(ValueError):
+    """A team must keep an owner."""
+
+    def __init__(self, team: Team) -> None:
+        super().__init__(f"{team} needs an owner. Make somebody else an owner first.")
 
 
 def record(team: Team, user: User | None, verb: str, target: object) -> None:
@@ -18,9 +32,74 @@ def record(team: Team, user: User | None, verb: str, target: object) -> None:
 def create_team(user: User, name: str) -> Team:
     """A new team with ``user`` as its owner."""
     slug = slugify(name)[:40] or "team"
-    if slug in {"new"} or Team.objects.filter(slug=slug).exists():
+    if slug in RESERVED_SLUGS or Team.objects.filter(slug=slug).exists():
         slug = f"{slug}-{get_random_string(6).lower()}"
     team = Team.objects.create(slug=slug, name=name)
     Membership.objects.create(team=team, user=user, role=Role.OWNER)
     record(team, user, "created team", team)
     return team
+
+
+def open_invitations() -> QuerySet[Invitation]:
+    """Invitations that can still be accepted."""
+    return Invitation.objects.filter(accepted_at=None, expires_at__gt=timezone.now()).select_related("team")
+
+
+@transaction.atomic
+def invite(team: Team, user: User, email: str, role: Role) -> Invitation:
+    """A link for one person, good for a week. It replaces an earlier one for the same address."""
+    team.invitations.filter(email__iexact=email, accepted_at=None).delete()
+    invitation = Invitation.objects.create(
+        team=team,
+        email=email,
+        role=role,
+        created_by=user,
+        expires_at=timezone.now() + timedelta(days=INVITATION_DAYS),
+    )
+    record(team, user, f"invited as {role.label.lower()}", email)
+    return invitation
+
+
+@transaction.atomic
+def revoke_invitation(invitation: Invitation, user: User) -> None:
+    """The link no longer works."""
+    record(invitation.team, user, "revoked invitation", invitation.email)
+    invitation.delete()
+
+
+@transaction.atomic
+def accept_invitation(invitation: Invitation, user: User) -> Team | None:
+    """The team that ``user`` is now in; None if somebody was first. A present member's role stays."""
+    taken = open_invitations().filter(pk=invitation.pk).update(accepted_at=timezone.now())
+    if not taken:
+        return None
+    membership, new = Membership.objects.get_or_create(
+        team=invitation.team, user=user, defaults={"role": invitation.role}
+    )
+    if new:
+        record(invitation.team, user, "joined", Role(membership.role).label.lower())
+    return invitation.team
+
+
+@transaction.atomic
+def change_role(membership: Membership, user: User, role: Role) -> None:
+    """Raises LastOwner if nobody would own the team."""
+    if role != Role.OWNER:
+        _keep_an_owner(membership)
+    Membership.objects.filter(pk=membership.pk).update(role=role)
+    record(membership.team, user, f"made {role.label.lower()}", membership.user)
+
+
+@transaction.atomic
+def remove_member(membership: Membership, user: User) -> None:
+    """Raises LastOwner if nobody would own the team."""
+    _keep_an_owner(membership)
+    membership.delete()
+    record(membership.team, user, "left" if membership.user == user else "removed member", membership.user)
+
+
+def _keep_an_owner(leaving: Membership) -> None:
+    """Owners are locked, so that two cannot leave at once."""
+    owners = leaving.team.memberships.select_for_update().filter(role=Role.OWNER).values_list("pk", flat=True)
+    if set(owners) == {leaving.pk}:
+        raise LastOwner(leaving.team)

@@ -1,0 +1,146 @@
+"""Checking a file: one pass over its rows gives the report that its uploader decides on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import IO, Any
+
+from . import formats, problems
+from .fields import Fields
+from .limits import ERRORS_SHOWN, EXAMPLES_SHOWN, MAX_ROWS, PREVIEW_CHARACTERS, PREVIEW_ROWS
+from .problems import FileError, Problem, RowError
+from .rows import Columns, Row
+from .splits import Index, Shares, open_index
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the uploader chose: where the prompt is, and how much is held out."""
+
+    prompt_column: str = ""
+    messages_column: str = ""
+    validation: int = 10
+    test: int = 10
+
+    @property
+    def columns(self) -> Columns | None:
+        """None lets the reader look for the usual names."""
+        if not self.prompt_column and not self.messages_column:
+            return None
+        return Columns(messages=self.messages_column or "messages", prompt=self.prompt_column)
+
+    @property
+    def shares(self) -> Shares:
+        return Shares(self.validation, self.test)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class Tally:
+    """What one pass over the rows finds."""
+
+    bad: int = 0
+    duplicates: int = 0
+    errors: list[Problem] = field(default_factory=list)
+    copies: list[list[int]] = field(default_factory=list)
+    preview: list[dict[str, Any]] = field(default_factory=list)
+    fields: Fields = field(default_factory=Fields)
+
+    def refuse(self, line: int, error: RowError) -> None:
+        self.bad += 1
+        if len(self.errors) < ERRORS_SHOWN:
+            self.errors.append(Problem(line, error.reason, error.fix))
+
+    def repeat(self, line: int, first: int) -> None:
+        self.duplicates += 1
+        if len(self.copies) < EXAMPLES_SHOWN:
+            self.copies.append([line, first])
+
+    def take(self, line: int, row: Row) -> None:
+        self.fields.add(row)
+        if len(self.preview) < PREVIEW_ROWS:
+            self.preview.append({"line": line, "messages": short(row.messages), "item": short(row.item)})
+
+
+def check(file: IO[bytes], kind: str, options: Options) -> dict[str, Any]:
+    """The report on the whole file. A file that cannot be read on gets one whose ``refused`` is set."""
+    tally = Tally()
+    with open_index(options.shares) as index:
+        try:
+            fill(index, tally, file, kind, options)
+            refusal = None
+        except FileError as error:
+            refusal = error
+        return report(index, tally, kind, refusal)
+
+
+def fill(index: Index, tally: Tally, file: IO[bytes], kind: str, options: Options) -> None:
+    """Take every row into the index. Raises FileError."""
+    count = 0
+    for line, found in formats.read(kind, file, options.columns):
+        count += 1
+        if count > MAX_ROWS:
+            raise problems.too_many_rows()
+        if isinstance(found, RowError):
+            tally.refuse(line, found)
+        elif (first := index.add(found, line)) is not None:
+            tally.repeat(line, first)
+        else:
+            tally.take(line, found)
+    if not count:
+        raise problems.no_rows()
+
+
+def report(index: Index, tally: Tally, kind: str, refusal: FileError | None) -> dict[str, Any]:
+    """Everything that pages and versions show about the file."""
+    errors = [problem.as_json() for problem in tally.errors]
+    if refusal:
+        errors.insert(0, Problem(refusal.line, refusal.reason, refusal.fix).as_json())
+    moved = index.settle()
+    splits = index.counts()
+    return {
+        "format": kind,
+        "refused": refusal is not None,
+        "recheckable": refusal is not None and refusal.keep,
+        "rows": sum(splits.values()),
+        "bad": tally.bad,
+        "errors": errors,
+        "duplicates": {"count": tally.duplicates, "examples": tally.copies},
+        "splits": splits,
+        "stated": index.stated(),
+        "moved": moved,
+        "overlap": index.overlap(),
+        "preview": tally.preview,
+        **tally.fields.as_json(),
+    }
+
+
+def refused(error: FileError) -> dict[str, Any]:
+    """The report on a file of which no row could be read."""
+    with open_index(Shares()) as index:
+        return report(index, Tally(), "", error)
+
+
+def short(value: Any) -> Any:
+    """The value with long texts cut, small enough for a page and a report."""
+    if isinstance(value, str):
+        return value if len(value) <= PREVIEW_CHARACTERS else value[:PREVIEW_CHARACTERS] + "…"
+    text = json.dumps(value, ensure_ascii=False)
+    if len(text) <= PREVIEW_CHARACTERS:
+        return value
+    if isinstance(value, dict):
+        return {key: short(part) for key, part in list(value.items())[:20]}
+    if isinstance(value, list):
+        return [short(part) for part in value[:10]]
+    return value
+
+
+def placed(file: IO[bytes], kind: str, options: Options, index: Index) -> Iterator[tuple[int, Row]]:
+    """(split, row) for every row that a version keeps, in the file's order."""
+    for line, found in formats.read(kind, file, options.columns):
+        if isinstance(found, Row) and (split := index.place(found, line)) is not None:
+            yield split, found

@@ -1,0 +1,71 @@
+"""File formats: what a file is, told by its first bytes and its name, and its rows one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import IO
+
+from webapp.datasets import problems
+from webapp.datasets.problems import RowError
+from webapp.datasets.rows import Columns, Row
+
+from . import csv_text, jsonl, parquet
+
+Found = tuple[int, Row | RowError]
+Reader = Callable[[IO[bytes], Columns | None], Iterator[Found]]
+
+READERS: dict[str, Reader] = {"jsonl": jsonl.rows, "csv": csv_text.rows, "parquet": parquet.rows}
+COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+}
+ENDINGS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+}
+
+
+def detect(head: bytes, filename: str) -> str:
+    """The key in READERS for a file that begins with ``head``. Raises FileError."""
+    if not head:
+        raise problems.empty()
+    for magic, kind in COMPRESSED.items():
+        if head.startswith(magic):
+            raise problems.compressed(kind)
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    return _text_format(head, filename)
+
+
+def _text_format(head: bytes, filename: str) -> str:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise problems.utf16()
+    if b"\0" in head:
+        raise problems.binary()
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    ending = next((kind for end, kind in ENDINGS.items() if filename.lower().endswith(end)), "")
+    if start.startswith(b"[") and ending != "csv":
+        raise problems.json_array()
+    if ending == "parquet":
+        raise problems.broken_parquet("it does not begin like a Parquet file")
+    if not ending and start.startswith(b"{"):
+        return "jsonl"
+    if not ending:
+        raise problems.unknown_format(filename)
+    return ending
+
+
+def read(kind: str, file: IO[bytes], columns: Columns | None) -> Iterator[Found]:
+    """Every row or its error, with its line (row number for Parquet). Raises FileError.
+
+    ``columns`` says where the prompt is; None finds it by the usual names.
+    """
+    return READERS[kind](file, columns)

@@ -1,0 +1,61 @@
+"""What the two table formats share: which column holds the prompt, and a row from its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from webapp.datasets import problems
+from webapp.datasets.limits import MAX_CELL_BYTES, MAX_FIELDS
+from webapp.datasets.problems import RowError
+from webapp.datasets.rows import Columns, Row, parse_json, row_of
+
+USUAL_PROMPTS = ("prompt", "question", "input", "instruction", "query", "text")
+STRUCTURED = ("tools",)
+
+
+def find_columns(names: list[str], wanted: Columns | None) -> Columns:
+    """The wanted columns if the table has them, else those by the usual names. Raises FileError."""
+    if len(names) > MAX_FIELDS:
+        raise problems.too_many_columns(len(names))
+    if wanted:
+        chosen = wanted.prompt or wanted.messages
+        if chosen not in names:
+            raise problems.missing_column(chosen, names)
+        return wanted
+    if "messages" in names:
+        return Columns()
+    for name in USUAL_PROMPTS:
+        if match := next((column for column in names if column.strip().lower() == name), None):
+            return Columns(prompt=match)
+    raise problems.no_prompt_column(names)
+
+
+def cells_to_row(cells: Mapping[str, Any], columns: Columns) -> Row | RowError:
+    """The row, or why there is none. Messages and tools may be JSON text."""
+    try:
+        fields = dict(cells)
+        _check_sizes(fields)
+        for name in STRUCTURED if columns.prompt else (*STRUCTURED, columns.messages):
+            if isinstance(fields.get(name), str):
+                fields[name] = _structured(name, fields[name])
+        return row_of(fields, columns)
+    except RowError as error:
+        return error
+
+
+def _check_sizes(fields: Mapping[str, Any]) -> None:
+    for name, value in fields.items():
+        if isinstance(value, str) and len(value) > MAX_CELL_BYTES:
+            raise problems.cell_too_large(name)
+
+
+def _structured(name: str, text: str) -> Any:
+    if not text.strip():
+        return None
+    try:
+        return parse_json(text)
+    except RowError:
+        raise
+    except ValueError as error:
+        raise RowError(f"The cell {name!r} is not JSON: {error}.", "Write the list as JSON text.") from error

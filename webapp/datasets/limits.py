@@ -1,0 +1,20 @@
+"""How large an upload and its parts may be. Small enough that no row or file fills a process's memory."""
+
+MAX_LINE_BYTES = 4 * 2**20
+MAX_CELL_BYTES = 4 * 2**20
+MAX_ROWS = 5_000_000
+MAX_FIELDS = 256
+MAX_DEPTH = 32
+MAX_NAME = 200
+MAX_MESSAGES = 1000
+MAX_UNPACKED_BYTES = 32 * 2**30
+MAX_UNPACKED_RATIO = 200  # unpacked to packed; checked above MIN_RATIO_BYTES, where it begins to matter
+MIN_RATIO_BYTES = 256 * 2**20
+PARQUET_BATCH_ROWS = 64
+ERRORS_SHOWN = 100
+EXAMPLES_SHOWN = 20
+PREVIEW_ROWS = 5
+PREVIEW_CHARACTERS = 2000
+PAGE_ROWS = 25
+ROWS_PER_OFFSET = 500
+STALE_UPLOAD_HOURS = 24

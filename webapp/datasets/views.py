@@ -1,0 +1,196 @@
+"""Pages of datasets: list, upload, report, versions, rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Page, Paginator
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.text import slugify
+from django.views.decorators.http import require_POST
+
+from webapp.teams.access import Access, member
+from webapp.teams.models import Role
+from webapp.teams.services import record
+
+from . import contents, services
+from .checking import short
+from .forms import OptionsForm, UploadForm
+from .limits import PAGE_ROWS
+from .models import Dataset, DatasetVersion, Upload
+from .rows import SPLITS, Split
+
+LIST_ROWS = 30
+
+
+@member()
+def index(request: HttpRequest, access: Access) -> HttpResponse:
+    """The team's datasets; the deleted ones on ``?deleted=1``."""
+    deleted = request.GET.get("deleted") == "1"
+    datasets = access.team.datasets.filter(deleted_at__isnull=not deleted).prefetch_related("versions")
+    page = Paginator(datasets, LIST_ROWS).get_page(request.GET.get("page"))
+    waiting = access.team.uploads.filter(state=Upload.State.CHECKED).order_by("-id")[:5]
+    context = {"page": page, "deleted": deleted, "waiting": waiting}
+    return render(request, "datasets/list.html", context)
+
+
+@member(Role.EDITOR)
+def new(request: HttpRequest, access: Access) -> HttpResponse:
+    """Upload a file: a dataset of its own, or a version of the one that ``?dataset=`` names."""
+    dataset = _target(request, access)
+    form = UploadForm(request.POST or None, request.FILES or None).for_version_of(dataset)
+    if form.is_valid():
+        name = dataset.name if dataset else form.dataset_name()
+        file = form.cleaned_data["file"]
+        return redirect(services.receive(access.team, access.user, name, file, form.options(), dataset))
+    status = 422 if form.is_bound else 200
+    return render(request, "datasets/new.html", {"form": form, "dataset": dataset}, status=status)
+
+
+def _target(request: HttpRequest, access: Access) -> Dataset | None:
+    uid = request.GET.get("dataset")
+    return access.get(Dataset.objects.filter(deleted_at=None), uid=uid) if uid else None
+
+
+@member()
+def upload(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """The report on an upload. POST commits it, or checks it again with other options."""
+    trial = access.get(Upload.objects.select_related("dataset"), uid=uid)
+    if request.method == "POST":
+        return _decide(request, access, trial)
+    return _report(request, trial, OptionsForm(initial=trial.options))
+
+
+def _decide(request: HttpRequest, access: Access, trial: Upload) -> HttpResponse:
+    access.require(Role.EDITOR)
+    if "commit" in request.POST:
+        return _commit(request, access, trial)
+    form = OptionsForm(request.POST)
+    if not form.is_valid():
+        return _report(request, trial, form, status=422)
+    try:
+        services.check_again(trial, form.options())
+    except services.CannotCommit as error:
+        messages.error(request, str(error))
+    return redirect(trial)
+
+
+def _commit(request: HttpRequest, access: Access, trial: Upload) -> HttpResponse:
+    choices = services.Choices(
+        skip_bad="skip_bad" in request.POST, drop_overlap="drop_overlap" in request.POST
+    )
+    try:
+        version, new = services.commit(trial, access.user, choices)
+    except services.CannotCommit as error:
+        messages.error(request, str(error))
+        return redirect(trial)
+    said = f"{version} is ready." if new else f"The same rows are already {version}; nothing was added."
+    messages.success(request, said)
+    return redirect(version)
+
+
+def _report(request: HttpRequest, trial: Upload, form: OptionsForm, status: int = 200) -> HttpResponse:
+    context = {"upload": trial, "report": trial.report, "form": form}
+    return render(request, "datasets/upload.html", context, status=status)
+
+
+@require_POST
+@member(Role.EDITOR)
+def discard(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """Throw an upload away."""
+    services.discard_upload(access.get(Upload.objects.all(), uid=uid), access.user)
+    messages.success(request, "The upload was thrown away.")
+    return redirect("datasets:list", access.team.slug)
+
+
+@member()
+def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """A dataset and its versions."""
+    dataset = access.get(Dataset.objects.select_related("created_by"), uid=uid)
+    versions = dataset.versions.select_related("created_by")
+    return render(request, "datasets/detail.html", {"dataset": dataset, "versions": versions})
+
+
+@require_POST
+@member(Role.EDITOR)
+def delete(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """Hide a dataset; its files stay."""
+    dataset = access.get(Dataset.objects.all(), uid=uid)
+    services.delete_dataset(dataset, access.user)
+    messages.success(
+        request, f"{dataset.name} was deleted. It can be restored from the list of deleted datasets."
+    )
+    return redirect("datasets:list", access.team.slug)
+
+
+@require_POST
+@member(Role.EDITOR)
+def restore(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """Show a deleted dataset again."""
+    dataset = access.get(Dataset.objects.all(), uid=uid)
+    services.restore_dataset(dataset, access.user)
+    messages.success(request, f"{dataset.name} is back.")
+    return redirect(dataset)
+
+
+def _version(access: Access, uid: str, number: int) -> DatasetVersion:
+    versions = DatasetVersion.objects.select_related("dataset__team")
+    return get_object_or_404(versions, dataset__team=access.team, dataset__uid=uid, number=number)
+
+
+def _split(request: HttpRequest) -> Split:
+    """The split in the query, train if none. Raises Http404 for an unknown name."""
+    name = request.GET.get("split", Split.TRAIN.label)
+    if name not in SPLITS:
+        raise Http404(f"There is no split {name!r}.")
+    return SPLITS[name]
+
+
+@member()
+def version(request: HttpRequest, access: Access, uid: str, number: int) -> HttpResponse:
+    """A version: what its fields hold, and its rows a page at a time. Test rows stay sealed."""
+    found, split = _version(access, uid, number), _split(request)
+    sealed = split is Split.TEST
+    page = _page(found, split, request.GET.get("page"))
+    context = {
+        "version": found,
+        "dataset": found.dataset,
+        "split": split.label,
+        "splits": found.files,
+        "sealed": sealed,
+        "page": page,
+        "rows": [] if sealed else _rows(found, split, page),
+    }
+    return render(request, "datasets/version.html", context)
+
+
+def _page(found: DatasetVersion, split: Split, number: str | None) -> Page[int]:
+    return Paginator(range(found.files[split.label]["rows"]), PAGE_ROWS).get_page(number)
+
+
+def _rows(found: DatasetVersion, split: Split, page: Page[int]) -> list[dict[str, Any]]:
+    """The page's rows, long values cut, each with its number in the split."""
+    first = (page.number - 1) * PAGE_ROWS
+    offsets = found.report["offsets"][split.label]
+    rows = contents.page(found.files[split.label]["key"], offsets, first, PAGE_ROWS)
+    return [short_row(row) | {"number": first + place} for place, row in enumerate(rows, start=1)]
+
+
+def short_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row fit for a page."""
+    return {"row_id": row["row_id"], "messages": short(row["messages"]), "item": short(row["item"])}
+
+
+@member(Role.EDITOR)
+def download(request: HttpRequest, access: Access, uid: str, number: int) -> HttpResponseBase:
+    """One split as JSON Lines, as jobs read it."""
+    found, split = _version(access, uid, number), _split(request)
+    file = found.files[split.label]
+    record(access.team, access.user, f"downloaded {split.label} rows", found)
+    response = StreamingHttpResponse(contents.chunks(file["key"]), content_type="application/jsonl")
+    name = f"{slugify(found.dataset.name) or 'dataset'}-v{found.number}-{split.label}.jsonl"
+    response["Content-Length"] = file["bytes"]
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

@@ -1,0 +1,43 @@
+"""The sample project: short business texts to be answered with JSON, and a grader of its fields."""
+
+from __future__ import annotations
+
+import json
+
+from django.conf import settings
+from django.core.files import File
+from django.db import transaction
+
+from webapp.datasets.checking import Options
+from webapp.datasets.models import Dataset
+from webapp.datasets.services import Choices, commit, receive
+from webapp.graders.models import Grader
+
+from .models import Team, User
+
+FOLDER = settings.BASE_DIR / "workers" / "starter" / "sample"
+DATASET = "Sample: invoices, orders, tickets"
+GRADER = "Sample: share of right fields"
+
+
+@transaction.atomic
+def create_sample_project(team: Team, user: User) -> tuple[Dataset, Grader]:
+    """The sample dataset and grader; those that the team already has stay as they are."""
+    Team.objects.select_for_update().get(pk=team.pk)
+    dataset = team.datasets.filter(name=DATASET, deleted_at=None).first() or _dataset(team, user)
+    grader = team.graders.filter(name=GRADER, deleted_at=None).first() or _grader(team, user)
+    return dataset, grader
+
+
+def _dataset(team: Team, user: User) -> Dataset:
+    with (FOLDER / "dataset.jsonl").open("rb") as stream:
+        upload = receive(team, user, DATASET, File(stream, name="dataset.jsonl"), Options())
+    version, _ = commit(upload, user, Choices())
+    return version.dataset
+
+
+def _grader(team: Team, user: User) -> Grader:
+    from webapp.graders.services import create_grader
+
+    definition = json.loads((FOLDER / "grader.json").read_text(encoding="utf-8"))
+    return create_grader(team, user, GRADER, definition)
