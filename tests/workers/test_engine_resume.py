@@ -53,10 +53,10 @@ def adapter(out: Path) -> bytes:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> tuple[Path, Path]:
-    """The spec of 24 steps and the folder of the run that nothing disturbed."""
+    """The spec of 25 steps and the folder of the run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("undisturbed")
     spec = small_spec(folder, model_folder)
-    spec["grpo"]["max_steps"] = 24
+    spec["grpo"]["max_steps"] = 25
     (folder / "spec.json").write_text(json.dumps(spec))
     assert run_engine("run", folder / "spec.json", "--out", folder / "out") == 0
     return folder / "spec.json", folder / "out"
@@ -85,10 +85,19 @@ def test_sigterm_finishes_the_step_saves_it_and_the_rest_goes_on_from_there(undi
     events = events_of(tmp_path / "paused")
     saved = of_type(events, "checkpoint")[-1]
     assert events[-1].outcome == "stopped"
-    assert events[-1].step == saved.step == of_type(events, "metrics")[-1].step < 24
+    assert events[-1].step == saved.step == of_type(events, "metrics")[-1].step < 25
     checkpoint = tmp_path / "paused" / saved.path
     assert run_engine("run", spec, "--out", tmp_path / "rest", "--resume", checkpoint) == 0
     assert adapter(tmp_path / "rest") == adapter(whole)
+
+
+def test_resuming_after_the_last_step_trains_no_further(undisturbed, tmp_path):
+    """25 steps are half an epoch more than 24: TRL alone would finish that epoch."""
+    spec, whole = undisturbed
+    checkpoint = whole / "checkpoints" / "step-25"
+    assert run_engine("run", spec, "--out", tmp_path / "again", "--resume", checkpoint) == 0
+    assert not of_type(events_of(tmp_path / "again"), "metrics")
+    assert adapter(tmp_path / "again") == adapter(whole)
 
 
 def test_a_torn_checkpoint_is_refused(undisturbed, tmp_path):
@@ -106,7 +115,7 @@ def test_a_torn_checkpoint_is_refused(undisturbed, tmp_path):
 
 def test_a_checkpoint_of_another_job_is_refused(undisturbed, write_spec, tmp_path):
     _, whole = undisturbed
-    other = write_spec(grpo={"max_steps": 24, "learning_rate": 0.02})
+    other = write_spec(grpo={"max_steps": 25, "learning_rate": 0.02})
     arguments = ["run", other, "--out", tmp_path / "other", "--resume", whole / "checkpoints" / "step-3"]
     assert run_engine(*arguments) == 1
     assert of_type(events_of(tmp_path / "other"), "error")[0].code == "checkpoint_mismatch"

@@ -19,7 +19,7 @@ from tests.workers.engine_jobs import (
     tiny_model,
     tiny_tokenizer,
 )
-from workers.engine.data import Row, encode, prefill, render
+from workers.engine.data import Row, encode, prefill
 from workers.engine.memory import MemoryPlan
 from workers.engine.models import Base, adapter_sha256, end_tokens, folded
 from workers.engine.rollouts import Recorder
@@ -58,8 +58,7 @@ def build(tmp_path: Path, model_folder: Path) -> Callable[..., MeasuringTrainer]
             tokenizer.pad_token = pad
         eos_ids = end_tokens(model, tokenizer)
         base = Base(BaseModelRef(id="tests/tiny"), model_folder, None, model, tokenizer, eos_ids)
-        prompts = [render(tokenizer, row.messages) for row in data]
-        recorder = Recorder(data, prompts, grade, tokenizer, eos_ids)
+        recorder = Recorder(data, grade, tokenizer, eos_ids)
         return build_trainer(spec, tmp_path / "out", base, data, recorder, 3, PLAN)
 
     return make

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from workers.engine import errors
 from workers.engine.checkpoint import sha256_of
+from workers.engine.data import encode
 from workers.engine.models import Base, adapter_sha256, folded, weights_sha256
 from workers.engine.sampling import Sampler
 from workers.engine.trainer import MeasuringTrainer
@@ -85,8 +85,7 @@ def store_rollouts(trainer: MeasuringTrainer, sampler: Sampler, lineage: Lineage
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     recorder = trainer.recorder
-    texts = list(dict.fromkeys(recorder.prompts))[:VERIFIED_PROMPTS]
-    prompts = [recorder.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    prompts = [encode(recorder.tokenizer, row.messages) for row in recorder.rows[:VERIFIED_PROMPTS]]
     with folded(model):
         drawn = sampler(model.get_base_model(), prompts, VERIFIED_EACH, lineage.spec.seed)
     rollouts = [
@@ -109,20 +108,26 @@ def verify_in_fresh_process(
     """Runs ``python -m workers.engine verify``. Raises ``EngineError`` unless the numbers agree."""
     arguments = ["verify", str(package), "--base", str(base_path), "--rollouts", str(stored)]
     command = [sys.executable, "-m", "workers.engine", *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=PROJECT, text=True, **pipes) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=PROJECT, stdout=pipe, stderr=pipe, text=True) as process:
         try:
-            while process.poll() is None:
-                check_stop()
-                time.sleep(0.1)
+            output, problems = _wait(process, check_stop)
         except BaseException:
             process.kill()
             raise
-        output, problems = process.communicate()
     if process.returncode != 0:
         raise errors.package_not_reproduced(output[-2000:] + problems[-2000:])
     verdict: Verdict = json.loads(output.splitlines()[-1])
     return verdict
+
+
+def _wait(process: subprocess.Popen[str], check_stop: Callable[[], None]) -> tuple[str, str]:
+    """Standard output and error of a process that ends within the job's life."""
+    while True:
+        try:
+            return process.communicate(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            check_stop()
 
 
 def write_run_file(lineage: Lineage, adapter_hash: str, verdict: Verdict, folder: Path) -> None:

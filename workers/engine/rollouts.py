@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from workers.engine.data import Row
+from workers.engine.data import Row, render
 from workers.events import Rollout
 
 if TYPE_CHECKING:
@@ -22,17 +22,17 @@ Grade = Callable[[Sequence[tuple[str, dict[str, Any]]]], "list[GradeResult]"]
 class Recorder:
     """TRL's reward function (its name there is ``grader``) that remembers what it graded.
 
-    ``rows`` and ``prompts`` (as rendered) are looked up by the dataset column ``row``; a group is the
-    rollouts of one row, and its number is the row's place among the step's rows.
+    ``rows`` are looked up by the dataset column ``row``; a group is the rollouts of one row, and its number
+    is the row's place among the step's rows. ``failed`` counts gradings that gave no reward.
     """
 
     rows: list[Row]
-    prompts: list[str]
     grade: Grade
     tokenizer: PreTrainedTokenizerBase
     eos_ids: list[int]
     rollouts: list[Rollout] = field(default_factory=list)
     grading_seconds: float = 0.0
+    failed: int = 0
 
     def grader(
         self, completion_ids: list[list[int]], row: list[int], trainer_state: Any, **_: Any
@@ -42,14 +42,16 @@ class Recorder:
         texts = self.tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
         results = self.grade([(text, self.rows[i].item) for text, i in zip(texts, row, strict=True)])
         self.grading_seconds = time.perf_counter() - started
+        self.failed = sum(result.reward is None for result in results)
         missing = {i for i, result in zip(row, results, strict=True) if result.reward is None}
         groups = {i: number for number, i in enumerate(dict.fromkeys(row))}
+        prompts = {i: render(self.tokenizer, self.rows[i].messages) for i in groups}
         self.rollouts = [
             Rollout(
                 index=index,
                 group=groups[i],
                 row_id=self.rows[i].row_id,
-                prompt=self.prompts[i],
+                prompt=prompts[i],
                 completion=text,
                 reward=None if i in missing else result.reward,
                 sub_rewards=result.sub_rewards,
@@ -81,7 +83,7 @@ class Recorder:
         values = {
             "groups/no_signal_share": self._no_signal_share(),
             "completions/truncated_share": sum(r.truncated for r in self.rollouts) / number,
-            "grading/error_share": sum(r.error_class is not None for r in self.rollouts) / number,
+            "grading/error_share": self.failed / number,
             "grading/missing_share": sum(r.reward is None for r in self.rollouts) / number,
             "time/grading": self.grading_seconds,
         }
@@ -101,9 +103,9 @@ class Recorder:
         """Tokens that the policy wrote in this step."""
         return sum(rollout.length for rollout in self.rollouts)
 
-    def first_error(self) -> str:
-        """One failed grading in words, for the log."""
-        for rollout in self.rollouts:
-            if rollout.error_class is not None:
+    def first_failure(self) -> str:
+        """One failed grading in words, for the log; empty if none failed."""
+        for rollout in self.rollouts if self.failed else []:
+            if rollout.reward is None and rollout.error_class is not None:
                 return f"{rollout.error_class} on row {rollout.row_id}: {rollout.error_detail or ''}"
         return ""

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from workers.engine import checkpoint, errors, package
-from workers.engine.data import Row, checked_path, choose, encode, prefill, read_rows, render
+from workers.engine.data import Row, checked_path, choose, encode, prefill, read_rows
 from workers.engine.evaluate import Evaluator, Split
 from workers.engine.memory import plan_memory
 from workers.engine.models import Base, adapter_sha256, load, pick_device
@@ -153,8 +153,7 @@ class Job:
         self, base: Base, train: list[Row], grade: Grade, steps: int, progress: Progress
     ) -> tuple[MeasuringTrainer, Evaluator]:
         spec = self.spec
-        prompts = [render(base.tokenizer, row.messages) for row in train]
-        recorder = Recorder(train, prompts, grade, base.tokenizer, base.eos_ids)
+        recorder = Recorder(train, grade, base.tokenizer, base.eos_ids)
         plan = plan_memory(
             spec.grpo.group_size * spec.grpo.prompts_per_step,
             spec.grpo.max_prompt_length + spec.grpo.max_completion_length,
@@ -214,7 +213,11 @@ class Job:
         trainer.add_callback(reporter)
         self._train_began = time.perf_counter()
         try:
-            trainer.train(resume_from_checkpoint=str(started_from.path) if started_from else None)
+            if started_from and started_from.step >= steps:
+                trainer.take_finished(started_from.path, started_from.step)
+                reporter.on_train_end()
+            else:
+                trainer.train(resume_from_checkpoint=str(started_from.path) if started_from else None)
         finally:
             self.step = trainer.state.global_step
             self._train_ended = time.perf_counter()

@@ -187,7 +187,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
 
     def _watch_grading(self, step: int, nothing_graded: bool) -> None:
         """Says in the log why gradings fail (ten times at most) and ends a job that has no grades at all."""
-        detail = self.trainer.recorder.first_error()
+        detail = self.trainer.recorder.first_failure()
         if detail and self._errors_told < 10:
             self._errors_told += 1
             self.emit(LogEvent(level="warning", message=f"step {step}: grading failed: {detail}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -106,6 +107,11 @@ class MeasuringTrainer(GRPOTrainer):  # type: ignore[misc]
                 self.model, ids[:, padding:], mask[:, padding:], keep
             )
         return logps
+
+    def take_finished(self, checkpoint: Path, step: int) -> None:
+        """Loads the adapter of the last step. ``train`` would go on to the end of a half-done epoch."""
+        self._load_from_checkpoint(str(checkpoint))
+        self.state.global_step = step
 
     @torch.no_grad()
     def logprobs(self, prompt_ids: list[int], completion_ids: list[int]) -> list[float]:
