@@ -1,0 +1,23 @@
+"""Graders: from a model's answer and its row to a reward. Imports neither torch nor the web application."""
+
+from workers.grading.definition import canonical, sha256, validate
+from workers.grading.opening import GradeAnswers, open_grader
+from workers.grading.results import GradeResult, GraderInvalid, GradingUnavailable, Limits
+from workers.grading.sandbox import SandboxStatus, probe
+from workers.grading.source import Problem, python_problems
+
+__all__ = [
+    "GradeAnswers",
+    "GradeResult",
+    "GraderInvalid",
+    "GradingUnavailable",
+    "Limits",
+    "Problem",
+    "SandboxStatus",
+    "canonical",
+    "open_grader",
+    "probe",
+    "python_problems",
+    "sha256",
+    "validate",
+]

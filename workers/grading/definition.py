@@ -1,0 +1,142 @@
+"""From what a person or an API client wrote to a grader that will run, or the field that prevents it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from workers.grading.formula import FUNCTIONS, FormulaInvalid, parse_formula
+from workers.grading.results import GraderInvalid
+from workers.grading.source import python_problems
+from workers.grading.template import TemplateInvalid, parse_template
+from workers.spec import Grader, MultiGrader, PythonGrader, SimpleGrader
+
+TYPES = ("string_check", "text_similarity", "python", "multi")
+_ADAPTER: TypeAdapter[Grader] = TypeAdapter(Grader)
+
+
+def validate(raw: Any) -> Grader:
+    """The definition, normalised and fully checked; Python source is parsed, never run.
+
+    ``neq`` is read as ``ne``, a list of graders as a map by name, ``pass_threshold`` is dropped. Raises
+    ``GraderInvalid``.
+    """
+    normalised = _normalised(raw, "")
+    try:
+        grader = _ADAPTER.validate_python(normalised)
+    except ValidationError as error:
+        raise _first_problem(error) from error
+    _check(grader, "")
+    return grader
+
+
+def canonical(grader: Grader) -> str:
+    """The definition as JSON in one fixed form: equal graders, equal text."""
+    return json.dumps(grader.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def sha256(grader: Grader) -> str:
+    """Hash of the canonical form, in hex."""
+    return hashlib.sha256(canonical(grader).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+# --- normal form -----------------------------------------------------------------------------------
+
+
+def _normalised(raw: Any, param: str) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        raise GraderInvalid(param, "a grader is a JSON object with a type")
+    kind = raw.get("type")
+    if kind not in TYPES:
+        raise GraderInvalid(_join(param, "type"), f"{kind!r} is none of {', '.join(TYPES)}")
+    grader = {key: value for key, value in raw.items() if key != "pass_threshold"}
+    if kind == "string_check" and grader.get("operation") == "neq":
+        grader["operation"] = "ne"
+    if kind == "multi":
+        grader["graders"] = _normalised_parts(grader.get("graders"), _join(param, "graders"))
+    return grader
+
+
+def _normalised_parts(raw: Any, param: str) -> dict[str, Any]:
+    parts: dict[str, Any] = {}
+    for key, part in _keyed(raw, param):
+        normalised = _normalised(part, _join(param, key))
+        if normalised["type"] == "multi":
+            raise GraderInvalid(_join(param, key), "a multi grader cannot hold another one")
+        if key in parts:
+            raise GraderInvalid(_join(param, key), "two graders have this name")
+        parts[key] = {"name": key} | normalised
+    return parts
+
+
+def _keyed(raw: Any, param: str) -> list[tuple[str, Any]]:
+    if isinstance(raw, dict):
+        return list(raw.items())
+    if not isinstance(raw, list):
+        raise GraderInvalid(param, "graders is an object of graders by name")
+    for index, part in enumerate(raw):
+        if not isinstance(part, dict) or not isinstance(part.get("name"), str):
+            raise GraderInvalid(f"{param}.{index}.name", "a grader in a list needs a name")
+    return [(part["name"], part) for part in raw]
+
+
+def _join(param: str, field: str) -> str:
+    return f"{param}.{field}" if param else field
+
+
+def _first_problem(error: ValidationError) -> GraderInvalid:
+    """pydantic's first complaint. Its places carry the type behind each grader's place; paths do not."""
+    problem = error.errors(include_url=False)[0]
+    place = [str(part) for part in problem["loc"]]
+    steps = [step for index, step in enumerate(place) if index not in ((0, 3) if place[:1] == ["multi"] else (0,))]
+    return GraderInvalid(".".join(steps), problem["msg"])
+
+
+# --- meaning ---------------------------------------------------------------------------------------
+
+
+def _check(grader: Grader, param: str) -> None:
+    if isinstance(grader, MultiGrader):
+        _check_multi(grader, param)
+    elif isinstance(grader, PythonGrader):
+        _check_source(grader, param)
+    else:
+        _check_templates(grader, param)
+
+
+def _check_templates(grader: SimpleGrader, param: str) -> None:
+    for field in ("input", "reference"):
+        try:
+            parse_template(getattr(grader, field))
+        except TemplateInvalid as error:
+            raise GraderInvalid(_join(param, field), str(error)) from error
+
+
+def _check_source(grader: PythonGrader, param: str) -> None:
+    problems = python_problems(grader.source)
+    if problems:
+        first = problems[0]
+        raise GraderInvalid(_join(param, "source"), f"line {first['line']}: {first['message']}")
+
+
+def _check_multi(grader: MultiGrader, param: str) -> None:
+    for name, part in grader.graders.items():
+        place = _join(param, f"graders.{name}")
+        if not (name.isidentifier() and name.isascii()) or name in FUNCTIONS:
+            raise GraderInvalid(place, "a formula cannot use this name; take letters, digits and _")
+        _check(part, place)
+    _check_formula(grader, _join(param, "calculate_output"))
+
+
+def _check_formula(grader: MultiGrader, param: str) -> None:
+    try:
+        formula = parse_formula(grader.calculate_output)
+    except FormulaInvalid as error:
+        raise GraderInvalid(param, str(error)) from error
+    unknown = sorted(formula.names - grader.graders.keys())
+    if unknown:
+        known = ", ".join(grader.graders)
+        raise GraderInvalid(param, f"unknown name {unknown[0]!r}; the graders are {known}")

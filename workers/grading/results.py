@@ -1,0 +1,101 @@
+"""What grading answers with, and the ways in which it fails.
+
+Who is at fault decides. A fault of the *sample* (text that is not JSON, a field the model did not write) is
+worth 0.0 with its class, so that training goes on and learns. A fault of the *grader* leaves the reward
+missing (``None``): nothing is known about the sample.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from workers.events import GradingErrorClass
+from workers.grading.sample import sample_fields
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What Python source may use. Memory is address space; ``detail`` and ``stdout`` keep characters."""
+
+    item_seconds: float = 5.0
+    load_seconds: float = 30.0
+    memory_bytes: int = 2 << 30
+    stdout_characters: int = 4096
+    detail_characters: int = 4096
+    batch_items: int = 64
+
+
+@dataclass(frozen=True)
+class GradeResult:
+    """One answer's grade. ``seconds`` is the time its grading took, ``stdout`` what Python source printed."""
+
+    reward: float | None
+    sub_rewards: dict[str, float | None] = field(default_factory=dict)
+    error_class: GradingErrorClass | None = None
+    error_detail: str | None = None
+    seconds: float = 0.0
+    stdout: str = ""
+
+
+class GradingUnavailable(Exception):
+    """This machine cannot run the grader. ``remedy`` says what its operator can do."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason} {remedy}")
+        self.reason, self.remedy = reason, remedy
+
+
+class GraderInvalid(ValueError):
+    """A definition that no sample could be graded by. ``param`` is the field's dotted path."""
+
+    def __init__(self, param: str, message: str) -> None:
+        super().__init__(f"{param}: {message}" if param else message)
+        self.param, self.message = param, message
+
+
+class GradingFault(Exception):
+    """One answer could not be graded."""
+
+    def __init__(self, error_class: GradingErrorClass, detail: str, *, of_sample: bool = False) -> None:
+        super().__init__(detail)
+        self.error_class, self.detail, self.of_sample = error_class, detail, of_sample
+
+    def result(self, seconds: float) -> GradeResult:
+        reward = 0.0 if self.of_sample else None
+        return GradeResult(reward, error_class=self.error_class, error_detail=self.detail, seconds=seconds)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is graded: the model's text and the fields of its row."""
+
+    text: str
+    item: dict[str, Any]
+
+    @property
+    def sample(self) -> dict[str, Any]:
+        """The text as graders see it."""
+        return sample_fields(self.text)
+
+
+Grade = Callable[[Sequence[Subject]], list[GradeResult]]
+
+
+def one_by_one(score: Callable[[Subject], float]) -> Grade:
+    """A batch grader out of a function for one subject; every failure stays with its subject."""
+
+    def graded(subject: Subject) -> GradeResult:
+        started = time.perf_counter()
+        try:
+            reward = score(subject)
+        except GradingFault as fault:
+            return fault.result(time.perf_counter() - started)
+        except Exception as error:
+            fault = GradingFault("other_error", f"{type(error).__name__}: {error}")
+            return fault.result(time.perf_counter() - started)
+        return GradeResult(reward, seconds=time.perf_counter() - started)
+
+    return lambda subjects: [graded(subject) for subject in subjects]

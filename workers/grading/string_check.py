@@ -1,0 +1,27 @@
+"""``string_check``: 1 if an operation holds between two filled templates, else 0. Nothing is trimmed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from workers.grading.results import Grade, Subject, one_by_one
+from workers.grading.template import parse_template
+from workers.spec import StringCheckGrader
+
+OPERATIONS: dict[str, Callable[[str, str], bool]] = {
+    "eq": lambda text, reference: text == reference,
+    "ne": lambda text, reference: text != reference,
+    "like": lambda text, reference: reference in text,
+    "ilike": lambda text, reference: reference.casefold() in text.casefold(),
+}
+
+
+def opened(grader: StringCheckGrader) -> Grade:
+    """The grader, ready to grade batches."""
+    text, reference = parse_template(grader.input), parse_template(grader.reference)
+    holds = OPERATIONS[grader.operation]
+
+    def score(subject: Subject) -> float:
+        return float(holds(text.fill(subject), reference.fill(subject)))
+
+    return one_by_one(score)
