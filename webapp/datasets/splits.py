@@ -20,6 +20,7 @@ from .limits import EXAMPLES_SHOWN
 from .rows import Row, Split
 
 LEAST_PROMPTS = 10  # with this many different prompts no split that was asked for stays empty
+PRAGMAS = ("journal_mode = off", "synchronous = off", "cache_size = -16000")
 SCHEMA = """
     create table rows (
         digest blob primary key, line integer, prompt blob, split integer, stated integer, excerpt text
@@ -52,8 +53,6 @@ class Index:
 
     def __init__(self, database: sqlite3.Connection, shares: Shares) -> None:
         self.database, self.shares = database, shares
-        for pragma in ("journal_mode = off", "synchronous = off", "cache_size = -16000"):
-            database.execute(f"pragma {pragma}")
         database.execute(SCHEMA)
 
     def add(self, row: Row, line: int) -> int | None:
@@ -146,6 +145,8 @@ def open_index(shares: Shares) -> Iterator[Index]:
     with tempfile.TemporaryDirectory(dir=settings.FILE_UPLOAD_TEMP_DIR, prefix="index-") as folder:
         database = sqlite3.connect(Path(folder) / "rows.sqlite", isolation_level=None)
         try:
+            for pragma in PRAGMAS:
+                database.execute(f"pragma {pragma}")
             database.execute("begin")
             yield Index(database, shares)
         finally:
