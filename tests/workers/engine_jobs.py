@@ -21,12 +21,15 @@ TEMPLATE = (
     "{% for m in messages %}{{ m['role'] }} {{ m['content'] }} <turn> {% endfor %}"
     "{% if add_generation_prompt %}assistant {% endif %}"
 )
-SIMILARITY = {
-    "type": "text_similarity",
-    "name": "likeness",
-    "input": "{{ sample.output_text }}",
-    "reference": "{{ item.reference }}",
-    "evaluation_metric": "fuzzy_match",
+TEMPLATES = {"input": "{{ sample.output_text }}", "reference": "{{ item.reference }}"}
+GRADER = {
+    "type": "multi",
+    "name": "both",
+    "graders": {
+        "likeness": {"type": "text_similarity", "evaluation_metric": "fuzzy_match", **TEMPLATES},
+        "within": {"type": "string_check", "operation": "like", **TEMPLATES},
+    },
+    "calculate_output": "0.5 * likeness + 0.5 * within",
 }
 
 
@@ -102,7 +105,7 @@ def small_spec(folder: Path, model: Path, train: int = 9) -> dict[str, Any]:
             "validation": write_split(folder, "validation", made[train : train + 4]),
             "test": write_split(folder, "test", made[train + 4 :]),
         },
-        "grader": SIMILARITY,
+        "grader": GRADER,
         "grader_sha256": "e" * 64,
         "lora": {"rank": 4, "alpha": 8},
         "grpo": {

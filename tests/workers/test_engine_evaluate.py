@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from workers.grading import GradeResult
 
 from tests.workers.engine_jobs import rows, tiny_model, tiny_tokenizer
 from workers.engine.data import Row, choose
 from workers.engine.errors import EngineError, Stopped
 from workers.engine.evaluate import Evaluator
 from workers.engine.sampling import Sampler
+from workers.grading import GradeResult
 from workers.spec import EvaluationSettings
 
 HELD_OUT = [Row(**row) for row in rows(6)]
@@ -74,6 +74,17 @@ def test_both_arms_answer_the_same_prompts_and_the_base_arm_is_the_bare_base():
     assert event.base == bare.base
     assert event.tuned != event.base
     assert [row.row_id for row in event.details] == [row.row_id for row in HELD_OUT]
+
+
+def test_the_base_arm_is_drawn_once_for_the_same_rows_and_anew_for_others():
+    drawn: list[int] = []
+    model = tuned_model()
+    evaluation = evaluator(model, stop=lambda *number: drawn.extend(number))
+    evaluation.before(HELD_OUT[:2], "validation", 2)
+    evaluation.compare("during", 1, HELD_OUT[:2], "validation", 2)
+    event = evaluation.compare("after", 1, HELD_OUT, "validation", 2)
+    assert drawn == [4, 4, 12, 12]
+    assert event.base == evaluator(model).before(HELD_OUT, "validation", 2).base
 
 
 def test_evaluating_again_gives_the_same_and_leaves_every_generator_as_it_was():

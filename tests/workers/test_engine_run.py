@@ -47,6 +47,7 @@ OUR_NAMES = {
     "time/measuring",
     "tokens_per_second",
     "rewards/likeness/mean",
+    "rewards/within/mean",
 }
 
 
@@ -93,7 +94,8 @@ def test_the_metrics_of_a_step_are_those_of_its_rollouts(events):
         silent = sum(len(set(rewards[start : start + 4])) == 1 for start in range(0, 16, 4))
         assert metric.values["groups/no_signal_share"] == silent / 4
         for rollout in rollouts:
-            assert rollout.sub_rewards == {"likeness": rollout.reward}
+            assert set(rollout.sub_rewards) == {"likeness", "within"}
+            assert sum(rollout.sub_rewards.values()) / 2 == pytest.approx(rollout.reward)
             assert rollout.prompt.endswith("<turn> assistant ")
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from workers.grading import GradeResult
 
 from tests.workers.engine_jobs import (
     events_of,
@@ -27,6 +26,7 @@ from workers.engine.sampling import Sampler
 from workers.engine.train import build_trainer
 from workers.engine.trainer import MeasuringTrainer, first_of_each
 from workers.engine.verify import completion_logprobs
+from workers.grading import GradeResult
 from workers.spec import BaseModelRef, JobSpec
 
 END, TURN = 1, 2

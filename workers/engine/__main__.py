@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from workers.engine import errors
-from workers.events import DoneEvent, EventWriter
+from workers.events import DoneEvent, EventWriter, PhaseEvent
 from workers.spec import JobSpec, SampleSpec
 
 LIFELINE_CUT = 75
@@ -59,6 +59,7 @@ def _run(arguments: argparse.Namespace) -> int:
     _follow_lifeline(arguments.lifeline)
 
     def work(emit: EventWriter) -> int:
+        emit(PhaseEvent(phase="prepare"))
         from workers.engine.run import Job, run_job
 
         job = Job(spec, arguments.spec.resolve().parent, arguments.out.resolve(), emit, stopping.is_set)
@@ -73,6 +74,7 @@ def _sample(arguments: argparse.Namespace) -> int:
     _follow_lifeline(arguments.lifeline)
 
     def work(emit: EventWriter) -> int:
+        emit(PhaseEvent(phase="prepare"))
         from workers.engine.sample import sample
 
         def check_stop(_: int) -> None:

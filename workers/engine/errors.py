@@ -175,6 +175,14 @@ def grading_unavailable(reason: str, remedy: str) -> EngineError:
     return EngineError("grading_unavailable", f"The grader cannot run here: {reason}", remedy)
 
 
+def grader_invalid(reason: str) -> EngineError:
+    return EngineError(
+        "grader_invalid",
+        f"The grader's definition cannot grade anything: {reason}",
+        "Correct the grader, save it as a new version and launch the job with it.",
+    )
+
+
 def grading_failed(where: str, detail: str) -> EngineError:
     return EngineError(
         "grading_failed",

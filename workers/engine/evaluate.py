@@ -25,7 +25,7 @@ Split = Literal["validation", "test"]
 
 @dataclass
 class Evaluator:
-    """Draws and grades both arms. The base arm of a split is drawn once: it does not change.
+    """Draws and grades both arms. The base arm of some rows is drawn once: it does not change.
 
     Both arms use the same random seed, which is common random numbers: the noise that they share cancels in
     the paired difference.
@@ -37,7 +37,7 @@ class Evaluator:
     settings: EvaluationSettings
     seed: int
     check_stop: Callable[[], None]
-    _base: dict[tuple[Split, int], Arm] = field(default_factory=dict)
+    _base: dict[tuple[str | int, ...], Arm] = field(default_factory=dict)
 
     def before(self, rows: list[Row], split: Split, samples: int) -> EvaluationEvent:
         """The base alone."""
@@ -101,9 +101,10 @@ class Evaluator:
         )
 
     def _base_arm(self, rows: list[Row], split: Split, samples: int) -> Arm:
-        if (split, samples) not in self._base:
-            self._base[split, samples] = self._draw(self.model.disable_adapter(), rows, split, samples)
-        return self._base[split, samples]
+        key = (split, samples, *(row.row_id for row in rows))
+        if key not in self._base:
+            self._base[key] = self._draw(self.model.disable_adapter(), rows, split, samples)
+        return self._base[key]
 
     def _draw(self, which: AbstractContextManager[None], rows: list[Row], split: Split, samples: int) -> Arm:
         prompts = [encode(self.sampler.tokenizer, row.messages) for row in rows]

@@ -39,6 +39,11 @@ class Base:
     tokenizer: PreTrainedTokenizerBase
     eos_ids: list[int]
 
+    @property
+    def public_id(self) -> str:
+        """What others may call the base: its id, but only the folder's name if the id is a path."""
+        return Path(self.ref.id).name if Path(self.ref.id).is_dir() else self.ref.id
+
 
 def locate(ref: BaseModelRef, folder: Path) -> tuple[Path, str | None]:
     """The folder that holds the weights and, for a hub model, the commit it is. Raises ``EngineError``."""

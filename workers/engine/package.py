@@ -74,7 +74,7 @@ def write_adapter(model: Any, base: Base, folder: Path) -> None:
     (folder / "adapter_model.safetensors").chmod(0o644)
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text())
-    config |= {"base_model_name_or_path": base.ref.id, "revision": base.revision}
+    config |= {"base_model_name_or_path": base.public_id, "revision": base.revision}
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
@@ -137,7 +137,7 @@ def write_run_file(lineage: Lineage, adapter_hash: str, verdict: Verdict, folder
         "job_id": spec.job_id,
         "model_name": spec.model_name,
         "base_model": {
-            "id": base.ref.id,
+            "id": base.public_id,
             "revision": base.revision,
             "weights_sha256": weights_sha256(base.path),
         },
@@ -175,7 +175,7 @@ def model_card(lineage: Lineage) -> str:
     assert evaluation.tuned is not None
     assert evaluation.difference is not None
     front = ModelCardData(
-        base_model=spec.base_model.id,
+        base_model=lineage.base.public_id,
         library_name="peft",
         pipeline_tag="text-generation",
         tags=["lora", "grpo", "reinforcement-learning", "trl", "groove"],
@@ -193,7 +193,7 @@ def model_card(lineage: Lineage) -> str:
     return CARD.format(
         front=front.to_yaml(),
         name=spec.model_name,
-        base=spec.base_model.id,
+        base=lineage.base.public_id,
         revision=f", revision `{lineage.base.revision}`" if lineage.base.revision else "",
         revision_argument=f', revision="{lineage.base.revision}"' if lineage.base.revision else "",
         steps=lineage.steps,

@@ -19,7 +19,7 @@ from workers.engine.sampling import Sampler
 from workers.engine.train import Reporter, build_trainer, threads, total_steps
 from workers.engine.trainer import MeasuringTrainer
 from workers.events import DoneEvent, Event, LogEvent
-from workers.grading import GradingUnavailable, open_grader
+from workers.grading import GraderInvalid, GradingUnavailable, open_grader
 from workers.spec import DataFile, JobSpec
 
 Emit = Callable[[Event], None]
@@ -64,7 +64,6 @@ class Job:
         train_rows, held_out = self._read()
         steps = total_steps(spec, len(train_rows))
         progress = Progress(self.emit, steps - self.step, self._answers(steps, held_out))
-        progress.enter("prepare")
         try:
             with open_grader(spec.grader, seed=spec.seed) as grade:
                 base = self._load(train_rows, held_out)
@@ -76,6 +75,8 @@ class Job:
                 lineage = self._compare(base, evaluator, held_out, progress, initial, steps)
         except GradingUnavailable as error:
             raise errors.grading_unavailable(error.reason, error.remedy) from error
+        except GraderInvalid as error:
+            raise errors.grader_invalid(str(error)) from error
         progress.enter("package", total=1, unit="packages")
         return package.build(lineage, trainer, evaluator.sampler, self.out, self.check_stop)
 

@@ -24,7 +24,6 @@ def sample(
     check_stop: Callable[[int], None],
 ) -> None:
     """Writes ``out/samples.jsonl``, an object an answer, whole or not at all. Raises ``EngineError``."""
-    emit(PhaseEvent(phase="prepare"))
     threads(SAMPLING_THREADS)
     base = load(spec.base_model, folder, pick_device("cpu"))
     prompts = [encode(base.tokenizer, row["messages"]) for row in spec.rows]
