@@ -96,8 +96,8 @@ def _report(request: HttpRequest, trial: Upload, form: OptionsForm, status: int 
     return render(request, "datasets/upload.html", context, status=status)
 
 
-@require_POST
 @member(Role.EDITOR)
+@require_POST
 def discard(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Throw an upload away."""
     services.discard_upload(access.get(Upload.objects.all(), uid=uid), access.user)
@@ -113,8 +113,8 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     return render(request, "datasets/detail.html", {"dataset": dataset, "versions": versions})
 
 
-@require_POST
 @member(Role.EDITOR)
+@require_POST
 def delete(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Hide a dataset; its files stay."""
     dataset = access.get(Dataset.objects.all(), uid=uid)
@@ -125,8 +125,8 @@ def delete(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     return redirect("datasets:list", access.team.slug)
 
 
-@require_POST
 @member(Role.EDITOR)
+@require_POST
 def restore(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Show a deleted dataset again."""
     dataset = access.get(Dataset.objects.all(), uid=uid)

@@ -48,8 +48,8 @@ def home(request: HttpRequest, access: Access) -> HttpResponse:
     return render(request, "teams/home.html", context)
 
 
-@require_POST
 @member()
+@require_POST
 def hide_checklist(request: HttpRequest, access: Access) -> HttpResponse:
     """Hide the first steps from this member, or show them again (``show=1``)."""
     shown = request.POST.get("show") == "1"
@@ -57,8 +57,8 @@ def hide_checklist(request: HttpRequest, access: Access) -> HttpResponse:
     return redirect(access.team)
 
 
-@require_POST
 @member(Role.EDITOR)
+@require_POST
 def add_sample(request: HttpRequest, access: Access) -> HttpResponse:
     """Add the sample project."""
     create_sample_project(access.team, access.user)
@@ -94,8 +94,8 @@ def _links(request: HttpRequest, access: Access) -> list[tuple[Invitation, str]]
     return [(each, request.build_absolute_uri(each.get_absolute_url())) for each in invitations]
 
 
-@require_POST
 @member(Role.OWNER)
+@require_POST
 def change_role(request: HttpRequest, access: Access, membership: int) -> HttpResponse:
     """Give a member another role."""
     found = access.get(Membership.objects.select_related("user", "team"), pk=membership)
@@ -108,8 +108,8 @@ def change_role(request: HttpRequest, access: Access, membership: int) -> HttpRe
     return redirect("teams:members", access.team.slug)
 
 
-@require_POST
 @member()
+@require_POST
 def remove(request: HttpRequest, access: Access, membership: int) -> HttpResponse:
     """Owners remove members; everybody may leave."""
     found = access.get(Membership.objects.select_related("user", "team"), pk=membership)
@@ -124,8 +124,8 @@ def remove(request: HttpRequest, access: Access, membership: int) -> HttpRespons
     return redirect("index") if leaves else redirect("teams:members", access.team.slug)
 
 
-@require_POST
 @member(Role.OWNER)
+@require_POST
 def revoke(request: HttpRequest, access: Access, invitation: int) -> HttpResponse:
     """End an invitation."""
     found = access.get(services.open_invitations(), pk=invitation)

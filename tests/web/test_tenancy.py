@@ -1,0 +1,242 @@
+"""Walks every address below ``/t/<team>/``: strangers see nothing, viewers change nothing.
+
+An address that is new fails here until its objects are made below, which is the point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
+
+from webapp.datasets.checking import Options
+from webapp.datasets.services import Choices, commit, receive
+from webapp.evaluations.models import Evaluation
+from webapp.graders.models import Grader, GraderTrial, GraderVersion
+from webapp.jobs.models import Job, Metric, Rollout
+from webapp.jobs.states import State
+from webapp.registry.models import BaseModel, TunedModel
+from webapp.teams.models import Membership, Team, User
+from webapp.teams.services import invite
+
+SignIn = Callable[[User], Client]
+DATA = b"".join(b'{"messages":[{"role":"user","content":"p%d"}]}\n' % number for number in range(20))
+DEFINITION = {
+    "type": "string_check",
+    "name": "g",
+    "input": "{{sample.output_text}}",
+    "reference": "x",
+    "operation": "eq",
+}
+
+# Pages that only show something; a POST to them is answered like a GET.
+PAGES = {
+    "teams:home",
+    "datasets:list",
+    "datasets:detail",
+    "datasets:version",
+    "graders:list",
+    "graders:version",
+    "graders:trial",
+    "graders:export",
+    "jobs:list",
+    "jobs:detail",
+    "jobs:rollouts",
+    "jobs:rollout",
+    "jobs:log",
+    "jobs:config",
+    "jobs:metrics",
+    "jobs:stream",
+    "jobs:workers",
+    "evaluations:compare",
+    "evaluations:csv",
+    "registry:list",
+    "registry:model",
+    "registry:bases",
+}
+OWN_AFFAIRS = {"teams:checklist"}  # a viewer may hide the first steps from herself
+
+
+@dataclass(frozen=True)
+class Address:
+    """One URL pattern below a team."""
+
+    name: str
+    arguments: frozenset[str]
+
+    def url(self, team: str, objects: dict[str, dict[str, Any]]) -> str:
+        namespace = self.name.partition(":")[0]
+        known = objects[""] | objects[namespace] | objects.get(self.name, {})
+        unknown = self.arguments - known.keys() - {"team"}
+        assert not unknown, f"{self.name} takes {unknown}; make such an object in this test"
+        return reverse(
+            self.name, kwargs={"team": team} | {key: known[key] for key in self.arguments - {"team"}}
+        )
+
+
+def addresses(resolver: URLResolver | None = None, route: str = "", namespace: str = "") -> Iterator[Address]:
+    resolver = resolver or get_resolver()
+    for each in resolver.url_patterns:
+        path = route + str(each.pattern)
+        if isinstance(each, URLResolver):
+            yield from addresses(each, path, each.namespace or namespace)
+        elif path.startswith("t/<slug:team>/"):
+            assert isinstance(each, URLPattern)
+            names = resolver.pattern.converters | each.pattern.converters
+            yield Address(f"{namespace}:{each.name}", frozenset(names) | {"team"})
+
+
+ADDRESSES = list(addresses())
+NAMES = [address.name for address in ADDRESSES]
+
+
+@pytest.fixture
+def objects(team: Team, alice: User) -> dict[str, dict[str, Any]]:
+    """What the addresses name: for a namespace, for one address, or ('') for all."""
+    trial = receive(team, alice, "Trial", SimpleUploadedFile("a.jsonl", DATA), Options())
+    version, _ = commit(
+        receive(team, alice, "D", SimpleUploadedFile("a.jsonl", DATA), Options()), alice, Choices()
+    )
+    grader = Grader.objects.create(team=team, name="G")
+    grader_version = GraderVersion.objects.create(grader=grader, number=1, definition=DEFINITION, sha256="0")
+    bench = GraderTrial.objects.create(team=team, definition=DEFINITION, rows=[])
+    base = BaseModel.objects.create(team=team, model_id="tiny")
+    model = tuned(team, base)
+    job = finished_job(team, base, version, grader_version, model)
+    membership = Membership.objects.get(team=team, user=alice)
+    invitation = invite(team, alice, "dora@example.com", "viewer")
+    return {
+        "": {"number": 1, "step": 1, "index": 0},
+        "teams": {"membership": membership.pk, "invitation": invitation.pk},
+        "datasets": {"uid": version.dataset.uid},
+        "datasets:upload": {"uid": trial.uid},
+        "datasets:discard": {"uid": trial.uid},
+        "graders": {"uid": grader.uid},
+        "graders:trial": {"uid": bench.uid},
+        "jobs": {"uid": job.uid},
+        "evaluations": {"uid": job.uid},
+        "registry": {"uid": model.uid, "name": "adapter_config.json"},
+        "registry:base": {"uid": base.uid},
+        "registry:delete_base": {"uid": base.uid},
+    }
+
+
+def tuned(team: Team, base: BaseModel) -> TunedModel:
+    prefix = f"teams/{team.pk}/models/m"
+    default_storage.save(f"{prefix}/adapter_config.json", ContentFile(b"{}"))
+    files = [{"name": "adapter_config.json", "bytes": 2, "sha256": "0"}]
+    return TunedModel.objects.create(team=team, base_model=base, name="ft:tiny", prefix=prefix, files=files)
+
+
+def finished_job(team: Team, base: BaseModel, version: Any, grader: GraderVersion, model: TunedModel) -> Job:
+    now = timezone.now()
+    job = Job.objects.create(
+        team=team, name="J", base_model=base, dataset_version=version, grader_version=grader, settings={},
+        state=State.SUCCEEDED, tuned_model=model, step=1, total_steps=1,
+        queued_at=now, started_at=now - timedelta(minutes=1), finished_at=now,
+    )  # fmt: skip
+    Metric.objects.create(job=job, step=1, values={"reward": 0.5})
+    Rollout.objects.create(
+        job=job, step=1, index=0, group=0, row_id="r", prompt="p", completion="c", reward=0.5, advantage=0.0,
+        length=1, truncated=False, adapter_step=0,
+    )  # fmt: skip
+    interval = {"mean": 0.5, "low": 0.4, "high": 0.6}
+    arm = {
+        "reward": interval, "pass_at_1": interval, "pass_at_k": {"1": 0.5}, "mean_length": 1.0,
+        "truncated_share": 0.0, "grading_error_share": 0.0,
+    }  # fmt: skip
+    evaluation = Evaluation.objects.create(
+        job=job, stage="after", split="test", step=1, rows=1, samples_per_row=1, base=arm, tuned=arm,
+        difference=interval, wins=1, ties=0, losses=0,
+    )  # fmt: skip
+    sample = {
+        "completion": "c",
+        "reward": 0.5,
+        "sub_rewards": {},
+        "error_class": None,
+        "length": 1,
+        "truncated": False,
+    }
+    evaluation.compared_rows.create(
+        index=0,
+        row_id="r",
+        prompt="p",
+        base=[sample],
+        tuned=[sample],
+        base_reward=0.5,
+        tuned_reward=0.5,
+        change=0,
+    )
+    return job
+
+
+def everything() -> dict[str, list[dict[str, Any]]]:
+    """All rows of all tables but the sessions'."""
+    models = [model for model in apps.get_models() if model._meta.label != "sessions.Session"]
+    return {model._meta.label: list(model._default_manager.order_by("pk").values()) for model in models}
+
+
+def test_the_walk_sees_the_whole_site() -> None:
+    assert {name.partition(":")[0] for name in NAMES} == {
+        "teams", "datasets", "graders", "jobs", "evaluations", "registry",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("address", ADDRESSES, ids=NAMES)
+def test_the_objects_are_there_for_their_owner(
+    address: Address, team: Team, alice: User, objects: dict[str, dict[str, Any]], as_user: SignIn
+) -> None:
+    """Without this, a 404 below would prove nothing."""
+    answer = as_user(alice).get(address.url(team.slug, objects))
+    assert answer.status_code in {200, 302, 400, 405, 409, 422}
+    answer.close()
+
+
+@pytest.mark.parametrize("address", ADDRESSES, ids=NAMES)
+def test_another_teams_objects_do_not_exist(
+    address: Address, team: Team, charlie: User, objects: dict[str, dict[str, Any]], as_user: SignIn
+) -> None:
+    client = as_user(charlie)
+    before = everything()
+    places = [address.url(team.slug, objects)]
+    if address.arguments > {"team"}:  # alice's object below charlie's own team
+        places.append(address.url(charlie.teams.get().slug, objects))
+    for place in places:
+        statuses = [client.get(place).status_code, client.post(place).status_code]
+        assert 404 in statuses
+        assert set(statuses) <= {404, 405}
+    assert everything() == before
+
+
+@pytest.mark.parametrize("address", ADDRESSES, ids=NAMES)
+def test_a_stranger_is_asked_to_sign_in(
+    address: Address, team: Team, objects: dict[str, dict[str, Any]], client: Client
+) -> None:
+    place = address.url(team.slug, objects)
+    answers = [answer for answer in (client.get(place), client.post(place)) if answer.status_code != 405]
+    assert answers
+    for answer in answers:
+        assert answer.status_code == 302
+        assert answer["Location"].startswith("/accounts/login/?next=")
+
+
+@pytest.mark.parametrize("address", ADDRESSES, ids=NAMES)
+def test_a_viewer_changes_nothing(
+    address: Address, team: Team, bob: User, objects: dict[str, dict[str, Any]], as_user: SignIn
+) -> None:
+    if address.name in OWN_AFFAIRS:
+        return
+    before = everything()
+    answer = as_user(bob).post(address.url(team.slug, objects))
+    assert answer.status_code in {403, 405} or address.name in PAGES
+    assert everything() == before
