@@ -11,7 +11,7 @@ from . import formats, problems
 from .fields import Fields
 from .limits import ERRORS_SHOWN, EXAMPLES_SHOWN, MAX_ROWS, PREVIEW_CHARACTERS, PREVIEW_ROWS
 from .problems import FileError, Problem, RowError
-from .rows import Columns, Row
+from .rows import Columns, Row, Split
 from .splits import Index, Shares, open_index
 
 
@@ -139,7 +139,7 @@ def short(value: Any) -> Any:
     return value
 
 
-def placed(file: IO[bytes], kind: str, options: Options, index: Index) -> Iterator[tuple[int, Row]]:
+def placed(file: IO[bytes], kind: str, options: Options, index: Index) -> Iterator[tuple[Split, Row]]:
     """(split, row) for every row that a version keeps, in the file's order."""
     for line, found in formats.read(kind, file, options.columns):
         if isinstance(found, Row) and (split := index.place(found, line)) is not None:

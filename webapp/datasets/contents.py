@@ -26,18 +26,18 @@ class Written:
 
     path: Path
     rows: int = 0
-    bytes: int = 0
+    size: int = 0
     offsets: list[int] = field(default_factory=list)
     hash: Any = field(default_factory=hashlib.sha256)
 
     def add(self, stream: IO[bytes], row: Row) -> None:
         if self.rows % ROWS_PER_OFFSET == 0:
-            self.offsets.append(self.bytes)
+            self.offsets.append(self.size)
         line = row.line()
         stream.write(line)
         self.hash.update(line)
         self.rows += 1
-        self.bytes += len(line)
+        self.size += len(line)
 
 
 Files = dict[Split, Written]
@@ -70,7 +70,7 @@ def store(files: Files, prefix: str) -> dict[str, dict[str, Any]]:
                 "key": key,
                 "sha256": file.hash.hexdigest(),
                 "rows": file.rows,
-                "bytes": file.bytes,
+                "bytes": file.size,
             }
     except BaseException:
         discard(stored)

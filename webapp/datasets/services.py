@@ -83,7 +83,7 @@ def receive(
 def _plain(file: File[bytes]) -> IO[bytes]:
     """The open file below Django's wrapper, from its start."""
     file.seek(0)
-    return file.file or file  # type: ignore[return-value]
+    return file.file or file
 
 
 def _kind(file: File[bytes], filename: str) -> str:

@@ -21,7 +21,7 @@ def pending_invitation(request: HttpRequest) -> Invitation | None:
     return open_invitations().filter(token=token).first() if token else None
 
 
-class AccountAdapter(DefaultAccountAdapter):
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
     """Sign-up is open to all, or to the invited only."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
