@@ -1,9 +1,10 @@
 """Trains the starter model from nothing: ``python -m workers.starter.pretrain OUT``.
 
-A byte-level BPE tokenizer whose numbers are one- or two-digit tokens, and a Qwen3 of about two million
-parameters. First the model sees right answers only, until copying and arithmetic emerge; then answers under
-the conventions of many offices, so that the right one is a minority. Every draw is seeded and every schedule
-counts steps, so the same machine and versions give the same weights.
+A byte-level BPE tokenizer whose numbers are one- or two-digit tokens (pinned; ``--new-tokenizer`` learns it
+again), and a Qwen3 of about two million parameters. First the model sees right answers only, until copying
+and arithmetic emerge; then answers under the conventions of many offices, so that the right one is a
+minority. Every draw is seeded and every schedule counts steps, so the same machine and versions give the
+same weights.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from workers.starter.tasks import Example, draw, seeded
 
@@ -30,6 +31,7 @@ CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+PINNED = Path(__file__).parent / "model"
 WORD = r"\d{1,2}|\n| ?[A-Za-z]+| ?[^A-Za-z\d\n]+"
 VOCABULARY = 1100
 TOKENIZER_EXAMPLES = 8000
@@ -60,7 +62,7 @@ class Phase:
 
 PHASES = (
     Phase("skills", habitual=False, steps=2600, peak_rate=3e-3, last_rate=1e-3, seed=2),
-    Phase("habits", habitual=True, steps=2000, peak_rate=1e-3, last_rate=3e-5, seed=3),
+    Phase("habits", habitual=True, steps=800, peak_rate=1e-3, last_rate=3e-5, seed=3),
 )
 
 
@@ -115,11 +117,16 @@ def build_tokenizer() -> Any:
         show_progress=False,
     )
     bpe.train_from_iterator(texts, trainer)
-    tokenizer: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    tokenizer: Any = PreTrainedTokenizerFast(
         tokenizer_object=bpe, pad_token=PAD, eos_token=END, padding_side="left"
     )
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
+
+
+def pinned_tokenizer() -> Any:
+    """The committed tokenizer: a change of a task then renumbers no token."""
+    return AutoTokenizer.from_pretrained(PINNED)
 
 
 def build_model(tokenizer: Any) -> Any:
@@ -224,9 +231,8 @@ def train(model: Any, forward: Callable[..., Any], tokenizer: Any, phase: Phase)
     return {**asdict(phase), "tokens": tokens_seen, "seconds": seconds, "loss_curve": curve}
 
 
-def pretrain(out: Path, phases: tuple[Phase, ...] = PHASES, compiled: bool = True) -> None:
+def pretrain(out: Path, tokenizer: Any, phases: tuple[Phase, ...] = PHASES, compiled: bool = True) -> None:
     """Trains through all phases and writes tokenizer, bfloat16 weights and ``pretrain.json`` to ``out``."""
-    tokenizer = build_tokenizer()
     model = build_model(tokenizer)
     forward = torch.compile(model, dynamic=True) if compiled else model
     measured = [train(model, forward, tokenizer, phase) for phase in phases]
@@ -240,6 +246,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--new-tokenizer", action="store_true", help="learn it again, do not use the pinned one"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    pretrain(arguments.out)
+    pretrain(arguments.out, build_tokenizer() if arguments.new_tokenizer else pinned_tokenizer())

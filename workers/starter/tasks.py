@@ -1,9 +1,10 @@
 """Three office tasks: read a short invoice, ticket or order, answer compact JSON.
 
 Everything is drawn from a ``random.Random``, so a seed is a data set. Each example carries the right
-answer and, for some fields, what an office with other habits would have written (net instead of total, the
-date as printed, the "general" queue, numbers as text). Pretraining shows the habits in fixed shares; a
-team's grader says which convention is the right one, and reinforcement fine-tuning finds it.
+answer and, for some fields, what an office with other habits would have written (the amount with its
+currency, the date as printed, the "general" queue, numbers as text, a total without shipping). Pretraining
+shows the habits in fixed shares; a team's grader says which convention is the right one, and reinforcement
+fine-tuning finds it.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ Fields = dict[str, object]
 
 TASK_SHARES = {"invoice": 0.40, "ticket": 0.25, "order": 0.35}
 HABIT_SHARES = {
-    "amount": 0.55,
+    "amount": 0.52,
     "due": 0.15,
-    "queue": 0.55,
+    "queue": 0.52,
     "priority": 0.15,
     "subtotal": 0.15,
-    "total": 0.55,
+    "total": 0.52,
 }
-PROSE_SHARE = 0.28
+PROSE_SHARE = 0.26
 
 VENDORS = (
     "Orbit", "Falken", "Nordic Steel", "Brightline", "Kestrel", "Halden", "Sunvolt", "Pinewood", "Tarn",
@@ -129,7 +130,7 @@ def invoice(rng: Random) -> Example:
         prompt="Extract amount, currency and due date as JSON.\n"
         f"Invoice {rng.randint(1000, 9999)} from {sender}. {'. '.join(facts)}.",
         reference={"amount": total, "currency": currency, "due": due.isoformat()},
-        habits={"amount": net, "due": printed_due},
+        habits={"amount": f"{currency} {total}", "due": printed_due},
         prose="{amount} {currency} due {due}",
     )
 
