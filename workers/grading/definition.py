@@ -35,7 +35,9 @@ def validate(raw: Any) -> Grader:
 
 def canonical(grader: Grader) -> str:
     """The definition as JSON in one fixed form: equal graders, equal text."""
-    return json.dumps(grader.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(
+        grader.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
 
 
 def sha256(grader: Grader) -> str:
@@ -91,7 +93,8 @@ def _first_problem(error: ValidationError) -> GraderInvalid:
     """pydantic's first complaint. Its places carry the type behind each grader's place; paths do not."""
     problem = error.errors(include_url=False)[0]
     place = [str(part) for part in problem["loc"]]
-    steps = [step for index, step in enumerate(place) if index not in ((0, 3) if place[:1] == ["multi"] else (0,))]
+    types = {0, 3} if place[0] == "multi" else {0}
+    steps = [step for index, step in enumerate(place) if index not in types]
     return GraderInvalid(".".join(steps), problem["msg"])
 
 

@@ -18,11 +18,18 @@ from workers.grading.sample import sample_fields
 
 @dataclass(frozen=True)
 class Limits:
-    """What Python source may use. Memory is address space; ``detail`` and ``stdout`` keep characters."""
+    """What Python source may use.
+
+    ``memory_bytes`` is address space. Of what an item prints, ``stdout_characters`` are kept; more than
+    ``printed_characters`` is an error. ``grace_seconds`` is how long the host waits beyond a time limit,
+    which the process keeps itself, before it kills.
+    """
 
     item_seconds: float = 5.0
     load_seconds: float = 30.0
+    grace_seconds: float = 1.0
     memory_bytes: int = 2 << 30
+    printed_characters: int = 1 << 20
     stdout_characters: int = 4096
     detail_characters: int = 4096
     batch_items: int = 64
@@ -90,12 +97,11 @@ def one_by_one(score: Callable[[Subject], float]) -> Grade:
     def graded(subject: Subject) -> GradeResult:
         started = time.perf_counter()
         try:
-            reward = score(subject)
+            return GradeResult(score(subject), seconds=time.perf_counter() - started)
         except GradingFault as fault:
             return fault.result(time.perf_counter() - started)
         except Exception as error:
-            fault = GradingFault("other_error", f"{type(error).__name__}: {error}")
-            return fault.result(time.perf_counter() - started)
-        return GradeResult(reward, seconds=time.perf_counter() - started)
+            other = GradingFault("other_error", f"{type(error).__name__}: {error}")
+            return other.result(time.perf_counter() - started)
 
     return lambda subjects: [graded(subject) for subject in subjects]

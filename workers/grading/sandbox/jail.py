@@ -29,7 +29,8 @@ def lock(readable: list[str], memory_bytes: int) -> list[str]:
     machine = MACHINES.get(platform.machine())
     if machine is None:
         raise JailUnavailable(f"no system call table for {platform.machine()!r}.", "Use x86-64 or AArch64.")
-    _prctl(PR_SET_NO_NEW_PRIVS, 1)
+    if _prctl(PR_SET_NO_NEW_PRIVS, 1):
+        raise JailUnavailable("this kernel has no no_new_privs.", "Use Linux 5.13 or newer.")
     drop_capabilities(machine)
     set_limits(memory_bytes)
     abi = restrict_files(readable)
@@ -316,7 +317,11 @@ def enter_namespaces() -> None:
     uid, gid = os.getuid(), os.getgid()
     if _libc.unshare(ALL_NAMESPACES):
         raise OSError(ctypes.get_errno(), f"unshare: {os.strerror(ctypes.get_errno())}")
-    for name, text in (("setgroups", "deny"), ("uid_map", f"{NOBODY} {uid} 1"), ("gid_map", f"{NOBODY} {gid} 1")):
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{NOBODY} {uid} 1"),
+        ("gid_map", f"{NOBODY} {gid} 1"),
+    ):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
     child = os.fork()

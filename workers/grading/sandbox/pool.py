@@ -15,9 +15,6 @@ from workers.grading.results import GradingUnavailable, Limits
 from workers.grading.sandbox.process import Broken, Hung, Process, StartFailed
 from workers.grading.sandbox.walls import Wall
 
-# What the host waits beyond the limit that the process keeps itself.
-GRACE_SECONDS = 1.0
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -73,7 +70,7 @@ class Sandbox:
         done: list[Outcome] = []
         try:
             process = self._loaded()
-            process.send({"batch": list(batch)}, self._limits.item_seconds + GRACE_SECONDS)
+            process.send({"batch": list(batch)}, self._item_seconds())
             while self._process and len(done) < len(batch):
                 done.append(self._next(process))
         except _NotLoaded as failure:
@@ -88,7 +85,7 @@ class Sandbox:
 
     def _next(self, process: Process) -> Outcome:
         started = time.perf_counter()
-        reply = process.receive(self._limits.item_seconds + GRACE_SECONDS)
+        reply = process.receive(self._item_seconds())
         outcome = _outcome(reply, self._limits, time.perf_counter() - started)
         self._fresh = False
         if reply.get("spent"):
@@ -104,7 +101,7 @@ class Sandbox:
         assert self._process is not None
         try:
             self._process.send({"source": self._source}, self._limits.load_seconds)
-            reply = self._process.receive(self._limits.load_seconds + GRACE_SECONDS)
+            reply = self._process.receive(self._limits.load_seconds + self._limits.grace_seconds)
             outcome = _outcome(reply, self._limits, 0.0)
         except Broken as error:
             outcome = _runtime_error(f"while loading the source: {error}")
@@ -112,6 +109,9 @@ class Sandbox:
             self._discard()
             raise _NotLoaded(outcome)
         return self._process
+
+    def _item_seconds(self) -> float:
+        return self._limits.item_seconds + self._limits.grace_seconds
 
     def _discard(self) -> None:
         if self._process is not None:
@@ -127,7 +127,7 @@ def _outcome(reply: dict[str, Any], limits: Limits, seconds: float) -> Outcome:
     """A reply, believed in nothing but its form. Raises ``Broken``."""
     stdout = _text(reply.get("stdout"), limits.stdout_characters)
     if "error" in reply:
-        detail = _text(reply["error"], limits.detail_characters + limits.detail_characters)
+        detail = _text(reply["error"], 2 * limits.detail_characters)
         return Outcome(None, "python_grader_runtime_error", detail, stdout, seconds)
     reward = reply.get("reward")
     if type(reward) is not float or not math.isfinite(reward):

@@ -24,7 +24,7 @@ STDERR_CHARACTERS = 500
 # Both files run as they are read here, so nothing of the checkout need be visible inside.
 _BOOT = """
 import json, sys
-jail, worker = {"__name__": "jail"}, {"__name__": "worker"}
+jail, worker = {"__name__": "__main__"}, {"__name__": "__main__"}
 exec(compile(sys.argv[1], "<jail>", "exec"), jail)
 exec(compile(sys.argv[2], "<worker>", "exec"), worker)
 worker["main"](json.loads(sys.argv[3]), jail)

@@ -24,6 +24,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, NoReturn
 
 FILE = "grader.py"
+OURS = ("<worker>", "<string>")
 TRACEBACK_FRAMES = 20
 
 
@@ -31,21 +32,27 @@ class TimeIsUp(BaseException):
     """Not an ``Exception``, so that ``except Exception`` in a grader does not swallow it."""
 
 
-class Printed(io.TextIOBase):
-    """Keeps the first characters that are printed and drops the rest."""
+class PrintedTooMuch(BaseException):
+    """Not an ``Exception``, for the same reason."""
 
-    def __init__(self, characters: int) -> None:
-        self._left = characters
-        self._kept: list[str] = []
+
+class Printed(io.TextIOBase):
+    """Keeps the first characters that are printed, drops the rest and refuses a flood."""
+
+    def __init__(self, kept: int, most: int) -> None:
+        self._kept, self._most = kept, most
+        self._count = 0
+        self._text = ""
 
     def write(self, text: str) -> int:
-        if self._left > 0:
-            self._kept.append(str(text)[: self._left])
-            self._left -= len(self._kept[-1])
+        self._text += text[: self._kept - len(self._text)]
+        self._count += len(text)
+        if self._count > self._most:
+            raise PrintedTooMuch(f"printed more than {self._most} characters")
         return len(text)
 
     def text(self) -> str:
-        return "".join(self._kept)
+        return self._text
 
 
 class Pipes:
@@ -107,7 +114,7 @@ class Runner:
 
     def _guarded(self, run: Callable[[], float], seconds: float, what: str) -> dict[str, Any]:
         """``run``'s value or why there is none. ``spent`` asks for a fresh process."""
-        printed = Printed(self._limits["stdout_characters"])
+        printed = Printed(self._limits["stdout_characters"], self._limits["printed_characters"])
         reply: dict[str, Any]
         try:
             try:
@@ -117,8 +124,8 @@ class Runner:
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except TimeIsUp as error:
-            detail = f"{what} took longer than {seconds:g} seconds and was stopped.\n{self._traced(error)}"
-            reply = {"error": detail, "spent": True}
+            said = f"{what} took longer than {seconds:g} seconds and was stopped.\n"
+            reply = {"error": said + self._traced(error), "spent": True}
         except MemoryError as error:
             reply = {"error": self._traced(error), "spent": True}
         except BaseException as error:
@@ -126,12 +133,15 @@ class Runner:
         return reply | {"stdout": printed.text()}
 
     def _traced(self, error: BaseException) -> str:
-        """The traceback from the user's first line on; its end, if it is long."""
-        step = error.__traceback__
-        while step is not None and step.tb_frame.f_code.co_filename != FILE:
-            step = step.tb_next
-        lines = traceback.format_exception(type(error), error, step, limit=-TRACEBACK_FRAMES, chain=False)
-        return "".join(lines)[-self._limits["detail_characters"] :].rstrip()
+        """The traceback through the user's lines and the libraries they call; its end, if it is long."""
+        frames = traceback.extract_tb(error.__traceback__)
+        shown = traceback.StackSummary.from_list([f for f in frames if f.filename not in OURS])
+        lines = ["Traceback (most recent call last):\n", *traceback.format_list(shown[-TRACEBACK_FRAMES:])]
+        lines += [] if isinstance(error, TimeIsUp) else traceback.format_exception_only(error)
+        text = "".join(lines if shown else lines[1:])
+        for folder in sys.path:
+            text = text.replace(f"{folder}/", "")
+        return text[-self._limits["detail_characters"] :].rstrip()
 
 
 def _time_is_up(*_: object) -> NoReturn:
