@@ -35,8 +35,10 @@ def write_spec(tmp_path: Path, model_folder: Path) -> SpecWriter:
 
     def write(train: int = 9, **changes: Any) -> Path:
         spec = small_spec(tmp_path, model_folder, train)
+        grader = {"grader": changes.pop("grader", spec["grader"])}
         for name, value in changes.items():
             spec[name] = {**spec[name], **value} if isinstance(value, dict) and name in spec else value
+        spec |= grader
         path = tmp_path / "spec.json"
         path.write_text(json.dumps(spec))
         return path

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.workers.engine_jobs import events_of, of_type, run_engine, small_spec
 from workers.engine.verify import completion_logprobs
 from workers.events import Event
+from workers.grading import probe
 
 TRL_NAMES = {
     "loss",
@@ -217,3 +218,43 @@ def test_more_rollouts_than_go_through_at_once_and_a_kl_penalty_train_too(write_
     assert second["kl"] == pytest.approx(second["kl_to_base"], rel=1e-2)
     assert second["kl"] > 0
     assert [len(event.rollouts) for event in of_type(events, "rollouts")] == [96, 96]
+
+
+SOURCE = """
+def grade(sample, item):
+    if "cold" in sample["output_text"]:
+        raise ValueError("too cold")
+    return len(sample["output_text"]) % 7 / 7
+"""
+python_graders = pytest.mark.skipif(not probe().available, reason=probe().reason)
+
+
+@python_graders
+def test_a_python_grader_that_fails_on_some_answers_leaves_holes_and_no_zeros(write_spec, tmp_path):
+    spec = write_spec(grader={"type": "python", "name": "length", "source": SOURCE}, grpo={"max_steps": 2})
+    assert run_engine("run", spec, "--out", tmp_path / "out") == 0
+    events = events_of(tmp_path / "out")
+    rollouts = [rollout for event in of_type(events, "rollouts") for rollout in event.rollouts]
+    failed = [rollout for rollout in rollouts if "cold" in rollout.completion]
+    silenced = {(rollout.adapter_step, rollout.group) for rollout in failed}
+    assert failed
+    assert {rollout.error_class for rollout in failed} == {"python_grader_runtime_error"}
+    assert "too cold" in failed[0].error_detail
+    for rollout in rollouts:
+        if (rollout.adapter_step, rollout.group) in silenced:
+            assert (rollout.reward, rollout.advantage) == (None, 0)
+        else:
+            assert rollout.reward == pytest.approx(len(rollout.completion) % 7 / 7)
+    assert "too cold" in of_type(events, "log")[0].message
+    assert of_type(events, "evaluation")[-1].base.grading_error_share > 0
+
+
+@python_graders
+def test_a_grader_that_never_works_ends_the_job_before_training_with_its_words(write_spec, tmp_path):
+    source = "def grade(sample, item):\n    return undefined_name\n"
+    spec = write_spec(grader={"type": "python", "name": "broken", "source": source})
+    assert run_engine("run", spec, "--out", tmp_path / "out") == 1
+    events = events_of(tmp_path / "out")
+    error = of_type(events, "error")[0]
+    assert (error.code, "undefined_name" in error.detail) == ("grading_failed", True)
+    assert not of_type(events, "metrics")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Callable
@@ -168,6 +169,15 @@ def out_of_memory(detail: str) -> EngineError:
     )
 
 
+def disk_full(detail: str) -> EngineError:
+    return EngineError(
+        "disk_full",
+        "The worker's disk is full.",
+        "Free space where job folders lie, then resume from the last checkpoint.",
+        detail,
+    )
+
+
 # --- grading ---------------------------------------------------------------------------------------
 
 
@@ -261,4 +271,6 @@ def _known(error: Exception) -> EngineError:
     detail = "".join(traceback.format_exception(error))
     if type(error).__name__ == "OutOfMemoryError":
         return out_of_memory(detail)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return disk_full(detail)
     return unexpected(error, detail)
