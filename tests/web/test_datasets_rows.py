@@ -127,6 +127,15 @@ def test_a_bad_line_is_refused_with_its_reason_and_a_fix(text: str | bytes, reas
     assert found.fix
 
 
+def test_a_json_row_may_keep_its_prompt_in_a_field_of_its_own() -> None:
+    row = only('{"ask": "What?", "label": 1}\n', columns=Columns(prompt="ask"))
+    assert isinstance(row, Row)
+    assert (row.messages, row.item) == ([{"role": "user", "content": "What?"}], {"label": 1})
+    missing = only('{"label": 1}\n', columns=Columns(prompt="ask"))
+    assert isinstance(missing, RowError)
+    assert "'ask'" in missing.reason
+
+
 def test_a_bad_line_does_not_harm_its_neighbours() -> None:
     file = io.BytesIO((line("one") + "{\n\n" + "x" * (9 * 2**20) + "\n" + line("two")).encode())
     found = list(read("jsonl", file, None))

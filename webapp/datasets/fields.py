@@ -85,10 +85,13 @@ class Fields:
         self.prompt_lengths.add(sum(len(message.get("content") or "") for message in row.messages))
         self.messages.add(len(row.messages))
         for name, value in row.item.items():
-            if name not in self.fields and len(self.fields) >= MAX_FIELDS:
+            if name in self.fields:
+                self.fields[name].add(value)
+            elif len(self.fields) < MAX_FIELDS:
+                self.fields[name] = Field()
+                self.fields[name].add(value)
+            else:
                 self.left_out += 1
-                continue
-            self.fields.setdefault(name, Field()).add(value)
 
     def as_json(self) -> dict[str, Any]:
         return {

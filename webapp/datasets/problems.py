@@ -131,10 +131,17 @@ def broken_parquet(detail: str) -> FileError:
     )
 
 
-def parquet_bomb(size: int, file_size: int) -> FileError:
+def parquet_bomb(file_size: int) -> FileError:
     return FileError(
-        f"The Parquet file would unpack from {file_size:,} to {size:,} bytes.",
+        f"The Parquet file of {file_size:,} bytes unpacks to more than is taken.",
         "Upload smaller files, or write it with less compression.",
+    )
+
+
+def parquet_too_large_inside() -> FileError:
+    return FileError(
+        "The Parquet file needs more than 1 GiB of memory to be unpacked.",
+        "Write it with smaller row groups and pages, and without very long texts.",
     )
 
 
@@ -236,6 +243,10 @@ def no_messages() -> RowError:
         "The row has no messages.",
         'Add "messages": [{"role": "user", "content": "…"}], or name the field that holds the prompt.',
     )
+
+
+def no_prompt(name: str) -> RowError:
+    return RowError(f"The field {name[:80]!r}, which should hold the prompt, is missing.", "Fill it in.")
 
 
 def bad_messages(detail: str) -> RowError:

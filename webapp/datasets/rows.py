@@ -79,7 +79,7 @@ def _folded(content: str | None) -> str:
 def parse_json(text: str) -> Any:
     """Strict JSON. Raises RowError for duplicate keys and NaN, ValueError for the rest."""
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+        return DECODER.decode(text)
     except RecursionError as error:
         raise problems.too_deep() from error
 
@@ -96,11 +96,15 @@ def _refuse_constant(name: str) -> NoReturn:
     raise problems.not_finite(name)
 
 
+DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant)
+ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def row_of(fields: Mapping[str, Any], columns: Columns) -> Row:
     """The row that these fields make. Raises RowError."""
     rest = dict(fields)
     if columns.prompt:
-        messages = [{"role": "user", "content": rest.pop(columns.prompt, None)}]
+        messages = _prompt(columns.prompt, rest.pop(columns.prompt, None))
     else:
         messages = rest.pop(columns.messages, None)
     messages = _messages(messages)
@@ -111,11 +115,17 @@ def row_of(fields: Mapping[str, Any], columns: Columns) -> Row:
     return Row(messages, rest, _split(rest), canonical(shape))
 
 
+def _prompt(name: str, value: Any) -> list[dict[str, Any]]:
+    if value is None:
+        raise problems.no_prompt(name)
+    return [{"role": "user", "content": value}]
+
+
 def canonical(shape: Mapping[str, Any]) -> bytes:
     """JSON with sorted keys and no spaces. Raises RowError for what JSON or PostgreSQL cannot hold."""
     _check_depth(shape, MAX_DEPTH)
     try:
-        text = json.dumps(shape, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = ENCODER.encode(shape)
         body = text.encode()
     except UnicodeEncodeError as error:
         raise problems.half_surrogate() from error

@@ -1,71 +1,125 @@
-"""Parquet, read in small batches after its metadata has been held against the limits."""
+"""Parquet: unpacked by a process with bounded memory, and held against the limits while it comes."""
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import uuid
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 from webapp.datasets import problems
-from webapp.datasets.limits import (
-    MAX_ROWS,
-    MAX_UNPACKED_BYTES,
-    MAX_UNPACKED_RATIO,
-    MIN_RATIO_BYTES,
-    PARQUET_BATCH_ROWS,
-)
+from webapp.datasets.limits import MAX_ROWS, MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO, MIN_RATIO_BYTES
 from webapp.datasets.problems import RowError
-from webapp.datasets.rows import Columns, Row
+from webapp.datasets.rows import Columns, Row, parse_json
 
 from .cells import cells_to_row, find_columns
+
+ROOT = Path(__file__).parents[3]
+CHILD = [sys.executable, "-m", "webapp.datasets.formats.parquet_child"]
+# An allocator that takes no more than it gives out, since all of it counts against the child's bound.
+ENVIRONMENT = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
 
 
 def rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, Row | RowError]]:
     """Each row, numbered from 1."""
-    import pyarrow.parquet  # here, since it takes 60 MB that only Parquet needs
+    size, unpacked = _size(file), 0
+    with _unpacking(file) as lines:
+        head = _head(lines.readline())
+        _check(head["rows"], head["unpacked"], size)
+        columns = find_columns(head["columns"], columns)
+        for number in range(1, head["rows"] + 1):
+            line = lines.readline()
+            unpacked += len(line)
+            _check(number, unpacked, size)
+            yield number, _row(line, columns)
 
+
+def _size(file: IO[bytes]) -> int:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return size
+
+
+@contextmanager
+def _unpacking(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """The child's output. The child ends with the block."""
+    with _on_disk(file) as stdin:
+        environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+        child = subprocess.Popen(
+            CHILD,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=ROOT,
+            env=environment | ENVIRONMENT,
+        )
+        assert child.stdout
+        try:
+            yield child.stdout
+        finally:
+            child.kill()
+            child.stdout.close()
+            child.wait()
+
+
+@contextmanager
+def _on_disk(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """The file, or a copy of it if it is in memory, at its start."""
     try:
-        table = pyarrow.parquet.ParquetFile(file, pre_buffer=False)
-        _check_size(table.metadata, _size(file))
-        columns = find_columns(list(table.schema_arrow.names), columns)
-        yield from _rows(table, columns)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise problems.broken_parquet(str(error).split("\n")[0][:200]) from error
+        file.fileno()
+    except OSError:
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(file, copy)
+            copy.seek(0)
+            yield copy
+    else:
+        yield file
 
 
-def _rows(table: Any, columns: Columns) -> Iterator[tuple[int, Row | RowError]]:
-    number = 0
-    for batch in table.iter_batches(batch_size=PARQUET_BATCH_ROWS, use_threads=False):
-        for cells in batch.to_pylist():
-            number += 1
-            yield number, _row(cells, columns)
+def _check(rows: int, unpacked: int, size: int) -> None:
+    if rows == 0:
+        raise problems.no_rows()
+    if rows > MAX_ROWS:
+        raise problems.too_many_rows()
+    dense = unpacked > MIN_RATIO_BYTES and unpacked > MAX_UNPACKED_RATIO * size
+    if unpacked > MAX_UNPACKED_BYTES or dense:
+        raise problems.parquet_bomb(size)
 
 
-def _row(cells: dict[str, Any], columns: Columns) -> Row | RowError:
+def _head(line: bytes) -> dict[str, Any]:
+    kind, value = json.loads(line) if line else ("memory", None)
+    _stop_if_failed(kind, value)
+    head: dict[str, Any] = value
+    return head
+
+
+def _stop_if_failed(kind: str, value: Any) -> None:
+    if kind == "memory":
+        raise problems.parquet_too_large_inside()
+    if kind == "failed":
+        raise problems.broken_parquet(value)
+
+
+def _row(line: bytes, columns: Columns) -> Row | RowError:
+    """The row in the line. A child that ended without a word was killed, most likely for its memory."""
     try:
-        plain = {name: _plain(name, value) for name, value in cells.items()}
+        kind, value = parse_json(line.decode()) if line else ("memory", None)
     except RowError as error:
         return error
-    if isinstance(plain.get(columns.messages), list):
-        plain[columns.messages] = [_without_nulls(message) for message in plain[columns.messages]]
-    return cells_to_row(plain, columns)
-
-
-def _plain(name: str, value: Any) -> Any:
-    """The value as JSON knows it: times and exact decimals become text."""
-    if isinstance(value, dict):
-        return {str(key): _plain(name, part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(name, part) for part in value]
-    if isinstance(value, bytes):
-        raise problems.bytes_cell(name)
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, decimal.Decimal | datetime.timedelta | uuid.UUID):
-        return str(value)
-    return value
+    _stop_if_failed(kind, value)
+    if kind == "raw":
+        return problems.bytes_cell(value)
+    if kind == "long":
+        return problems.line_too_long()
+    if isinstance(value.get(columns.messages), list):
+        value[columns.messages] = [_without_nulls(message) for message in value[columns.messages]]
+    return cells_to_row(value, columns)
 
 
 def _without_nulls(message: Any) -> Any:
@@ -73,20 +127,3 @@ def _without_nulls(message: Any) -> Any:
     if not isinstance(message, dict):
         return message
     return {key: part for key, part in message.items() if part is not None}
-
-
-def _size(file: IO[bytes]) -> int:
-    size = file.seek(0, 2)
-    file.seek(0)
-    return size
-
-
-def _check_size(metadata: Any, file_size: int) -> None:
-    if metadata.num_rows == 0:
-        raise problems.no_rows()
-    if metadata.num_rows > MAX_ROWS:
-        raise problems.too_many_rows()
-    unpacked = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-    dense = unpacked > MIN_RATIO_BYTES and unpacked > MAX_UNPACKED_RATIO * file_size
-    if unpacked > MAX_UNPACKED_BYTES or dense:
-        raise problems.parquet_bomb(unpacked, file_size)
