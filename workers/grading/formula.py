@@ -150,9 +150,11 @@ class _Parser:
         self._next()
         if kind == "number":
             return _constant(text, place)
-        return self._call(text, place) if self._take("(") else self._variable(text)
+        return self._call(text, place) if self._take("(") else self._variable(text, place)
 
-    def _variable(self, name: str) -> Node:
+    def _variable(self, name: str, place: int) -> Node:
+        if name in FUNCTIONS:
+            raise FormulaInvalid(f"expected '(' behind {name} at character {place}")
         self.names.add(name)
         return lambda variables: variables[name]
 

@@ -1,0 +1,141 @@
+"""A definition is accepted as it will run, or the field that prevents it is named."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from workers.grading import GraderInvalid, canonical, python_problems, sha256, validate
+from workers.spec import MAX_PYTHON_SOURCE_BYTES
+
+CHECK = {
+    "type": "string_check",
+    "name": "c",
+    "input": "{{sample.output_text}}",
+    "reference": "x",
+    "operation": "eq",
+}
+SIMILAR = {
+    "type": "text_similarity",
+    "name": "s",
+    "input": "a",
+    "reference": "{{item.b}}",
+    "evaluation_metric": "bleu",
+}
+PYTHON = {"type": "python", "name": "p", "source": "def grade(sample, item):\n    return 1"}
+MULTI = {"type": "multi", "name": "m", "graders": {"c": CHECK, "p": PYTHON}, "calculate_output": "c + p"}
+
+
+@pytest.mark.parametrize("raw", [CHECK, SIMILAR, PYTHON, MULTI])
+def test_a_good_definition_comes_back_unchanged(raw: dict[str, Any]) -> None:
+    before = copy.deepcopy(raw)
+    assert validate(raw).model_dump(exclude_none=True) == raw == before
+
+
+def test_other_spellings_are_normalised() -> None:
+    parts = [{**CHECK, "operation": "neq", "pass_threshold": 0.5}, PYTHON]
+    grader = validate({"type": "multi", "graders": parts, "calculate_output": "c+p", "pass_threshold": 1})
+    assert grader.type == "multi"
+    assert list(grader.graders) == ["c", "p"]
+    assert grader.graders["c"].operation == "ne"  # type: ignore[union-attr]
+    nameless = {key: value for key, value in PYTHON.items() if key != "name"}
+    assert validate(nameless).name == "grader"
+    assert validate({**MULTI, "graders": {"c": nameless, "p": nameless}}).graders["c"].name == "c"  # type: ignore[union-attr]
+
+
+def test_equal_definitions_have_equal_hashes_and_others_do_not() -> None:
+    shuffled = {"calculate_output": "c + p", "graders": {"p": PYTHON, "c": dict(reversed(CHECK.items()))}}
+    same = validate({**shuffled, "name": "m", "type": "multi"})
+    assert canonical(same) == canonical(validate(MULTI))
+    assert sha256(same) == sha256(validate(MULTI))
+    assert len(sha256(same)) == 64
+    assert sha256(validate({**MULTI, "calculate_output": "c - p"})) != sha256(same)
+
+
+def without(raw: dict[str, Any], key: str) -> dict[str, Any]:
+    return {k: v for k, v in raw.items() if k != key}
+
+
+@pytest.mark.parametrize(
+    ("raw", "param", "words"),
+    [
+        (None, "", "JSON object"),
+        ([], "", "JSON object"),
+        ({}, "type", "none of"),
+        ({"type": "score_model"}, "type", "score_model"),
+        ({"type": ["x"]}, "type", "none of"),
+        ({**CHECK, "operation": "equals"}, "operation", "'eq'"),
+        ({**CHECK, "extra": 1}, "extra", "not permitted"),
+        ({**CHECK, "input": 5}, "input", "string"),
+        (without(CHECK, "reference"), "reference", "required"),
+        ({**CHECK, "input": "{{env.HOME}}"}, "input", "'env'"),
+        ({**SIMILAR, "reference": "{{item.x"}, "reference", "without"),
+        ({**SIMILAR, "evaluation_metric": "cosine"}, "evaluation_metric", "'fuzzy_match'"),
+        ({**PYTHON, "source": "def grade(sample, item:\n  pass"}, "source", "line 1"),
+        ({**PYTHON, "source": "x = 1"}, "source", "no function grade"),
+        ({**MULTI, "graders": {}}, "graders", "at least 1"),
+        (without(MULTI, "graders"), "graders", "by name"),
+        ({**MULTI, "graders": [without(CHECK, "name")]}, "graders.0.name", "name"),
+        ({**MULTI, "graders": [CHECK, CHECK]}, "graders.c", "two graders"),
+        ({**MULTI, "graders": {"c": MULTI}}, "graders.c", "cannot hold"),
+        ({**MULTI, "graders": {"c": {**CHECK, "operation": 1}, "p": PYTHON}}, "graders.c.operation", "'eq'"),
+        ({**MULTI, "graders": {"c": {**CHECK, "input": "{{x}}"}, "p": PYTHON}}, "graders.c.input", "'x'"),
+        ({**MULTI, "graders": {"c": CHECK, "p": {**PYTHON, "source": ""}}}, "graders.p.source", "grade"),
+        ({**MULTI, "graders": {"a b": CHECK}}, "graders.a b", "letters"),
+        ({**MULTI, "graders": {"min": CHECK}}, "graders.min", "formula"),
+        ({**MULTI, "calculate_output": "c + q"}, "calculate_output", "unknown name 'q'"),
+        ({**MULTI, "calculate_output": "c +"}, "calculate_output", "expected"),
+        ({**MULTI, "calculate_output": "c.__class__"}, "calculate_output", "unexpected '.'"),
+    ],
+)
+def test_a_bad_definition_names_its_field(raw: Any, param: str, words: str) -> None:
+    with pytest.raises(GraderInvalid) as raised:
+        validate(raw)
+    assert raised.value.param == param
+    assert words in raised.value.message
+
+
+def test_validating_never_runs_the_source(tmp_path: Any) -> None:
+    mark = tmp_path / "mark"
+    source = f"open({str(mark)!r}, 'w')\ndef grade(sample, item, x=open({str(mark)!r}, 'w')): return 1"
+    validate({"type": "python", "source": source})
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "column", "words"),
+    [
+        ("def grade(sample, item):\n    return (1\n", 2, 12, "never closed"),
+        ("def grade(sample, item):\nreturn 1", 2, 1, "indented block"),
+        ("x = 1\n\ndef grade(sample):\n    return 1", 3, 1, "two arguments"),
+        ("def grade(sample, item, more): pass", 1, 1, "two arguments"),
+        ("def grade(sample, item, *, more): pass", 1, 1, "two arguments"),
+        ("async def grade(sample, item): pass", 1, 1, "async"),
+        ("class A:\n    def grade(self, item): pass", 1, 1, "no function grade"),
+        ("\0", 1, 1, "null bytes"),
+        ("(" * 100_000, 1, 201, "nested"),
+        ("-" * 100_000 + "1", 1, 1, "nested too deeply"),
+        ("#" * MAX_PYTHON_SOURCE_BYTES, 1, 1, "limit is 256000"),
+        ("\ud800", 1, 1, "parsed"),
+    ],
+)
+def test_the_editor_is_told_where_a_problem_is(source: str, line: int, column: int, words: str) -> None:
+    (problem,) = python_problems(source)
+    assert (problem["line"], problem["column"]) == (line, column)
+    assert words in problem["message"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def grade(sample, item): return 1",
+        "def grade(*args): return 1",
+        "def grade(sample, item, strict=True, *, more=1): return 1",
+        "grade = lambda sample, item: 1",
+        "def grade(a): pass\ndef grade(a, b): return 1",
+    ],
+)
+def test_what_can_grade_has_no_problem(source: str) -> None:
+    assert python_problems(source) == []
