@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
 from . import formats, problems
 from .fields import Fields
-from .limits import ERRORS_SHOWN, EXAMPLES_SHOWN, MAX_ROWS, PREVIEW_CHARACTERS, PREVIEW_ROWS
+from .limits import ERRORS_SHOWN, EXAMPLES_SHOWN, MAX_ROWS, PREVIEW_ROWS
+from .preview import preview
 from .problems import FileError, Problem, RowError
 from .rows import Columns, Row, Split
 from .splits import Index, Shares, open_index
@@ -63,7 +63,7 @@ class Tally:
     def take(self, line: int, row: Row) -> None:
         self.fields.add(row)
         if len(self.preview) < PREVIEW_ROWS:
-            self.preview.append({"line": line, "messages": short(row.messages), "item": short(row.item)})
+            self.preview.append(preview(line, row.messages, row.item))
 
 
 def check(file: IO[bytes], kind: str, options: Options) -> dict[str, Any]:
@@ -123,20 +123,6 @@ def refused(error: FileError) -> dict[str, Any]:
     """The report on a file of which no row could be read."""
     with open_index(Shares()) as index:
         return report(index, Tally(), "", error)
-
-
-def short(value: Any) -> Any:
-    """The value with long texts cut, small enough for a page and a report."""
-    if isinstance(value, str):
-        return value if len(value) <= PREVIEW_CHARACTERS else value[:PREVIEW_CHARACTERS] + "…"
-    text = json.dumps(value, ensure_ascii=False)
-    if len(text) <= PREVIEW_CHARACTERS:
-        return value
-    if isinstance(value, dict):
-        return {key: short(part) for key, part in list(value.items())[:20]}
-    if isinstance(value, list):
-        return [short(part) for part in value[:10]]
-    return value
 
 
 def placed(file: IO[bytes], kind: str, options: Options, index: Index) -> Iterator[tuple[Split, Row]]:

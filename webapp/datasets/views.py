@@ -16,10 +16,10 @@ from webapp.teams.models import Role
 from webapp.teams.services import record
 
 from . import contents, services
-from .checking import short
 from .forms import OptionsForm, UploadForm
 from .limits import PAGE_ROWS
 from .models import Dataset, DatasetVersion, Upload
+from .preview import preview
 from .rows import SPLITS, Split
 
 LIST_ROWS = 30
@@ -175,12 +175,7 @@ def _rows(found: DatasetVersion, split: Split, page: Page[int]) -> list[dict[str
     first = (page.number - 1) * PAGE_ROWS
     offsets = found.report["offsets"][split.label]
     rows = contents.page(found.files[split.label]["key"], offsets, first, PAGE_ROWS)
-    return [short_row(row) | {"number": first + place} for place, row in enumerate(rows, start=1)]
-
-
-def short_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row fit for a page."""
-    return {"row_id": row["row_id"], "messages": short(row["messages"]), "item": short(row["item"])}
+    return [preview(number, row["messages"], row["item"]) for number, row in enumerate(rows, start=first + 1)]
 
 
 @member(Role.EDITOR)

@@ -10,7 +10,6 @@ import datetime
 import decimal
 import json
 import resource
-import sys
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -80,5 +79,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(line_buffering=False)  # type: ignore[union-attr]
     main()
