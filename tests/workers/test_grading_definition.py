@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from workers.grading import GraderInvalid, canonical, python_problems, sha256, validate
-from workers.spec import MAX_PYTHON_SOURCE_BYTES
+from workers.grading import GraderInvalid, canonical, open_grader, python_problems, sha256, validate
+from workers.spec import MAX_PYTHON_SOURCE_BYTES, StringCheckGrader
 
 CHECK = {
     "type": "string_check",
@@ -95,6 +95,12 @@ def test_a_bad_definition_names_its_field(raw: Any, param: str, words: str) -> N
         validate(raw)
     assert raised.value.param == param
     assert words in raised.value.message
+
+
+def test_a_job_with_an_unchecked_grader_is_refused_before_it_grades() -> None:
+    unchecked = StringCheckGrader(input="{{env.HOME}}", reference="", operation="eq")
+    with pytest.raises(GraderInvalid, match=r"input: .*'env'"), open_grader(unchecked):
+        pass
 
 
 def test_validating_never_runs_the_source(tmp_path: Any) -> None:

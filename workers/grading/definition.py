@@ -29,8 +29,13 @@ def validate(raw: Any) -> Grader:
         grader = _ADAPTER.validate_python(normalised)
     except ValidationError as error:
         raise _first_problem(error) from error
-    _check(grader, "")
+    check(grader)
     return grader
+
+
+def check(grader: Grader) -> None:
+    """What the schema alone cannot say: templates, source and formula. Raises ``GraderInvalid``."""
+    _check(grader, "")
 
 
 def canonical(grader: Grader) -> str:

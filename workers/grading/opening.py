@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from workers.grading import multi, python, string_check, text_similarity
+from workers.grading.definition import check
 from workers.grading.results import Grade, GradeResult, Limits, Subject
 from workers.grading.sandbox import open_sandbox
 from workers.spec import Grader, MultiGrader, PythonGrader, StringCheckGrader
@@ -18,9 +19,10 @@ GradeAnswers = Callable[[Sequence[tuple[str, dict[str, Any]]]], list[GradeResult
 def open_grader(grader: Grader, *, seed: int = 0, limits: Limits | None = None) -> Iterator[GradeAnswers]:
     """Yields a function from (output text, item) pairs to their grades, in the same order.
 
-    The same seed, text and item are graded alike, whatever else is in the batch. Raises
-    ``GradingUnavailable`` if Python source is to be run on a machine whose sandbox cannot.
+    The same seed, text and item are graded alike, whatever else is in the batch. Raises ``GraderInvalid``,
+    and ``GradingUnavailable`` if Python source is to be run on a machine whose sandbox cannot.
     """
+    check(grader)
     with ExitStack() as stack:
         grade = _opened(grader, seed, limits or Limits(), stack)
         yield lambda answers: grade([Subject(text, item or {}) for text, item in answers])
