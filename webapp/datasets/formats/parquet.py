@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -30,7 +29,7 @@ def rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, Row | 
     """Each row, numbered from 1."""
     size, unpacked = _size(file), 0
     with _unpacking(file) as lines:
-        head = _head(lines.readline())
+        _, head = _message(lines.readline())
         _check(head["rows"], head["unpacked"], size)
         columns = find_columns(head["columns"], columns)
         for number in range(1, head["rows"] + 1):
@@ -92,27 +91,23 @@ def _check(rows: int, unpacked: int, size: int) -> None:
         raise problems.parquet_bomb(size)
 
 
-def _head(line: bytes) -> dict[str, Any]:
-    kind, value = json.loads(line) if line else ("memory", None)
-    _stop_if_failed(kind, value)
-    head: dict[str, Any] = value
-    return head
-
-
-def _stop_if_failed(kind: str, value: Any) -> None:
+def _message(line: bytes) -> tuple[str, Any]:
+    """The child's kind and value. Raises FileError if it failed, RowError for NaN and the like."""
+    if not line:  # it ended without a word: it was killed, or died of its memory bound
+        raise problems.parquet_too_large_inside()
+    kind, value = parse_json(line.decode())
     if kind == "memory":
         raise problems.parquet_too_large_inside()
     if kind == "failed":
         raise problems.broken_parquet(value)
+    return kind, value
 
 
 def _row(line: bytes, columns: Columns) -> Row | RowError:
-    """The row in the line. A child that ended without a word was killed, most likely for its memory."""
     try:
-        kind, value = parse_json(line.decode()) if line else ("memory", None)
+        kind, value = _message(line)
     except RowError as error:
         return error
-    _stop_if_failed(kind, value)
     if kind == "raw":
         return problems.bytes_cell(value)
     if kind == "long":
