@@ -8,3 +8,4 @@ from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.config.settings")
 app = Celery("groove")
+app.config_from_object("django.conf:settings", namespace="CELERY")

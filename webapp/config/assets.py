@@ -36,7 +36,10 @@ def _npm() -> tuple[list[str], dict[str, str]]:
 def main() -> None:
     """Install the locked packages and build ``static/dist``."""
     npm, environment = _npm()
-    for arguments in (["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"], ["run", "build", "--silent"]):
+    for arguments in (
+        ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"],
+        ["run", "build", "--silent"],
+    ):
         subprocess.run([*npm, *arguments], cwd=ROOT, env=environment, check=True)
 
 

@@ -112,7 +112,10 @@ def _stop_leftover(data: Path) -> None:
     if not file.exists():
         return
     pid = int(file.read_text().split("\n")[0])
-    if not Path(f"/proc/{pid}/cmdline").exists() or str(data).encode() not in Path(f"/proc/{pid}/cmdline").read_bytes():
+    if (
+        not Path(f"/proc/{pid}/cmdline").exists()
+        or str(data).encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ):
         return
     os.kill(pid, signal.SIGINT)
     end = time.monotonic() + STOP_SECONDS

@@ -21,9 +21,7 @@ class PublicIdField(models.CharField):
 
     def __init__(self, prefix: str = "", **options: Any) -> None:
         self.prefix = prefix
-        options |= dict(
-            max_length=64, unique=True, editable=False, default=partial(public_id, prefix)
-        )
+        options |= dict(max_length=64, unique=True, editable=False, default=partial(public_id, prefix))
         super().__init__(**options)
 
     def deconstruct(self) -> Any:
@@ -31,3 +29,8 @@ class PublicIdField(models.CharField):
         for key in ("max_length", "unique", "editable", "default"):
             options.pop(key, None)
         return name, path, args, options | {"prefix": self.prefix}
+
+
+def storable(text: str | None) -> str:
+    """Text as PostgreSQL can hold it: it has no NUL character."""
+    return (text or "").replace("\x00", "\N{SYMBOL FOR NULL}")

@@ -149,7 +149,9 @@ FILE_UPLOAD_TEMP_DIR = str(VAR_DIR / "tmp")
 MAX_UPLOAD_BYTES = env.number("GROOVE_MAX_UPLOAD_BYTES", 8 * 2**30, at_least=1)
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("GROOVE_BEHIND_PROXY", False) else None
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("GROOVE_BEHIND_PROXY", False) else None
+)
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 SECURE_REFERRER_POLICY = "same-origin"
 CONTENT_SECURITY_POLICY = {
@@ -171,7 +173,26 @@ LEASE_SECONDS = env.number("GROOVE_LEASE_SECONDS", 30, at_least=3)
 BELL_SECONDS = env.number("GROOVE_BELL_SECONDS", 10, at_least=1)
 MAX_DEATHS = env.number("GROOVE_MAX_DEATHS", 3, at_least=0)
 STOP_GRACE_SECONDS = env.number("GROOVE_STOP_GRACE_SECONDS", 120, at_least=1)
+CPU_CORES = env.number("GROOVE_CPU_CORES", env.cores(), at_least=1)
 WORK_DIR = Path(env.text("GROOVE_WORK", str(VAR_DIR / "work"))).resolve()
+
+# Celery: messages are acknowledged early and carry nothing but a bell; jobs are leased rows.
+CELERY_BROKER_URL = BROKER_URL
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_IMPORTS = ["workers.tasks", "workers.bridge.nodes"]
+CELERY_TASK_ACKS_LATE = False
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = TIME_ZONE
+CELERY_BEAT_SCHEDULE = {
+    "reap": {
+        "task": "workers.tasks.reap",
+        "schedule": float(BELL_SECONDS),
+        "options": {"expires": float(BELL_SECONDS)},
+    },
+    "tidy": {"task": "workers.tasks.tidy", "schedule": 3600.0, "options": {"expires": 3600.0}},
+}
 
 LOGGING = {
     "version": 1,

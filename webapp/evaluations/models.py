@@ -29,9 +29,7 @@ class Evaluation(models.Model):
     class Meta:
         ordering: ClassVar = ["id"]
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["job", "stage", "split", "step"], name="one_evaluation_per_step"
-            )
+            models.UniqueConstraint(fields=["job", "stage", "split", "step"], name="one_evaluation_per_step")
         ]
 
     def __str__(self) -> str:

@@ -47,7 +47,10 @@ class NewGraderForm(DefinitionForm):
 
     name = forms.CharField(max_length=120, help_text="What it rewards, for example “Invoice fields”.")
     kind = forms.ChoiceField(
-        choices=[(kind, kind) for kind in EXAMPLES], widget=forms.RadioSelect, required=False, initial="python"
+        choices=[(kind, kind) for kind in EXAMPLES],
+        widget=forms.RadioSelect,
+        required=False,
+        initial="python",
     )
     field_order = ("name", "kind", "definition")
 
@@ -74,7 +77,9 @@ class TrialForm(DefinitionForm):
     count = forms.IntegerField(min_value=1, max_value=50, initial=8, label="Rows")
     answers = forms.ChoiceField(choices=ANSWERS, initial="field", label="Answers")
     field = forms.CharField(required=False, initial="reference", label="Field")
-    answer = forms.CharField(required=False, strip=False, widget=forms.Textarea(attrs={"rows": 3}), label="Answer")
+    answer = forms.CharField(
+        required=False, strip=False, widget=forms.Textarea(attrs={"rows": 3}), label="Answer"
+    )
     base_model = forms.ModelChoiceField(BaseModel.objects.none(), required=False, label="Base model")
 
     def __init__(self, *args: Any, versions: Any, base_models: Any, **kwargs: Any) -> None:

@@ -35,7 +35,9 @@ def create_grader(team: Team, user: User | None, name: str, definition: Json) ->
     """A new grader with its first version. Raises ``workers.grading.GraderInvalid``."""
     canonical, sha256 = _canonical(definition)
     grader = Grader.objects.create(team=team, name=name, created_by=user)
-    GraderVersion.objects.create(grader=grader, number=1, definition=canonical, sha256=sha256, created_by=user)
+    GraderVersion.objects.create(
+        grader=grader, number=1, definition=canonical, sha256=sha256, created_by=user
+    )
     record(team, user, "created grader", grader)
     return grader
 

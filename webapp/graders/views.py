@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from webapp.datasets.models import DatasetVersion
-from webapp.jobs.models import Node
+from webapp.jobs import nodes
 from webapp.registry.models import BaseModel
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
@@ -23,8 +21,6 @@ from workers.grading import python_problems
 from . import services
 from .forms import DefinitionForm, NewGraderForm, TrialForm
 from .models import Grader, GraderTrial, GraderVersion
-
-WORKER_SILENCE = timedelta(minutes=1)
 
 
 def _versions(access: Access) -> QuerySet[DatasetVersion]:
@@ -41,10 +37,6 @@ def _base_models(access: Access) -> QuerySet[BaseModel]:
 
 def _trial_form(access: Access, data: Any = None) -> TrialForm:
     return TrialForm(data, versions=_versions(access), base_models=_base_models(access))
-
-
-def _worker_online() -> bool:
-    return Node.objects.filter(seen_at__gt=timezone.now() - WORKER_SILENCE).exists()
 
 
 @member()
@@ -83,7 +75,7 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "latest": latest,
         "form": form,
         "trial_form": _trial_form(access),
-        "worker_online": _worker_online(),
+        "worker_online": nodes.online().exists(),
     }
     return render(request, "graders/detail.html", context, status=422 if form.errors else 200)
 
@@ -99,7 +91,11 @@ def _save(request: HttpRequest, access: Access, grader: Grader, form: Definition
     if not form.is_valid():
         return None
     version, is_new = services.add_version(grader, access.user, form.cleaned_data["parsed"])
-    said = f"Saved as version {version.number}." if is_new else f"Nothing changed since version {version.number}."
+    said = (
+        f"Saved as version {version.number}."
+        if is_new
+        else f"Nothing changed since version {version.number}."
+    )
     messages.success(request, said)
     return redirect(grader)
 
@@ -111,7 +107,13 @@ def version(request: HttpRequest, access: Access, uid: str, number: int) -> Http
     shown = get_object_or_404(grader.versions, number=number)
     before = grader.versions.filter(number__lt=number).first()
     texts = [_text(one) if one else "" for one in (before, shown)]
-    context = {"grader": grader, "version": shown, "before": before, "text_before": texts[0], "text": texts[1]}
+    context = {
+        "grader": grader,
+        "version": shown,
+        "before": before,
+        "text_before": texts[0],
+        "text": texts[1],
+    }
     return render(request, "graders/version.html", context)
 
 
@@ -173,7 +175,7 @@ def trial(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "mean": sum(scored) / len(scored) if scored else None,
         "failed": len(results) - len(scored),
         "pending": shown.state in {GraderTrial.State.QUEUED, GraderTrial.State.RUNNING},
-        "worker_online": _worker_online(),
+        "worker_online": nodes.online().exists(),
     }
     return render(request, "graders/trial.html" + ("#results" if request.htmx else ""), context)  # type: ignore[attr-defined]
 

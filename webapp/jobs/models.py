@@ -66,9 +66,7 @@ class Job(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     train_seconds = models.FloatField(default=0)
-    tuned_model = models.OneToOneField(
-        TunedModel, models.SET_NULL, null=True, blank=True, related_name="job"
-    )
+    tuned_model = models.OneToOneField(TunedModel, models.SET_NULL, null=True, blank=True, related_name="job")
 
     class Meta:
         ordering: ClassVar = ["-id"]
@@ -116,7 +114,9 @@ class Metric(models.Model):
 
     class Meta:
         ordering: ClassVar = ["step"]
-        constraints: ClassVar = [models.UniqueConstraint(fields=["job", "step"], name="one_metric_row_per_step")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["job", "step"], name="one_metric_row_per_step")
+        ]
 
     def __str__(self) -> str:
         return f"step {self.step}"
@@ -165,7 +165,9 @@ class Checkpoint(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-step"]
-        constraints: ClassVar = [models.UniqueConstraint(fields=["job", "step"], name="one_checkpoint_per_step")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["job", "step"], name="one_checkpoint_per_step")
+        ]
 
     def __str__(self) -> str:
         return f"step {self.step}"

@@ -18,14 +18,24 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--oneshot", action="store_true", help="end when the sample job has ended")
-        parser.add_argument("--began", type=float, default=time.time(), help="Unix time at which set-up began")
+        parser.add_argument(
+            "--began", type=float, default=time.time(), help="Unix time at which set-up began"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         result = settings.VAR_DIR / "demo.json"
         result.unlink(missing_ok=True)
         with stack.running_services() as child:
             port = stack.port()
-            watch = [stack.PYTHON, "manage.py", "demo_job", "--port", str(port), "--began", str(options["began"])]
+            watch = [
+                stack.PYTHON,
+                "manage.py",
+                "demo_job",
+                "--port",
+                str(port),
+                "--began",
+                str(options["began"]),
+            ]
             if options["oneshot"]:
                 watch.append("--oneshot")
             status = stack.supervise(child, port, {"demo": watch}, log_folder=settings.VAR_DIR / "log")

@@ -26,6 +26,8 @@ class Command(BaseCommand):
         end = time.monotonic() + PATIENCE_SECONDS
         while file.exists():
             if time.monotonic() > end:
-                raise CommandError(f"It did not stop within {PATIENCE_SECONDS} s; see {settings.VAR_DIR / 'log'}")
+                raise CommandError(
+                    f"It did not stop within {PATIENCE_SECONDS} s; see {settings.VAR_DIR / 'log'}"
+                )
             time.sleep(0.1)
         self.stdout.write("Stopped.\n")

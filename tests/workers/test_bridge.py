@@ -1,0 +1,147 @@
+"""Real workers on a real database and broker: jobs survive what kills them, and run once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Process
+from webapp.jobs.models import Job
+from webapp.jobs.services import create_job, request_cancel, request_pause, resume_job
+from webapp.jobs.states import TERMINAL, State
+from webapp.registry.services import ensure_starter_model
+from webapp.teams.models import Team, User
+from webapp.teams.sample import create_sample_project
+
+STEPS = 8
+SETTINGS: dict[str, Any] = {
+    "lora": {"rank": 4},
+    "grpo": {"max_steps": STEPS, "prompts_per_step": 2, "group_size": 4, "max_completion_length": 32,
+             "learning_rate": 1e-3, "checkpoint_every": 2},
+    "evaluation": {"every": 0, "max_rows": 4, "validation_max_rows": 4, "samples_per_row": 2,
+                   "validation_samples_per_row": 2, "bootstrap_resamples": 100},
+    "resources": {"device": "cpu", "cpu_cores": 1},
+    "seed": 3,
+}  # fmt: skip
+
+
+@pytest.fixture
+def launch(team: Team, alice: User) -> Callable[..., Job]:
+    dataset, grader = create_sample_project(team, alice)
+
+    def run(name: str = "job", **grpo: Any) -> Job:
+        version, grader_version = dataset.versions.get(), grader.versions.get()
+        return create_job(
+            team, alice, name=name, base_model=ensure_starter_model(), dataset_version=version,
+            grader_version=grader_version, settings=SETTINGS | {"grpo": SETTINGS["grpo"] | grpo},
+        )  # fmt: skip
+
+    return run
+
+
+def wait(job: Job, reached: Callable[[Job], bool], seconds: float = 180) -> Job:
+    end = time.monotonic() + seconds
+    while not reached(job):
+        assert time.monotonic() < end, f"{job.state} {job.phase} step {job.step}, error {job.error}"
+        assert job.state not in TERMINAL, f"the job ended {job.state}: {job.error}"
+        time.sleep(0.2)
+        job.refresh_from_db()
+    return job
+
+
+def at_step(step: int) -> Callable[[Job], bool]:
+    return lambda job: job.step >= step
+
+
+def in_state(state: State) -> Callable[[Job], bool]:
+    return lambda job: job.state == state
+
+
+def children(job: Job) -> list[int]:
+    """Process ids of the engines that work on the job."""
+    marks = {f"/{job.uid}/attempt_".encode(), b"workers.engine"}
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if all(mark in command for mark in marks):
+            found.append(int(folder.name))
+    return found
+
+
+def steps_of(job: Job) -> list[int]:
+    return list(job.metrics.order_by("step").values_list("step", flat=True))
+
+
+def assert_every_step_once(job: Job) -> None:
+    assert steps_of(job) == list(range(1, STEPS + 1))
+    rollouts = SETTINGS["grpo"]["prompts_per_step"] * SETTINGS["grpo"]["group_size"]
+    assert job.rollouts.count() == STEPS * rollouts
+
+
+def test_a_job_survives_kill_9_of_its_child_and_of_its_worker(
+    launch: Callable[..., Job], start_worker: Callable[..., Process]
+) -> None:
+    worker = start_worker("one")
+    job = wait(launch(), at_step(3))
+    os.kill(children(job)[0], signal.SIGKILL)
+    wait(job, lambda job: job.attempt == 2 and job.step >= 5)
+    os.kill(worker.pid, signal.SIGKILL)
+    start_worker("two")
+    wait(job, in_state(State.SUCCEEDED))
+    assert job.attempt == 3
+    assert_every_step_once(job)
+    assert job.tuned_model is not None
+    assert {"adapter_model.safetensors", "SHA256SUMS"} <= {file["name"] for file in job.tuned_model.files}
+    assert job.evaluations.filter(stage="after", split="test").get().compared_rows.count() == 4
+
+
+def test_pause_frees_the_worker_and_resume_goes_on_from_the_same_step(
+    launch: Callable[..., Job], start_worker: Callable[..., Process], alice: User
+) -> None:
+    start_worker()
+    job = wait(launch(), at_step(3))
+    request_pause(job, alice)
+    wait(job, in_state(State.PAUSED))
+    assert job.step < STEPS
+    assert not children(job)
+    resume_job(job, alice)
+    wait(job, in_state(State.SUCCEEDED))
+    assert_every_step_once(job)
+
+
+def test_cancel_ends_the_job_at_once_and_keeps_its_checkpoint(
+    launch: Callable[..., Job], start_worker: Callable[..., Process], alice: User
+) -> None:
+    start_worker()
+    job = wait(launch(), lambda job: job.checkpoints.exists())
+    request_cancel(job, alice)
+    job.refresh_from_db()
+    assert job.state == State.CANCELLED
+    end = time.monotonic() + 30
+    while children(job):
+        assert time.monotonic() < end, "the engine still works on a cancelled job"
+        time.sleep(0.2)
+    assert job.checkpoints.exists()
+
+
+def test_two_workers_share_the_queue(
+    launch: Callable[..., Job], start_worker: Callable[..., Process]
+) -> None:
+    start_worker("one", GROOVE_CPU_CORES="1")
+    start_worker("two", GROOVE_CPU_CORES="1")
+    jobs = [launch(name, max_steps=2) for name in ("first", "second")]
+    for job in jobs:
+        wait(job, in_state(State.SUCCEEDED))
+    nodes = {
+        event.data["node"] for job in jobs for event in job.events.filter(kind="state", data__state="running")
+    }
+    assert nodes == {"one", "two"}

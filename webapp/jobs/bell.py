@@ -1,0 +1,25 @@
+"""The bell: a message that says "look". Losing one costs time, never work: beat rings again."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+from workers.celery import app
+
+log = logging.getLogger(__name__)
+
+
+def ring(task: str, *arguments: int) -> None:
+    """Have a worker run ``workers.tasks.<task>`` once the transaction commits."""
+    transaction.on_commit(partial(_send, task, arguments))
+
+
+def _send(task: str, arguments: tuple[int, ...]) -> None:
+    try:
+        app.send_task(f"workers.tasks.{task}", args=arguments, retry=False)
+    except (OperationalError, OSError) as error:
+        log.warning("The broker did not take %s%s: %s. Beat will ring again.", task, arguments, error)

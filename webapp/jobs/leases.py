@@ -1,0 +1,123 @@
+"""Who works on what: claims, leases, and what happens when a worker falls silent."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from webapp.graders.models import GraderTrial
+
+from . import bell
+from .models import Job, Node
+from .states import State
+from .transitions import move
+
+TRIAL_PATIENCE = timedelta(minutes=10)
+
+
+def _lease() -> datetime:
+    return timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
+
+
+def _free(node: Node) -> dict[str, Any]:
+    """The node's devices less those of the jobs that run there."""
+    running = Job.objects.filter(node=node, state=State.RUNNING).values_list("devices", flat=True)
+    taken = {index for devices in running for index in devices.get("gpus", [])}
+    return {
+        "cpu_cores": node.devices["cpu_cores"] - sum(devices.get("cpu_cores", 0) for devices in running),
+        "gpus": [gpu for gpu in node.devices["gpus"] if gpu["index"] not in taken],
+    }
+
+
+def fit(wanted: dict[str, Any], free: dict[str, Any]) -> dict[str, Any] | None:
+    """The devices to give a job that asks for ``wanted`` (``workers.spec.Resources``), or None."""
+    gpus = [gpu["index"] for gpu in free["gpus"] if gpu["memory_gib"] >= wanted["gpu_memory_gib"]]
+    if free["cpu_cores"] < wanted["cpu_cores"] or len(gpus) < wanted["gpus"]:
+        return None
+    return {"cpu_cores": wanted["cpu_cores"], "gpus": gpus[: wanted["gpus"]]}
+
+
+@transaction.atomic
+def claim(node_name: str) -> Job | None:
+    """Lease the oldest queued job that fits the node's free devices; its attempt number goes up by one."""
+    node = Node.objects.select_for_update().get(name=node_name)
+    free = _free(node)
+    for job in Job.objects.filter(state=State.QUEUED).order_by("queued_at", "id")[:200]:
+        devices = fit(job.settings["resources"], free)
+        if devices is None or not Job.objects.filter(pk=job.pk).select_for_update(skip_locked=True).exists():
+            continue
+        now = timezone.now()
+        taken = move(
+            job.pk,
+            State.RUNNING,
+            guard=Q(attempt=job.attempt),
+            attempt=job.attempt + 1,
+            node=node,
+            devices=devices,
+            lease_until=_lease(),
+            started_at=job.started_at or now,
+            error=None,
+        )
+        if taken:
+            return Job.objects.select_related(
+                "team", "base_model", "dataset_version", "grader_version"
+            ).get(pk=job.pk)  # fmt: skip
+    return None
+
+
+def holds(job_id: int, attempt: int) -> Q:
+    """The condition that fences a write: this attempt still holds the job."""
+    return Q(pk=job_id, attempt=attempt, state=State.RUNNING)
+
+
+def renew(job_id: int, attempt: int) -> str | None:
+    """Keep the job for another lease. Returns what was asked of it (``''``, ``'pause'``); None if lost."""
+    if not Job.objects.filter(holds(job_id, attempt)).update(lease_until=_lease()):
+        return None
+    return Job.objects.values_list("stop_requested", flat=True).get(pk=job_id)
+
+
+@transaction.atomic
+def attempt_died(job_id: int, attempt: int, detail: str) -> None:
+    """An attempt ended without a word: queue the job again, or fail it after too many."""
+    job = Job.objects.select_for_update().filter(holds(job_id, attempt)).first()
+    if job is None:
+        return
+    deaths = job.deaths + 1
+    if deaths > settings.MAX_DEATHS:
+        error = {
+            "code": "worker_died",
+            "message": f"The job's process died {deaths} times, last in attempt {attempt}.",
+            "remedy": "Look at the log below. Often it is memory: lower prompts per step or completion length.",
+            "detail": detail,
+        }
+        move(job_id, State.FAILED, guard=Q(attempt=attempt), deaths=deaths, error=error)
+    elif job.stop_requested == "pause":
+        move(job_id, State.PAUSED, guard=Q(attempt=attempt), deaths=deaths)
+    else:
+        move(job_id, State.QUEUED, guard=Q(attempt=attempt), deaths=deaths)
+        bell.ring("look")
+
+
+def reap() -> None:
+    """Take jobs back whose lease has expired, and ring again for everything that waits."""
+    expired = Job.objects.filter(state=State.RUNNING, lease_until__lt=timezone.now())
+    for job_id, attempt in expired.values_list("pk", "attempt"):
+        attempt_died(job_id, attempt, "The worker fell silent: its lease was not renewed.")
+    _ring_for_waiting()
+
+
+def _ring_for_waiting() -> None:
+    for job_id in Job.objects.filter(state=State.VALIDATING_FILES).values_list("pk", flat=True):
+        bell.ring("validate_job", job_id)
+    if Job.objects.filter(state=State.QUEUED).exists():
+        bell.ring("look")
+    stale = Q(state=GraderTrial.State.RUNNING, started_at__lt=timezone.now() - TRIAL_PATIENCE)
+    GraderTrial.objects.filter(stale).update(state=GraderTrial.State.QUEUED)
+    for trial_id in GraderTrial.objects.filter(state=GraderTrial.State.QUEUED).values_list("pk", flat=True):
+        bell.ring("run_trial", trial_id)

@@ -1,0 +1,170 @@
+"""What a running job reports, written to PostgreSQL: fenced by attempt, in batches, safe to repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Model
+from django.utils import timezone
+from psycopg.types.json import Jsonb
+
+from webapp.config.fields import storable
+from webapp.evaluations.services import record_evaluation
+from workers import events
+
+from .leases import holds
+from .models import Checkpoint, Job, JobEvent, Metric, Rollout
+from .transitions import notify, tell
+
+Handler = Callable[[Job, Any], None]
+
+
+def _upsert(
+    model: type[Model], key: Sequence[str], columns: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+    """COPY the rows into a table of this transaction, then merge them by ``key``; a later row wins."""
+    table = model._meta.db_table
+    names = ", ".join(f'"{column}"' for column in columns)
+    rest = ", ".join(f'"{c}" = excluded."{c}"' for c in columns if c not in key)
+    with connection.cursor() as cursor:
+        cursor.execute(f"create temp table incoming (like {table} including defaults) on commit drop")
+        cursor.execute("alter table incoming drop column id")
+        with cursor.copy(f"copy incoming ({names}) from stdin") as copy:
+            for row in rows:
+                copy.write_row(row)
+        cursor.execute(
+            f"insert into {table} ({names}) select {names} from incoming "  # noqa: S608 -- names of our own
+            f"on conflict ({', '.join(key)}) do update set {rest}"
+        )
+        cursor.execute("drop table incoming")
+
+
+METRIC_COLUMNS = ("job_id", "step", "values", "created_at")
+ROLLOUT_COLUMNS = (
+    "job_id", "step", "index", "group", "row_id", "prompt", "completion", "reward", "sub_rewards", "error_class",
+    "error_detail", "advantage", "length", "truncated", "adapter_step",
+)  # fmt: skip
+
+
+def _metrics(job: Job, batch: list[events.MetricsEvent]) -> None:
+    now = timezone.now()
+    rows = [(job.pk, event.step, Jsonb(event.values), now) for event in batch]
+    _upsert(Metric, ("job_id", "step"), METRIC_COLUMNS, rows)
+    job.step, job.total_steps = batch[-1].step, batch[-1].total_steps
+    tell(job.pk, job.attempt, "metrics", {"first": batch[0].step, "last": batch[-1].step})
+
+
+def _rollout_row(job: Job, step: int, rollout: events.Rollout) -> tuple[Any, ...]:
+    return (
+        job.pk, step, rollout.index, rollout.group, rollout.row_id, storable(rollout.prompt), storable(rollout.completion),
+        rollout.reward, Jsonb(rollout.sub_rewards), rollout.error_class or "", storable(rollout.error_detail),
+        rollout.advantage, rollout.length, rollout.truncated, rollout.adapter_step,
+    )  # fmt: skip
+
+
+def _rollouts(job: Job, batch: list[events.RolloutsEvent]) -> None:
+    rows = [_rollout_row(job, event.step, rollout) for event in batch for rollout in event.rollouts]
+    _upsert(Rollout, ("job_id", "step", '"index"'), ROLLOUT_COLUMNS, rows)
+    tell(job.pk, job.attempt, "rollouts", {"step": batch[-1].step})
+
+
+def _phase(job: Job, batch: list[events.PhaseEvent]) -> None:
+    for event in batch:
+        job.phase = event.phase
+        tell(job.pk, job.attempt, "phase", {"phase": event.phase})
+
+
+def _progress(job: Job, batch: list[events.ProgressEvent]) -> None:
+    job.progress = batch[-1].model_dump(exclude={"type"})
+    tell(job.pk, job.attempt, "progress", job.progress)
+
+
+def _evaluation(job: Job, batch: list[events.EvaluationEvent]) -> None:
+    for event in batch:
+        record_evaluation(job, event)
+        tell(
+            job.pk,
+            job.attempt,
+            "evaluation",
+            {"stage": event.stage, "split": event.split, "step": event.step},
+        )
+
+
+def _log(job: Job, batch: list[events.LogEvent]) -> None:
+    for event in batch:
+        tell(job.pk, job.attempt, "log", {"level": event.level, "message": storable(event.message)})
+
+
+def _error(job: Job, batch: list[events.ErrorEvent]) -> None:
+    values = batch[-1].model_dump(exclude={"type", "time"})
+    job.error = {key: storable(text) for key, text in values.items()}
+    tell(job.pk, job.attempt, "error", job.error)
+
+
+def _nothing(job: Job, batch: list[Any]) -> None:
+    """Checkpoints and the end are the bridge's: they come with files."""
+
+
+HANDLERS: dict[str, Handler] = {
+    "phase": _phase,
+    "metrics": _metrics,
+    "rollouts": _rollouts,
+    "evaluation": _evaluation,
+    "progress": _progress,
+    "log": _log,
+    "error": _error,
+    "checkpoint": _nothing,
+    "done": _nothing,
+}
+LIVE_FIELDS = ["phase", "step", "total_steps", "progress", "error"]
+
+
+@transaction.atomic
+def record_events(job_id: int, attempt: int, batch: Sequence[events.Event]) -> bool:
+    """Write one batch. False, with nothing written, if the attempt no longer holds the job."""
+    job = Job.objects.select_for_update().filter(holds(job_id, attempt)).first()
+    if job is None:
+        return False
+    for kind, handler in HANDLERS.items():
+        if ours := [event for event in batch if event.type == kind]:
+            handler(job, ours)
+    job.save(update_fields=LIVE_FIELDS)
+    return True
+
+
+@transaction.atomic
+def begin_attempt(job_id: int, attempt: int, step: int) -> bool:
+    """Forget what was reported after ``step``, where the attempt goes on. False if the job is lost."""
+    job = Job.objects.select_for_update().filter(holds(job_id, attempt)).first()
+    if job is None:
+        return False
+    Metric.objects.filter(job=job, step__gt=step).delete()
+    Rollout.objects.filter(job=job, step__gt=step).delete()
+    job.step = step
+    job.save(update_fields=["step"])
+    tell(job.pk, attempt, "rewind", {"step": step})
+    message = f"Attempt {attempt} goes on from step {step}." if step else f"Attempt {attempt} begins."
+    tell(job.pk, attempt, "log", {"level": "info", "message": message})
+    return True
+
+
+@transaction.atomic
+def record_checkpoint(job_id: int, attempt: int, step: int, key: str, size: int, sha256: str) -> bool:
+    """A checkpoint's archive lies complete in storage. False if the attempt lost the job."""
+    job = Job.objects.select_for_update().filter(holds(job_id, attempt)).first()
+    if job is None:
+        return False
+    values = {"attempt": attempt, "key": key, "bytes": size, "sha256": sha256}
+    Checkpoint.objects.update_or_create(job=job, step=step, defaults=values)
+    tell(job.pk, attempt, "checkpoint", {"step": step})
+    return True
+
+
+def log_line(job_id: int, attempt: int, message: str, level: str = "info") -> None:
+    """A line of the worker's own for the job's log."""
+    JobEvent.objects.create(
+        job_id=job_id, attempt=attempt, kind="log", data={"level": level, "message": storable(message)}
+    )
+    notify(job_id)

@@ -1,0 +1,177 @@
+"""Jobs: launch, check, pause, resume, cancel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.utils import timezone
+from pydantic import ValidationError
+
+from webapp.datasets.models import DatasetVersion
+from webapp.graders.models import GraderVersion
+from webapp.registry.models import BaseModel
+from webapp.teams.models import Team, User
+from webapp.teams.services import record
+from workers import grading
+from workers.spec import EvaluationSettings, GrpoSettings, LoraSettings, Resources
+
+from . import bell
+from .models import Job
+from .states import State
+from .transitions import move, notify
+
+SECTIONS = {
+    "lora": LoraSettings,
+    "grpo": GrpoSettings,
+    "evaluation": EvaluationSettings,
+    "resources": Resources,
+}
+MAX_SEED = 2_147_483_647
+
+
+class SettingsInvalid(ValueError):
+    """Settings out of bounds; ``errors`` maps places such as ``grpo.learning_rate`` to what is wrong."""
+
+    def __init__(self, errors: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{place}: {message}" for place, message in errors.items()))
+        self.errors = errors
+
+
+class WrongState(ValueError):
+    """The job's state does not allow this; the message says what it is."""
+
+
+def checked_settings(given: dict[str, Any]) -> dict[str, Any]:
+    """The settings with every default filled in. Raises ``SettingsInvalid``."""
+    errors = dict.fromkeys(given.keys() - SECTIONS.keys() - {"seed"}, "There is no such section.")
+    complete: dict[str, Any] = {}
+    for section, model in SECTIONS.items():
+        try:
+            complete[section] = model.model_validate(given.get(section, {})).model_dump(mode="json")
+        except ValidationError as error:
+            for problem in error.errors():
+                place = ".".join([section, *map(str, problem["loc"])])
+                errors[place] = problem["msg"].removeprefix("Value error, ")
+    seed = given.get("seed", 0)
+    if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+        errors["seed"] = f"A whole number between 0 and {MAX_SEED}."
+    if errors:
+        raise SettingsInvalid(errors)
+    return complete | {"seed": seed}
+
+
+@transaction.atomic
+def create_job(
+    team: Team,
+    user: User | None,
+    *,
+    name: str,
+    base_model: BaseModel,
+    dataset_version: DatasetVersion,
+    grader_version: GraderVersion,
+    settings: dict[str, Any],
+    cloned_from: Job | None = None,
+) -> Job:
+    """A new job that pins its dataset and grader version. Raises ``SettingsInvalid``."""
+    complete = checked_settings(settings)
+    job = Job.objects.create(
+        team=team,
+        created_by=user,
+        name=name,
+        base_model=base_model,
+        dataset_version=dataset_version,
+        grader_version=grader_version,
+        settings=complete,
+        total_steps=total_steps(complete["grpo"], dataset_version),
+        cloned_from=cloned_from,
+    )
+    record(team, user, "launched job", job)
+    bell.ring("validate_job", job.pk)
+    return job
+
+
+def total_steps(grpo: dict[str, Any], version: DatasetVersion) -> int:
+    """Steps that the job will take: stated, or epochs over the train rows."""
+    if grpo["max_steps"]:
+        return int(grpo["max_steps"])
+    rows = version.files["train"]["rows"]
+    return max(1, rows // grpo["prompts_per_step"]) * int(grpo["epochs"])
+
+
+@transaction.atomic
+def validate_files(job_id: int) -> None:
+    """Let a new job queue, or fail it with what is wrong with its files or grader."""
+    job = Job.objects.select_for_update(of=("self",)).select_related(
+        "dataset_version", "grader_version"
+    ).get(pk=job_id)  # fmt: skip
+    if job.state != State.VALIDATING_FILES:
+        return
+    if error := _file_error(job) or _grader_error(job):
+        move(job.pk, State.FAILED, error=error)
+    else:
+        move(job.pk, State.QUEUED)
+        bell.ring("look")
+
+
+def _file_error(job: Job) -> dict[str, str] | None:
+    files = job.dataset_version.files
+    missing = [
+        split for split, file in files.items() if file["rows"] and not default_storage.exists(file["key"])
+    ]
+    if missing:
+        message = f"The stored files of {job.dataset_version} are gone: {', '.join(missing)}."
+        return {"code": "invalid_training_file", "message": message, "remedy": "Upload the dataset again."}
+    if not files["train"]["rows"]:
+        message = f"{job.dataset_version} has no rows to train on."
+        return {"code": "invalid_training_file", "message": message, "remedy": "Upload more rows."}
+    return None
+
+
+def _grader_error(job: Job) -> dict[str, str] | None:
+    try:
+        grading.validate(job.grader_version.definition)
+    except grading.GraderInvalid as error:
+        message = f"{job.grader_version}: {error.param}: {error.message}"
+        return {"code": "invalid_grader", "message": message, "remedy": "Save a version that is valid."}
+    return None
+
+
+@transaction.atomic
+def request_cancel(job: Job, user: User | None) -> None:
+    """End the job at once; its worker notices and stops. Checkpoints stay. Raises ``WrongState``."""
+    if not move(job.pk, State.CANCELLED):
+        raise _wrong_state(job, "cancelled")
+    record(job.team, user, "cancelled job", job)
+
+
+@transaction.atomic
+def request_pause(job: Job, user: User | None) -> None:
+    """Have the worker write a checkpoint and give the job back. Raises ``WrongState``."""
+    if not Job.objects.filter(pk=job.pk, state=State.RUNNING).update(stop_requested="pause"):
+        raise _wrong_state(job, "paused")
+    notify(job.pk)
+    record(job.team, user, "paused job", job)
+
+
+@transaction.atomic
+def resume_job(job: Job, user: User | None) -> None:
+    """Queue a paused job again; it goes on from its last checkpoint. Raises ``WrongState``."""
+    if job.state != State.PAUSED or not move(job.pk, State.QUEUED):
+        raise _wrong_state(job, "resumed")
+    record(job.team, user, "resumed job", job)
+    bell.ring("look")
+
+
+def _wrong_state(job: Job, verb: str) -> WrongState:
+    job.refresh_from_db()
+    return WrongState(f"The job is {job.get_state_display().lower()}, so it cannot be {verb}.")
+
+
+def queue_position(job: Job) -> int | None:
+    """1 for the next job to start; None unless queued."""
+    if job.state != State.QUEUED:
+        return None
+    ahead = Job.objects.filter(state=State.QUEUED, queued_at__lt=job.queued_at or timezone.now())
+    return ahead.count() + 1

@@ -1,0 +1,140 @@
+"""Live updates of a job as server-sent events: replayed from a cursor, then fed by LISTEN."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import close_old_connections
+from django.http import HttpRequest, StreamingHttpResponse
+
+from webapp.teams.access import access_of, signed_in
+
+from .models import Job, JobEvent, Metric
+from .states import TERMINAL
+from .transitions import CHANNEL
+
+log = logging.getLogger(__name__)
+HEARTBEAT_SECONDS = 15
+RECONNECT_SECONDS = 1
+RETRY_MILLISECONDS = 2000
+BATCH = 500
+
+
+class Hub:
+    """One LISTEN connection for all streams of this process."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, set[asyncio.Event]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def news_of(self, job_id: int) -> AsyncIterator[asyncio.Event]:
+        """An event that is set whenever the job has news; the reader clears it."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._listen())
+        event = asyncio.Event()
+        self._waiting.setdefault(job_id, set()).add(event)
+        try:
+            yield event
+        finally:
+            self._waiting[job_id].discard(event)
+            if not self._waiting[job_id]:
+                del self._waiting[job_id]
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    settings.DATABASE_URL, autocommit=True
+                ) as connection:
+                    await connection.execute(f"listen {CHANNEL}")
+                    self._wake_all()  # what happened while nobody listened is read from the cursor
+                    async for notification in connection.notifies():
+                        self._wake(int(notification.payload))
+            except psycopg.OperationalError as error:
+                log.warning("Live updates lost the database: %s", error)
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    def _wake(self, job_id: int) -> None:
+        for event in self._waiting.get(job_id, ()):
+            event.set()
+
+    def _wake_all(self) -> None:
+        for job_id in self._waiting:
+            self._wake(job_id)
+
+
+hub = Hub()
+
+
+def _cursor(request: HttpRequest) -> int:
+    text = request.headers.get("Last-Event-ID") or request.GET.get("after", "0")
+    return int(text) if text.isdigit() else 0
+
+
+def _job_id(request: HttpRequest, team: str, uid: str) -> int:
+    """The job's key if the signed-in user may see it. Raises Http404."""
+    access = access_of(signed_in(request), team)
+    return access.get(Job.objects.only("pk", "team"), uid=uid).pk
+
+
+def _data(event: JobEvent) -> dict[str, Any]:
+    """What the page gets; for metrics, the points themselves."""
+    if event.kind != "metrics":
+        return event.data
+    steps = range(event.data["first"], event.data["last"] + 1)
+    rows = Metric.objects.filter(job_id=event.job_id, step__in=steps).order_by("step")
+    return {"points": [{"step": row.step, "values": row.values} for row in rows]}
+
+
+def read_after(job_id: int, cursor: int) -> tuple[list[tuple[int, str, dict[str, Any]]], bool]:
+    """The events behind ``cursor``, oldest first, and whether the job has ended with them."""
+    close_old_connections()
+    ended = Job.objects.filter(pk=job_id, state__in=TERMINAL).exists()
+    rows = JobEvent.objects.filter(job_id=job_id, pk__gt=cursor).order_by("pk")[:BATCH]
+    found = [(row.pk, row.kind, _data(row)) for row in rows]
+    close_old_connections()
+    return found, ended and len(found) < BATCH
+
+
+def _message(kind: str, data: dict[str, Any], cursor: int) -> str:
+    return f"id: {cursor}\nevent: {kind}\ndata: {json.dumps(data)}\n\n"
+
+
+async def events(job_id: int, cursor: int) -> AsyncIterator[str]:
+    """The stream's text: every event behind ``cursor``, then each as it happens, until the job ends."""
+    read = sync_to_async(read_after)
+    yield f"retry: {RETRY_MILLISECONDS}\n\n"
+    async with hub.news_of(job_id) as news:
+        while True:
+            news.clear()
+            found, ended = await read(job_id, cursor)
+            for cursor, kind, data in found:
+                yield _message(kind, data, cursor)
+            if ended:
+                yield _message("end", {}, cursor)
+                return
+            if len(found) == BATCH:
+                continue
+            try:
+                await asyncio.wait_for(news.wait(), HEARTBEAT_SECONDS)
+            except TimeoutError:
+                yield ": still here\n\n"
+
+
+async def stream(request: HttpRequest, team: str, uid: str) -> StreamingHttpResponse:
+    """``GET …/stream/?after=ID``: the job's events; a browser resumes by Last-Event-ID."""
+    await request.auser()  # loads the session outside the event loop's thread
+    job_id = await sync_to_async(_job_id)(request, team, uid)
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingHttpResponse(
+        events(job_id, _cursor(request)), content_type="text/event-stream", headers=headers
+    )

@@ -1,0 +1,82 @@
+"""Base models to start from, and the adapters that jobs made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from django.utils.crypto import get_random_string
+from django.utils.text import slugify
+
+from webapp.teams.models import Team, User
+from webapp.teams.services import record
+
+from .models import BaseModel, TunedModel
+
+STARTER_ID = "groove/starter"
+STARTER_PATH = "workers/starter/model"
+STARTER_SETTINGS: dict[str, Any] = {
+    "lora": {"rank": 16, "alpha": 32},
+    "grpo": {
+        "learning_rate": 1e-3,
+        "group_size": 8,
+        "prompts_per_step": 8,
+        "max_prompt_length": 256,
+        "max_completion_length": 48,
+        "max_steps": 60,
+        "checkpoint_every": 10,
+    },
+    "evaluation": {"every": 20, "max_rows": 120, "samples_per_row": 8},
+    "resources": {"device": "cpu", "cpu_cores": 2},
+}
+
+
+def ensure_starter_model() -> BaseModel:
+    """The model that ships with Groove; every team may use it. Its path is relative to the checkout."""
+    cores = min(2, settings.CPU_CORES)
+    values = {
+        "path": STARTER_PATH,
+        "description": "1.8 million parameters, ships with Groove; learns the sample tasks in minutes.",
+        "settings": STARTER_SETTINGS | {"resources": {"device": "cpu", "cpu_cores": cores}},
+    }
+    model, _ = BaseModel.objects.update_or_create(team=None, model_id=STARTER_ID, defaults=values)
+    return model
+
+
+@transaction.atomic
+def add_base_model(team: Team, user: User, model_id: str, revision: str = "", path: str = "") -> BaseModel:
+    """A model for this team: a Hugging Face id, or a folder on the workers under any name."""
+    model = BaseModel.objects.create(team=team, model_id=model_id, revision=revision, path=path)
+    record(team, user, "added base model", model)
+    return model
+
+
+def tuned_name(base_model: BaseModel, team: Team, job_name: str) -> str:
+    """``ft:BASE:TEAM:SUFFIX:RANDOM``, as OpenAI names tuned models."""
+    base = base_model.model_id.replace(":", "-")
+    return f"ft:{base}:{team.slug}:{slugify(job_name)[:18]}:{get_random_string(8)}"[:160]
+
+
+def register_model(
+    team: Team, base_model: BaseModel, name: str, prefix: str, files: list[dict[str, Any]]
+) -> TunedModel:
+    """An adapter package that lies complete and checked in storage."""
+    return TunedModel.objects.create(team=team, base_model=base_model, name=name, prefix=prefix, files=files)
+
+
+@transaction.atomic
+def delete_model(model: TunedModel, user: User) -> None:
+    """Hide the model. Its files stay until it is purged, so it can be restored."""
+    model.deleted_at = timezone.now()
+    model.save(update_fields=["deleted_at"])
+    record(model.team, user, "deleted model", model)
+
+
+@transaction.atomic
+def restore_model(model: TunedModel, user: User) -> None:
+    """Undo ``delete_model``."""
+    model.deleted_at = None
+    model.save(update_fields=["deleted_at"])
+    record(model.team, user, "restored model", model)

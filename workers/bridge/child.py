@@ -1,0 +1,69 @@
+"""Child processes: they own their devices, see no secret, and die with the worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "VIRTUAL_ENV")
+PASSED_PREFIXES = ("HF_", "CUDA_", "NCCL_", "VLLM_", "TRANSFORMERS_", "TORCH_")
+TAIL_BYTES = 8000
+
+
+def environment(devices: dict[str, Any]) -> dict[str, str]:
+    """What a child may know: paths and its devices, not the database, the broker or any key."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in PASSED_ON or name.startswith(PASSED_PREFIXES)
+    }
+    return kept | {
+        "CUDA_VISIBLE_DEVICES": ",".join(map(str, devices.get("gpus", []))),
+        "OMP_NUM_THREADS": str(devices.get("cpu_cores", 1)),
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+@contextmanager
+def started(arguments: list[str], devices: dict[str, Any], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """``python -m <arguments>`` with a lifeline to this process; killed, with its group, on leaving."""
+    read_end, write_end = os.pipe()
+    try:
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *arguments, "--lifeline", str(read_end)],
+                cwd=settings.BASE_DIR,
+                env=environment(devices),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[read_end],
+                start_new_session=True,
+            )
+        os.close(read_end)
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    finally:
+        os.close(write_end)
+
+
+def tail(log: Path) -> str:
+    """The end of a log."""
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+        return file.read().decode(errors="replace")

@@ -1,0 +1,106 @@
+"""Files between storage and an attempt's folder; every byte is checked by its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.files import File
+from django.core.files.storage import default_storage
+
+from webapp.datasets.models import DatasetVersion
+from webapp.jobs.models import Checkpoint, Job
+
+KEEP_CHECKPOINTS = 3
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fetch(key: str, sha256: str, target: Path) -> bool:
+    """Copy an object of storage to ``target``. False, with nothing left behind, if its hash is another."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.part")
+    with default_storage.open(key, "rb") as source, draft.open("wb") as copy:
+        shutil.copyfileobj(source, copy)
+    if sha256_of(draft) != sha256:
+        draft.unlink()
+        return False
+    draft.rename(target)
+    return True
+
+
+def put(path: Path, key: str) -> None:
+    """Store a file under ``key``, in place of what an earlier attempt may have left there."""
+    default_storage.delete(key)
+    with path.open("rb") as file:
+        stored = default_storage.save(key, File(file))
+    if stored != key:
+        raise OSError(f"Storage kept {key} as {stored}: someone else writes there.")
+
+
+def fetch_dataset(version: DatasetVersion, folder: Path) -> dict[str, dict[str, Any] | None]:
+    """Put the splits below ``folder``; returns split -> ``workers.spec.DataFile``. Raises OSError."""
+    fetched: dict[str, dict[str, Any] | None] = {}
+    for split, file in version.files.items():
+        fetched[split] = None
+        if not file["rows"]:
+            continue
+        cached = settings.WORK_DIR / "cache" / f"{file['sha256']}.jsonl"
+        if not cached.exists() and not fetch(file["key"], file["sha256"], cached):
+            raise OSError(
+                f"{version}: the stored {split} file is damaged (its SHA-256 is not {file['sha256']})."
+            )
+        target = folder / f"{split}.jsonl"
+        shutil.copyfile(cached, target)
+        fetched[split] = {"path": target.name, "sha256": file["sha256"], "rows": file["rows"]}
+    return fetched
+
+
+def fetch_checkpoint(job: Job, folder: Path) -> tuple[Path | None, int]:
+    """The newest checkpoint that is whole, unpacked below ``folder``, and its step; (None, 0) without one."""
+    for checkpoint in job.checkpoints.order_by("-step"):
+        archive = folder / "checkpoint.tar"
+        if default_storage.exists(checkpoint.key) and fetch(checkpoint.key, checkpoint.sha256, archive):
+            target = folder / "resume"
+            with tarfile.open(archive) as tar:
+                tar.extractall(target, filter="data")
+            archive.unlink()
+            return target, checkpoint.step
+    return None, 0
+
+
+def store_checkpoint(job: Job, folder: Path, step: int) -> tuple[str, int, str]:
+    """Pack a checkpoint folder into storage. Returns key, bytes and SHA-256 of the archive."""
+    archive = folder.parent / f"{folder.name}.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(folder, arcname=".")
+    sha256, size = sha256_of(archive), archive.stat().st_size
+    key = f"jobs/{job.uid}/checkpoints/attempt-{job.attempt}-step-{step}.tar"
+    put(archive, key)
+    archive.unlink()
+    return key, size, sha256
+
+
+def discard_old_checkpoints(job: Job) -> None:
+    """Keep the newest few; the rest leave storage and table together."""
+    for old in Checkpoint.objects.filter(job=job).order_by("-step")[KEEP_CHECKPOINTS:]:
+        default_storage.delete(old.key)
+        old.delete()
+
+
+def store_package(job: Job, package: Path) -> tuple[str, list[dict[str, Any]]]:
+    """Copy the adapter's folder to storage. Returns its prefix there and the list of its files."""
+    prefix = f"jobs/{job.uid}/adapter-{job.attempt}"
+    listed: list[dict[str, Any]] = []
+    for path in sorted(file for file in package.rglob("*") if file.is_file()):
+        name = path.relative_to(package).as_posix()
+        put(path, f"{prefix}/{name}")
+        listed.append({"name": name, "bytes": path.stat().st_size, "sha256": sha256_of(path)})
+    return prefix, listed

@@ -1,0 +1,232 @@
+"""Run jobs: claim one, start the engine on it, carry its events home, and keep the lease meanwhile."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connection, transaction
+from django.db.models import Q
+
+from webapp.jobs import bell, leases, recording
+from webapp.jobs.models import Job
+from webapp.jobs.states import State
+from webapp.jobs.transitions import move
+from webapp.registry.services import register_model, tuned_name
+from workers import events
+from workers.bridge import child, files
+from workers.bridge.nodes import node_name
+from workers.spec import JobSpec
+
+log = logging.getLogger(__name__)
+POLL_SECONDS = 0.25
+
+
+class LeaseLost(Exception):
+    """Another attempt has the job, or nobody should: stop and write nothing more."""
+
+
+def look() -> None:
+    """Run jobs that fit this node's free devices until none is left."""
+    while job := leases.claim(node_name()):
+        bell.ring("look")  # another thread may find a job for the devices that are still free
+        log.info("Job %s, attempt %s, on %s", job.uid, job.attempt, job.devices)
+        Attempt(job).run()
+
+
+@dataclass
+class Attempt:
+    """One attempt at one job, on this node."""
+
+    job: Job
+    stop: threading.Event = field(default_factory=threading.Event)
+    lost: threading.Event = field(default_factory=threading.Event)
+    pausing: threading.Event = field(default_factory=threading.Event)
+    offset: int = 0
+    done: events.DoneEvent | None = None
+
+    @property
+    def folder(self) -> Path:
+        return settings.WORK_DIR / self.job.uid / f"attempt_{self.job.attempt}"
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    def run(self) -> None:
+        """From claim to the job's next state; never raises, so that the worker goes on."""
+        renewing = threading.Thread(target=self._keep_lease, name=f"lease {self.job.uid}", daemon=True)
+        renewing.start()
+        try:
+            self._engine(self._prepare())
+        except LeaseLost:
+            log.info("Job %s: attempt %s no longer holds it", self.job.uid, self.job.attempt)
+        except Exception as error:  # whatever went wrong here, the job must not hang until its lease ends
+            log.exception("Job %s: attempt %s failed in the bridge", self.job.uid, self.job.attempt)
+            leases.attempt_died(self.job.pk, self.job.attempt, f"{type(error).__name__}: {error}")
+        finally:
+            self.stop.set()
+            renewing.join()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # --- lease -----------------------------------------------------------------------------------
+
+    def _keep_lease(self) -> None:
+        """Renew every third of a lease. Without an answer for a whole lease the job counts as lost."""
+        deadline = time.monotonic() + settings.LEASE_SECONDS
+        while not self.stop.wait(settings.LEASE_SECONDS / 3):
+            try:
+                asked = leases.renew(self.job.pk, self.job.attempt)
+            except DatabaseError as error:
+                log.warning("Job %s: lease not renewed: %s", self.job.uid, error)
+                connection.close()
+                if time.monotonic() > deadline:
+                    self.lost.set()
+                continue
+            deadline = time.monotonic() + settings.LEASE_SECONDS
+            if asked is None:
+                self.lost.set()
+            elif asked == "pause":
+                self.pausing.set()
+        connection.close()
+
+    def _fenced(self, held: bool) -> None:
+        if not held:
+            raise LeaseLost
+
+    # --- prepare ---------------------------------------------------------------------------------
+
+    def _prepare(self) -> Path | None:
+        """Everything the engine needs, in the attempt's folder. Returns the checkpoint to go on from."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.out.mkdir(parents=True)
+        splits = files.fetch_dataset(self.job.dataset_version, self.folder)
+        (self.folder / "spec.json").write_text(job_spec(self.job, splits).model_dump_json(indent=2))
+        checkpoint, step = files.fetch_checkpoint(self.job, self.folder)
+        self._fenced(recording.begin_attempt(self.job.pk, self.job.attempt, step))
+        return checkpoint
+
+    # --- the child -------------------------------------------------------------------------------
+
+    def _engine(self, checkpoint: Path | None) -> None:
+        arguments = ["workers.engine", "run", str(self.folder / "spec.json"), "--out", str(self.out)]
+        if checkpoint:
+            arguments += ["--resume", str(checkpoint)]
+        output = self.folder / "engine.log"
+        with child.started(arguments, self.job.devices, output) as process:
+            self._follow(process)
+        if self.done is None:
+            said = child.tail(output)
+            message = f"Attempt {self.job.attempt} ended without a word (exit status {process.returncode})."
+            recording.log_line(self.job.pk, self.job.attempt, message, "warning")
+            leases.attempt_died(self.job.pk, self.job.attempt, said)
+        else:
+            ENDINGS[self.done.outcome](self, self.done)
+
+    def _follow(self, process: subprocess.Popen[bytes]) -> None:
+        """Carry events until the child has ended and its last line is read."""
+        asked_at: float | None = None
+        while True:
+            ended = process.poll() is not None
+            self._carry()
+            if self.lost.is_set():
+                raise LeaseLost
+            if ended:
+                return
+            if self.pausing.is_set() and asked_at is None:
+                process.terminate()
+                asked_at = time.monotonic()
+            if asked_at and time.monotonic() - asked_at > settings.STOP_GRACE_SECONDS:
+                process.kill()
+            time.sleep(POLL_SECONDS)
+
+    def _carry(self) -> None:
+        """Record what the child has said since last time; checkpoints are stored first."""
+        batch: list[events.Event] = []
+        for event, offset in events.follow(self.out / "events.jsonl", self.offset):
+            batch.append(event)
+            self.offset = offset
+        if not batch:
+            return
+        self._fenced(recording.record_events(self.job.pk, self.job.attempt, batch))
+        for event in batch:
+            if isinstance(event, events.CheckpointEvent):
+                self._keep_checkpoint(event)
+            elif isinstance(event, events.DoneEvent):
+                self.done = event
+
+    def _keep_checkpoint(self, event: events.CheckpointEvent) -> None:
+        folder = self.out / event.path
+        if not folder.exists():  # the engine keeps only the newest few; a later one follows in this batch
+            return
+        key, size, sha256 = files.store_checkpoint(self.job, folder, event.step)
+        held = recording.record_checkpoint(self.job.pk, self.job.attempt, event.step, key, size, sha256)
+        self._fenced(held)
+        files.discard_old_checkpoints(self.job)
+
+    # --- endings ---------------------------------------------------------------------------------
+
+    def succeeded(self, done: events.DoneEvent) -> None:
+        """Keep the adapter, then say so; both or neither."""
+        assert done.package, "the engine succeeded without a package"
+        prefix, listed = files.store_package(self.job, self.out / done.package)
+        name = tuned_name(self.job.base_model, self.job.team, self.job.name)
+        with transaction.atomic():
+            model = register_model(self.job.team, self.job.base_model, name, prefix, listed)
+            guard = Q(attempt=self.job.attempt)
+            changes = {"tuned_model": model, "train_seconds": done.train_seconds, "phase": ""}
+            self._fenced(move(self.job.pk, State.SUCCEEDED, guard=guard, **changes))
+
+    def stopped(self, done: events.DoneEvent) -> None:
+        """The pause that was asked for."""
+        guard = Q(attempt=self.job.attempt)
+        with transaction.atomic():
+            self._fenced(move(self.job.pk, State.PAUSED, guard=guard, train_seconds=done.train_seconds))
+
+    def failed(self, done: events.DoneEvent) -> None:
+        """The engine said why in its error event."""
+        guard = Q(attempt=self.job.attempt)
+        with transaction.atomic():
+            self._fenced(move(self.job.pk, State.FAILED, guard=guard, train_seconds=done.train_seconds))
+
+
+ENDINGS = {"succeeded": Attempt.succeeded, "stopped": Attempt.stopped, "failed": Attempt.failed}
+
+
+def local_path(path: str) -> str | None:
+    """A base model's folder on this node: relative ones stand in the checkout."""
+    return str((settings.BASE_DIR / path).resolve()) if path else None
+
+
+def job_spec(job: Job, splits: dict[str, dict[str, Any] | None]) -> JobSpec:
+    """The spec of one attempt."""
+    base, version, grader = job.base_model, job.dataset_version, job.grader_version
+    sections = {key: value for key, value in job.settings.items() if key != "seed"}
+    return JobSpec.model_validate_json(
+        json.dumps(
+            {
+                "job_id": job.uid,
+                "model_name": job.name,
+                "base_model": {
+                    "id": base.model_id,
+                    "revision": base.revision or None,
+                    "path": local_path(base.path),
+                },
+                "dataset": {"sha256": version.sha256, **splits},
+                "grader": grader.definition,
+                "grader_sha256": grader.sha256,
+                "seed": job.settings["seed"],
+                "labels": {"team": job.team.slug, "dataset": str(version), "grader": str(grader)},
+                **sections,
+            }
+        )
+    )

@@ -1,0 +1,97 @@
+"""This machine as a node: what it has, and a sign of life now and then."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+import threading
+from importlib.metadata import version
+from typing import Any
+
+import pynvml
+from celery.signals import worker_ready
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection
+
+from webapp.jobs import bell, nodes
+
+log = logging.getLogger(__name__)
+PACKAGES = ("torch", "transformers", "trl", "peft")
+GIB = 2**30
+PROBE_SECONDS = 60
+
+
+def node_name() -> str:
+    """How this worker is known: ``GROOVE_NODE``, or the host's name."""
+    return os.environ.get("GROOVE_NODE") or platform.node()
+
+
+def gpus() -> list[dict[str, Any]]:
+    """The machine's NVIDIA GPUs with their memory; none where there is no driver."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    return [
+        {
+            "index": index,
+            "name": str(pynvml.nvmlDeviceGetName(handle)),
+            "memory_gib": round(pynvml.nvmlDeviceGetMemoryInfo(handle).total / GIB, 1),
+        }
+        for index, handle in enumerate(handles)
+    ]
+
+
+def sandbox() -> dict[str, Any]:
+    """Whether Python graders can run here, found out by trying attacks in a jailed child."""
+    command = [sys.executable, "-m", "workers.grading", "probe"]
+    done = subprocess.run(
+        command, cwd=settings.BASE_DIR, capture_output=True, text=True, timeout=PROBE_SECONDS
+    )
+    if done.returncode:
+        return {
+            "available": False,
+            "layers": [],
+            "reason": done.stderr[-500:],
+            "remedy": "See docs/sandbox.md.",
+        }
+    status: dict[str, Any] = json.loads(done.stdout)
+    return status
+
+
+def _announce() -> None:
+    versions = {"python": platform.python_version(), "os": platform.platform()}
+    versions |= {package: version(package) for package in PACKAGES}
+    devices = {"cpu_cores": settings.CPU_CORES, "gpus": gpus()}
+    nodes.announce(node_name(), versions, devices, sandbox())
+    bell.ring("look")
+
+
+def _beat(stop: threading.Event) -> None:
+    """Announce until it works, then give a sign of life each third of a lease."""
+    act = _announce
+    while True:
+        try:
+            close_old_connections()
+            act()
+            act = _seen
+        except DatabaseError as error:
+            log.warning("No sign of life from %s: %s", node_name(), error)
+            connection.close()
+        if stop.wait(settings.LEASE_SECONDS / 3):
+            return
+
+
+def _seen() -> None:
+    nodes.seen(node_name())
+
+
+@worker_ready.connect
+def start(**_: Any) -> None:
+    """Announce this node and keep saying that it is alive."""
+    threading.Thread(target=_beat, args=[threading.Event()], name="node", daemon=True).start()

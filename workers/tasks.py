@@ -1,0 +1,38 @@
+"""Celery's tasks: each is one more way to call a service."""
+
+from __future__ import annotations
+
+from webapp.datasets.services import discard_stale_uploads
+from webapp.jobs import leases, services
+from workers.bridge import jobs, trials
+from workers.celery import app
+
+
+@app.task
+def validate_job(job_id: int) -> None:
+    """Check a new job's files and let it queue."""
+    services.validate_files(job_id)
+
+
+@app.task
+def look() -> None:
+    """Take jobs that fit this node until none is left."""
+    jobs.look()
+
+
+@app.task
+def run_trial(trial_id: int) -> None:
+    """Grade the rows of one trial."""
+    trials.run_trial(trial_id)
+
+
+@app.task
+def reap() -> None:
+    """Take jobs back from silent workers, and ring again for all that waits."""
+    leases.reap()
+
+
+@app.task
+def tidy() -> None:
+    """Throw away what nobody committed."""
+    discard_stale_uploads()
