@@ -21,7 +21,6 @@ import time
 from pathlib import Path
 
 libc = ctypes.CDLL(None, use_errno=True)
-TAKEN = []
 
 
 def grade(sample, item):
@@ -326,8 +325,9 @@ def map_8_gib(item):
 
 
 def allocate_bit_by_bit(item):
+    taken = []
     while True:
-        TAKEN.append(bytearray(1 << 26))
+        taken.append(mmap.mmap(-1, 1 << 24))
 
 
 def loop_forever(item):

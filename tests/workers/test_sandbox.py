@@ -94,7 +94,7 @@ EXPECTED = {
     "make_a_file_in_memory": "PermissionError",
     "allocate_8_gib": "MemoryError",
     "map_8_gib": "Cannot allocate memory",
-    "allocate_bit_by_bit": "MemoryError",
+    "allocate_bit_by_bit": "Cannot allocate memory",
     "loop_forever": TIMEOUT,
     "sleep_forever": TIMEOUT,
     "loop_and_swallow_the_timeout": KILLED,
