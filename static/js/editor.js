@@ -1,0 +1,50 @@
+// CodeMirror over a textarea: the textarea stays the form's value and works alone without this file.
+import { json } from "@codemirror/lang-json";
+import { python } from "@codemirror/lang-python";
+import { linter, lintGutter } from "@codemirror/lint";
+import { EditorState } from "@codemirror/state";
+import { EditorView } from "@codemirror/view";
+import { basicSetup } from "codemirror";
+import "./grader.js";
+
+const LANGUAGES = { python, json };
+
+function serverLint(url) {
+  return linter(async (view) => {
+    const body = new FormData();
+    body.set("source", view.state.doc.toString());
+    const headers = { "X-CSRFToken": document.querySelector("meta[name=csrf-token]").content };
+    const response = await fetch(url, { method: "POST", body, headers });
+    if (!response.ok) return [];
+    const { problems } = await response.json();
+    return problems.map(({ line, column, message }) => {
+      const place = view.state.doc.line(Math.min(Math.max(line, 1), view.state.doc.lines));
+      const from = Math.min(place.from + Math.max(column - 1, 0), place.to);
+      return { from, to: place.to, severity: "error", message };
+    });
+  });
+}
+
+function initEditor(textarea) {
+  const label = document.querySelector(`label[for=${textarea.id}]`)?.textContent ?? "Editor";
+  const view = new EditorView({
+    parent: textarea.parentElement,
+    state: EditorState.create({
+      doc: textarea.value,
+      extensions: [
+        basicSetup,
+        LANGUAGES[textarea.dataset.editor](),
+        EditorState.readOnly.of(textarea.readOnly),
+        EditorView.contentAttributes.of({ "aria-label": label }),
+        EditorView.updateListener.of((update) => {
+          if (update.docChanged) textarea.value = update.state.doc.toString();
+        }),
+        ...(textarea.dataset.lintUrl ? [lintGutter(), serverLint(textarea.dataset.lintUrl)] : []),
+      ],
+    }),
+  });
+  textarea.before(view.dom);
+  textarea.hidden = true;
+}
+
+document.querySelectorAll("textarea[data-editor]").forEach(initEditor);

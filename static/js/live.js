@@ -1,0 +1,31 @@
+// One stream of server-sent events a page. Each event becomes `live:<kind>` on the body, where charts
+// listen and htmx triggers fragments. The browser resumes by Last-Event-ID, so no point is lost.
+const KINDS = [
+  "state", "phase", "progress", "metrics", "rollouts", "checkpoint", "evaluation", "log", "error", "rewind",
+];
+
+function show(place, text) {
+  if (place) place.textContent = text;
+}
+
+function follow(element) {
+  const status = document.querySelector("[data-live-status]");
+  const source = new EventSource(element.dataset.liveUrl);
+  source.onopen = () => show(status, "Live");
+  source.onerror = (event) => {
+    if (event.data === undefined) show(status, "Reconnecting…");
+  };
+  for (const kind of KINDS) {
+    source.addEventListener(kind, (event) => {
+      if (event.data === undefined) return; // a lost connection is an "error" event too
+      document.body.dispatchEvent(new CustomEvent(`live:${kind}`, { detail: JSON.parse(event.data) }));
+    });
+  }
+  source.addEventListener("end", () => {
+    source.close();
+    show(status, "");
+    document.body.dispatchEvent(new CustomEvent("live:end"));
+  });
+}
+
+for (const element of document.querySelectorAll("[data-live-url]")) follow(element);

@@ -1,0 +1,106 @@
+"""How numbers, states and fields look on pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import template
+from django.forms import BoundField, CheckboxInput, FileInput, Select, Textarea
+from django.utils.safestring import SafeString
+
+from webapp.jobs.states import State
+
+register = template.Library()
+ABSENT = "–"
+SPARK_WIDTH, SPARK_HEIGHT = 96, 22
+KINDS = {
+    State.VALIDATING_FILES: "info",
+    State.QUEUED: "info",
+    State.RUNNING: "primary",
+    State.PAUSED: "warning",
+    State.SUCCEEDED: "success",
+    State.FAILED: "error",
+    State.CANCELLED: "",
+}
+CLASSES: list[tuple[type, str]] = [
+    (CheckboxInput, "checkbox"),
+    (FileInput, "file-input w-full"),
+    (Select, "select w-full"),
+    (Textarea, "textarea w-full"),
+]
+
+
+@register.filter
+def score(value: float | None) -> str:
+    """A reward or rate to three decimals; a dash where nothing was measured."""
+    return ABSENT if value is None or value == "" else f"{float(value):.3f}"
+
+
+@register.filter
+def signed(value: float | None) -> str:
+    """A difference with its sign."""
+    return ABSENT if value is None or value == "" else f"{float(value):+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+@register.filter
+def percent(value: float | None) -> str:
+    """A share as whole percent."""
+    return ABSENT if value is None or value == "" else f"{100 * float(value):.0f} %"
+
+
+@register.filter
+def seconds(value: float | None) -> str:
+    """A span of time in words short enough for a table."""
+    if value is None or value == "":
+        return ABSENT
+    total = round(float(value))
+    hours, minutes = total // 3600, total % 3600 // 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {total % 60} s" if minutes else f"{total} s"
+
+
+@register.filter
+def state_label(state: str) -> str:
+    """A job state in words."""
+    return State(state).label
+
+
+@register.filter
+def state_kind(state: str) -> str:
+    """The colour of a job state's badge."""
+    return KINDS[State(state)]
+
+
+@register.filter
+def polyline(values: Sequence[float]) -> str:
+    """Points of a sparkline, scaled to its box."""
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    span, last = (high - low) or 1.0, max(len(values) - 1, 1)
+    points = (
+        (place / last * SPARK_WIDTH, 1 + SPARK_HEIGHT * (1 - (value - low) / span))
+        for place, value in enumerate(values)
+    )
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+@register.filter
+def styled(field: BoundField) -> SafeString:
+    """The field's widget in the site's style, tied to its help and errors."""
+    widget = field.field.widget
+    style = next((style for kind, style in CLASSES if isinstance(widget, kind)), "input w-full")
+    attributes: dict[str, Any] = {"class": f"{style} {widget.attrs.get('class', '')}".strip()}
+    if field.errors:
+        attributes |= {"aria-invalid": "true", "aria-describedby": f"{field.id_for_label}_error"}
+    elif field.help_text:
+        attributes["aria-describedby"] = f"{field.id_for_label}_helptext"
+    return field.as_widget(attrs=attributes)
+
+
+@register.filter
+def item(mapping: dict[str, Any], key: str) -> Any:
+    """``mapping[key]``, or None."""
+    return mapping.get(key)
