@@ -154,8 +154,9 @@ def test_home_shows_what_runs_and_the_rewards_of_what_finished(
     Metric.objects.bulk_create(
         [Metric(job=done, step=step, values={"reward": step / 200}) for step in range(1, 201)]
     )
-    with django_assert_max_num_queries(20):
-        page = as_user(alice).get(team.get_absolute_url())
+    client = as_user(alice)
+    with django_assert_max_num_queries(15):
+        page = client.get(team.get_absolute_url())
     assert "Now running" in page.content.decode()
     (result,) = page.context["results"]
     assert 40 <= len(result.rewards) <= 80
