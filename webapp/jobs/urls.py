@@ -1,6 +1,23 @@
-"""Addresses of jobs."""
+"""Addresses of jobs, below ``/t/<team>/jobs/``."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from . import views
+from .stream import stream
 
 app_name = "jobs"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("", views.job_list, name="list"),
+    path("new/", views.new, name="new"),
+    path("workers/", views.workers, name="workers"),
+    path("<str:uid>/", views.detail, name="detail"),
+    path("<str:uid>/stream/", stream, name="stream"),
+    path("<str:uid>/metrics/", views.metrics, name="metrics"),
+    path("<str:uid>/rollouts/", views.rollouts, name="rollouts"),
+    path("<str:uid>/rollouts/<int:step>/<int:index>/", views.rollout, name="rollout"),
+    path("<str:uid>/log/", views.log, name="log"),
+    path("<str:uid>/config/", views.config, name="config"),
+    path("<str:uid>/cancel/", views.cancel, name="cancel"),
+    path("<str:uid>/pause/", views.pause, name="pause"),
+    path("<str:uid>/resume/", views.resume, name="resume"),
+]

@@ -1,0 +1,149 @@
+"""The new-job form. Settings come from the job spec: names, bounds and explanations stand there once."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from django import forms
+from pydantic.fields import FieldInfo
+
+from webapp.datasets.models import DatasetVersion
+from webapp.graders.models import GraderVersion
+from webapp.registry.models import BaseModel
+
+from .services import MAX_SEED, SECTIONS
+
+SEPARATOR = "__"
+EXPLANATIONS = {
+    "lora.rank": "Size of the adapter. RL needs little: 1 to 32.",
+    "lora.alpha": "Scale of the adapter's updates; usually twice the rank.",
+    "lora.dropout": "Leave at 0 for RL.",
+    "lora.targets": "Which layers get an adapter.",
+    "grpo.group_size": "Answers drawn for one prompt; they are compared with each other.",
+    "grpo.prompts_per_step": "Prompts in one optimiser step.",
+    "grpo.learning_rate": "For LoRA about ten times that of full fine-tuning.",
+    "grpo.warmup_steps": "Steps over which the learning rate rises to its value.",
+    "grpo.beta": "Weight of the KL penalty. 0 leaves it out; the KL is measured all the same.",
+    "grpo.temperature": "Of the answers drawn in training and evaluation.",
+    "grpo.loss_type": "How token losses are averaged.",
+    "grpo.scale_rewards": "What advantages are divided by.",
+    "grpo.epsilon": "Lower clip range of the probability ratio.",
+    "grpo.epsilon_high": "Upper clip range of the probability ratio.",
+    "grpo.max_grad_norm": "Gradients are clipped to this norm.",
+    "grpo.max_prompt_length": "Tokens. Longer rows are refused before training, never cut.",
+    "grpo.max_completion_length": "Tokens. Longer answers are cut and counted as truncated.",
+    "grpo.mask_truncated_completions": "Leave cut answers out of the loss.",
+    "grpo.max_steps": "Optimiser steps. Empty: as many as the epochs take.",
+    "grpo.epochs": "Passes over the train rows, where steps are not stated.",
+    "grpo.checkpoint_every": "Steps between checkpoints.",
+    "evaluation.samples_per_row": "k of pass@k, for the final comparison.",
+    "evaluation.max_rows": "Held-out rows in the final comparison.",
+    "evaluation.every": "Steps between validation runs; 0 leaves them out.",
+    "evaluation.validation_samples_per_row": "Answers a row in validation runs.",
+    "evaluation.validation_max_rows": "Rows in validation runs.",
+    "evaluation.pass_threshold": "The reward from which an answer counts as right.",
+    "evaluation.confidence": "Of every interval.",
+    "evaluation.bootstrap_resamples": "Draws behind every interval.",
+    "resources.device": "cuda needs a worker with free GPUs.",
+    "resources.gpus": "GPUs for this job.",
+    "resources.cpu_cores": "CPU cores for this job.",
+    "resources.gpu_memory_gib": "Least memory of each GPU.",
+}
+
+
+def _bounds(info: FieldInfo) -> dict[str, float]:
+    bounds: dict[str, float] = {}
+    for mark in info.metadata:
+        if isinstance(mark, Ge | Gt):
+            bounds["min_value"] = mark.ge if isinstance(mark, Ge) else mark.gt  # type: ignore[assignment]
+        if isinstance(mark, Le | Lt):
+            bounds["max_value"] = mark.le if isinstance(mark, Le) else mark.lt  # type: ignore[assignment]
+    return bounds
+
+
+def _field(place: str, info: FieldInfo) -> forms.Field:
+    """A form field for one setting of the spec."""
+    kinds = [kind for kind in get_args(info.annotation) or (info.annotation,) if kind is not type(None)]
+    common: dict[str, Any] = {
+        "label": place.split(".")[1].replace("_", " ").capitalize(),
+        "help_text": EXPLANATIONS[place],
+        "required": type(None) not in get_args(info.annotation),
+    }
+    if get_origin(info.annotation) is Literal:
+        return forms.ChoiceField(choices=[(kind, kind) for kind in kinds], **common)
+    if kinds == [bool]:
+        return forms.BooleanField(**common | {"required": False})
+    if kinds == [int]:
+        return forms.IntegerField(**_bounds(info), **common)
+    if kinds == [float]:
+        widget = forms.NumberInput(attrs={"step": "any"})
+        return forms.FloatField(**_bounds(info), widget=widget, **common)
+    return forms.CharField(**common)
+
+
+class JobForm(forms.Form):
+    """Five choices, and every setting of the spec under "Advanced"."""
+
+    name = forms.CharField(max_length=120, initial="Job")
+    base_model = forms.ModelChoiceField(BaseModel.objects.none())
+    dataset_version = forms.ModelChoiceField(DatasetVersion.objects.none(), label="Dataset")
+    grader_version = forms.ModelChoiceField(GraderVersion.objects.none(), label="Grader")
+
+    def __init__(
+        self, data: Any = None, *, base_models: Any, versions: Any, graders: Any,
+        settings: dict[str, Any], initial: dict[str, Any],
+    ) -> None:  # fmt: skip
+        super().__init__(data, initial=initial)
+        for name, choices in {
+            "base_model": base_models, "dataset_version": versions, "grader_version": graders,
+        }.items():  # fmt: skip
+            self.fields[name].queryset = choices  # type: ignore[attr-defined]
+        for section, model in SECTIONS.items():
+            given = settings.get(section, {})
+            for name, info in model.model_fields.items():
+                field = _field(f"{section}.{name}", info)
+                field.initial = given.get(name, info.get_default())
+                self.fields[section + SEPARATOR + name] = field
+        self.fields["seed"] = forms.IntegerField(
+            min_value=0,
+            max_value=MAX_SEED,
+            initial=settings.get("seed", 0),
+            help_text="Same seed, same job on CPU.",
+        )
+
+    @property
+    def basics(self) -> list[forms.BoundField]:
+        """The choices that a person must make."""
+        return [self[name] for name in ("name", "base_model", "dataset_version", "grader_version")]
+
+    @property
+    def length(self) -> forms.BoundField:
+        return self["grpo__max_steps"]
+
+    @property
+    def sections(self) -> list[tuple[str, list[forms.BoundField]]]:
+        """(title, fields) of everything under "Advanced"."""
+        titles = {"lora": "Adapter", "grpo": "Training", "evaluation": "Evaluation", "resources": "Resources"}
+        shown = [
+            (
+                titles[section],
+                [self[section + SEPARATOR + name] for name in model.model_fields if name != "max_steps"],
+            )
+            for section, model in SECTIONS.items()
+        ]
+        return [*shown, ("Reproducibility", [self["seed"]])]
+
+    def settings(self) -> dict[str, Any]:
+        """What was chosen, as ``services.create_job`` takes it."""
+        chosen: dict[str, Any] = {
+            section: {name: self.cleaned_data[section + SEPARATOR + name] for name in model.model_fields}
+            for section, model in SECTIONS.items()
+        }
+        return chosen | {"seed": self.cleaned_data["seed"]}
+
+    def add_setting_errors(self, errors: dict[str, str]) -> None:
+        """Put the spec's complaints beside the fields they are about."""
+        for place, message in errors.items():
+            name = place.replace(".", SEPARATOR)
+            self.add_error(name if name in self.fields else None, message)

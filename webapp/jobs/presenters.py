@@ -1,0 +1,166 @@
+"""What the pages of jobs show, computed from rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from webapp.registry.models import BaseModel
+from webapp.teams.models import Team
+
+from . import nodes
+from .models import Job, Metric, Rollout
+from .states import State
+
+PHASES = ("prepare", "preflight", "train", "evaluate", "package")
+PHASE_NAMES = {
+    "prepare": "Prepare",
+    "preflight": "Measure base",
+    "train": "Train",
+    "evaluate": "Compare",
+    "package": "Package",
+}
+CHARTS = (
+    ("Reward", ["reward"], "Mean reward of the step's rollouts: what is optimised."),
+    ("Reward by grader", ["rewards/*/mean", "rewards/*"], "Each grader's own mean."),
+    ("KL to the base", ["kl_to_base"], "How far the policy has moved, on its own samples."),
+    ("Entropy", ["entropy"], "Near 0 the model has stopped exploring."),
+    ("Answer length", ["completions/mean_length", "completions/max_length"], "Tokens."),
+    ("Groups without signal", ["groups/no_signal_share"], "Groups whose answers all scored the same teach nothing."),
+    ("Truncated answers", ["completions/truncated_share"], "Cut at the length limit."),
+    ("Grading failures", ["grading/error_share", "grading/missing_share"], "Share of rollouts."),
+    ("Learning rate", ["learning_rate"], ""),
+    ("Gradient norm", ["grad_norm"], ""),
+    ("Seconds a step", ["step_time", "time/generation", "time/training", "time/grading"], ""),
+    ("Tokens a second", ["tokens_per_second"], ""),
+)  # fmt: skip
+HEALTH_STEPS = 10
+SPARK_POINTS = 40
+
+
+@dataclass(frozen=True)
+class Step:
+    """A phase in the stepper: done, current or to come."""
+
+    name: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the health strip, in plain words."""
+
+    kind: str
+    text: str
+
+
+def stepper(job: Job) -> list[Step]:
+    """The phases with what has been done."""
+    if job.state == State.SUCCEEDED:
+        return [Step(PHASE_NAMES[phase], "done") for phase in PHASES]
+    place = PHASES.index(job.phase) if job.phase in PHASES else -1
+    statuses = [
+        "done" if at < place else "current" if at == place else "to come" for at in range(len(PHASES))
+    ]
+    return [Step(PHASE_NAMES[phase], status) for phase, status in zip(PHASES, statuses, strict=True)]
+
+
+def health(job: Job) -> list[Finding]:
+    """What the last steps say about learning; empty before the first step."""
+    rows = list(job.metrics.order_by("-step").values_list("values", flat=True)[:HEALTH_STEPS])
+    if not rows:
+        return []
+
+    def mean(name: str) -> float:
+        known = [row[name] for row in rows if name in row]
+        return fmean(known) if known else 0.0
+
+    findings = [
+        (mean("groups/no_signal_share") > 0.7, "warning",
+         "Most groups score all the same, so little is learnt. Is the task too easy or too hard, or the grader too coarse?"),
+        (mean("completions/truncated_share") > 0.1, "warning",
+         "More than a tenth of the answers are cut at the length limit. Raise it under Advanced."),
+        (mean("grading/missing_share") > 0.05, "error",
+         "The grader fails on more than one in twenty answers; those groups teach nothing. Look at the rollouts with errors."),
+        (mean("entropy") < 0.01, "warning", "Entropy is nearly 0: the model always gives the same answer."),
+    ]  # fmt: skip
+    found = [Finding(kind, text) for applies, kind, text in findings if applies]
+    return found or [Finding("success", f"Nothing alarming in the last {len(rows)} steps.")]
+
+
+def waiting_for(job: Job) -> str:
+    """Why a queued job has not started."""
+    online = list(nodes.online())
+    if not online:
+        return "No worker is online. Start one with `make worker`."
+    wanted = job.settings["resources"]
+    able = [
+        node for node in online
+        if len(node.devices["gpus"]) >= wanted["gpus"] and node.devices["cpu_cores"] >= wanted["cpu_cores"]
+    ]  # fmt: skip
+    if not able:
+        return "No worker that is online has the devices this job asks for."
+    return "Workers are busy with other jobs."
+
+
+def chart_list() -> list[dict[str, Any]]:
+    """Charts of the job page, in their order."""
+    return [{"title": title, "series": series, "hint": hint} for title, series, hint in CHARTS]
+
+
+def recent(team: Team, state: str) -> list[Job]:
+    """The team's jobs, newest first, with what the list shows of each."""
+    jobs = Job.objects.filter(team=team).select_related(
+        "base_model", "dataset_version__dataset", "grader_version__grader"
+    )  # fmt: skip
+    if state:
+        jobs = jobs.filter(state=state)
+    shown = list(jobs.prefetch_related("evaluations")[:100])
+    rewards = _rewards(shown)
+    for job in shown:
+        job.rewards = rewards.get(job.pk, [])[-SPARK_POINTS:]  # type: ignore[attr-defined]
+        after = [evaluation for evaluation in job.evaluations.all() if evaluation.stage == "after"]
+        job.comparison = after[-1] if after else None  # type: ignore[attr-defined]
+    return shown
+
+
+def _rewards(jobs: list[Job]) -> dict[int, list[float]]:
+    rows = Metric.objects.filter(job__in=jobs).order_by("step").values_list("job_id", "values__reward")
+    rewards: dict[int, list[float]] = {}
+    for job_id, reward in rows:
+        if reward is not None:
+            rewards.setdefault(job_id, []).append(reward)
+    return rewards
+
+
+def seconds_per_step(base_model: BaseModel) -> float | None:
+    """The median step time of this installation's jobs on the same base model; None before there is one."""
+    times = (
+        Metric.objects.filter(job__base_model=base_model)
+        .order_by("-id")
+        .values_list("values__step_time", flat=True)
+    )
+    known = [time for time in times[:500] if time is not None]
+    return median(known) if known else None
+
+
+def filtered(job: Job, query: dict[str, str]) -> QuerySet[Rollout]:
+    """The job's rollouts that the page's filters ask for."""
+    wanted = Q()
+    if query.get("step", "").isdigit():
+        wanted &= Q(step=int(query["step"]))
+    for name, lookup in (("least", "reward__gte"), ("most", "reward__lte")):
+        try:
+            wanted &= Q(**{lookup: float(query[name])})
+        except (KeyError, ValueError):
+            continue
+    if query.get("only") == "errors":
+        wanted &= ~Q(error_class="")
+    if query.get("only") == "truncated":
+        wanted &= Q(truncated=True)
+    if text := query.get("text", "").replace("\x00", ""):
+        wanted &= Q(completion__icontains=text) | Q(prompt__icontains=text)
+    return job.rollouts.filter(wanted).order_by("-step", "index")

@@ -1,0 +1,255 @@
+"""Pages of jobs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from webapp.datasets.models import DatasetVersion
+from webapp.graders.models import GraderVersion
+from webapp.registry.models import BaseModel
+from webapp.teams.access import Access, member
+from webapp.teams.models import Role, User
+
+from . import nodes, presenters, services
+from .forms import JobForm
+from .metrics import csv_lines, series
+from .models import Job, Node
+from .states import TERMINAL, State
+
+PAGE = 50
+LOG_KINDS = ("log", "state", "phase", "error", "checkpoint", "evaluation")
+
+
+def _jobs() -> QuerySet[Job]:
+    return Job.objects.select_related(
+        "team", "base_model", "dataset_version__dataset__team", "grader_version__grader__team", "node", "tuned_model"
+    )  # fmt: skip
+
+
+@member()
+@require_GET
+def job_list(request: HttpRequest, access: Access) -> HttpResponse:
+    state = request.GET.get("state", "")
+    jobs = presenters.recent(access.team, state if state in State.values else "")
+    return render(request, "jobs/list.html", {"jobs": jobs, "state": state, "states": State.choices})
+
+
+# --- launching -----------------------------------------------------------------------------------
+
+
+def _choices(access: Access) -> dict[str, QuerySet[Any]]:
+    team = access.team
+    versions = DatasetVersion.objects.filter(dataset__team=team, dataset__deleted_at=None).select_related(
+        "dataset"
+    )
+    graders = GraderVersion.objects.filter(grader__team=team, grader__deleted_at=None).select_related(
+        "grader"
+    )
+    return {
+        "base_models": BaseModel.objects.filter(Q(team=team) | Q(team=None)),
+        "versions": versions.order_by("-id"),
+        "graders": graders.order_by("-id"),
+    }
+
+
+def _initial(
+    access: Access, request: HttpRequest, choices: dict[str, QuerySet[Any]]
+) -> tuple[dict[str, Any], dict[str, Any], Job | None]:
+    """(choices, settings, source) to start from: a cloned job, or the newest of everything."""
+    if uid := request.GET.get("from"):
+        source = access.get(_jobs(), uid=uid)
+        initial = {
+            "name": f"{source.name} again"[:120],
+            "base_model": source.base_model,
+            "dataset_version": source.dataset_version,
+            "grader_version": source.grader_version,
+        }
+        return initial, source.settings, source
+    base = (
+        choices["base_models"].filter(uid=request.GET.get("base", "")).first()
+        or choices["base_models"].first()
+    )
+    initial = {
+        "base_model": base,
+        "dataset_version": choices["versions"].filter(uid=request.GET.get("dataset", "")).first()
+        or choices["versions"].first(),
+        "grader_version": choices["graders"].filter(uid=request.GET.get("grader", "")).first()
+        or choices["graders"].first(),
+    }
+    return initial, base.settings if base else {}, None
+
+
+@member(Role.EDITOR)
+def new(request: HttpRequest, access: Access) -> HttpResponse:
+    choices = _choices(access)
+    initial, settings, source = _initial(access, request, choices)
+    form = JobForm(request.POST or None, **choices, settings=settings, initial=initial)
+    if request.method == "POST" and (job := _launch(access, form, source)):
+        messages.success(request, f"Launched “{job.name}”.")
+        return redirect(job)
+    ready = choices["versions"].exists() and choices["graders"].exists()
+    per_step = presenters.seconds_per_step(initial["base_model"]) if initial["base_model"] else None
+    context = {"form": form, "source": source, "ready": ready, "per_step": per_step}
+    return render(request, "jobs/new.html", context, status=422 if form.errors else 200)
+
+
+def _launch(access: Access, form: JobForm, source: Job | None) -> Job | None:
+    if not form.is_valid():
+        return None
+    data = form.cleaned_data
+    try:
+        return services.create_job(
+            access.team,
+            access.user,
+            name=data["name"],
+            base_model=data["base_model"],
+            dataset_version=data["dataset_version"],
+            grader_version=data["grader_version"],
+            settings=form.settings(),
+            cloned_from=source,
+        )
+    except services.SettingsInvalid as error:
+        form.add_setting_errors(error.errors)
+        return None
+
+
+# --- one job -------------------------------------------------------------------------------------
+
+
+@member()
+@require_GET
+def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """The job's page; htmx asks for its head again whenever something happened."""
+    job = access.get(_jobs(), uid=uid)
+    last = job.events.order_by("-pk").values_list("pk", flat=True).first()
+    context = {
+        "job": job,
+        "cursor": last or 0,
+        "live": job.state not in TERMINAL,
+        "steps": presenters.stepper(job),
+        "findings": presenters.health(job),
+        "position": services.queue_position(job),
+        "waiting": presenters.waiting_for(job) if job.state == State.QUEUED else "",
+        "evaluations": job.evaluations.all(),
+        "charts": presenters.chart_list(),
+        "lines": reversed(job.events.filter(kind__in=LOG_KINDS).order_by("-pk")[:8]),
+    }
+    return render(request, "jobs/detail.html" + ("#head" if request.htmx else ""), context)  # type: ignore[attr-defined]
+
+
+@member()
+@require_GET
+def metrics(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
+    """The job's numbers as JSON, or as CSV with ``?format=csv``."""
+    job = access.get(Job.objects.all(), uid=uid)
+    if request.GET.get("format") != "csv":
+        return JsonResponse(series(job))
+    headers = {"Content-Disposition": f'attachment; filename="{job.uid}.csv"'}
+    return StreamingHttpResponse(csv_lines(job), content_type="text/csv", headers=headers)
+
+
+@member()
+@require_GET
+def rollouts(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    job = access.get(_jobs(), uid=uid)
+    query = {key: value for key, value in request.GET.items() if value}
+    page = Paginator(presenters.filtered(job, query), PAGE).get_page(request.GET.get("page"))
+    query.pop("page", None)
+    return render(request, "jobs/rollouts.html", {"job": job, "page": page, "query": query})
+
+
+@member()
+@require_GET
+def rollout(request: HttpRequest, access: Access, uid: str, step: int, index: int) -> HttpResponse:
+    """A rollout beside its whole group."""
+    job = access.get(_jobs(), uid=uid)
+    shown = get_object_or_404(job.rollouts, step=step, index=index)
+    group = job.rollouts.filter(step=step, group=shown.group)
+    best = group.exclude(reward=None).order_by("-reward").first()
+    return render(request, "jobs/rollout.html", {"job": job, "shown": shown, "group": group, "best": best})
+
+
+@member()
+@require_GET
+def log(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    job = access.get(_jobs(), uid=uid)
+    events = job.events.filter(kind__in=LOG_KINDS).order_by("-pk")
+    page = Paginator(events, 4 * PAGE).get_page(request.GET.get("page"))
+    return render(request, "jobs/log.html", {"job": job, "page": page})
+
+
+@member()
+@require_GET
+def config(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    job = access.get(_jobs(), uid=uid)
+    shown = {
+        "base_model": job.base_model.model_id,
+        "dataset": {"version": str(job.dataset_version), "sha256": job.dataset_version.sha256},
+        "grader": {"version": str(job.grader_version), "sha256": job.grader_version.sha256},
+        **job.settings,
+    }
+    return render(request, "jobs/config.html", {"job": job, "config": json.dumps(shown, indent=2)})
+
+
+def _act(
+    request: HttpRequest, access: Access, uid: str, service: Callable[[Job, User], None], said: str
+) -> HttpResponse:
+    job = access.get(_jobs(), uid=uid)
+    try:
+        service(job, access.user)
+    except services.WrongState as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, said)
+    return redirect(job)
+
+
+@member(Role.EDITOR)
+@require_POST
+def cancel(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    return _act(request, access, uid, services.request_cancel, "Cancelled. Its checkpoints stay.")
+
+
+@member(Role.EDITOR)
+@require_POST
+def pause(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    return _act(
+        request, access, uid, services.request_pause, "Pausing: the worker writes a checkpoint first."
+    )
+
+
+@member(Role.EDITOR)
+@require_POST
+def resume(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    return _act(
+        request, access, uid, services.resume_job, "Queued again; it goes on from its last checkpoint."
+    )
+
+
+@member()
+@require_GET
+def workers(request: HttpRequest, access: Access) -> HttpResponse:
+    """Nodes, what they have, and this team's share of what runs there."""
+    online = set(nodes.online().values_list("pk", flat=True))
+    running = Job.objects.filter(state=State.RUNNING).select_related("team")
+    shown = [
+        {
+            "node": node,
+            "online": node.pk in online,
+            "jobs": [job for job in running if job.node_id == node.pk],
+        }
+        for node in Node.objects.all()
+    ]
+    queued = Job.objects.filter(state=State.QUEUED)
+    context = {"nodes": shown, "queued": queued.count(), "ours": queued.filter(team=access.team)}
+    return render(request, "jobs/workers.html", context)
