@@ -17,6 +17,6 @@ def value(field: Any) -> str:
 
 
 @register.filter
-def percent(part: int, whole: int) -> str:
+def share_of(part: int, whole: int) -> str:
     """``part`` of ``whole`` in percent."""
     return f"{100 * part / whole:.0f} %" if whole else "0 %"
