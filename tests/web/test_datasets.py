@@ -309,8 +309,11 @@ def test_text_of_rows_is_escaped(client: Client, team: Team) -> None:
     data = json.dumps(
         {"messages": [{"role": "user", "content": "<script>alert(1)</script>"}], "<b>": "<img>"}
     )
-    html = post_file(client, team, data.encode()).content.decode()
+    html = post_file(client, team, data.encode(), name="""Q&A "<i>".jsonl""").content.decode()
     assert "<script>alert(1)" not in html
+    assert "<i>" not in html
+    assert "Q&amp;A" in html
+    assert "&amp;amp;" not in html
     assert "&lt;script&gt;alert(1)" in html
     assert "<img>" not in html
 

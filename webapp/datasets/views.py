@@ -158,7 +158,7 @@ def version(request: HttpRequest, access: Access, uid: str, number: int) -> Http
         "version": found,
         "dataset": found.dataset,
         "split": split.label,
-        "splits": found.files,
+        "splits": [(each.label, found.files[each.label]["rows"]) for each in Split],
         "sealed": sealed,
         "page": page,
         "rows": [] if sealed else _rows(found, split, page),

@@ -37,11 +37,12 @@ def new(request: HttpRequest) -> HttpResponse:
 @member()
 def home(request: HttpRequest, access: Access) -> HttpResponse:
     """What runs, what came out, what to do next."""
-    hidden = access.team.memberships.filter(user=access.user, checklist_hidden=True).exists()
     steps = overview.first_steps(access.team)
+    next_step = next((step for step in steps if not step.done), None)
     context = {
-        "steps": [] if hidden else steps,
-        "next_step": next((step for step in steps if not step.done), None),
+        "steps": steps,
+        "next_step": next_step,
+        "hidden": access.team.memberships.filter(user=access.user, checklist_hidden=True).exists(),
         "running": overview.running(access.team),
         "results": overview.results(access.team),
     }
