@@ -298,7 +298,7 @@ def test_upload_report_commit_and_rows(client: Client, team: Team) -> None:
     assert "not JSON" in html
     address = page.request["PATH_INFO"]
     refused = client.post(address, {"commit": "1"}, follow=True).content.decode()
-    assert "1 rows have errors" in refused
+    assert "1 row has errors" in refused
     page = client.post(address, {"commit": "1", "skip_bad": "1"}, follow=True)
     assert "Invoices v1 is ready." in page.content.decode()
     assert "Prompt 0" in page.content.decode() or "Prompt 1" in page.content.decode()

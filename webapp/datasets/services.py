@@ -162,7 +162,8 @@ def _require_usable(upload: Upload, choices: Choices) -> None:
     if report["refused"] or not report["rows"]:
         raise CannotCommit("No row of this file can be used. Mend the file and upload it again.")
     if report["bad"] and not choices.skip_bad:
-        raise CannotCommit(f"{report['bad']} rows have errors. Mend them, or choose to skip them.")
+        rows = "1 row has" if report["bad"] == 1 else f"{report['bad']:,} rows have"
+        raise CannotCommit(f"{rows} errors. Mend the file and upload it again, or choose to skip them.")
 
 
 def _write(upload: Upload, choices: Choices, folder: Path) -> tuple[Files, int]:
