@@ -1,0 +1,195 @@
+"""Jobs change state along one table, run once, and take writes only from whoever holds them."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webapp.jobs import leases, nodes, recording, services
+from webapp.jobs.metrics import MAX_POINTS, series
+from webapp.jobs.models import Job, Metric
+from webapp.jobs.states import TERMINAL, TRANSITIONS, State, sources
+from webapp.registry.services import ensure_starter_model
+from webapp.teams.models import Team, User
+from webapp.teams.sample import create_sample_project
+from workers.events import MetricsEvent, Rollout, RolloutsEvent
+
+NODE = {"cpu_cores": 2, "gpus": []}
+
+
+@pytest.fixture
+def job(team: Team, alice: User) -> Job:
+    dataset, grader = create_sample_project(team, alice)
+    return services.create_job(
+        team,
+        alice,
+        name="job",
+        base_model=ensure_starter_model(),
+        dataset_version=dataset.versions.get(),
+        grader_version=grader.versions.get(),
+        settings={"grpo": {"max_steps": 5}},
+    )
+
+
+@pytest.fixture
+def running(job: Job) -> Job:
+    nodes.announce("here", {}, NODE, {})
+    services.validate_files(job.pk)
+    claimed = leases.claim("here")
+    assert claimed is not None
+    return claimed
+
+
+def metrics(step: int, reward: float = 0.5) -> MetricsEvent:
+    return MetricsEvent(step=step, total_steps=5, values={"reward": reward})
+
+
+def rollouts(step: int, text: str = "answer") -> RolloutsEvent:
+    rollout = Rollout(
+        index=0, group=0, row_id="r", prompt="p", completion=text, reward=1.0, advantage=0.5, length=3,
+        truncated=False, adapter_step=step - 1,
+    )  # fmt: skip
+    return RolloutsEvent(step=step, rollouts=[rollout])
+
+
+@given(st.sampled_from(State), st.sampled_from(State))
+def test_the_table_of_transitions_knows_where_each_state_comes_from(old: State, new: State) -> None:
+    assert (new in TRANSITIONS[old]) == (old in sources(new))
+    assert old not in TERMINAL or not TRANSITIONS[old]
+
+
+@pytest.mark.django_db
+def test_settings_out_of_bounds_are_named_by_their_place(job: Job) -> None:
+    with pytest.raises(services.SettingsInvalid) as refused:
+        services.checked_settings({"grpo": {"learning_rate": -1, "nonsense": 1}, "seed": "x", "other": {}})
+    assert set(refused.value.errors) == {"grpo.learning_rate", "grpo.nonsense", "seed", "other"}
+
+
+@pytest.mark.django_db
+def test_a_job_whose_files_are_gone_fails_with_the_reason(job: Job) -> None:
+    files = job.dataset_version.files
+    files["train"]["key"] = "gone.jsonl"
+    job.dataset_version.save()
+    services.validate_files(job.pk)
+    job.refresh_from_db()
+    assert job.state == State.FAILED
+    assert job.error
+    assert job.error["code"] == "invalid_training_file"
+
+
+@pytest.mark.django_db
+def test_a_stale_attempt_writes_nothing(running: Job) -> None:
+    assert recording.record_events(running.pk, running.attempt, [metrics(1)])
+    assert not recording.record_events(running.pk, running.attempt - 1, [metrics(2)])
+    assert leases.renew(running.pk, running.attempt - 1) is None
+    assert list(running.metrics.values_list("step", flat=True)) == [1]
+
+
+@pytest.mark.django_db
+def test_a_step_told_twice_is_stored_once_and_the_later_one_counts(running: Job) -> None:
+    for reward, text in ((0.1, "first"), (0.9, "nul \x00 character")):
+        recording.record_events(running.pk, running.attempt, [metrics(1, reward), rollouts(1, text)])
+    assert running.metrics.get().values == {"reward": 0.9}
+    assert running.rollouts.get().completion == "nul \N{SYMBOL FOR NULL} character"
+
+
+@pytest.mark.django_db
+def test_an_attempt_that_goes_on_from_a_checkpoint_forgets_later_steps(running: Job) -> None:
+    recording.record_events(running.pk, running.attempt, [metrics(step) for step in (1, 2, 3)])
+    recording.begin_attempt(running.pk, running.attempt, 2)
+    assert list(running.metrics.values_list("step", flat=True)) == [1, 2]
+    assert running.events.filter(kind="rewind").get().data == {"step": 2}
+
+
+@pytest.mark.django_db
+def test_an_expired_lease_puts_the_job_back_until_it_has_died_too_often(running: Job, settings: Any) -> None:
+    settings.MAX_DEATHS = 1
+    for expected in (State.QUEUED, State.FAILED):
+        Job.objects.update(lease_until=timezone.now() - timezone.timedelta(seconds=1))
+        leases.reap()
+        running.refresh_from_db()
+        assert running.state == expected
+        if expected == State.QUEUED:
+            assert leases.claim("here") is not None
+    assert running.error
+    assert running.error["code"] == "worker_died"
+
+
+@pytest.mark.django_db
+def test_a_node_takes_only_jobs_that_fit_its_free_devices(job: Job) -> None:
+    services.validate_files(job.pk)
+    nodes.announce("small", {}, {"cpu_cores": 1, "gpus": []}, {})
+    Job.objects.filter(pk=job.pk).update(settings=job.settings | {"resources": {
+        "device": "cuda", "gpus": 1, "cpu_cores": 1, "gpu_memory_gib": 40}})  # fmt: skip
+    assert leases.claim("small") is None
+    gpus = [{"index": 0, "name": "a", "memory_gib": 24.0}, {"index": 1, "name": "b", "memory_gib": 80.0}]
+    nodes.announce("large", {}, {"cpu_cores": 8, "gpus": gpus}, {})
+    claimed = leases.claim("large")
+    assert claimed is not None
+    assert claimed.devices == {"cpu_cores": 1, "gpus": [1]}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_that_look_at_once_share_one_job_out_once(job: Job) -> None:
+    services.validate_files(job.pk)
+    names = [f"node-{number}" for number in range(4)]
+    for name in names:
+        nodes.announce(name, {}, NODE, {})
+    claimed: list[Job] = []
+    barrier = threading.Barrier(len(names))
+
+    def look(name: str) -> None:
+        barrier.wait()
+        if found := leases.claim(name):
+            claimed.append(found)
+        connection.close()
+
+    threads = [threading.Thread(target=look, args=[name]) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(claimed) == 1
+    assert claimed[0].attempt == 1
+
+
+@pytest.mark.django_db
+def test_cancel_is_final_and_the_worker_loses_the_job(running: Job, alice: User) -> None:
+    services.request_cancel(running, alice)
+    assert leases.renew(running.pk, running.attempt) is None
+    assert not recording.record_events(running.pk, running.attempt, [metrics(1)])
+    with pytest.raises(services.WrongState, match="cancelled"):
+        services.request_pause(running, alice)
+
+
+@pytest.mark.django_db
+def test_deleting_dataset_and_grader_leaves_the_job_what_it_pinned(running: Job, alice: User) -> None:
+    from webapp.datasets.services import delete_dataset
+    from webapp.graders.services import delete_grader
+
+    delete_dataset(running.dataset_version.dataset, alice)
+    delete_grader(running.grader_version.grader, alice)
+    running.refresh_from_db()
+    assert running.state == State.RUNNING
+    assert services._file_error(running) is None
+
+
+@pytest.mark.django_db
+def test_thinned_charts_keep_every_extreme(running: Job) -> None:
+    count = 3 * MAX_POINTS
+    spike = 1234
+    with transaction.atomic():
+        Metric.objects.bulk_create(
+            Metric(job=running, step=step, values={"reward": 9.0 if step == spike else 0.0})
+            for step in range(count)
+        )
+    shown = series(running)
+    assert len(shown["steps"]) <= MAX_POINTS
+    assert max(shown["series"]["reward"]) == 9.0
+    assert shown["steps"] == sorted(shown["steps"])
