@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from django.test import Client
 from tests.conftest import free_port
 from webapp.datasets.models import Upload
 from webapp.teams.models import Team, User
+from webapp.teams.sample import create_sample_project
 
 TOKEN = "t" * 32
 BOUNDARY = "----boundary"
@@ -75,3 +77,16 @@ def test_a_half_sent_file_leaves_nothing(
     assert not list(Path(settings.VAR_DIR).glob(f"storage/teams/{team.pk}/uploads/*"))
     assert b" 302" in send(port, team, session, whole, len(whole))
     assert Upload.objects.get().report["rows"] == 50_000
+
+
+def test_a_download_is_the_stored_file(
+    port: int, team: Team, alice: User, as_user: Callable[[User], Client]
+) -> None:
+    version = create_sample_project(team, alice)[0].versions.get()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{version.get_absolute_url()}download/?split=train",
+        headers={"Cookie": f"sessionid={as_user(alice).cookies['sessionid'].value}"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        data = answer.read()
+    assert hashlib.sha256(data).hexdigest() == version.files["train"]["sha256"]

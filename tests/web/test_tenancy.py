@@ -5,6 +5,7 @@ An address that is new fails here until its objects are made below, which is the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,6 +28,7 @@ from webapp.jobs.models import Job, Metric, Rollout
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Membership, Role, Team, User
+from webapp.teams.sample import create_sample_project
 from webapp.teams.services import invite
 
 SignIn = Callable[[User], Client]
@@ -247,3 +249,25 @@ def test_a_viewer_changes_nothing(team: Team, bob: User, objects: Objects, as_us
             wrong[address.name] = answer.status_code
     assert wrong == {}
     assert everything() == before
+
+
+def test_forms_take_no_objects_of_another_team(
+    team: Team, charlie: User, objects: Objects, as_user: SignIn
+) -> None:
+    """Alice's objects, named in the query or the body of a request to Charlie's own team."""
+    client, base = as_user(charlie), f"/t/{charlie.teams.get().slug}"
+    job = Job.objects.get(team=team)
+    own = create_sample_project(charlie.teams.get(), charlie)[0].versions.get()
+    form = client.get(f"{base}/jobs/new/").context["form"]
+    data = {field.html_name: field.value() for field in form if field.value() is not None}
+    data |= {"name": "mine", "base_model": job.base_model_id, "dataset_version": job.dataset_version_id,
+             "grader_version": job.grader_version_id}  # fmt: skip
+    answer = client.post(f"{base}/jobs/new/", data)
+    assert {"base_model", "dataset_version", "grader_version"} <= answer.context["form"].errors.keys()
+    assert client.get(f"{base}/jobs/new/", {"from": job.uid}).status_code == 404
+    trial = {"definition": json.dumps(DEFINITION), "count": 1, "answers": "typed", "answer": "x"}
+    client.post(f"{base}/graders/try/", trial | {"version": job.dataset_version_id})
+    assert not GraderTrial.objects.filter(team__in=charlie.teams.all()).exists()
+    client.post(f"{base}/graders/try/", trial | {"version": own.pk})
+    assert GraderTrial.objects.filter(team__in=charlie.teams.all()).exists()
+    assert client.get(f"{base}/datasets/new/", {"dataset": objects["datasets"]["uid"]}).status_code == 404

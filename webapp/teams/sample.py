@@ -12,6 +12,7 @@ from webapp.datasets.checking import Options
 from webapp.datasets.models import Dataset
 from webapp.datasets.services import Choices, commit, receive
 from webapp.graders.models import Grader
+from webapp.graders.services import create_grader
 
 from .models import Team, User
 
@@ -37,7 +38,5 @@ def _dataset(team: Team, user: User) -> Dataset:
 
 
 def _grader(team: Team, user: User) -> Grader:
-    from webapp.graders.services import create_grader
-
     definition = json.loads((FOLDER / "grader.json").read_text(encoding="utf-8"))
     return create_grader(team, user, GRADER, definition)
