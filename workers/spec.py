@@ -6,11 +6,11 @@ here once; their sources are in ``docs/design.md`` ("Defaults").
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SPEC_VERSION = 1
+SPEC_VERSION: Final = 1
 MAX_PYTHON_SOURCE_BYTES = 256_000
 
 
@@ -66,9 +66,7 @@ class PythonGrader(Frozen):
     image_tag: str | None = None
 
 
-SimpleGrader = Annotated[
-    StringCheckGrader | TextSimilarityGrader | PythonGrader, Field(discriminator="type")
-]
+SimpleGrader = Annotated[StringCheckGrader | TextSimilarityGrader | PythonGrader, Field(discriminator="type")]
 
 
 class MultiGrader(Frozen):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Process
-from webapp.jobs.models import Job
+from webapp.jobs.models import Job, JobEvent
 from webapp.jobs.services import create_job, request_cancel, request_pause, resume_job
 from webapp.jobs.states import TERMINAL, State
 from webapp.registry.services import ensure_starter_model
@@ -141,7 +141,6 @@ def test_two_workers_share_the_queue(
     jobs = [launch(name, max_steps=2) for name in ("first", "second")]
     for job in jobs:
         wait(job, in_state(State.SUCCEEDED))
-    nodes = {
-        event.data["node"] for job in jobs for event in job.events.filter(kind="state", data__state="running")
-    }
+    started = JobEvent.objects.filter(kind="state", data__state="running")
+    nodes = set(started.values_list("data__node", flat=True))
     assert nodes == {"one", "two"}

@@ -157,6 +157,10 @@ def postgres(folder: Path, durable: bool = True) -> Iterator[str]:
         _stop(process, signal.SIGINT)
 
 
+def _ping(sock: Path) -> None:
+    redis.Redis(unix_socket_path=str(sock)).ping()
+
+
 @contextmanager
 def valkey(folder: Path) -> Iterator[str]:
     """A Valkey server with its data in ``folder/valkey``; yields its address for Celery."""
@@ -177,7 +181,7 @@ def valkey(folder: Path) -> Iterator[str]:
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
         stack.callback(_stop, process, signal.SIGTERM)
-        _wait("Valkey", process, lambda: redis.Redis(unix_socket_path=str(sock)).ping() and None, log)
+        _wait("Valkey", process, lambda: _ping(sock), log)
         yield f"redis+socket://{sock}?virtual_host=0"
 
 

@@ -16,13 +16,13 @@ def public_id(prefix: str) -> str:
     return prefix + get_random_string(RANDOM_CHARACTERS)
 
 
-class PublicIdField(models.CharField):
+class PublicIdField(models.CharField):  # type: ignore[type-arg]
     """An identifier for URLs and the API; primary keys stay inside the database."""
 
     def __init__(self, prefix: str = "", **options: Any) -> None:
         self.prefix = prefix
-        options |= dict(max_length=64, unique=True, editable=False, default=partial(public_id, prefix))
-        super().__init__(**options)
+        fixed = {"max_length": 64, "unique": True, "editable": False, "default": partial(public_id, prefix)}
+        super().__init__(**options | fixed)
 
     def deconstruct(self) -> Any:
         name, path, args, options = super().deconstruct()

@@ -1,4 +1,4 @@
-"""Settings. Everything that differs between installations comes from the environment (``docs/configuration.md``)."""
+"""Settings. What differs between installations comes from the environment (``docs/configuration.md``)."""
 
 from __future__ import annotations
 

@@ -78,4 +78,4 @@ class GraderTrial(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
-        return self.uid
+        return f"trial {self.uid}"

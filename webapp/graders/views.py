@@ -67,9 +67,8 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     latest = grader.versions.first()
     assert latest is not None
     form = DefinitionForm(request.POST or None, initial=_initial(latest))
-    if request.method == "POST":
-        if response := _save(request, access, grader, form):
-            return response
+    if request.method == "POST" and (response := _save(request, access, grader, form)):
+        return response
     context = {
         "grader": grader,
         "latest": latest,

@@ -52,13 +52,13 @@ EXPLANATIONS = {
 }
 
 
-def _bounds(info: FieldInfo) -> dict[str, float]:
-    bounds: dict[str, float] = {}
+def _bounds(info: FieldInfo) -> dict[str, Any]:
+    bounds: dict[str, Any] = {}
     for mark in info.metadata:
         if isinstance(mark, Ge | Gt):
-            bounds["min_value"] = mark.ge if isinstance(mark, Ge) else mark.gt  # type: ignore[assignment]
+            bounds["min_value"] = mark.ge if isinstance(mark, Ge) else mark.gt
         if isinstance(mark, Le | Lt):
-            bounds["max_value"] = mark.le if isinstance(mark, Le) else mark.lt  # type: ignore[assignment]
+            bounds["max_value"] = mark.le if isinstance(mark, Le) else mark.lt
     return bounds
 
 

@@ -93,7 +93,7 @@ def attempt_died(job_id: int, attempt: int, detail: str) -> None:
         error = {
             "code": "worker_died",
             "message": f"The job's process died {deaths} times, last in attempt {attempt}.",
-            "remedy": "Look at the log below. Often it is memory: lower prompts per step or completion length.",
+            "remedy": "Look at the log. Often it is memory: lower prompts per step or completion length.",
             "detail": detail,
         }
         move(job_id, State.FAILED, guard=Q(attempt=attempt), deaths=deaths, error=error)

@@ -43,7 +43,7 @@ def _extremes(column: list[float | None], buckets: list[range]) -> list[float | 
         if not known:
             result += [None, None]
             continue
-        low, high = min(known), max(known)  # type: ignore[type-var]
+        low, high = min(known), max(known)
         result += [value for value, _ in sorted((low, high), key=lambda pair: pair[1])]
     return result
 

@@ -29,7 +29,7 @@ CHARTS = (
     ("KL to the base", ["kl_to_base"], "How far the policy has moved, on its own samples."),
     ("Entropy", ["entropy"], "Near 0 the model has stopped exploring."),
     ("Answer length", ["completions/mean_length", "completions/max_length"], "Tokens."),
-    ("Groups without signal", ["groups/no_signal_share"], "Groups whose answers all scored the same teach nothing."),
+    ("Groups without signal", ["groups/no_signal_share"], "Groups that all score the same teach nothing."),
     ("Truncated answers", ["completions/truncated_share"], "Cut at the length limit."),
     ("Grading failures", ["grading/error_share", "grading/missing_share"], "Share of rollouts."),
     ("Learning rate", ["learning_rate"], ""),
@@ -80,11 +80,11 @@ def health(job: Job) -> list[Finding]:
 
     findings = [
         (mean("groups/no_signal_share") > 0.7, "warning",
-         "Most groups score all the same, so little is learnt. Is the task too easy or too hard, or the grader too coarse?"),
+         "Most groups score all the same, so little is learnt: too easy, too hard, or too coarse a grader."),
         (mean("completions/truncated_share") > 0.1, "warning",
          "More than a tenth of the answers are cut at the length limit. Raise it under Advanced."),
         (mean("grading/missing_share") > 0.05, "error",
-         "The grader fails on more than one in twenty answers; those groups teach nothing. Look at the rollouts with errors."),
+         "The grader fails on more than one in twenty answers; their groups teach nothing."),
         (mean("entropy") < 0.01, "warning", "Entropy is nearly 0: the model always gives the same answer."),
     ]  # fmt: skip
     found = [Finding(kind, text) for applies, kind, text in findings if applies]

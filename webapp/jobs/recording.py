@@ -43,8 +43,8 @@ def _upsert(
 
 METRIC_COLUMNS = ("job_id", "step", "values", "created_at")
 ROLLOUT_COLUMNS = (
-    "job_id", "step", "index", "group", "row_id", "prompt", "completion", "reward", "sub_rewards", "error_class",
-    "error_detail", "advantage", "length", "truncated", "adapter_step",
+    "job_id", "step", "index", "group", "row_id", "prompt", "completion", "reward", "sub_rewards",
+    "error_class", "error_detail", "advantage", "length", "truncated", "adapter_step",
 )  # fmt: skip
 
 
@@ -58,9 +58,10 @@ def _metrics(job: Job, batch: list[events.MetricsEvent]) -> None:
 
 def _rollout_row(job: Job, step: int, rollout: events.Rollout) -> tuple[Any, ...]:
     return (
-        job.pk, step, rollout.index, rollout.group, rollout.row_id, storable(rollout.prompt), storable(rollout.completion),
-        rollout.reward, Jsonb(rollout.sub_rewards), rollout.error_class or "", storable(rollout.error_detail),
-        rollout.advantage, rollout.length, rollout.truncated, rollout.adapter_step,
+        job.pk, step, rollout.index, rollout.group, rollout.row_id, storable(rollout.prompt),
+        storable(rollout.completion), rollout.reward, Jsonb(rollout.sub_rewards), rollout.error_class or "",
+        storable(rollout.error_detail), rollout.advantage, rollout.length, rollout.truncated,
+        rollout.adapter_step,
     )  # fmt: skip
 
 

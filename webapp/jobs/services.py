@@ -7,6 +7,7 @@ from typing import Any
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
+from pydantic import BaseModel as Settings
 from pydantic import ValidationError
 
 from webapp.datasets.models import DatasetVersion
@@ -22,7 +23,7 @@ from .models import Job
 from .states import State
 from .transitions import move, notify
 
-SECTIONS = {
+SECTIONS: dict[str, type[Settings]] = {
     "lora": LoraSettings,
     "grpo": GrpoSettings,
     "evaluation": EvaluationSettings,
@@ -96,8 +97,8 @@ def total_steps(grpo: dict[str, Any], version: DatasetVersion) -> int:
     """Steps that the job will take: stated, or epochs over the train rows."""
     if grpo["max_steps"]:
         return int(grpo["max_steps"])
-    rows = version.files["train"]["rows"]
-    return max(1, rows // grpo["prompts_per_step"]) * int(grpo["epochs"])
+    rows = int(version.files["train"]["rows"])
+    return max(1, rows // int(grpo["prompts_per_step"])) * int(grpo["epochs"])
 
 
 @transaction.atomic

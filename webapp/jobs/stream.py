@@ -89,7 +89,7 @@ def _job_id(request: HttpRequest, team: str, uid: str) -> int:
 def _data(event: JobEvent) -> dict[str, Any]:
     """What the page gets; for metrics, the points themselves."""
     if event.kind != "metrics":
-        return event.data
+        return dict(event.data)
     steps = range(event.data["first"], event.data["last"] + 1)
     rows = Metric.objects.filter(job_id=event.job_id, step__in=steps).order_by("step")
     return {"points": [{"step": row.step, "values": row.values} for row in rows]}

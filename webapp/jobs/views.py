@@ -32,8 +32,13 @@ LOG_KINDS = ("log", "state", "phase", "error", "checkpoint", "evaluation")
 
 def _jobs() -> QuerySet[Job]:
     return Job.objects.select_related(
-        "team", "base_model", "dataset_version__dataset__team", "grader_version__grader__team", "node", "tuned_model"
-    )  # fmt: skip
+        "team",
+        "base_model",
+        "dataset_version__dataset__team",
+        "grader_version__grader__team",
+        "node",
+        "tuned_model",
+    )
 
 
 @member()
@@ -62,10 +67,11 @@ def _choices(access: Access) -> dict[str, QuerySet[Any]]:
     }
 
 
-def _initial(
-    access: Access, request: HttpRequest, choices: dict[str, QuerySet[Any]]
-) -> tuple[dict[str, Any], dict[str, Any], Job | None]:
-    """(choices, settings, source) to start from: a cloned job, or the newest of everything."""
+Start = tuple[dict[str, Any], dict[str, Any], Job | None]
+
+
+def _initial(access: Access, request: HttpRequest, choices: dict[str, QuerySet[Any]]) -> Start:
+    """(choices, settings, cloned job) to start from; without a clone, the newest of everything."""
     if uid := request.GET.get("from"):
         source = access.get(_jobs(), uid=uid)
         initial = {
@@ -75,16 +81,15 @@ def _initial(
             "grader_version": source.grader_version,
         }
         return initial, source.settings, source
-    base = (
-        choices["base_models"].filter(uid=request.GET.get("base", "")).first()
-        or choices["base_models"].first()
-    )
+
+    def named_or_newest(name: str, key: str) -> Any:
+        return choices[key].filter(uid=request.GET.get(name, "")).first() or choices[key].first()
+
+    base = named_or_newest("base", "base_models")
     initial = {
         "base_model": base,
-        "dataset_version": choices["versions"].filter(uid=request.GET.get("dataset", "")).first()
-        or choices["versions"].first(),
-        "grader_version": choices["graders"].filter(uid=request.GET.get("grader", "")).first()
-        or choices["graders"].first(),
+        "dataset_version": named_or_newest("dataset", "versions"),
+        "grader_version": named_or_newest("grader", "graders"),
     }
     return initial, base.settings if base else {}, None
 
@@ -162,7 +167,7 @@ def metrics(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
 @require_GET
 def rollouts(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     job = access.get(_jobs(), uid=uid)
-    query = {key: value for key, value in request.GET.items() if value}
+    query = {key: str(value) for key, value in request.GET.items() if value}
     page = Paginator(presenters.filtered(job, query), PAGE).get_page(request.GET.get("page"))
     query.pop("page", None)
     return render(request, "jobs/rollouts.html", {"job": job, "page": page, "query": query})
@@ -201,9 +206,10 @@ def config(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     return render(request, "jobs/config.html", {"job": job, "config": json.dumps(shown, indent=2)})
 
 
-def _act(
-    request: HttpRequest, access: Access, uid: str, service: Callable[[Job, User], None], said: str
-) -> HttpResponse:
+Service = Callable[[Job, User], None]
+
+
+def _act(request: HttpRequest, access: Access, uid: str, service: Service, said: str) -> HttpResponse:
     job = access.get(_jobs(), uid=uid)
     try:
         service(job, access.user)
@@ -223,17 +229,13 @@ def cancel(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @member(Role.EDITOR)
 @require_POST
 def pause(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    return _act(
-        request, access, uid, services.request_pause, "Pausing: the worker writes a checkpoint first."
-    )
+    return _act(request, access, uid, services.request_pause, "Pausing: a checkpoint is written first.")
 
 
 @member(Role.EDITOR)
 @require_POST
 def resume(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    return _act(
-        request, access, uid, services.resume_job, "Queued again; it goes on from its last checkpoint."
-    )
+    return _act(request, access, uid, services.resume_job, "Queued; it goes on from its last checkpoint.")
 
 
 @member()

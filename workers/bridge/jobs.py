@@ -56,7 +56,8 @@ class Attempt:
 
     @property
     def folder(self) -> Path:
-        return settings.WORK_DIR / self.job.uid / f"attempt_{self.job.attempt}"
+        work: Path = settings.WORK_DIR
+        return work / self.job.uid / f"attempt_{self.job.attempt}"
 
     @property
     def out(self) -> Path:

@@ -32,25 +32,25 @@ CLASSES: list[tuple[type, str]] = [
 
 
 @register.filter
-def score(value: float | None) -> str:
+def score(value: float | str | None) -> str:
     """A reward or rate to three decimals; a dash where nothing was measured."""
     return ABSENT if value is None or value == "" else f"{float(value):.3f}"
 
 
 @register.filter
-def signed(value: float | None) -> str:
+def signed(value: float | str | None) -> str:
     """A difference with its sign."""
     return ABSENT if value is None or value == "" else f"{float(value):+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 @register.filter
-def percent(value: float | None) -> str:
+def percent(value: float | str | None) -> str:
     """A share as whole percent."""
     return ABSENT if value is None or value == "" else f"{100 * float(value):.0f} %"
 
 
 @register.filter
-def seconds(value: float | None) -> str:
+def seconds(value: float | str | None) -> str:
     """A span of time in words short enough for a table."""
     if value is None or value == "":
         return ABSENT

@@ -83,11 +83,15 @@ def outcome(job: Job, total_seconds: float) -> dict[str, Any]:
         "job": job.uid,
         "base_reward": result and result.base["reward"]["mean"],
         "tuned_reward": result and result.tuned and result.tuned["reward"]["mean"],
-        "difference_interval": result and result.difference and [result.difference["low"], result.difference["high"]],
+        "difference_interval": result and _ends(result.difference),
         "train_seconds": round(job.train_seconds, 1),
         "total_seconds": round(total_seconds, 1),
         "adapter": model and default_storage.path(model.prefix),
-    }  # fmt: skip
+    }
+
+
+def _ends(interval: dict[str, float] | None) -> list[float] | None:
+    return [interval["low"], interval["high"]] if interval else None
 
 
 def improved(result: dict[str, Any]) -> bool:
