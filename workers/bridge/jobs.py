@@ -56,8 +56,7 @@ class Attempt:
 
     @property
     def folder(self) -> Path:
-        work: Path = settings.WORK_DIR
-        return work / self.job.uid / f"attempt_{self.job.attempt}"
+        return Path(settings.WORK_DIR) / str(self.job.uid) / f"attempt_{self.job.attempt}"
 
     @property
     def out(self) -> Path:
