@@ -25,7 +25,7 @@ STARTER_SETTINGS: dict[str, Any] = {
         "prompts_per_step": 8,
         "max_prompt_length": 256,
         "max_completion_length": 48,
-        "max_steps": 60,
+        "max_steps": 40,
         "checkpoint_every": 10,
     },
     "evaluation": {"every": 20, "max_rows": 120, "samples_per_row": 8},
