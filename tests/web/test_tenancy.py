@@ -66,7 +66,6 @@ PAGES = {
     "evaluations:csv",
     "registry:list",
     "registry:model",
-    "registry:bases",
 }
 NO_PAGES = {"jobs:stream"}  # nobody looks at it, so there is nobody to send to the sign-in page
 OWN_AFFAIRS = {"teams:checklist"}  # a viewer may hide the first steps from herself
@@ -131,8 +130,6 @@ def objects(team: Team, alice: User) -> Objects:
         "jobs": {"uid": job.uid},
         "evaluations": {"uid": job.uid},
         "registry": {"uid": model.uid, "name": "adapter_config.json"},
-        "registry:base": {"uid": base.uid},
-        "registry:delete_base": {"uid": base.uid},
     }
 
 
