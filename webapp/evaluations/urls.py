@@ -1,6 +1,11 @@
-"""Addresses of evaluations."""
+"""Addresses of a job's comparison, below ``/t/<team>/jobs/<uid>/compare/``."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from . import views
 
 app_name = "evaluations"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("", views.compare, name="compare"),
+    path("compare.csv", views.csv, name="csv"),
+]

@@ -1,6 +1,16 @@
-"""Addresses of registry."""
+"""Addresses of models, below ``/t/<team>/models/``."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from . import views
 
 app_name = "registry"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("", views.model_list, name="list"),
+    path("bases/", views.bases, name="bases"),
+    path("<str:uid>/", views.model, name="model"),
+    path("<str:uid>/adapter.zip", views.archive, name="archive"),
+    path("<str:uid>/files/<path:name>", views.download, name="download"),
+    path("<str:uid>/delete/", views.delete, name="delete"),
+    path("<str:uid>/restore/", views.restore, name="restore"),
+]

@@ -1,0 +1,17 @@
+"""Downloads that never stand whole in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import TypeVar
+
+from asgiref.sync import sync_to_async
+
+T = TypeVar("T", str, bytes)
+
+
+async def streamed(parts: Iterator[T]) -> AsyncIterator[T]:
+    """The same parts, each fetched when the reader asks; given an iterator, Django would list it first."""
+    step = sync_to_async(next)
+    while (part := await step(parts, None)) is not None:
+        yield part

@@ -1,0 +1,191 @@
+"""How a comparison is chosen, drawn, sorted, filtered and exported."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import F, Func, OrderBy, Q, QuerySet, TextField
+
+from webapp.config.fields import storable
+from webapp.jobs.models import Job
+from workers.spec import EvaluationSettings
+
+from .models import ComparedRow, Evaluation
+
+SAME = 1e-9  # as workers.engine.statistics counts ties
+BATCH = 50
+COLUMNS = ("row", "row_id", "arm", "sample", "reward", "error", "tokens", "truncated")
+ROW_COLUMNS = ("row_base_reward", "row_tuned_reward", "row_change", "prompt", "completion")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+SHOWN = {
+    "win": ("Wins", Q(change__gt=SAME)),
+    "tie": ("Ties", Q(change__gte=-SAME, change__lte=SAME)),
+    "loss": ("Losses", Q(change__lt=-SAME)),
+    "ungraded": ("Not graded", Q(change=None)),
+}
+SORTS = {
+    "": "as evaluated",
+    "-change": "most improved first",
+    "change": "most worsened first",
+    "base": "base, lowest first",
+    "-base": "base, highest first",
+    "tuned": "tuned, lowest first",
+    "-tuned": "tuned, highest first",
+}
+FIELDS = {"change": "change", "base": "base_reward", "tuned": "tuned_reward"}
+
+
+def comparisons(job: Job) -> QuerySet[Evaluation]:
+    """The job's evaluations in which both models answered rows."""
+    return job.evaluations.filter(tuned__isnull=False, compared_rows__isnull=False).distinct()
+
+
+def chosen(evaluations: list[Evaluation], wanted: str) -> Evaluation | None:
+    """The one with this id, otherwise the one made after training, otherwise the latest."""
+    by_id = {str(evaluation.pk): evaluation for evaluation in evaluations}
+    after = [evaluation for evaluation in evaluations if evaluation.stage == "after"]
+    return by_id.get(wanted) or next(iter([*after[-1:], *evaluations[-1:]]), None)
+
+
+def confidence(job: Job) -> float:
+    """The level of the job's intervals, such as 0.95."""
+    return EvaluationSettings.model_validate(job.settings.get("evaluation", {})).confidence
+
+
+# --- rows ------------------------------------------------------------------------------------------
+
+
+class _Answers(Func):
+    """All answers of one arm as one text."""
+
+    template = "jsonb_path_query_array(%(expressions)s, '$[*].completion')::text"
+    output_field = TextField()
+
+
+def selected(evaluation: Evaluation, query: Mapping[str, str]) -> QuerySet[ComparedRow]:
+    """The rows that ``show`` and ``text`` of the query leave, in the order of its ``sort``."""
+    rows = evaluation.compared_rows.all()
+    if shown := SHOWN.get(query.get("show", "")):
+        rows = rows.filter(shown[1])
+    if text := storable(query.get("text", "").strip()):
+        rows = _holding(rows, text)
+    return rows.order_by(*_order(query.get("sort", "")), "index")
+
+
+def _holding(rows: QuerySet[ComparedRow], text: str) -> QuerySet[ComparedRow]:
+    inside_json = json.dumps(text, ensure_ascii=False)[1:-1]
+    return rows.alias(base_answers=_Answers("base"), tuned_answers=_Answers("tuned")).filter(
+        Q(prompt__icontains=text)
+        | Q(row_id=text)
+        | Q(base_answers__icontains=inside_json)
+        | Q(tuned_answers__icontains=inside_json)
+    )
+
+
+def _order(sort: str) -> list[OrderBy]:
+    field = FIELDS.get(sort.removeprefix("-"))
+    if not field:
+        return []
+    return [OrderBy(F(field), descending=sort.startswith("-"), nulls_last=True)]
+
+
+# --- drawing ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One model's mean and interval, as places on the axis (CSS percentages)."""
+
+    name: str
+    interval: dict[str, float]
+    mean: str
+    low: str
+    high: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Both means with their intervals on one axis; ``ticks`` are (place, label)."""
+
+    bars: list[Bar]
+    ticks: list[tuple[str, str]]
+
+
+def figure(evaluation: Evaluation) -> Figure:
+    """Drawn from 0 to 1, or wider where rewards lie outside."""
+    arms = {"Base": evaluation.base["reward"], "Tuned": evaluation.tuned["reward"]}
+    low = min(0.0, *(interval["low"] for interval in arms.values()))
+    high = max(1.0, *(interval["high"] for interval in arms.values()))
+
+    def place(value: float) -> str:
+        return f"{3 + 94 * (value - low) / (high - low):.2f}%"
+
+    bars = [
+        Bar(name, interval, place(interval["mean"]), place(interval["low"]), place(interval["high"]))
+        for name, interval in arms.items()
+    ]
+    values = [low + part * (high - low) / 4 for part in range(5)]
+    return Figure(bars, [(place(value), f"{value:.2f}") for value in values])
+
+
+def pass_at(evaluation: Evaluation) -> list[tuple[str, float | None, float | None]]:
+    """(k, base, tuned), k rising."""
+    base, tuned = evaluation.base["pass_at_k"], evaluation.tuned["pass_at_k"]
+    return [(k, base.get(k), tuned.get(k)) for k in sorted(base.keys() | tuned.keys(), key=int)]
+
+
+# --- CSV -------------------------------------------------------------------------------------------
+
+
+class _Line:
+    """A file that hands back what is written."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+def inert(value: object) -> object:
+    """The value as a spreadsheet shows it without running it as a formula; numbers stay numbers."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+
+
+def csv_lines(evaluation: Evaluation) -> Iterator[str]:
+    """A header, then a line an answer: every sample of both models on every row."""
+    names = sorted(
+        {name for row in _batches(evaluation) for _, _, s in _samples(row) for name in s["sub_rewards"]}
+    )
+    writer: Any = csv.writer(_Line())
+    header = [*COLUMNS, *(f"sub_reward.{name}" for name in names), *ROW_COLUMNS]
+    yield writer.writerow(map(inert, header))
+    for row in _batches(evaluation):
+        for cells in _lines(row, names):
+            yield writer.writerow(map(inert, cells))
+
+
+def _batches(evaluation: Evaluation) -> Iterator[ComparedRow]:
+    """All rows, a batch a query, so that no cursor stays open while a slow reader pauses."""
+    last = -1
+    while batch := list(evaluation.compared_rows.filter(index__gt=last)[:BATCH]):
+        yield from batch
+        last = batch[-1].index
+
+
+def _samples(row: ComparedRow) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    for arm, samples in (("base", row.base), ("tuned", row.tuned)):
+        for number, sample in enumerate(samples, start=1):
+            yield arm, number, sample
+
+
+def _lines(row: ComparedRow, names: list[str]) -> Iterator[list[object]]:
+    for arm, number, sample in _samples(row):
+        yield [
+            *(row.index, row.row_id, arm, number, sample["reward"], sample["error_class"]),
+            *(sample["length"], sample["truncated"]),
+            *(sample["sub_rewards"].get(name) for name in names),
+            *(row.base_reward, row.tuned_reward, row.change, row.prompt, sample["completion"]),
+        ]

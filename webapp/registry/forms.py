@@ -1,0 +1,71 @@
+"""What people type about models."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import Any
+
+from django import forms
+
+from webapp.teams.models import Team
+
+from .models import BaseModel
+
+NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+HUB_ID = re.compile(rf"{NAME.pattern}/{NAME.pattern}", re.ASCII)
+REVISION = re.compile(r"[\w./-]*", re.ASCII)
+
+
+class BaseModelForm(forms.Form):
+    """A model on the Hugging Face hub, or a folder on the workers."""
+
+    model_id = forms.CharField(
+        max_length=200,
+        label="Hugging Face id, or a name for a folder",
+        help_text="As organisation/name, for example Qwen/Qwen3-0.6B. It goes into the adapter's config.",
+    )
+    revision = forms.CharField(
+        max_length=80,
+        required=False,
+        help_text="Branch, tag or commit. A commit makes runs repeatable; empty means the newest.",
+    )
+    path = forms.CharField(
+        max_length=500,
+        required=False,
+        label="Folder on the workers",
+        help_text="Only for a model that is not on the hub: the same absolute path on every worker.",
+    )
+
+    def __init__(self, *args: Any, team: Team, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.team = team
+
+    def clean_revision(self) -> str:
+        revision: str = self.cleaned_data["revision"]
+        if not REVISION.fullmatch(revision):
+            raise forms.ValidationError("A revision has only letters, digits and . _ / -")
+        return revision
+
+    def clean_path(self) -> str:
+        path: str = self.cleaned_data["path"]
+        if path and (not path.startswith("/") or ".." in PurePosixPath(path).parts):
+            raise forms.ValidationError("Give the whole path: it begins with / and has no .. in it.")
+        return path
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if not self.errors:
+            self._check_id(cleaned["model_id"], cleaned["path"])
+            if not self.errors and BaseModel.objects.filter(team=self.team, **cleaned).exists():
+                self.add_error("model_id", "This team has the same model already.")
+        return cleaned
+
+    def _check_id(self, model_id: str, path: str) -> None:
+        if HUB_ID.fullmatch(model_id) or (path and NAME.fullmatch(model_id)):
+            return
+        if NAME.fullmatch(model_id):
+            said = "Write organisation/name, as on the hub; or name the model's folder on the workers below."
+        else:
+            said = "This is no Hugging Face id: write organisation/name with letters, digits and . _ - only."
+        self.add_error("model_id", said)

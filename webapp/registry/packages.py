@@ -1,0 +1,82 @@
+"""An adapter package as it leaves Groove: one archive, and the commands that use it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+
+from django.core.files.storage import default_storage
+from zipstream import ZipStream
+
+from .models import TunedModel
+
+CHUNK_BYTES = 2**18
+VLLM_RANKS = (8, 16, 32, 64, 128, 256)  # the values that vLLM's --max-lora-rank takes
+DEFAULT_RANK = 16
+DEFAULT_TOKENS = 256
+
+PEFT = """from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+adapter = {adapter!r}
+tokenizer = AutoTokenizer.from_pretrained(adapter)
+base = AutoModelForCausalLM.from_pretrained({base!r}{revision})
+model = PeftModel.from_pretrained(base, adapter)
+
+messages = [{{"role": "user", "content": "Your prompt"}}]
+inputs = tokenizer.apply_chat_template(
+    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+)
+output = model.generate(**inputs, max_new_tokens={tokens})
+print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))"""
+
+
+def folder_name(model: TunedModel) -> str:
+    """The archive's only folder; safe on every file system."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", model.name).strip("-.") or model.uid
+
+
+def archive(model: TunedModel) -> ZipStream:
+    """All files in one folder, uncompressed, read from storage while sent; ``len()`` is its size in bytes."""
+    zipped = ZipStream(sized=True)
+    folder = folder_name(model)
+    for file in model.files:
+        blocks = _blocks(f"{model.prefix}/{file['name']}")
+        zipped.add(blocks, arcname=f"{folder}/{file['name']}", size=file["bytes"])
+    return zipped
+
+
+def _blocks(key: str) -> Iterator[bytes]:
+    with default_storage.open(key) as file:
+        while block := file.read(CHUNK_BYTES):
+            yield block
+
+
+def peft_code(model: TunedModel) -> str:
+    """Python that loads the unpacked archive and answers one prompt."""
+    base = model.base_model
+    tokens = _settings(model).get("grpo", {}).get("max_completion_length", DEFAULT_TOKENS)
+    return PEFT.format(
+        adapter=folder_name(model),
+        base=base.path or base.model_id,
+        revision=f", revision={base.revision!r}" if base.revision and not base.path else "",
+        tokens=tokens,
+    )
+
+
+def vllm_command(model: TunedModel) -> str:
+    """A shell command that serves base and adapter by vLLM."""
+    base, folder = model.base_model, folder_name(model)
+    rank = _settings(model).get("lora", {}).get("rank", DEFAULT_RANK)
+    words = ["vllm", "serve", base.path or base.model_id]
+    if base.revision and not base.path:
+        words += ["--revision", base.revision]
+    allowed = next(each for each in VLLM_RANKS if each >= rank)
+    words += ["--enable-lora", "--max-lora-rank", str(allowed), "--lora-modules", f"{folder}=./{folder}"]
+    return shlex.join(words)
+
+
+def _settings(model: TunedModel) -> dict[str, dict[str, int]]:
+    job = getattr(model, "job", None)
+    return job.settings if job else {}
