@@ -43,9 +43,9 @@ function send(form, progress, status, button) {
       location.assign(request.responseURL);
       return;
     }
-    document.open();
-    document.write(request.responseText);
-    document.close();
+    const answer = new DOMParser().parseFromString(request.responseText, "text/html");
+    document.querySelector("main").replaceWith(answer.querySelector("main"));
+    initAll();
   });
   request.addEventListener("error", () => {
     done();
@@ -59,4 +59,8 @@ function send(form, progress, status, button) {
   request.send(new FormData(form));
 }
 
-document.querySelectorAll("form[data-upload]").forEach(initUpload);
+function initAll() {
+  document.querySelectorAll("form[data-upload]").forEach(initUpload);
+}
+
+initAll();

@@ -116,6 +116,7 @@ TEMPLATES = [
     }
 ]
 COTTON_DIR = "components"
+COTTON_SNAKE_CASED_NAMES = False
 
 AUTH_USER_MODEL = "teams.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
