@@ -12,6 +12,9 @@ T = TypeVar("T", str, bytes)
 
 async def streamed(parts: Iterator[T]) -> AsyncIterator[T]:
     """The same parts, each fetched when the reader asks; given an iterator, Django would list it first."""
-    step = sync_to_async(next)
-    while (part := await step(parts, None)) is not None:
+
+    def step() -> T | None:
+        return next(parts, None)
+
+    while (part := await sync_to_async(step)()) is not None:
         yield part

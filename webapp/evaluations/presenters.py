@@ -118,7 +118,8 @@ class Figure:
 
 def figure(evaluation: Evaluation) -> Figure:
     """Drawn from 0 to 1, or wider where rewards lie outside."""
-    arms = {"Base": evaluation.base["reward"], "Tuned": evaluation.tuned["reward"]}
+    base, tuned = _summaries(evaluation)
+    arms = {"Base": base["reward"], "Tuned": tuned["reward"]}
     low = min(0.0, *(interval["low"] for interval in arms.values()))
     high = max(1.0, *(interval["high"] for interval in arms.values()))
 
@@ -135,8 +136,14 @@ def figure(evaluation: Evaluation) -> Figure:
 
 def pass_at(evaluation: Evaluation) -> list[tuple[str, float | None, float | None]]:
     """(k, base, tuned), k rising."""
-    base, tuned = evaluation.base["pass_at_k"], evaluation.tuned["pass_at_k"]
+    base, tuned = (summary["pass_at_k"] for summary in _summaries(evaluation))
     return [(k, base.get(k), tuned.get(k)) for k in sorted(base.keys() | tuned.keys(), key=int)]
+
+
+def _summaries(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, Any]]:
+    """``workers.events.ArmSummary`` of both models."""
+    assert evaluation.tuned is not None, f"{evaluation} compares nothing"
+    return evaluation.base, evaluation.tuned
 
 
 # --- CSV -------------------------------------------------------------------------------------------
@@ -151,7 +158,8 @@ class _Line:
 
 def inert(value: object) -> object:
     """The value as a spreadsheet shows it without running it as a formula; numbers stay numbers."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+    risky = isinstance(value, str) and value.lstrip(" ").startswith(FORMULA_STARTS)
+    return f"'{value}" if risky else value
 
 
 def csv_lines(evaluation: Evaluation) -> Iterator[str]:
