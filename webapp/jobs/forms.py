@@ -15,6 +15,7 @@ from webapp.registry.models import BaseModel
 from .services import MAX_SEED, SECTIONS
 
 SEPARATOR = "__"
+STANDARD_STEPS = 100
 EXPLANATIONS = {
     "lora.rank": "Size of the adapter. RL needs little: 1 to 32.",
     "lora.alpha": "Scale of the adapter's updates; usually twice the rank.",
@@ -62,16 +63,23 @@ def _bounds(info: FieldInfo) -> dict[str, Any]:
     return bounds
 
 
+def _spoken(info: FieldInfo) -> str:
+    """The bounds in words."""
+    words = {Ge: "at least {.ge}", Gt: "above {.gt}", Le: "at most {.le}", Lt: "below {.lt}"}
+    spoken = [words[type(mark)].format(mark) for mark in info.metadata if type(mark) in words]
+    return f" {', '.join(spoken).capitalize()}." if spoken else ""
+
+
 def _field(place: str, info: FieldInfo) -> forms.Field:
     """A form field for one setting of the spec."""
     kinds = [kind for kind in get_args(info.annotation) or (info.annotation,) if kind is not type(None)]
     common: dict[str, Any] = {
         "label": place.split(".")[1].replace("_", " ").capitalize(),
-        "help_text": EXPLANATIONS[place],
+        "help_text": EXPLANATIONS[place] + _spoken(info),
         "required": type(None) not in get_args(info.annotation),
     }
     if get_origin(info.annotation) is Literal:
-        return forms.ChoiceField(choices=[(kind, kind) for kind in kinds], **common)
+        return forms.ChoiceField(choices=[(kind, str(kind).replace("_", " ")) for kind in kinds], **common)
     if kinds == [bool]:
         return forms.BooleanField(**common | {"required": False})
     if kinds == [int]:
@@ -86,9 +94,11 @@ class JobForm(forms.Form):
     """Five choices, and every setting of the spec under "Advanced"."""
 
     name = forms.CharField(max_length=120, initial="Job")
-    base_model = forms.ModelChoiceField(BaseModel.objects.none())
-    dataset_version = forms.ModelChoiceField(DatasetVersion.objects.none(), label="Dataset")
-    grader_version = forms.ModelChoiceField(GraderVersion.objects.none(), label="Grader")
+    base_model = forms.ModelChoiceField(BaseModel.objects.none(), to_field_name="uid")
+    dataset_version = forms.ModelChoiceField(
+        DatasetVersion.objects.none(), to_field_name="uid", label="Dataset"
+    )
+    grader_version = forms.ModelChoiceField(GraderVersion.objects.none(), to_field_name="uid", label="Grader")
 
     def __init__(
         self, data: Any = None, *, base_models: Any, versions: Any, graders: Any,
@@ -122,6 +132,12 @@ class JobForm(forms.Form):
         return self["grpo__max_steps"]
 
     @property
+    def presets(self) -> list[tuple[str, int]]:
+        """Lengths to choose from, as (name, steps): the base model's, a third and three times that."""
+        standard = self.fields["grpo__max_steps"].initial or STANDARD_STEPS
+        return [("Quick", max(1, standard // 3)), ("Standard", standard), ("Thorough", 3 * standard)]
+
+    @property
     def sections(self) -> list[tuple[str, list[forms.BoundField]]]:
         """(title, fields) of everything under "Advanced"."""
         titles = {"lora": "Adapter", "grpo": "Training", "evaluation": "Evaluation", "resources": "Resources"}
@@ -134,13 +150,23 @@ class JobForm(forms.Form):
         ]
         return [*shown, ("Reproducibility", [self["seed"]])]
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """What each field holds now: what was sent, where it is valid; otherwise what it starts with."""
+        values = {name: self.get_initial_for_field(field, name) for name, field in self.fields.items()}
+        if self.is_bound:
+            self.is_valid()
+            values |= self.cleaned_data
+        return values
+
     def settings(self) -> dict[str, Any]:
         """What was chosen, as ``services.create_job`` takes it."""
+        values = self.values
         chosen: dict[str, Any] = {
-            section: {name: self.cleaned_data[section + SEPARATOR + name] for name in model.model_fields}
+            section: {name: values[section + SEPARATOR + name] for name in model.model_fields}
             for section, model in SECTIONS.items()
         }
-        return chosen | {"seed": self.cleaned_data["seed"]}
+        return chosen | {"seed": values["seed"]}
 
     def add_setting_errors(self, errors: dict[str, str]) -> None:
         """Put the spec's complaints beside the fields they are about."""

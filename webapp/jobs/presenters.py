@@ -10,9 +10,11 @@ from django.db.models import Q, QuerySet
 
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team
+from workers.spec import EvaluationSettings
 
 from . import nodes
 from .models import Job, Metric, Rollout
+from .services import total_steps
 from .states import State
 
 PHASES = ("prepare", "preflight", "train", "evaluate", "package")
@@ -39,6 +41,7 @@ CHARTS = (
 )  # fmt: skip
 HEALTH_STEPS = 10
 SPARK_POINTS = 40
+TIMED_STEPS = 300
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,9 @@ def health(job: Job) -> list[Finding]:
     if not rows:
         return []
 
-    def mean(name: str) -> float:
+    def mean(name: str, unknown: float = 0.0) -> float:
         known = [row[name] for row in rows if name in row]
-        return fmean(known) if known else 0.0
+        return fmean(known) if known else unknown
 
     findings = [
         (mean("groups/no_signal_share") > 0.7, "warning",
@@ -85,7 +88,8 @@ def health(job: Job) -> list[Finding]:
          "More than a tenth of the answers are cut at the length limit. Raise it under Advanced."),
         (mean("grading/missing_share") > 0.05, "error",
          "The grader fails on more than one in twenty answers; their groups teach nothing."),
-        (mean("entropy") < 0.01, "warning", "Entropy is nearly 0: the model always gives the same answer."),
+        (mean("entropy", unknown=1.0) < 0.01, "warning",
+         "Entropy is nearly 0: the model always gives the same answer."),
     ]  # fmt: skip
     found = [Finding(kind, text) for applies, kind, text in findings if applies]
     return found or [Finding("success", f"Nothing alarming in the last {len(rows)} steps.")]
@@ -106,6 +110,11 @@ def waiting_for(job: Job) -> str:
     return "Workers are busy with other jobs."
 
 
+def confidence(job: Job) -> float:
+    """The level of the job's intervals, such as 0.95."""
+    return EvaluationSettings.model_validate(job.settings.get("evaluation", {})).confidence
+
+
 def chart_list() -> list[dict[str, Any]]:
     """Charts of the job page, in their order."""
     return [{"title": title, "series": series, "hint": hint} for title, series, hint in CHARTS]
@@ -114,7 +123,7 @@ def chart_list() -> list[dict[str, Any]]:
 def recent(team: Team, state: str) -> list[Job]:
     """The team's jobs, newest first, with what the list shows of each."""
     jobs = Job.objects.filter(team=team).select_related(
-        "base_model", "dataset_version__dataset", "grader_version__grader"
+        "team", "base_model", "dataset_version__dataset", "grader_version__grader"
     )  # fmt: skip
     if state:
         jobs = jobs.filter(state=state)
@@ -136,15 +145,63 @@ def _rewards(jobs: list[Job]) -> dict[int, list[float]]:
     return rewards
 
 
-def seconds_per_step(base_model: BaseModel) -> float | None:
-    """The median step time of this installation's jobs on the same base model; None before there is one."""
-    times = (
-        Metric.objects.filter(job__base_model=base_model)
+# --- launching -----------------------------------------------------------------------------------
+
+
+def seconds_per_answer(base_model: BaseModel) -> float | None:
+    """Median step time by answers of the step, over this base model's earlier jobs; None without any."""
+    size, prompts = "job__settings__grpo__group_size", "job__settings__grpo__prompts_per_step"
+    rows = (
+        Metric.objects.filter(job__base_model=base_model, values__has_key="step_time")
         .order_by("-id")
-        .values_list("values__step_time", flat=True)
+        .values_list("values__step_time", size, prompts)[:TIMED_STEPS]
     )
-    known = [time for time in times[:500] if time is not None]
+    known = [time / (group * each) for time, group, each in rows if group and each]
     return median(known) if known else None
+
+
+def outlook(values: dict[str, Any], settings: dict[str, Any], source: Job | None) -> dict[str, Any]:
+    """``steps``, ``per_step`` and ``seconds`` (None where not known), and what differs from ``source``."""
+    grpo, version, base = settings["grpo"], values["dataset_version"], values["base_model"]
+    steps = total_steps(grpo, version) if version else None
+    answer = seconds_per_answer(base) if base else None
+    per_step = answer * grpo["group_size"] * grpo["prompts_per_step"] if answer else None
+    return {
+        "steps": steps,
+        "per_step": per_step,
+        "seconds": per_step * steps if per_step and steps else None,
+        "differences": differences(source.settings, settings) if source else [],
+    }
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(place, value before, value after) of every setting that differs, in the order of the spec."""
+    old, new = _flat(before), _flat(after)
+    return [(place, old.get(place), value) for place, value in new.items() if old.get(place) != value]
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for section, values in settings.items():
+        if isinstance(values, dict):
+            flat |= {f"{section}.{name}": value for name, value in values.items()}
+        else:
+            flat[section] = values
+    return flat
+
+
+# --- rollouts ------------------------------------------------------------------------------------
+
+
+def neighbours(job: Job, shown: Rollout) -> tuple[Rollout | None, Rollout | None]:
+    """The first rollouts of the groups before and after, by step and group."""
+    rollouts = job.rollouts.only("step", "index", "job")
+    earlier = rollouts.filter(Q(step=shown.step, group__lt=shown.group) | Q(step=shown.step - 1))
+    later = rollouts.filter(Q(step=shown.step, group__gt=shown.group) | Q(step=shown.step + 1))
+    return (
+        earlier.order_by("-step", "-group", "index").first(),
+        later.order_by("step", "group", "index").first(),
+    )
 
 
 def filtered(job: Job, query: dict[str, str]) -> QuerySet[Rollout]:

@@ -27,6 +27,7 @@ from .models import Job, Node
 from .states import TERMINAL, State
 
 PAGE = 50
+PARTS = {f"job-{part}": f"#{part}" for part in ("actions", "head", "evaluations", "lines")}
 LOG_KINDS = ("log", "state", "phase", "error", "checkpoint", "evaluation")
 
 
@@ -37,7 +38,8 @@ def _jobs() -> QuerySet[Job]:
         "dataset_version__dataset__team",
         "grader_version__grader__team",
         "node",
-        "tuned_model",
+        "tuned_model__team",
+        "cloned_from__team",
     )
 
 
@@ -96,16 +98,35 @@ def _initial(access: Access, request: HttpRequest, choices: dict[str, QuerySet[A
 
 @member(Role.EDITOR)
 def new(request: HttpRequest, access: Access) -> HttpResponse:
+    """The form; htmx asks again with what is filled in, for another estimate or another model's settings."""
     choices = _choices(access)
     initial, settings, source = _initial(access, request, choices)
-    form = JobForm(request.POST or None, **choices, settings=settings, initial=initial)
+    filled = request.POST or (request.GET if request.htmx else None)  # type: ignore[attr-defined]
+    form = JobForm(filled, **choices, settings=settings, initial=initial)
     if request.method == "POST" and (job := _launch(access, form, source)):
         messages.success(request, f"Launched “{job.name}”.")
         return redirect(job)
+    if filled is request.GET:
+        return _redrawn(request, form, choices, source)
     ready = choices["versions"].exists() and choices["graders"].exists()
-    per_step = presenters.seconds_per_step(initial["base_model"]) if initial["base_model"] else None
-    context = {"form": form, "source": source, "ready": ready, "per_step": per_step}
+    context = {"form": form, "source": source, "ready": ready}
+    if ready:
+        context |= presenters.outlook(form.values, form.settings(), source)
     return render(request, "jobs/new.html", context, status=422 if form.errors else 200)
+
+
+def _redrawn(
+    request: HttpRequest, form: JobForm, choices: dict[str, QuerySet[Any]], source: Job | None
+) -> HttpResponse:
+    """The estimate for what is filled in; after a change of the base model, also that model's settings."""
+    values, base = form.values, form.values["base_model"]
+    swap = base and base.uid != request.GET.get("settings_of")
+    if swap:
+        kept = {name: values[name] for name in ("name", "base_model", "dataset_version", "grader_version")}
+        form = JobForm(None, **choices, settings=base.settings, initial=kept)
+    context = {"source": source, "form": form, "swap": swap}
+    context |= presenters.outlook(values, form.settings(), source)
+    return render(request, "jobs/redrawn.html", context)
 
 
 def _launch(access: Access, form: JobForm, source: Job | None) -> Job | None:
@@ -134,7 +155,7 @@ def _launch(access: Access, form: JobForm, source: Job | None) -> Job | None:
 @member()
 @require_GET
 def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """The job's page; htmx asks for its head again whenever something happened."""
+    """The job's page; htmx asks for the part that something happened to."""
     job = access.get(_jobs(), uid=uid)
     last = job.events.order_by("-pk").values_list("pk", flat=True).first()
     context = {
@@ -146,10 +167,13 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "position": services.queue_position(job),
         "waiting": presenters.waiting_for(job) if job.state == State.QUEUED else "",
         "evaluations": job.evaluations.all(),
+        "confidence": presenters.confidence(job),
+        "checkpoints": job.checkpoints.all(),
         "charts": presenters.chart_list(),
         "lines": reversed(job.events.filter(kind__in=LOG_KINDS).order_by("-pk")[:8]),
     }
-    return render(request, "jobs/detail.html" + ("#head" if request.htmx else ""), context)  # type: ignore[attr-defined]
+    part = PARTS.get(request.htmx.target, "")  # type: ignore[attr-defined]
+    return render(request, f"jobs/detail.html{part}", context)
 
 
 @member()
@@ -180,17 +204,23 @@ def rollout(request: HttpRequest, access: Access, uid: str, step: int, index: in
     job = access.get(_jobs(), uid=uid)
     shown = get_object_or_404(job.rollouts, step=step, index=index)
     group = job.rollouts.filter(step=step, group=shown.group)
-    best = group.exclude(reward=None).order_by("-reward").first()
-    return render(request, "jobs/rollout.html", {"job": job, "shown": shown, "group": group, "best": best})
+    rewards = [each.reward for each in group if each.reward is not None]
+    before, after = presenters.neighbours(job, shown)
+    context = {"job": job, "shown": shown, "group": group, "before": before, "after": after}
+    return render(request, "jobs/rollout.html", context | {"best": max(rewards, default=None)})
 
 
 @member()
 @require_GET
 def log(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """What happened, newest first; ``?level=problems`` leaves warnings and errors."""
     job = access.get(_jobs(), uid=uid)
+    level = request.GET.get("level", "")
     events = job.events.filter(kind__in=LOG_KINDS).order_by("-pk")
+    if level == "problems":
+        events = events.filter(Q(kind="error") | Q(data__level__in=["warning", "error"]))
     page = Paginator(events, 4 * PAGE).get_page(request.GET.get("page"))
-    return render(request, "jobs/log.html", {"job": job, "page": page})
+    return render(request, "jobs/log.html", {"job": job, "page": page, "level": level})
 
 
 @member()
@@ -203,7 +233,14 @@ def config(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "grader": {"version": str(job.grader_version), "sha256": job.grader_version.sha256},
         **job.settings,
     }
-    return render(request, "jobs/config.html", {"job": job, "config": json.dumps(shown, indent=2)})
+    source = job.cloned_from
+    context = {
+        "job": job,
+        "config": json.dumps(shown, indent=2),
+        "source": source,
+        "differences": presenters.differences(source.settings, job.settings) if source else [],
+    }
+    return render(request, "jobs/config.html", context)
 
 
 Service = Callable[[Job, User], None]
