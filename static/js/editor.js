@@ -43,6 +43,7 @@ function initEditor(textarea) {
       ],
     }),
   });
+  view.scrollDOM.tabIndex = 0;
   textarea.before(view.dom);
   textarea.hidden = true;
 }

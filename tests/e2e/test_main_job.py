@@ -30,6 +30,7 @@ SETTINGS = {
     "Every": "3",
     "Cpu cores": "2",
 }
+BARRIERS: list[str] = []
 # Only what a downloader has: torch, transformers and peft.
 LOAD = """
 import sys, torch
@@ -51,15 +52,17 @@ assert (tuned - base_logits).abs().max() > 0, "the adapter changes nothing"
 def sign_up(page: Page) -> None:
     page.goto("/")
     page.get_by_role("link", name="Create account").click()
-    page.get_by_label("E-mail").fill("dana@example.com")
+    page.get_by_label("Email").fill("dana@example.com")
     page.get_by_label("Password").fill("a long enough phrase")
     page.get_by_role("button", name="Create account").click()
     expect(page.get_by_role("heading", name="First steps")).to_be_visible()
 
 
-def assert_accessible(page: Page) -> None:
+def audit(page: Page) -> None:
+    """Note what breaks WCAG 2 A or AA on this page; the test fails at its end with all of it."""
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
-    assert found.violations_count == 0, f"{page.url}\n{found.generate_report()}"
+    if found.violations_count:
+        BARRIERS.append(f"{page.url}\n{found.generate_report()}")
 
 
 def upload(page: Page, folder: Path) -> None:
@@ -74,15 +77,15 @@ def upload(page: Page, folder: Path) -> None:
     page.get_by_label("Name").fill("Orders")
     page.get_by_role("button", name="Upload and check").click()
     expect(page.get_by_text("21", exact=True).first).to_be_visible()
-    assert_accessible(page)
+    audit(page)
     page.get_by_role("link", name="Datasets").first.click()
     page.get_by_role("link", name="Upload").first.click()
     page.get_by_label("File").set_input_files(mended)
     page.get_by_label("Name").fill("Orders")
     page.get_by_role("button", name="Upload and check").click()
-    page.get_by_role("button", name="Make version").click()
+    page.get_by_role("button", name="Create the dataset").click()
     expect(page.get_by_role("heading", name="Orders")).to_be_visible()
-    assert_accessible(page)
+    audit(page)
 
 
 def grade(page: Page) -> None:
@@ -97,7 +100,7 @@ def grade(page: Page) -> None:
     page.get_by_label("Answers").select_option("base_model")
     page.get_by_role("button", name="Run on rows").click()
     expect(page.get_by_text("over 8 answers")).to_be_visible(timeout=90_000)
-    assert_accessible(page)
+    audit(page)
 
 
 def launch(page: Page) -> None:
@@ -106,7 +109,7 @@ def launch(page: Page) -> None:
     page.get_by_text("Advanced", exact=True).click()
     for label, value in SETTINGS.items():
         page.get_by_label(label, exact=True).fill(value)
-    assert_accessible(page)
+    audit(page)
     page.get_by_role("button", name="Launch job").click()
 
 
@@ -119,7 +122,7 @@ def watch(page: Page) -> None:
     expect(page.get_by_role("link", name="View model")).to_be_visible(timeout=TRAINING_MS)
     metrics = page.request.get(page.url.split("?")[0] + "metrics/").json()
     assert metrics["steps"] == [1, 2, 3, 4, 5, 6]
-    assert_accessible(page)
+    audit(page)
 
 
 def look_at_rollouts(page: Page) -> None:
@@ -127,7 +130,7 @@ def look_at_rollouts(page: Page) -> None:
     expect(page.get_by_text("96 rollouts")).to_be_visible()
     page.locator("a[data-row]").first.click()
     expect(page.get_by_role("heading", name="The group")).to_be_visible()
-    assert_accessible(page)
+    audit(page)
     page.go_back()
     page.go_back()
 
@@ -135,14 +138,14 @@ def look_at_rollouts(page: Page) -> None:
 def compare(page: Page) -> None:
     page.get_by_role("link", name="Compare", exact=True).click()
     expect(page.get_by_text("Tuned").first).to_be_visible()
-    assert_accessible(page)
+    audit(page)
     page.go_back()
 
 
 def download(page: Page, folder: Path) -> Path:
     """The archive's files match their checksums."""
     page.get_by_role("link", name="View model").click()
-    assert_accessible(page)
+    audit(page)
     with page.expect_download() as started:
         page.get_by_role("link", name="Download adapter").click()
     archive, target = folder / "adapter.zip", folder / "adapter"
@@ -164,7 +167,7 @@ def test_a_newcomer_goes_from_sign_up_to_an_adapter_that_loads_with_plain_peft(
 ) -> None:
     ensure_starter_model()
     sign_up(page)
-    assert_accessible(page)
+    audit(page)
     upload(page, tmp_path)
     grade(page)
     launch(page)
@@ -174,3 +177,4 @@ def test_a_newcomer_goes_from_sign_up_to_an_adapter_that_loads_with_plain_peft(
     adapter = download(page, tmp_path)
     base = str(ROOT / "workers" / "starter" / "model")
     subprocess.run([sys.executable, "-I", "-c", LOAD, base, str(adapter)], cwd=tmp_path, check=True)
+    assert not BARRIERS, "\n".join(BARRIERS)
