@@ -152,14 +152,14 @@ def test_commands_name_base_and_adapter(model: TunedModel) -> None:
     """The starter by its folder, a hub model by id and revision; vLLM's rank is one it takes."""
     folder = packages.folder_name(model)
     compile(packages.peft_code(model), "peft.py", "exec")
-    assert "from_pretrained('workers/starter/model')" in packages.peft_code(model)
+    assert 'from_pretrained("workers/starter/model")' in packages.peft_code(model)
     assert packages.vllm_command(model) == (
         "vllm serve workers/starter/model --enable-lora --max-lora-rank 16 "
         f"--lora-modules {folder}=./{folder}"
     )
     model.base_model = BaseModel(model_id="org/base", revision="v1")
     model.job.settings["lora"]["rank"] = 20
-    assert "from_pretrained('org/base', revision='v1')" in packages.peft_code(model)
+    assert 'from_pretrained("org/base", revision="v1")' in packages.peft_code(model)
     assert packages.vllm_command(model).startswith(
         "vllm serve org/base --revision v1 --enable-lora --max-lora-rank 32 "
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -19,9 +20,9 @@ DEFAULT_TOKENS = 256
 PEFT = """from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-adapter = {adapter!r}
+adapter = {adapter}
 tokenizer = AutoTokenizer.from_pretrained(adapter)
-base = AutoModelForCausalLM.from_pretrained({base!r}{revision})
+base = AutoModelForCausalLM.from_pretrained({base}{revision})
 model = PeftModel.from_pretrained(base, adapter)
 
 messages = [{{"role": "user", "content": "Your prompt"}}]
@@ -58,9 +59,9 @@ def peft_code(model: TunedModel) -> str:
     base = model.base_model
     tokens = _settings(model).get("grpo", {}).get("max_completion_length", DEFAULT_TOKENS)
     return PEFT.format(
-        adapter=folder_name(model),
-        base=base.path or base.model_id,
-        revision=f", revision={base.revision!r}" if base.revision and not base.path else "",
+        adapter=_quoted(folder_name(model)),
+        base=_quoted(base.path or base.model_id),
+        revision=f", revision={_quoted(base.revision)}" if base.revision and not base.path else "",
         tokens=tokens,
     )
 
@@ -75,6 +76,11 @@ def vllm_command(model: TunedModel) -> str:
     allowed = next(each for each in VLLM_RANKS if each >= rank)
     words += ["--enable-lora", "--max-lora-rank", str(allowed), "--lora-modules", f"{folder}=./{folder}"]
     return shlex.join(words)
+
+
+def _quoted(text: str) -> str:
+    """A Python string literal; JSON's escapes are among Python's."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _settings(model: TunedModel) -> dict[str, dict[str, int]]:
