@@ -69,8 +69,10 @@ class Chart {
     return Math.max(this.box.clientWidth, 200);
   }
   get names() {
-    const matches = (name) => this.wanted.some((wanted) =>
-      wanted.endsWith("*") ? name.startsWith(wanted.slice(0, -1)) : name === wanted);
+    const matches = (name) => this.wanted.some((wanted) => {
+      const [start, end] = wanted.split("*");
+      return end === undefined ? name === wanted : name.startsWith(start) && name.endsWith(end);
+    });
     return this.points.names.filter(matches).filter((name) => this.points.column(name).some((v) => v !== null));
   }
   data() {
@@ -96,7 +98,8 @@ class Chart {
     const colour = (place) => COLOURS[theme()][place % 4];
     const smoothing = this.options.weight > 0;
     const line = (name, place, faint) => ({
-      label: faint ? `${name} (raw)` : name,
+      label: faint ? `${name} (raw)` : name.replace(/^rewards\/(.*)\/mean$/, "$1").replace(/^[a-z]+\//, ""),
+      class: faint ? "hidden" : undefined,
       stroke: colour(place) + (faint ? "55" : ""),
       width: faint ? 1 : 2,
       dash: DASHES[Math.floor(place / 4) % 4].length ? DASHES[Math.floor(place / 4) % 4] : DASHES[place % 4],
@@ -110,7 +113,7 @@ class Chart {
         width: this.width,
         height: HEIGHT,
         scales: { x: { time: false }, y: { distr: this.options.log ? 3 : 1 } },
-        axes: [axis, { ...axis, size: 56 }],
+        axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => tick === null ? "" : Number(tick.toPrecision(4))) }],
         series: [{ label: "step" }, ...series, ...over],
         cursor: { sync: { key: "job" } },
       },

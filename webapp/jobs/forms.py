@@ -16,6 +16,7 @@ from .services import MAX_SEED, SECTIONS
 
 SEPARATOR = "__"
 STANDARD_STEPS = 100
+LABELS = {"resources.gpus": "GPUs", "resources.gpu_memory_gib": "GPU memory, GiB"}
 EXPLANATIONS = {
     "lora.rank": "Size of the adapter. RL needs little: 1 to 32.",
     "lora.alpha": "Scale of the adapter's updates; usually twice the rank.",
@@ -65,7 +66,7 @@ def _bounds(info: FieldInfo) -> dict[str, Any]:
 
 def _spoken(info: FieldInfo) -> str:
     """The bounds in words."""
-    words = {Ge: "at least {.ge}", Gt: "above {.gt}", Le: "at most {.le}", Lt: "below {.lt}"}
+    words = {Ge: "at least {.ge:,g}", Gt: "above {.gt:g}", Le: "at most {.le:,g}", Lt: "below {.lt:g}"}
     spoken = [words[type(mark)].format(mark) for mark in info.metadata if type(mark) in words]
     return f" {', '.join(spoken).capitalize()}." if spoken else ""
 
@@ -74,7 +75,7 @@ def _field(place: str, info: FieldInfo) -> forms.Field:
     """A form field for one setting of the spec."""
     kinds = [kind for kind in get_args(info.annotation) or (info.annotation,) if kind is not type(None)]
     common: dict[str, Any] = {
-        "label": place.split(".")[1].replace("_", " ").capitalize(),
+        "label": LABELS.get(place) or place.split(".")[1].replace("_", " ").capitalize(),
         "help_text": EXPLANATIONS[place] + _spoken(info),
         "required": type(None) not in get_args(info.annotation),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
@@ -14,7 +15,7 @@ from workers.spec import EvaluationSettings
 
 from . import nodes
 from .models import Job, Metric, Rollout
-from .services import total_steps
+from .services import SECTIONS, total_steps
 from .states import State
 
 PHASES = ("prepare", "preflight", "train", "evaluate", "package")
@@ -27,7 +28,7 @@ PHASE_NAMES = {
 }
 CHARTS = (
     ("Reward", ["reward"], "Mean reward of the step's rollouts: what is optimised."),
-    ("Reward by grader", ["rewards/*/mean", "rewards/*"], "Each grader's own mean."),
+    ("Reward by grader", ["rewards/*/mean"], "Each grader's own mean."),
     ("KL to the base", ["kl_to_base"], "How far the policy has moved, on its own samples."),
     ("Entropy", ["entropy"], "Near 0 the model has stopped exploring."),
     ("Answer length", ["completions/mean_length", "completions/max_length"], "Tokens."),
@@ -39,6 +40,7 @@ CHARTS = (
     ("Seconds a step", ["step_time", "time/generation", "time/training", "time/grading"], ""),
     ("Tokens a second", ["tokens_per_second"], ""),
 )  # fmt: skip
+FIRST_CHARTS = 8
 HEALTH_STEPS = 10
 SPARK_POINTS = 40
 TIMED_STEPS = 300
@@ -83,7 +85,8 @@ def health(job: Job) -> list[Finding]:
 
     findings = [
         (mean("groups/no_signal_share") > 0.7, "warning",
-         "Most groups score all the same, so little is learnt: too easy, too hard, or too coarse a grader."),
+         "Most groups score all the same, so little more is learnt: the task is solved, too hard, "
+         "or graded too coarsely."),
         (mean("completions/truncated_share") > 0.1, "warning",
          "More than a tenth of the answers are cut at the length limit. Raise it under Advanced."),
         (mean("grading/missing_share") > 0.05, "error",
@@ -117,7 +120,10 @@ def confidence(job: Job) -> float:
 
 def chart_list() -> list[dict[str, Any]]:
     """Charts of the job page, in their order."""
-    return [{"title": title, "series": series, "hint": hint} for title, series, hint in CHARTS]
+    return [
+        {"title": title, "series": json.dumps(series), "hint": hint, "more": place >= FIRST_CHARTS}
+        for place, (title, series, hint) in enumerate(CHARTS)
+    ]
 
 
 def recent(team: Team, state: str) -> list[Job]:
@@ -176,8 +182,18 @@ def outlook(values: dict[str, Any], settings: dict[str, Any], source: Job | None
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     """(place, value before, value after) of every setting that differs, in the order of the spec."""
-    old, new = _flat(before), _flat(after)
+    old, new = _flat(before), _flat(in_order(after))
     return [(place, old.get(place), value) for place, value in new.items() if old.get(place) != value]
+
+
+def in_order(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings in the order of the spec; PostgreSQL keeps none."""
+    sections = {
+        section: {name: settings[section][name] for name in model.model_fields if name in settings[section]}
+        for section, model in SECTIONS.items()
+        if section in settings
+    }
+    return sections | ({"seed": settings["seed"]} if "seed" in settings else {})
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from webapp.config.streaming import streamed
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.registry.models import BaseModel
@@ -87,10 +88,11 @@ def _initial(access: Access, request: HttpRequest, choices: dict[str, QuerySet[A
     def named_or_newest(name: str, key: str) -> Any:
         return choices[key].filter(uid=request.GET.get(name, "")).first() or choices[key].first()
 
-    base = named_or_newest("base", "base_models")
+    base, version = named_or_newest("base", "base_models"), named_or_newest("dataset", "versions")
     initial = {
+        "name": version.dataset.name[:120] if version else "Job",
         "base_model": base,
-        "dataset_version": named_or_newest("dataset", "versions"),
+        "dataset_version": version,
         "grader_version": named_or_newest("grader", "graders"),
     }
     return initial, base.settings if base else {}, None
@@ -184,7 +186,7 @@ def metrics(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
     if request.GET.get("format") != "csv":
         return JsonResponse(series(job))
     headers = {"Content-Disposition": f'attachment; filename="{job.uid}.csv"'}
-    return StreamingHttpResponse(csv_lines(job), content_type="text/csv", headers=headers)
+    return StreamingHttpResponse(streamed(csv_lines(job)), content_type="text/csv", headers=headers)
 
 
 @member()
@@ -231,7 +233,7 @@ def config(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "base_model": job.base_model.model_id,
         "dataset": {"version": str(job.dataset_version), "sha256": job.dataset_version.sha256},
         "grader": {"version": str(job.grader_version), "sha256": job.grader_version.sha256},
-        **job.settings,
+        **presenters.in_order(job.settings),
     }
     source = job.cloned_from
     context = {
