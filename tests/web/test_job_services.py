@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -193,3 +197,34 @@ def test_thinned_charts_keep_every_extreme(running: Job) -> None:
     assert len(shown["steps"]) <= MAX_POINTS
     assert max(shown["series"]["reward"]) == 9.0
     assert shown["steps"] == sorted(shown["steps"])
+
+
+@pytest.mark.django_db
+def test_a_lease_renewed_in_time_is_not_reaped(running: Job) -> None:
+    leases.attempt_died(running.pk, running.attempt, "", guard=Q(lease_until__lt=timezone.now()))
+    running.refresh_from_db()
+    assert running.state == State.RUNNING
+
+
+@pytest.mark.django_db
+def test_only_a_paused_job_is_resumed_even_from_a_page_that_is_out_of_date(running: Job, alice: User) -> None:
+    Job.objects.filter(pk=running.pk).update(state=State.PAUSED)
+    seen_earlier = Job.objects.get(pk=running.pk)
+    Job.objects.filter(pk=running.pk).update(state=State.RUNNING)
+    with pytest.raises(services.WrongState, match="running"):
+        services.resume_job(seen_earlier, alice)
+
+
+RING = "import django; django.setup(); from webapp.jobs import bell; bell._send('look', ()); print('went on')"
+
+
+def test_a_bell_that_nobody_hears_does_not_fail_the_request() -> None:
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "webapp.config.settings",
+        "BROKER_URL": "redis://127.0.0.1:1/0",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", RING], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "went on\n", done.stderr
+    assert "Beat will ring again" in done.stderr

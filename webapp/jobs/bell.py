@@ -6,7 +6,8 @@ import logging
 from functools import partial
 
 from django.db import transaction
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
 
 from workers.celery import app
 
@@ -21,5 +22,5 @@ def ring(task: str, *arguments: int) -> None:
 def _send(task: str, arguments: tuple[int, ...]) -> None:
     try:
         app.send_task(f"workers.tasks.{task}", args=arguments, retry=False)
-    except (OperationalError, OSError) as error:
+    except (KombuError, RedisError, OSError) as error:
         log.warning("The broker did not take %s%s: %s. Beat will ring again.", task, arguments, error)

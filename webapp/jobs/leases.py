@@ -17,7 +17,7 @@ from .models import Job, Node
 from .states import State
 from .transitions import move
 
-TRIAL_PATIENCE = timedelta(minutes=10)
+TRIAL_PATIENCE = timedelta(minutes=15)
 
 
 def _lease() -> datetime:
@@ -45,7 +45,9 @@ def fit(wanted: dict[str, Any], free: dict[str, Any]) -> dict[str, Any] | None:
 @transaction.atomic
 def claim(node_name: str) -> Job | None:
     """Lease the oldest queued job that fits the node's free devices; its attempt number goes up by one."""
-    node = Node.objects.select_for_update().get(name=node_name)
+    node = Node.objects.select_for_update().filter(name=node_name).first()
+    if node is None:  # it announces itself after its first probe and rings then
+        return None
     free = _free(node)
     for job in Job.objects.filter(state=State.QUEUED).order_by("queued_at", "id")[:200]:
         devices = fit(job.settings["resources"], free)
@@ -83,9 +85,16 @@ def renew(job_id: int, attempt: int) -> str | None:
 
 
 @transaction.atomic
-def attempt_died(job_id: int, attempt: int, detail: str) -> None:
+def fail(job_id: int, attempt: int, error: dict[str, str]) -> None:
+    """End the job with an error that another attempt would meet again."""
+    move(job_id, State.FAILED, guard=holds(job_id, attempt), error=error)
+
+
+@transaction.atomic
+def attempt_died(job_id: int, attempt: int, detail: str, guard: Q | None = None) -> None:
     """An attempt ended without a word: queue the job again, or fail it after too many."""
-    job = Job.objects.select_for_update().filter(holds(job_id, attempt)).first()
+    held = holds(job_id, attempt) & (guard or Q())
+    job = Job.objects.select_for_update().filter(held).first()
     if job is None:
         return
     deaths = job.deaths + 1
@@ -106,9 +115,10 @@ def attempt_died(job_id: int, attempt: int, detail: str) -> None:
 
 def reap() -> None:
     """Take jobs back whose lease has expired, and ring again for everything that waits."""
-    expired = Job.objects.filter(state=State.RUNNING, lease_until__lt=timezone.now())
-    for job_id, attempt in expired.values_list("pk", "attempt"):
-        attempt_died(job_id, attempt, "The worker fell silent: its lease was not renewed.")
+    expired = Q(state=State.RUNNING, lease_until__lt=timezone.now())
+    silent = "The worker fell silent: its lease was not renewed."
+    for job_id, attempt in Job.objects.filter(expired).values_list("pk", "attempt"):
+        attempt_died(job_id, attempt, silent, guard=expired)
     _ring_for_waiting()
 
 

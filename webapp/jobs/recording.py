@@ -15,8 +15,8 @@ from webapp.evaluations.services import record_evaluation
 from workers import events
 
 from .leases import holds
-from .models import Checkpoint, Job, JobEvent, Metric, Rollout
-from .transitions import notify, tell
+from .models import Checkpoint, Job, Metric, Rollout
+from .transitions import tell
 
 Handler = Callable[[Job, Any], None]
 
@@ -50,7 +50,8 @@ ROLLOUT_COLUMNS = (
 
 def _metrics(job: Job, batch: list[events.MetricsEvent]) -> None:
     now = timezone.now()
-    rows = [(job.pk, event.step, Jsonb(event.values), now) for event in batch]
+    latest = {event.step: event for event in batch}
+    rows = [(job.pk, step, Jsonb(event.values), now) for step, event in latest.items()]
     _upsert(Metric, ("job_id", "step"), METRIC_COLUMNS, rows)
     job.step, job.total_steps = batch[-1].step, batch[-1].total_steps
     tell(job.pk, job.attempt, "metrics", {"first": batch[0].step, "last": batch[-1].step})
@@ -66,7 +67,8 @@ def _rollout_row(job: Job, step: int, rollout: events.Rollout) -> tuple[Any, ...
 
 
 def _rollouts(job: Job, batch: list[events.RolloutsEvent]) -> None:
-    rows = [_rollout_row(job, event.step, rollout) for event in batch for rollout in event.rollouts]
+    latest = {event.step: event for event in batch}
+    rows = [_rollout_row(job, step, rollout) for step, event in latest.items() for rollout in event.rollouts]
     _upsert(Rollout, ("job_id", "step", '"index"'), ROLLOUT_COLUMNS, rows)
     tell(job.pk, job.attempt, "rollouts", {"step": batch[-1].step})
 
@@ -143,6 +145,8 @@ def begin_attempt(job_id: int, attempt: int, step: int) -> bool:
         return False
     Metric.objects.filter(job=job, step__gt=step).delete()
     Rollout.objects.filter(job=job, step__gt=step).delete()
+    Checkpoint.objects.filter(job=job, step__gt=step).delete()
+    job.evaluations.filter(step__gt=step).delete()
     job.step = step
     job.save(update_fields=["step"])
     tell(job.pk, attempt, "rewind", {"step": step})
@@ -159,13 +163,6 @@ def record_checkpoint(job_id: int, attempt: int, step: int, key: str, size: int,
         return False
     values = {"attempt": attempt, "key": key, "bytes": size, "sha256": sha256}
     Checkpoint.objects.update_or_create(job=job, step=step, defaults=values)
+    Job.objects.filter(pk=job_id).update(deaths=0)  # it gets on: deaths count between checkpoints
     tell(job.pk, attempt, "checkpoint", {"step": step})
     return True
-
-
-def log_line(job_id: int, attempt: int, message: str, level: str = "info") -> None:
-    """A line of the worker's own for the job's log."""
-    JobEvent.objects.create(
-        job_id=job_id, attempt=attempt, kind="log", data={"level": level, "message": storable(message)}
-    )
-    notify(job_id)

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.files.storage import default_storage
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from pydantic import BaseModel as Settings
 from pydantic import ValidationError
@@ -159,7 +160,7 @@ def request_pause(job: Job, user: User | None) -> None:
 @transaction.atomic
 def resume_job(job: Job, user: User | None) -> None:
     """Queue a paused job again; it goes on from its last checkpoint. Raises ``WrongState``."""
-    if job.state != State.PAUSED or not move(job.pk, State.QUEUED):
+    if not move(job.pk, State.QUEUED, guard=Q(state=State.PAUSED)):
         raise _wrong_state(job, "resumed")
     record(job.team, user, "resumed job", job)
     bell.ring("look")

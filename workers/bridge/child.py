@@ -13,7 +13,10 @@ from typing import Any
 
 from django.conf import settings
 
-PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "VIRTUAL_ENV")
+PASSED_ON = {
+    "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE",
+    "VIRTUAL_ENV", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+}  # fmt: skip
 PASSED_PREFIXES = ("HF_", "CUDA_", "NCCL_", "VLLM_", "TRANSFORMERS_", "TORCH_")
 TAIL_BYTES = 8000
 
@@ -26,6 +29,7 @@ def environment(devices: dict[str, Any]) -> dict[str, str]:
         if name in PASSED_ON or name.startswith(PASSED_PREFIXES)
     }
     return kept | {
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as NVML counts
         "CUDA_VISIBLE_DEVICES": ",".join(map(str, devices.get("gpus", []))),
         "OMP_NUM_THREADS": str(devices.get("cpu_cores", 1)),
         "TOKENIZERS_PARALLELISM": "false",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tarfile
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,15 @@ from webapp.datasets.models import DatasetVersion
 from webapp.jobs.models import Checkpoint, Job
 
 KEEP_CHECKPOINTS = 3
+CHECKSUMS = "SHA256SUMS"
+
+
+class Damaged(Exception):
+    """A stored dataset file is not what was stored; trying again would not help."""
+
+    def as_json(self) -> dict[str, str]:
+        """As the job's error."""
+        return {"code": "invalid_training_file", "message": str(self), "remedy": "Upload the dataset again."}
 
 
 def sha256_of(path: Path) -> str:
@@ -26,7 +36,7 @@ def sha256_of(path: Path) -> str:
 def fetch(key: str, sha256: str, target: Path) -> bool:
     """Copy an object of storage to ``target``. False, with nothing left behind, if its hash is another."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.part")
+    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     with default_storage.open(key, "rb") as source, draft.open("wb") as copy:
         shutil.copyfileobj(source, copy)
     if sha256_of(draft) != sha256:
@@ -46,7 +56,7 @@ def put(path: Path, key: str) -> None:
 
 
 def fetch_dataset(version: DatasetVersion, folder: Path) -> dict[str, dict[str, Any] | None]:
-    """Put the splits below ``folder``; returns split -> ``workers.spec.DataFile``. Raises OSError."""
+    """Put the splits below ``folder``; returns split -> ``workers.spec.DataFile``. Raises ``Damaged``."""
     fetched: dict[str, dict[str, Any] | None] = {}
     for split, file in version.files.items():
         fetched[split] = None
@@ -54,9 +64,7 @@ def fetch_dataset(version: DatasetVersion, folder: Path) -> dict[str, dict[str, 
             continue
         cached = settings.WORK_DIR / "cache" / f"{file['sha256']}.jsonl"
         if not cached.exists() and not fetch(file["key"], file["sha256"], cached):
-            raise OSError(
-                f"{version}: the stored {split} file is damaged (its SHA-256 is not {file['sha256']})."
-            )
+            raise Damaged(f"{version}: the SHA-256 of the stored {split} file is not what it was.")
         target = folder / f"{split}.jsonl"
         shutil.copyfile(cached, target)
         fetched[split] = {"path": target.name, "sha256": file["sha256"], "rows": file["rows"]}
@@ -96,11 +104,19 @@ def discard_old_checkpoints(job: Job) -> None:
 
 
 def store_package(job: Job, package: Path) -> tuple[str, list[dict[str, Any]]]:
-    """Copy the adapter's folder to storage. Returns its prefix there and the list of its files."""
+    """Copy the adapter's folder to storage. Returns its prefix there and the list of its files.
+
+    Raises OSError if a file is not what the package's own checksums say.
+    """
+    lines = (package / CHECKSUMS).read_text().splitlines()
+    told = {name: sha256 for sha256, name in (line.split(maxsplit=1) for line in lines)}
     prefix = f"jobs/{job.uid}/adapter-{job.attempt}"
     listed: list[dict[str, Any]] = []
     for path in sorted(file for file in package.rglob("*") if file.is_file()):
         name = path.relative_to(package).as_posix()
+        sha256 = sha256_of(path)
+        if name != CHECKSUMS and told.get(name) != sha256:
+            raise OSError(f"{name} of the package does not match its {CHECKSUMS}.")
         put(path, f"{prefix}/{name}")
-        listed.append({"name": name, "bytes": path.stat().st_size, "sha256": sha256_of(path)})
+        listed.append({"name": name, "bytes": path.stat().st_size, "sha256": sha256})
     return prefix, listed

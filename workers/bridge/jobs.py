@@ -15,7 +15,6 @@ from typing import Any
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
-from django.db.models import Q
 
 from webapp.jobs import bell, leases, recording
 from webapp.jobs.models import Job
@@ -70,6 +69,8 @@ class Attempt:
             self._engine(self._prepare())
         except LeaseLost:
             log.info("Job %s: attempt %s no longer holds it", self.job.uid, self.job.attempt)
+        except files.Damaged as error:
+            leases.fail(self.job.pk, self.job.attempt, error.as_json())
         except Exception as error:  # whatever went wrong here, the job must not hang until its lease ends
             log.exception("Job %s: attempt %s failed in the bridge", self.job.uid, self.job.attempt)
             leases.attempt_died(self.job.pk, self.job.attempt, f"{type(error).__name__}: {error}")
@@ -127,7 +128,8 @@ class Attempt:
         if self.done is None:
             said = child.tail(output)
             message = f"Attempt {self.job.attempt} ended without a word (exit status {process.returncode})."
-            recording.log_line(self.job.pk, self.job.attempt, message, "warning")
+            said_so = events.LogEvent(level="warning", message=message)
+            self._fenced(recording.record_events(self.job.pk, self.job.attempt, [said_so]))
             leases.attempt_died(self.job.pk, self.job.attempt, said)
         else:
             ENDINGS[self.done.outcome](self, self.done)
@@ -182,21 +184,22 @@ class Attempt:
         name = tuned_name(self.job.base_model, self.job.team, self.job.name)
         with transaction.atomic():
             model = register_model(self.job.team, self.job.base_model, name, prefix, listed)
-            guard = Q(attempt=self.job.attempt)
-            changes = {"tuned_model": model, "train_seconds": done.train_seconds, "phase": ""}
-            self._fenced(move(self.job.pk, State.SUCCEEDED, guard=guard, **changes))
+            self._end(State.SUCCEEDED, done, tuned_model=model, phase="")
 
     def stopped(self, done: events.DoneEvent) -> None:
-        """The pause that was asked for."""
-        guard = Q(attempt=self.job.attempt)
+        """The pause that was asked for; a stop that nobody asked for (a shutdown) queues the job again."""
         with transaction.atomic():
-            self._fenced(move(self.job.pk, State.PAUSED, guard=guard, train_seconds=done.train_seconds))
+            self._end(State.PAUSED if self.pausing.is_set() else State.QUEUED, done)
+            bell.ring("look")
 
     def failed(self, done: events.DoneEvent) -> None:
         """The engine said why in its error event."""
-        guard = Q(attempt=self.job.attempt)
         with transaction.atomic():
-            self._fenced(move(self.job.pk, State.FAILED, guard=guard, train_seconds=done.train_seconds))
+            self._end(State.FAILED, done)
+
+    def _end(self, state: State, done: events.DoneEvent, **changes: Any) -> None:
+        holds = leases.holds(self.job.pk, self.job.attempt)
+        self._fenced(move(self.job.pk, state, guard=holds, train_seconds=done.train_seconds, **changes))
 
 
 ENDINGS = {"succeeded": Attempt.succeeded, "stopped": Attempt.stopped, "failed": Attempt.failed}

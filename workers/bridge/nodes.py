@@ -31,35 +31,40 @@ def node_name() -> str:
 
 
 def gpus() -> list[dict[str, Any]]:
-    """The machine's NVIDIA GPUs with their memory; none where there is no driver."""
+    """The NVIDIA GPUs this worker may use, with their memory; none where there is no driver.
+
+    ``CUDA_VISIBLE_DEVICES`` of the worker, if it lists indices, narrows them: so two workers share a machine.
+    """
     try:
         pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        found = [_gpu(index, handle) for index, handle in enumerate(handles)]
     except pynvml.NVMLError:
         return []
-    handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-    return [
-        {
-            "index": index,
-            "name": str(pynvml.nvmlDeviceGetName(handle)),
-            "memory_gib": round(pynvml.nvmlDeviceGetMemoryInfo(handle).total / GIB, 1),
-        }
-        for index, handle in enumerate(handles)
-    ]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return found if visible is None else [gpu for gpu in found if str(gpu["index"]) in visible.split(",")]
+
+
+def _gpu(index: int, handle: Any) -> dict[str, Any]:
+    return {
+        "index": index,
+        "name": str(pynvml.nvmlDeviceGetName(handle)),
+        "memory_gib": round(pynvml.nvmlDeviceGetMemoryInfo(handle).total / GIB, 1),
+    }
 
 
 def sandbox() -> dict[str, Any]:
     """Whether Python graders can run here, found out by trying attacks in a jailed child."""
     command = [sys.executable, "-m", "workers.grading", "probe"]
-    done = subprocess.run(
-        command, cwd=settings.BASE_DIR, capture_output=True, text=True, timeout=PROBE_SECONDS
-    )
+    refused = {"available": False, "layers": [], "remedy": "See docs/sandbox.md."}
+    try:
+        done = subprocess.run(
+            command, cwd=settings.BASE_DIR, capture_output=True, text=True, timeout=PROBE_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return refused | {"reason": f"The sandbox's probe did not answer within {PROBE_SECONDS} s."}
     if done.returncode:
-        return {
-            "available": False,
-            "layers": [],
-            "reason": done.stderr[-500:],
-            "remedy": "See docs/sandbox.md.",
-        }
+        return refused | {"reason": done.stderr[-500:]}
     status: dict[str, Any] = json.loads(done.stdout)
     return status
 

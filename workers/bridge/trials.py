@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from workers.spec import SampleSpec
 
 TRIAL_SECONDS = 300
 Json = dict[str, Any]
+log = logging.getLogger(__name__)
 State = GraderTrial.State
 
 
@@ -51,6 +53,9 @@ def run_trial(trial_id: int) -> None:
         )
     except TrialFailed as error:
         _finish(trial, error={"message": error.message, "remedy": error.remedy})
+    except Exception as error:  # the person who waits must hear of it
+        log.exception("Trial %s failed", trial.uid)
+        _finish(trial, error={"message": f"{type(error).__name__}: {error}", "remedy": "Try again."})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
