@@ -99,7 +99,7 @@ class Chart {
     const smoothing = this.options.weight > 0;
     const line = (name, place, faint) => ({
       label: faint ? `${name} (raw)` : name.replace(/^rewards\/(.*)\/mean$/, "$1").replace(/^[a-z]+\//, ""),
-      class: faint ? "hidden" : undefined,
+      class: faint ? "raw" : undefined,
       stroke: colour(place) + (faint ? "55" : ""),
       width: faint ? 1 : 2,
       dash: DASHES[Math.floor(place / 4) % 4].length ? DASHES[Math.floor(place / 4) % 4] : DASHES[place % 4],
@@ -120,6 +120,7 @@ class Chart {
       this.data(),
       this.box,
     );
+    for (const row of this.box.querySelectorAll(".u-legend .raw")) row.hidden = true;
   }
   fillTable(names) {
     const body = this.figure.querySelector("[data-values]");
@@ -168,7 +169,12 @@ async function start(root) {
   const points = new Points();
   const options = readOptions();
   const charts = [...root.querySelectorAll("[data-chart]")].map((figure) => new Chart(figure, points, options));
-  const drawAll = () => charts.forEach((chart) => chart.draw());
+  const drawAll = () => {
+    charts.forEach((chart) => chart.draw());
+    for (const part of root.querySelectorAll("[data-points]")) {
+      part.hidden = (part.dataset.points === "some") === (points.steps.length === 0);
+    }
+  };
   const slider = root.querySelector("[data-smoothing]");
   const log = root.querySelector("[data-log]");
   if (slider) slider.value = options.weight;
