@@ -263,14 +263,29 @@ def test_the_log_can_be_cut_to_problems(alice: User, job: Job, as_user: SignIn) 
         ({"only": "truncated", "step": "1"}, 1),
         ({"text": " 3.1"}, 1),
         ({"text": "no such words"}, 0),
-        ({"step": "x", "least": "y", "only": "z", "page": "q"}, 12),
+        ({"step": "²", "least": "y", "only": "z", "after": "q"}, 12),
+        ({"step": "9" * 30, "most": "inf"}, 0),
+        ({"least": "nan"}, 0),
     ],
 )
 def test_rollouts_are_found_by_what_they_are(
     alice: User, job: Job, as_user: SignIn, query: dict[str, str], found: int
 ) -> None:
     answer = as_user(alice).get(page_of(train(begin(job)), "rollouts/"), query)
-    assert answer.context["page"].paginator.count == found
+    assert answer.context["count"] == str(found)
+
+
+def test_pages_of_rollouts_show_each_once(alice: User, job: Job, as_user: SignIn) -> None:
+    job, client = begin(job), as_user(alice)
+    report = [RolloutsEvent(step=step, rollouts=[rollout(step, at) for at in range(90)]) for step in (1, 2)]
+    recording.record_events(job.pk, job.attempt, report)
+    url, seen = page_of(job, "rollouts/"), []
+    while url:
+        answer = client.get(url)
+        seen += [(each.step, each.index) for each in answer.context["page"]]
+        onward = re.search(r'rel="next"\s+href="([^"]+)"', answer.content.decode())
+        url = page_of(job, "rollouts/") + onward[1] if onward else ""
+    assert seen == [(2, at) for at in range(90)] + [(1, at) for at in range(90)]
 
 
 def test_a_rollout_stands_beside_its_group_and_leads_to_the_next(

@@ -44,6 +44,8 @@ FIRST_CHARTS = 8
 HEALTH_STEPS = 10
 SPARK_POINTS = 40
 TIMED_STEPS = 300
+PAGE = 50
+MOST_COUNTED = 10_000
 
 
 @dataclass(frozen=True)
@@ -211,9 +213,9 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
 
 def neighbours(job: Job, shown: Rollout) -> tuple[Rollout | None, Rollout | None]:
     """The first rollouts of the groups before and after, by step and group."""
-    rollouts = job.rollouts.only("step", "index", "job")
-    earlier = rollouts.filter(Q(step=shown.step, group__lt=shown.group) | Q(step=shown.step - 1))
-    later = rollouts.filter(Q(step=shown.step, group__gt=shown.group) | Q(step=shown.step + 1))
+    rollouts, step = job.rollouts.only("step", "index", "job"), shown.step
+    earlier = rollouts.filter(step__in=[step - 1, step]).filter(Q(step__lt=step) | Q(group__lt=shown.group))
+    later = rollouts.filter(step__in=[step, step + 1]).filter(Q(step__gt=step) | Q(group__gt=shown.group))
     return (
         earlier.order_by("-step", "-group", "index").first(),
         later.order_by("step", "group", "index").first(),
@@ -223,7 +225,7 @@ def neighbours(job: Job, shown: Rollout) -> tuple[Rollout | None, Rollout | None
 def filtered(job: Job, query: dict[str, str]) -> QuerySet[Rollout]:
     """The job's rollouts that the page's filters ask for."""
     wanted = Q()
-    if query.get("step", "").isdigit():
+    if query.get("step", "").isdecimal():
         wanted &= Q(step=int(query["step"]))
     for name, lookup in (("least", "reward__gte"), ("most", "reward__lte")):
         try:
@@ -237,3 +239,22 @@ def filtered(job: Job, query: dict[str, str]) -> QuerySet[Rollout]:
     if text := query.get("text", "").replace("\x00", ""):
         wanted &= Q(completion__icontains=text) | Q(prompt__icontains=text)
     return job.rollouts.filter(wanted).order_by("-step", "index")
+
+
+def page_after(rollouts: QuerySet[Rollout], after: str) -> tuple[list[Rollout], str]:
+    """One page behind the place ``after`` (``STEP-INDEX``), and the place where the next begins, if any.
+
+    By place and not by number, so that the last page of a million comes as fast as the first.
+    """
+    step, _, index = after.partition("-")
+    if step.isdecimal() and index.isdecimal():
+        rollouts = rollouts.filter(step__lte=int(step)).exclude(step=int(step), index__lte=int(index))
+    found = list(rollouts[: PAGE + 1])
+    last = found[PAGE - 1] if len(found) > PAGE else None
+    return found[:PAGE], f"{last.step}-{last.index}" if last else ""
+
+
+def counted(rollouts: QuerySet[Rollout]) -> str:
+    """How many there are, up to a bound that is fast to count to."""
+    count = rollouts.order_by()[: MOST_COUNTED + 1].count()
+    return f"{count:,}" if count <= MOST_COUNTED else f"more than {MOST_COUNTED:,}"

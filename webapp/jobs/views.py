@@ -27,7 +27,7 @@ from .metrics import csv_lines, series
 from .models import Job, Node
 from .states import TERMINAL, State
 
-PAGE = 50
+LINES = 200
 PARTS = {f"job-{part}": f"#{part}" for part in ("actions", "head", "evaluations", "lines")}
 LOG_KINDS = ("log", "state", "phase", "error", "checkpoint", "evaluation")
 
@@ -194,9 +194,11 @@ def metrics(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
 def rollouts(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     job = access.get(_jobs(), uid=uid)
     query = {key: str(value) for key, value in request.GET.items() if value}
-    page = Paginator(presenters.filtered(job, query), PAGE).get_page(request.GET.get("page"))
-    query.pop("page", None)
-    return render(request, "jobs/rollouts.html", {"job": job, "page": page, "query": query})
+    after = query.pop("after", "")
+    found = presenters.filtered(job, query)
+    page, onward = presenters.page_after(found, after)
+    context = {"job": job, "page": page, "query": query, "after": after, "onward": onward}
+    return render(request, "jobs/rollouts.html", context | {"count": presenters.counted(found)})
 
 
 @member()
@@ -221,7 +223,7 @@ def log(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     events = job.events.filter(kind__in=LOG_KINDS).order_by("-pk")
     if level == "problems":
         events = events.filter(Q(kind="error") | Q(data__level__in=["warning", "error"]))
-    page = Paginator(events, 4 * PAGE).get_page(request.GET.get("page"))
+    page = Paginator(events, LINES).get_page(request.GET.get("page"))
     return render(request, "jobs/log.html", {"job": job, "page": page, "level": level})
 
 
