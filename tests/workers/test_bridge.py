@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Process
-from webapp.jobs.models import Job, JobEvent
+from webapp.jobs.models import Job, JobEvent, Node
 from webapp.jobs.services import create_job, request_cancel, request_pause, resume_job
 from webapp.jobs.states import TERMINAL, State
 from webapp.registry.services import ensure_starter_model
@@ -138,6 +138,10 @@ def test_two_workers_share_the_queue(
 ) -> None:
     start_worker("one", GROOVE_CPU_CORES="1")
     start_worker("two", GROOVE_CPU_CORES="1")
+    end = time.monotonic() + 60
+    while Node.objects.count() < 2:
+        assert time.monotonic() < end, "a worker did not announce itself within a minute"
+        time.sleep(0.2)
     jobs = [launch(name, max_steps=2) for name in ("first", "second")]
     for job in jobs:
         wait(job, in_state(State.SUCCEEDED))
