@@ -21,6 +21,7 @@ from workers.starter.tasks import Example, draw, seeded
 MODEL = Path(__file__).parent / "model"
 HELD_OUT_SEED = 1_000_000
 MAX_NEW_TOKENS = 40
+ROWS_AT_ONCE = 256
 
 
 def load(folder: Path | str = MODEL, adapter: Path | str | None = None) -> tuple[Any, Any]:
@@ -40,9 +41,18 @@ def held_out(count: int, seed: int = HELD_OUT_SEED) -> list[Example]:
     return [draw(rng) for _ in range(count)]
 
 
-@torch.no_grad()
 def sample(tokenizer: Any, model: Any, prompts: list[str], count: int) -> list[list[str]]:
     """``count`` answers to each prompt at temperature 1 from the whole distribution."""
+    stride = max(1, ROWS_AT_ONCE // count)
+    groups: list[list[str]] = []
+    for start in range(0, len(prompts), stride):
+        answers = _generate(tokenizer, model, prompts[start : start + stride], count)
+        groups += [answers[first : first + count] for first in range(0, len(answers), count)]
+    return groups
+
+
+@torch.no_grad()
+def _generate(tokenizer: Any, model: Any, prompts: list[str], count: int) -> list[str]:
     chats = [[{"role": "user", "content": prompt}] for prompt in prompts]
     inputs = tokenizer.apply_chat_template(
         chats, add_generation_prompt=True, return_tensors="pt", return_dict=True, padding=True
@@ -57,12 +67,16 @@ def sample(tokenizer: Any, model: Any, prompts: list[str], count: int) -> list[l
         top_k=0,
         top_p=1.0,
     )
-    answers = tokenizer.batch_decode(generated[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    return [answers[start : start + count] for start in range(0, len(answers), count)]
+    answers: list[str] = tokenizer.batch_decode(
+        generated[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+    )
+    return answers
 
 
 def pass_at(k: int, samples: int, right: int) -> float:
     """Unbiased chance that one of ``k`` draws is right, given ``right`` of ``samples`` were."""
+    if samples < k:
+        raise ValueError(f"pass@{k} needs at least {k} samples a prompt, not {samples}: raise --samples")
     return 1.0 - comb(samples - right, k) / comb(samples, k)
 
 
