@@ -32,9 +32,11 @@ def page(browser: Browser, live: str) -> Iterator[Page]:
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on(
         "console",
-        lambda message: problems.append(f"{message.text} {message.location.get('url')} on {page.url}")
-        if message.type == "error"
-        else None,
+        lambda message: (
+            problems.append(f"{message.text} {message.location.get('url')} on {page.url}")
+            if message.type == "error"
+            else None
+        ),
     )
     yield page
     context.close()
