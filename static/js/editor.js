@@ -1,9 +1,11 @@
 // CodeMirror over a textarea: the textarea stays the form's value and works alone without this file.
 import { json } from "@codemirror/lang-json";
 import { python } from "@codemirror/lang-python";
+import { syntaxHighlighting } from "@codemirror/language";
 import { linter, lintGutter } from "@codemirror/lint";
 import { EditorState } from "@codemirror/state";
 import { EditorView } from "@codemirror/view";
+import { classHighlighter } from "@lezer/highlight";
 import { basicSetup } from "codemirror";
 import "./grader.js";
 
@@ -34,6 +36,7 @@ function initEditor(textarea) {
       extensions: [
         basicSetup,
         LANGUAGES[textarea.dataset.editor](),
+        syntaxHighlighting(classHighlighter), // colours come from app.css, for both themes
         EditorState.readOnly.of(textarea.readOnly),
         EditorView.contentAttributes.of({ "aria-label": label }),
         EditorView.updateListener.of((update) => {
