@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 
-from workers.grading import GradeResult, open_grader, validate
+from workers.grading import GradeResult, GraderInvalid, open_grader, validate
+from workers.grading.text_similarity import rouge_l
 
 ROOT = Path(__file__).resolve().parents[2]
 CAT, MAT = "the cat sat on the mat", "the cat is on the mat"
@@ -94,9 +98,49 @@ def test_similarity_of_odd_texts_is_a_number(metric: str, pair: tuple[str, str])
     assert 0 <= (result.reward or 0) <= 0.1
 
 
-def test_similarity_refuses_texts_that_would_take_minutes() -> None:
-    result = one(similarity("rouge_l"), "a " * 20_000, {"ref": "a"})
-    assert (result.reward, result.error_class) == (None, "other_error")
+def test_an_overlong_answer_scores_0_and_an_overlong_reference_is_missing() -> None:
+    long = "a " * 20_000
+    answer = one(similarity("rouge_l"), long, {"ref": "a"})
+    assert (answer.reward, answer.error_class) == (0.0, "other_error")
+    reference = one(similarity("rouge_l"), "a", {"ref": long})
+    assert (reference.reward, reference.error_class) == (None, "other_error")
+
+
+WORDS = st.lists(st.sampled_from(["the", "cat", "Sat", "on", "a", "mat!", "42", "ä"]), max_size=12).map(
+    " ".join
+)
+
+
+@given(WORDS, WORDS)
+def test_rouge_l_is_the_package_s_without_its_table(text: str, reference: str) -> None:
+    theirs = RougeScorer(["rougeL"], use_stemmer=False).score(reference, text)["rougeL"].fmeasure
+    assert rouge_l(text, reference) == pytest.approx(theirs)
+
+
+@pytest.mark.parametrize("depth", [100, 101, 987, 100_000])
+def test_an_answer_nested_without_end_costs_only_itself(depth: int) -> None:
+    grader = validate({"type": "python", "source": "def grade(sample, item):\n    return 1.0"})
+    with open_grader(grader) as grade:
+        results = grade([("fine", {}), ("[" * depth + "]" * depth, {}), ("fine", {})])
+    assert [result.reward for result in results] == [1.0, 1.0, 1.0]
+
+
+def test_a_row_nested_without_end_is_missing_and_costs_only_itself() -> None:
+    row: list[object] = []
+    for _ in range(980):
+        row = [row]
+    grader = validate({"type": "python", "source": "def grade(sample, item):\n    return 1.0"})
+    with open_grader(grader) as grade:
+        results = grade([("fine", {}), ("fine", {"deep": row}), ("fine", {})])
+    assert [result.reward for result in results] == [1.0, None, 1.0]
+    assert results[1].error_class == "other_error"
+
+
+def test_a_multi_grader_has_a_limit_on_its_parts() -> None:
+    part = {"type": "string_check", "input": "a", "reference": "a", "operation": "eq"}
+    parts = {f"g{number}": part for number in range(33)}
+    with pytest.raises(GraderInvalid, match="at most 32"):
+        validate({"type": "multi", "graders": parts, "calculate_output": "g0"})
 
 
 PYTHON = "def grade(sample, item):\n    return float(sample['output_text'].strip() == item['answer'])"

@@ -222,7 +222,6 @@ def grade(sample, item):
         f"{ROOT}/var",
         "/etc/passwd",
         "/root/.ssh",
-        "/tmp",
         "/proc",
         targets["secret"],
     ]

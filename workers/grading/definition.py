@@ -14,6 +14,8 @@ from workers.grading.source import python_problems
 from workers.grading.template import TemplateInvalid, parse_template
 from workers.spec import Grader, MultiGrader, PythonGrader, SimpleGrader
 
+# Every Python part keeps a process of its own.
+MAX_PARTS = 32
 TYPES = ("string_check", "text_similarity", "python", "multi")
 _ADAPTER: TypeAdapter[Grader] = TypeAdapter(Grader)
 
@@ -131,6 +133,9 @@ def _check_source(grader: PythonGrader, param: str) -> None:
 
 
 def _check_multi(grader: MultiGrader, param: str) -> None:
+    if len(grader.graders) > MAX_PARTS:
+        found = len(grader.graders)
+        raise GraderInvalid(_join(param, "graders"), f"at most {MAX_PARTS} graders, found {found}")
     for name, part in grader.graders.items():
         place = _join(param, f"graders.{name}")
         if not (name.isidentifier() and name.isascii()) or name in FUNCTIONS:

@@ -8,14 +8,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from workers.grading.results import Grade, GradeResult, Subject
+from workers.grading.sample import TOO_DEEP, nested_too_deeply
 from workers.grading.sandbox.pool import Outcome, Sandbox
+
+_ROW_TOO_DEEP = GradeResult(None, error_class="other_error", error_detail=f"the row is {TOO_DEEP}")
 
 
 def opened(sandbox: Sandbox, seed: int) -> Grade:
     """A batch grader on a sandbox that holds the source."""
 
     def grade(subjects: Sequence[Subject]) -> list[GradeResult]:
-        return [_result(outcome) for outcome in sandbox.grade([_request(s, seed) for s in subjects])]
+        refused = [nested_too_deeply(subject.item) for subject in subjects]
+        requests = [_request(s, seed) for s, no in zip(subjects, refused, strict=True) if not no]
+        outcomes = iter(sandbox.grade(requests))
+        return [_ROW_TOO_DEEP if no else _result(next(outcomes)) for no in refused]
 
     return grade
 

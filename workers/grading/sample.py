@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 SAMPLE_FIELDS = ("output_text", "output_json", "output_tools", "choices")
+
+# json refuses to go deeper than the stack has room for, which depends on the caller; this does not.
+MAX_NESTING = 100
+TOO_DEEP = f"nested more than {MAX_NESTING} levels deep"
 
 
 def sample_fields(text: str) -> dict[str, Any]:
@@ -26,9 +31,28 @@ def sample_fields(text: str) -> dict[str, Any]:
 def parse_json(text: str) -> Any:
     """The value that ``text`` is the JSON of. NaN and infinities are none. Raises ``ValueError``."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:
-        raise ValueError("JSON nested too deeply") from error
+        raise ValueError(TOO_DEEP) from error
+    if nested_too_deeply(value):
+        raise ValueError(TOO_DEEP)
+    return value
+
+
+def nested_too_deeply(value: Any) -> bool:
+    """Whether lists and objects lie more than ``MAX_NESTING`` levels within one another."""
+    level = [value]
+    for _ in range(MAX_NESTING):
+        level = [part for whole in level for part in _parts(whole)]
+        if not level:
+            return False
+    return any(isinstance(part, dict | list) for part in level)
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _refuse_constant(name: str) -> NoReturn:

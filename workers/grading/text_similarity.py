@@ -15,7 +15,7 @@ from workers.grading.results import Grade, GradingFault, Subject, one_by_one
 from workers.grading.template import parse_template
 from workers.spec import TextSimilarityGrader
 
-# ROUGE-L and METEOR compare every word with every other: this bounds the worst case to seconds.
+# Bounds the worst case of every metric to a second.
 MAX_CHARACTERS = 32_768
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -55,13 +55,27 @@ def meteor(text: str, reference: str) -> float:
     return float(single_meteor_score(expected, words, preprocess=str, wordnet=_NoSynonyms()))
 
 
-def rouge(variant: str) -> Metric:
-    """F1 of a variant of the package rouge-score, such as ``rouge2`` or ``rougeL``."""
+def rouge_n(n: int) -> Metric:
+    """F1 of the n-grams, by the package rouge-score."""
+    variant = f"rouge{n}"
 
     def score(text: str, reference: str) -> float:
         return float(_rouge_scorer(variant).score(reference, text)[variant].fmeasure)
 
     return score
+
+
+def rouge_l(text: str, reference: str) -> float:
+    """rouge-score's ``rougeL``, but for its table of all word pairs: 10 GB at the longest texts."""
+    from rapidfuzz.distance import LCSseq
+    from rouge_score.scoring import fmeasure
+    from rouge_score.tokenize import tokenize
+
+    words, expected = tokenize(text, None), tokenize(reference, None)
+    if not words or not expected:
+        return 0.0
+    common = LCSseq.similarity(words, expected)
+    return float(fmeasure(common / len(words), common / len(expected)))
 
 
 @cache
@@ -81,8 +95,8 @@ METRICS: dict[str, Metric] = {
     "bleu": bleu,
     "gleu": gleu,
     "meteor": meteor,
-    **{f"rouge_{n}": rouge(f"rouge{n}") for n in range(1, 6)},
-    "rouge_l": rouge("rougeL"),
+    **{f"rouge_{n}": rouge_n(n) for n in range(1, 6)},
+    "rouge_l": rouge_l,
 }
 
 
@@ -90,9 +104,6 @@ def similarity(metric: str, text: str, reference: str) -> float:
     """The score of ``metric``; 0 if a side is empty."""
     if not text.strip() or not reference.strip():
         return 0.0
-    if max(len(text), len(reference)) > MAX_CHARACTERS:
-        detail = f"text_similarity compares at most {MAX_CHARACTERS} characters a side"
-        raise GradingFault("other_error", detail)
     return min(1.0, max(0.0, METRICS[metric](text, reference)))
 
 
@@ -101,6 +112,10 @@ def opened(grader: TextSimilarityGrader) -> Grade:
     text, reference = parse_template(grader.input), parse_template(grader.reference)
 
     def score(subject: Subject) -> float:
-        return similarity(grader.evaluation_metric, text.fill(subject), reference.fill(subject))
+        sides = text.fill(subject), reference.fill(subject)
+        if max(map(len, sides)) > MAX_CHARACTERS:
+            detail = f"text_similarity compares at most {MAX_CHARACTERS} characters a side"
+            raise GradingFault("other_error", detail, of_sample=len(subject.text) > MAX_CHARACTERS)
+        return similarity(grader.evaluation_metric, *sides)
 
     return one_by_one(score)
