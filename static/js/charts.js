@@ -78,7 +78,8 @@ class Chart {
   data() {
     const columns = this.names.map((name) => this.points.column(name));
     const smoothed = this.options.weight > 0 ? columns.map((column) => smooth(column, this.options.weight)) : [];
-    return [this.points.steps, ...columns, ...smoothed];
+    const shown = this.options.log ? (column) => column.map((value) => (value > 0 ? value : null)) : (column) => column;
+    return [this.points.steps, ...[...columns, ...smoothed].map(shown)];
   }
   draw() {
     const names = this.names;

@@ -8,16 +8,26 @@ function show(place, text) {
   if (place) place.textContent = text;
 }
 
-function follow(element) {
+const RETRY_MS = 3000;
+
+// The browser reconnects by itself after a lost connection, but not after an answer such as a proxy's 502.
+function follow(url) {
   const status = document.querySelector("[data-live-status]");
-  const source = new EventSource(element.dataset.liveUrl);
+  const source = new EventSource(url);
+  let cursor = null;
   source.onopen = () => show(status, "Live");
   source.onerror = (event) => {
-    if (event.data === undefined) show(status, "Reconnecting…");
+    if (event.data !== undefined) return;
+    show(status, "Reconnecting…");
+    if (source.readyState !== EventSource.CLOSED) return;
+    const again = new URL(url, location);
+    if (cursor) again.searchParams.set("after", cursor);
+    setTimeout(() => follow(again), RETRY_MS);
   };
   for (const kind of KINDS) {
     source.addEventListener(kind, (event) => {
       if (event.data === undefined) return; // a lost connection is an "error" event too
+      cursor = event.lastEventId;
       document.body.dispatchEvent(new CustomEvent(`live:${kind}`, { detail: JSON.parse(event.data) }));
     });
   }
@@ -28,4 +38,4 @@ function follow(element) {
   });
 }
 
-for (const element of document.querySelectorAll("[data-live-url]")) follow(element);
+for (const element of document.querySelectorAll("[data-live-url]")) follow(element.dataset.liveUrl);

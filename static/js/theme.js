@@ -1,8 +1,7 @@
 // Runs before the page is drawn, so that the chosen theme never flashes.
 const stored = localStorage.getItem("theme");
 if (stored) document.documentElement.dataset.theme = stored;
-if (matchMedia("(min-width: 64rem)").matches) {
-  document.addEventListener("DOMContentLoaded", () => {
-    document.querySelector("[data-sidebar]")?.setAttribute("open", "");
-  });
-}
+const wide = matchMedia("(min-width: 64rem)");
+const openSidebar = () => wide.matches && document.querySelector("[data-sidebar]")?.setAttribute("open", "");
+document.addEventListener("DOMContentLoaded", openSidebar);
+wide.addEventListener("change", openSidebar);

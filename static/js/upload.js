@@ -54,7 +54,9 @@ function send(form, progress, status, button) {
       "The connection broke; nothing was stored. Try again when you are back online.";
   });
   request.addEventListener("abort", done);
-  addEventListener("keydown", (event) => event.key === "Escape" && request.abort(), { once: true });
+  const cancel = (event) => event.key === "Escape" && request.abort();
+  addEventListener("keydown", cancel);
+  request.addEventListener("loadend", () => removeEventListener("keydown", cancel));
   request.open("POST", form.action);
   request.send(new FormData(form));
 }
