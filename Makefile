@@ -35,7 +35,7 @@ down: $(VENV)/.locked
 
 # On another machine: DATABASE_URL, BROKER_URL and STORAGE_URL say where the rest of Groove is.
 worker: $(VENV)/.locked
-	$(BIN)/celery -A workers.celery worker --pool threads --concurrency 4 --loglevel info
+	$(BIN)/celery -A workers.celery worker --pool threads --concurrency 16 --loglevel info
 
 browser: $(VENV)/.locked
 	$(BIN)/python -m tests.e2e.browser

@@ -39,7 +39,7 @@ def commands(port: int) -> dict[str, list[str]]:
     web = [PYTHON, "-m", "uvicorn", "webapp.config.asgi:application", "--lifespan", "off", "--no-access-log"]
     return {
         "web": [*web, "--host", bind, "--port", str(port)],
-        "worker": [*CELERY, "worker", "--pool", "threads", "--concurrency", "4", "--loglevel", "info"],
+        "worker": [*CELERY, "worker", "--pool", "threads", "--concurrency", "16", "--loglevel", "info"],
         "beat": [*CELERY, "beat", "--loglevel", "warning", "--schedule", str(settings.VAR_DIR / "beat")],
     }
 
