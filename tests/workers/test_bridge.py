@@ -19,7 +19,7 @@ from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.teams.sample import create_sample_project
 
-STEPS = 8
+STEPS = 24  # long enough that a pause or a kill meets the job at work, on a fast machine too
 SETTINGS: dict[str, Any] = {
     "lora": {"rank": 4},
     "grpo": {"max_steps": STEPS, "prompts_per_step": 2, "group_size": 4, "max_completion_length": 32,
