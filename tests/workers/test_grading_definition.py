@@ -125,6 +125,7 @@ def test_validating_never_runs_the_source(tmp_path: Any) -> None:
         ("-" * 100_000 + "1", 1, 1, "nested too deeply"),
         ("#" * MAX_PYTHON_SOURCE_BYTES, 1, 1, "limit is 256000"),
         ("\ud800", 1, 1, "parsed"),
+        ("f'" + "{x}" * 80_000 + "'", 1, 1, "f-strings"),
     ],
 )
 def test_the_editor_is_told_where_a_problem_is(source: str, line: int, column: int, words: str) -> None:
@@ -141,6 +142,8 @@ def test_the_editor_is_told_where_a_problem_is(source: str, line: int, column: i
         "def grade(sample, item, strict=True, *, more=1): return 1",
         "grade = lambda sample, item: 1",
         "def grade(a): pass\ndef grade(a, b): return 1",
+        "ROWS = [" + '{"a": 1}, ' * 20_000 + "]\ndef grade(a, b): return 1",
+        "def grade(a, b): return 1 if f'{a}{b}' else 0\n#" + "x" * 250_000,
     ],
 )
 def test_what_can_grade_has_no_problem(source: str) -> None:

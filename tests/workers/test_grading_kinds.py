@@ -101,9 +101,17 @@ def test_similarity_of_odd_texts_is_a_number(metric: str, pair: tuple[str, str])
 def test_an_overlong_answer_scores_0_and_an_overlong_reference_is_missing() -> None:
     long = "a " * 20_000
     answer = one(similarity("rouge_l"), long, {"ref": "a"})
-    assert (answer.reward, answer.error_class) == (0.0, "other_error")
+    assert (answer.reward, answer.error_class) == (0.0, "truncated_observation_error")
     reference = one(similarity("rouge_l"), "a", {"ref": long})
     assert (reference.reward, reference.error_class) == (None, "other_error")
+    both = one(similarity("rouge_l"), long, {"ref": long})
+    assert (both.reward, both.error_class) == (None, "other_error")
+
+
+def test_an_answer_that_its_template_makes_overlong_scores_0() -> None:
+    grader = similarity("rouge_l") | {"input": "answer: {{sample.output_text}}"}
+    result = one(grader, "a" * 32_768, {"ref": "a"})
+    assert (result.reward, result.error_class) == (0.0, "truncated_observation_error")
 
 
 WORDS = st.lists(st.sampled_from(["the", "cat", "Sat", "on", "a", "mat!", "42", "ä"]), max_size=12).map(

@@ -79,6 +79,12 @@ class Template:
         )
 
 
+def without_answer(template: Template) -> Template:
+    """What stands in ``template`` whatever the model answers."""
+    kept = (p for p in template.pieces if isinstance(p, str) or p.namespace != "sample")
+    return Template(tuple(kept))
+
+
 def as_text(value: Any) -> str:
     """A string as it is, any other value as compact JSON."""
     if isinstance(value, str):

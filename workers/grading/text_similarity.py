@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from workers.grading.results import Grade, GradingFault, Subject, one_by_one
-from workers.grading.template import parse_template
+from workers.grading.template import parse_template, without_answer
 from workers.spec import TextSimilarityGrader
 
 # Bounds the worst case of every metric to a second.
@@ -110,12 +110,15 @@ def similarity(metric: str, text: str, reference: str) -> float:
 def opened(grader: TextSimilarityGrader) -> Grade:
     """The grader, ready to grade batches."""
     text, reference = parse_template(grader.input), parse_template(grader.reference)
+    given = without_answer(text), without_answer(reference)
 
     def score(subject: Subject) -> float:
         sides = text.fill(subject), reference.fill(subject)
         if max(map(len, sides)) > MAX_CHARACTERS:
             detail = f"text_similarity compares at most {MAX_CHARACTERS} characters a side"
-            raise GradingFault("other_error", detail, of_sample=len(subject.text) > MAX_CHARACTERS)
+            if max(len(side.fill(subject)) for side in given) > MAX_CHARACTERS:
+                raise GradingFault("other_error", f"{detail}; the row and the template alone are longer")
+            raise GradingFault("truncated_observation_error", detail, of_sample=True)
         return similarity(grader.evaluation_metric, *sides)
 
     return one_by_one(score)
