@@ -66,7 +66,201 @@ class PythonGrader(Frozen):
     image_tag: str | None = None
 
 
-SimpleGrader = Annotated[StringCheckGrader | TextSimilarityGrader | PythonGrader, Field(discriminator="type")]
+class ContentBlock(Frozen):
+    """A piece of a judge's message. Images and sound cannot be graded here and are refused."""
+
+    type: Literal["input_text", "output_text"] = "input_text"
+    text: str
+
+
+class JudgeMessage(Frozen):
+    """A message template for a judge."""
+
+    role: Literal["user", "assistant", "system", "developer"]
+    content: str | ContentBlock | list[str | ContentBlock]
+    type: Literal["message"] = "message"
+
+
+class SamplingParams(Frozen):
+    """How a judge writes; what is absent is left to the endpoint. Names are OpenAI's."""
+
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    seed: int | None = None
+    max_completions_tokens: int | None = Field(default=None, ge=1)
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+
+
+class ScoreModelGrader(Frozen):
+    """A judge answers with a number, which is clamped to ``range``."""
+
+    type: Literal["score_model"] = "score_model"
+    name: str = "grader"
+    model: str
+    input: list[JudgeMessage] = Field(min_length=1)
+    range: tuple[float, float] = (0.0, 1.0)
+    sampling_params: SamplingParams | None = None
+
+
+class LabelModelGrader(Frozen):
+    """A judge chooses one of ``labels``: 1 if it is among ``passing_labels``, else 0."""
+
+    type: Literal["label_model"] = "label_model"
+    name: str = "grader"
+    model: str
+    input: list[JudgeMessage] = Field(min_length=1)
+    labels: list[str] = Field(min_length=1)
+    passing_labels: list[str]
+    sampling_params: SamplingParams | None = None
+
+
+# --- graders: Groove's own -------------------------------------------------------------------------
+
+
+class FieldScore(Frozen):
+    """How one field of a JSON answer is compared with the reference's."""
+
+    weight: float = Field(default=1.0, gt=0)
+    compare: Literal["exact", "text", "number", "fuzzy"] = "exact"
+    tolerance: float = Field(default=0.0, ge=0, description="for number: greatest absolute difference")
+
+
+class JsonSchemaGrader(Frozen):
+    """0 unless ``input`` is JSON that satisfies ``json_schema``; else 1, or the weighted share of fields.
+
+    ``fields`` maps paths (``total``, ``lines[0].price``) to how each is compared with ``reference``, a
+    template that fills to JSON.
+    """
+
+    type: Literal["json_schema"] = "json_schema"
+    name: str = "grader"
+    input: str = "{{sample.output_text}}"
+    json_schema: dict[str, Any]
+    reference: str | None = None
+    fields: dict[str, FieldScore] = {}
+
+
+class RegexGrader(Frozen):
+    """1 if ``pattern`` matches ``input``; with ``reference``, if the captured ``group`` equals it."""
+
+    type: Literal["regex"] = "regex"
+    name: str = "grader"
+    input: str = "{{sample.output_text}}"
+    pattern: str = Field(max_length=2000)
+    match: Literal["search", "fullmatch"] = "search"
+    flags: list[Literal["ignorecase", "multiline", "dotall"]] = []
+    reference: str | None = None
+    group: int | str = 1
+
+
+class MathGrader(Frozen):
+    """1 if ``input`` and ``reference`` are mathematically the same, by math-verify."""
+
+    type: Literal["math"] = "math"
+    name: str = "grader"
+    input: str = "{{sample.output_text}}"
+    reference: str
+
+
+class SqlGrader(Frozen):
+    """1 if ``input``, a query, gives what ``reference`` gives on every one of ``databases``.
+
+    Each database is an SQL script that builds it; more than one stops answers that only hold the result of
+    the first. ``partial`` is paid for a query that runs and differs.
+    """
+
+    type: Literal["sql"] = "sql"
+    name: str = "grader"
+    input: str = "{{sample.output_text}}"
+    reference: str
+    databases: list[str] = Field(min_length=1, max_length=4)
+    partial: float = Field(default=0.0, ge=0, lt=1)
+
+
+CodeGrader = Annotated[
+    StringCheckGrader
+    | TextSimilarityGrader
+    | PythonGrader
+    | JsonSchemaGrader
+    | RegexGrader
+    | MathGrader
+    | SqlGrader,
+    Field(discriminator="type"),
+]
+
+
+class Criterion(Frozen):
+    """One yes-or-no criterion: code (``grader``, met from ``threshold`` up) or a ``question`` to the judge.
+
+    A ``required`` one that is not met makes the whole 0.
+    """
+
+    name: str
+    weight: float = Field(default=1.0, gt=0)
+    required: bool = False
+    grader: CodeGrader | None = None
+    threshold: float = 1.0
+    question: str | None = None
+
+    @model_validator(mode="after")
+    def _code_or_question(self) -> Criterion:
+        if (self.grader is None) == (self.question is None):
+            raise ValueError("a criterion has either a grader or a question")
+        return self
+
+
+class RubricGrader(Frozen):
+    """The weighted share of criteria that are met; code first, then one call to the judge for all questions.
+
+    ``input`` shows the judge what it judges.
+    """
+
+    type: Literal["rubric"] = "rubric"
+    name: str = "grader"
+    criteria: list[Criterion] = Field(min_length=1, max_length=32)
+    model: str | None = None
+    input: list[JudgeMessage] = []
+    sampling_params: SamplingParams | None = None
+
+    @model_validator(mode="after")
+    def _judge_if_asked(self) -> RubricGrader:
+        if any(criterion.question for criterion in self.criteria) and not (self.model and self.input):
+            raise ValueError("questions need a model and an input that shows it the answer")
+        return self
+
+
+class RankingGrader(Frozen):
+    """A judge compares all answers to one prompt with each other; rewards are relative to that group.
+
+    ``context`` shows the judge the task, from the row alone. ``canary`` is a known-bad answer that is put
+    into ``canary_share`` of the groups, where it must come last.
+    """
+
+    type: Literal["ranking"] = "ranking"
+    name: str = "grader"
+    model: str
+    rubric: str = Field(min_length=1, description="what makes an answer better")
+    context: str = ""
+    method: Literal["listwise", "knockout", "round_robin"] = "listwise"
+    canary: str | None = None
+    canary_share: float = Field(default=0.02, ge=0, le=1)
+    sampling_params: SamplingParams | None = None
+
+
+SimpleGrader = Annotated[
+    StringCheckGrader
+    | TextSimilarityGrader
+    | PythonGrader
+    | ScoreModelGrader
+    | LabelModelGrader
+    | JsonSchemaGrader
+    | RegexGrader
+    | MathGrader
+    | SqlGrader
+    | RubricGrader
+    | RankingGrader,
+    Field(discriminator="type"),
+]
 
 
 class MultiGrader(Frozen):
@@ -78,10 +272,22 @@ class MultiGrader(Frozen):
     calculate_output: str
 
 
-Grader = Annotated[
-    StringCheckGrader | TextSimilarityGrader | PythonGrader | MultiGrader,
-    Field(discriminator="type"),
-]
+Grader = Annotated[SimpleGrader | MultiGrader, Field(discriminator="type")]
+
+
+class JudgeEndpoint(Frozen):
+    """Where a judge model answers, and the limits that hold for one job. Its key is never part of a spec."""
+
+    base_url: str = Field(description="an OpenAI-compatible API, up to and including /v1")
+    model: str = Field(description="the endpoint's own name of the model")
+    revision: str = Field(default="", description="part of cache keys: change it with the model")
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    concurrency: int = Field(default=16, ge=1, le=256, description="requests in flight")
+    timeout_seconds: float = Field(default=60.0, gt=0, le=600)
+    input_price: float = Field(default=0.0, ge=0, description="money for a million prompt tokens")
+    output_price: float = Field(default=0.0, ge=0, description="money for a million completion tokens")
+    budget: float | None = Field(default=None, gt=0, description="money that one job may spend")
 
 
 # --- what a job is made of -------------------------------------------------------------------------
@@ -181,6 +387,9 @@ class JobSpec(Frozen):
     dataset: DatasetFiles
     grader: Grader
     grader_sha256: str
+    judges: dict[str, JudgeEndpoint] = Field(
+        default_factory=dict, description="where each model that the grader names answers"
+    )
     lora: LoraSettings = LoraSettings()
     grpo: GrpoSettings = GrpoSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

@@ -64,7 +64,7 @@ def without(raw: dict[str, Any], key: str) -> dict[str, Any]:
         (None, "", "JSON object"),
         ([], "", "JSON object"),
         ({}, "type", "none of"),
-        ({"type": "score_model"}, "type", "score_model"),
+        ({"type": "endpoint"}, "type", "score_model"),
         ({"type": ["x"]}, "type", "none of"),
         ({**CHECK, "operation": "equals"}, "operation", "'eq'"),
         ({**CHECK, "extra": 1}, "extra", "not permitted"),

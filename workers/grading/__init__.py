@@ -1,6 +1,7 @@
 """Graders: from a model's answer and its row to a reward. Imports neither torch nor the web application."""
 
-from workers.grading.definition import canonical, sha256, validate
+from workers.grading.definition import canonical, compares_answers, judge_models, sha256, validate
+from workers.grading.judge import Judges
 from workers.grading.opening import GradeAnswers, open_grader
 from workers.grading.results import GradeResult, GraderInvalid, GradingUnavailable, Limits
 from workers.grading.sandbox import SandboxStatus, probe
@@ -11,10 +12,13 @@ __all__ = [
     "GradeResult",
     "GraderInvalid",
     "GradingUnavailable",
+    "Judges",
     "Limits",
     "Problem",
     "SandboxStatus",
     "canonical",
+    "compares_answers",
+    "judge_models",
     "open_grader",
     "probe",
     "python_problems",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,11 +13,23 @@ from workers.grading.formula import FUNCTIONS, FormulaInvalid, parse_formula
 from workers.grading.results import GraderInvalid
 from workers.grading.source import python_problems
 from workers.grading.template import TemplateInvalid, parse_template
-from workers.spec import Grader, MultiGrader, PythonGrader, SimpleGrader
+from workers.spec import (
+    Grader,
+    JudgeMessage,
+    LabelModelGrader,
+    MultiGrader,
+    PythonGrader,
+    RankingGrader,
+    RubricGrader,
+    ScoreModelGrader,
+)
 
 # Every Python part keeps a process of its own.
 MAX_PARTS = 32
-TYPES = ("string_check", "text_similarity", "python", "multi")
+OPENAI_TYPES = ("string_check", "text_similarity", "python", "score_model", "label_model", "multi")
+OUR_TYPES = ("json_schema", "regex", "math", "sql", "rubric", "ranking")
+TYPES = OPENAI_TYPES + OUR_TYPES
+TEMPLATE_FIELDS = ("input", "reference", "context")
 _ADAPTER: TypeAdapter[Grader] = TypeAdapter(Grader)
 
 
@@ -105,24 +118,57 @@ def _first_problem(error: ValidationError) -> GraderInvalid:
     return GraderInvalid(".".join(steps), problem["msg"])
 
 
+# --- what a grader asks for ------------------------------------------------------------------------
+
+
+def judge_models(grader: Grader) -> list[str]:
+    """The models that the grader asks, each once, in order of appearance."""
+    models = [part.model for part in _parts(grader) if isinstance(part, JUDGES) and part.model]
+    return list(dict.fromkeys(models))
+
+
+def compares_answers(grader: Grader) -> bool:
+    """Whether an answer's reward depends on the other answers to its prompt (``ranking``)."""
+    return any(isinstance(part, RankingGrader) for part in _parts(grader))
+
+
+JUDGES = (ScoreModelGrader, LabelModelGrader, RubricGrader, RankingGrader)
+
+
+def _parts(grader: Grader) -> list[Grader]:
+    return list(grader.graders.values()) if isinstance(grader, MultiGrader) else [grader]
+
+
 # --- meaning ---------------------------------------------------------------------------------------
 
 
 def _check(grader: Grader, param: str) -> None:
-    if isinstance(grader, MultiGrader):
-        _check_multi(grader, param)
-    elif isinstance(grader, PythonGrader):
-        _check_source(grader, param)
-    else:
-        _check_templates(grader, param)
+    _check_templates(grader, param)
+    for kind, checked in CHECKS.items():
+        if isinstance(grader, kind):
+            checked(grader, param)
 
 
-def _check_templates(grader: SimpleGrader, param: str) -> None:
-    for field in ("input", "reference"):
-        try:
-            parse_template(getattr(grader, field))
-        except TemplateInvalid as error:
-            raise GraderInvalid(_join(param, field), str(error)) from error
+def _check_templates(grader: Grader, param: str) -> None:
+    for field in TEMPLATE_FIELDS:
+        value = getattr(grader, field, None)
+        texts = _message_texts(value) if isinstance(value, list) else {"": value} if value else {}
+        for place, text in texts.items():
+            try:
+                parse_template(text)
+            except TemplateInvalid as error:
+                raise GraderInvalid(_join(param, field + place), str(error)) from error
+
+
+def _message_texts(messages: list[JudgeMessage]) -> dict[str, str]:
+    """Every template in a judge's messages, by its place."""
+    texts: dict[str, str] = {}
+    for number, message in enumerate(messages):
+        content = message.content if isinstance(message.content, list) else [message.content]
+        for index, block in enumerate(content):
+            place = f".{number}.content" + (f".{index}" if isinstance(message.content, list) else "")
+            texts[place] = block if isinstance(block, str) else block.text
+    return texts
 
 
 def _check_source(grader: PythonGrader, param: str) -> None:
@@ -130,6 +176,28 @@ def _check_source(grader: PythonGrader, param: str) -> None:
     if problems:
         first = problems[0]
         raise GraderInvalid(_join(param, "source"), f"line {first['line']}: {first['message']}")
+
+
+def _check_score(grader: ScoreModelGrader, param: str) -> None:
+    low, high = grader.range
+    if not low < high:
+        raise GraderInvalid(_join(param, "range"), f"the first must be below the second: {low}, {high}")
+
+
+def _check_labels(grader: LabelModelGrader, param: str) -> None:
+    strange = [label for label in grader.passing_labels if label not in grader.labels]
+    if strange:
+        raise GraderInvalid(_join(param, "passing_labels"), f"{strange[0]!r} is none of the labels")
+
+
+def _check_rubric(grader: RubricGrader, param: str) -> None:
+    names = [criterion.name for criterion in grader.criteria]
+    for number, criterion in enumerate(grader.criteria):
+        place = _join(param, f"criteria.{number}")
+        if names.index(criterion.name) != number:
+            raise GraderInvalid(f"{place}.name", f"two criteria are named {criterion.name!r}")
+        if criterion.grader:
+            _check(criterion.grader, f"{place}.grader")
 
 
 def _check_multi(grader: MultiGrader, param: str) -> None:
@@ -153,3 +221,12 @@ def _check_formula(grader: MultiGrader, param: str) -> None:
     if unknown:
         known = ", ".join(grader.graders)
         raise GraderInvalid(param, f"unknown name {unknown[0]!r}; the graders are {known}")
+
+
+CHECKS: dict[type, Callable[[Any, str], None]] = {
+    PythonGrader: _check_source,
+    ScoreModelGrader: _check_score,
+    LabelModelGrader: _check_labels,
+    RubricGrader: _check_rubric,
+    MultiGrader: _check_multi,
+}

@@ -6,13 +6,19 @@ Both raise their class on the whole.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from workers.grading.formula import Formula, FormulaFailed, parse_formula
 from workers.grading.results import Grade, GradeResult, Subject
 from workers.spec import MultiGrader
 
+if TYPE_CHECKING:
+    from workers.grading.opening import Opening
 
-def opened(grader: MultiGrader, graders: dict[str, Grade]) -> Grade:
-    """The grader, ready to grade batches with its opened ``graders``."""
+
+def opened(grader: MultiGrader, opening: Opening) -> Grade:
+    """The grader, ready to grade batches."""
+    graders = {name: opening.open(part) for name, part in grader.graders.items()}
     formula = parse_formula(grader.calculate_output)
 
     def grade(subjects: list[Subject]) -> list[GradeResult]:

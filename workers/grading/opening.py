@@ -1,39 +1,67 @@
-"""Opens a grader of any kind: one table from type to what grades."""
+"""Opens a grader of any kind: one table from kind to what grades."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+from workers import spec
 from workers.grading import multi, python, string_check, text_similarity
 from workers.grading.definition import check
+from workers.grading.judge import Judges
 from workers.grading.results import Grade, GradeResult, Limits, Subject
-from workers.grading.sandbox import open_sandbox
-from workers.spec import Grader, MultiGrader, PythonGrader, StringCheckGrader
 
-GradeAnswers = Callable[[Sequence[tuple[str, dict[str, Any]]]], list[GradeResult]]
+
+class GradeAnswers(Protocol):
+    """Grades (output text, item) pairs, in order. Answers to one prompt share a group."""
+
+    def __call__(
+        self, answers: Sequence[tuple[str, dict[str, Any]]], groups: Sequence[str] | None = None
+    ) -> list[GradeResult]: ...
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What the kinds open themselves with: the job's seed and limits, its judges, and what ends with it."""
+
+    seed: int
+    limits: Limits
+    judges: Judges
+    stack: ExitStack
+
+    def open(self, grader: spec.Grader) -> Grade:
+        """The grader, ready to grade batches until the stack is closed."""
+        return KINDS[type(grader)](grader, self)
+
+
+KINDS: dict[type, Callable[[Any, Opening], Grade]] = {
+    spec.StringCheckGrader: string_check.opened,
+    spec.TextSimilarityGrader: text_similarity.opened,
+    spec.PythonGrader: python.opened,
+    spec.MultiGrader: multi.opened,
+}
 
 
 @contextmanager
-def open_grader(grader: Grader, *, seed: int = 0, limits: Limits | None = None) -> Iterator[GradeAnswers]:
-    """Yields a function from (output text, item) pairs to their grades, in the same order.
+def open_grader(
+    grader: spec.Grader, *, seed: int = 0, limits: Limits | None = None, judges: Judges | None = None
+) -> Iterator[GradeAnswers]:
+    """Yields a function from answers to their grades.
 
-    The same seed, text and item are graded alike, whatever else is in the batch. Raises ``GraderInvalid``,
-    and ``GradingUnavailable`` if Python source is to be run on a machine whose sandbox cannot.
+    The same seed, text and item are graded alike, whatever else is in the batch; a ``ranking`` compares the
+    answers of a group, which must be in one batch. Raises ``GraderInvalid``, and ``GradingUnavailable`` if
+    code is to be run on a machine whose sandbox cannot, or a judge is asked whose endpoint is not known.
     """
     check(grader)
     with ExitStack() as stack:
-        grade = _opened(grader, seed, limits or Limits(), stack)
-        yield lambda answers: grade([Subject(text, item or {}) for text, item in answers])
+        grade = Opening(seed, limits or Limits(), judges or Judges(), stack).open(grader)
 
+        def answered(
+            answers: Sequence[tuple[str, dict[str, Any]]], groups: Sequence[str] | None = None
+        ) -> list[GradeResult]:
+            named = groups or [str(number) for number in range(len(answers))]
+            return grade([Subject(t, item or {}, g) for (t, item), g in zip(answers, named, strict=True)])
 
-def _opened(grader: Grader, seed: int, limits: Limits, stack: ExitStack) -> Grade:
-    if isinstance(grader, MultiGrader):
-        parts = {name: _opened(part, seed, limits, stack) for name, part in grader.graders.items()}
-        return multi.opened(grader, parts)
-    if isinstance(grader, PythonGrader):
-        return python.opened(stack.enter_context(open_sandbox(grader.source, limits)), seed)
-    if isinstance(grader, StringCheckGrader):
-        return string_check.opened(grader)
-    return text_similarity.opened(grader)
+        yield answered

@@ -5,16 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workers.grading.results import Grade, GradeResult, Subject
 from workers.grading.sample import TOO_DEEP, nested_too_deeply
+from workers.grading.sandbox import open_sandbox
 from workers.grading.sandbox.pool import Outcome, Sandbox
+from workers.spec import PythonGrader
+
+if TYPE_CHECKING:
+    from workers.grading.opening import Opening
 
 _ROW_TOO_DEEP = GradeResult(None, error_class="other_error", error_detail=f"the row is {TOO_DEEP}")
 
 
-def opened(sandbox: Sandbox, seed: int) -> Grade:
+def opened(grader: PythonGrader, opening: Opening) -> Grade:
+    """A batch grader on a sandbox that holds the source. Raises ``GradingUnavailable``."""
+    return in_sandbox(opening.stack.enter_context(open_sandbox(grader.source, opening.limits)), opening.seed)
+
+
+def in_sandbox(sandbox: Sandbox, seed: int) -> Grade:
     """A batch grader on a sandbox that holds the source."""
 
     def grade(subjects: Sequence[Subject]) -> list[GradeResult]:
@@ -36,6 +46,7 @@ def _request(subject: Subject, seed: int) -> dict[str, Any]:
 def _result(outcome: Outcome) -> GradeResult:
     return GradeResult(
         outcome.reward,
+        dict(outcome.sub_rewards),
         error_class=outcome.error_class,
         error_detail=outcome.detail,
         seconds=outcome.seconds,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from workers.events import GradingErrorClass
 from workers.grading.sample import sample_fields
@@ -22,7 +22,8 @@ class Limits:
 
     ``memory_bytes`` is address space. Of what an item prints, ``stdout_characters`` are kept; more than
     ``printed_characters`` is an error. ``grace_seconds`` is how long the host waits beyond a time limit,
-    which the process keeps itself, before it kills.
+    which the process keeps itself, before it kills. With ``verdicts``, which is for sources of ours alone,
+    ``grade`` returns a whole verdict (``pool.Outcome``'s fields) in place of a number.
     """
 
     item_seconds: float = 5.0
@@ -33,11 +34,16 @@ class Limits:
     stdout_characters: int = 4096
     detail_characters: int = 4096
     batch_items: int = 64
+    verdicts: bool = False
 
 
 @dataclass(frozen=True)
 class GradeResult:
-    """One answer's grade. ``seconds`` is the time its grading took, ``stdout`` what Python source printed."""
+    """One answer's grade.
+
+    ``seconds`` is the time its grading took, ``stdout`` what Python source printed, ``explanation`` the
+    judge's reasons, ``usage`` the tokens by model, ``cached`` whether every verdict came from the cache.
+    """
 
     reward: float | None
     sub_rewards: dict[str, float | None] = field(default_factory=dict)
@@ -45,6 +51,19 @@ class GradeResult:
     error_detail: str | None = None
     seconds: float = 0.0
     stdout: str = ""
+    explanation: str = ""
+    usage: dict[str, TokenUsage] = field(default_factory=dict)
+    cached: bool = False
+
+
+class TokenUsage(TypedDict):
+    """What one model read and wrote; ``cost`` by the endpoint's prices."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    total_tokens: int
+    cost: float
 
 
 class GradingUnavailable(Exception):
@@ -77,10 +96,11 @@ class GradingFault(Exception):
 
 @dataclass(frozen=True)
 class Subject:
-    """What is graded: the model's text and the fields of its row."""
+    """What is graded: the model's text and the fields of its row. Answers to one prompt share a ``group``."""
 
     text: str
     item: dict[str, Any]
+    group: str = ""
 
     @property
     def sample(self) -> dict[str, Any]:

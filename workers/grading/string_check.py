@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from workers.grading.results import Grade, Subject, one_by_one
 from workers.grading.template import parse_template
 from workers.spec import StringCheckGrader
+
+if TYPE_CHECKING:
+    from workers.grading.opening import Opening
 
 OPERATIONS: dict[str, Callable[[str, str], bool]] = {
     "eq": lambda text, reference: text == reference,
@@ -16,7 +20,7 @@ OPERATIONS: dict[str, Callable[[str, str], bool]] = {
 }
 
 
-def opened(grader: StringCheckGrader) -> Grade:
+def opened(grader: StringCheckGrader, _: Opening) -> Grade:
     """The grader, ready to grade batches."""
     text, reference = parse_template(grader.input), parse_template(grader.reference)
     holds = OPERATIONS[grader.operation]

@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workers.grading.results import Grade, GradingFault, Subject, one_by_one
 from workers.grading.template import parse_template, without_answer
 from workers.spec import TextSimilarityGrader
+
+if TYPE_CHECKING:
+    from workers.grading.opening import Opening
 
 # Bounds the worst case of every metric to a second.
 MAX_CHARACTERS = 32_768
@@ -107,7 +110,7 @@ def similarity(metric: str, text: str, reference: str) -> float:
     return min(1.0, max(0.0, METRICS[metric](text, reference)))
 
 
-def opened(grader: TextSimilarityGrader) -> Grade:
+def opened(grader: TextSimilarityGrader, _: Opening) -> Grade:
     """The grader, ready to grade batches."""
     text, reference = parse_template(grader.input), parse_template(grader.reference)
     given = without_answer(text), without_answer(reference)

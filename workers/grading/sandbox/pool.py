@@ -6,14 +6,16 @@ import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from workers.events import GradingErrorClass
 from workers.grading.results import GradingUnavailable, Limits
 from workers.grading.sandbox.process import Broken, Hung, Process, StartFailed
 from workers.grading.sandbox.walls import Wall
+
+ERROR_CLASSES = get_args(GradingErrorClass)
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Outcome:
     detail: str | None = None
     stdout: str = ""
     seconds: float = 0.0
+    sub_rewards: dict[str, float] = field(default_factory=dict)
 
 
 class _NotLoaded(Exception):
@@ -129,10 +132,30 @@ def _outcome(reply: dict[str, Any], limits: Limits, seconds: float) -> Outcome:
     if "error" in reply:
         detail = _text(reply["error"], 2 * limits.detail_characters)
         return Outcome(None, "python_grader_runtime_error", detail, stdout, seconds)
-    reward = reply.get("reward")
-    if type(reward) is not float or not math.isfinite(reward):
+    if limits.verdicts and "error_class" in reply:
+        return _verdict(reply, limits, stdout, seconds)
+    return Outcome(_finite(reply.get("reward")), stdout=stdout, seconds=seconds)
+
+
+def _verdict(reply: dict[str, Any], limits: Limits, stdout: str, seconds: float) -> Outcome:
+    """What a source of ours said, which has read hostile text: checked as closely."""
+    parts = reply.get("sub_rewards")
+    if not isinstance(parts, dict) or reply["error_class"] not in (None, *ERROR_CLASSES):
+        raise Broken("the grader's process sent a verdict in no known form")
+    return Outcome(
+        None if reply.get("reward") is None else _finite(reply["reward"]),
+        reply["error_class"],
+        _text(reply.get("detail", ""), limits.detail_characters) or None,
+        stdout,
+        seconds,
+        {_text(name, limits.detail_characters): _finite(part) for name, part in parts.items()},
+    )
+
+
+def _finite(value: object) -> float:
+    if type(value) is not float or not math.isfinite(value):
         raise Broken("the grader's process sent a reward that is no finite number")
-    return Outcome(reward, stdout=stdout, seconds=seconds)
+    return value
 
 
 def _text(value: object, characters: int) -> str:

@@ -95,24 +95,25 @@ class Runner:
         """Runs the source's top level."""
         linecache.cache[FILE] = (len(source), None, source.splitlines(keepends=True), FILE)
 
-        def run() -> float:
+        def run() -> dict[str, Any]:
             exec(compile(source, FILE, "exec"), self._module.__dict__)  # noqa: S102
             if not callable(getattr(self._module, "grade", None)):
                 raise NameError("the source defines no function grade(sample, item)")
-            return 0.0
+            return {"reward": 0.0}
 
         return self._guarded(run, self._limits["load_seconds"], "loading the source")
 
     def grade(self, request: dict[str, Any]) -> dict[str, Any]:
         """One item's verdict."""
 
-        def run() -> float:
+        def run() -> dict[str, Any]:
             _reseed(request["seed"])
-            return _number(self._module.grade(request["sample"], request["item"]))
+            given = self._module.grade(request["sample"], request["item"])
+            return given if self._limits["verdicts"] else {"reward": _number(given)}
 
         return self._guarded(run, self._limits["item_seconds"], "grade()")
 
-    def _guarded(self, run: Callable[[], float], seconds: float, what: str) -> dict[str, Any]:
+    def _guarded(self, run: Callable[[], dict[str, Any]], seconds: float, what: str) -> dict[str, Any]:
         """``run``'s value or why there is none. ``spent`` asks for a fresh process."""
         printed = Printed(self._limits["stdout_characters"], self._limits["printed_characters"])
         reply: dict[str, Any]
@@ -120,7 +121,7 @@ class Runner:
             try:
                 signal.setitimer(signal.ITIMER_REAL, seconds)
                 with redirect_stdout(printed), redirect_stderr(printed):
-                    reply = {"reward": run()}
+                    reply = run()
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except TimeIsUp as error:

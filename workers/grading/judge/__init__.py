@@ -1,0 +1,5 @@
+"""Judges: models that grade. Reached over an OpenAI-compatible API, within the limits of a job."""
+
+from workers.grading.judge.endpoints import Judges
+
+__all__ = ["Judges"]

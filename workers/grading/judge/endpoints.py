@@ -1,0 +1,31 @@
+"""Where a job's judges answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workers.grading.results import GradingUnavailable
+from workers.spec import JudgeEndpoint
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The judges of one job, by the name that graders use. Keys stay in memory, in no spec and no log.
+
+    ``cache`` is a folder for verdicts, kept beyond the job; without one nothing is remembered.
+    """
+
+    endpoints: Mapping[str, JudgeEndpoint] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cache: Path | None = None
+
+    def endpoint(self, model: str) -> JudgeEndpoint:
+        """Raises ``GradingUnavailable`` if nobody said where ``model`` answers."""
+        if model not in self.endpoints:
+            raise GradingUnavailable(
+                f"no endpoint is connected for the judge model {model!r}.",
+                "Connect one under Judges, with this name.",
+            )
+        return self.endpoints[model]
