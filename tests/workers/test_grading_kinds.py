@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -273,14 +274,7 @@ def test_the_command_grades_a_file(tmp_path: Path) -> None:
     first, second = result["results"]
     assert (first["reward"], first["error_class"]) == (1.0, None)
     assert (second["reward"], second["error_class"]) == (None, "python_grader_runtime_error")
-    assert set(first) == {
-        "reward",
-        "sub_rewards",
-        "error_class",
-        "error_detail",
-        "seconds",
-        "stdout",
-    }
+    assert set(first) == {field.name for field in fields(GradeResult)}
 
 
 def test_the_command_names_the_field_of_an_invalid_grader(tmp_path: Path) -> None:
