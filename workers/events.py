@@ -76,6 +76,7 @@ class Rollout(BaseModel):
     sub_rewards: dict[str, float | None] = {}
     error_class: GradingErrorClass | None = None
     error_detail: str | None = None
+    explanation: str = Field(default="", description="the judge's reasons")
     advantage: float | None
     length: int = Field(description="completion tokens, the end token included")
     truncated: bool
@@ -125,6 +126,7 @@ class EvaluationSample(BaseModel):
     sub_rewards: dict[str, float | None] = {}
     error_class: GradingErrorClass | None = None
     error_detail: str | None = None
+    explanation: str = ""
     length: int
     truncated: bool
 
@@ -156,6 +158,7 @@ class EvaluationEvent(_Event):
     wins: int | None = Field(default=None, description="rows where tuned is better")
     ties: int | None = None
     losses: int | None = None
+    judge_cost: dict[str, float] = Field(default={}, description="money by judge, of this evaluation")
     details: list[EvaluationRow] = []
 
 
@@ -178,10 +181,13 @@ class ErrorEvent(_Event):
 
 
 class DoneEvent(_Event):
-    """The last event. ``package`` is the adapter's folder relative to the attempt's folder."""
+    """The last event. ``package`` is the adapter's folder relative to the attempt's folder.
+
+    ``stopped`` is a stop from outside, ``paused`` the engine's own, with an error event before it.
+    """
 
     type: Literal["done"] = "done"
-    outcome: Literal["succeeded", "stopped", "failed"]
+    outcome: Literal["succeeded", "stopped", "paused", "failed"]
     step: int
     package: str | None = None
     train_seconds: float = 0.0

@@ -280,7 +280,7 @@ class JudgeEndpoint(Frozen):
 
     base_url: str = Field(description="an OpenAI-compatible API, up to and including /v1")
     model: str = Field(description="the endpoint's own name of the model")
-    revision: str = Field(default="", description="part of cache keys: change it with the model")
+    revision: str = Field(default="", description="stands for address and model in cache keys")
     requests_per_minute: int | None = Field(default=None, ge=1)
     tokens_per_minute: int | None = Field(default=None, ge=1)
     concurrency: int = Field(default=16, ge=1, le=256, description="requests in flight")
@@ -288,6 +288,7 @@ class JudgeEndpoint(Frozen):
     input_price: float = Field(default=0.0, ge=0, description="money for a million prompt tokens")
     output_price: float = Field(default=0.0, ge=0, description="money for a million completion tokens")
     budget: float | None = Field(default=None, gt=0, description="money that one job may spend")
+    spent: float = Field(default=0.0, ge=0, description="money that earlier attempts at the job have spent")
 
 
 # --- what a job is made of -------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from tests.workers.engine_jobs import rows, tiny_model, tiny_tokenizer
 from workers.engine.data import Row, choose
-from workers.engine.errors import EngineError, Stopped
+from workers.engine.errors import EngineError, Paused, Stopped
 from workers.engine.evaluate import Evaluator
 from workers.engine.sampling import Sampler
 from workers.grading import GradeResult
@@ -24,7 +24,9 @@ HELD_OUT = [Row(**row) for row in rows(6)]
 SETTINGS = EvaluationSettings(bootstrap_resamples=200)
 
 
-def grade_by_words(pairs: Sequence[tuple[str, dict[str, Any]]]) -> list[GradeResult]:
+def grade_by_words(
+    pairs: Sequence[tuple[str, dict[str, Any]]], groups: Sequence[str] | None = None
+) -> list[GradeResult]:
     """1 for an answer with the word "a", no grade for one with "cold", else 0."""
     return [graded(None if "cold" in text else float("a" in text.split())) for text, _ in pairs]
 
@@ -99,12 +101,34 @@ def test_evaluating_again_gives_the_same_and_leaves_every_generator_as_it_was():
 
 
 def test_an_evaluation_without_any_grade_fails_with_the_graders_words():
-    def broken(pairs: Any) -> list[GradeResult]:
+    def broken(pairs: Any, groups: Any = None) -> list[GradeResult]:
         return [replace(graded(None), error_detail="name 'x' is not defined") for _ in pairs]
 
     with pytest.raises(EngineError, match="every answer of an evaluation") as caught:
         evaluator(tuned_model(), broken).before(HELD_OUT, "validation", 2)
     assert caught.value.detail == "name 'x' is not defined"
+
+
+def test_a_judge_that_fails_on_every_answer_pauses_the_job_instead_of_ending_it():
+    def silent(pairs: Any, groups: Any = None) -> list[GradeResult]:
+        return [GradeResult(None, error_class="model_grader_server_error", error_detail="429") for _ in pairs]
+
+    with pytest.raises(Paused, match="judge failed") as caught:
+        evaluator(tuned_model(), silent).before(HELD_OUT, "validation", 2)
+    assert (caught.value.code, caught.value.detail) == ("judge_failing", "429")
+
+
+def test_a_grader_that_compares_answers_sees_both_arms_of_a_row_as_one_group():
+    seen: list[list[str]] = []
+
+    def rank(pairs: Any, groups: Any = None) -> list[GradeResult]:
+        seen.append(list(groups))
+        return [graded(1.0 if number % 8 >= 4 else 0.0) for number, _ in enumerate(pairs)]
+
+    evaluation = replace(evaluator(tuned_model(), rank), compares=True)
+    event = evaluation.compare("after", 3, HELD_OUT, "test", 4)
+    assert seen == [[row.row_id for row in HELD_OUT for _ in range(8)]]
+    assert (event.base.reward.mean, event.tuned.reward.mean, event.wins) == (0.0, 1.0, 6)
 
 
 def test_an_evaluation_stops_between_two_batches():

@@ -33,7 +33,7 @@ END, TURN = 1, 2
 PLAN = MemoryPlan(micro_batch=16, gradient_checkpointing=False)
 
 
-def length_grade(pairs: Sequence[tuple[str, dict[str, Any]]]) -> list[GradeResult]:
+def length_grade(pairs: Sequence[tuple[str, dict[str, Any]]], groups: Any = None) -> list[GradeResult]:
     return [graded(len(text) % 7 / 7) for text, _ in pairs]
 
 
@@ -104,7 +104,7 @@ def test_groups_are_keyed_by_row_so_equal_prompts_stay_apart(build):
     same = [{"role": "user", "content": "a b"}]
     data = [Row(f"row-{index}", same, {"reward": index}) for index in range(4)]
 
-    def grade(pairs: Any) -> list[GradeResult]:
+    def grade(pairs: Any, groups: Any = None) -> list[GradeResult]:
         return [graded((len(text) % 5) / 10 + item["reward"]) for text, item in pairs]
 
     trainer = build(grade=grade, data=data)
@@ -137,7 +137,7 @@ def test_a_group_travels_with_its_rows_through_the_shuffle(build):
 def test_a_failed_grading_silences_its_group_and_leaves_the_mean(build):
     failing = [Row(row["row_id"], row["messages"], {"fails": n == 1}) for n, row in enumerate(rows(4))]
 
-    def grade(pairs: Any) -> list[GradeResult]:
+    def grade(pairs: Any, groups: Any = None) -> list[GradeResult]:
         results = length_grade(pairs)
         first = next(index for index, (_, item) in enumerate(pairs) if item["fails"])
         return [graded(None) if index == first else result for index, result in enumerate(results)]

@@ -35,6 +35,8 @@ CHARTS = (
     ("Groups without signal", ["groups/no_signal_share"], "Groups that all score the same teach nothing."),
     ("Truncated answers", ["completions/truncated_share"], "Cut at the length limit."),
     ("Grading failures", ["grading/error_share", "grading/missing_share"], "Share of rollouts."),
+    ("Judge cost", ["judge/*/cost"], "Money a step, by the endpoint's prices."),
+    ("Judge tokens", ["judge/*/total_tokens"], "Read and written, a step."),
     ("Learning rate", ["learning_rate"], ""),
     ("Gradient norm", ["grad_norm"], ""),
     ("Seconds a step", ["step_time", "time/generation", "time/training", "time/grading"], ""),

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from workers.engine import errors
 from workers.events import DoneEvent, EventWriter, PhaseEvent
+from workers.grading.judge import Judges, read_keys
 from workers.spec import JobSpec, SampleSpec
 
 LIFELINE_CUT = 75
@@ -39,6 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, required=True, help="folder for events and artifacts")
     run.add_argument("--resume", type=Path, help="checkpoint folder to go on from")
     run.add_argument("--lifeline", type=int, help="file descriptor; the engine exits when it closes")
+    run.add_argument("--keys-fd", type=int, help="file descriptor with the judges' keys, a JSON object")
+    run.add_argument("--judge-cache", type=Path, help="folder that keeps judges' verdicts beyond the job")
     run.set_defaults(command=_run)
     sample = commands.add_parser("sample", help="draw answers from a base model")
     sample.add_argument("spec", type=Path, help="the sample spec, a JSON file")
@@ -58,11 +61,14 @@ def _run(arguments: argparse.Namespace) -> int:
     stopping = _stop_on_sigterm()
     _follow_lifeline(arguments.lifeline)
 
+    judges = Judges(spec.judges, read_keys(arguments.keys_fd), arguments.judge_cache)
+
     def work(emit: EventWriter) -> int:
         emit(PhaseEvent(phase="prepare"))
         from workers.engine.run import Job, run_job
 
-        job = Job(spec, arguments.spec.resolve().parent, arguments.out.resolve(), emit, stopping.is_set)
+        folder, out = arguments.spec.resolve().parent, arguments.out.resolve()
+        job = Job(spec, folder, out, emit, stopping.is_set, judges)
         return run_job(job, arguments.resume)
 
     return _report(arguments.out, work)

@@ -13,7 +13,7 @@ from workers.engine import errors
 from workers.spec import JobSpec
 
 MANIFEST = "manifest.json"
-NOT_TRAINING = {"job_id", "model_name", "labels", "resources", "evaluation"}
+NOT_TRAINING = {"job_id", "model_name", "labels", "resources", "evaluation", "judges"}
 
 
 @dataclass(frozen=True)

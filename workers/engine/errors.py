@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from workers.events import DoneEvent, ErrorEvent, Event
 
@@ -17,6 +18,10 @@ class EngineError(Exception):
     def __init__(self, code: str, message: str, remedy: str = "", detail: str = "") -> None:
         super().__init__(message)
         self.code, self.message, self.remedy, self.detail = code, message, remedy, detail
+
+
+class Paused(EngineError):
+    """The job should wait until someone has mended the cause; what is complete has been saved."""
 
 
 class Stopped(Exception):
@@ -193,6 +198,15 @@ def grader_invalid(reason: str) -> EngineError:
     )
 
 
+def judge_failing(where: str, detail: str) -> Paused:
+    return Paused(
+        "judge_failing",
+        f"The judge failed {where}, so the job was paused: groups without a verdict teach nothing.",
+        "Check the judge's endpoint, key, limits and budget under Judges, then resume the job.",
+        detail,
+    )
+
+
 def grading_failed(where: str, detail: str) -> EngineError:
     return EngineError(
         "grading_failed",
@@ -258,11 +272,12 @@ def unexpected(error: BaseException, detail: str) -> EngineError:
 
 
 def fail(emit: Callable[[Event], None], error: Exception, step: int = 0, train_seconds: float = 0.0) -> None:
-    """Emits why the job ends and that it has ended; whatever is no ``EngineError`` is a fault of ours."""
+    """Emits why the job ends or pauses, and that; whatever is no ``EngineError`` is a fault of ours."""
     known = _known(error)
     print(f"{known.code}: {known.message} {known.remedy}\n{known.detail}", file=sys.stderr)
     emit(ErrorEvent(code=known.code, message=known.message, remedy=known.remedy, detail=known.detail))
-    emit(DoneEvent(outcome="failed", step=step, train_seconds=train_seconds))
+    outcome: Literal["paused", "failed"] = "paused" if isinstance(known, Paused) else "failed"
+    emit(DoneEvent(outcome=outcome, step=step, train_seconds=train_seconds))
 
 
 def _known(error: Exception) -> EngineError:

@@ -6,20 +6,24 @@ import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from peft import PeftModel
 
 from workers.engine import errors
 from workers.engine.data import Row, encode, render
+from workers.engine.judging import JUDGE_FAILURES
 from workers.engine.models import folded
-from workers.engine.rollouts import Grade
 from workers.engine.sampling import Answer, Sampler
 from workers.engine.statistics import bootstrap, mean_pass_at_k, wins_ties_losses
 from workers.events import ArmSummary, EvaluationEvent, EvaluationRow, EvaluationSample, Interval
 from workers.spec import EvaluationSettings
 
-Arm = list[list[EvaluationSample]]  # rows x samples
+if TYPE_CHECKING:
+    from workers.grading import GradeAnswers
+
+Answers = list[list[Answer]]  # rows x samples
+Arm = list[list[EvaluationSample]]  # the same, graded
 Split = Literal["validation", "test"]
 
 
@@ -28,21 +32,25 @@ class Evaluator:
     """Draws and grades both arms. The base arm of some rows is drawn once: it does not change.
 
     Both arms use the same random seed, which is common random numbers: the noise that they share cancels in
-    the paired difference.
+    the paired difference. Where the grader ``compares`` answers, both arms of a row are one group.
     """
 
     model: PeftModel
     sampler: Sampler
-    grade: Grade
+    grade: GradeAnswers
     settings: EvaluationSettings
     seed: int
     check_stop: Callable[[], None]
-    _base: dict[tuple[str | int, ...], Arm] = field(default_factory=dict)
+    compares: bool = False
+    _cost: dict[str, float] = field(default_factory=dict)
+    _answers: dict[tuple[str | int, ...], Answers] = field(default_factory=dict)
+    _graded: dict[tuple[str | int, ...], Arm] = field(default_factory=dict)
 
     def before(self, rows: list[Row], split: Split, samples: int) -> EvaluationEvent:
         """The base alone."""
         base = self._base_arm(rows, split, samples)
         return EvaluationEvent(
+            judge_cost=self._take_cost(),
             stage="before",
             split=split,
             step=0,
@@ -55,8 +63,7 @@ class Evaluator:
         self, stage: Literal["during", "after"], step: int, rows: list[Row], split: Split, samples: int
     ) -> EvaluationEvent:
         """Both arms, their paired difference, and every answer."""
-        base = self._base_arm(rows, split, samples)
-        tuned = self._draw(folded(self.model), rows, split, samples)
+        base, tuned = self._arms(rows, split, samples)
         pairs = [
             (b, t)
             for b, t in zip(map(row_reward, base), map(row_reward, tuned), strict=True)
@@ -75,6 +82,7 @@ class Evaluator:
             wins=wins,
             ties=ties,
             losses=losses,
+            judge_cost=self._take_cost(),
             details=[
                 EvaluationRow(
                     row_id=row.row_id, prompt=render(self.sampler.tokenizer, row.messages), base=b, tuned=t
@@ -88,8 +96,7 @@ class Evaluator:
         rewards = [reward for row in arm if (reward := row_reward(row)) is not None]
         samples = [sample for row in arm for sample in row]
         if not rewards:
-            detail = next((s.error_detail for s in samples if s.error_detail), None)
-            raise errors.grading_failed("of an evaluation", detail or "")
+            raise _nothing_graded(samples)
         counts = [(graded, self._right(row)) for row in arm if (graded := _graded(row))]
         return ArmSummary(
             reward=self._interval(rewards),
@@ -100,23 +107,43 @@ class Evaluator:
             grading_error_share=sum(s.reward is None for s in samples) / len(samples),
         )
 
-    def _base_arm(self, rows: list[Row], split: Split, samples: int) -> Arm:
-        key = (split, samples, *(row.row_id for row in rows))
-        if key not in self._base:
-            self._base[key] = self._draw(self.model.disable_adapter(), rows, split, samples)
-        return self._base[key]
+    def _arms(self, rows: list[Row], split: Split, samples: int) -> tuple[Arm, Arm]:
+        tuned = self._draw(folded(self.model), rows, split, samples)
+        if not self.compares:
+            return self._base_arm(rows, split, samples), self._grade(rows, tuned)
+        base = self._base_answers(rows, split, samples)
+        both = self._grade(rows, [b + t for b, t in zip(base, tuned, strict=True)])
+        return [row[:samples] for row in both], [row[samples:] for row in both]
 
-    def _draw(self, which: AbstractContextManager[None], rows: list[Row], split: Split, samples: int) -> Arm:
+    def _base_arm(self, rows: list[Row], split: Split, samples: int) -> Arm:
+        key = _key(rows, split, samples)
+        if key not in self._graded:
+            self._graded[key] = self._grade(rows, self._base_answers(rows, split, samples))
+        return self._graded[key]
+
+    def _base_answers(self, rows: list[Row], split: Split, samples: int) -> Answers:
+        key = _key(rows, split, samples)
+        if key not in self._answers:
+            self._answers[key] = self._draw(self.model.disable_adapter(), rows, split, samples)
+        return self._answers[key]
+
+    def _draw(
+        self, which: AbstractContextManager[None], rows: list[Row], split: Split, samples: int
+    ) -> Answers:
         prompts = [encode(self.sampler.tokenizer, row.messages) for row in rows]
         seed = int.from_bytes(hashlib.sha256(f"{self.seed} {split}".encode()).digest()[:4])
         with which:
             answers = self.sampler(self.model.get_base_model(), prompts, samples, seed)
         self.check_stop()
-        return self._graded_arm(rows, answers)
+        return answers
 
-    def _graded_arm(self, rows: list[Row], answers: list[list[Answer]]) -> Arm:
+    def _grade(self, rows: list[Row], answers: Answers) -> Arm:
         flat = [(row, answer) for row, drawn in zip(rows, answers, strict=True) for answer in drawn]
-        results = self.grade([(answer.text, row.item) for row, answer in flat])
+        groups = [row.row_id for row, _ in flat]
+        results = self.grade([(answer.text, row.item) for row, answer in flat], groups)
+        for result in results:
+            for model, usage in result.usage.items():
+                self._cost[model] = self._cost.get(model, 0.0) + usage["cost"]
         graded = iter(
             EvaluationSample(
                 completion=answer.text,
@@ -124,12 +151,18 @@ class Evaluator:
                 sub_rewards=result.sub_rewards,
                 error_class=result.error_class,
                 error_detail=result.error_detail,
+                explanation=result.explanation,
                 length=len(answer.ids),
                 truncated=answer.truncated,
             )
             for (_, answer), result in zip(flat, results, strict=True)
         )
         return [[next(graded) for _ in drawn] for drawn in answers]
+
+    def _take_cost(self) -> dict[str, float]:
+        """What judges cost since the last evaluation."""
+        taken, self._cost = self._cost, {}
+        return taken
 
     def _right(self, row: list[EvaluationSample]) -> int:
         return sum(s.reward is not None and s.reward >= self.settings.pass_threshold for s in row)
@@ -143,10 +176,22 @@ class Evaluator:
         return bootstrap(values, self.settings.confidence, self.settings.bootstrap_resamples, self.seed)
 
 
+def _key(rows: list[Row], split: Split, samples: int) -> tuple[str | int, ...]:
+    return (split, samples, *(row.row_id for row in rows))
+
+
 def row_reward(row: list[EvaluationSample]) -> float | None:
     """Mean reward of a row's graded answers; ``None`` if no grading succeeded."""
     rewards = [sample.reward for sample in row if sample.reward is not None]
     return sum(rewards) / len(rewards) if rewards else None
+
+
+def _nothing_graded(samples: list[EvaluationSample]) -> Exception:
+    """The job pauses for a judge that fails, and ends for a grader that does."""
+    detail = next((s.error_detail for s in samples if s.error_detail), None) or ""
+    if any(s.error_class in JUDGE_FAILURES for s in samples):
+        return errors.judge_failing("on every answer of an evaluation", detail)
+    return errors.grading_failed("of an evaluation", detail)
 
 
 def _graded(row: list[EvaluationSample]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,7 @@ from workers.events import Rollout
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from workers.grading import GradeResult
-
-Grade = Callable[[Sequence[tuple[str, dict[str, Any]]]], "list[GradeResult]"]
+    from workers.grading import GradeAnswers, GradeResult
 
 
 @dataclass
@@ -27,12 +24,13 @@ class Recorder:
     """
 
     rows: list[Row]
-    grade: Grade
+    grade: GradeAnswers
     tokenizer: PreTrainedTokenizerBase
     eos_ids: list[int]
     rollouts: list[Rollout] = field(default_factory=list)
     grading_seconds: float = 0.0
     failed: int = 0
+    results: list[GradeResult] = field(default_factory=list)
 
     def grader(
         self, completion_ids: list[list[int]], row: list[int], trainer_state: Any, **_: Any
@@ -40,7 +38,8 @@ class Recorder:
         """The rewards that TRL optimises; ``None`` for the whole group of an answer that has no grade."""
         started = time.perf_counter()
         texts = self.tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
-        results = self.grade([(text, self.rows[i].item) for text, i in zip(texts, row, strict=True)])
+        answers = [(text, self.rows[i].item) for text, i in zip(texts, row, strict=True)]
+        self.results = results = self.grade(answers, [str(i) for i in row])
         self.grading_seconds = time.perf_counter() - started
         self.failed = sum(result.reward is None for result in results)
         missing = {i for i, result in zip(row, results, strict=True) if result.reward is None}
@@ -57,6 +56,7 @@ class Recorder:
                 sub_rewards=result.sub_rewards,
                 error_class=result.error_class,
                 error_detail=result.error_detail,
+                explanation=result.explanation,
                 advantage=None,
                 length=len(ids),
                 truncated=ids[-1] not in self.eos_ids,
@@ -91,6 +91,19 @@ class Recorder:
             scores = [s for r in self.rollouts if (s := r.sub_rewards.get(name)) is not None]
             if scores:
                 values[f"rewards/{name}/mean"] = sum(scores) / len(scores)
+        return values | self._judge_metrics()
+
+    def _judge_metrics(self) -> dict[str, float]:
+        """What the step's judges read, wrote and cost; empty without a judge."""
+        used = [(model, usage) for result in self.results for model, usage in result.usage.items()]
+        values: dict[str, float] = {}
+        for model, usage in used:
+            for what, number in usage.items():
+                name = f"judge/{model}/{what}"
+                values[name] = values.get(name, 0.0) + float(number)  # type: ignore[arg-type]
+        cached = sum(result.cached for result in self.results)
+        if used or cached:
+            values["judge/cached_share"] = cached / len(self.results)
         return values
 
     def _no_signal_share(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +14,19 @@ from workers.engine.evaluate import Evaluator, Split
 from workers.engine.memory import plan_memory
 from workers.engine.models import Base, adapter_sha256, load, pick_device
 from workers.engine.progress import Progress
-from workers.engine.rollouts import Grade, Recorder
+from workers.engine.rollouts import Recorder
 from workers.engine.sampling import Sampler
 from workers.engine.train import Reporter, build_trainer, threads, total_steps
 from workers.engine.trainer import MeasuringTrainer
 from workers.events import DoneEvent, Event, LogEvent
-from workers.grading import GraderInvalid, GradingUnavailable, open_grader
+from workers.grading import (
+    GradeAnswers,
+    GraderInvalid,
+    GradingUnavailable,
+    Judges,
+    compares_answers,
+    open_grader,
+)
 from workers.spec import DataFile, JobSpec
 
 Emit = Callable[[Event], None]
@@ -43,6 +50,7 @@ class Job:
     out: Path
     emit: Emit
     stopping: Callable[[], bool]
+    judges: Judges = field(default_factory=Judges)
     step: int = 0
     _trained_before: float = 0.0
     _train_began: float | None = None
@@ -65,7 +73,7 @@ class Job:
         steps = total_steps(spec, len(train_rows))
         progress = Progress(self.emit, steps - self.step, self._answers(steps, held_out))
         try:
-            with open_grader(spec.grader, seed=spec.seed) as grade:
+            with open_grader(spec.grader, seed=spec.seed, judges=self.judges) as grade:
                 base = self._load(train_rows, held_out)
                 trainer, evaluator = self._build(base, train_rows, grade, steps, progress)
                 initial = adapter_sha256(trainer.model)
@@ -151,7 +159,7 @@ class Job:
             raise errors.template_refuses(base.ref.id, row.row_id, str(error)) from error
 
     def _build(
-        self, base: Base, train: list[Row], grade: Grade, steps: int, progress: Progress
+        self, base: Base, train: list[Row], grade: GradeAnswers, steps: int, progress: Progress
     ) -> tuple[MeasuringTrainer, Evaluator]:
         spec = self.spec
         recorder = Recorder(train, grade, base.tokenizer, base.eos_ids)
@@ -177,6 +185,7 @@ class Job:
             spec.evaluation,
             spec.seed,
             self.check_stop,
+            compares_answers(spec.grader),
         )
         return trainer, evaluator
 
@@ -222,6 +231,8 @@ class Job:
         finally:
             self.step = trainer.state.global_step
             self._train_ended = time.perf_counter()
+        if reporter.pause:
+            raise reporter.pause
         self.check_stop()
 
     def _evaluate(self, evaluator: Evaluator, held_out: HeldOut, step: int) -> None:
@@ -254,7 +265,7 @@ def run_job(job: Job, resume: Path | None) -> int:
         return 0
     except Exception as error:
         errors.fail(job.emit, error, job.step, job.train_seconds)
-        return 1
+        return 0 if isinstance(error, errors.Paused) else 1
     done = DoneEvent(
         outcome="succeeded",
         step=job.step,

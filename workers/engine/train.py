@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from trl import GRPOConfig
 
 from workers.engine import checkpoint, errors
 from workers.engine.data import Row
+from workers.engine.judging import JudgeWatch
 from workers.engine.memory import MemoryPlan
 from workers.engine.models import Base
 from workers.engine.progress import Progress
@@ -124,6 +125,8 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     evaluate: Callable[[int], None]
     train_seconds: Callable[[], float]
     sealed_step: int = 0
+    pause: errors.Paused | None = None
+    _judges: JudgeWatch = field(default_factory=JudgeWatch)
     _ungraded: int = 0
     _errors_told: int = 0
 
@@ -160,7 +163,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         self.emit(CheckpointEvent(step=step, path=str(final.relative_to(self.out))))
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
-        if not self.stopping():
+        if not self.stopping() and not self.pause:
             self._evaluate_if_due()
         shutil.rmtree(self.trainer.args.output_dir, ignore_errors=True)
 
@@ -171,7 +174,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         try:
             self.progress.pause_clock()
             self.evaluate(step)
-        except errors.Stopped:
+        except (errors.Stopped, errors.Paused):
             self._save_now(step)
             raise
 
@@ -186,13 +189,16 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
                 raise errors.not_finite(step, name, logs[name])
 
     def _watch_grading(self, step: int, nothing_graded: bool) -> None:
-        """Says in the log why gradings fail (ten times at most) and ends a job that has no grades at all."""
+        """Says in the log why gradings fail (ten times at most); pauses or ends a job without grades."""
+        self.pause = self._judges.step(step, self.trainer.recorder.rollouts)
+        if self.pause:
+            self.trainer.control.should_save = self.trainer.control.should_training_stop = True
         detail = self.trainer.recorder.first_failure()
         if detail and self._errors_told < 10:
             self._errors_told += 1
             self.emit(LogEvent(level="warning", message=f"step {step}: grading failed: {detail}"))
         self._ungraded = self._ungraded + 1 if nothing_graded else 0
-        if self._ungraded == STEPS_WITHOUT_GRADE:
+        if self._ungraded == STEPS_WITHOUT_GRADE and not self.pause:
             raise errors.grading_failed(f"of {STEPS_WITHOUT_GRADE} steps in a row", detail)
 
 

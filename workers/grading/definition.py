@@ -200,6 +200,12 @@ def _check_rubric(grader: RubricGrader, param: str) -> None:
             _check(criterion.grader, f"{place}.grader")
 
 
+def _check_context(grader: RankingGrader, param: str) -> None:
+    pieces = parse_template(grader.context).pieces
+    if any(not isinstance(piece, str) and piece.namespace == "sample" for piece in pieces):
+        raise GraderInvalid(_join(param, "context"), "a group shares it: it may name item alone")
+
+
 def _check_multi(grader: MultiGrader, param: str) -> None:
     if len(grader.graders) > MAX_PARTS:
         found = len(grader.graders)
@@ -228,5 +234,6 @@ CHECKS: dict[type, Callable[[Any, str], None]] = {
     ScoreModelGrader: _check_score,
     LabelModelGrader: _check_labels,
     RubricGrader: _check_rubric,
+    RankingGrader: _check_context,
     MultiGrader: _check_multi,
 }

@@ -6,10 +6,11 @@ Both raise their class on the whole.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from workers.grading.formula import Formula, FormulaFailed, parse_formula
-from workers.grading.results import Grade, GradeResult, Subject
+from workers.grading.results import Grade, GradeResult, Subject, TokenUsage, added
 from workers.spec import MultiGrader
 
 if TYPE_CHECKING:
@@ -48,4 +49,21 @@ def combined(formula: Formula, parts: dict[str, GradeResult]) -> GradeResult:
         detail,
         sum(part.seconds for part in parts.values()),
         "".join(part.stdout for part in parts.values()),
+        explained(parts),
+        used(parts.values()),
+        any(part.cached for part in parts.values()) and not any(part.usage for part in parts.values()),
     )
+
+
+def explained(parts: dict[str, GradeResult]) -> str:
+    """The judges' reasons, a part's after another's."""
+    return "\n".join(f"{name}: {part.explanation}" for name, part in parts.items() if part.explanation)
+
+
+def used(parts: Iterable[GradeResult]) -> dict[str, TokenUsage]:
+    """What all parts took, by model."""
+    taken: dict[str, list[TokenUsage]] = {}
+    for part in parts:
+        for model, usage in part.usage.items():
+            taken.setdefault(model, []).append(usage)
+    return {model: added(usages) for model, usages in taken.items()}

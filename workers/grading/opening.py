@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from workers import spec
-from workers.grading import multi, python, string_check, text_similarity
+from workers.grading import (
+    label_model,
+    multi,
+    python,
+    ranking,
+    rubric,
+    score_model,
+    string_check,
+    text_similarity,
+)
 from workers.grading.definition import check
 from workers.grading.judge import Judges
+from workers.grading.judge.cache import VerdictCache
+from workers.grading.judge.client import Judge, Loop
 from workers.grading.results import Grade, GradeResult, Limits, Subject
 
 
@@ -22,7 +34,7 @@ class GradeAnswers(Protocol):
     ) -> list[GradeResult]: ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class Opening:
     """What the kinds open themselves with: the job's seed and limits, its judges, and what ends with it."""
 
@@ -30,6 +42,28 @@ class Opening:
     limits: Limits
     judges: Judges
     stack: ExitStack
+    opened_judges: dict[str, Judge] = field(default_factory=dict)
+
+    def judge(self, model: str) -> Judge:
+        """The judge of this name, one for all parts of the grader. Raises ``GradingUnavailable``."""
+        if model not in self.opened_judges:
+            endpoint, key = self.judges.endpoint(model), self.judges.keys.get(model, "")
+            if not self.opened_judges:
+                self.stack.callback(self._loop.close)
+            judge = Judge(model, endpoint, key, self._cache, self._loop)
+            self.stack.callback(judge.close)
+            self.opened_judges[model] = judge
+        return self.opened_judges[model]
+
+    @cached_property
+    def _loop(self) -> Loop:
+        return Loop()
+
+    @cached_property
+    def _cache(self) -> VerdictCache:
+        cache = VerdictCache(self.judges.cache)
+        self.stack.callback(cache.close)
+        return cache
 
     def open(self, grader: spec.Grader) -> Grade:
         """The grader, ready to grade batches until the stack is closed."""
@@ -40,6 +74,10 @@ KINDS: dict[type, Callable[[Any, Opening], Grade]] = {
     spec.StringCheckGrader: string_check.opened,
     spec.TextSimilarityGrader: text_similarity.opened,
     spec.PythonGrader: python.opened,
+    spec.ScoreModelGrader: score_model.opened,
+    spec.LabelModelGrader: label_model.opened,
+    spec.RubricGrader: rubric.opened,
+    spec.RankingGrader: ranking.opened,
     spec.MultiGrader: multi.opened,
 }
 

@@ -66,6 +66,17 @@ class TokenUsage(TypedDict):
     cost: float
 
 
+def added(usage: Sequence[TokenUsage]) -> TokenUsage:
+    """The sum of several uses."""
+    return {
+        "prompt_tokens": sum(each["prompt_tokens"] for each in usage),
+        "completion_tokens": sum(each["completion_tokens"] for each in usage),
+        "cached_tokens": sum(each["cached_tokens"] for each in usage),
+        "total_tokens": sum(each["total_tokens"] for each in usage),
+        "cost": sum(each["cost"] for each in usage),
+    }
+
+
 class GradingUnavailable(Exception):
     """This machine cannot run the grader. ``remedy`` says what its operator can do."""
 

@@ -1,5 +1,5 @@
 """Judges: models that grade. Reached over an OpenAI-compatible API, within the limits of a job."""
 
-from workers.grading.judge.endpoints import Judges
+from workers.grading.judge.endpoints import Judges, read_keys
 
-__all__ = ["Judges"]
+__all__ = ["Judges", "read_keys"]

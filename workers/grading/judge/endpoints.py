@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,3 +31,12 @@ class Judges:
                 "Connect one under Judges, with this name.",
             )
         return self.endpoints[model]
+
+
+def read_keys(descriptor: int | None) -> dict[str, str]:
+    """The judges' keys, a JSON object by judge, from an inherited pipe; none without a descriptor."""
+    if descriptor is None:
+        return {}
+    with os.fdopen(descriptor, "rb") as pipe:
+        keys: dict[str, str] = json.loads(pipe.read() or b"{}")
+    return keys

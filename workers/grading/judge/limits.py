@@ -1,0 +1,62 @@
+"""The limits of an endpoint: requests in flight, requests and tokens a minute, money."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiolimiter import AsyncLimiter
+
+from workers.grading.results import TokenUsage
+from workers.spec import JudgeEndpoint
+
+MINUTE = 60.0
+TOKEN_SECONDS = 10.0  # tokens are counted over windows of this length, so that a minute has no burst
+MILLION = 1_000_000
+CHARACTERS_A_TOKEN = 4  # for the tokens of a request that has not been sent yet
+
+
+class Limits:
+    """Waits where waiting helps; ``exhausted`` says when the money is spent. Belongs to one event loop."""
+
+    def __init__(self, endpoint: JudgeEndpoint) -> None:
+        self._endpoint = endpoint
+        self._slots = asyncio.Semaphore(endpoint.concurrency)
+        requests, tokens = endpoint.requests_per_minute, endpoint.tokens_per_minute
+        self._requests = AsyncLimiter(1, MINUTE / requests) if requests else None
+        self._tokens = AsyncLimiter(tokens * TOKEN_SECONDS / MINUTE, TOKEN_SECONDS) if tokens else None
+        self._spent = endpoint.spent
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the job's money for this endpoint is spent."""
+        budget = self._endpoint.budget
+        return budget is not None and self._spent >= budget
+
+    @asynccontextmanager
+    async def slot(self, characters: int) -> AsyncIterator[None]:
+        """Room for one request of about so many characters."""
+        async with self._slots:
+            if self._requests:
+                await self._requests.acquire()
+            await self._take_tokens(characters / CHARACTERS_A_TOKEN)
+            yield
+
+    async def used(self, prompt: int, completion: int, cached: int, characters: int) -> TokenUsage:
+        """Counts what a request really took; the tokens beyond the estimate delay the next ones."""
+        await self._take_tokens(prompt + completion - characters / CHARACTERS_A_TOKEN)
+        prices = self._endpoint.input_price, self._endpoint.output_price
+        cost = (prompt * prices[0] + completion * prices[1]) / MILLION
+        self._spent += cost
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "cached_tokens": cached,
+            "total_tokens": prompt + completion,
+            "cost": cost,
+        }
+
+    async def _take_tokens(self, number: float) -> None:
+        if self._tokens and number > 0:
+            await self._tokens.acquire(min(number, self._tokens.max_rate))

@@ -1,0 +1,42 @@
+"""``label_model``: a judge chooses one label; 1 if it is a passing one, else 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from workers.grading.judge.asking import Messages, as_data, form, graded
+from workers.grading.judge.client import Question
+from workers.grading.results import Grade, GradeResult, Subject
+from workers.spec import LabelModelGrader
+
+if TYPE_CHECKING:
+    from workers.grading.opening import Opening
+
+
+def opened(grader: LabelModelGrader, opening: Opening) -> Grade:
+    """The grader, ready to grade batches. Raises ``GradingUnavailable`` for an unknown judge."""
+    judge = opening.judge(grader.model)
+    task = (
+        "You are a grader. Give a short reason, then exactly one of these labels: "
+        f'{as_data(grader.labels)}, in JSON: {{"reason": …, "label": …}}.'
+    )
+    messages = Messages(grader.input, task)
+    schema = form({"reason": {"type": "string"}, "label": {"type": "string", "enum": grader.labels}})
+
+    def read(verdict: Any) -> dict[str, Any]:
+        if not isinstance(verdict, dict) or verdict.get("label") not in grader.labels:
+            raise ValueError(f"its label is none of {as_data(grader.labels)}")
+        return verdict
+
+    def question(subject: Subject) -> Question:
+        return Question(messages.filled(subject), schema, read, grader.sampling_params)
+
+    def result(verdict: dict[str, Any]) -> GradeResult:
+        passing = verdict["label"] in grader.passing_labels
+        return GradeResult(float(passing), explanation=f"{verdict['label']}: {verdict.get('reason', '')}")
+
+    def grade(subjects: Sequence[Subject]) -> list[GradeResult]:
+        return graded(judge, subjects, question, result)
+
+    return grade

@@ -1,0 +1,230 @@
+"""``ranking``: a judge compares all answers to one prompt with each other.
+
+The rewards of a group are relative to it: they say which of its answers are better, not how good they are.
+Equal answers are judged once, the order is shuffled by the job's seed, and a verdict that fails leaves the
+whole group without rewards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from workers.grading.judge.asking import DATA, as_data, failed, form
+from workers.grading.judge.client import Judge, Question, Reply
+from workers.grading.results import Grade, GradeResult, GradingFault, Subject, added
+from workers.grading.template import parse_template
+from workers.spec import RankingGrader
+
+if TYPE_CHECKING:
+    from workers.grading.opening import Opening
+
+ALL_EQUAL = 0.5  # the reward of answers that do not differ: any number does, their advantage is 0
+CANARY = "canary"
+REASON = {"type": "string"}
+
+
+class _CallFailed(Exception):
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.detail)
+        self.reply = reply
+
+
+def opened(grader: RankingGrader, opening: Opening) -> Grade:
+    """The grader, ready to grade batches of whole groups. Raises ``GradingUnavailable``."""
+    judge, context = opening.judge(grader.model), parse_template(grader.context)
+
+    async def group_results(subjects: list[Subject]) -> list[GradeResult]:
+        try:
+            shown = context.fill(subjects[0])
+        except GradingFault as fault:
+            return [fault.result(0.0)] * len(subjects)
+        return await _Group(grader, judge, shown, opening.seed, subjects).results()
+
+    def grade(subjects: Sequence[Subject]) -> list[GradeResult]:
+        places: dict[str, list[int]] = {}
+        for place, subject in enumerate(subjects):
+            places.setdefault(subject.group, []).append(place)
+        groups = judge.all([group_results([subjects[p] for p in group]) for group in places.values()])
+        by_place = {
+            place: result
+            for group, results in zip(places.values(), groups, strict=True)
+            for place, result in zip(group, results, strict=True)
+        }
+        return [by_place[place] for place in range(len(subjects))]
+
+    return grade
+
+
+@dataclass
+class _Group:
+    """The answers to one prompt."""
+
+    grader: RankingGrader
+    judge: Judge
+    context: str
+    seed: int
+    subjects: list[Subject]
+
+    def __post_init__(self) -> None:
+        self.replies: list[Reply] = []
+        distinct = sorted({subject.text for subject in self.subjects})
+        digest = hashlib.sha256(json.dumps([self.seed, self.context, distinct]).encode()).digest()
+        dice = random.Random(digest)  # noqa: S311 -- shuffles, hides nothing
+        canary = self.grader.canary
+        self.has_canary = canary is not None and dice.random() < self.grader.canary_share
+        self.has_canary = self.has_canary and canary not in distinct
+        self.candidates = distinct + ([canary] if self.has_canary and canary is not None else [])
+        dice.shuffle(self.candidates)
+
+    async def results(self) -> list[GradeResult]:
+        """The grades in the order of the subjects; the first one carries what the calls took."""
+        if len({subject.text for subject in self.subjects}) == 1:
+            return [GradeResult(ALL_EQUAL) for _ in self.subjects]
+        try:
+            verdicts = await METHODS[self.grader.method](self)
+        except _CallFailed as failure:
+            results = [failed(failure.reply) for _ in self.subjects]
+        else:
+            results = [self._result(verdicts, subject.text) for subject in self.subjects]
+        return [self._with_cost(result, first=place == 0) for place, result in enumerate(results)]
+
+    def _result(self, verdicts: dict[str, _Verdict], text: str) -> GradeResult:
+        verdict = verdicts[text]
+        parts: dict[str, float | None] = {}
+        if self.has_canary and self.grader.canary is not None:
+            last = min(each.score for answer, each in verdicts.items() if answer != self.grader.canary)
+            parts[CANARY] = float(verdicts[self.grader.canary].score <= last)
+        return GradeResult(verdict.score, parts, explanation=verdict.reason)
+
+    def _with_cost(self, result: GradeResult, first: bool) -> GradeResult:
+        cached = all(reply.cached for reply in self.replies)
+        if not first:
+            return replace(result, cached=cached)
+        used = [usage for reply in self.replies for usage in reply.usage.values()]
+        seconds = sum(reply.seconds for reply in self.replies)
+        usage = {self.grader.model: added(used)} if used else {}
+        return replace(result, cached=cached, usage=usage, seconds=seconds)
+
+    # --- all at once -----------------------------------------------------------------------------
+
+    async def listwise(self) -> dict[str, _Verdict]:
+        """One call: every answer gets a score from 0 to 1."""
+        ids = [str(number) for number in range(1, len(self.candidates) + 1)]
+        task = (
+            "You are given several answers to the same task. For each give a short reason, then a score from "
+            '0 to 1 that says how good it is beside the others, in JSON: {"answers": [{"id": …, "reason": …, '
+            '"score": …}]}, each id exactly once. Equally good answers get equal scores.'
+        )
+        one = form({"id": {"type": "string", "enum": ids}, "reason": REASON, "score": {"type": "number"}})
+        schema = form({"answers": {"type": "array", "items": one}})
+        answers = [{"id": i, "answer": text} for i, text in zip(ids, self.candidates, strict=True)]
+        found = await self._ask(task, {"answers": answers}, schema, lambda verdict: _scores(verdict, ids))
+        return {text: found[i] for i, text in zip(ids, self.candidates, strict=True)}
+
+    # --- in pairs --------------------------------------------------------------------------------
+
+    async def round_robin(self) -> dict[str, _Verdict]:
+        """N(N-1)/2 calls: the share of an answer's comparisons that it wins, a tie being half a win."""
+        pairs = list(combinations(self.candidates, 2))
+        table = _Table(self.candidates)
+        for pair, result in zip(pairs, await self._matches(pairs), strict=True):
+            table.add(*pair, result)
+        return table.verdicts(len(self.candidates) - 1)
+
+    async def knockout(self) -> dict[str, _Verdict]:
+        """N-1 calls: the share of rounds that an answer came through; after a tie the first one goes on."""
+        table, left, rounds = _Table(self.candidates), self.candidates, 0
+        while len(left) > 1:
+            pairs = list(zip(left[::2], left[1::2], strict=False))
+            through = left[len(pairs) * 2 :]
+            for bye in through:
+                table.points[bye] += 1
+            for pair, result in zip(pairs, await self._matches(pairs), strict=True):
+                table.add(*pair, result)
+                through = [*through, pair[1] if result.better == "2" else pair[0]]
+            left, rounds = through, rounds + 1
+        return table.verdicts(rounds)
+
+    async def _matches(self, pairs: list[tuple[str, str]]) -> list[_Match]:
+        task = (
+            "You are given two answers to the same task. Give a short reason, then say which one is better: "
+            '"1", "2" or "tie", in JSON: {"reason": …, "better": …}.'
+        )
+        schema = form({"reason": REASON, "better": {"type": "string", "enum": ["1", "2", "tie"]}})
+        shown = [{"answers": [{"id": "1", "answer": a}, {"id": "2", "answer": b}]} for a, b in pairs]
+        return await self.judge.gather([self._ask(task, each, schema, _match) for each in shown])
+
+    # --- a call ----------------------------------------------------------------------------------
+
+    async def _ask(self, task: str, shown: dict[str, Any], schema: dict[str, Any], read: Any) -> Any:
+        """What ``read`` makes of the verdict. Raises ``_CallFailed``."""
+        system = f"{task} {DATA}\n\nWhat makes an answer better:\n{self.grader.rubric}"
+        told = {"task": self.context, **shown} if self.context else shown
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": as_data(told)}]
+        question = Question(messages, schema, read, self.grader.sampling_params, cold=True)
+        reply = await self.judge.ask(question)
+        self.replies.append(reply)
+        if reply.error_class:
+            raise _CallFailed(reply)
+        return reply.value
+
+
+METHODS = {"listwise": _Group.listwise, "knockout": _Group.knockout, "round_robin": _Group.round_robin}
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Match:
+    better: str
+    reason: str
+
+
+class _Table:
+    """Points of a tournament: 1 a win, half a tie."""
+
+    def __init__(self, answers: list[str]) -> None:
+        self.points = dict.fromkeys(answers, 0.0)
+        self._reasons: dict[str, list[str]] = {answer: [] for answer in answers}
+
+    def add(self, first: str, second: str, match: _Match) -> None:
+        won = {"1": 1.0, "2": 0.0, "tie": 0.5}[match.better]
+        self.points[first] += won
+        self.points[second] += 1 - won
+        for answer in (first, second):
+            self._reasons[answer].append(match.reason)
+
+    def verdicts(self, most: int) -> dict[str, _Verdict]:
+        """``most`` is the number of points that the best can have."""
+        return {a: _Verdict(points / most, "\n".join(self._reasons[a])) for a, points in self.points.items()}
+
+
+def _scores(verdict: Any, ids: list[str]) -> dict[str, _Verdict]:
+    """Raises ``ValueError`` unless every id has a score once."""
+    found = verdict.get("answers") if isinstance(verdict, dict) else None
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise ValueError("there is no list of answers in it")
+    if sorted(str(one.get("id")) for one in found) != sorted(ids):
+        raise ValueError(f"it must name each of these ids once: {', '.join(ids)}")
+    scores = {str(one["id"]): one.get("score") for one in found}
+    if not all(
+        isinstance(s, int | float) and not isinstance(s, bool) and 0 <= s <= 1 for s in scores.values()
+    ):
+        raise ValueError("every score must be a number from 0 to 1")
+    return {str(one["id"]): _Verdict(float(one["score"]), str(one.get("reason", ""))) for one in found}
+
+
+def _match(verdict: Any) -> _Match:
+    if not isinstance(verdict, dict) or verdict.get("better") not in ("1", "2", "tie"):
+        raise ValueError('better must be "1", "2" or "tie"')
+    return _Match(verdict["better"], str(verdict.get("reason", "")))

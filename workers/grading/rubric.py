@@ -1,0 +1,136 @@
+"""``rubric``: named yes-or-no criteria with weights, code before judge. R = sum(wc) / sum(w) (2507.17746)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from workers.grading.judge.asking import Messages, as_data, form, graded
+from workers.grading.judge.client import Question
+from workers.grading.results import Grade, GradeResult, Subject
+from workers.spec import Criterion, RubricGrader
+
+if TYPE_CHECKING:
+    from workers.grading.opening import Opening
+
+TASK = (
+    "You are a grader. For every criterion below say in a short reason how the answer stands, then whether "
+    'it is met, in JSON: {"criteria": [{"name": …, "reason": …, "met": true or false}]}, each criterion '
+    "once. Criteria: "
+)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The judge's word on every question: met and why, by name."""
+
+    met: dict[str, bool]
+    reasons: str
+
+
+def opened(grader: RubricGrader, opening: Opening) -> Grade:
+    """The grader, ready to grade batches. Raises ``GradingUnavailable``."""
+    coded = {c.name: opening.open(c.grader) for c in grader.criteria if c.grader}
+    ask = _judge(grader, opening)
+
+    def grade(subjects: Sequence[Subject]) -> list[GradeResult]:
+        columns = {name: part(subjects) for name, part in coded.items()}
+        first = [
+            _coded(grader, {name: column[place] for name, column in columns.items()})
+            for place in range(len(subjects))
+        ]
+        if ask is None:
+            return [_weighed(grader, result) for result in first]
+        still_open = [place for place, result in enumerate(first) if _undecided(grader, result)]
+        second = iter(ask([subjects[place] for place in still_open]))
+        for place in still_open:
+            first[place] = _joined(first[place], next(second))
+        return [_weighed(grader, result) for result in first]
+
+    return grade
+
+
+def _coded(grader: RubricGrader, parts: dict[str, GradeResult]) -> GradeResult:
+    """The criteria that code decides; one that failed leaves the whole without a reward."""
+    limits = {c.name: c.threshold for c in grader.criteria}
+    missing = next((name for name, part in parts.items() if part.reward is None), None)
+    return GradeResult(
+        None if missing else 0.0,
+        {n: None if p.reward is None else float(p.reward >= limits[n]) for n, p in parts.items()},
+        parts[missing].error_class if missing else None,
+        f"{missing}: {parts[missing].error_detail}" if missing else None,
+        sum(part.seconds for part in parts.values()),
+        "".join(part.stdout for part in parts.values()),
+    )
+
+
+def _undecided(grader: RubricGrader, result: GradeResult) -> bool:
+    """Whether the judge's word can still matter."""
+    return result.reward is not None and not _required_missed(grader, result)
+
+
+def _required_missed(grader: RubricGrader, result: GradeResult) -> bool:
+    return any(c.required and result.sub_rewards.get(c.name) == 0.0 for c in grader.criteria)
+
+
+def _joined(code: GradeResult, judged: GradeResult) -> GradeResult:
+    """Both parts of one answer; ``judged`` holds the cost of the call."""
+    return replace(
+        judged,
+        sub_rewards=code.sub_rewards | judged.sub_rewards,
+        seconds=code.seconds + judged.seconds,
+        stdout=code.stdout,
+    )
+
+
+def _weighed(grader: RubricGrader, result: GradeResult) -> GradeResult:
+    if result.reward is None:
+        return result
+    if _required_missed(grader, result):
+        return replace(result, reward=0.0)
+    known = [(c.weight, result.sub_rewards[c.name]) for c in grader.criteria]
+    return replace(result, reward=sum(w * (met or 0.0) for w, met in known) / sum(w for w, _ in known))
+
+
+def _judge(grader: RubricGrader, opening: Opening) -> Grade | None:
+    """Asks all questions at once; ``None`` if there is none."""
+    asked = [criterion for criterion in grader.criteria if criterion.question]
+    if not asked or grader.model is None:
+        return None
+    judge = opening.judge(grader.model)
+    listed = as_data([{"name": c.name, "criterion": c.question} for c in asked])
+    messages = Messages(grader.input, f"{TASK}{listed}.")
+    schema = _schema(asked)
+    names = {criterion.name for criterion in asked}
+
+    def read(verdict: Any) -> _Judged:
+        return _read(verdict, names)
+
+    def question(subject: Subject) -> Question:
+        return Question(messages.filled(subject), schema, read, grader.sampling_params, cold=True)
+
+    def result(judged: _Judged) -> GradeResult:
+        return GradeResult(0.0, {n: float(met) for n, met in judged.met.items()}, explanation=judged.reasons)
+
+    return lambda subjects: graded(judge, subjects, question, result)
+
+
+def _schema(asked: list[Criterion]) -> dict[str, Any]:
+    name = {"type": "string", "enum": [criterion.name for criterion in asked]}
+    one = form({"name": name, "reason": {"type": "string"}, "met": {"type": "boolean"}})
+    return form({"criteria": {"type": "array", "items": one}})
+
+
+def _read(verdict: Any, names: set[str]) -> _Judged:
+    """Raises ``ValueError`` unless every criterion is there once."""
+    found = verdict.get("criteria") if isinstance(verdict, dict) else None
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise ValueError("there is no list of criteria in it")
+    if sorted(str(one.get("name")) for one in found) != sorted(names):
+        raise ValueError(f"it must name each of these criteria once: {', '.join(sorted(names))}")
+    if not all(isinstance(one.get("met"), bool) for one in found):
+        raise ValueError("met must be true or false")
+    met = {one["name"]: one["met"] for one in found}
+    told = [f"{one['name']}: {'met' if one['met'] else 'not met'}. {one.get('reason', '')}" for one in found]
+    return _Judged(met, "\n".join(told))
