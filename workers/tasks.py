@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from webapp.datasets.services import discard_stale_uploads
+from webapp.graders import checking
 from webapp.jobs import leases, services
-from workers.bridge import jobs, trials
+from workers.bridge import checks, jobs, trials
 from workers.celery import app
 
 
@@ -27,9 +28,16 @@ def run_trial(trial_id: int) -> None:
 
 
 @app.task
+def run_check(check_id: int) -> None:
+    """See what one version of a grader pays for cheats and known answers."""
+    checks.run_check(check_id)
+
+
+@app.task
 def reap() -> None:
     """Take jobs back from silent workers, and ring again for all that waits."""
     leases.reap()
+    checking.ring_again()
 
 
 @app.task

@@ -11,10 +11,11 @@ import "./grader.js";
 
 const LANGUAGES = { python, json };
 
-function serverLint(url) {
+function serverLint(url, name) {
   return linter(async (view) => {
+    if (!view.state.doc.length) return [];
     const body = new FormData();
-    body.set("source", view.state.doc.toString());
+    body.set(name, view.state.doc.toString());
     const headers = { "X-CSRFToken": document.querySelector("meta[name=csrf-token]").content };
     const response = await fetch(url, { method: "POST", body, headers });
     if (!response.ok) return [];
@@ -42,7 +43,7 @@ function initEditor(textarea) {
         EditorView.updateListener.of((update) => {
           if (update.docChanged) textarea.value = update.state.doc.toString();
         }),
-        ...(textarea.dataset.lintUrl ? [lintGutter(), serverLint(textarea.dataset.lintUrl)] : []),
+        ...(textarea.dataset.lintUrl ? [lintGutter(), serverLint(textarea.dataset.lintUrl, textarea.name)] : []),
       ],
     }),
   });

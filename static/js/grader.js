@@ -1,4 +1,15 @@
-// The grader bench: shortcuts, and only the answer field that the chosen source needs.
+// The grader bench: shortcuts, and only the fields that the chosen rows and answers need.
+
+function showNeeded(form) {
+  const pick = form.querySelector("[name=pick]");
+  if (!pick) return;
+  for (const part of form.querySelectorAll("[data-pick]")) {
+    part.hidden = !part.dataset.pick.split(" ").includes(pick.value);
+  }
+  for (const part of form.querySelectorAll("[data-answers]")) {
+    part.hidden = !form.querySelector(`[name=answers][value=${part.dataset.answers}]`).checked;
+  }
+}
 
 function initBench(form) {
   const press = (event, selector) => {
@@ -12,15 +23,8 @@ function initBench(form) {
     if (event.key === "Enter") press(event, "[data-grader-run]");
     if (event.key === "s") press(event, "[data-grader-save]");
   });
-  const choice = form.querySelector("[name=answers]");
-  if (!choice) return;
-  const show = () => {
-    for (const part of form.querySelectorAll("[data-answers]")) {
-      part.hidden = part.dataset.answers !== choice.value;
-    }
-  };
-  choice.addEventListener("change", show);
-  show();
+  form.addEventListener("change", () => showNeeded(form));
+  showNeeded(form);
 }
 
 for (const form of document.querySelectorAll("[data-grader-bench]")) initBench(form);

@@ -1,21 +1,34 @@
-"""Graders: versions that never change, imports that name the wrong field, trials on train rows only."""
+"""Graders: versions that never change, imports that name the wrong field, a lint that never runs anything."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from webapp.graders.examples import EXAMPLES
-from webapp.graders.models import Grader, GraderTrial
-from webapp.graders.services import add_version, create_grader, sample_rows
+from webapp.graders.examples import EXAMPLES, OURS, PYTHON_SOURCE
+from webapp.graders.models import Grader
+from webapp.graders.places import Place, place_of
+from webapp.graders.reading import item_fields, problems
+from webapp.graders.services import add_version, create_grader
 from webapp.teams.models import Team, User
-from webapp.teams.sample import create_sample_project
+from workers.grading.definition import TYPES
 
 SignIn = Callable[[User], Client]
+# Keys in an order that no database would choose, a spelling that normalising changes, fields it drops.
+WRITTEN = """{
+  "reference": "{{item.label}}",
+  "type": "string_check",
+  "operation": "neq",
+  "pass_threshold": 0.5,
+  "input": "{{ sample.output_text }}",
+  "name": "differs"
+}"""
 
 
 @pytest.fixture
@@ -31,7 +44,17 @@ def test_every_example_can_be_started_from(kind: str, team: Team, alice: User, a
     assert Grader.objects.get(name="Mine").versions.get().definition["type"] == kind
 
 
-def test_unchanged_text_makes_no_version_and_old_versions_stay(grader: Grader, alice: User) -> None:
+def test_there_is_an_example_of_every_kind_and_our_own_are_named_as_such(
+    team: Team, alice: User, as_user: SignIn
+) -> None:
+    assert set(EXAMPLES) == set(TYPES)
+    page = as_user(alice).get(f"/t/{team.slug}/graders/new/").content.decode()
+    theirs, ours = page.split("Groove's own" if "Groove's own" in page else "Groove&#x27;s own")
+    for kind in TYPES:
+        assert f'value="{kind}"' in (ours if kind in OURS else theirs)
+
+
+def test_unchanged_meaning_makes_no_version_and_old_versions_stay(grader: Grader, alice: User) -> None:
     changed = EXAMPLES["string_check"] | {"operation": "ilike"}
     assert add_version(grader, alice, EXAMPLES["string_check"])[1] is False
     version, new = add_version(grader, alice, changed)
@@ -40,30 +63,74 @@ def test_unchanged_text_makes_no_version_and_old_versions_stay(grader: Grader, a
     assert grader.versions.get(number=1).definition["operation"] == "eq"
 
 
+def test_an_import_gives_back_the_same_json(team: Team, alice: User, as_user: SignIn) -> None:
+    client = as_user(alice)
+    answer = client.post(f"/t/{team.slug}/graders/import/", {"definition": WRITTEN})
+    exported = client.get(f"{answer['Location']}v1/grader.json").content.decode()
+    assert Grader.objects.get().name == "differs"
+    assert exported == WRITTEN
+
+
+def test_the_grader_of_a_whole_job_is_imported_from_a_file(team: Team, alice: User, as_user: SignIn) -> None:
+    job = {
+        "model": "m", "training_file": "file-1",
+        "method": {"type": "reinforcement", "reinforcement": {"grader": EXAMPLES["multi"]}},
+    }  # fmt: skip
+    file = SimpleUploadedFile("job.json", b"\xef\xbb\xbf" + json.dumps(job).encode())
+    as_user(alice).post(f"/t/{team.slug}/graders/import/", {"name": "From a job", "file": file})
+    assert Grader.objects.get(name="From a job").versions.get().definition == EXAMPLES["multi"]
+
+
+JOB_WITH_TYPO = """{
+ "model": "m",
+ "method": {"type": "reinforcement", "reinforcement": {"grader": {
+   "type": "string_check", "name": "g", "input": "a",
+   "operation": "equals",
+   "reference": "b"}}}
+}"""
+
+
 @pytest.mark.parametrize(
-    ("definition", "said"),
+    ("definition", "param", "line"),
     [
-        ("{", "This is not JSON"),
-        ('{"type": "string_check", "input": "a", "reference": "b", "operation": "like it"}', "operation"),
-        ('{"type": "python", "source": "def grade(:"}', "source"),
-        (json.dumps(EXAMPLES["multi"] | {"calculate_output": "exact + nobody"}), "calculate_output"),
+        ('{"type": "string_check",\n', "", 2),
+        ("", "", 1),
+        ("[1]", "", 1),
+        ('{"type": "strang_check"}', "type", 1),
+        (JOB_WITH_TYPO, "method.reinforcement.grader.operation", 5),
+        ('{"type": "python",\n "name": "g",\n "source": "def grade(:"}', "source", 3),
+        ('{"type": "python",\n "source": "def grade(a, b): return 1",\n "extra": 1}', "extra", 3),
+        (json.dumps(EXAMPLES["multi"] | {"calculate_output": "exact + x"}, indent=1), "calculate_output", 20),
+        (json.dumps(EXAMPLES["rubric"] | {"model": None}, indent=1), "", 1),
     ],
 )
-def test_an_import_names_the_field_that_is_wrong(
-    definition: str, said: str, team: Team, alice: User, as_user: SignIn
+def test_an_import_names_the_field_that_is_wrong_and_its_line(
+    definition: str, param: str, line: int, team: Team, alice: User, as_user: SignIn
 ) -> None:
     form = {"name": "Imported", "definition": definition}
-    answer = as_user(alice).post(f"/t/{team.slug}/graders/new/", form)
+    answer = as_user(alice).post(f"/t/{team.slug}/graders/import/", form)
     assert answer.status_code == 422
-    assert said in answer.content.decode()
-    assert not Grader.objects.filter(name="Imported").exists()
+    invalid = answer.context["form"].invalid
+    assert (invalid.param, invalid.place.line) == (param, line)
+    assert param in answer.content.decode()
+    assert f"Line {line}:" in answer.content.decode()
+    assert not Grader.objects.exists()
+    lint = as_user(alice).post(f"/t/{team.slug}/graders/lint/", {"definition": definition}).json()
+    assert [problem["line"] for problem in lint["problems"]] == [line]
 
 
-def test_export_gives_back_what_was_imported(
-    grader: Grader, team: Team, alice: User, as_user: SignIn
-) -> None:
-    answer = as_user(alice).get(f"/t/{team.slug}/graders/{grader.uid}/v1/grader.json")
-    assert answer.json() == EXAMPLES["string_check"]
+def test_a_place_is_found_behind_strange_keys_and_in_lists() -> None:
+    text = '{"a.b": {"c": [10, {"name": "x",\n "d": "}]\\""}]},\n "a": 1}'
+    assert place_of(text, "a.b.c.x.d") == Place(2, 2)
+    assert place_of(text, "a.b.c.0") == Place(1, 16)
+    assert place_of(text, "a") == Place(3, 2)
+    assert place_of(text, "a.b.c.7.z") == Place(1, 10)
+    assert place_of(text, "nothing") == Place(1, 1)
+
+
+def test_a_text_nested_without_end_is_a_problem_and_no_crash() -> None:
+    assert len(problems("[" * 100_000)) == 1
+    assert len(problems('{"type":"multi","graders":' + '{"a":' * 5_000 + "1" + "}" * 5_001)) == 1
 
 
 def test_syntax_errors_are_found_without_running_the_source(
@@ -75,6 +142,28 @@ def test_syntax_errors_are_found_without_running_the_source(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_new_source_keeps_the_name_that_was_imported(team: Team, alice: User, as_user: SignIn) -> None:
+    grader = create_grader(team, alice, "P", EXAMPLES["python"] | {"image_tag": "2025-05-08"})
+    source = "def grade(sample, item):\r\n    return 1.0\r\n"
+    as_user(alice).post(grader.get_absolute_url(), {"source": source})
+    newest = grader.versions.get(number=2).definition
+    assert newest == EXAMPLES["python"] | {"image_tag": "2025-05-08", "source": source.replace("\r", "")}
+
+
+@pytest.mark.parametrize(
+    ("definition", "fields"),
+    [
+        (EXAMPLES["string_check"], ["reference"]),
+        (EXAMPLES["python"], ["reference"]),
+        (EXAMPLES["score_model"], ["reference"]),
+        ({"type": "python", "source": "def grade(s, row):\n return row['a'] + row.get('b', 0)"}, ["a", "b"]),
+        ({"type": "string_check", "input": "{{ item['Unit price'] }}{{item.a.b[0]}}"}, ["Unit price", "a"]),
+    ],
+)
+def test_the_fields_that_a_grader_reads_are_known(definition: dict[str, Any], fields: list[str]) -> None:
+    assert item_fields(definition) == fields
+
+
 def test_a_viewer_reads_but_neither_saves_nor_tries(
     grader: Grader, team: Team, bob: User, as_user: SignIn
 ) -> None:
@@ -82,35 +171,15 @@ def test_a_viewer_reads_but_neither_saves_nor_tries(
     assert client.get(address).status_code == 200
     assert client.post(address, {"definition": "{}"}).status_code == 403
     assert client.post(f"/t/{team.slug}/graders/try/", {}).status_code == 403
+    assert "Keep it" not in client.get(address).content.decode()
 
 
-def test_a_trial_takes_its_rows_from_the_train_split(team: Team, alice: User, as_user: SignIn) -> None:
-    dataset, sample = create_sample_project(team, alice)
-    version = dataset.versions.get()
-    form = {
-        "definition": json.dumps(sample.versions.get().definition),
-        "version": version.pk,
-        "count": 5,
-        "answers": "field",
-        "field": "reference",
-    }
-    as_user(alice).post(f"/t/{team.slug}/graders/try/", form)
-    trial = GraderTrial.objects.get()
-    train = {row["row_id"] for row in sample_rows(version, 5)}
-    assert {row["row_id"] for row in trial.rows} == train
-    assert json.loads(trial.rows[0]["answer"]) == trial.rows[0]["item"]["reference"]
-
-
-def test_model_text_is_escaped_in_results(team: Team, alice: User, as_user: SignIn) -> None:
-    attack = "<script>alert(1)</script>"
-    trial = GraderTrial.objects.create(
-        team=team,
-        definition={},
-        rows=[{"row_id": "r", "messages": [{"role": "user", "content": attack}], "item": {}}],
-        state=GraderTrial.State.FINISHED,
-        results=[{"row_id": "r", "answer": attack, "reward": None, "sub_rewards": {}, "seconds": 0.1,
-                  "error_class": "other_error", "error_detail": attack, "stdout": attack}],
-    )  # fmt: skip
-    page = as_user(alice).get(f"/t/{team.slug}/graders/trials/{trial.uid}/").content.decode()
-    assert attack not in page
-    assert page.count("&lt;script&gt;") == 4
+def test_a_grader_that_cannot_be_saved_is_shown_as_it_was_typed(
+    team: Team, alice: User, as_user: SignIn
+) -> None:
+    grader = create_grader(team, alice, "P", EXAMPLES["python"])
+    broken = PYTHON_SOURCE.replace("def grade(sample, item):", "def grade(sample, item)")
+    answer = as_user(alice).post(grader.get_absolute_url(), {"source": broken})
+    assert answer.status_code == 422
+    assert "def grade(sample, item)\n" in answer.content.decode()
+    assert grader.versions.count() == 1

@@ -33,12 +33,12 @@ def test_a_newcomer_gets_a_team_with_the_sample_project(db: None, client: Client
     version = team.datasets.get().versions.get()
     assert version.rows == 1200
     assert all(file["rows"] > 50 for file in version.files.values())
-    assert team.graders.get().versions.get().definition["type"] == "python"
+    assert all(each.versions.get().definition["type"] == "python" for each in team.graders.all())
 
 
 def test_the_sample_project_is_added_once(team: Team, alice: User) -> None:
     assert create_sample_project(team, alice) == create_sample_project(team, alice)
-    assert (team.datasets.count(), team.graders.count()) == (1, 1)
+    assert (team.datasets.count(), team.graders.count()) == (1, 2)
 
 
 def test_sign_up_can_be_closed_but_not_to_the_invited(

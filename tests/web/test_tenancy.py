@@ -23,7 +23,7 @@ from django.utils import timezone
 from webapp.datasets.checking import Options
 from webapp.datasets.services import Choices, commit, receive
 from webapp.evaluations.models import Evaluation
-from webapp.graders.models import Grader, GraderTrial, GraderVersion
+from webapp.graders.models import Grader, GraderTest, GraderTrial, GraderVersion
 from webapp.jobs.models import Job, Metric, Rollout
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel, TunedModel
@@ -114,6 +114,7 @@ def objects(team: Team, alice: User) -> Objects:
     grader = Grader.objects.create(team=team, name="G")
     grader_version = GraderVersion.objects.create(grader=grader, number=1, definition=DEFINITION, sha256="0")
     bench = GraderTrial.objects.create(team=team, definition=DEFINITION, rows=[])
+    known = GraderTest.objects.create(grader=grader, row={}, answer="a", kind="bad", limit=0.3)
     base = BaseModel.objects.create(team=team, model_id="tiny")
     model = tuned(team, base)
     job = finished_job(team, base, version, grader_version, model)
@@ -125,7 +126,7 @@ def objects(team: Team, alice: User) -> Objects:
         "datasets": {"uid": version.dataset.uid},
         "datasets:upload": {"uid": trial.uid},
         "datasets:discard": {"uid": trial.uid},
-        "graders": {"uid": grader.uid},
+        "graders": {"uid": grader.uid, "test": known.uid},
         "graders:trial": {"uid": bench.uid},
         "jobs": {"uid": job.uid},
         "evaluations": {"uid": job.uid},

@@ -1,4 +1,4 @@
-"""Graders: immutable versions of what a team rewards, and their trials on rows."""
+"""Graders: immutable versions of what a team rewards, their trials on rows, and their checks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from django.db import models
 from django.urls import reverse
 
 from webapp.config.fields import PublicIdField
+from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
+
+from .fields import WrittenJSONField
 
 
 class Grader(models.Model):
@@ -18,6 +21,14 @@ class Grader(models.Model):
     uid = PublicIdField("grader_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="graders")
     name = models.CharField(max_length=120)
+    dataset = models.ForeignKey(
+        Dataset, models.SET_NULL, null=True, blank=True, related_name="+",
+        help_text="gives the rows of checks; none: chosen each time",
+    )  # fmt: skip
+    reference_field = models.CharField(
+        max_length=200, blank=True, help_text="field of a row that holds the right answer; empty: chosen"
+    )
+    cheat_threshold = models.FloatField(default=0.3, help_text="a cheat that earns more is warned of")
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
@@ -33,13 +44,13 @@ class Grader(models.Model):
 
 
 class GraderVersion(models.Model):
-    """One grader definition in OpenAI's JSON shape; never changes."""
+    """One grader definition in OpenAI's JSON shape, as it was written; never changes."""
 
     uid = PublicIdField("graderv_")
     grader = models.ForeignKey(Grader, models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
-    definition = models.JSONField()
-    sha256 = models.CharField(max_length=64)
+    definition = WrittenJSONField()
+    sha256 = models.CharField(max_length=64, help_text="hash of the definition's normal form")
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -52,9 +63,12 @@ class GraderVersion(models.Model):
     def __str__(self) -> str:
         return f"{self.grader.name} v{self.number}"
 
+    def get_absolute_url(self) -> str:
+        return reverse("graders:version", args=[self.grader.team.slug, self.grader.uid, self.number])
+
 
 class GraderTrial(models.Model):
-    """A grader tried on a few rows, by a worker, in the sandbox. Also the unsaved text of an editor."""
+    """A grader tried on rows, by a worker, in the sandbox. Also the unsaved text of an editor."""
 
     class State(models.TextChoices):
         QUEUED = "queued"
@@ -64,18 +78,106 @@ class GraderTrial(models.Model):
 
     uid = PublicIdField("trial_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="grader_trials")
-    definition = models.JSONField()
-    base_model = models.ForeignKey(
-        BaseModel, models.SET_NULL, null=True, blank=True, help_text="writes the answers, if set"
+    grader = models.ForeignKey(Grader, models.SET_NULL, null=True, blank=True, related_name="trials")
+    definition = WrittenJSONField()
+    dataset_version = models.ForeignKey(
+        DatasetVersion, models.SET_NULL, null=True, blank=True, related_name="+"
     )
-    rows = models.JSONField(help_text="[{row_id, messages, item, answer?}]")
+    base_model = models.ForeignKey(
+        BaseModel, models.SET_NULL, null=True, blank=True, help_text="writes the samples, if set"
+    )
+    second = models.ForeignKey(
+        GraderVersion, models.SET_NULL, null=True, blank=True, related_name="+",
+        help_text="grades the same answers, to compare",
+    )  # fmt: skip
+    choices = models.JSONField(default=dict, help_text="the bench's form: rows and answers that were chosen")
+    rows = models.JSONField(help_text="[{row_id, messages, item}]")
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
-    results = models.JSONField(default=list, help_text="one grading a row, with the answer it graded")
+    results = models.JSONField(
+        default=list, help_text="[{row, source, number, answer, …GradeResult, second?}], row by row"
+    )
+    summary = models.JSONField(default=dict, help_text="{answers, mean, errors}")
     error = models.JSONField(null=True, blank=True, help_text="{message, remedy}")
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
+    class Meta:
+        ordering: ClassVar = ["-id"]
+
     def __str__(self) -> str:
         return f"trial {self.uid}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("graders:trial", args=[self.team.slug, self.uid])
+
+
+class GraderTest(models.Model):
+    """An answer that the team knows to be good or bad: every version must pay it accordingly."""
+
+    class Kind(models.TextChoices):
+        GOOD = "good", "Known good"
+        BAD = "bad", "Known bad"
+
+    uid = PublicIdField("gradertest_")
+    grader = models.ForeignKey(Grader, models.CASCADE, related_name="tests")
+    row = models.JSONField(help_text="{row_id, messages, item}")
+    answer = models.TextField(blank=True)
+    kind = models.CharField(max_length=4, choices=Kind.choices)
+    limit = models.FloatField(help_text="a good answer earns at least this, a bad one at most")
+    note = models.CharField(max_length=200, blank=True)
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} answer for {self.grader}"
+
+    def passed_by(self, reward: float | None) -> bool:
+        """Whether a version that pays ``reward`` pays as it must; one that cannot grade does not."""
+        if reward is None:
+            return False
+        return reward >= self.limit if self.kind == self.Kind.GOOD else reward <= self.limit
+
+
+class GraderCheck(models.Model):
+    """What a version pays for cheats and for the known answers. ``attempt`` fences a worker's writes."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued", "Waiting for a worker"
+        RUNNING = "running", "Running"
+        FINISHED = "finished", "Finished"
+        FAILED = "failed", "Failed"
+        WAITING_FOR_ROWS = "rows", "Waiting for rows"
+
+    version = models.OneToOneField(GraderVersion, models.CASCADE, related_name="check_run")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    attempt = models.PositiveIntegerField(default=1)
+    dataset_version = models.ForeignKey(
+        DatasetVersion, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    results = models.JSONField(default=dict, help_text="{field, threshold, reference, cheats, tests}")
+    error = models.JSONField(null=True, blank=True, help_text="{message, remedy}")
+    queued_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"check of {self.version}"
+
+    @property
+    def pending(self) -> bool:
+        return self.state in {self.State.QUEUED, self.State.RUNNING}
+
+    @property
+    def warnings(self) -> list[dict[str, object]]:
+        """The cheats that this version pays, as in ``results``."""
+        return [cheat for cheat in self.results.get("cheats", []) if cheat["warned"]]
+
+    @property
+    def failed_tests(self) -> int:
+        """How many known answers it pays wrongly."""
+        return sum(not outcome["passed"] for outcome in self.results.get("tests", {}).values())

@@ -1,65 +1,64 @@
-"""Graders: make versions, try them on rows, throw them away and bring them back."""
+"""Graders: make versions, try them on rows, keep known answers, throw graders away and bring them back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
-import pydantic_core
-from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
 
-from webapp.datasets.models import DatasetVersion
+from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.jobs import bell
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
 from workers import grading
 
-from .models import Grader, GraderTrial, GraderVersion
+from .checking import request_check
+from .models import Grader, GraderCheck, GraderTest, GraderTrial, GraderVersion
 
-MAX_TRIAL_ROWS = 50
 Json = dict[str, Any]
+GOOD_LIMIT = 0.7  # what a known-good answer must earn unless somebody says otherwise
+MAX_TESTS = 200
 
 
-def _canonical(definition: Json) -> tuple[Json, str]:
-    """The normalised definition and its hash. Raises ``grading.GraderInvalid``."""
-    grader = grading.validate(definition)
-    return grader.model_dump(mode="json", exclude_none=True), grading.sha256(grader)
+def sha256_of(definition: Json) -> str:
+    """The hash of the definition's normal form. Raises ``grading.GraderInvalid``."""
+    return grading.sha256(grading.validate(definition))
 
 
 @transaction.atomic
 def create_grader(team: Team, user: User | None, name: str, definition: Json) -> Grader:
     """A new grader with its first version. Raises ``workers.grading.GraderInvalid``."""
-    canonical, sha256 = _canonical(definition)
+    sha256 = sha256_of(definition)
     grader = Grader.objects.create(team=team, name=name, created_by=user)
-    GraderVersion.objects.create(
-        grader=grader, number=1, definition=canonical, sha256=sha256, created_by=user
+    version = GraderVersion.objects.create(
+        grader=grader, number=1, definition=definition, sha256=sha256, created_by=user
     )
     record(team, user, "created grader", grader)
+    request_check(version)
     return grader
 
 
 @transaction.atomic
 def add_version(grader: Grader, user: User | None, definition: Json) -> tuple[GraderVersion, bool]:
-    """The version that holds ``definition``, and whether it is new: unchanged text makes no version.
+    """The version that holds ``definition``, and whether it is new: unchanged meaning makes no version.
 
     Raises ``workers.grading.GraderInvalid``.
     """
-    canonical, sha256 = _canonical(definition)
+    sha256 = sha256_of(definition)
     latest = Grader.objects.select_for_update().get(pk=grader.pk).versions.first()
     if latest and latest.sha256 == sha256:
         return latest, False
     version = GraderVersion.objects.create(
         grader=grader,
         number=latest.number + 1 if latest else 1,
-        definition=canonical,
+        definition=definition,
         sha256=sha256,
         created_by=user,
     )
     record(grader.team, user, "saved grader", version)
+    request_check(version)
     return version, True
 
 
@@ -79,29 +78,134 @@ def restore_grader(grader: Grader, user: User) -> None:
     record(grader.team, user, "restored grader", grader)
 
 
-def _rows(version: DatasetVersion, split: str) -> Iterator[Json]:
-    with default_storage.open(version.files[split]["key"], "rb") as file:
-        for line in file:
-            yield pydantic_core.from_json(line)
+@transaction.atomic
+def set_checking(
+    grader: Grader, user: User, *, dataset: Dataset | None, reference_field: str, cheat_threshold: float
+) -> None:
+    """How versions are checked from now on; the newest is checked again."""
+    grader.dataset, grader.reference_field = dataset, reference_field
+    grader.cheat_threshold = cheat_threshold
+    grader.save(update_fields=["dataset", "reference_field", "cheat_threshold"])
+    record(grader.team, user, "changed the checks of grader", grader)
+    _check_newest(grader)
 
 
-def sample_rows(version: DatasetVersion, count: int) -> list[Json]:
-    """The first rows of the train split; the test split stays sealed."""
-    return list(islice(_rows(version, "train"), min(count, MAX_TRIAL_ROWS)))
+def _check_newest(grader: Grader) -> None:
+    newest = grader.versions.first()
+    assert newest is not None, f"{grader} has no version"
+    request_check(newest)
+
+
+# --- trials ----------------------------------------------------------------------------------------
 
 
 @transaction.atomic
 def create_trial(
-    team: Team, user: User, definition: Json, rows: list[Json], base_model: BaseModel | None = None
+    team: Team,
+    user: User,
+    definition: Json,
+    rows: list[Json],
+    choices: Json,
+    *,
+    grader: Grader | None = None,
+    dataset_version: DatasetVersion | None = None,
+    base_model: BaseModel | None = None,
+    second: GraderVersion | None = None,
 ) -> GraderTrial:
-    """Have a worker grade ``rows`` in the sandbox.
+    """Have a worker grade answers to ``rows`` in the sandbox; ``choices`` says which answers.
 
-    Each row carries its ``answer``; where it has none, ``base_model`` writes one. Raises
-    ``workers.grading.GraderInvalid``.
+    ``answers`` is a list out of ``field`` (with ``field``), ``typed`` (with ``answer``) and ``base_model``
+    (with ``samples``, written by ``base_model``). Raises ``workers.grading.GraderInvalid``.
     """
-    canonical, _ = _canonical(definition)
+    grading.validate(definition)
     trial = GraderTrial.objects.create(
-        team=team, definition=canonical, rows=rows, base_model=base_model, created_by=user
+        team=team,
+        grader=grader,
+        definition=definition,
+        dataset_version=dataset_version,
+        base_model=base_model,
+        second=second,
+        choices=choices,
+        rows=rows,
+        created_by=user,
     )
     bell.ring("run_trial", trial.pk)
     return trial
+
+
+# --- known answers ---------------------------------------------------------------------------------
+
+
+class TooManyTests(ValueError):
+    """A grader has as many known answers as a check can run."""
+
+    def __init__(self) -> None:
+        super().__init__(f"A grader has at most {MAX_TESTS} known answers. Delete one first.")
+
+
+@transaction.atomic
+def keep_answer(
+    grader: Grader, user: User, row: Json, answer: str, kind: str, *,
+    limit: float | None = None, note: str = "",
+) -> GraderTest:  # fmt: skip
+    """Keep an answer that every version must pay as its ``kind`` deserves. Raises ``TooManyTests``.
+
+    Without a ``limit`` a good answer must earn ``GOOD_LIMIT`` and a bad one at most what a cheat may.
+    """
+    if grader.tests.count() >= MAX_TESTS:
+        raise TooManyTests
+    if limit is None:
+        limit = GOOD_LIMIT if kind == GraderTest.Kind.GOOD else grader.cheat_threshold
+    test = GraderTest.objects.create(
+        grader=grader, row=row, answer=answer, kind=kind, limit=limit, note=note, created_by=user
+    )
+    record(grader.team, user, f"kept as known {kind}", grader)
+    _check_newest(grader)
+    return test
+
+
+@transaction.atomic
+def delete_test(test: GraderTest, user: User) -> None:
+    """Forget a known answer."""
+    grader, kind = test.grader, test.kind
+    test.delete()
+    record(grader.team, user, f"forgot a known {kind} answer of", grader)
+    _check_newest(grader)
+
+
+def unmet_conditions(version: GraderVersion) -> list[str]:
+    """Why a job may not use this version yet: known answers that it has not been seen to pay rightly.
+
+    A grader without known answers has no conditions; cheats only warn.
+    """
+    tests = list(version.grader.tests.all())
+    check = GraderCheck.objects.filter(version=version).first()
+    seen: Json = check.results.get("tests", {}) if check else {}
+    open_tests = [test for test in tests if test.uid not in seen]
+    wrong = [test for test in tests if test.uid in seen and not test.passed_by(seen[test.uid]["reward"])]
+    unmet = [_wrongly_paid(version, test, seen[test.uid]) for test in wrong]
+    if open_tests:
+        unmet.append(_not_yet_seen(version, len(open_tests), check))
+    return unmet
+
+
+def _wrongly_paid(version: GraderVersion, test: GraderTest, outcome: Json) -> str:
+    reward, label = outcome["reward"], test.get_kind_display().lower()
+    paid = "could not grade it" if reward is None else f"pays it {reward:.3f}"
+    due = f"at least {test.limit:g}" if test.kind == GraderTest.Kind.GOOD else f"at most {test.limit:g}"
+    return f"{version} {paid}, but a {label} answer must earn {due}: {_excerpt(test.answer)}"
+
+
+def _excerpt(answer: str) -> str:
+    shown = " ".join(answer.split())[:80]
+    return f"“{shown}”" if shown else "an empty answer"
+
+
+def _not_yet_seen(version: GraderVersion, count: int, check: GraderCheck | None) -> str:
+    answers = "1 known answer" if count == 1 else f"{count} known answers"
+    if check and check.pending:
+        return f"{version} is still being checked on {answers}. Wait until a worker has done so."
+    if check and check.state == GraderCheck.State.FAILED:
+        message = (check.error or {}).get("message", "")
+        return f"The check of {version} failed, so {answers} were not graded: {message}"
+    return f"{version} was not checked on {answers}. Open the version and check it again."

@@ -19,13 +19,20 @@ from .models import Team, User
 FOLDER = settings.BASE_DIR / "workers" / "starter" / "sample"
 DATASET = "Sample: invoices, orders, tickets"
 GRADER = "Sample: share of right fields"
+HACKABLE = "Sample: invoice fields (hackable)"
 
 
 @transaction.atomic
 def create_sample_project(team: Team, user: User) -> tuple[Dataset, Grader]:
-    """The sample dataset and grader; those that the team already has stay as they are."""
+    """The sample dataset and grader; those that the team already has stay as they are.
+
+    A hackable grader comes with them, to show what checks catch.
+    """
     Team.objects.select_for_update().get(pk=team.pk)
     dataset = team.datasets.filter(name=DATASET, deleted_at=None).first() or _dataset(team, user)
+    if not team.graders.filter(name=HACKABLE).exists():
+        source = (FOLDER / "hackable.py").read_text(encoding="utf-8")
+        create_grader(team, user, HACKABLE, {"type": "python", "name": "field_names", "source": source})
     grader = team.graders.filter(name=GRADER, deleted_at=None).first() or _grader(team, user)
     return dataset, grader
 

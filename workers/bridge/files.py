@@ -120,3 +120,8 @@ def store_package(job: Job, package: Path) -> tuple[str, list[dict[str, Any]]]:
         put(path, f"{prefix}/{name}")
         listed.append({"name": name, "bytes": path.stat().st_size, "sha256": sha256})
     return prefix, listed
+
+
+def local_path(path: str) -> str | None:
+    """A base model's folder on this node: relative ones stand in the checkout."""
+    return str((settings.BASE_DIR / path).resolve()) if path else None

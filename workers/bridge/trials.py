@@ -1,4 +1,4 @@
-"""Try a grader on rows: a base model answers where nobody has, then the sandbox grades."""
+"""Try a grader on rows: a base model writes the samples that were asked for, then the sandbox grades."""
 
 from __future__ import annotations
 
@@ -6,33 +6,26 @@ import json
 import logging
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 
 from webapp.config.fields import storable
 from webapp.graders.models import GraderTrial
+from webapp.graders.reading import text_of
+from webapp.graders.statistics import mean
 from workers import events
 from workers.bridge import child
-from workers.bridge.jobs import local_path
+from workers.bridge.files import local_path
+from workers.bridge.gradings import Answer, NotGraded, graded
 from workers.spec import SampleSpec
 
-TRIAL_SECONDS = 300
+SAMPLING_SECONDS = 300
 Json = dict[str, Any]
 log = logging.getLogger(__name__)
 State = GraderTrial.State
-
-
-class TrialFailed(Exception):
-    """Why nothing was graded, and what to do."""
-
-    def __init__(self, message: str, remedy: str = "") -> None:
-        super().__init__(message)
-        self.message, self.remedy = message, remedy
 
 
 def run_trial(trial_id: int) -> None:
@@ -40,106 +33,130 @@ def run_trial(trial_id: int) -> None:
     queued = GraderTrial.objects.filter(pk=trial_id, state=State.QUEUED)
     if not queued.update(state=State.RUNNING, started_at=timezone.now()):
         return
-    trial = GraderTrial.objects.select_related("base_model").get(pk=trial_id)
+    trial = GraderTrial.objects.select_related("team", "base_model", "second").get(pk=trial_id)
     folder = settings.WORK_DIR / "trials" / trial.uid
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        rows = _answered(trial, folder)
-        _finish(
-            trial,
-            results=[
-                _shown(row, graded) for row, graded in zip(rows, _graded(trial, rows, folder), strict=True)
-            ],
-        )
-    except TrialFailed as error:
-        _finish(trial, error={"message": error.message, "remedy": error.remedy})
+        results = _graded(trial, _answers(trial, folder), folder)
+        _finish(trial, state=State.FINISHED, results=results, summary=_summary(results))
+    except NotGraded as error:
+        _fail(trial, error.message, error.remedy)
     except Exception as error:  # the person who waits must hear of it
         log.exception("Trial %s failed", trial.uid)
-        _finish(trial, error={"message": f"{type(error).__name__}: {error}", "remedy": "Try again."})
+        _fail(trial, f"{type(error).__name__}: {error}", "Try again.")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@transaction.atomic
-def _finish(trial: GraderTrial, results: list[Json] | None = None, error: Json | None = None) -> None:
-    state = State.FAILED if error else State.FINISHED
-    GraderTrial.objects.filter(pk=trial.pk, state=State.RUNNING).update(
-        state=state, results=results or [], error=error, finished_at=timezone.now()
-    )
+def _fail(trial: GraderTrial, message: str, remedy: str) -> None:
+    _finish(trial, state=State.FAILED, error={"message": storable(message), "remedy": remedy})
 
 
-def _answered(trial: GraderTrial, folder: Path) -> list[Json]:
-    """The rows, each with an ``answer``."""
-    rows: list[Json] = trial.rows
-    open_rows = [row for row in rows if "answer" not in row]
-    if not open_rows:
-        return rows
+def _finish(trial: GraderTrial, **values: Any) -> None:
+    running = GraderTrial.objects.filter(pk=trial.pk, state=State.RUNNING)
+    running.update(finished_at=timezone.now(), **values)
+
+
+def _summary(results: list[Json]) -> Json:
+    scored = [result["reward"] for result in results if result["reward"] is not None]
+    return {"answers": len(results), "mean": mean(scored), "errors": len(results) - len(scored)}
+
+
+# --- answers ---------------------------------------------------------------------------------------
+
+
+def _answers(trial: GraderTrial, folder: Path) -> list[Json]:
+    """What is to be graded, row by row: ``{row, source, number, answer}``."""
+    wanted = trial.choices.get("answers", [])
+    sampled = _sampled(trial, folder) if "base_model" in wanted else [[] for _ in trial.rows]
+    answers: list[Json] = []
+    for index, row in enumerate(trial.rows):
+        if "field" in wanted and (text := text_of(row, trial.choices.get("field", ""))) is not None:
+            answers.append({"row": index, "source": "field", "number": 1, "answer": text})
+        if "typed" in wanted:
+            text = trial.choices.get("answer", "")
+            answers.append({"row": index, "source": "typed", "number": 1, "answer": text})
+        answers += [{"row": index, "source": "base_model"} | answer for answer in sampled[index]]
+    if not answers:
+        raise NotGraded(
+            f"No row has a field {trial.choices.get('field', '')!r}.", "Choose a field that the rows have."
+        )
+    return answers
+
+
+def _sampled(trial: GraderTrial, folder: Path) -> list[list[Json]]:
+    """The base model's answers to each row."""
+    if trial.base_model is None:
+        raise NotGraded("The base model that was to write the answers is gone.", "Choose another one.")
+    (folder / "samples.json").write_text(_sample_spec(trial).model_dump_json())
+    _run_child(["workers.engine", "sample", str(folder / "samples.json"), "--out", str(folder)], folder)
+    answers: list[list[Json]] = [[] for _ in trial.rows]
+    with (folder / "samples.jsonl").open() as file:
+        for line in map(json.loads, file):
+            of_row = answers[line["row_index"]]
+            said = {"answer": line["completion"], "length": line["length"], "truncated": line["truncated"]}
+            of_row.append(said | {"number": len(of_row) + 1})
+    return answers
+
+
+def _sample_spec(trial: GraderTrial) -> SampleSpec:
     base = trial.base_model
-    if base is None:
-        raise TrialFailed("These rows have no answers and no base model was chosen.", "Choose a base model.")
-    spec = SampleSpec.model_validate(
+    assert base is not None
+    grpo = base.settings.get("grpo", {})
+    return SampleSpec.model_validate(
         {
             "base_model": {
                 "id": base.model_id,
                 "revision": base.revision or None,
                 "path": local_path(base.path),
             },
-            "rows": open_rows,
-            "max_completion_length": base.settings.get("grpo", {}).get("max_completion_length", 256),
+            "rows": trial.rows,
+            "samples_per_row": trial.choices.get("samples") or 1,
+            "max_completion_length": grpo.get("max_completion_length", 256),
+            "seed": trial.choices.get("seed") or 0,
         }
     )
-    (folder / "samples.json").write_text(spec.model_dump_json())
-    _run_child(["workers.engine", "sample", str(folder / "samples.json"), "--out", str(folder)], folder)
-    with (folder / "samples.jsonl").open() as file:
-        answers = iter([json.loads(line)["completion"] for line in file])
-    return [row if "answer" in row else row | {"answer": next(answers)} for row in rows]
 
 
 def _run_child(arguments: list[str], folder: Path) -> None:
     output = folder / "child.log"
     with child.started(arguments, {"cpu_cores": 1}, output) as process:
         try:
-            process.wait(TRIAL_SECONDS)
+            process.wait(SAMPLING_SECONDS)
         except subprocess.TimeoutExpired:
-            raise TrialFailed(
-                f"The base model did not answer within {TRIAL_SECONDS} s.",
-                "Try fewer rows or a smaller model.",
+            raise NotGraded(
+                f"The base model did not answer within {SAMPLING_SECONDS} s.",
+                "Try fewer rows or samples, or a smaller model.",
             ) from None
     if process.returncode:
-        raise _said_by_engine(folder) or TrialFailed(f"Sampling failed: {child.tail(output)[-800:]}")
+        raise _said_by_engine(folder) or NotGraded(f"Sampling failed: {child.tail(output)[-800:]}")
 
 
-def _said_by_engine(folder: Path) -> TrialFailed | None:
+def _said_by_engine(folder: Path) -> NotGraded | None:
     for event, _ in events.follow(folder / "events.jsonl", 0):
         if isinstance(event, events.ErrorEvent):
-            return TrialFailed(event.message, event.remedy)
+            return NotGraded(event.message, event.remedy)
     return None
 
 
-def _graded(trial: GraderTrial, rows: list[Json], folder: Path) -> list[Json]:
-    request, result = folder / "request.json", folder / "result.json"
-    items = [{"output_text": row["answer"], "item": row["item"]} for row in rows]
-    request.write_text(json.dumps({"grader": trial.definition, "items": items}))
-    command = [sys.executable, "-m", "workers.grading", "grade", str(request), "--out", str(result)]
-    try:
-        done = subprocess.run(
-            command, cwd=settings.BASE_DIR, env=child.environment({"cpu_cores": 1}), capture_output=True,
-            text=True, timeout=TRIAL_SECONDS,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise TrialFailed(
-            f"Grading took longer than {TRIAL_SECONDS} s and was stopped.",
-            "Try fewer rows, or a faster grader.",
-        ) from None
-    if not result.exists():
-        raise TrialFailed(f"Grading failed: {done.stderr[-800:]}")
-    graded: Json = json.loads(result.read_text())
-    if refused := graded.get("unavailable"):
-        raise TrialFailed(refused["reason"], refused["remedy"])
-    results: list[Json] = graded["results"]
+# --- grades ----------------------------------------------------------------------------------------
+
+
+def _graded(trial: GraderTrial, answers: list[Json], folder: Path) -> list[Json]:
+    """The answers with their grades, and with the second grader's if one was chosen."""
+    subjects = [_subject(trial, answer) for answer in answers]
+    results = [
+        answer | grade | {"answer": storable(answer["answer"])}
+        for answer, grade in zip(answers, graded(trial.definition, subjects, folder), strict=True)
+    ]
+    if trial.second:
+        grades = graded(trial.second.definition, subjects, folder)
+        for result, grade in zip(results, grades, strict=True):
+            result["second"] = {key: grade[key] for key in ("reward", "error_class", "error_detail")}
     return results
 
 
-def _shown(row: Json, graded: Json) -> Json:
-    shown = graded | {"row_id": row["row_id"], "answer": storable(row["answer"])}
-    return shown | {key: storable(shown.get(key)) for key in ("error_detail", "stdout")}
+def _subject(trial: GraderTrial, answer: Json) -> Answer:
+    """Samples of a row form a group, as in training; other answers stand beside, each alone."""
+    alone = "" if answer["source"] == "base_model" else answer["source"]
+    return Answer(answer["answer"], trial.rows[answer["row"]]["item"], f"{answer['row']}{alone}")

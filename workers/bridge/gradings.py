@@ -1,0 +1,82 @@
+"""Grade answers in a child process, in the sandbox, with the team's judges: for trials and checks alike."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from webapp.config.fields import storable
+from workers.bridge import child
+
+GRADING_SECONDS = 300
+Json = dict[str, Any]
+TEXTS = ("error_detail", "stdout", "explanation")
+
+
+class NotGraded(Exception):
+    """Why nothing was graded, and what to do."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message, self.remedy = message, remedy
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer and the item of its row. Answers to one prompt share a ``group``."""
+
+    text: str
+    item: Json
+    group: str
+
+
+def graded(definition: Json, answers: Sequence[Answer], folder: Path) -> list[Json]:
+    """A ``GradeResult`` as plain data for each answer, in order. Raises ``NotGraded``."""
+    if not answers:
+        return []
+    answered = _run({"grader": definition, "items": _items(answers)}, folder)
+    return [_storable(result) for result in answered]
+
+
+def _items(answers: Sequence[Answer]) -> list[Json]:
+    return [{"output_text": each.text, "item": each.item, "group": each.group} for each in answers]
+
+
+def _run(request: Json, folder: Path) -> list[Json]:
+    asked, result = folder / "request.json", folder / "result.json"
+    asked.write_text(json.dumps(request))
+    result.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "workers.grading", "grade", str(asked), "--out", str(result)]
+    try:
+        done = subprocess.run(
+            command, cwd=settings.BASE_DIR, env=child.environment({"cpu_cores": 1}), capture_output=True,
+            text=True, timeout=GRADING_SECONDS,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise NotGraded(
+            f"Grading took longer than {GRADING_SECONDS} s and was stopped.",
+            "Try fewer rows, or a faster grader.",
+        ) from None
+    if not result.exists():
+        raise NotGraded(f"Grading failed: {done.stderr[-800:]}")
+    return _results(json.loads(result.read_text()))
+
+
+def _results(answered: Json) -> list[Json]:
+    if refused := answered.get("unavailable"):
+        raise NotGraded(refused["reason"], refused["remedy"])
+    if wrong := answered.get("invalid"):
+        raise NotGraded(f"{wrong['param']}: {wrong['message']}", "Mend this field of the grader.")
+    results: list[Json] = answered["results"]
+    return results
+
+
+def _storable(result: Json) -> Json:
+    return result | {name: storable(result.get(name)) for name in TEXTS}
