@@ -22,6 +22,7 @@ from workers.bridge.gradings import Answer, NotGraded, graded
 
 ROWS = 24
 ROWS_WITH_JUDGE = 8  # each costs a call a cheat
+SEED = 0
 Json = dict[str, Any]
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def _run(check: GraderCheck, folder: Path) -> None:
     version = choosing.dataset_version(check.version.grader, check.version.definition)
     exam, tests = _exam(check, version), list(check.version.grader.tests.all())
     subjects = [_known(test) for test in tests] + exam.subjects()
-    results = graded(check.version.definition, subjects, folder)
+    results = graded(check.version.grader.team, check.version.definition, subjects, folder)
     known = {test.uid: _outcome(test, result) for test, result in zip(tests, results, strict=False)}
     exam.rewards = [result["reward"] for result in results[len(tests) :]]
     exam.faults = [result["error_detail"] for result in results[len(tests) :] if result["reward"] is None]
@@ -116,11 +117,11 @@ class Exam:
 
 
 def _exam(check: GraderCheck, version: DatasetVersion | None) -> Exam:
-    """The same rows for every version of a grader, so that its versions compare."""
+    """The same rows for every version, so that versions compare."""
     grader, definition = check.version.grader, check.version.definition
     if version is None:
         return Exam([], "", grader.cheat_threshold, [])
     judged = bool(grading.judge_models(grading.validate(definition)))
-    rows = choosing.randomly(version, "train", ROWS_WITH_JUDGE if judged else ROWS, grader.pk)
+    rows = choosing.randomly(version, "train", ROWS_WITH_JUDGE if judged else ROWS, SEED)
     reference = choosing.reference_of(grader, definition, version)
     return Exam(rows, reference, grader.cheat_threshold, cheats(judged))
