@@ -5,7 +5,7 @@ from __future__ import annotations
 from webapp.datasets.services import discard_stale_uploads
 from webapp.graders import checking
 from webapp.jobs import leases, services
-from workers.bridge import checks, jobs, trials
+from workers.bridge import cards, checks, jobs, trials
 from workers.celery import app
 
 
@@ -31,6 +31,18 @@ def run_trial(trial_id: int) -> None:
 def run_check(check_id: int) -> None:
     """See what one version of a grader pays for cheats and known answers."""
     checks.run_check(check_id)
+
+
+@app.task
+def check_endpoint(endpoint_id: int) -> None:
+    """See whether a judge answers."""
+    cards.check_endpoint(endpoint_id)
+
+
+@app.task
+def make_card(card_id: int) -> None:
+    """Hold a judge's word against people's labels."""
+    cards.make_card(card_id)
 
 
 @app.task

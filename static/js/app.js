@@ -3,6 +3,7 @@ import htmx from "htmx.org";
 import "./live.js";
 import "./upload.js";
 import "./diff.js";
+import "./label.js";
 
 window.htmx = htmx;
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -18,6 +20,19 @@ def text(name: str, default: str = "") -> str:
     if file := os.environ.get(f"{name}_FILE"):
         return Path(file).read_text().strip()
     return os.environ.get(name, default)
+
+
+def secret(file: Path) -> str:
+    """A random text that is kept in ``file`` from the first call on."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_name(f"{file.name}.{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(50))
+        with suppress(FileExistsError):
+            os.link(draft, file)  # of several processes that start at once, the first one wins
+        draft.unlink()
+    return file.read_text()
 
 
 def flag(name: str, default: bool) -> bool:

@@ -15,12 +15,13 @@ EMBEDDED = env.embedded(VAR_DIR)
 
 PRODUCTION = env.flag("GROOVE_PRODUCTION", False)
 DEBUG = env.flag("GROOVE_DEBUG", False)
-INSECURE_KEY = "insecure-development-key-not-for-production"
-SECRET_KEY = env.text("GROOVE_SECRET_KEY", INSECURE_KEY)
+SECRET_KEY = env.text("GROOVE_SECRET_KEY") or ("" if PRODUCTION else env.secret(VAR_DIR / "secret"))
+SECRET_KEY_FALLBACKS = env.words("GROOVE_OLD_SECRET_KEYS")
+SALT_KEY = "groove: keys of judges"  # tells this use of the secret from others
 ALLOWED_HOSTS = env.words("GROOVE_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1],testserver")
 CSRF_TRUSTED_ORIGINS = env.words("GROOVE_ORIGINS")
 
-if PRODUCTION and SECRET_KEY == INSECURE_KEY:
+if not SECRET_KEY:
     raise ImproperlyConfigured(
         "GROOVE_PRODUCTION is on, but GROOVE_SECRET_KEY is not set. Set it to 50 or more random characters, "
         "for example from: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
@@ -62,6 +63,7 @@ INSTALLED_APPS = [
     "webapp.datasets",
     "webapp.registry",
     "webapp.graders",
+    "webapp.judges",
     "webapp.jobs",
     "webapp.evaluations",
 ]

@@ -11,6 +11,7 @@ urlpatterns = [
     path("", include("webapp.teams.urls")),
     path("t/<slug:team>/datasets/", include("webapp.datasets.urls")),
     path("t/<slug:team>/graders/", include("webapp.graders.urls")),
+    path("t/<slug:team>/judges/", include("webapp.judges.urls")),
     path("t/<slug:team>/jobs/", include("webapp.jobs.urls")),
     path("t/<slug:team>/jobs/<str:uid>/compare/", include("webapp.evaluations.urls")),
     path("t/<slug:team>/models/", include("webapp.registry.urls")),

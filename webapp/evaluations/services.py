@@ -13,10 +13,14 @@ from .models import ComparedRow, Evaluation
 if TYPE_CHECKING:
     from webapp.jobs.models import Job
 
+FREE_TEXT = ("completion", "error_detail", "explanation")
+
 
 def record_evaluation(job: Job, event: EvaluationEvent) -> Evaluation:
     """Store one evaluation with its rows; the same one again replaces it. Call it in a transaction."""
-    values = event.model_dump(mode="json", exclude={"type", "time", "details", "stage", "split", "step"})
+    values = event.model_dump(
+        mode="json", exclude={"type", "time", "details", "stage", "split", "step", "judge_cost"}
+    )
     evaluation, _ = Evaluation.objects.update_or_create(
         job=job, stage=event.stage, split=event.split, step=event.step, defaults=values
     )
@@ -49,7 +53,6 @@ def _mean(samples: list[EvaluationSample]) -> float | None:
 
 def _samples(samples: list[EvaluationSample]) -> list[dict[str, Any]]:
     return [
-        sample.model_dump(mode="json")
-        | {"completion": storable(sample.completion), "error_detail": storable(sample.error_detail or "")}
+        sample.model_dump(mode="json") | {name: storable(getattr(sample, name) or "") for name in FREE_TEXT}
         for sample in samples
     ]

@@ -53,6 +53,7 @@ class Job(models.Model):
     phase = models.CharField(max_length=20, blank=True)
     step = models.PositiveIntegerField(default=0)
     total_steps = models.PositiveIntegerField(default=0)
+    judge_cost = models.JSONField(default=dict, help_text="money spent so far, by judge")
     progress = models.JSONField(default=dict, help_text="{phase, done, total, unit, eta_seconds, at}")
     error = models.JSONField(null=True, blank=True, help_text="{code, message, remedy, detail}")
 
@@ -136,6 +137,7 @@ class Rollout(models.Model):
     sub_rewards = models.JSONField(default=dict)
     error_class = models.CharField(max_length=40, blank=True)
     error_detail = models.TextField(blank=True)
+    explanation = models.TextField(blank=True, help_text="the judge's reasons")
     advantage = models.FloatField(null=True)
     length = models.PositiveIntegerField()
     truncated = models.BooleanField()

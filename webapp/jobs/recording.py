@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -41,10 +42,11 @@ def _upsert(
         cursor.execute("drop table incoming")
 
 
+COST = re.compile(r"judge/.+/cost")
 METRIC_COLUMNS = ("job_id", "step", "values", "created_at")
 ROLLOUT_COLUMNS = (
     "job_id", "step", "index", "group", "row_id", "prompt", "completion", "reward", "sub_rewards",
-    "error_class", "error_detail", "advantage", "length", "truncated", "adapter_step",
+    "error_class", "error_detail", "explanation", "advantage", "length", "truncated", "adapter_step",
 )  # fmt: skip
 
 
@@ -54,14 +56,23 @@ def _metrics(job: Job, batch: list[events.MetricsEvent]) -> None:
     rows = [(job.pk, step, Jsonb(event.values), now) for step, event in latest.items()]
     _upsert(Metric, ("job_id", "step"), METRIC_COLUMNS, rows)
     job.step, job.total_steps = batch[-1].step, batch[-1].total_steps
+    for event in batch:
+        _spend(job, {name[6:-5]: v for name, v in event.values.items() if COST.fullmatch(name)})
     tell(job.pk, job.attempt, "metrics", {"first": batch[0].step, "last": batch[-1].step})
+
+
+def _spend(job: Job, cost: dict[str, float]) -> None:
+    """Adds money to what the job's judges have cost; money stays spent when steps are taken back."""
+    for judge, money in cost.items():
+        job.judge_cost[judge] = job.judge_cost.get(judge, 0.0) + money
 
 
 def _rollout_row(job: Job, step: int, rollout: events.Rollout) -> tuple[Any, ...]:
     return (
         job.pk, step, rollout.index, rollout.group, rollout.row_id, storable(rollout.prompt),
         storable(rollout.completion), rollout.reward, Jsonb(rollout.sub_rewards), rollout.error_class or "",
-        storable(rollout.error_detail), rollout.advantage, rollout.length, rollout.truncated,
+        storable(rollout.error_detail), storable(rollout.explanation), rollout.advantage, rollout.length,
+        rollout.truncated,
         rollout.adapter_step,
     )  # fmt: skip
 
@@ -87,6 +98,7 @@ def _progress(job: Job, batch: list[events.ProgressEvent]) -> None:
 def _evaluation(job: Job, batch: list[events.EvaluationEvent]) -> None:
     for event in batch:
         record_evaluation(job, event)
+        _spend(job, event.judge_cost)
         tell(
             job.pk,
             job.attempt,
@@ -121,7 +133,7 @@ HANDLERS: dict[str, Handler] = {
     "checkpoint": _nothing,
     "done": _nothing,
 }
-LIVE_FIELDS = ["phase", "step", "total_steps", "progress", "error"]
+LIVE_FIELDS = ["phase", "step", "total_steps", "progress", "error", "judge_cost"]
 
 
 @transaction.atomic

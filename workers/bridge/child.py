@@ -38,19 +38,39 @@ def environment(devices: dict[str, Any]) -> dict[str, str]:
 
 
 @contextmanager
-def started(arguments: list[str], devices: dict[str, Any], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def handed(secrets: dict[str, bytes]) -> Iterator[tuple[list[str], list[int]]]:
+    """Pipes that hold secrets, an option each: ``{"--keys-fd": …}``. Yields the arguments and descriptors.
+
+    So a secret is on no command line, in no environment and on no disk. Each must fit a pipe (64 kB).
+    """
+    ends = {option: os.pipe() for option in secrets}
+    try:
+        for option, (_, write_end) in ends.items():
+            os.write(write_end, secrets[option])
+            os.close(write_end)
+        arguments = [text for option, (read_end, _) in ends.items() for text in (option, str(read_end))]
+        yield arguments, [read_end for read_end, _ in ends.values()]
+    finally:
+        for read_end, _ in ends.values():
+            os.close(read_end)
+
+
+@contextmanager
+def started(
+    arguments: list[str], devices: dict[str, Any], log: Path, secrets: dict[str, bytes] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """``python -m <arguments>`` with a lifeline to this process; killed, with its group, on leaving."""
     read_end, write_end = os.pipe()
     try:
-        with log.open("ab") as output:
+        with log.open("ab") as output, handed(secrets or {}) as (options, descriptors):
             process = subprocess.Popen(
-                [sys.executable, "-m", *arguments, "--lifeline", str(read_end)],
+                [sys.executable, "-m", *arguments, *options, "--lifeline", str(read_end)],
                 cwd=settings.BASE_DIR,
                 env=environment(devices),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=[read_end],
+                pass_fds=[read_end, *descriptors],
                 start_new_session=True,
             )
         os.close(read_end)

@@ -13,7 +13,9 @@ from typing import Any
 from django.conf import settings
 
 from webapp.config.fields import storable
-from workers.bridge import child
+from webapp.teams.models import Team
+from workers import grading
+from workers.bridge import child, judges
 
 GRADING_SECONDS = 300
 Json = dict[str, Any]
@@ -37,33 +39,55 @@ class Answer:
     group: str
 
 
-def graded(definition: Json, answers: Sequence[Answer], folder: Path) -> list[Json]:
-    """A ``GradeResult`` as plain data for each answer, in order. Raises ``NotGraded``."""
+def graded(
+    team: Team,
+    definition: Json,
+    answers: Sequence[Answer],
+    folder: Path,
+    *,
+    seed: int = 0,
+    remember: bool = True,
+) -> list[Json]:
+    """A ``GradeResult`` as plain data for each answer, in order. Raises ``NotGraded``.
+
+    Unless asked to ``remember``, judges are asked anew whatever the cache holds.
+    """
     if not answers:
         return []
-    answered = _run({"grader": definition, "items": _items(answers)}, folder)
+    try:
+        with judges.connected(team, definition) as connection:
+            request = _request(definition, answers, connection) | {"seed": seed}
+            cache = judges.cache_folder(team) if remember else None
+            answered = _run(request, folder, connection, cache)
+    except (judges.JudgeUnreachable, grading.GraderInvalid) as error:
+        raise NotGraded(str(error), "Look at the judges of your team.") from error
     return [_storable(result) for result in answered]
 
 
-def _items(answers: Sequence[Answer]) -> list[Json]:
-    return [{"output_text": each.text, "item": each.item, "group": each.group} for each in answers]
+def _request(definition: Json, answers: Sequence[Answer], connection: judges.Connection) -> Json:
+    items = [{"output_text": each.text, "item": each.item, "group": each.group} for each in answers]
+    return {"grader": definition, "items": items, "judges": connection.json}
 
 
-def _run(request: Json, folder: Path) -> list[Json]:
+def _run(request: Json, folder: Path, connection: judges.Connection, cache: Path | None) -> list[Json]:
     asked, result = folder / "request.json", folder / "result.json"
     asked.write_text(json.dumps(request))
     result.unlink(missing_ok=True)
     command = [sys.executable, "-m", "workers.grading", "grade", str(asked), "--out", str(result)]
-    try:
-        done = subprocess.run(
-            command, cwd=settings.BASE_DIR, env=child.environment({"cpu_cores": 1}), capture_output=True,
-            text=True, timeout=GRADING_SECONDS,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise NotGraded(
-            f"Grading took longer than {GRADING_SECONDS} s and was stopped.",
-            "Try fewer rows, or a faster grader.",
-        ) from None
+    secrets = connection.secrets if connection.endpoints else {}
+    if connection.endpoints and cache:
+        command += ["--judge-cache", str(cache)]
+    with child.handed(secrets) as (options, descriptors):
+        try:
+            done = subprocess.run(
+                [*command, *options], cwd=settings.BASE_DIR, env=child.environment({"cpu_cores": 1}),
+                pass_fds=descriptors, capture_output=True, text=True, timeout=GRADING_SECONDS,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise NotGraded(
+                f"Grading took longer than {GRADING_SECONDS} s and was stopped.",
+                "Try fewer rows, or a faster grader.",
+            ) from None
     if not result.exists():
         raise NotGraded(f"Grading failed: {done.stderr[-800:]}")
     return _results(json.loads(result.read_text()))

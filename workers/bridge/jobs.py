@@ -21,8 +21,8 @@ from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.jobs.transitions import move
 from webapp.registry.services import register_model, tuned_name
-from workers import events
-from workers.bridge import child, files
+from workers import events, grading
+from workers.bridge import child, files, judges
 from workers.bridge.nodes import node_name
 from workers.spec import JobSpec
 
@@ -66,7 +66,9 @@ class Attempt:
         renewing = threading.Thread(target=self._keep_lease, name=f"lease {self.job.uid}", daemon=True)
         renewing.start()
         try:
-            self._engine(self._prepare())
+            definition = self.job.grader_version.definition
+            with judges.connected(self.job.team, definition, self.job.judge_cost) as connection:
+                self._engine(self._prepare(connection), connection)
         except LeaseLost:
             log.info("Job %s: attempt %s no longer holds it", self.job.uid, self.job.attempt)
         except files.Damaged as error:
@@ -106,24 +108,27 @@ class Attempt:
 
     # --- prepare ---------------------------------------------------------------------------------
 
-    def _prepare(self) -> Path | None:
+    def _prepare(self, connection: judges.Connection) -> Path | None:
         """Everything the engine needs, in the attempt's folder. Returns the checkpoint to go on from."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.out.mkdir(parents=True)
         splits = files.fetch_dataset(self.job.dataset_version, self.folder)
-        (self.folder / "spec.json").write_text(job_spec(self.job, splits).model_dump_json(indent=2))
+        (self.folder / "spec.json").write_text(
+            job_spec(self.job, splits, connection.json).model_dump_json(indent=2)
+        )
         checkpoint, step = files.fetch_checkpoint(self.job, self.folder)
         self._fenced(recording.begin_attempt(self.job.pk, self.job.attempt, step))
         return checkpoint
 
     # --- the child -------------------------------------------------------------------------------
 
-    def _engine(self, checkpoint: Path | None) -> None:
+    def _engine(self, checkpoint: Path | None, connection: judges.Connection) -> None:
         arguments = ["workers.engine", "run", str(self.folder / "spec.json"), "--out", str(self.out)]
         if checkpoint:
             arguments += ["--resume", str(checkpoint)]
+        arguments += ["--judge-cache", str(judges.cache_folder(self.job.team))]
         output = self.folder / "engine.log"
-        with child.started(arguments, self.job.devices, output) as process:
+        with child.started(arguments, self.job.devices, output, connection.secrets) as process:
             self._follow(process)
         if self.done is None:
             said = child.tail(output)
@@ -192,6 +197,11 @@ class Attempt:
             self._end(State.PAUSED if self.pausing.is_set() else State.QUEUED, done)
             bell.ring("look")
 
+    def paused(self, done: events.DoneEvent) -> None:
+        """The engine paused on its own: its error event says why, and someone resumes the job."""
+        with transaction.atomic():
+            self._end(State.PAUSED, done)
+
     def failed(self, done: events.DoneEvent) -> None:
         """The engine said why in its error event."""
         with transaction.atomic():
@@ -202,15 +212,15 @@ class Attempt:
         self._fenced(move(self.job.pk, state, guard=holds, train_seconds=done.train_seconds, **changes))
 
 
-ENDINGS = {"succeeded": Attempt.succeeded, "stopped": Attempt.stopped, "failed": Attempt.failed}
+ENDINGS = {
+    "succeeded": Attempt.succeeded,
+    "stopped": Attempt.stopped,
+    "paused": Attempt.paused,
+    "failed": Attempt.failed,
+}
 
 
-def local_path(path: str) -> str | None:
-    """A base model's folder on this node: relative ones stand in the checkout."""
-    return str((settings.BASE_DIR / path).resolve()) if path else None
-
-
-def job_spec(job: Job, splits: dict[str, dict[str, Any] | None]) -> JobSpec:
+def job_spec(job: Job, splits: dict[str, dict[str, Any] | None], endpoints: dict[str, Any]) -> JobSpec:
     """The spec of one attempt."""
     base, version, grader = job.base_model, job.dataset_version, job.grader_version
     sections = {key: value for key, value in job.settings.items() if key != "seed"}
@@ -222,10 +232,11 @@ def job_spec(job: Job, splits: dict[str, dict[str, Any] | None]) -> JobSpec:
                 "base_model": {
                     "id": base.model_id,
                     "revision": base.revision or None,
-                    "path": local_path(base.path),
+                    "path": files.local_path(base.path),
                 },
                 "dataset": {"sha256": version.sha256, **splits},
-                "grader": grader.definition,
+                "grader": grading.validate(grader.definition).model_dump(mode="json"),
+                "judges": endpoints,
                 "grader_sha256": grader.sha256,
                 "seed": job.settings["seed"],
                 "labels": {"team": job.team.slug, "dataset": str(version), "grader": str(grader)},

@@ -147,10 +147,10 @@ def _graded(trial: GraderTrial, answers: list[Json], folder: Path) -> list[Json]
     subjects = [_subject(trial, answer) for answer in answers]
     results = [
         answer | grade | {"answer": storable(answer["answer"])}
-        for answer, grade in zip(answers, graded(trial.definition, subjects, folder), strict=True)
+        for answer, grade in zip(answers, graded(trial.team, trial.definition, subjects, folder), strict=True)
     ]
     if trial.second:
-        grades = graded(trial.second.definition, subjects, folder)
+        grades = graded(trial.team, trial.second.definition, subjects, folder)
         for result, grade in zip(results, grades, strict=True):
             result["second"] = {key: grade[key] for key in ("reward", "error_class", "error_detail")}
     return results

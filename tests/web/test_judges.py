@@ -1,0 +1,316 @@
+"""Judges: a team connects models that grade, holds their word against its own, and no key ever comes out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.workers.judge_server import KEY, Answer, JudgeServer
+from webapp.graders.models import Grader, GraderTrial
+from webapp.graders.services import create_grader
+from webapp.judges import services, statistics
+from webapp.judges.models import Endpoint, HumanLabel, JudgeCard
+from webapp.judges.statistics import Judged
+from webapp.teams.models import AuditEvent, Team, User
+from workers import grading
+from workers.bridge import cards
+
+AsUser = Callable[[User], Client]
+DEFINITION = {
+    "type": "score_model",
+    "name": "tone",
+    "model": "gpt-judge",
+    "input": [{"role": "user", "content": "Score {{sample.output_text}}"}],
+}
+
+
+@pytest.fixture
+def judge() -> Iterator[JudgeServer]:
+    with JudgeServer() as server:
+        yield server
+
+
+@pytest.fixture
+def endpoint(team: Team, alice: User, judge: JudgeServer) -> Endpoint:
+    return services.connect_endpoint(
+        team, alice, name="gpt-judge", base_url=judge.url, api_key=KEY, input_price=1.0, timeout_seconds=5.0
+    )
+
+
+@pytest.fixture
+def grader(team: Team, alice: User) -> Grader:
+    return create_grader(team, alice, "Tone", DEFINITION)
+
+
+@pytest.fixture
+def trial(team: Team, grader: Grader) -> GraderTrial:
+    """40 answers to 40 rows: the longer, the better."""
+    rows = [
+        {"row_id": f"r{n}", "messages": [{"role": "user", "content": f"prompt {n}"}], "item": {}}
+        for n in range(40)
+    ]
+    results = [{"row": n, "answer": "good " * (n % 5 + 1) + str(n), "reward": 0.77777} for n in range(40)]
+    return GraderTrial.objects.create(
+        team=team,
+        grader=grader,
+        definition=DEFINITION,
+        rows=rows,
+        results=results,
+        summary={"answers": 40},
+        state=GraderTrial.State.FINISHED,
+    )
+
+
+FORM = {
+    "name": "mine",
+    "base_url": "http://judge.example/v1/",
+    "api_key": KEY,
+    "concurrency": 4,
+    "timeout_seconds": 30,
+    "input_price": 0,
+    "output_price": 0,
+}
+
+
+# --- endpoints -------------------------------------------------------------------------------------
+
+
+def test_an_owner_connects_a_judge_and_the_key_is_stored_encrypted(
+    as_user: AsUser, alice: User, team: Team, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        page = as_user(alice).post(f"/t/{team.slug}/judges/new/", FORM, follow=True)
+    assert "Connected “mine”" in page.content.decode()
+    stored = Endpoint.objects.get()
+    assert (stored.api_key, stored.base_url, stored.key_hint) == (KEY, "http://judge.example/v1", KEY[-4:])
+    with connection.cursor() as cursor:
+        cursor.execute("select api_key from judges_endpoint")
+        assert KEY not in cursor.fetchone()[0]
+    assert KEY not in page.content.decode() + caplog.text
+    assert not AuditEvent.objects.filter(target__contains=KEY).exists()
+
+
+def test_the_key_is_on_no_page_and_an_empty_field_keeps_it(
+    as_user: AsUser, alice: User, team: Team, endpoint: Endpoint
+) -> None:
+    client = as_user(alice)
+    for place in ("", f"{endpoint.uid}/", "new/"):
+        assert KEY not in client.get(f"/t/{team.slug}/judges/{place}").content.decode()
+    changed = FORM | {"name": "gpt-judge", "base_url": endpoint.base_url, "api_key": "", "budget": 5}
+    client.post(f"/t/{team.slug}/judges/{endpoint.uid}/", changed)
+    endpoint.refresh_from_db()
+    assert (endpoint.api_key, endpoint.budget) == (KEY, 5)
+    refused = client.post(f"/t/{team.slug}/judges/new/", FORM | {"name": "gpt-judge"})
+    assert refused.status_code == 422
+    assert "has this name" in refused.content.decode()
+    assert KEY not in refused.content.decode()
+
+
+def test_a_key_does_not_follow_to_another_address(
+    as_user: AsUser, alice: User, team: Team, endpoint: Endpoint
+) -> None:
+    moved = FORM | {"name": "gpt-judge", "base_url": "http://elsewhere.example/v1", "api_key": ""}
+    as_user(alice).post(f"/t/{team.slug}/judges/{endpoint.uid}/", moved)
+    endpoint.refresh_from_db()
+    assert (endpoint.base_url, endpoint.api_key or "") == ("http://elsewhere.example/v1", "")
+
+
+def test_disconnecting_forgets_the_key_and_frees_the_name(
+    as_user: AsUser, alice: User, team: Team, endpoint: Endpoint
+) -> None:
+    as_user(alice).post(f"/t/{team.slug}/judges/{endpoint.uid}/delete/")
+    endpoint.refresh_from_db()
+    assert endpoint.api_key is None
+    services.connect_endpoint(team, alice, name="gpt-judge", base_url="http://new.example/v1")
+
+
+def test_only_owners_connect_judges_and_strangers_see_none(
+    as_user: AsUser,
+    bob: User,
+    charlie: User,
+    team: Team,
+    endpoint: Endpoint,
+    grader: Grader,
+    trial: GraderTrial,
+) -> None:
+    version, task = grader.versions.get(), services.create_label_task(grader, bob, trial)
+    pages = ["", "new/", f"{endpoint.uid}/", f"cards/{version.uid}/", f"labels/{task.uid}/"]
+    viewer = [as_user(bob).get(f"/t/{team.slug}/judges/{page}").status_code for page in pages]
+    assert viewer == [200, 403, 403, 200, 403]
+    stranger = [as_user(charlie).get(f"/t/{team.slug}/judges/{page}").status_code for page in pages]
+    assert stranger == [404] * 5
+    theirs = Team.objects.get(memberships__user=charlie)
+    across = [as_user(charlie).get(f"/t/{theirs.slug}/judges/{page}").status_code for page in pages[2:]]
+    assert across == [404] * 3
+    posts = [
+        f"{endpoint.uid}/check/",
+        f"{endpoint.uid}/delete/",
+        f"cards/{version.uid}/make/",
+        f"labels/start/{grader.uid}/",
+    ]
+    assert [as_user(charlie).post(f"/t/{theirs.slug}/judges/{page}").status_code for page in posts] == [
+        404
+    ] * 4
+    assert [as_user(bob).post(f"/t/{team.slug}/judges/{page}").status_code for page in posts] == [403] * 4
+
+
+def test_a_worker_tells_whether_a_judge_answers(endpoint: Endpoint, judge: JudgeServer) -> None:
+    judge.behave = lambda body, number: Answer('{"reason": "it is", "label": "yes"}')
+    cards.check_endpoint(endpoint.pk)
+    endpoint.refresh_from_db()
+    assert (endpoint.checked["error"], endpoint.checked["seconds"] > 0) == ("", True)
+    assert list(judge.authorizations) == [f"Bearer {KEY}"]
+    judge.behave = lambda body, number: Answer(status=401)
+    cards.check_endpoint(endpoint.pk)
+    endpoint.refresh_from_db()
+    assert "Check the key" in endpoint.checked["error"]
+    assert KEY not in json.dumps(endpoint.checked)
+
+
+def test_a_grader_is_told_which_of_its_judges_nobody_has_connected(team: Team, endpoint: Endpoint) -> None:
+    known, unknown = (grading.validate(DEFINITION | {"model": model}) for model in ("gpt-judge", "other"))
+    assert services.missing_endpoints(team, known) == []
+    assert services.missing_endpoints(team, unknown) == ["other"]
+
+
+# --- labels and cards ------------------------------------------------------------------------------
+
+
+def test_labelling_is_blind_quick_and_can_be_taken_back(
+    as_user: AsUser, alice: User, team: Team, grader: Grader, trial: GraderTrial
+) -> None:
+    client = as_user(alice)
+    start = client.post(
+        f"/t/{team.slug}/judges/labels/start/{grader.uid}/", {"trial": trial.uid}, follow=True
+    )
+    page = start.content.decode()
+    assert "Answer 1 of 40" in page
+    assert "0.77" not in page
+    place = start.redirect_chain[-1][0]
+    second = client.post(place, {"answer": 0, "value": 4}, follow=True).content.decode()
+    assert "Answer 2 of 40" in second
+    client.post(place, {"answer": 0, "value": 2})
+    assert [label.value for label in HumanLabel.objects.all()] == [2]
+    assert client.post(place, {"answer": 0, "value": 6}).status_code == 422
+    assert client.post(place, {"answer": 40, "value": 1}).status_code == 422
+    assert "Answer 2 of 40" in client.get(place).content.decode()
+
+
+def labelled(grader: Grader, trial: GraderTrial, user: User, number: int) -> None:
+    """Labels as the answers deserve: by length."""
+    task = services.create_label_task(grader, user, trial)
+    for place, answer in enumerate(task.answers[:number]):
+        services.label(task, user, place, answer["text"].count("good"))
+
+
+def by_length(body: Any, number: int) -> Answer:
+    return Answer(
+        json.dumps({"steps": [], "result": (body["messages"][-1]["content"].count("good") - 1) / 4})
+    )
+
+
+def test_a_card_needs_thirty_labels(alice: User, grader: Grader, trial: GraderTrial) -> None:
+    labelled(grader, trial, alice, 29)
+    with pytest.raises(services.TooFewLabels, match="needs 30 labels; there are 29"):
+        services.create_card(grader.versions.get(), alice)
+
+
+def test_a_card_shows_how_far_the_judge_agrees_and_takes_the_mark_away(
+    as_user: AsUser,
+    alice: User,
+    team: Team,
+    grader: Grader,
+    trial: GraderTrial,
+    endpoint: Endpoint,
+    judge: JudgeServer,
+) -> None:
+    version, client = grader.versions.get(), as_user(alice)
+    labelled(grader, trial, alice, 35)
+    assert services.is_uncalibrated(version)
+    judge.behave = by_length
+    card = services.create_card(version, alice)
+    cards.make_card(card.pk)
+    card.refresh_from_db()
+    results = card.results
+    assert (card.state, results["labels"], results["failures"]) == ("finished", 35, 0)
+    assert (results["kappa"]["value"], results["kappa"]["low"], results["levels"]["value"]) == (1, 1, 1)
+    assert results["consistency"] == {"kind": "repeat", "value": 1.0}
+    assert results["slope"]["value"] == pytest.approx(0)
+    assert results["cost"] == pytest.approx(0.0001)
+    assert not services.is_uncalibrated(version)
+    page = client.get(f"/t/{team.slug}/judges/cards/{version.uid}/").content.decode()
+    assert "on 35 labels" in page
+    assert page.count("<title>label ") == 35
+    assert re.search(r"Uncalibrated", page) is None
+
+
+def test_a_judge_that_pays_for_length_is_found_out() -> None:
+    judged = [Judged(1 + n % 5, min(1.0, n / 40), 10 * n) for n in range(40)]
+    found = statistics.interval(judged, statistics.length_slope)
+    assert found.low is not None
+    assert found.value is not None
+    assert 0 < found.low <= found.value
+    agreement = statistics.interval(judged, lambda some: statistics.agreement(some, 0.5))
+    assert agreement.low is not None
+    assert agreement.low < 0.3
+
+
+def test_a_card_of_a_judge_that_never_answers_says_why(
+    alice: User, grader: Grader, trial: GraderTrial, endpoint: Endpoint, judge: JudgeServer
+) -> None:
+    labelled(grader, trial, alice, 30)
+    judge.behave = lambda body, number: Answer(status=404)
+    card = services.create_card(grader.versions.get(), alice)
+    cards.make_card(card.pk)
+    card = JudgeCard.objects.get()
+    assert (card.state, "status 404" in card.error["message"]) == ("failed", True)
+
+
+# --- formulas --------------------------------------------------------------------------------------
+
+
+def test_kappa_is_that_of_the_textbook() -> None:
+    """Cohen (1960): 20 yes-yes, 15 no-no, 5 yes-no, 10 no-yes give 0.4."""
+    first = [True] * 25 + [False] * 25
+    second = [True] * 20 + [False] * 5 + [True] * 10 + [False] * 15
+    assert statistics.kappa(first, second) == pytest.approx(0.4)
+
+
+VERDICTS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=50)
+
+
+@given(VERDICTS)
+def test_kappa_is_symmetric_at_most_1_and_1_only_in_full_agreement(pairs: list[tuple[bool, bool]]) -> None:
+    first, second = [a for a, _ in pairs], [b for _, b in pairs]
+    found = statistics.kappa(first, second)
+    assert found == pytest.approx(statistics.kappa(second, first))
+    assert found is None or found <= 1
+    if found is not None:
+        assert (found == pytest.approx(1)) == (first == second)
+
+
+LEVELS = st.integers(1, 5)
+
+
+@given(st.lists(st.tuples(LEVELS, LEVELS), min_size=1, max_size=30))
+def test_weighted_kappa_is_symmetric_and_1_in_full_agreement(pairs: list[tuple[int, int]]) -> None:
+    first, second = [a for a, _ in pairs], [b for _, b in pairs]
+    found = statistics.weighted_kappa(first, second)
+    assert found is None or found <= 1
+    assert found == (None if found is None else pytest.approx(statistics.weighted_kappa(second, first)))
+    if len(set(first)) > 1:
+        assert statistics.weighted_kappa(first, first) == 1
+
+
+@given(st.integers(1, 5))
+def test_a_label_and_its_share_are_the_same_level(label: int) -> None:
+    assert statistics.level(statistics.share(label)) == label

@@ -1,0 +1,95 @@
+"""What the pages of judges show."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from webapp.graders.models import Grader, GraderTrial, GraderVersion
+from webapp.teams.models import Team
+from workers import grading
+
+from . import services
+from .models import JudgeCard, LabelTask
+from .statistics import LEVELS
+
+PENDING = (JudgeCard.State.QUEUED, JudgeCard.State.RUNNING)
+MOST_TRIALS = 10
+MOST_DISAGREEMENTS = 10
+PLOT_WIDTH, PLOT_HEIGHT, JITTER = 400, 200, 22
+Json = dict[str, Any]
+
+
+def graders_by_judge(team: Team) -> dict[str, list[Grader]]:
+    """The graders whose newest version asks each judge."""
+    asking: dict[str, list[Grader]] = {}
+    for grader in Grader.objects.filter(team=team, deleted_at=None).prefetch_related("versions"):
+        newest = next(iter(grader.versions.all()), None)
+        for judge in grading.judge_models(grading.validate(newest.definition)) if newest else []:
+            asking.setdefault(judge, []).append(grader)
+    return asking
+
+
+def labelling(task: LabelTask, at: str) -> Json:
+    """The answer at a place, by default the first without a label; past the end there is none."""
+    given = {label.answer: label.value for label in task.labels.all()}
+    unlabelled = [place for place in range(len(task.answers)) if place not in given]
+    place = int(at) if at.isdigit() else next(iter(unlabelled), len(task.answers))
+    shown = task.answers[place] if place < len(task.answers) else None
+    return {
+        "task": task,
+        "place": place,
+        "number": place + 1,
+        "before": place - 1 if place else None,
+        "answer": shown,
+        "row": task.rows[shown["row"]] if shown else None,
+        "given": given.get(place),
+        "labelled": len(given),
+        "version": task.grader.versions.first(),
+        "fewest": services.FEWEST_LABELS,
+        "all_labels": len(services.labels_of(task.grader)),
+    }
+
+
+def card_page(version: GraderVersion) -> Json:
+    """The newest card and what is needed for another one."""
+    grader = version.grader
+    newest = version.judge_cards.first()
+    finished = services.card_for(version)
+    trials = grader.trials.filter(state=GraderTrial.State.FINISHED).defer("rows", "results")[:MOST_TRIALS]
+    labels = len(services.labels_of(grader))
+    return {
+        "version": version,
+        "grader": grader,
+        "judges": grading.judge_models(grading.validate(version.definition)),
+        "newest": newest,
+        "pending": newest is not None and newest.state in PENDING,
+        "card": finished,
+        "points": plot(finished) if finished else [],
+        "ticks": [{"label": n, "x": f"{_x(n):.0f}"} for n in range(1, LEVELS + 1)],
+        "disagreements": finished.results["words"][:MOST_DISAGREEMENTS] if finished else [],
+        "tasks": grader.label_tasks.prefetch_related("labels"),
+        "trials": trials,
+        "labels": labels,
+        "fewest": services.FEWEST_LABELS,
+        "lacking": max(0, services.FEWEST_LABELS - labels),
+    }
+
+
+def plot(card: JudgeCard) -> list[Json]:
+    """Points of reward against label, spread a little sideways so that equal ones can be told apart."""
+    dice = random.Random(card.pk)  # noqa: S311 -- places points
+    return [
+        {
+            "x": f"{_x(word['label']) + dice.uniform(-JITTER, JITTER):.1f}",
+            "y": f"{PLOT_HEIGHT * (1 - word['reward']):.1f}",
+            "label": word["label"],
+            "reward": word["reward"],
+        }
+        for word in card.results["words"]
+        if word["reward"] is not None
+    ]
+
+
+def _x(label: int) -> float:
+    return (label - 0.5) * PLOT_WIDTH / LEVELS

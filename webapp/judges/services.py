@@ -1,0 +1,202 @@
+"""Judges: connect endpoints, collect labels, make cards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from webapp.graders.models import Grader, GraderTrial, GraderVersion
+from webapp.jobs import bell
+from webapp.teams.models import Team, User
+from webapp.teams.services import record
+from workers import grading, spec
+
+from .models import HINT_CHARACTERS, Endpoint, HumanLabel, JudgeCard, LabelTask
+
+FEWEST_LABELS = 30
+LIMITS = (
+    "requests_per_minute", "tokens_per_minute", "concurrency", "timeout_seconds", "input_price",
+    "output_price", "budget",
+)  # fmt: skip
+Json = dict[str, Any]
+
+
+class TooFewLabels(ValueError):
+    """A card needs at least ``FEWEST_LABELS`` labels."""
+
+
+# --- endpoints -------------------------------------------------------------------------------------
+
+
+@sensitive_variables("api_key")
+@transaction.atomic
+def connect_endpoint(team: Team, user: User, *, api_key: str = "", **values: Any) -> Endpoint:
+    """A judge model for this team's graders; ``values`` are the model's fields."""
+    endpoint = Endpoint.objects.create(
+        team=team, created_by=user, api_key=api_key, key_hint=_hint(api_key), **values
+    )
+    record(team, user, "connected judge", endpoint)
+    return endpoint
+
+
+@sensitive_variables("api_key")
+@transaction.atomic
+def update_endpoint(endpoint: Endpoint, user: User, *, api_key: str = "", **values: Any) -> None:
+    """Change an endpoint; without a new key the old one stays, unless the address changes."""
+    moved = values.get("base_url", endpoint.base_url) != endpoint.base_url
+    for name, value in values.items():
+        setattr(endpoint, name, value)
+    if api_key or moved:
+        endpoint.api_key, endpoint.key_hint = api_key, _hint(api_key)
+    endpoint.checked = {}
+    endpoint.save()
+    record(endpoint.team, user, "changed judge", endpoint)
+
+
+def _hint(api_key: str) -> str:
+    """Enough to tell two keys apart; nothing of a short one."""
+    return api_key[-HINT_CHARACTERS:] if len(api_key) >= 4 * HINT_CHARACTERS else ""
+
+
+@transaction.atomic
+def delete_endpoint(endpoint: Endpoint, user: User) -> None:
+    """Forget the key at once; graders that name the judge cannot be used until another one has its name."""
+    endpoint.deleted_at, endpoint.api_key, endpoint.key_hint = timezone.now(), None, ""
+    endpoint.save(update_fields=["deleted_at", "api_key", "key_hint"])
+    record(endpoint.team, user, "disconnected judge", endpoint)
+
+
+@transaction.atomic
+def request_check(endpoint: Endpoint) -> None:
+    """Have a worker ask the judge one small question."""
+    endpoint.checked = {"pending": True}
+    endpoint.save(update_fields=["checked"])
+    bell.ring("check_endpoint", endpoint.pk)
+
+
+def finish_check(endpoint_id: int, seconds: float, error: str) -> None:
+    """What the question came to."""
+    checked = {"at": timezone.now().isoformat(), "seconds": seconds, "error": error}
+    Endpoint.objects.filter(pk=endpoint_id).update(checked=checked)
+
+
+def endpoints_for(team: Team, grader: spec.Grader) -> dict[str, Endpoint]:
+    """The endpoints of the models that the grader asks, by the names it has for them, as far as known."""
+    wanted = grading.judge_models(grader)
+    found = Endpoint.objects.filter(team=team, deleted_at=None, name__in=wanted).select_related("base_model")
+    return {endpoint.name: endpoint for endpoint in found}
+
+
+def missing_endpoints(team: Team, grader: spec.Grader) -> list[str]:
+    """The models that the grader asks and nobody has connected."""
+    known = endpoints_for(team, grader)
+    return [model for model in grading.judge_models(grader) if model not in known]
+
+
+def endpoint_spec(endpoint: Endpoint, base_url: str = "") -> spec.JudgeEndpoint:
+    """The endpoint as the engine is told of it, without its key."""
+    base = endpoint.base_model
+    model = endpoint.model or (base.model_id if base else endpoint.name)
+    identity = [endpoint.base_url, model] + ([base.model_id, base.revision, base.path] if base else [])
+    revision = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+    limits = {name: getattr(endpoint, name) for name in LIMITS}
+    return spec.JudgeEndpoint(
+        base_url=base_url or endpoint.base_url, model=model, revision=revision, **limits
+    )
+
+
+# --- labels ----------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def create_label_task(grader: Grader, user: User, trial: GraderTrial) -> LabelTask:
+    """The trial's answers, each once, in an order that tells nobody where they come from."""
+    distinct = {(result["row"], result["answer"]): None for result in trial.results}
+    answers = [{"row": row, "text": text} for row, text in distinct]
+    random.Random(trial.pk).shuffle(answers)  # noqa: S311 -- hides nothing
+    return LabelTask.objects.create(
+        team=grader.team, grader=grader, created_by=user, rows=trial.rows, answers=answers
+    )
+
+
+def label(task: LabelTask, user: User, answer: int, value: int) -> HumanLabel:
+    """What ``user`` thinks of an answer; a second thought replaces the first."""
+    given, _ = HumanLabel.objects.update_or_create(
+        task=task, answer=answer, defaults={"value": value, "labelled_by": user}
+    )
+    return given
+
+
+def labels_of(grader: Grader) -> list[Json]:
+    """Every label of the grader's answers, as a card keeps them."""
+    tasks = grader.label_tasks.prefetch_related("labels")
+    return [_labelled(task, given) for task in tasks for given in task.labels.all()]
+
+
+def _labelled(task: LabelTask, given: HumanLabel) -> Json:
+    answer = task.answers[given.answer]
+    row = task.rows[answer["row"]]
+    return {
+        "text": answer["text"],
+        "item": row["item"],
+        "prompt": row["messages"][-1]["content"],
+        "group": f"{task.uid} {row['row_id']}",
+        "value": given.value,
+    }
+
+
+# --- cards -----------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def create_card(version: GraderVersion, user: User) -> JudgeCard:
+    """Have a worker hold the judge's word against the labels. Raises ``TooFewLabels``."""
+    labels = labels_of(version.grader)
+    if len(labels) < FEWEST_LABELS:
+        raise TooFewLabels(f"A card needs {FEWEST_LABELS} labels; there are {len(labels)}.")
+    card = JudgeCard.objects.create(
+        team=version.grader.team, grader_version=version, labels=labels, created_by=user
+    )
+    bell.ring("make_card", card.pk)
+    record(version.grader.team, user, "made judge card", version)
+    return card
+
+
+def card_for(version: GraderVersion) -> JudgeCard | None:
+    """The newest finished card of the same definition in the same team."""
+    return (
+        JudgeCard.objects.filter(
+            team=version.grader.team, grader_version__sha256=version.sha256, state=JudgeCard.State.FINISHED
+        )
+        .select_related("grader_version")
+        .first()
+    )
+
+
+def asks_judge(version: GraderVersion) -> bool:
+    """Whether the version's grader asks a model."""
+    return bool(grading.judge_models(grading.validate(version.definition)))
+
+
+def is_uncalibrated(version: GraderVersion) -> bool:
+    """Whether the version asks a judge that nobody has held against people's labels."""
+    return asks_judge(version) and card_for(version) is None
+
+
+def take_card(card_id: int) -> bool:
+    """Whether a queued card is this worker's to make."""
+    queued = JudgeCard.objects.filter(pk=card_id, state=JudgeCard.State.QUEUED)
+    return bool(queued.update(state=JudgeCard.State.RUNNING))
+
+
+def finish_card(card: JudgeCard, *, results: Json | None = None, error: Json | None = None) -> None:
+    """What the card came to."""
+    state = JudgeCard.State.FAILED if error else JudgeCard.State.FINISHED
+    running = JudgeCard.objects.filter(pk=card.pk, state=JudgeCard.State.RUNNING)
+    running.update(state=state, results=results or {}, error=error)

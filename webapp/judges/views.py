@@ -1,0 +1,150 @@
+"""Pages of judges: endpoints, labelling, cards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from webapp.graders.models import Grader, GraderTrial, GraderVersion
+from webapp.jobs import nodes
+from webapp.teams.access import Access, member
+from webapp.teams.models import Role
+
+from . import presenters, services
+from .forms import EndpointForm
+from .models import Endpoint, LabelTask
+
+LABELS = range(1, 6)
+
+
+def _endpoints(access: Access) -> Any:
+    return Endpoint.objects.filter(team=access.team, deleted_at=None).select_related("base_model")
+
+
+# --- endpoints -------------------------------------------------------------------------------------
+
+
+@member()
+@require_GET
+def endpoint_list(request: HttpRequest, access: Access) -> HttpResponse:
+    """The team's judges; nobody ever sees a key."""
+    endpoints = list(_endpoints(access))
+    context = {
+        "endpoints": endpoints,
+        "used": presenters.graders_by_judge(access.team),
+        "pending": any(endpoint.checked.get("pending") for endpoint in endpoints),
+        "worker_online": nodes.online().exists(),
+    }
+    page = "judges/list.html" + ("#endpoints" if request.htmx else "")  # type: ignore[attr-defined]
+    return render(request, page, context)
+
+
+@sensitive_post_parameters("api_key")
+@member(Role.OWNER)
+@require_http_methods(["GET", "POST"])
+def new(request: HttpRequest, access: Access) -> HttpResponse:
+    """Connect a judge. Only owners: an endpoint reaches whatever the workers reach."""
+    initial = {"name": request.GET.get("name", "")}
+    form = EndpointForm(request.POST or None, team=access.team, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        endpoint = services.connect_endpoint(access.team, access.user, **form.cleaned_data)
+        services.request_check(endpoint)
+        messages.success(request, f"Connected “{endpoint}”. A worker asks it a first question now.")
+        return redirect("judges:list", access.team.slug)
+    return render(request, "judges/form.html", {"form": form}, status=422 if form.errors else 200)
+
+
+@sensitive_post_parameters("api_key")
+@member(Role.OWNER)
+@require_http_methods(["GET", "POST"])
+def edit(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    endpoint = access.get(_endpoints(access), uid=uid)
+    form = EndpointForm(
+        request.POST or None, team=access.team, instance=access.get(_endpoints(access), uid=uid)
+    )
+    if request.method == "POST" and form.is_valid():
+        services.update_endpoint(endpoint, access.user, **form.cleaned_data)
+        messages.success(request, f"Saved “{endpoint}”.")
+        return redirect("judges:list", access.team.slug)
+    context = {"form": form, "endpoint": endpoint}
+    return render(request, "judges/form.html", context, status=422 if form.errors else 200)
+
+
+@member(Role.EDITOR)
+@require_POST
+def check(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    services.request_check(access.get(_endpoints(access), uid=uid))
+    return redirect("judges:list", access.team.slug)
+
+
+@member(Role.OWNER)
+@require_POST
+def delete(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    endpoint = access.get(_endpoints(access), uid=uid)
+    services.delete_endpoint(endpoint, access.user)
+    messages.success(request, f"Disconnected “{endpoint}” and forgot its key.")
+    return redirect("judges:list", access.team.slug)
+
+
+# --- labels ----------------------------------------------------------------------------------------
+
+
+@member(Role.EDITOR)
+@require_POST
+def start_labelling(request: HttpRequest, access: Access, grader: str) -> HttpResponse:
+    """Label the answers of one trial of this grader."""
+    shown = access.get(Grader.objects.filter(deleted_at=None), uid=grader)
+    finished = shown.trials.filter(state=GraderTrial.State.FINISHED)
+    trial = get_object_or_404(finished, uid=request.POST.get("trial", ""))
+    return redirect(services.create_label_task(shown, access.user, trial))
+
+
+@member(Role.EDITOR)
+@require_http_methods(["GET", "POST"])
+def label(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """One answer at a time, without a word of the judge's. A POST labels it and shows the next."""
+    task = access.get(LabelTask.objects.select_related("grader"), uid=uid)
+    if request.method == "POST":
+        at, value = request.POST.get("answer", ""), request.POST.get("value", "")
+        if not (at.isdigit() and int(at) < len(task.answers) and value.isdigit() and int(value) in LABELS):
+            return HttpResponse("There is no such answer or label.", status=422)
+        services.label(task, access.user, int(at), int(value))
+        place = reverse("judges:label", args=[access.team.slug, task.uid])
+        return redirect(f"{place}?at={int(at) + 1}")
+    context = presenters.labelling(task, request.GET.get("at", ""))
+    page = "judges/label.html" + ("#labelling" if request.htmx else "")  # type: ignore[attr-defined]
+    return render(request, page, context)
+
+
+# --- cards -----------------------------------------------------------------------------------------
+
+
+def _version(access: Access, uid: str) -> GraderVersion:
+    versions = GraderVersion.objects.select_related("grader__team")
+    return get_object_or_404(versions, uid=uid, grader__team=access.team)
+
+
+@member()
+@require_GET
+def card(request: HttpRequest, access: Access, version: str) -> HttpResponse:
+    """How far the judge of a grader version agrees with the team's labels."""
+    shown = _version(access, version)
+    page = "judges/card.html" + ("#card" if request.htmx else "")  # type: ignore[attr-defined]
+    return render(request, page, presenters.card_page(shown))
+
+
+@member(Role.EDITOR)
+@require_POST
+def make_card(request: HttpRequest, access: Access, version: str) -> HttpResponse:
+    shown = _version(access, version)
+    try:
+        services.create_card(shown, access.user)
+    except services.TooFewLabels as error:
+        messages.error(request, str(error))
+    return redirect("judges:card", access.team.slug, shown.uid)

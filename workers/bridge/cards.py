@@ -1,0 +1,153 @@
+"""Hold a judge's word against people's labels, and see whether an endpoint answers."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from django.conf import settings
+
+from webapp.config.fields import storable
+from webapp.judges import services, statistics
+from webapp.judges.models import Endpoint, JudgeCard
+from webapp.judges.statistics import Judged
+from workers import grading
+from workers.bridge.gradings import Answer, NotGraded, graded
+from workers.spec import LabelModelGrader, RankingGrader, ScoreModelGrader
+
+THRESHOLD = 0.5  # the middle of the scaled range: above it a judge's reward counts as passing
+OTHER_SEED = 1
+Json = dict[str, Any]
+log = logging.getLogger(__name__)
+
+
+# --- endpoints -------------------------------------------------------------------------------------
+
+
+def check_endpoint(endpoint_id: int) -> None:
+    """Ask one small question in the form that graders use."""
+    endpoint = Endpoint.objects.select_related("team").filter(pk=endpoint_id, deleted_at=None).first()
+    if endpoint is None:
+        return
+    seconds, error = 0.0, ""
+    with tempfile.TemporaryDirectory(prefix="groove-check-") as folder:
+        try:
+            (result,) = graded(
+                endpoint.team, _question(endpoint), [Answer("4", {}, "")], Path(folder), remember=False
+            )
+            seconds, error = result["seconds"], result["error_detail"] if result["error_class"] else ""
+        except NotGraded as refused:
+            error = f"{refused.message} {refused.remedy}"
+        except Exception as unexpected:  # the page must not wait for ever
+            log.exception("The check of judge %s failed", endpoint.uid)
+            error = f"{type(unexpected).__name__}: {unexpected}"
+    services.finish_check(endpoint.pk, seconds, storable(error))
+
+
+def _question(endpoint: Endpoint) -> Json:
+    asked = "Is {{sample.output_text}} what 2 + 2 makes?"
+    return {
+        "type": "label_model",
+        "name": "check",
+        "model": endpoint.name,
+        "input": [{"role": "user", "content": asked}],
+        "labels": ["yes", "no"],
+        "passing_labels": ["yes"],
+    }
+
+
+# --- cards -----------------------------------------------------------------------------------------
+
+
+def make_card(card_id: int) -> None:
+    """Run a queued card; a second bell for the same one finds nothing to do."""
+    if not services.take_card(card_id):
+        return
+    card = JudgeCard.objects.select_related("team", "grader_version").get(pk=card_id)
+    folder = Path(settings.WORK_DIR) / "cards" / card.uid
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        services.finish_card(card, results=_measured(card, folder))
+    except NotGraded as error:
+        services.finish_card(card, error={"message": storable(error.message), "remedy": error.remedy})
+    except Exception as error:  # the page must not wait for ever
+        log.exception("The judge card %s failed", card.uid)
+        said = {"message": f"{type(error).__name__}: {error}", "remedy": "Try again."}
+        services.finish_card(card, error=said)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _measured(card: JudgeCard, folder: Path) -> Json:
+    definition = card.grader_version.definition
+    answers = [Answer(label["text"], label["item"], label["group"]) for label in card.labels]
+    grade = partial(graded, card.team, answers=answers, folder=folder, remember=False)
+    first = grade(definition)
+    again = grade(_swapped(definition), seed=OTHER_SEED)
+    scaled = partial(_scaled, definition)
+    words = [
+        {
+            "text": storable(label["text"]),
+            "prompt": storable(label["prompt"]),
+            "label": label["value"],
+            "reward": scaled(result["reward"]),
+            "explanation": result["explanation"] or result["error_detail"],
+        }
+        for label, result in zip(card.labels, first, strict=True)
+    ]
+    known = [word for word in words if word["reward"] is not None]
+    judged = [Judged(word["label"], word["reward"], len(word["text"])) for word in known]
+    if not judged:
+        raise NotGraded(f"The judge graded no answer: {words[0]['explanation']}", "Check its endpoint.")
+    costs = [usage["cost"] for result in first for usage in result["usage"].values()]
+    agreement = partial(statistics.agreement, threshold=THRESHOLD)
+    return {
+        "labels": len(words),
+        "failures": len(words) - len(judged),
+        "agreed": statistics.agreed(judged, THRESHOLD),
+        "kappa": asdict(statistics.interval(judged, agreement)),
+        "levels": asdict(statistics.interval(judged, statistics.levels_agreement)),
+        "slope": asdict(statistics.interval(judged, statistics.length_slope)),
+        "consistency": _consistency(definition, first, again),
+        "cost": fmean(costs) if costs else None,
+        "words": sorted(words, key=_disagreement, reverse=True),
+    }
+
+
+def _scaled(definition: Json, reward: float | None) -> float | None:
+    """From the grader's range to 0 to 1."""
+    grader = grading.validate(definition)
+    low, high = grader.range if isinstance(grader, ScoreModelGrader) else (0.0, 1.0)
+    return None if reward is None else min(1.0, max(0.0, (reward - low) / (high - low)))
+
+
+def _swapped(definition: Json) -> Json:
+    """The same question with the options the other way round, where there are options."""
+    if isinstance(grading.validate(definition), LabelModelGrader):
+        return definition | {"labels": definition["labels"][::-1]}
+    return definition
+
+
+def _consistency(definition: Json, first: list[Json], again: list[Json]) -> Json:
+    """How often the same judge says the same: with options or order swapped, or merely asked again."""
+    grader = grading.validate(definition)
+    swaps = isinstance(grader, LabelModelGrader | RankingGrader)
+    pairs = [
+        (_scaled(definition, a["reward"]), _scaled(definition, b["reward"]))
+        for a, b in zip(first, again, strict=True)
+    ]
+    same = [(a > THRESHOLD) == (b > THRESHOLD) for a, b in pairs if a is not None and b is not None]
+    return {"kind": "swap" if swaps else "repeat", "value": fmean(same) if same else None}
+
+
+def _disagreement(word: Json) -> float:
+    """Distance of label and reward, both from 0 to 1; what the judge could not grade comes last."""
+    if word["reward"] is None:
+        return -1.0
+    return abs(statistics.share(word["label"]) - float(word["reward"]))

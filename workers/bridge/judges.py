@@ -1,0 +1,107 @@
+"""The judges of a job or trial: its team's endpoints, keys in memory, and own models served meanwhile."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from webapp.judges.models import Endpoint
+from webapp.judges.services import endpoint_spec, endpoints_for
+
+from webapp.teams.models import Team
+from workers import grading
+from workers.bridge import child
+from workers.bridge.files import local_path
+from workers.spec import JudgeEndpoint
+
+SERVE_SECONDS = 120
+OPTION = "--keys-fd"
+
+
+class JudgeUnreachable(Exception):
+    """A base model that should judge could not be served; the message says why."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where the judges answer, by the name that the grader uses, and their keys."""
+
+    endpoints: dict[str, JudgeEndpoint]
+    keys: Mapping[str, str]
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The endpoints as plain data, for a spec or a request. Keys are no part of it."""
+        return {name: endpoint.model_dump(mode="json") for name, endpoint in self.endpoints.items()}
+
+    @property
+    def secrets(self) -> dict[str, bytes]:
+        """The keys as ``child.started`` hands them on."""
+        return {OPTION: json.dumps(dict(self.keys)).encode()}
+
+
+def cache_folder(team: Team) -> Path:
+    """Where this node keeps the verdicts that a team has paid for."""
+    return Path(settings.WORK_DIR) / "judge-cache" / team.slug
+
+
+@contextmanager
+def connected(
+    team: Team, definition: dict[str, Any], spent: Mapping[str, float] | None = None
+) -> Iterator[Connection]:
+    """The endpoints of every judge that the grader asks; a base model is served until the end.
+
+    ``spent`` is what earlier attempts have cost, by judge. A model without an endpoint is left out: grading
+    then says which. Raises ``JudgeUnreachable``.
+    """
+    grader = grading.validate(definition)
+    with ExitStack() as stack:
+        endpoints: dict[str, JudgeEndpoint] = {}
+        keys: dict[str, str] = {}
+        for name, endpoint in endpoints_for(team, grader).items():
+            base_url, keys[name] = endpoint.base_url, endpoint.api_key
+            if endpoint.base_model:
+                base_url, keys[name] = stack.enter_context(_served(endpoint))
+            told = endpoint_spec(endpoint, base_url)
+            endpoints[name] = told.model_copy(update={"spent": (spent or {}).get(name, 0.0)})
+        yield Connection(endpoints, keys)
+
+
+@contextmanager
+def _served(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+    """A base model behind a loopback address that only the holder of its token can use."""
+    base, token = endpoint.base_model, secrets.token_urlsafe(32)
+    assert base is not None
+    arguments = [
+        "workers.serve",
+        "--model",
+        local_path(base.path) or base.model_id,
+        "--name",
+        endpoint.model or base.model_id,
+    ]
+    if base.revision:
+        arguments += ["--revision", base.revision]
+    with tempfile.TemporaryDirectory(prefix="groove-serve-") as folder:
+        log = Path(folder) / "serve.log"
+        with child.started(arguments, {"cpu_cores": 1}, log, {"--token-fd": token.encode()}) as process:
+            yield f"http://127.0.0.1:{_port(process, log)}/v1", token
+
+
+def _port(process: subprocess.Popen[bytes], log: Path) -> int:
+    """The port that the server names once it answers."""
+    deadline = time.monotonic() + SERVE_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        for line in child.tail(log).splitlines():
+            if line.startswith('{"port"'):
+                return int(json.loads(line)["port"])
+        time.sleep(0.1)
+    raise JudgeUnreachable(f"The judge's base model could not be served: {child.tail(log)[-500:]}")
