@@ -20,9 +20,9 @@ from pydantic import BaseModel, ValidationError
 from workers.engine import errors
 from workers.events import DoneEvent, EventWriter, PhaseEvent
 from workers.grading.judge import Judges, read_keys
+from workers.process import follow_lifeline, set_environment
 from workers.spec import JobSpec, SampleSpec
 
-LIFELINE_CUT = 75
 Spec = TypeVar("Spec", bound=BaseModel)
 
 
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace) -> int:
     spec = _read_spec(arguments.spec, JobSpec)
     stopping = _stop_on_sigterm()
-    _follow_lifeline(arguments.lifeline)
+    follow_lifeline(arguments.lifeline)
 
     judges = Judges(spec.judges, read_keys(arguments.keys_fd), arguments.judge_cache)
 
@@ -77,7 +77,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _sample(arguments: argparse.Namespace) -> int:
     spec = _read_spec(arguments.spec, SampleSpec)
     stopping = _stop_on_sigterm()
-    _follow_lifeline(arguments.lifeline)
+    follow_lifeline(arguments.lifeline)
 
     def work(emit: EventWriter) -> int:
         emit(PhaseEvent(phase="prepare"))
@@ -94,7 +94,7 @@ def _sample(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    _set_environment()
+    set_environment()
     from workers.engine.verify import verify
 
     stored = arguments.rollouts or arguments.package.parent / "verification.json"
@@ -112,17 +112,6 @@ def _read_spec(path: Path, kind: type[Spec]) -> Spec:
         sys.exit(f"The spec {path} is not valid; correct these fields:\n{error}")
 
 
-def _set_environment() -> None:
-    """For every library below, before torch is imported: no telemetry, no progress bars, no spinning."""
-    os.environ |= {
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    # Threads that spin while they wait make a step ten times slower when another process wants the cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
 def _stop_on_sigterm() -> threading.Event:
     stopping = threading.Event()
 
@@ -133,22 +122,9 @@ def _stop_on_sigterm() -> threading.Event:
     return stopping
 
 
-def _follow_lifeline(descriptor: int | None) -> None:
-    """Ends this process the moment the other end of the pipe closes: no orphan trains on."""
-    if descriptor is None:
-        return
-
-    def wait() -> None:
-        while os.read(descriptor, 1):
-            pass
-        os._exit(LIFELINE_CUT)
-
-    threading.Thread(target=wait, name="lifeline", daemon=True).start()
-
-
 def _report(out: Path, work: Callable[[EventWriter], int]) -> int:
     """Runs ``work`` with an event writer and turns whatever goes wrong into events."""
-    _set_environment()
+    set_environment()
     out.mkdir(parents=True, exist_ok=True)
     events = out / "events.jsonl"
     _drop_torn_line(events)

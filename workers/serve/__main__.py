@@ -1,0 +1,88 @@
+"""The model server's command line: ``python -m workers.serve --model PATH_OR_ID``.
+
+Arguments are checked before torch is imported, so that help and mistakes show at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from workers.process import follow_lifeline, set_environment
+from workers.spec import BaseModelRef
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+MOST_ROWS = 512
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    if arguments.token_fd is None and arguments.host not in LOOPBACK:
+        sys.exit(f"Serving on {arguments.host} needs a token: hand one over with --token-fd.")
+    follow_lifeline(arguments.lifeline)
+    token = _read_token(arguments.token_fd)
+    set_environment()
+    return _serve(arguments, token)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m workers.serve", description="Serve one base model.")
+    parser.add_argument("--model", required=True, help="folder of the model, or its Hugging Face id")
+    parser.add_argument("--revision", help="commit of a Hugging Face model")
+    parser.add_argument("--name", help="what callers name the model; default: its id, or its folder's name")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--threads", type=int, help="CPU threads; default: what OMP_NUM_THREADS says")
+    parser.add_argument("--queue", type=int, default=MOST_ROWS, help="answers written or waiting at most")
+    parser.add_argument(
+        "--token-fd", type=int, help="file descriptor with the token that callers must present"
+    )
+    parser.add_argument("--lifeline", type=int, help="file descriptor; the server exits when it closes")
+    return parser
+
+
+def _read_token(descriptor: int | None) -> str | None:
+    """The token from an inherited pipe: on no command line, in no environment, on no disk."""
+    if descriptor is None:
+        return None
+    with os.fdopen(descriptor) as pipe:
+        token = pipe.read().strip()
+    if not token:
+        sys.exit("The file descriptor of --token-fd holds no token. Write one to it and close it.")
+    return token
+
+
+def _serve(arguments: argparse.Namespace, token: str | None) -> int:
+    import torch
+    import uvicorn
+
+    from workers.engine.errors import EngineError
+    from workers.engine.models import load, pick_device
+    from workers.serve.api import Api
+    from workers.serve.batching import Batcher
+    from workers.serve.chat import Chat
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    ref = BaseModelRef(id=arguments.model, revision=arguments.revision)
+    try:
+        base = load(ref, Path.cwd(), pick_device(arguments.device))
+    except EngineError as error:
+        sys.exit(f"{error.code}: {error.message} {error.remedy}\n{error.detail}")
+    api = Api(Chat(base, arguments.name or base.public_id), Batcher(base), token, arguments.queue)
+    config = uvicorn.Config(
+        api, host=arguments.host, port=arguments.port, lifespan="off", log_level="warning", access_log=False
+    )
+    with config.bind_socket() as socket:
+        socket.listen()
+        print(json.dumps({"port": socket.getsockname()[1]}), flush=True)
+        uvicorn.Server(config).run(sockets=[socket])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Rows that come in at about the same time, generated together by one thread."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+
+from workers.engine.models import Base
+from workers.engine.sampling import CPU_BATCH, GPU_BATCH
+from workers.serve.generate import Row, generate
+
+COLLECT_SECONDS = 0.005
+COLLECT_ROUNDS = 10
+BATCH_TOKENS = 65_536  # rows times the longest prompt: what bounds the cache's memory
+
+
+class Batcher:
+    """Takes rows and generates them in batches, in the order in which they came."""
+
+    def __init__(self, base: Base) -> None:
+        self._base = base
+        self._most = CPU_BATCH if base.model.device.type == "cpu" else GPU_BATCH
+        self._waiting: deque[Row] = deque()
+        self._changed = threading.Condition()
+        self.batches = 0
+        threading.Thread(target=self._run, name="generation", daemon=True).start()
+
+    def submit(self, rows: list[Row]) -> None:
+        """Queues rows; each one's ``future`` is set when its answer ended."""
+        with self._changed:
+            self._waiting.extend(rows)
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            self._collect()
+            batch = self._next()
+            if not batch:
+                continue
+            self.batches += 1
+            try:
+                generate(self._base, batch)
+            except Exception as error:
+                traceback.print_exc(file=sys.stderr)
+                for row in batch:
+                    row.settle(error)
+
+    def _collect(self) -> None:
+        """Waits for a row, and then as long as more keep coming, 50 ms at most."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting)
+        for _ in range(COLLECT_ROUNDS):
+            before = len(self._waiting)
+            time.sleep(COLLECT_SECONDS)
+            if len(self._waiting) in (before, self._most):
+                return
+
+    def _next(self) -> list[Row]:
+        """The rows at the head of the queue that fit into one batch, without those nobody waits for."""
+        batch: list[Row] = []
+        longest = 0
+        with self._changed:
+            while self._waiting and len(batch) < self._most:
+                longest = max(longest, len(self._waiting[0].prompt))
+                if batch and longest * (len(batch) + 1) > BATCH_TOKENS:
+                    break
+                row = self._waiting.popleft()
+                if not row.future.done():
+                    batch.append(row)
+        return batch

@@ -1,0 +1,170 @@
+"""Chat completions: the request checked, turned into rows, and the rows turned into the answer."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from typing import Annotated, Any, Literal
+
+import jinja2
+from llguidance import LLMatcher, LLTokenizer
+from llguidance.hf import from_tokenizer
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
+from pydantic_core import from_json
+
+from workers.engine.data import encode
+from workers.engine.models import Base
+from workers.serve.errors import ApiError, invalid
+from workers.serve.generate import Row
+
+Json = dict[str, Any]
+UNSUPPORTED = (
+    "stream", "tools", "functions", "logprobs", "presence_penalty", "frequency_penalty", "logit_bias",
+    "audio", "web_search_options",
+)  # fmt: skip
+
+# A space or a new line with its indentation: without bounds a small model writes spaces to its limit. And
+# nothing of a schema may be ignored in silence.
+JSON_STYLE: Any = {"whitespace_flexible": True, "whitespace_pattern": r" |\n {0,12}", "lenient": False}
+
+
+class _Part(BaseModel):
+    type: Literal["text"]
+    text: str
+
+
+class _Message(BaseModel):
+    role: Literal["developer", "system", "user", "assistant"]
+    content: Annotated[
+        list[_Part], BeforeValidator(lambda v: [{"type": "text", "text": v}] if isinstance(v, str) else v)
+    ]
+
+    def plain(self) -> Json:
+        """As chat templates know it."""
+        role = "system" if self.role == "developer" else self.role
+        return {"role": role, "content": "\n".join(part.text for part in self.content)}
+
+
+class _Schema(BaseModel):
+    form: Json = Field(alias="schema")
+
+
+class _Format(BaseModel):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: _Schema | None = None
+
+
+class ChatRequest(BaseModel):
+    """The body of ``POST /v1/chat/completions``; hints that change no answer are ignored."""
+
+    model: str
+    messages: list[_Message] = Field(min_length=1)
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    top_p: float = Field(default=1.0, ge=0, le=1)
+    n: int = Field(default=1, ge=1, le=128)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    stop: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1)]],
+        Field(max_length=4),
+        BeforeValidator(lambda v: [v] if isinstance(v, str) else v),
+    ] = []
+    seed: int | None = None
+    response_format: _Format = _Format(type="text")
+
+
+def parse(body: bytes) -> ChatRequest:
+    """The request in a body; null means absent. Raises ``ApiError`` or ``ValidationError``."""
+    try:
+        given = from_json(body)
+    except ValueError as error:
+        raise ApiError(400, f"The body is not JSON: {error}.") from error
+    if not isinstance(given, dict):
+        raise ApiError(400, "The body is not a JSON object.")
+    for name in UNSUPPORTED:
+        if given.get(name):
+            raise invalid(name, "this server does not support it; leave it out.")
+    return ChatRequest.model_validate({name: value for name, value in given.items() if value is not None})
+
+
+class Chat:
+    """What the API needs of a model: prompts, grammars, texts."""
+
+    def __init__(self, base: Base, name: str) -> None:
+        self.base, self.name = base, name
+        config = base.model.config.get_text_config()
+        self._context = int(getattr(config, "max_position_embeddings", base.tokenizer.model_max_length))
+        width = max(config.vocab_size, len(base.tokenizer))
+        self._tokens: LLTokenizer = from_tokenizer(base.tokenizer, n_vocab=width, eos_token=base.eos_ids)
+
+    def rows(self, request: ChatRequest) -> list[Row]:
+        """A row a choice. Raises ``ApiError``."""
+        prompt = self._prompt(request)
+        room = self._context - len(prompt)
+        grammar = self._grammar(request.response_format)
+        seed = secrets.randbits(64) if request.seed is None else request.seed
+        return [
+            Row(
+                prompt=prompt,
+                limit=min(request.max_completion_tokens or request.max_tokens or room, room),
+                temperature=request.temperature,
+                top_p=request.top_p,
+                stop=request.stop,
+                random=random.Random(f"{seed}/{choice}"),  # noqa: S311 - not a secret
+                grammar=grammar.deep_copy() if grammar else None,
+            )
+            for choice in range(request.n)
+        ]
+
+    def _prompt(self, request: ChatRequest) -> list[int]:
+        try:
+            prompt = encode(self.base.tokenizer, [message.plain() for message in request.messages])
+        except jinja2.TemplateError as error:
+            raise invalid("messages", f"the model's chat template refuses them: {error}") from error
+        if len(prompt) >= self._context:
+            said = (
+                f"they have {len(prompt)} tokens; this model's context is {self._context}, answer included."
+            )
+            raise invalid("messages", f"{said} Shorten them.", "context_length_exceeded")
+        return prompt
+
+    def _grammar(self, wanted: _Format) -> LLMatcher | None:
+        """The parser that the answer must satisfy, if any. Raises ``ApiError``."""
+        if wanted.type == "text":
+            return None
+        schema: Json = {"type": "object"}
+        if wanted.type == "json_schema":
+            if wanted.json_schema is None:
+                raise invalid("response_format.json_schema", "it is missing.", "missing_required_parameter")
+            schema = wanted.json_schema.form
+        matcher = LLMatcher(
+            self._tokens, LLMatcher.grammar_from_json_schema(schema, overrides=JSON_STYLE), log_level=0
+        )
+        if matcher.is_error():
+            reason = matcher.get_error().split("\n<state>")[0]
+            raise invalid("response_format.json_schema.schema", f"it cannot be enforced: {reason}")
+        return matcher
+
+    def completion(self, rows: list[Row]) -> Json:
+        """The answer, once all rows are finished."""
+        prompt, written = len(rows[0].prompt), sum(len(row.ids) for row in rows)
+        return {
+            "id": f"chatcmpl-{secrets.token_hex(12)}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": self.name,
+            "system_fingerprint": None,
+            "choices": [self._choice(index, row) for index, row in enumerate(rows)],
+            "usage": {
+                "prompt_tokens": prompt,
+                "completion_tokens": written,
+                "total_tokens": prompt + written,
+                "prompt_tokens_details": {"cached_tokens": 0},
+                "completion_tokens_details": {"reasoning_tokens": 0},
+            },
+        }
+
+    def _choice(self, index: int, row: Row) -> Json:
+        message = {"role": "assistant", "content": row.text(self.base), "refusal": None}
+        return {"index": index, "finish_reason": row.finish, "logprobs": None, "message": message}
