@@ -9,12 +9,18 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 
 .PHONY: setup assets demo test check bench up down worker browser lock format
 
-setup: $(VENV)/.locked assets
+setup: $(VENV)/.locked $(VENV)/graders/.locked assets
 
 $(VENV)/.locked: requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/pip install --quiet $(TORCH)
 	$(BIN)/pip install --quiet --requirement requirements.lock
+	touch $@
+
+# What Python graders may import: an environment of their own, which holds nothing of Groove's.
+$(VENV)/graders/.locked: requirements-graders.lock | $(VENV)/.locked
+	rm -rf $(VENV)/graders
+	$(BIN)/pip install --quiet --target $(VENV)/graders --requirement requirements-graders.lock
 	touch $@
 
 assets: static/dist/.built
@@ -34,7 +40,7 @@ down: $(VENV)/.locked
 	$(BIN)/python manage.py down
 
 # On another machine: DATABASE_URL, BROKER_URL and STORAGE_URL say where the rest of Groove is.
-worker: $(VENV)/.locked
+worker: $(VENV)/.locked $(VENV)/graders/.locked
 	$(BIN)/celery -A workers.celery worker --pool threads --concurrency 16 --loglevel info
 
 browser: $(VENV)/.locked
@@ -63,3 +69,5 @@ lock: $(VENV)/.locked
 	$(BIN)/pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --extra dev --strip-extras --unsafe-package torch --no-emit-index-url \
 	  --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	  --output-file requirements-graders.lock requirements-graders.in

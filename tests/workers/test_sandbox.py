@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from workers.grading import Limits, open_grader, validate
+from workers.grading.python import request
 from workers.grading.sandbox import walls
 from workers.grading.sandbox.pool import Outcome, Sandbox
 
@@ -165,7 +166,7 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 def attack(sandbox: Sandbox, name: str, targets: dict[str, Any]) -> Outcome:
     """The attack's outcome, between two harmless gradings that must be untouched by it."""
     items = [{"attack": "none"}, targets | {"attack": name}, {"attack": "none"}]
-    before, outcome, after = sandbox.grade([{"sample": {}, "item": item, "seed": 0} for item in items])
+    before, outcome, after = sandbox.grade([request("", item, 0) for item in items])
     assert before.reward == after.reward == 0.5
     return outcome
 
@@ -226,7 +227,7 @@ def grade(sample, item):
         targets["secret"],
     ]
     with Sandbox(source, LIMITS, WALLS["bubblewrap"]) as sandbox:
-        (outcome,) = sandbox.grade([{"sample": {}, "item": {"paths": paths}, "seed": 0}])
+        (outcome,) = sandbox.grade([request("", {"paths": paths}, 0)])
     assert outcome.reward == 65534
     assert outcome.stdout.startswith("[] ")
     assert set(re.findall(r"\w+", outcome.stdout)) <= {*walls.ENVIRONMENT, "LC_CTYPE", "PWD"}
@@ -339,7 +340,7 @@ def test_text_that_no_database_takes_is_mended() -> None:
 
 def test_a_sandbox_that_cannot_start_is_the_servers_fault() -> None:
     with Sandbox(ATTACKS, LIMITS, walls.Wall("none", ("/nowhere/bwrap",))) as sandbox:
-        (outcome,) = sandbox.grade([{"sample": {}, "item": {"attack": "none"}, "seed": 0}])
+        (outcome,) = sandbox.grade([request("", {"attack": "none"}, 0)])
     assert (outcome.reward, outcome.error_class) == (None, "python_grader_server_error")
 
 
@@ -348,6 +349,7 @@ def test_a_killed_host_leaves_no_process_behind(wall: str, tmp_path: Path) -> No
     marker = f"marker-{os.getpid()}-{time.monotonic_ns()}"
     program = f"""
 from workers.grading import Limits
+from workers.grading.python import request
 from workers.grading.sandbox import walls
 from workers.grading.sandbox.pool import Sandbox
 wall = next(wall for wall in walls.outer_walls() if wall.name == {wall!r})
@@ -355,7 +357,7 @@ source = "def grade(s, i):\\n while True:\\n  try:\\n   while True: pass\\n  exc
 with Sandbox(source, Limits(item_seconds=60), walls.Wall(wall.name, wall.prefix, wall.namespaces)) as sandbox:
     sandbox.start()
     print("started", flush=True)
-    sandbox.grade([{{"sample": {{}}, "item": {{"marker": {marker!r}}}, "seed": 0}}])
+    sandbox.grade([request("", {{"marker": {marker!r}}}, 0)])
 """
     host = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE)
     assert host.stdout is not None

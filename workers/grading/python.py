@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from workers.grading.results import Grade, GradeResult, Subject
 from workers.grading.sample import TOO_DEEP, nested_too_deeply
 from workers.grading.sandbox import open_sandbox
-from workers.grading.sandbox.pool import Outcome, Sandbox
+from workers.grading.sandbox.pool import Outcome, Request, Sandbox
 from workers.spec import PythonGrader
 
 if TYPE_CHECKING:
     from workers.grading.opening import Opening
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _ROW_TOO_DEEP = GradeResult(None, error_class="other_error", error_detail=f"the row is {TOO_DEEP}")
 
 
@@ -29,24 +30,24 @@ def in_sandbox(sandbox: Sandbox, seed: int) -> Grade:
 
     def grade(subjects: Sequence[Subject]) -> list[GradeResult]:
         refused = [nested_too_deeply(subject.item) for subject in subjects]
-        requests = [_request(s, seed) for s, no in zip(subjects, refused, strict=True) if not no]
+        requests = [request(s.text, s.item, seed) for s, no in zip(subjects, refused, strict=True) if not no]
         outcomes = iter(sandbox.grade(requests))
         return [_ROW_TOO_DEEP if no else _result(next(outcomes)) for no in refused]
 
     return grade
 
 
-def _request(subject: Subject, seed: int) -> dict[str, Any]:
-    """``seed`` depends on the job's and on the subject alone: the same answer always meets the same dice."""
-    told = {"sample": subject.sample, "item": subject.item}
-    digest = hashlib.sha256(f"{seed}\n{json.dumps(told, sort_keys=True)}".encode()).digest()
-    return told | {"seed": int.from_bytes(digest[:4], "big")}
+def request(text: str, item: dict[str, Any], seed: int) -> Request:
+    """The dice depend on the job's seed, the answer and its row alone: the same answer meets the same."""
+    told = f"[{_encode(text)},{_encode(item)}"
+    digest = hashlib.sha256(f"{seed}\n{told}".encode()).digest()
+    return Request(told, int.from_bytes(digest[:4], "big"))
 
 
 def _result(outcome: Outcome) -> GradeResult:
     return GradeResult(
         outcome.reward,
-        dict(outcome.sub_rewards),
+        outcome.sub_rewards,
         error_class=outcome.error_class,
         error_detail=outcome.detail,
         seconds=outcome.seconds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from typing import TypedDict
 
 from workers.spec import MAX_PYTHON_SOURCE_BYTES
@@ -69,3 +70,75 @@ def _takes_two(arguments: ast.arguments) -> bool:
 
 def _problem(line: int, column: int, message: str) -> Problem:
     return {"line": line, "column": column, "message": message}
+
+
+# --- what its sandbox wants to know ----------------------------------------------------------------
+
+# Imported before the sandbox is locked, so nothing whose import does more than to define names.
+WARM_MODULES = {
+    "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "deepdiff", "difflib", "enum",
+    "fractions", "functools", "heapq", "html", "itertools", "jsonschema", "math_verify", "nltk", "numpy",
+    "operator", "pandas", "pydantic", "rapidfuzz", "regex", "rouge_score", "scipy", "sklearn", "sqlite3",
+    "sqlparse", "statistics", "string", "sympy", "textwrap", "typing", "unicodedata", "yaml",
+}  # fmt: skip
+MUTATORS = {
+    "add", "append", "appendleft", "clear", "discard", "extend", "extendleft", "insert", "pop", "popitem",
+    "popleft", "remove", "reverse", "setdefault", "sort", "subtract", "update", "write",
+}  # fmt: skip
+_Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+
+def warm_imports(source: str) -> list[str]:
+    """The modules that ``source`` imports and that may be imported for it beforehand."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return sorted(names & WARM_MODULES)
+
+
+def keeps_state(source: str) -> bool:
+    """Whether some function of ``source`` seems to change what outlives its call: a global, or a default."""
+    tree = ast.parse(source)
+    top = {name for node in tree.body for name in _bound(node)}
+    functions = [node for node in ast.walk(tree) if isinstance(node, _Function)]
+    return any(_changes(function, top) for function in functions)
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    """The names that a top-level statement binds, modules aside."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif not isinstance(node, ast.Import | ast.ImportFrom):
+        stored = (n for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+        yield from (name.id for name in stored)
+
+
+def _changes(function: _Function, top: set[str]) -> bool:
+    defaults = [*function.args.defaults, *filter(None, function.args.kw_defaults)]
+    if any(isinstance(default, ast.List | ast.Dict | ast.Set | ast.Call) for default in defaults):
+        return True
+    nodes = list(ast.walk(function))
+    local = {node.arg for node in nodes if isinstance(node, ast.arg)}
+    local |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return any(isinstance(node, ast.Global) or _root(_changed(node)) in top - local for node in nodes)
+
+
+def _changed(node: ast.AST) -> ast.expr | None:
+    """The expression whose value ``node`` changes in place, if it does."""
+    if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
+        return node.value
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
+        return node.func.value
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "next":
+        return next(iter(node.args), None)
+    return None
+
+
+def _root(node: ast.expr | None) -> str | None:
+    """The name at the beginning of ``name.x[0].y``."""
+    while isinstance(node, ast.Subscript | ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else None

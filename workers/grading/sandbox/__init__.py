@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from workers.grading.results import GradingUnavailable, Limits
-from workers.grading.sandbox.pool import Sandbox
+from workers.grading.sandbox.pool import Request, Sandbox
 from workers.grading.sandbox.process import StartFailed
 from workers.grading.sandbox.walls import Wall, outer_walls
 
@@ -115,7 +115,7 @@ def _unavailable(reason: str, remedy: str) -> _Survey:
 def _tried(wall: Wall, limits: Limits, failures: list[str]) -> _Survey:
     with Sandbox(_PROBE, limits, wall) as sandbox:
         layers = sandbox.start()
-        (outcome,) = sandbox.grade([{"sample": {}, "item": {}, "seed": 0}])
+        (outcome,) = sandbox.grade([Request('["",{}', 0)])
     if outcome.reward is None:
         return _unavailable(f"the sandbox's own test failed: {outcome.detail}", "See docs/sandbox.md.")
     if outcome.reward:

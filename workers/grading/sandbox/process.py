@@ -1,4 +1,4 @@
-"""One process in the sandbox, seen from outside. Every byte it sends is hostile."""
+"""The zygote and the processes it forks, seen from outside. Every byte that a process sends is hostile."""
 
 from __future__ import annotations
 
@@ -7,27 +7,33 @@ import json
 import os
 import select
 import signal
+import socket
 import struct
 import subprocess
 import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from importlib import resources
 from typing import Any
 
-from workers.grading.results import GradingUnavailable, Limits
+from workers.grading.results import Limits
 from workers.grading.sandbox import walls
 
 START_SECONDS = 30.0
 MAX_REPLY_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 16
 STDERR_CHARACTERS = 500
+HEADER = struct.Struct("<I")
 
-# Both files run as they are read here, so nothing of the checkout need be visible inside.
+# The files run as they are read here, so nothing of the checkout need be visible inside.
 _BOOT = """
 import json, sys
-jail, worker = {"__name__": "__main__"}, {"__name__": "__main__"}
-exec(compile(sys.argv[1], "<jail>", "exec"), jail)
-exec(compile(sys.argv[2], "<worker>", "exec"), worker)
-worker["main"](json.loads(sys.argv[3]), jail)
+parts = {}
+for name, text in zip(("jail", "worker", "zygote", "sample"), sys.argv[1:5]):
+    parts[name] = {"__name__": "__main__"}
+    exec(compile(text, f"<{name}>", "exec"), parts[name])
+config = json.loads(sys.argv[5]) | {"sample_of": parts["sample"]["sample_fields"]}
+parts["zygote"]["main"](config, parts["jail"], parts["worker"])
 """
 
 
@@ -39,129 +45,209 @@ class Broken(Exception):
     """The process died, hung or talked nonsense; it cannot be used any longer. The message says which."""
 
 
-class Hung(Broken):
-    """The process did not answer in time."""
+class Zygote:
+    """A warm interpreter behind the outer wall that forks locked-in processes.
 
-
-class Process:
-    """A locked-in interpreter and its two pipes.
-
-    Raises ``StartFailed``, or ``GradingUnavailable`` if the kernel lacks the inner wall. ``spawner`` starts
-    it: it is killed when the thread that started it ends, so that thread must live as long as its user.
+    Raises ``StartFailed``. ``spawner`` starts it: it is killed when the thread that started it ends, so that
+    thread must live as long as its user.
     """
 
-    def __init__(self, wall: walls.Wall, limits: Limits, spawner: Executor) -> None:
-        request_end, self._requests = os.pipe()
-        self._replies, reply_end = os.pipe()
-        os.set_blocking(self._requests, False)
-        os.set_blocking(self._replies, False)
+    def __init__(self, wall: walls.Wall, limits: Limits, warm: Iterable[str], spawner: Executor) -> None:
+        self._wall = wall
+        self._host, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = _command(wall, limits, warm, theirs.fileno())
         try:
-            command = _command(wall, limits, request_end, reply_end)
-            self._child = spawner.submit(_spawn, command, (request_end, reply_end)).result()
+            with theirs:
+                self._process = spawner.submit(_spawn, command, theirs.fileno()).result()
         except OSError as error:
-            self._close_pipes()
+            self._host.close()
             raise StartFailed(f"{command[0]}: {error.strerror}") from error
+        self._host.settimeout(START_SECONDS)
+        try:
+            self._answer()
+        except (OSError, ValueError) as error:
+            raise StartFailed(f"{wall.name}: {self.close() or error}") from error
+
+    @property
+    def name(self) -> str | None:
+        """The outer wall's name, if it is one."""
+        return None if self._wall is walls.INNER_ONLY else self._wall.name
+
+    def fork(self) -> Process:
+        """A fresh process. Raises ``StartFailed``."""
+        requests_end, requests = os.pipe()
+        replies, replies_end = os.pipe()
+        try:
+            socket.send_fds(self._host, [b'{"fork": true}'], [requests_end, replies_end])
+            return Process(self, int(self._answer()), requests, replies)
+        except (OSError, ValueError) as error:
+            os.close(requests)
+            os.close(replies)
+            raise StartFailed(f"the sandbox's zygote is gone: {error}") from error
         finally:
-            os.close(request_end)
-            os.close(reply_end)
-        self.layers = self._greeting(wall)
+            os.close(requests_end)
+            os.close(replies_end)
 
-    def _greeting(self, wall: walls.Wall) -> list[str]:
+    def end(self, number: int) -> int | None:
+        """Ends a process and returns its exit code; ``None`` if the zygote itself is gone."""
         try:
-            reply = self.receive(START_SECONDS)
-        except Broken as error:
-            said = self.close()
-            raise StartFailed(f"{wall.name}: {said or error}") from error
-        if "unavailable" in reply:
-            self.close()
-            raise GradingUnavailable(*reply["unavailable"])
-        return [wall.name, *reply["layers"]] if wall is not walls.INNER_ONLY else list(reply["layers"])
+            self._host.send(json.dumps({"end": number}).encode())
+            return int(self._answer())
+        except (OSError, ValueError):
+            return None
 
-    def send(self, request: dict[str, Any], seconds: float) -> None:
-        """Raises ``Broken`` if the process does not read it in time."""
-        data = json.dumps(request).encode()
-        frame = memoryview(struct.pack("<I", len(data)) + data)
-        deadline = time.monotonic() + seconds
-        while frame:
-            self._wait(self._requests, select.POLLOUT, deadline)
-            try:
-                frame = frame[os.write(self._requests, frame) :]
-            except BrokenPipeError as error:
-                raise self._died() from error
-
-    def receive(self, seconds: float) -> dict[str, Any]:
-        """The next frame, a JSON object. Raises ``Broken``."""
-        deadline = time.monotonic() + seconds
-        (size,) = struct.unpack("<I", self._read(4, deadline))
-        if size > MAX_REPLY_BYTES:
-            raise Broken(f"the grader's process sent a reply of {size} bytes; the limit is {MAX_REPLY_BYTES}")
-        try:
-            reply = json.loads(self._read(size, deadline))
-        except (ValueError, RecursionError) as error:
-            raise Broken("the grader's process sent a reply that is not JSON") from error
-        if not isinstance(reply, dict):
-            raise Broken("the grader's process sent a reply that is no JSON object")
-        return reply
-
-    def _read(self, size: int, deadline: float) -> bytes:
-        data = b""
-        while len(data) < size:
-            self._wait(self._replies, select.POLLIN, deadline)
-            chunk = os.read(self._replies, size - len(data))
-            if not chunk:
-                raise self._died()
-            data += chunk
-        return data
-
-    def _wait(self, descriptor: int, event: int, deadline: float) -> None:
-        poll = select.poll()
-        poll.register(descriptor, event)
-        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            raise Hung("the grader's process did not answer in time and was killed")
-
-    def _died(self) -> Broken:
-        try:
-            code = self._child.wait(timeout=1)
-        except subprocess.TimeoutExpired:
-            return Broken("the grader's process closed its pipe")
-        return Broken(f"the grader's process ended ({_ending(code)})")
+    def _answer(self) -> Any:
+        answer = self._host.recv(CHUNK_BYTES)
+        if not answer:
+            raise OSError("it closed its socket")
+        return json.loads(answer)
 
     def close(self) -> str:
-        """Kills the process. Returns what it said on standard error before it was locked in."""
+        """Kills it with all its processes. Returns what it said on standard error before it was locked in."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._child.pid, signal.SIGKILL)
-        self._child.wait()
-        self._close_pipes()
-        assert self._child.stderr is not None
-        with self._child.stderr as stderr:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._host.close()
+        assert self._process.stderr is not None
+        with self._process.stderr as stderr:
             os.set_blocking(stderr.fileno(), False)
             said = (stderr.read() or b"").decode(errors="replace").strip()
         return said[-STDERR_CHARACTERS:]
 
-    def _close_pipes(self) -> None:
+
+class Process:
+    """A locked-in process and its two pipes, which never block."""
+
+    def __init__(self, zygote: Zygote, number: int, requests: int, replies: int) -> None:
+        self._zygote, self._number = zygote, number
+        self._requests, self._replies = requests, replies
+        os.set_blocking(requests, False)
+        os.set_blocking(replies, False)
+        self._unsent = bytearray()
+        self._unread = bytearray()
+        self._open = True
+
+    def fileno(self) -> int:
+        """The pipe that replies come through, to wait for."""
+        return self._replies
+
+    @property
+    def requests(self) -> int:
+        """The pipe that requests go through, to wait for while there is something ``unsent``."""
+        return self._requests
+
+    @property
+    def unsent(self) -> bool:
+        return bool(self._unsent)
+
+    def send(self, frame: bytes) -> None:
+        """Queues a frame and sends what fits. Raises ``Broken`` if the process is gone."""
+        self._unsent += HEADER.pack(len(frame)) + frame
+        self.push()
+
+    def push(self) -> None:
+        """Sends more of what is queued."""
+        try:
+            while self._unsent:
+                del self._unsent[: os.write(self._requests, self._unsent[:CHUNK_BYTES])]
+        except BlockingIOError:
+            return
+        except BrokenPipeError as error:
+            raise self._died() from error
+
+    def replies(self) -> Iterator[dict[str, Any]]:
+        """The whole replies that have come. Raises ``Broken`` at the first that is none."""
+        ended = self._fill()
+        while frame := self._frame():
+            yield _parsed(frame)
+        if ended:
+            raise self._died()
+
+    def _fill(self) -> bool:
+        """Reads what is there; whether the other end is closed."""
+        try:
+            while chunk := os.read(self._replies, CHUNK_BYTES):
+                self._unread += chunk
+                if len(chunk) < CHUNK_BYTES:
+                    return False
+        except BlockingIOError:
+            return False
+        return True
+
+    def _frame(self) -> bytes | None:
+        if len(self._unread) < HEADER.size:
+            return None
+        (size,) = HEADER.unpack_from(self._unread)
+        if size > MAX_REPLY_BYTES:
+            raise Broken(f"the grader's process sent a reply of {size} bytes; the limit is {MAX_REPLY_BYTES}")
+        end = HEADER.size + size
+        if len(self._unread) < end:
+            return None
+        frame = bytes(self._unread[HEADER.size : end])
+        del self._unread[:end]
+        return frame
+
+    def receive(self, seconds: float) -> dict[str, Any]:
+        """Waits for one reply. Raises ``Broken``."""
+        deadline = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self, select.POLLIN)
+        while True:
+            if (frame := self._frame()) is not None:
+                return _parsed(frame)
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise Broken(hung())
+            if self._fill() and len(self._unread) < HEADER.size:
+                raise self._died()
+
+    def _died(self) -> Broken:
+        return Broken(f"the grader's process ended ({_ending(self.close())})")
+
+    def close(self) -> int | None:
+        """Ends the process; its exit code, ``None`` if it is not known or was asked before."""
+        if not self._open:
+            return None
+        self._open = False
         os.close(self._requests)
         os.close(self._replies)
+        return self._zygote.end(self._number)
 
 
-def _command(wall: walls.Wall, limits: Limits, requests: int, replies: int) -> list[str]:
+def hung() -> str:
+    """What is said of a process that does not answer."""
+    return "the grader's process did not answer in time and was killed"
+
+
+def _parsed(frame: bytes) -> dict[str, Any]:
+    try:
+        reply = json.loads(frame)
+    except (ValueError, RecursionError) as error:
+        raise Broken("the grader's process sent a reply that is not JSON") from error
+    if not isinstance(reply, dict):
+        raise Broken("the grader's process sent a reply that is no JSON object")
+    return reply
+
+
+def _command(wall: walls.Wall, limits: Limits, warm: Iterable[str], host: int) -> list[str]:
     config = {
-        "requests": requests,
-        "replies": replies,
+        "host": host,
         "namespaces": wall.namespaces,
         "readable": walls.readable(),
         "path": walls.module_path(),
         "limits": vars(limits),
+        "warm": list(warm),
     }
-    here = resources.files("workers.grading.sandbox")
-    sources = [here.joinpath(name).read_text() for name in ("jail.py", "worker.py")]
+    here, above = resources.files("workers.grading.sandbox"), resources.files("workers.grading")
+    sources = [here.joinpath(f"{name}.py").read_text() for name in ("jail", "worker", "zygote")]
+    sources.append(above.joinpath("sample.py").read_text())
     python = [walls.interpreter(), *walls.PYTHON_FLAGS, "-c", _BOOT]
     return [*wall.prefix, *python, *sources, json.dumps(config)]
 
 
-def _spawn(command: list[str], descriptors: tuple[int, int]) -> subprocess.Popen[bytes]:
+def _spawn(command: list[str], host: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
-        pass_fds=descriptors,
+        pass_fds=[host],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -171,9 +257,9 @@ def _spawn(command: list[str], descriptors: tuple[int, int]) -> subprocess.Popen
     )
 
 
-def _ending(code: int) -> str:
-    """How a process ended; bubblewrap passes a signal on as 128 plus its number."""
-    number = -code if code < 0 else code - 128
-    if number in set(signal.Signals):
-        return f"signal {signal.Signals(number).name}"
+def _ending(code: int | None) -> str:
+    if code is None:
+        return "its sandbox is gone"
+    if code < 0 and -code in set(signal.Signals):
+        return f"signal {signal.Signals(-code).name}"
     return f"exit status {code}"

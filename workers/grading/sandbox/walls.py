@@ -23,6 +23,7 @@ LIBRARY_FOLDERS = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 LIBRARY_CACHE = "/etc/ld.so.cache"
 DEVICES = ("/dev/null", "/dev/urandom")
 NOBODY = "65534"
+PACKAGES_VARIABLE = "GROOVE_GRADER_PACKAGES"
 
 
 @dataclass(frozen=True)
@@ -68,15 +69,21 @@ def interpreter() -> str:
     return os.path.realpath(base)
 
 
+def packages() -> str | None:
+    """The folder of the packages that graders may import, which is none of Groove's; ``None`` without one."""
+    folder = os.environ.get(PACKAGES_VARIABLE) or os.path.join(sys.prefix, "graders")
+    return folder if os.path.isdir(folder) else None
+
+
 def module_path() -> list[str]:
-    """``sys.path`` inside: the standard library and the installed packages."""
-    paths = sysconfig.get_paths()
-    standard = [paths["stdlib"], os.path.join(sys.base_prefix, sys.platlibdir, _versioned(), "lib-dynload")]
-    return list(dict.fromkeys([*standard, paths["purelib"], paths["platlib"]]))
+    """``sys.path`` inside: the standard library and the graders' packages."""
+    standard = sysconfig.get_paths()["stdlib"]
+    extensions = os.path.join(sys.base_prefix, sys.platlibdir, _versioned(), "lib-dynload")
+    return [standard, extensions, *filter(None, [packages()])]
 
 
 def readable() -> list[str]:
-    """What Landlock leaves readable: Python's library, installed packages, shared libraries, two devices."""
+    """What Landlock leaves readable: Python's library, graders' packages, shared libraries, two devices."""
     base = os.path.join(sys.base_prefix, sys.platlibdir)
     return list(dict.fromkeys([*module_path(), base, *LIBRARY_FOLDERS, LIBRARY_CACHE, *DEVICES]))
 

@@ -1,8 +1,8 @@
-"""The program inside the sandbox: locks itself in, then grades batches with one user's source.
+"""The program inside the sandbox: locks itself in, then grades batches with one source.
 
-It sees nothing of ours: the host hands this file's text to a fresh interpreter, after ``jail.py``'s. Both
-pipes carry frames, a 4-byte little-endian length and JSON. A batch is one frame in, and one frame out for
-each item as soon as it is graded, so the host knows which item was under way if this process dies.
+It sees nothing of ours: the host hands this file's text to ``zygote.py``'s interpreter. Both pipes carry
+frames, a 4-byte little-endian length and JSON. A batch is one frame in, and one frame out for each item as
+soon as it is graded, so the host knows which item was under way if this process dies.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import random
 import signal
 import struct
 import sys
+import time
 import traceback
 import types
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, NoReturn
 
 FILE = "grader.py"
-OURS = ("<worker>", "<string>")
+OURS = ("<worker>", "<zygote>", "<string>")
 TRACEBACK_FRAMES = 20
 
 
@@ -41,8 +41,11 @@ class Printed(io.TextIOBase):
 
     def __init__(self, kept: int, most: int) -> None:
         self._kept, self._most = kept, most
-        self._count = 0
-        self._text = ""
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, for the next item."""
+        self._count, self._text = 0, ""
 
     def write(self, text: str) -> int:
         self._text += text[: self._kept - len(self._text)]
@@ -68,9 +71,10 @@ class Pipes:
 
     def send(self, reply: dict[str, Any]) -> None:
         data = json.dumps(reply).encode()
-        frame = memoryview(struct.pack("<I", len(data)) + data)
-        while frame:
-            frame = frame[os.write(self._replies, frame) :]
+        frame = struct.pack("<I", len(data)) + data
+        sent = os.write(self._replies, frame)
+        while sent < len(frame):
+            sent += os.write(self._replies, frame[sent:])
 
     def _read(self, size: int) -> bytes:
         data = bytearray()
@@ -83,10 +87,11 @@ class Pipes:
 
 
 class Runner:
-    """One user's source and the limits it runs under."""
+    """One source and the limits it runs under. ``sample_of`` makes the text into what graders see."""
 
-    def __init__(self, limits: dict[str, Any]) -> None:
-        self._limits = limits
+    def __init__(self, limits: dict[str, Any], sample_of: Callable[[str], dict[str, Any]]) -> None:
+        self._limits, self._sample_of = limits, sample_of
+        self._printed = Printed(limits["stdout_characters"], limits["printed_characters"])
         self._module = types.ModuleType("grader")
         sys.modules["grader"] = self._module
         signal.signal(signal.SIGALRM, _time_is_up)
@@ -103,25 +108,29 @@ class Runner:
 
         return self._guarded(run, self._limits["load_seconds"], "loading the source")
 
-    def grade(self, request: dict[str, Any]) -> dict[str, Any]:
+    def grade(self, text: str, item: dict[str, Any], seed: int) -> dict[str, Any]:
         """One item's verdict."""
+        sample = self._sample_of(text)
+        verdicts = self._limits["verdicts"]
 
         def run() -> dict[str, Any]:
-            _reseed(request["seed"])
-            given = self._module.grade(request["sample"], request["item"])
-            return given if self._limits["verdicts"] else {"reward": _number(given)}
+            _reseed(seed)
+            given = self._module.grade(sample, item)
+            return given if verdicts else {"reward": _number(given)}
 
         return self._guarded(run, self._limits["item_seconds"], "grade()")
 
     def _guarded(self, run: Callable[[], dict[str, Any]], seconds: float, what: str) -> dict[str, Any]:
         """``run``'s value or why there is none. ``spent`` asks for a fresh process."""
-        printed = Printed(self._limits["stdout_characters"], self._limits["printed_characters"])
+        printed = self._printed
+        printed.forget()
+        sys.stdout = sys.stderr = printed
         reply: dict[str, Any]
+        started = time.perf_counter()
         try:
             try:
                 signal.setitimer(signal.ITIMER_REAL, seconds)
-                with redirect_stdout(printed), redirect_stderr(printed):
-                    reply = run()
+                reply = run()
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except TimeIsUp as error:
@@ -131,7 +140,9 @@ class Runner:
             reply = {"error": self._traced(error), "spent": True}
         except BaseException as error:
             reply = {"error": self._traced(error)}
-        return reply | {"stdout": printed.text()}
+        reply["seconds"] = time.perf_counter() - started
+        reply["stdout"] = printed.text()
+        return reply
 
     def _traced(self, error: BaseException) -> str:
         """The traceback through the user's lines and the libraries they call; its end, if it is long."""
@@ -168,23 +179,17 @@ def _number(value: Any) -> float:
     return number
 
 
-def main(config: dict[str, Any], jail: dict[str, Any]) -> None:
+def main(config: dict[str, Any], jail: dict[str, Any], requests: int, replies: int) -> None:
     """``jail`` is the namespace of ``jail.py``. Serves until the host closes the pipe."""
-    jail["die_with_parent"]()
-    pipes = Pipes(config["requests"], config["replies"])
+    pipes = Pipes(requests, replies)
     try:
-        if config["namespaces"]:
-            jail["enter_namespaces"]()
-        # Standard input is /dev/null. Until here, standard error told the host what went wrong.
-        os.dup2(0, 2)
         layers = jail["lock"](config["readable"], config["limits"]["memory_bytes"])
     except jail["JailUnavailable"] as error:
         pipes.send({"unavailable": list(error.args)})
         return
-    sys.path[:] = config["path"]
     pipes.send({"layers": layers})
-    runner = Runner(config["limits"])
+    runner = Runner(config["limits"], config["sample_of"])
     pipes.send(runner.load(pipes.receive()["source"]))
     while True:
-        for request in pipes.receive()["batch"]:
-            pipes.send(runner.grade(request))
+        for text, item, seed in pipes.receive():
+            pipes.send(runner.grade(text, item, seed))
