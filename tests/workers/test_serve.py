@@ -35,6 +35,13 @@ VERDICT = {
     "required": ["label", "score"],
     "additionalProperties": False,
 }
+STEP = {"type": "object", "properties": {"description": {"type": "string"}}, "required": ["description"]}
+REASONS = {
+    "type": "object",
+    "properties": {"steps": {"type": "array", "items": STEP}, "result": {"type": "number"}},
+    "required": ["steps", "result"],
+    "additionalProperties": False,
+}
 QUESTION = (
     "Route this ticket: queue and priority as JSON.\n"
     "Customer Carla from Vireo disputes a late fee during month end and has a workaround."
@@ -168,11 +175,12 @@ def test_an_answer_in_a_schema_always_satisfies_it(served, temperature):
     assert {choice.finish_reason for choice in answer.choices} == {"stop"}
 
 
-def test_a_json_object_is_one_unless_cut(served):
-    answer = served.ask(n=16, seed=2, max_tokens=150, response_format={"type": "json_object"})
-    whole = [choice.message.content for choice in answer.choices if choice.finish_reason == "stop"]
-    assert whole
-    assert all(isinstance(json.loads(text), dict) for text in whole)
+def test_an_open_form_is_brought_to_its_end_within_the_limit(served):
+    """Reasons without a bound, as judges give them, from a model that would never come to an end."""
+    for seed, form in enumerate([{"type": "json_object"}, in_form(REASONS)]):
+        answer = served.ask(n=16, seed=seed, temperature=1.5, max_tokens=120, response_format=form)
+        assert all(isinstance(json.loads(content(answer, choice)), dict) for choice in range(16))
+        assert {choice.finish_reason for choice in answer.choices} == {"stop"}
 
 
 def test_each_of_several_choices_is_drawn_on_its_own(served):

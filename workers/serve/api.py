@@ -6,7 +6,9 @@ import asyncio
 import hmac
 import json
 import secrets
+import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -47,6 +49,10 @@ class Api:
         except ValidationError as error:
             refused = invalid_fields(error)
             status, body = refused.status, refused.body
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            failed = ApiError(500, f"The answer could not be written: {type(error).__name__}: {error}")
+            status, body = failed.status, failed.body
         await _send_json(send, status, body)
 
     async def _answer(self, scope: Json, receive: Receive) -> Json:
@@ -94,8 +100,6 @@ class Api:
         self._batcher.submit(rows)
         try:
             await asyncio.gather(*(asyncio.wrap_future(row.future) for row in rows))
-        except Exception as error:
-            raise ApiError(500, f"The answer could not be written: {error}") from error
         finally:
             for row in rows:
                 row.future.cancel()

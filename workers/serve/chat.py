@@ -8,14 +8,13 @@ import time
 from typing import Annotated, Any, Literal
 
 import jinja2
-from llguidance import LLMatcher, LLTokenizer
-from llguidance.hf import from_tokenizer
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 from pydantic_core import from_json
 
 from workers.engine.data import encode
 from workers.engine.models import Base
 from workers.serve.errors import ApiError, invalid
+from workers.serve.form import Form, Forms
 from workers.serve.generate import Row
 
 Json = dict[str, Any]
@@ -24,9 +23,7 @@ UNSUPPORTED = (
     "audio", "web_search_options",
 )  # fmt: skip
 
-# A space or a new line with its indentation: without bounds a small model writes spaces to its limit. And
-# nothing of a schema may be ignored in silence.
-JSON_STYLE: Any = {"whitespace_flexible": True, "whitespace_pattern": r" |\n {0,12}", "lenient": False}
+DEFAULT_TOKENS = 512  # of an answer whose request names no limit, where the context leaves that much
 
 
 class _Part(BaseModel):
@@ -84,7 +81,7 @@ def parse(body: bytes) -> ChatRequest:
         raise ApiError(400, "The body is not a JSON object.")
     for name in UNSUPPORTED:
         if given.get(name):
-            raise invalid(name, "this server does not support it; leave it out.")
+            raise invalid(name, "this server does not support it yet; leave it out.")
     return ChatRequest.model_validate({name: value for name, value in given.items() if value is not None})
 
 
@@ -95,24 +92,23 @@ class Chat:
         self.base, self.name = base, name
         config = base.model.config.get_text_config()
         self._context = int(getattr(config, "max_position_embeddings", base.tokenizer.model_max_length))
-        width = max(config.vocab_size, len(base.tokenizer))
-        self._tokens: LLTokenizer = from_tokenizer(base.tokenizer, n_vocab=width, eos_token=base.eos_ids)
+        self._forms = Forms(base)
 
     def rows(self, request: ChatRequest) -> list[Row]:
         """A row a choice. Raises ``ApiError``."""
         prompt = self._prompt(request)
-        room = self._context - len(prompt)
-        grammar = self._grammar(request.response_format)
+        wanted = request.max_completion_tokens or request.max_tokens or DEFAULT_TOKENS
+        form = self._form(request.response_format)
         seed = secrets.randbits(64) if request.seed is None else request.seed
         return [
             Row(
                 prompt=prompt,
-                limit=min(request.max_completion_tokens or request.max_tokens or room, room),
+                limit=min(wanted, self._context - len(prompt)),
                 temperature=request.temperature,
                 top_p=request.top_p,
                 stop=request.stop,
                 random=random.Random(f"{seed}/{choice}"),  # noqa: S311 - not a secret
-                grammar=grammar.deep_copy() if grammar else None,
+                form=form.copy() if form else None,
             )
             for choice in range(request.n)
         ]
@@ -129,22 +125,18 @@ class Chat:
             raise invalid("messages", f"{said} Shorten them.", "context_length_exceeded")
         return prompt
 
-    def _grammar(self, wanted: _Format) -> LLMatcher | None:
-        """The parser that the answer must satisfy, if any. Raises ``ApiError``."""
+    def _form(self, wanted: _Format) -> Form | None:
+        """What the answer must satisfy, if anything. Raises ``ApiError``."""
         if wanted.type == "text":
             return None
-        schema: Json = {"type": "object"}
-        if wanted.type == "json_schema":
-            if wanted.json_schema is None:
-                raise invalid("response_format.json_schema", "it is missing.", "missing_required_parameter")
-            schema = wanted.json_schema.form
-        matcher = LLMatcher(
-            self._tokens, LLMatcher.grammar_from_json_schema(schema, overrides=JSON_STYLE), log_level=0
-        )
-        if matcher.is_error():
-            reason = matcher.get_error().split("\n<state>")[0]
-            raise invalid("response_format.json_schema.schema", f"it cannot be enforced: {reason}")
-        return matcher
+        if wanted.type == "json_object":
+            return self._forms.of({"type": "object"})
+        if wanted.json_schema is None:
+            raise invalid("response_format.json_schema", "it is missing.", "missing_required_parameter")
+        try:
+            return self._forms.of(wanted.json_schema.form)
+        except ValueError as error:
+            raise invalid("response_format.json_schema.schema", f"it cannot be enforced: {error}") from error
 
     def completion(self, rows: list[Row]) -> Json:
         """The answer, once all rows are finished."""

@@ -10,17 +10,15 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from llguidance import LLMatcher
+from numpy.typing import NDArray
 
 from workers.engine.models import Base
+from workers.serve.form import Form, FormFailed
 
 COLDEST = 1e-9  # a temperature of 0 becomes this: the likeliest token
 NARROWEST = 1e-9  # a top_p of 0 becomes this: the likeliest token
 BYTES_PER_CHARACTER = 4
-
-
-class GrammarFailed(Exception):
-    """The grammar's parser gave up midway, at one of its limits."""
+CLOSING_PART = 4  # an answer in a form is brought to its end in the last quarter of its limit
 
 
 @dataclass(eq=False)
@@ -36,7 +34,7 @@ class Row:
     top_p: float
     stop: list[str]
     random: random.Random
-    grammar: LLMatcher | None
+    form: Form | None
     ids: list[int] = field(default_factory=list)
     finish: Literal["stop", "length"] | None = None
     future: Future[None] = field(default_factory=Future)
@@ -49,7 +47,7 @@ class Row:
     def take(self, token: int, base: Base) -> None:
         """Adds a token and ends the answer where it is due."""
         self.ids.append(token)
-        if token in base.eos_ids or self._grammar_ends(token) or self._stops(base):
+        if self._form_ends(token) or token in base.eos_ids or self._stops(base):
             self.finish = "stop"
         elif len(self.ids) >= self.limit:
             self.finish = "length"
@@ -61,13 +59,18 @@ class Row:
         with suppress(InvalidStateError):
             self.future.set_exception(error) if error else self.future.set_result(None)
 
-    def _grammar_ends(self, token: int) -> bool:
-        if self.grammar is None:
-            return False
-        self.grammar.consume_token(token)
-        if self.grammar.is_error():
-            self.settle(GrammarFailed(self.grammar.get_error()))
-        return self.grammar.is_stopped()
+    def allowed(self, width: int) -> NDArray[np.bool_]:
+        """Which tokens of the vocabulary may come next."""
+        if self.form is None:
+            return np.ones(width, dtype=bool)
+        return self.form.allowed(width, closing=self.limit - len(self.ids) <= self.limit // CLOSING_PART)
+
+    def _form_ends(self, token: int) -> bool:
+        try:
+            return self.form is not None and self.form.take(token)
+        except FormFailed as error:
+            self.settle(error)
+            return True
 
     def _stops(self, base: Base) -> bool:
         if not self.stop:
@@ -143,15 +146,11 @@ def _column(values: list[float], like: torch.Tensor) -> torch.Tensor:
 
 
 def _constrained(scores: torch.Tensor, rows: list[Row]) -> torch.Tensor:
-    """Tokens that a row's grammar forbids get minus infinity."""
-    places = [place for place, row in enumerate(rows) if row.grammar is not None]
-    if not places:
+    """Tokens that a row's form forbids get minus infinity."""
+    if all(row.form is None for row in rows):
         return scores
-    masks = [row.grammar.compute_bitmask() for row in rows if row.grammar is not None]
-    packed = np.frombuffer(b"".join(masks), dtype=np.uint8).reshape(len(places), -1)
-    allowed = np.unpackbits(packed, axis=1, bitorder="little", count=scores.shape[1]).astype(bool)
-    scores[places] = scores[places].masked_fill(~torch.from_numpy(allowed).to(scores.device), -torch.inf)
-    return scores
+    allowed = torch.from_numpy(np.stack([row.allowed(scores.shape[1]) for row in rows]))
+    return scores.masked_fill(~allowed.to(scores.device), -torch.inf)
 
 
 def _nucleus(probabilities: torch.Tensor, rows: list[Row]) -> torch.Tensor:
