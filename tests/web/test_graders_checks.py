@@ -115,6 +115,7 @@ def test_a_grader_that_fails_on_every_answer_is_not_called_safe(
     assert check.results["failures"] == 24 * 8
     page = as_user(alice).get(grader.get_absolute_url()).content.decode()
     assert "192 answers could not be graded" in page
+    assert check.findings == [("error", "192 answers not graded")]
     assert "line 2" in page
 
 
@@ -137,6 +138,12 @@ def test_a_check_takes_the_newest_dataset_that_has_the_fields_then_the_one_tried
     set_checking(grader, alice, dataset=other.dataset, reference_field="answer", cheat_threshold=0.3)
     assert choosing.dataset_version(grader, definition) == other
     assert checked(grader.versions.get()).results["field"] == "answer"
+
+
+def test_a_grader_that_pays_the_truth_little_is_found_out(team: Team, alice: User) -> None:
+    dataset(team, alice, "Capitals", capitals("reference"))
+    grader = create_grader(team, alice, "G", EXACT | {"reference": "{{item.reference}}!"})
+    assert checked(grader.versions.get()).findings == [("warning", "true answers earn little")]
 
 
 def test_a_check_without_rows_waits_for_them(team: Team, alice: User) -> None:

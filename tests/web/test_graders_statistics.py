@@ -141,3 +141,28 @@ def test_what_is_warned_of(key: str, paid: list[float | None], warned: bool) -> 
     assert found["warned"] == warned
     assert bool(found["evidence"]) == warned
     assert all(each["reward"] > 0.3 and len(each["answer"]) == 2000 for each in found["evidence"])
+
+
+@pytest.mark.parametrize(
+    ("key", "paid", "warned"),
+    [
+        ("empty", [0.9, 0.9, 0.9], False),  # a ranking pays the second best too
+        ("empty", [0.0, 0.0, 1.0], True),
+        ("other", [0.0, 0.0, 1.0], False),
+        ("other", [0.0, 1.0, 1.0], True),
+    ],
+)
+def test_a_grader_that_compares_pays_a_cheat_where_it_is_ranked_no_lower_than_the_truth(
+    key: str, paid: list[float], warned: bool
+) -> None:
+    graded = [
+        Graded(row, "x", reward, true_reward=1.0)
+        for row, reward in zip(rows_with(["a", "b", "c"]), paid, strict=True)
+    ]
+    assert verdict(cheat(key), graded, 0.3, relative=True)["warned"] == warned
+
+
+def test_evidence_shows_first_where_the_cheat_is_wrong() -> None:
+    rows = rows_with(["a", "b"])
+    graded = [Graded(rows[0], "a", 1.0, right=True), Graded(rows[1], "a", 0.8)]
+    assert [e["row_id"] for e in verdict(cheat("constant"), graded, 0.3)["evidence"]] == ["1", "0"]

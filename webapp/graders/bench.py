@@ -15,9 +15,11 @@ from django.views.decorators.http import require_GET, require_POST
 
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs import nodes
+from webapp.judges import services as judges
 from webapp.registry.models import BaseModel
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
+from workers import grading
 
 from . import choosing, presenters, services
 from .forms import CheckingForm, DefinitionForm, KnownAnswerForm, TrialForm
@@ -98,8 +100,20 @@ def _page(
         "worker_online": nodes.online().exists(),
     }
     context |= check_context(latest) | (_trial_context(request, trial) if trial else {})
+    context |= _judges_context(latest)
     refused = form.errors or (trial_form and trial_form.errors)
     return render(request, "graders/detail.html", context, status=422 if refused else 200)
+
+
+def _judges_context(version: GraderVersion) -> Json:
+    """The judges that the version asks, those that nobody has connected, and whether a card is missing."""
+    definition = grading.validate(version.definition)
+    asked = grading.judge_models(definition)
+    return {
+        "judges": asked,
+        "unconnected": judges.missing_endpoints(version.grader.team, definition) if asked else [],
+        "uncalibrated": judges.is_uncalibrated(version),
+    }
 
 
 def _trial_in(request: HttpRequest, grader: Grader) -> GraderTrial | None:

@@ -181,3 +181,23 @@ class GraderCheck(models.Model):
     def failed_tests(self) -> int:
         """How many known answers it pays wrongly."""
         return sum(not outcome["passed"] for outcome in self.results.get("tests", {}).values())
+
+    @property
+    def low_reference(self) -> bool:
+        """Whether the true answers earn no more than a cheat may."""
+        mean = self.results.get("reference", {}).get("mean")
+        return mean is not None and mean <= self.results["threshold"]
+
+    @property
+    def findings(self) -> list[tuple[str, str]]:
+        """What is to be known at a glance, worst first: (kind of badge, words)."""
+        found = [
+            ("error", self.failed_tests, "known answer{} paid wrongly"),
+            ("error", self.results.get("failures", 0), "answer{} not graded"),
+            ("warning", len(self.warnings), "cheat{} paid"),
+        ]
+        said = [(kind, f"{n} {words.format('' if n == 1 else 's')}") for kind, n, words in found if n]
+        if self.low_reference:
+            said.append(("warning", "true answers earn little"))
+        well = ("", "waits for rows") if self.state == self.State.WAITING_FOR_ROWS else ("success", "checked")
+        return said or [well]

@@ -11,20 +11,20 @@ from django.core.paginator import Page, Paginator
 from .models import GraderTrial
 from .statistics import Agreement, Discrimination, agreement, bin_of, discrimination, edges, histogram
 
-ROWS_SHOWN = 20
+ROWS_SHOWN = 10
 NOT_GRADED = "none"
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One bin of the histogram; ``key`` selects it in the URL, ``height`` is in percent of the highest."""
+    """One bin of the histogram; ``key`` selects it in the URL, ``top`` is where its bar begins, in percent."""
 
     key: str
     label: str
     low: str
     count: int
-    height: float
+    top: float
     selected: bool
 
 
@@ -75,21 +75,21 @@ def _result(index: int, result: Json, borders: Sequence[float], chosen: str) -> 
     key = NOT_GRADED if reward is None else str(bin_of(reward, borders))
     usage = (result.get("usage") or {}).values()
     tokens = sum(use["total_tokens"] for use in usage)
-    own = {"index": index, "label": label(result), "matches": chosen == key, "tokens": tokens}
+    own = {"index": index, "matches": chosen == key, "tokens": tokens}
     return result | own
 
 
-def label(result: Json) -> str:
+def label(trial: GraderTrial, result: Json) -> str:
     """Where an answer came from, in words."""
     if result["source"] == "base_model":
         return f"Sample {result['number']}"
-    return {"field": "Reference", "typed": "Typed"}[result["source"]]
+    return "Typed" if result["source"] == "typed" else str(trial.choices.get("field"))
 
 
 def _rows(trial: GraderTrial, results: list[Json]) -> list[Row]:
     of_row: list[list[Json]] = [[] for _ in trial.rows]
     for result in results:
-        of_row[result["row"]].append(result)
+        of_row[result["row"]].append(result | {"label": label(trial, result)})
     return [
         Row(row["row_id"], row["messages"][-1]["content"], answers)
         for row, answers in zip(trial.rows, of_row, strict=True)
@@ -101,7 +101,7 @@ def _bars(scored: list[float], missing: int, chosen: str) -> list[Bar]:
     highest = max(1, missing, *(each.count for each in bins))
 
     def bar(key: str, said: str, low: str, count: int) -> Bar:
-        return Bar(key, said, low, count, 100 * count / highest, key == chosen)
+        return Bar(key, said, low, count, min(100 * (1 - count / highest), 98), key == chosen)
 
     bars = [
         bar(str(n), f"reward {each.low:.2g} to {each.high:.2g}", f"{each.low:.2g}", each.count)

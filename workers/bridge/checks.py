@@ -14,8 +14,8 @@ from webapp.config.fields import storable
 from webapp.datasets.models import DatasetVersion
 from webapp.graders import checking, choosing
 from webapp.graders.cheats import Cheat, Graded, cheats, references, verdict
-from webapp.graders.models import GraderCheck, GraderTest
-from webapp.graders.reading import Row
+from webapp.graders.models import GraderCheck, GraderTest, GraderVersion
+from webapp.graders.reading import Row, reference_field, text_of
 from webapp.graders.statistics import mean
 from workers import grading
 from workers.bridge.gradings import Answer, NotGraded, graded
@@ -49,15 +49,26 @@ def _run(check: GraderCheck, folder: Path) -> None:
     version = choosing.dataset_version(check.version.grader, check.version.definition)
     exam, tests = _exam(check, version), list(check.version.grader.tests.all())
     subjects = [_known(test) for test in tests] + exam.subjects()
-    results = graded(check.version.grader.team, check.version.definition, subjects, folder)
+    beside = _true_answers(check.version, tests) if exam.relative else []
+    results = graded(check.version.grader.team, check.version.definition, subjects + beside, folder)
     known = {test.uid: _outcome(test, result) for test, result in zip(tests, results, strict=False)}
-    exam.rewards = [result["reward"] for result in results[len(tests) :]]
-    exam.faults = [result["error_detail"] for result in results[len(tests) :] if result["reward"] is None]
+    exam.grades = results[len(tests) : len(subjects)]
     checking.finish(check, exam.results() | {"tests": known}, version, waiting=version is None)
 
 
 def _known(test: GraderTest) -> Answer:
     return Answer(test.answer, test.row.get("item", {}), f"known {test.row.get('row_id', test.uid)}")
+
+
+def _true_answers(version: GraderVersion, tests: list[GraderTest]) -> list[Answer]:
+    """What a comparing grader ranks the known answers against: the true one to each of their rows."""
+    found: dict[str, Answer] = {}
+    for test in tests:
+        item, group = test.row.get("item", {}), _known(test).group
+        field = version.grader.reference_field or reference_field(version.definition, list(item))
+        if text := text_of({"item": item}, field):
+            found[group] = Answer(text, item, group)
+    return list(found.values())
 
 
 def _outcome(test: GraderTest, result: Json) -> Json:
@@ -76,8 +87,8 @@ class Exam:
     reference_field: str
     threshold: float
     tried: list[Cheat]
-    rewards: list[float | None] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
+    relative: bool = False
+    grades: list[Json] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         asked: list[tuple[Cheat | None, list[str | None]]]
@@ -98,30 +109,41 @@ class Exam:
         """As ``GraderCheck.results`` keeps it."""
         references = self._paid(None)
         scored = [each.reward for each in references if each.reward is not None]
+        faults = [grade["error_detail"] for grade in self.grades if grade["reward"] is None]
+        usage = [use for grade in self.grades for use in grade["usage"].values()]
         return {
             "rows": len(self.rows),
             "field": self.reference_field,
             "threshold": self.threshold,
+            "relative": self.relative,
             "reference": {"tried": len(references), "graded": len(scored), "mean": mean(scored)},
-            "cheats": [verdict(each, self._paid(each), self.threshold) for each in self.tried],
-            "failures": len(self.faults),
-            "failure": self.faults[0] if self.faults else "",
+            "cheats": [
+                verdict(each, self._paid(each), self.threshold, relative=self.relative) for each in self.tried
+            ],
+            "failures": len(faults),
+            "failure": faults[0] if faults else "",
+            "tokens": sum(use["total_tokens"] for use in usage),
+            "cost": sum(use["cost"] for use in usage),
         }
 
     def _paid(self, cheat: Cheat | None) -> list[Graded]:
-        return [
-            Graded(row, answer, reward)
-            for (asked, row, answer), reward in zip(self.asked, self.rewards, strict=True)
-            if asked is cheat
-        ]
+        asked = list(zip(self.asked, self.grades, strict=True))
+        true = {row["row_id"]: (answer, grade["reward"]) for (c, row, answer), grade in asked if c is None}
+        found = []
+        for (tried, row, answer), grade in asked:
+            if tried is cheat:
+                reference, true_reward = true.get(row["row_id"], (None, None))
+                found.append(Graded(row, answer, grade["reward"], answer == reference, true_reward))
+        return found
 
 
 def _exam(check: GraderCheck, version: DatasetVersion | None) -> Exam:
     """The same rows for every version, so that versions compare."""
     grader, definition = check.version.grader, check.version.definition
+    parsed = grading.validate(definition)
+    judged, relative = bool(grading.judge_models(parsed)), grading.compares_answers(parsed)
     if version is None:
-        return Exam([], "", grader.cheat_threshold, [])
-    judged = bool(grading.judge_models(grading.validate(definition)))
+        return Exam([], "", grader.cheat_threshold, [], relative)
     rows = choosing.randomly(version, "train", ROWS_WITH_JUDGE if judged else ROWS, SEED)
     reference = choosing.reference_of(grader, definition, version)
-    return Exam(rows, reference, grader.cheat_threshold, cheats(judged))
+    return Exam(rows, reference, grader.cheat_threshold, cheats(judged), relative)
