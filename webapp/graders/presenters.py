@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Bar:
-    """One bin of the histogram; ``key`` selects it in the URL, ``top`` is where its bar begins, in percent."""
+    """One bin of the histogram; ``key`` selects it in the URL, ``top`` is where its bar begins, in %."""
 
     key: str
     label: str
