@@ -75,7 +75,13 @@ def _serve(arguments: argparse.Namespace, token: str | None) -> int:
         sys.exit(f"{error.code}: {error.message} {error.remedy}\n{error.detail}")
     api = Api(Chat(base, arguments.name or base.public_id), Batcher(base), token, arguments.queue)
     config = uvicorn.Config(
-        api, host=arguments.host, port=arguments.port, lifespan="off", log_level="warning", access_log=False
+        api,
+        host=arguments.host,
+        port=arguments.port,
+        lifespan="off",
+        ws="none",
+        log_level="warning",
+        access_log=False,
     )
     with config.bind_socket() as socket:
         socket.listen()
