@@ -9,19 +9,23 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from workers.grading import json_schema, regex, sql
 from workers.grading.formula import FUNCTIONS, FormulaInvalid, parse_formula
 from workers.grading.results import GraderInvalid
 from workers.grading.source import python_problems
 from workers.grading.template import TemplateInvalid, parse_template
 from workers.spec import (
     Grader,
+    JsonSchemaGrader,
     JudgeMessage,
     LabelModelGrader,
     MultiGrader,
     PythonGrader,
     RankingGrader,
+    RegexGrader,
     RubricGrader,
     ScoreModelGrader,
+    SqlGrader,
 )
 
 # Every Python part keeps a process of its own.
@@ -229,7 +233,22 @@ def _check_formula(grader: MultiGrader, param: str) -> None:
         raise GraderInvalid(param, f"unknown name {unknown[0]!r}; the graders are {known}")
 
 
+def _by(checked: Callable[[Any], None]) -> Callable[[Any, str], None]:
+    """A kind's own check, which names fields from the grader's place on."""
+
+    def check_at(grader: Any, param: str) -> None:
+        try:
+            checked(grader)
+        except GraderInvalid as error:
+            raise GraderInvalid(_join(param, error.param), error.message) from error
+
+    return check_at
+
+
 CHECKS: dict[type, Callable[[Any, str], None]] = {
+    JsonSchemaGrader: _by(json_schema.check),
+    RegexGrader: _by(regex.check),
+    SqlGrader: _by(sql.check),
     PythonGrader: _check_source,
     ScoreModelGrader: _check_score,
     LabelModelGrader: _check_labels,

@@ -10,12 +10,16 @@ from typing import Any, Protocol
 
 from workers import spec
 from workers.grading import (
+    json_schema,
     label_model,
+    mathematics,
     multi,
     python,
     ranking,
+    regex,
     rubric,
     score_model,
+    sql,
     string_check,
     text_similarity,
 )
@@ -76,6 +80,10 @@ KINDS: dict[type, Callable[[Any, Opening], Grade]] = {
     spec.PythonGrader: python.opened,
     spec.ScoreModelGrader: score_model.opened,
     spec.LabelModelGrader: label_model.opened,
+    spec.JsonSchemaGrader: json_schema.opened,
+    spec.RegexGrader: regex.opened,
+    spec.MathGrader: mathematics.opened,
+    spec.SqlGrader: sql.opened,
     spec.RubricGrader: rubric.opened,
     spec.RankingGrader: ranking.opened,
     spec.MultiGrader: multi.opened,

@@ -78,6 +78,16 @@ class Template:
             piece if isinstance(piece, str) else as_text(piece.value(subject)) for piece in self.pieces
         )
 
+    def fill_within(self, characters: int, subject: Subject, what: str) -> str:
+        """``fill``; a text that is too long is the sample's fault, unless it would be so without it."""
+        text = self.fill(subject)
+        if len(text) <= characters:
+            return text
+        detail = f"{what} takes at most {characters} characters a side"
+        if len(without_answer(self).fill(subject)) > characters:
+            raise GradingFault("other_error", f"{detail}; the row and the template alone are longer")
+        raise GradingFault("truncated_observation_error", detail, of_sample=True)
+
 
 def without_answer(template: Template) -> Template:
     """What stands in ``template`` whatever the model answers."""
@@ -117,6 +127,11 @@ def _reference(inner: str) -> Reference:
     if namespace == "sample" and (not path or path[0] not in SAMPLE_FIELDS):
         raise TemplateInvalid(f"{shown}: a sample has {', '.join(SAMPLE_FIELDS)}")
     return Reference(shown, namespace, path)
+
+
+def parse_path(text: str) -> tuple[str | int, ...]:
+    """The steps of a path that stands alone: ``total``, ``lines[0].price``. Raises ``TemplateInvalid``."""
+    return _path(text if text.startswith("[") else f".{text}", _excerpt(text))
 
 
 def _path(text: str, shown: str) -> tuple[str | int, ...]:

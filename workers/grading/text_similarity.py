@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from workers.grading.results import Grade, GradingFault, Subject, one_by_one
-from workers.grading.template import parse_template, without_answer
+from workers.grading.results import Grade, Subject, one_by_one
+from workers.grading.template import parse_template
 from workers.spec import TextSimilarityGrader
 
 if TYPE_CHECKING:
@@ -113,15 +113,10 @@ def similarity(metric: str, text: str, reference: str) -> float:
 def opened(grader: TextSimilarityGrader, _: Opening) -> Grade:
     """The grader, ready to grade batches."""
     text, reference = parse_template(grader.input), parse_template(grader.reference)
-    given = without_answer(text), without_answer(reference)
 
     def score(subject: Subject) -> float:
-        sides = text.fill(subject), reference.fill(subject)
-        if max(map(len, sides)) > MAX_CHARACTERS:
-            detail = f"text_similarity compares at most {MAX_CHARACTERS} characters a side"
-            if max(len(side.fill(subject)) for side in given) > MAX_CHARACTERS:
-                raise GradingFault("other_error", f"{detail}; the row and the template alone are longer")
-            raise GradingFault("truncated_observation_error", detail, of_sample=True)
-        return similarity(grader.evaluation_metric, *sides)
+        expected = reference.fill_within(MAX_CHARACTERS, subject, "text_similarity")
+        given = text.fill_within(MAX_CHARACTERS, subject, "text_similarity")
+        return similarity(grader.evaluation_metric, given, expected)
 
     return one_by_one(score)

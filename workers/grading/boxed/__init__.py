@@ -1,0 +1,86 @@
+"""Sources of ours that read hostile text, or run what a team wrote: they work in the sandbox.
+
+Each file here but this one is such a source. It defines ``grade(sample, item)``: ``sample["output_text"]`` is
+the filled ``input``, ``item`` holds the filled ``reference``; it returns a whole verdict. What stays the same
+for all answers stands in its line ``CONFIG``. It sees nothing else of ours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from workers.grading.python import in_sandbox
+from workers.grading.results import Grade, GradeResult, GradingFault, Subject
+from workers.grading.sandbox import open_sandbox
+from workers.grading.template import Template, parse_template
+from workers.spec import JsonSchemaGrader, MathGrader, SqlGrader
+
+if TYPE_CHECKING:
+    from workers.grading.opening import Opening
+
+MAX_CHARACTERS = 65_536
+CONFIG_LINE = "CONFIG: dict[str, Any] = {}"
+REMEDY = "make the grader or the row's reference simpler"
+
+
+def opened(
+    source: str,
+    config: Mapping[str, Any],
+    grader: JsonSchemaGrader | MathGrader | SqlGrader,
+    opening: Opening,
+) -> Grade:
+    """A batch grader on a sandbox that holds the file ``source``. Raises ``GradingUnavailable``."""
+    limits = replace(opening.limits, verdicts=True)
+    sandbox = opening.stack.enter_context(open_sandbox(_source(source, config), limits))
+    reference = None if grader.reference is None else parse_template(grader.reference)
+    return _Boxed(grader.type, parse_template(grader.input), reference, in_sandbox(sandbox, opening.seed))
+
+
+def _source(name: str, config: Mapping[str, Any]) -> str:
+    text = resources.files("workers.grading.boxed").joinpath(f"{name}.py").read_text()
+    return text.replace(CONFIG_LINE, f"import json; CONFIG = json.loads({json.dumps(config)!r})")
+
+
+@dataclass(frozen=True)
+class _Boxed:
+    """Fills the templates here, grades in the sandbox."""
+
+    kind: str
+    input: Template
+    reference: Template | None
+    run: Grade
+
+    def __call__(self, subjects: Sequence[Subject]) -> list[GradeResult]:
+        filled = [self._filled(subject) for subject in subjects]
+        told = iter(self.run([one for one in filled if isinstance(one, Subject)]))
+        return [self._read(one, next(told)) if isinstance(one, Subject) else one for one in filled]
+
+    def _filled(self, subject: Subject) -> Subject | GradeResult:
+        """What the source is told, or why it need not be asked."""
+        try:
+            item: dict[str, Any] = {}
+            if self.reference:
+                item["reference"] = self.reference.fill_within(MAX_CHARACTERS, subject, self.kind)
+            return Subject(self.input.fill_within(MAX_CHARACTERS, subject, self.kind), item)
+        except GradingFault as fault:
+            return fault.result(0.0)
+
+    def _read(self, told: Subject, result: GradeResult) -> GradeResult:
+        if result.error_class is None:
+            return replace(result, explanation=result.error_detail or "", error_detail=None)
+        if result.error_class != "python_grader_runtime_error":
+            return result
+        if self._innocent(told):
+            detail = f"{self.kind} cannot grade this answer: {result.error_detail}"
+            return replace(result, reward=0.0, error_class="unresponsive_reward_error", error_detail=detail)
+        detail = f"{self.kind} failed; {REMEDY}: {result.error_detail}"
+        return replace(result, error_class="other_error", error_detail=detail)
+
+    def _innocent(self, told: Subject) -> bool:
+        """Whether grader and row are well: the reference itself, as the answer, is graded without trouble."""
+        reference = told.item.get("reference", told.text)
+        return reference != told.text and self.run([replace(told, text=reference)])[0].reward is not None

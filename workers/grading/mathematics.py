@@ -1,0 +1,17 @@
+"""``math``: whether answer and reference are mathematically the same, by math-verify in the sandbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workers.grading import boxed
+from workers.grading.results import Grade
+from workers.spec import MathGrader
+
+if TYPE_CHECKING:
+    from workers.grading.opening import Opening
+
+
+def opened(grader: MathGrader, opening: Opening) -> Grade:
+    """The grader, ready to grade batches. Raises ``GradingUnavailable``."""
+    return boxed.opened("mathematics", {}, grader, opening)

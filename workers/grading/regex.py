@@ -1,0 +1,86 @@
+"""``regex``: 1 if a pattern matches, or if what it captures is the reference; by the package regex.
+
+Compiling a pattern unfolds its least repetitions and its nesting takes stack, so both are bounded: a pattern
+is compiled where definitions are checked. Matching has a time limit.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+from workers.grading.results import Grade, GraderInvalid, GradingFault, Subject, one_by_one
+from workers.grading.template import parse_template
+from workers.spec import RegexGrader
+
+if TYPE_CHECKING:
+    from regex import Pattern
+
+    from workers.grading.opening import Opening
+
+SECONDS = 0.25
+MAX_CHARACTERS = 32_768
+MAX_UNFOLDED = 50_000
+_REPETITION = re.compile(r"(.?)\s*\{\s*(\d+)", re.DOTALL)
+_VERBOSE = re.compile(r"\(\?\w*x")
+
+
+def opened(grader: RegexGrader, _: Opening) -> Grade:
+    """The grader, ready to grade batches."""
+    pattern, text = compiled(grader), parse_template(grader.input)
+    reference = None if grader.reference is None else parse_template(grader.reference)
+    search = pattern.search if grader.match == "search" else pattern.fullmatch
+
+    def score(subject: Subject) -> float:
+        expected = reference and reference.fill_within(MAX_CHARACTERS, subject, "regex")
+        given = text.fill_within(MAX_CHARACTERS, subject, "regex")
+        try:
+            found = search(given, timeout=SECONDS)
+        except (TimeoutError, MemoryError) as error:
+            raise GradingFault("other_error", SLOW) from error
+        if found is None or expected is None:
+            return float(found is not None)
+        return float(found[grader.group] == expected)
+
+    return one_by_one(score)
+
+
+SLOW = f"the pattern took more than {SECONDS:g} s on this answer; avoid repetitions within repetitions"
+
+
+def check(grader: RegexGrader) -> None:
+    """Raises ``GraderInvalid``."""
+    pattern = compiled(grader)
+    if grader.reference is None:
+        return
+    known = [*range(pattern.groups + 1), *pattern.groupindex]
+    if grader.group not in known:
+        message = f"the pattern has no group {grader.group!r}; it has {', '.join(map(str, known))} (0 is all)"
+        raise GraderInvalid("group", message)
+
+
+def compiled(grader: RegexGrader) -> Pattern[str]:
+    """Raises ``GraderInvalid``."""
+    import regex
+
+    if unfolded(grader.pattern) > MAX_UNFOLDED:
+        raise GraderInvalid("pattern", f"its repetitions {{n}} unfold to more than {MAX_UNFOLDED} parts")
+    flags = sum({regex.RegexFlag[flag.upper()] for flag in grader.flags})
+    try:
+        return regex.compile(grader.pattern, flags, cache_pattern=False)
+    except (regex.error, ValueError) as error:
+        raise GraderInvalid("pattern", str(error)) from error
+    except RecursionError as error:
+        raise GraderInvalid("pattern", "it is nested too deeply") from error
+
+
+def unfolded(pattern: str) -> int:
+    """A bound on the parts that the pattern is compiled to.
+
+    A repetition behind a single character repeats that alone; behind a bracket, all before it.
+    """
+    ends = pattern if _VERBOSE.search(pattern) else ")}"  # a comment may stand between the two
+    counts = [(before in ends, int(count)) for before, count in _REPETITION.findall(pattern)]
+    whole = math.prod(max(1, count) for of_many, count in counts if of_many)
+    return whole * (len(pattern) + sum(count for of_many, count in counts if not of_many))

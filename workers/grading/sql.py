@@ -1,0 +1,33 @@
+"""``sql``: a query is right if it gives what the reference query gives, on every database.
+
+The databases are built and queried inside the sandbox.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workers.grading import boxed
+from workers.grading.results import Grade, GraderInvalid
+from workers.spec import SqlGrader
+
+if TYPE_CHECKING:
+    from workers.grading.opening import Opening
+
+MAX_SCRIPT_CHARACTERS = 1_000_000
+
+
+def opened(grader: SqlGrader, opening: Opening) -> Grade:
+    """The grader, ready to grade batches. Raises ``GradingUnavailable``."""
+    config = {"databases": grader.databases, "partial": grader.partial}
+    return boxed.opened("sql", config, grader, opening)
+
+
+def check(grader: SqlGrader) -> None:
+    """Raises ``GraderInvalid``. The scripts run in the sandbox only, so their errors show when it grades."""
+    for number, script in enumerate(grader.databases):
+        if not script.strip():
+            raise GraderInvalid(f"databases.{number}", "an SQL script that builds a database, this is empty")
+    size = sum(map(len, grader.databases))
+    if size > MAX_SCRIPT_CHARACTERS:
+        raise GraderInvalid("databases", f"{size} characters in all; the limit is {MAX_SCRIPT_CHARACTERS}")
