@@ -12,7 +12,7 @@ import pydantic_core
 from django.core.files.storage import default_storage
 
 from webapp.datasets.limits import ROWS_PER_OFFSET
-from webapp.datasets.models import Dataset, DatasetVersion
+from webapp.datasets.models import DatasetVersion
 
 from .models import Grader
 from .reading import Row, item_fields, reference_field
@@ -108,9 +108,9 @@ def _candidates(grader: Grader, definition: Json) -> Iterator[DatasetVersion | N
 def _fitting(grader: Grader, definition: Json) -> DatasetVersion | None:
     """The newest dataset whose rows have every field that the grader names."""
     wanted = set(item_fields(definition))
-    newest = Dataset.objects.filter(team=grader.team, deleted_at=None).order_by("-id")
-    versions = (dataset.versions.first() for dataset in newest)
-    return next((v for v in versions if v and wanted <= set(field_names(v))), None)
+    live = DatasetVersion.objects.filter(dataset__team=grader.team, dataset__deleted_at=None)
+    newest = live.order_by("-dataset_id", "-number").distinct("dataset_id").select_related("dataset")
+    return next((version for version in newest if wanted <= set(field_names(version))), None)
 
 
 def reference_of(grader: Grader, definition: Json, version: DatasetVersion) -> str:

@@ -18,7 +18,7 @@ from .examples import EXAMPLES
 from .forms import ImportForm, NewGraderForm
 from .models import Grader, GraderVersion
 
-VERSIONS = GraderVersion.objects.select_related("check_run", "created_by")
+NEWEST_VERSIONS = GraderVersion.objects.order_by("grader_id", "-number").distinct("grader_id")
 
 
 @member()
@@ -28,7 +28,7 @@ def grader_list(request: HttpRequest, access: Access) -> HttpResponse:
         Grader.objects.filter(team=access.team, deleted_at=None)
         .annotate(jobs=Count("versions__jobs"))
         .select_related("team")
-        .prefetch_related(Prefetch("versions", VERSIONS))
+        .prefetch_related(Prefetch("versions", NEWEST_VERSIONS.select_related("check_run"), to_attr="newest"))
     )
     deleted = Grader.objects.filter(team=access.team).exclude(deleted_at=None)
     return render(request, "graders/list.html", {"graders": graders, "deleted": deleted})
