@@ -10,11 +10,19 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import engine_overhead
+from tests.bench import engine_overhead, grading_share, judge_concurrency, sandbox
 from tests.bench.result import Result
 
 RESULTS = Path("var/bench.jsonl")
-BENCHMARKS: dict[str, Callable[[], Result]] = {"engine_overhead": engine_overhead.run}
+BENCHMARKS: dict[str, Callable[[], Result]] = {
+    "engine_overhead": engine_overhead.run,
+    "sandbox_throughput": sandbox.throughput,
+    "sandbox_overhead": sandbox.overhead,
+    "sandbox_real_ratio": sandbox.real_ratio,
+    "sandbox_start": sandbox.start,
+    "grading_share": grading_share.run,
+    "judge_concurrency": judge_concurrency.run,
+}
 
 
 def main() -> None:

@@ -8,7 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Result:
-    """``value`` is the median of ``runs``; ``goal`` is the largest value that still ``holds``."""
+    """``value`` sums ``runs`` up, by their median if the note says nothing else.
+
+    ``goal`` is the largest value that still ``holds``, or the smallest with ``at_least``.
+    """
 
     benchmark: str
     value: float
@@ -16,9 +19,10 @@ class Result:
     goal: float
     runs: list[float]
     note: str
+    at_least: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         values = asdict(self)
-        note = values.pop("note")
-        runs = values.pop("runs")
-        return {**values, "holds": self.value <= self.goal, "runs": runs, "note": note}
+        note, runs, at_least = values.pop("note"), values.pop("runs"), values.pop("at_least")
+        holds = self.value >= self.goal if at_least else self.value <= self.goal
+        return {**values, "holds": holds, "runs": runs, "note": note}

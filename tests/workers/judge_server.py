@@ -27,6 +27,7 @@ class Answer:
     refusal: str | None = None
     cut: bool = False
     finish_reason: str = "stop"
+    body: str | None = None
 
 
 Behaviour = Callable[[Json, int], Answer]
@@ -91,7 +92,8 @@ class JudgeServer:
             self._send(handler, answer)
 
     def _send(self, handler: BaseHTTPRequestHandler, answer: Answer) -> None:
-        reply = json.dumps(completion(answer) if answer.status == 200 else error(answer)).encode()
+        sent = completion(answer) if answer.status == 200 else error(answer)
+        reply = (answer.body or json.dumps(sent)).encode()
         handler.send_response(answer.status)
         handler.send_header("content-type", "application/json")
         handler.send_header("content-length", str(len(reply)))

@@ -157,6 +157,8 @@ def test_every_judge_is_told_that_an_answer_is_data(server: JudgeServer) -> None
         (Answer(status=404), "model_grader_server_error", "address and the model's name", 1),
         (Answer(cut=True), "model_grader_server_error", "cannot be reached", 3),
         (Answer(delay=0.6), "model_grader_server_error", "within 0.2 s", 3),
+        (Answer(body="{}"), "model_grader_server_error", "no chat completion", 1),
+        (Answer(body="<html>hello</html>"), "model_grader_server_error", "no chat completion", 1),
         (Answer(content="I would say good."), "model_grader_parse_error", "I would say good", 2),
         (Answer(content='{"result": 1'), "model_grader_parse_error", "not JSON", 2),
         (Answer(content="[" * 100_000), "model_grader_parse_error", "not JSON|deeply", 2),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from workers.grading.results import Grade, GradeResult, Subject
-from workers.grading.sample import TOO_DEEP, nested_too_deeply
+from workers.grading.sample import TOO_DEEP, may_nest_too_deeply, nested_too_deeply
 from workers.grading.sandbox import open_sandbox
 from workers.grading.sandbox.pool import Outcome, Request, Sandbox
 from workers.spec import PythonGrader
@@ -29,9 +29,12 @@ def in_sandbox(sandbox: Sandbox, seed: int) -> Grade:
     """A batch grader on a sandbox that holds the source."""
 
     def grade(subjects: Sequence[Subject]) -> list[GradeResult]:
-        refused = [nested_too_deeply(subject.item) for subject in subjects]
-        requests = [request(s.text, s.item, seed) for s, no in zip(subjects, refused, strict=True) if not no]
-        outcomes = iter(sandbox.grade(requests))
+        requests = [request(subject.text, subject.item, seed) for subject in subjects]
+        refused = [
+            may_nest_too_deeply(r.told) and nested_too_deeply(s.item)
+            for s, r in zip(subjects, requests, strict=True)
+        ]
+        outcomes = iter(sandbox.grade([r for r, no in zip(requests, refused, strict=True) if not no]))
         return [_ROW_TOO_DEEP if no else _result(next(outcomes)) for no in refused]
 
     return grade
@@ -47,7 +50,7 @@ def request(text: str, item: dict[str, Any], seed: int) -> Request:
 def _result(outcome: Outcome) -> GradeResult:
     return GradeResult(
         outcome.reward,
-        outcome.sub_rewards,
+        dict(outcome.sub_rewards),
         error_class=outcome.error_class,
         error_detail=outcome.detail,
         seconds=outcome.seconds,

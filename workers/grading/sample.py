@@ -34,9 +34,14 @@ def parse_json(text: str) -> Any:
         value = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise ValueError(TOO_DEEP) from error
-    if nested_too_deeply(value):
+    if may_nest_too_deeply(text) and nested_too_deeply(value):
         raise ValueError(TOO_DEEP)
     return value
+
+
+def may_nest_too_deeply(text: str) -> bool:
+    """Whether JSON ``text`` has brackets enough for it; most has not, and telling so is quick."""
+    return text.count("[") + text.count("{") > MAX_NESTING
 
 
 def nested_too_deeply(value: Any) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import openai
+from pydantic import BaseModel, Field, ValidationError
 
 from workers.events import GradingErrorClass
 from workers.grading.judge.cache import VerdictCache, key_of
@@ -59,6 +60,33 @@ class Reply:
     usage: dict[str, TokenUsage] = field(default_factory=dict)
     cached: bool = False
     seconds: float = 0.0
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Details(BaseModel):
+    cached_tokens: int | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _Details | None = None
+
+
+class _Completion(BaseModel):
+    """What is read of a chat completion; servers add much, and leave much out."""
+
+    choices: list[_Choice] = Field(min_length=1)
+    usage: _Usage = _Usage()
 
 
 class _Failed(Exception):
@@ -184,14 +212,15 @@ class Judge:
                 said = f"{self._name}: this job's budget of {self._endpoint.budget:g} is spent"
                 raise _Failed("model_grader_server_error", said)
             completion = await self._completion(question, messages)
-        told = completion.usage
-        details = told.prompt_tokens_details if told else None
-        cached = (details.cached_tokens or 0) if details else 0
-        prompt, written = (told.prompt_tokens, told.completion_tokens) if told else (0, 0)
-        usage.append(await self._limits.used(prompt, written, cached, characters))
-        if not completion.choices:
-            raise _Failed("model_grader_parse_error", f"{self._name} answered without a choice")
-        choice = completion.choices[0]
+        try:
+            answer = _Completion.model_validate(completion)
+        except ValidationError as error:
+            said = f"{self._name} sent no chat completion: {_excerpt(str(completion))}"
+            raise _Failed("model_grader_server_error", said) from error
+        cached = answer.usage.prompt_tokens_details or _Details()
+        tokens = answer.usage.prompt_tokens, answer.usage.completion_tokens, cached.cached_tokens or 0
+        usage.append(await self._limits.used(*tokens, characters))
+        choice = answer.choices[0]
         if choice.message.refusal or choice.finish_reason == "content_filter":
             said = choice.message.refusal or "its content filter stopped the answer"
             raise _Failed("model_grader_refusal_error", f"{self._name} refused: {_excerpt(said)}")
@@ -202,7 +231,9 @@ class Judge:
         way = self._way
         while True:
             try:
-                return await self._client.chat.completions.create(**self._request(question, messages, way))
+                # The method for chat completions spends more time on types than all the rest takes.
+                body = self._request(question, messages, way)
+                return await self._client.post("/chat/completions", body=body, cast_to=object)
             except openai.BadRequestError as error:
                 following = _next_way(way, question)
                 if following is None:
@@ -214,6 +245,9 @@ class Judge:
                 seconds = self._endpoint.timeout_seconds
                 detail = f"{self._name} did not answer within {seconds:g} s ({MAX_RETRIES + 1} tries)"
                 raise _Failed("model_grader_server_error", detail) from None
+            except ValueError as error:
+                said = f"{self._name} sent no chat completion: {error}"
+                raise _Failed("model_grader_server_error", said) from None
             except openai.APIConnectionError as error:
                 cause = self._clean(str(error.__cause__ or error))
                 detail = f"{self._name} cannot be reached at {self._endpoint.base_url}: {cause}"

@@ -8,10 +8,10 @@ import os
 import select
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self, get_args
 
 from workers.events import GradingErrorClass
@@ -35,8 +35,7 @@ class Request(NamedTuple):
         return f"{self.told},{self.seed}]"
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """One item's verdict: a finite reward, or the class and the detail of what went wrong."""
 
     reward: float | None
@@ -44,7 +43,7 @@ class Outcome:
     detail: str | None = None
     stdout: str = ""
     seconds: float = 0.0
-    sub_rewards: dict[str, float | None] = field(default_factory=dict)
+    sub_rewards: Mapping[str, float | None] = MappingProxyType({})
 
 
 class _NotLoaded(Exception):
@@ -290,6 +289,8 @@ def _finite(value: object) -> float:
 
 def _text(value: object, characters: int) -> str:
     """Text that databases take: without NUL and without halves of surrogate pairs."""
+    if value == "":
+        return ""
     if not isinstance(value, str):
         raise Broken("the grader's process sent a reply without its text")
     kept = value[:characters].replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -23,6 +23,7 @@ START_SECONDS = 30.0
 MAX_REPLY_BYTES = 1 << 18
 CHUNK_BYTES = 1 << 16
 STDERR_CHARACTERS = 500
+PLAIN = ("reward", "seconds")
 HEADER = struct.Struct("<I")
 
 # The files run as they are read here, so nothing of the checkout need be visible inside.
@@ -223,8 +224,10 @@ def _parsed(frame: bytes) -> dict[str, Any]:
         reply = json.loads(frame)
     except (ValueError, RecursionError) as error:
         raise Broken("the grader's process sent a reply that is not JSON") from error
+    if isinstance(reply, list) and len(reply) == len(PLAIN):
+        return dict(zip(PLAIN, reply, strict=True)) | {"stdout": ""}
     if not isinstance(reply, dict):
-        raise Broken("the grader's process sent a reply that is no JSON object")
+        raise Broken("the grader's process sent a reply in no known form")
     return reply
 
 

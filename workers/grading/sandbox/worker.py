@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 FILE = "grader.py"
 OURS = ("<worker>", "<zygote>", "<string>")
 TRACEBACK_FRAMES = 20
+PLAIN = {"reward", "seconds", "stdout"}
 
 
 class TimeIsUp(BaseException):
@@ -70,7 +71,11 @@ class Pipes:
         return json.loads(self._read(size))
 
     def send(self, reply: dict[str, Any]) -> None:
-        data = json.dumps(reply).encode()
+        """A reward with nothing beside it, as most are, is a shorter frame: ``[reward, seconds]``."""
+        if reply.keys() == PLAIN and not reply["stdout"]:
+            data = f"[{reply['reward']!r},{reply['seconds']!r}]".encode()
+        else:
+            data = json.dumps(reply).encode()
         frame = struct.pack("<I", len(data)) + data
         sent = os.write(self._replies, frame)
         while sent < len(frame):
