@@ -6,18 +6,14 @@ import asyncio
 import hmac
 import json
 import secrets
-import sys
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from pydantic import ValidationError
-
 from workers.serve.batching import Batcher
 from workers.serve.chat import Chat, ChatRequest, Json, parse
-from workers.serve.errors import ApiError, invalid_fields
+from workers.serve.errors import ApiError, refusal
 
 Receive = Callable[[], Awaitable[Json]]
 Send = Callable[[Json], Awaitable[None]]
@@ -44,15 +40,9 @@ class Api:
             status, body = 200, await self._answer(scope, receive)
         except ClientGone:
             return
-        except ApiError as error:
-            status, body = error.status, error.body
-        except ValidationError as error:
-            refused = invalid_fields(error)
-            status, body = refused.status, refused.body
         except Exception as error:
-            traceback.print_exc(file=sys.stderr)
-            failed = ApiError(500, f"The answer could not be written: {type(error).__name__}: {error}")
-            status, body = failed.status, failed.body
+            refused = refusal(error)
+            status, body = refused.status, refused.body
         await _send_json(send, status, body)
 
     async def _answer(self, scope: Json, receive: Receive) -> Json:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-import traceback
 from collections import deque
 
 from workers.engine.models import Base
@@ -44,7 +42,6 @@ class Batcher:
             try:
                 generate(self._base, batch)
             except Exception as error:
-                traceback.print_exc(file=sys.stderr)
                 for row in batch:
                     row.settle(error)
 

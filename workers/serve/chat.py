@@ -37,11 +37,6 @@ class _Message(BaseModel):
         list[_Part], BeforeValidator(lambda v: [{"type": "text", "text": v}] if isinstance(v, str) else v)
     ]
 
-    def plain(self) -> Json:
-        """As chat templates know it."""
-        role = "system" if self.role == "developer" else self.role
-        return {"role": role, "content": "\n".join(part.text for part in self.content)}
-
 
 class _Schema(BaseModel):
     form: Json = Field(alias="schema")
@@ -93,6 +88,9 @@ class Chat:
         config = base.model.config.get_text_config()
         self._context = int(getattr(config, "max_position_embeddings", base.tokenizer.model_max_length))
         self._forms = Forms(base)
+        self._control = [
+            str(token) for token in base.tokenizer.added_tokens_decoder.values() if token.special
+        ]
 
     def rows(self, request: ChatRequest) -> list[Row]:
         """A row a choice. Raises ``ApiError``."""
@@ -115,7 +113,7 @@ class Chat:
 
     def _prompt(self, request: ChatRequest) -> list[int]:
         try:
-            prompt = encode(self.base.tokenizer, [message.plain() for message in request.messages])
+            prompt = encode(self.base.tokenizer, [self._plain(message) for message in request.messages])
         except jinja2.TemplateError as error:
             raise invalid("messages", f"the model's chat template refuses them: {error}") from error
         if len(prompt) >= self._context:
@@ -125,6 +123,13 @@ class Chat:
             raise invalid("messages", f"{said} Shorten them.", "context_length_exceeded")
         return prompt
 
+    def _plain(self, message: _Message) -> Json:
+        """As chat templates know it. Control tokens in a text are broken up, or it could forge a turn."""
+        text = "\n".join(part.text for part in message.content)
+        for token in self._control:
+            text = text.replace(token, f"{token[:1]} {token[1:]}")
+        return {"role": "system" if message.role == "developer" else message.role, "content": text}
+
     def _form(self, wanted: _Format) -> Form | None:
         """What the answer must satisfy, if anything. Raises ``ApiError``."""
         if wanted.type == "text":
@@ -133,10 +138,7 @@ class Chat:
             return self._forms.of({"type": "object"})
         if wanted.json_schema is None:
             raise invalid("response_format.json_schema", "it is missing.", "missing_required_parameter")
-        try:
-            return self._forms.of(wanted.json_schema.form)
-        except ValueError as error:
-            raise invalid("response_format.json_schema.schema", f"it cannot be enforced: {error}") from error
+        return self._forms.of(wanted.json_schema.form)
 
     def completion(self, rows: list[Row]) -> Json:
         """The answer, once all rows are finished."""

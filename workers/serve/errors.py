@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,8 +24,13 @@ def invalid(param: str, reason: str, code: str = "invalid_value") -> ApiError:
     return ApiError(400, f"{param}: {reason}", param, code)
 
 
-def invalid_fields(error: ValidationError) -> ApiError:
-    """Names the first field that is wrong."""
-    first: Any = error.errors()[0]
-    code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
-    return invalid(".".join(map(str, first["loc"])), f"{first['msg']}.", code)
+def refusal(error: Exception) -> ApiError:
+    """What the caller is told; of fields that are wrong the first, and of a failure of ours the log too."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, ValidationError):
+        first: Any = error.errors()[0]
+        code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
+        return invalid(".".join(map(str, first["loc"])), f"{first['msg']}.", code)
+    traceback.print_exception(error, file=sys.stderr)
+    return ApiError(500, f"The answer could not be written: {type(error).__name__}: {error}")

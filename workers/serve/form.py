@@ -10,6 +10,7 @@ from llguidance.hf import from_tokenizer
 from numpy.typing import NDArray
 
 from workers.engine.models import Base
+from workers.serve.errors import ApiError, invalid
 
 # A space or a new line with its indentation: without bounds a small model writes spaces to its limit. And
 # nothing of a schema may be ignored in silence.
@@ -17,8 +18,9 @@ STYLE: Any = {"whitespace_flexible": True, "whitespace_pattern": r" |\n {0,12}",
 QUOTE, BACKSLASH = b'"\\'
 
 
-class FormFailed(Exception):
-    """The grammar's parser gave up midway, at one of its limits."""
+def _refused(matcher: LLMatcher) -> ApiError:
+    reason = matcher.get_error().split("\n<state>")[0]
+    return invalid("response_format.json_schema.schema", f"it cannot be enforced: {reason}")
 
 
 class Forms:
@@ -31,11 +33,11 @@ class Forms:
         self.starts_blank = np.array([self.tokens.decode_bytes([i])[:1].isspace() for i in range(width)])
 
     def of(self, schema: dict[str, Any]) -> Form:
-        """The form of a JSON schema. Raises ``ValueError`` with the reason if it cannot be enforced whole."""
+        """The form of a JSON schema. Raises ``ApiError`` if it cannot be enforced whole."""
         grammar = LLMatcher.grammar_from_json_schema(schema, overrides=STYLE)
         matcher = LLMatcher(self.tokens, grammar, log_level=0)
         if matcher.is_error():
-            raise ValueError(matcher.get_error().split("\n<state>")[0])
+            raise _refused(matcher)
         return Form(self, matcher)
 
 
@@ -51,10 +53,13 @@ class Form:
         return Form(self._forms, self._matcher.deep_copy())
 
     def take(self, token: int) -> bool:
-        """Adds a token; whether the answer is complete. Raises ``FormFailed``."""
+        """Adds a token; whether the answer is complete.
+
+        Raises ``ApiError`` if the grammar's parser gives up at one of its limits.
+        """
         self._matcher.consume_token(token)
         if self._matcher.is_error():
-            raise FormFailed(self._matcher.get_error())
+            raise _refused(self._matcher)
         for byte in self._forms.tokens.decode_bytes([token]):
             if byte == QUOTE and not self._escaped:
                 self._in_string = not self._in_string

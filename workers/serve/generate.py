@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from workers.engine.models import Base
-from workers.serve.form import Form, FormFailed
+from workers.serve.errors import ApiError
+from workers.serve.form import Form
 
 COLDEST = 1e-9  # a temperature of 0 becomes this: the likeliest token
 NARROWEST = 1e-9  # a top_p of 0 becomes this: the likeliest token
@@ -68,7 +69,7 @@ class Row:
     def _form_ends(self, token: int) -> bool:
         try:
             return self.form is not None and self.form.take(token)
-        except FormFailed as error:
+        except ApiError as error:
             self.settle(error)
             return True
 
