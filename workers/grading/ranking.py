@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ALL_EQUAL = 0.5  # the reward of answers that do not differ: any number does, their advantage is 0
 CANARY = "canary"
 REASON = {"type": "string"}
+SCORE = {"type": "number", "minimum": 0, "maximum": 1}
 
 
 class _CallFailed(Exception):
@@ -118,11 +119,10 @@ class _Group:
         ids = [str(number) for number in range(1, len(self.candidates) + 1)]
         task = (
             "You are given several answers to the same task. For each give a short reason, then a score from "
-            '0 to 1 that says how good it is beside the others, in JSON: {"answers": [{"id": …, "reason": …, '
-            '"score": …}]}, each id exactly once. Equally good answers get equal scores.'
+            '0 to 1 that says how good it is beside the others, in JSON: {"answers": {ID: {"reason": …, '
+            '"score": …}, …}}. Equally good answers get equal scores.'
         )
-        one = form({"id": {"type": "string", "enum": ids}, "reason": REASON, "score": {"type": "number"}})
-        schema = form({"answers": {"type": "array", "items": one}})
+        schema = form({"answers": form(dict.fromkeys(ids, form({"reason": REASON, "score": SCORE})))})
         answers = [{"id": i, "answer": text} for i, text in zip(ids, self.candidates, strict=True)]
         found = await self._ask(task, {"answers": answers}, schema, lambda verdict: _scores(verdict, ids))
         return {text: found[i] for i, text in zip(ids, self.candidates, strict=True)}
@@ -210,18 +210,17 @@ class _Table:
 
 
 def _scores(verdict: Any, ids: list[str]) -> dict[str, _Verdict]:
-    """Raises ``ValueError`` unless every id has a score once."""
+    """Raises ``ValueError`` unless every id has a score."""
     found = verdict.get("answers") if isinstance(verdict, dict) else None
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise ValueError("there is no list of answers in it")
-    if sorted(str(one.get("id")) for one in found) != sorted(ids):
+    if not isinstance(found, dict) or found.keys() != set(ids):
         raise ValueError(f"it must name each of these ids once: {', '.join(ids)}")
-    scores = {str(one["id"]): one.get("score") for one in found}
-    if not all(
-        isinstance(s, int | float) and not isinstance(s, bool) and 0 <= s <= 1 for s in scores.values()
-    ):
+    if not all(isinstance(one, dict) and _is_share(one.get("score")) for one in found.values()):
         raise ValueError("every score must be a number from 0 to 1")
-    return {str(one["id"]): _Verdict(float(one["score"]), str(one.get("reason", ""))) for one in found}
+    return {i: _Verdict(float(one["score"]), str(one.get("reason", ""))) for i, one in found.items()}
+
+
+def _is_share(score: Any) -> bool:
+    return isinstance(score, int | float) and not isinstance(score, bool) and 0 <= score <= 1
 
 
 def _match(verdict: Any) -> _Match:

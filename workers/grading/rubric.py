@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workers.grading.judge.asking import Messages, as_data, form, graded
 from workers.grading.judge.client import Question
+from workers.grading.multi import explained
 from workers.grading.results import Grade, GradeResult, Subject
 from workers.spec import Criterion, RubricGrader
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 
 TASK = (
     "You are a grader. For every criterion below say in a short reason how the answer stands, then whether "
-    'it is met, in JSON: {"criteria": [{"name": …, "reason": …, "met": true or false}]}, each criterion '
-    "once. Criteria: "
+    'it is met, in JSON: {"criteria": {NAME: {"reason": …, "met": true or false}, …}}. Criteria: '
 )
 
 
@@ -62,6 +62,7 @@ def _coded(grader: RubricGrader, parts: dict[str, GradeResult]) -> GradeResult:
         f"{missing}: {parts[missing].error_detail}" if missing else None,
         sum(part.seconds for part in parts.values()),
         "".join(part.stdout for part in parts.values()),
+        explained(parts),
     )
 
 
@@ -81,6 +82,7 @@ def _joined(code: GradeResult, judged: GradeResult) -> GradeResult:
         sub_rewards=code.sub_rewards | judged.sub_rewards,
         seconds=code.seconds + judged.seconds,
         stdout=code.stdout,
+        explanation="\n".join(filter(None, [code.explanation, judged.explanation])),
     )
 
 
@@ -117,20 +119,16 @@ def _judge(grader: RubricGrader, opening: Opening) -> Grade | None:
 
 
 def _schema(asked: list[Criterion]) -> dict[str, Any]:
-    name = {"type": "string", "enum": [criterion.name for criterion in asked]}
-    one = form({"name": name, "reason": {"type": "string"}, "met": {"type": "boolean"}})
-    return form({"criteria": {"type": "array", "items": one}})
+    one = form({"reason": {"type": "string"}, "met": {"type": "boolean"}})
+    return form({"criteria": form({criterion.name: one for criterion in asked})})
 
 
 def _read(verdict: Any, names: set[str]) -> _Judged:
-    """Raises ``ValueError`` unless every criterion is there once."""
+    """Raises ``ValueError`` unless every criterion is there."""
     found = verdict.get("criteria") if isinstance(verdict, dict) else None
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise ValueError("there is no list of criteria in it")
-    if sorted(str(one.get("name")) for one in found) != sorted(names):
-        raise ValueError(f"it must name each of these criteria once: {', '.join(sorted(names))}")
-    if not all(isinstance(one.get("met"), bool) for one in found):
+    if not isinstance(found, dict) or found.keys() != names:
+        raise ValueError(f"its criteria must be exactly these: {', '.join(sorted(names))}")
+    if not all(isinstance(one, dict) and isinstance(one.get("met"), bool) for one in found.values()):
         raise ValueError("met must be true or false")
-    met = {one["name"]: one["met"] for one in found}
-    told = [f"{one['name']}: {'met' if one['met'] else 'not met'}. {one.get('reason', '')}" for one in found]
-    return _Judged(met, "\n".join(told))
+    told = [f"{n}: {'met' if one['met'] else 'not met'}. {one.get('reason', '')}" for n, one in found.items()]
+    return _Judged({name: one["met"] for name, one in found.items()}, "\n".join(told))

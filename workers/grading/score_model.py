@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
 TEXT = {"type": "string"}
 STEPS = {"type": "array", "items": form({"description": TEXT, "conclusion": TEXT})}
-SCHEMA = form({"steps": STEPS, "result": {"type": "number"}})
 
 
 def opened(grader: ScoreModelGrader, opening: Opening) -> Grade:
@@ -28,9 +26,10 @@ def opened(grader: ScoreModelGrader, opening: Opening) -> Grade:
         'in JSON: {"steps": [{"description": …, "conclusion": …}], "result": …}.'
     )
     messages = Messages(grader.input, task)
+    schema = form({"steps": STEPS, "result": {"type": "number", "minimum": low, "maximum": high}})
 
     def question(subject: Subject) -> Question:
-        return Question(messages.filled(subject), SCHEMA, read, grader.sampling_params)
+        return Question(messages.filled(subject), schema, read, grader.sampling_params)
 
     def result(verdict: dict[str, Any]) -> GradeResult:
         return GradeResult(
@@ -52,6 +51,6 @@ def read(verdict: Any) -> dict[str, Any]:
 
 def scored(result: Any, low: float, high: float) -> float:
     """The result within the range; what is no number counts 0, as OpenAI documents."""
-    if isinstance(result, bool) or not isinstance(result, int | float) or math.isnan(result):
+    if isinstance(result, bool) or not isinstance(result, int | float) or result != result:
         return 0.0
     return float(min(max(result, low), high))
