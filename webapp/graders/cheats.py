@@ -109,14 +109,13 @@ CHEATS = (
 
 @dataclass(frozen=True)
 class Graded:
-    """One answer and what it was paid."""
+    """One answer and what it was paid; whether it is the row's own reference, and what that was paid."""
 
     row: Row
     answer: str
     reward: float | None
     right: bool = False
     true_reward: float | None = None
-    """Whether it is the row's own reference, and what that was paid."""
 
 
 def verdict(cheat: Cheat, graded: Sequence[Graded], threshold: float, *, relative: bool = False) -> Json:

@@ -168,7 +168,7 @@ EXPLANATIONS = {
     "regex": "1 or 0: a pattern matches, or what it captures equals the reference.",
     "math": "1 or 0: reply and reference are mathematically the same.",
     "sql": "1 or 0: the query gives the same rows as the reference on a small database of yours.",
-    "rubric": "Named yes-or-no criteria with weights: code first, a judge for the rest.",
+    "rubric": "Yes-or-no criteria with weights: code first, a judge for the rest.",
     "ranking": "A judge model compares all replies to one prompt with each other.",
 }
 OURS = ("json_schema", "regex", "math", "sql", "rubric", "ranking")

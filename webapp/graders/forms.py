@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
+from webapp.config.fields import storable
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.datasets.problems import RowError
 from webapp.datasets.rows import Columns, row_of
@@ -107,8 +108,8 @@ class ImportForm(DefinitionForm):
 
     def grader_name(self) -> str:
         """The name typed, or the definition's own."""
-        own = self.cleaned_data["parsed"].get("name")
-        return self.cleaned_data["name"] or (own[:120] if isinstance(own, str) and own else "Imported grader")
+        own = storable(self.cleaned_data["parsed"].get("name"))[:120]
+        return self.cleaned_data["name"] or own or "Imported grader"
 
 
 PICKS = (

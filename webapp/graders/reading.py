@@ -56,13 +56,17 @@ def read_json(text: str) -> Import:
 
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise TextInvalid("", "It holds half of a character (a lone surrogate).", Place(1, 1)) from error
     except json.JSONDecodeError as error:
         place = at(text, error.pos)
         line = (text.splitlines() or [""])[min(place.line, max(len(text.splitlines()), 1)) - 1]
         raise TextInvalid("", f"This is not JSON: {error.msg}.", place, line.strip()) from error
     except RecursionError as error:
         raise TextInvalid("", f"This is {TOO_DEEP}.", Place(1, 1)) from error
+    return value
 
 
 def _grader_in(value: Any) -> Import:

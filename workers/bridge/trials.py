@@ -144,7 +144,9 @@ def _said_by_engine(folder: Path) -> NotGraded | None:
 
 def _graded(trial: GraderTrial, answers: list[Json], folder: Path) -> list[Json]:
     """The answers with their grades, and with the second grader's if one was chosen."""
-    subjects = [_subject(trial, answer) for answer in answers]
+    subjects = [
+        Answer(answer["answer"], trial.rows[answer["row"]]["item"], str(answer["row"])) for answer in answers
+    ]
     results = [
         answer | grade | {"answer": storable(answer["answer"])}
         for answer, grade in zip(answers, graded(trial.team, trial.definition, subjects, folder), strict=True)
@@ -154,9 +156,3 @@ def _graded(trial: GraderTrial, answers: list[Json], folder: Path) -> list[Json]
         for result, grade in zip(results, grades, strict=True):
             result["second"] = {key: grade[key] for key in ("reward", "error_class", "error_detail")}
     return results
-
-
-def _subject(trial: GraderTrial, answer: Json) -> Answer:
-    """Samples of a row form a group, as in training; other answers stand beside, each alone."""
-    alone = "" if answer["source"] == "base_model" else answer["source"]
-    return Answer(answer["answer"], trial.rows[answer["row"]]["item"], f"{answer['row']}{alone}")
