@@ -81,9 +81,55 @@ def _normalised(raw: Any, param: str) -> dict[str, Any]:
     grader = {key: value for key, value in raw.items() if key != "pass_threshold"}
     if kind == "string_check" and grader.get("operation") == "neq":
         grader["operation"] = "ne"
+    if kind == "text_similarity" and grader.get("evaluation_metric") == "cosine":
+        raise GraderInvalid(_join(param, "evaluation_metric"), NO_COSINE)
+    if isinstance(grader.get("input"), list):
+        _check_messages(grader["input"], _join(param, "input"))
+    if kind == "rubric" and isinstance(grader.get("criteria"), list):
+        places = ((one, _join(param, f"criteria.{number}")) for number, one in enumerate(grader["criteria"]))
+        grader["criteria"] = [_normalised_criterion(one, place) for one, place in places]
     if kind == "multi":
         grader["graders"] = _normalised_parts(grader.get("graders"), _join(param, "graders"))
     return grader
+
+
+NO_COSINE = "cosine compares embeddings, and no embedding model is set; take another metric, such as rouge_l"
+
+
+def _normalised_criterion(raw: Any, param: str) -> Any:
+    if not isinstance(raw, dict) or not isinstance(raw.get("grader"), dict):
+        return raw
+    return {**raw, "grader": _normalised(raw["grader"], _join(param, "grader"))}
+
+
+def _check_messages(messages: list[Any], param: str) -> None:
+    """Names the very block that no judge here can read; the rest is the schema's to check."""
+    for number, message in enumerate(messages):
+        content = message.get("content") if isinstance(message, dict) else None
+        place = f"{param}.{number}.content"
+        listed = content if isinstance(content, list) else []
+        blocks = {f"{place}.{index}": block for index, block in enumerate(listed)}
+        for at, block in (blocks or {place: content}).items():
+            if isinstance(block, dict):
+                _check_block(block, at)
+            elif not isinstance(block, str | list | None):
+                raise GraderInvalid(at, "content is text, a block of text or a list of them")
+
+
+def _check_block(block: dict[str, Any], param: str) -> None:
+    kind = block.get("type", BLOCKS[0])
+    if kind not in BLOCKS:
+        what = {"input_image": "images", "input_audio": "sound"}.get(str(kind), "this kind of content")
+        message = f"{kind}: {what} cannot be graded here; a block is {' or '.join(BLOCKS)}"
+        raise GraderInvalid(_join(param, "type"), message)
+    if not isinstance(block.get("text"), str):
+        raise GraderInvalid(_join(param, "text"), "a block needs a text")
+    unknown = sorted(map(str, block.keys() - {"type", "text"}))
+    if unknown:
+        raise GraderInvalid(_join(param, unknown[0]), "a block has only type and text")
+
+
+BLOCKS = ("input_text", "output_text")
 
 
 def _normalised_parts(raw: Any, param: str) -> dict[str, Any]:
@@ -99,6 +145,8 @@ def _normalised_parts(raw: Any, param: str) -> dict[str, Any]:
 
 
 def _keyed(raw: Any, param: str) -> list[tuple[str, Any]]:
+    if isinstance(raw, dict) and isinstance(raw.get("type"), str):
+        raw = [raw]  # the SDK's type says one grader
     if isinstance(raw, dict):
         return list(raw.items())
     if not isinstance(raw, list):
@@ -117,9 +165,13 @@ def _first_problem(error: ValidationError) -> GraderInvalid:
     """pydantic's first complaint. Its places carry the type behind each grader's place; paths do not."""
     problem = error.errors(include_url=False)[0]
     place = [str(part) for part in problem["loc"]]
-    types = {0, 3} if place[0] == "multi" else {0}
-    steps = [step for index, step in enumerate(place) if index not in types]
+    steps = [step for index, step in enumerate(place) if not _names_type(place, index)]
     return GraderInvalid(".".join(steps), problem["msg"])
+
+
+def _names_type(place: list[str], index: int) -> bool:
+    before = place[:index]
+    return place[index] in TYPES and (not before or before[-1] == "grader" or before[-2:-1] == ["graders"])
 
 
 # --- what a grader asks for ------------------------------------------------------------------------

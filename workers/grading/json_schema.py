@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from workers.grading.opening import Opening
 
-MAX_SCHEMA_CHARACTERS = 32_768
+# Bounds the check of a schema to about a second.
+MAX_SCHEMA_CHARACTERS = 16_384
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -52,7 +53,7 @@ def _check_schema(schema: dict[str, Any]) -> None:
     size = len(json.dumps(schema))
     if size > MAX_SCHEMA_CHARACTERS:
         raise GraderInvalid("json_schema", f"{size} characters; the limit is {MAX_SCHEMA_CHARACTERS}")
-    if schema.get("$schema", DRAFT).rstrip("#") != DRAFT:
+    if str(schema.get("$schema", DRAFT)).rstrip("#") != DRAFT:
         raise GraderInvalid("json_schema.$schema", f"schemas are read as {DRAFT}; convert it to this draft")
     try:
         Draft202012Validator.check_schema(schema)
@@ -70,11 +71,11 @@ def _check_references(resource: Resource[Any]) -> None:
     waiting = [(resource, REGISTRY.resolver_with_root(resource))]
     while waiting:
         part, resolver = waiting.pop()
-        reference = part.contents.get("$ref") if isinstance(part.contents, dict) else None
-        try:
-            if reference is not None:
+        keywords = part.contents if isinstance(part.contents, dict) else {}
+        for reference in (keywords[key] for key in ("$ref", "$dynamicRef") if key in keywords):
+            try:
                 resolver.lookup(reference)
-        except Unresolvable as error:
-            message = f"$ref {reference!r} leads nowhere; nothing is fetched, so put it under $defs"
-            raise GraderInvalid("json_schema", message) from error
+            except (Unresolvable, ValueError) as error:
+                message = f"$ref {reference!r} leads nowhere; nothing is fetched, so put it under $defs"
+                raise GraderInvalid("json_schema", message) from error
         waiting += [(below, resolver.in_subresource(below)) for below in part.subresources()]

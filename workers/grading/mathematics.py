@@ -14,4 +14,4 @@ if TYPE_CHECKING:
 
 def opened(grader: MathGrader, opening: Opening) -> Grade:
     """The grader, ready to grade batches. Raises ``GradingUnavailable``."""
-    return boxed.opened("mathematics", {}, grader, opening)
+    return boxed.opened("mathematics", {}, grader, opening, harmless="0")

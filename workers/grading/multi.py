@@ -56,7 +56,7 @@ def combined(formula: Formula, parts: dict[str, GradeResult]) -> GradeResult:
 
 
 def explained(parts: dict[str, GradeResult]) -> str:
-    """The judges' reasons, a part's after another's."""
+    """The reasons that the parts give, one after another."""
     return "\n".join(f"{name}: {part.explanation}" for name, part in parts.items() if part.explanation)
 
 

@@ -42,7 +42,8 @@ class GradeResult:
     """One answer's grade.
 
     ``seconds`` is the time its grading took, ``stdout`` what Python source printed, ``explanation`` the
-    judge's reasons, ``usage`` the tokens by model, ``cached`` whether every verdict came from the cache.
+    reasons that a judge or a grader of ours gives, ``usage`` the tokens by model, ``cached`` whether every
+    verdict came from the cache.
     """
 
     reward: float | None

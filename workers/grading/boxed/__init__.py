@@ -32,12 +32,19 @@ def opened(
     config: Mapping[str, Any],
     grader: JsonSchemaGrader | MathGrader | SqlGrader,
     opening: Opening,
+    *,
+    harmless: str | None = None,
 ) -> Grade:
-    """A batch grader on a sandbox that holds the file ``source``. Raises ``GradingUnavailable``."""
+    """A batch grader on a sandbox that holds the file ``source``.
+
+    Time, memory or a crash is an answer's fault if a ``harmless`` one in its place is graded well.
+    Raises ``GradingUnavailable``.
+    """
     limits = replace(opening.limits, verdicts=True)
     sandbox = opening.stack.enter_context(open_sandbox(_source(source, config), limits))
     reference = None if grader.reference is None else parse_template(grader.reference)
-    return _Boxed(grader.type, parse_template(grader.input), reference, in_sandbox(sandbox, opening.seed))
+    run = in_sandbox(sandbox, opening.seed)
+    return _Boxed(grader.type, parse_template(grader.input), reference, run, harmless)
 
 
 def _source(name: str, config: Mapping[str, Any]) -> str:
@@ -53,6 +60,7 @@ class _Boxed:
     input: Template
     reference: Template | None
     run: Grade
+    harmless: str | None
 
     def __call__(self, subjects: Sequence[Subject]) -> list[GradeResult]:
         filled = [self._filled(subject) for subject in subjects]
@@ -74,13 +82,14 @@ class _Boxed:
             return replace(result, explanation=result.error_detail or "", error_detail=None)
         if result.error_class != "python_grader_runtime_error":
             return result
-        if self._innocent(told):
+        if self._others_are_well(told):
             detail = f"{self.kind} cannot grade this answer: {result.error_detail}"
             return replace(result, reward=0.0, error_class="unresponsive_reward_error", error_detail=detail)
         detail = f"{self.kind} failed; {REMEDY}: {result.error_detail}"
         return replace(result, error_class="other_error", error_detail=detail)
 
-    def _innocent(self, told: Subject) -> bool:
-        """Whether grader and row are well: the reference itself, as the answer, is graded without trouble."""
-        reference = told.item.get("reference", told.text)
-        return reference != told.text and self.run([replace(told, text=reference)])[0].reward is not None
+    def _others_are_well(self, told: Subject) -> bool:
+        """Whether grader and row are well, so that the answer is at fault."""
+        return (
+            self.harmless is not None and self.run([replace(told, text=self.harmless)])[0].reward is not None
+        )

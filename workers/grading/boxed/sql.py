@@ -86,7 +86,7 @@ def allowed(action: int, _first: str | None, second: str | None, *_: str | None)
 
 
 def told(error: Exception) -> str:
-    denied = "not authorized" in str(error) or "prohibited" in str(error)
+    denied = any(word in str(error) for word in ("authoriz", "prohibited"))
     return f"{error} (a query may only read, and nothing at random)" if denied else str(error)
 
 
