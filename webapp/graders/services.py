@@ -179,7 +179,7 @@ def unmet_conditions(version: GraderVersion) -> list[str]:
     A grader without known answers has no conditions; cheats only warn.
     """
     tests = list(version.grader.tests.all())
-    check = GraderCheck.objects.filter(version=version).first()
+    check = check_of(version)
     seen: Json = check.results.get("tests", {}) if check else {}
     open_tests = [test for test in tests if test.uid not in seen]
     wrong = [test for test in tests if test.uid in seen and not test.passed_by(seen[test.uid]["reward"])]
@@ -187,6 +187,14 @@ def unmet_conditions(version: GraderVersion) -> list[str]:
     if open_tests:
         unmet.append(_not_yet_seen(version, len(open_tests), check))
     return unmet
+
+
+def check_of(version: GraderVersion) -> GraderCheck | None:
+    """The version's check, if it has been asked for."""
+    try:
+        return version.check_run
+    except GraderCheck.DoesNotExist:
+        return None
 
 
 def _wrongly_paid(version: GraderVersion, test: GraderTest, outcome: Json) -> str:

@@ -9,13 +9,16 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
+from webapp.graders import services as graders
+from webapp.graders.models import GraderVersion
+from webapp.judges import services as judges
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team
 from workers.spec import EvaluationSettings
 
 from . import nodes
 from .models import Job, Metric, Rollout
-from .services import SECTIONS, total_steps
+from .services import SECTIONS, grader_conditions, total_steps
 from .states import State
 
 PHASES = ("prepare", "preflight", "train", "evaluate", "package")
@@ -181,7 +184,22 @@ def outlook(values: dict[str, Any], settings: dict[str, Any], source: Job | None
         "per_step": per_step,
         "seconds": per_step * steps if per_step and steps else None,
         "differences": differences(source.settings, settings) if source else [],
+        "grader_findings": grader_findings(values["grader_version"]),
     }
+
+
+def grader_findings(version: GraderVersion | None) -> list[Finding]:
+    """What is to be known of a grader before GPU time goes into it."""
+    if version is None:
+        return []
+    check = graders.check_of(version)
+    paid = ", ".join(str(cheat["title"]).lower() for cheat in check.warnings) if check else ""
+    findings = [Finding("error", condition) for condition in grader_conditions(version)]
+    if paid:
+        findings.append(Finding("warning", f"It pays answers that solve nothing: {paid}."))
+    if judges.is_uncalibrated(version):
+        findings.append(Finding("warning", "Its judge is uncalibrated: no card says how far to trust it."))
+    return findings
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -12,7 +12,9 @@ from pydantic import BaseModel as Settings
 from pydantic import ValidationError
 
 from webapp.datasets.models import DatasetVersion
+from webapp.graders import services as graders
 from webapp.graders.models import GraderVersion
+from webapp.judges import services as judges
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
@@ -78,6 +80,8 @@ def create_job(
 ) -> Job:
     """A new job that pins its dataset and grader version. Raises ``SettingsInvalid``."""
     complete = checked_settings(settings)
+    if unmet := grader_conditions(grader_version):
+        raise SettingsInvalid({"grader_version": " ".join(unmet)})
     job = Job.objects.create(
         team=team,
         created_by=user,
@@ -92,6 +96,13 @@ def create_job(
     record(team, user, "launched job", job)
     bell.ring("validate_job", job.pk)
     return job
+
+
+def grader_conditions(version: GraderVersion) -> list[str]:
+    """Why no job may use this grader version yet: known answers it pays wrongly, judges nobody connected."""
+    missing = judges.missing_endpoints(version.grader.team, grading.validate(version.definition))
+    connect = "Nobody has connected the judge {!r} that it asks: an owner does so under Judges."
+    return [*graders.unmet_conditions(version), *(connect.format(model) for model in missing)]
 
 
 def total_steps(grpo: dict[str, Any], version: DatasetVersion) -> int:

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_GET, require_POST
 from webapp.config.streaming import streamed
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
+from webapp.judges import services as judges
 from webapp.registry.models import BaseModel
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
@@ -49,7 +50,13 @@ def _jobs() -> QuerySet[Job]:
 def job_list(request: HttpRequest, access: Access) -> HttpResponse:
     state = request.GET.get("state", "")
     jobs = presenters.recent(access.team, state if state in State.values else "")
-    return render(request, "jobs/list.html", {"jobs": jobs, "state": state, "states": State.choices})
+    context = {
+        "jobs": jobs,
+        "state": state,
+        "states": State.choices,
+        "uncalibrated": judges.uncalibrated(access.team, [job.grader_version for job in jobs]),
+    }
+    return render(request, "jobs/list.html", context)
 
 
 # --- launching -----------------------------------------------------------------------------------
@@ -61,7 +68,7 @@ def _choices(access: Access) -> dict[str, QuerySet[Any]]:
         "dataset"
     )
     graders = GraderVersion.objects.filter(grader__team=team, grader__deleted_at=None).select_related(
-        "grader"
+        "grader__team", "check_run"
     )
     return {
         "base_models": BaseModel.objects.filter(Q(team=team) | Q(team=None)),
@@ -110,7 +117,7 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
         return redirect(job)
     if filled is request.GET:
         return _redrawn(request, form, choices, source)
-    ready = choices["versions"].exists() and choices["graders"].exists()
+    ready = bool(initial["dataset_version"] and initial["grader_version"])
     context = {"form": form, "source": source, "ready": ready}
     if ready:
         context |= presenters.outlook(form.values, form.settings(), source)

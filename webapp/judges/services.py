@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
@@ -182,6 +183,14 @@ def card_for(version: GraderVersion) -> JudgeCard | None:
 def asks_judge(version: GraderVersion) -> bool:
     """Whether the version's grader asks a model."""
     return bool(grading.judge_models(grading.validate(version.definition)))
+
+
+def uncalibrated(team: Team, versions: Iterable[GraderVersion]) -> set[int]:
+    """Which of the team's ``versions`` ask a judge that nobody has held against people's labels, by key."""
+    asking = [version for version in versions if asks_judge(version)]
+    finished = JudgeCard.objects.filter(team=team, state=JudgeCard.State.FINISHED)
+    known = set(finished.values_list("grader_version__sha256", flat=True)) if asking else set()
+    return {version.pk for version in asking if version.sha256 not in known}
 
 
 def is_uncalibrated(version: GraderVersion) -> bool:

@@ -9,7 +9,9 @@ from django import template
 from django.forms import BoundField, CheckboxInput, FileInput, Select, Textarea
 from django.utils.safestring import SafeString
 
+from webapp.graders.models import GraderVersion
 from webapp.jobs.states import State
+from webapp.judges import services as judges
 
 register = template.Library()
 ABSENT = "–"
@@ -35,6 +37,12 @@ CLASSES: list[tuple[type, str]] = [
 def score(value: float | str | None) -> str:
     """A reward or rate to three decimals; a dash where nothing was measured."""
     return ABSENT if value is None or value == "" else f"{float(value):.3f}"
+
+
+@register.filter
+def is_uncalibrated(version: GraderVersion) -> bool:
+    """Whether a judge gives this version's rewards that nobody has held against people's labels."""
+    return judges.is_uncalibrated(version)
 
 
 @register.filter
