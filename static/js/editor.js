@@ -36,7 +36,7 @@ function initEditor(textarea) {
       doc: textarea.value,
       extensions: [
         basicSetup,
-        EditorView.theme({ "&": { minHeight: "20rem" } }),
+        EditorView.theme({ ".cm-content, .cm-gutter": { minHeight: "20rem" } }),
         LANGUAGES[textarea.dataset.editor](),
         syntaxHighlighting(classHighlighter), // colours come from app.css, for both themes
         EditorState.readOnly.of(textarea.readOnly),

@@ -84,6 +84,7 @@ def keep_known_bad(page: Page) -> None:
     polite.get_by_role("button", name="Keep as known bad").click()
     expect(page.get_by_text("Kept as known bad.")).to_be_visible()
     expect(page.get_by_text("as it must")).to_be_visible(timeout=WORKER_MS)
+    expect(page.locator("#check-badge")).not_to_contain_text("checking")
     audit(page)
 
 
