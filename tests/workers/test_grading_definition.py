@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -45,6 +46,45 @@ def test_other_spellings_are_normalised() -> None:
     assert validate({**MULTI, "graders": {"c": nameless, "p": nameless}}).graders["c"].name == "c"  # type: ignore[union-attr]
 
 
+SENT_BY_THE_SDK: list[dict[str, Any]] = [
+    {
+        "type": "score_model",
+        "name": "j",
+        "model": "m",
+        "range": [0, 5],
+        "input": [
+            {"role": "developer", "content": "Score it.", "type": "message"},
+            {"role": "system", "content": {"type": "input_text", "text": "{{item.ref}}"}},
+            {"role": "user", "content": ["a", {"type": "output_text", "text": "{{sample.output_text}}"}]},
+        ],
+        "sampling_params": {
+            "temperature": 0,
+            "top_p": None,
+            "seed": 1,
+            "max_completions_tokens": 100,
+            "reasoning_effort": "low",
+        },
+        "pass_threshold": 3,
+    },
+    {
+        "type": "label_model",
+        "name": "l",
+        "model": "m",
+        "input": [{"role": "user", "content": "{{sample.output_text}}"}],
+        "labels": ["polite", "rude"],
+        "passing_labels": ["polite"],
+    },
+    {"type": "python", "source": PYTHON["source"], "image_tag": "2025-05-08"},
+    {"type": "multi", "name": "m", "graders": CHECK, "calculate_output": "c"},
+    {"type": "multi", "graders": [CHECK, {**PYTHON, "pass_threshold": 1}], "calculate_output": "c * p"},
+]
+
+
+@pytest.mark.parametrize("raw", SENT_BY_THE_SDK)
+def test_what_the_openai_sdk_sends_is_accepted(raw: dict[str, Any]) -> None:
+    assert validate(json.loads(json.dumps(raw))).type == raw["type"]
+
+
 def test_equal_definitions_have_equal_hashes_and_others_do_not() -> None:
     shuffled = {"calculate_output": "c + p", "graders": {"p": PYTHON, "c": dict(reversed(CHECK.items()))}}
     same = validate({**shuffled, "name": "m", "type": "multi"})
@@ -52,6 +92,25 @@ def test_equal_definitions_have_equal_hashes_and_others_do_not() -> None:
     assert sha256(same) == sha256(validate(MULTI))
     assert len(sha256(same)) == 64
     assert sha256(validate({**MULTI, "calculate_output": "c - p"})) != sha256(same)
+
+
+TEXT = {"role": "user", "content": "a", "type": "message"}
+IMAGE = {"type": "input_image", "image_url": "https://example.org/a.png"}
+SOUND = {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}
+SHAPE = {"type": "json_schema", "json_schema": {}}
+SQL = {"type": "sql", "reference": "select 1", "databases": ["create table t(a);"]}
+IMAGE_IN_MULTI = ("graders.c.input.0.content.0.type", "images")
+WRONG_IN_RUBRIC = ("criteria.0.grader.input", "string")
+WRONG_PATTERN = ("json_schema.properties.a.pattern", "regex")
+OTHER_DRAFT = ("json_schema.$schema", "2020-12")
+
+
+def judge(messages: list[Any]) -> dict[str, Any]:
+    return {"type": "score_model", "name": "j", "model": "m", "input": messages}
+
+
+def deep(schema: dict[str, Any], levels: int) -> dict[str, Any]:
+    return deep({"not": schema}, levels - 1) if levels else schema
 
 
 def without(raw: dict[str, Any], key: str) -> dict[str, Any]:
@@ -66,13 +125,48 @@ def without(raw: dict[str, Any], key: str) -> dict[str, Any]:
         ({}, "type", "none of"),
         ({"type": "endpoint"}, "type", "score_model"),
         ({"type": ["x"]}, "type", "none of"),
+        (judge([{"role": "user", "content": [IMAGE]}]), "input.0.content.0.type", "images cannot be graded"),
+        (judge([TEXT, {"role": "user", "content": SOUND}]), "input.1.content.type", "sound cannot be graded"),
+        (judge([{"role": "user", "content": ["a", {"type": "file"}]}]), "input.0.content.1.type", "file"),
+        (
+            judge([{"role": "user", "content": {"type": "input_text"}}]),
+            "input.0.content.text",
+            "needs a text",
+        ),
+        (judge([{"role": "user", "content": [{"text": "a", "x": 1}]}]), "input.0.content.0.x", "only type"),
+        (judge([{"role": "user", "content": [["a"]]}]), "input.0.content.0", "a block of text"),
+        (judge([{"role": "user", "content": 5}]), "input.0.content", "a block of text"),
+        (judge([{"role": "tool", "content": "a"}]), "input.0.role", "'user'"),
+        (judge([{"role": "user"}]), "input.0.content", "required"),
+        (judge(["a"]), "input.0", "JudgeMessage"),
+        (judge([]), "input", "at least 1"),
+        (judge([{"role": "user", "content": ["a", "{{x}}"]}]), "input.0.content.1", "'x'"),
+        ({**MULTI, "graders": {"c": judge([{"role": "user", "content": [IMAGE]}])}}, *IMAGE_IN_MULTI),
+        ({"type": "rubric", "criteria": [{"name": "a", "grader": {**CHECK, "input": 1}}]}, *WRONG_IN_RUBRIC),
+        ({**SHAPE, "json_schema": {"type": "nope"}}, "json_schema.type", "'nope'"),
+        ({**SHAPE, "json_schema": {"properties": {"a": {"pattern": "("}}}}, *WRONG_PATTERN),
+        ({**SHAPE, "json_schema": {"$ref": "http://x.org/s"}}, "json_schema", "nothing is fetched"),
+        ({**SHAPE, "json_schema": {"$ref": "#/$defs/a"}}, "json_schema", "leads nowhere"),
+        ({**SHAPE, "json_schema": {"$schema": "http://json-schema.org/draft-07/schema#"}}, *OTHER_DRAFT),
+        ({**SHAPE, "json_schema": {"enum": ["a" * 20_000]}}, "json_schema", "the limit is 16384"),
+        ({**SHAPE, "json_schema": deep({}, 500)}, "json_schema", "nested too deeply"),
+        ({**SHAPE, "fields": {"a": {}}}, "reference", "fields are compared"),
+        ({**SHAPE, "reference": "{}"}, "fields", "nothing is compared"),
+        ({**SHAPE, "reference": "{}", "fields": {"a b": {}}}, "fields.a b", "cannot read"),
+        ({**SHAPE, "reference": "{}", "fields": {"a": {"weight": 0}}}, "fields.a.weight", "greater than 0"),
+        ({**SQL, "databases": []}, "databases", "at least 1"),
+        ({**SQL, "databases": ["create table t(a);", " "]}, "databases.1", "this is empty"),
+        ({**SQL, "databases": ["-" * 1_000_001]}, "databases", "the limit is 1000000"),
+        ({**SQL, "partial": 1}, "partial", "less than 1"),
+        ({"type": "math"}, "reference", "required"),
         ({**CHECK, "operation": "equals"}, "operation", "'eq'"),
         ({**CHECK, "extra": 1}, "extra", "not permitted"),
         ({**CHECK, "input": 5}, "input", "string"),
         (without(CHECK, "reference"), "reference", "required"),
         ({**CHECK, "input": "{{env.HOME}}"}, "input", "'env'"),
         ({**SIMILAR, "reference": "{{item.x"}, "reference", "without"),
-        ({**SIMILAR, "evaluation_metric": "cosine"}, "evaluation_metric", "'fuzzy_match'"),
+        ({**SIMILAR, "evaluation_metric": "cosine"}, "evaluation_metric", "no embedding model is set"),
+        ({**SIMILAR, "evaluation_metric": "rouge_6"}, "evaluation_metric", "'fuzzy_match'"),
         ({**PYTHON, "source": "def grade(sample, item:\n  pass"}, "source", "line 1"),
         ({**PYTHON, "source": "x = 1"}, "source", "no function grade"),
         ({**MULTI, "graders": {}}, "graders", "at least 1"),

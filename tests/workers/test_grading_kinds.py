@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -247,6 +248,34 @@ def test_in_multi_a_formula_without_value_leaves_the_whole_missing() -> None:
     assert result.sub_rewards == {"exact": 1.0, "close": 0.0}
 
 
+FAULTS: list[tuple[str, dict[str, Any], str, float | None]] = [
+    ("sample_parse_error", {**string_check("eq"), "input": "{{sample.output_json}}"}, "no JSON", 0.0),
+    ("invalid_variable_error", {**string_check("eq"), "input": "{{sample.output_json.x}}"}, "{}", 0.0),
+    ("invalid_variable_error", {**string_check("eq"), "reference": "{{item.absent}}"}, "a", None),
+    ("truncated_observation_error", similarity("rouge_l"), "a" * 40_000, 0.0),
+    ("other_error", {**similarity("rouge_l"), "reference": "a" * 40_000}, "a", None),
+    ("other_error", {"type": "math", "reference": "nothing to read"}, "1", None),
+    ("python_grader_runtime_error", {"type": "python", "source": "def grade(s, i): return 1 / 0"}, "", None),
+    ("formula_parse_error", multi("1 / (exact - exact)"), '{"city": "Rome"}', None),
+]
+
+
+@pytest.mark.parametrize(("error_class", "grader", "text", "reward"), FAULTS)
+def test_a_fault_has_its_class_and_a_reason(
+    error_class: str, grader: dict[str, Any], text: str, reward: float | None
+) -> None:
+    result = one(grader, text, {"label": "a", "ref": "a", "city": "Rome", "close": 1})
+    assert (result.reward, result.error_class) == (reward, error_class)
+    assert result.error_detail
+
+
+def test_a_formula_of_huge_powers_is_graded_at_once() -> None:
+    started = time.perf_counter()
+    result = one({**multi("9^9^9^9"), "graders": {"s": string_check("eq")}}, "a", {"label": "a"})
+    assert time.perf_counter() - started < 1
+    assert (result.reward, result.error_class) == (None, "formula_parse_error")
+
+
 def test_a_row_without_the_field_is_not_the_models_fault() -> None:
     result = one(string_check("eq"), "Paris", {})
     assert (result.reward, result.error_class) == (None, "invalid_variable_error")
@@ -283,7 +312,7 @@ def test_the_command_names_the_field_of_an_invalid_grader(tmp_path: Path) -> Non
 
 
 def test_graders_load_without_torch_and_without_slow_libraries() -> None:
-    heavy = ["torch", "transformers", "django", "nltk", "numpy", "rouge_score", "rapidfuzz"]
+    heavy = ["torch", "transformers", "django", "nltk", "numpy", "rouge_score", "rapidfuzz", "jsonschema"]
     check = f"import sys, workers.grading; print([name for name in {heavy} if name in sys.modules])"
     out = subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=True, capture_output=True, text=True)
     assert out.stdout == "[]\n"

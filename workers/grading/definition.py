@@ -107,12 +107,13 @@ def _check_messages(messages: list[Any], param: str) -> None:
     for number, message in enumerate(messages):
         content = message.get("content") if isinstance(message, dict) else None
         place = f"{param}.{number}.content"
-        listed = content if isinstance(content, list) else []
-        blocks = {f"{place}.{index}": block for index, block in enumerate(listed)}
-        for at, block in (blocks or {place: content}).items():
+        blocks = {place: content}
+        if isinstance(content, list):
+            blocks = {f"{place}.{index}": block for index, block in enumerate(content)}
+        for at, block in blocks.items():
             if isinstance(block, dict):
                 _check_block(block, at)
-            elif not isinstance(block, str | list | None):
+            elif not isinstance(block, str | None):
                 raise GraderInvalid(at, "content is text, a block of text or a list of them")
 
 
