@@ -26,6 +26,7 @@ from webapp.evaluations.models import Evaluation
 from webapp.graders.models import Grader, GraderTest, GraderTrial, GraderVersion
 from webapp.jobs.models import Job, Metric, Rollout
 from webapp.jobs.states import State
+from webapp.judges.models import Endpoint, LabelTask
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Membership, Role, Team, User
 from webapp.teams.sample import create_sample_project
@@ -115,6 +116,13 @@ def objects(team: Team, alice: User) -> Objects:
     grader_version = GraderVersion.objects.create(grader=grader, number=1, definition=DEFINITION, sha256="0")
     bench = GraderTrial.objects.create(team=team, definition=DEFINITION, rows=[])
     known = GraderTest.objects.create(grader=grader, row={}, answer="a", kind="bad", limit=0.3)
+    judge = Endpoint.objects.create(team=team, name="judge", base_url="https://judge.example/v1")
+    labels = LabelTask.objects.create(
+        team=team,
+        grader=grader,
+        rows=[{"row_id": "r", "messages": [{"role": "user", "content": "p"}], "item": {}}],
+        answers=[{"row": 0, "text": "a"}],
+    )
     base = BaseModel.objects.create(team=team, model_id="tiny")
     model = tuned(team, base)
     job = finished_job(team, base, version, grader_version, model)
@@ -128,6 +136,8 @@ def objects(team: Team, alice: User) -> Objects:
         "datasets:discard": {"uid": trial.uid},
         "graders": {"uid": grader.uid, "test": known.uid},
         "graders:trial": {"uid": bench.uid},
+        "judges": {"uid": judge.uid, "version": grader_version.uid, "grader": grader.uid},
+        "judges:label": {"uid": labels.uid},
         "jobs": {"uid": job.uid},
         "evaluations": {"uid": job.uid},
         "registry": {"uid": model.uid, "name": "adapter_config.json"},
@@ -191,7 +201,7 @@ def everything() -> dict[str, list[dict[str, Any]]]:
 
 def test_the_walk_sees_the_whole_site() -> None:
     assert {name.partition(":")[0] for name in NAMES} == {
-        "teams", "datasets", "graders", "jobs", "evaluations", "registry",
+        "teams", "datasets", "graders", "judges", "jobs", "evaluations", "registry",
     }  # fmt: skip
 
 
