@@ -17,6 +17,7 @@ from webapp.graders.places import Place, place_of
 from webapp.graders.reading import item_fields, problems
 from webapp.graders.services import add_version, create_grader
 from webapp.teams.models import Team, User
+from workers.grading import open_grader, validate
 from workers.grading.definition import TYPES
 
 SignIn = Callable[[User], Client]
@@ -42,6 +43,27 @@ def test_every_example_can_be_started_from(kind: str, team: Team, alice: User, a
     answer = as_user(alice).post(f"/t/{team.slug}/graders/new/", form, follow=True)
     assert answer.status_code == 200
     assert Grader.objects.get(name="Mine").versions.get().definition["type"] == kind
+
+
+RIGHT: dict[str, tuple[str, Any]] = {
+    "string_check": ("Paris", "Paris"),
+    "text_similarity": ("in Paris", "in Paris"),
+    "python": ('{"city": "Paris"}', {"city": "Paris"}),
+    "multi": ("in Paris", "in Paris"),
+    "json_schema": ('{"amount": "9", "currency": "eur"}', {"amount": "9", "currency": "EUR"}),
+    "regex": ("So:\nAnswer: 42 ", "42"),
+    "math": ("$\\frac{1}{2}$", "0.5"),
+    "sql": ("select sum(total) from orders", "select 90.0"),
+}
+
+
+@pytest.mark.parametrize("kind", RIGHT)
+def test_every_example_of_code_pays_what_is_right_and_nothing_for_nothing(kind: str) -> None:
+    answer, reference = RIGHT[kind]
+    with open_grader(validate(EXAMPLES[kind])) as grade:
+        right, empty = grade([(answer, {"reference": reference}), ("", {"reference": reference})])
+    assert (right.reward, right.error_detail) == (1.0, None)
+    assert empty.reward == 0.0
 
 
 def test_there_is_an_example_of_every_kind_and_our_own_are_named_as_such(
