@@ -29,15 +29,20 @@ def in_sandbox(sandbox: Sandbox, seed: int) -> Grade:
     """A batch grader on a sandbox that holds the source."""
 
     def grade(subjects: Sequence[Subject]) -> list[GradeResult]:
-        requests = [request(subject.text, subject.item, seed) for subject in subjects]
-        refused = [
-            may_nest_too_deeply(r.told) and nested_too_deeply(s.item)
-            for s, r in zip(subjects, requests, strict=True)
-        ]
-        outcomes = iter(sandbox.grade([r for r, no in zip(requests, refused, strict=True) if not no]))
-        return [_ROW_TOO_DEEP if no else _result(next(outcomes)) for no in refused]
+        requests = [_fitting(subject, seed) for subject in subjects]
+        outcomes = iter(sandbox.grade([request for request in requests if request]))
+        return [_result(next(outcomes)) if request else _ROW_TOO_DEEP for request in requests]
 
     return grade
+
+
+def _fitting(subject: Subject, seed: int) -> Request | None:
+    """What is sent; nothing if the row is nested too deeply."""
+    try:
+        made = request(subject.text, subject.item, seed)
+    except RecursionError:
+        return None
+    return None if may_nest_too_deeply(made.told) and nested_too_deeply(subject.item) else made
 
 
 def request(text: str, item: dict[str, Any], seed: int) -> Request:
