@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from workers.grading import GraderInvalid, canonical, open_grader, python_problems, sha256, validate
+from workers.grading.definition import TYPES
 from workers.spec import MAX_PYTHON_SOURCE_BYTES, StringCheckGrader
 
 CHECK = {
@@ -242,3 +245,21 @@ def test_the_editor_is_told_where_a_problem_is(source: str, line: int, column: i
 )
 def test_what_can_grade_has_no_problem(source: str) -> None:
     assert python_problems(source) == []
+
+
+def documented() -> list[dict[str, Any]]:
+    """The definitions that docs/graders.md shows, but for those that stand for something to fill in."""
+    text = (Path(__file__).resolve().parents[2] / "docs/graders.md").read_text()
+    found: list[dict[str, Any]] = []
+    for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL):
+        shown = re.sub(r"^.*….*$", "", block, flags=re.MULTILINE).strip()
+        while shown:
+            value, end = json.JSONDecoder().raw_decode(shown)
+            found.append(value)
+            shown = shown[end:].strip()
+    return found
+
+
+def test_every_definition_in_the_documentation_is_accepted() -> None:
+    shown = [validate(raw).type for raw in documented()]
+    assert set(shown) == {*TYPES} - {"multi"}
