@@ -47,7 +47,9 @@ def type_json(page: Page, text: str) -> None:
 
 def import_json(page: Page) -> None:
     """A wrong field is underlined and named; the mended JSON becomes a grader."""
-    page.get_by_role("link", name="Import JSON").click()
+    page.get_by_role("link", name="New grader").click()
+    audit(page)
+    page.get_by_role("link", name="Import grader JSON").click()
     wrong = SIMILAR | {"evaluation_metric": "rouge_12"}
     job = {"method": {"type": "reinforcement", "reinforcement": {"grader": wrong}}}
     type_json(page, json.dumps(job, indent=1))

@@ -204,4 +204,7 @@ def test_a_grader_that_cannot_be_saved_is_shown_as_it_was_typed(
     answer = as_user(alice).post(grader.get_absolute_url(), {"source": broken})
     assert answer.status_code == 422
     assert "def grade(sample, item)\n" in answer.content.decode()
+    emptied = as_user(alice).post(grader.get_absolute_url(), {"source": ""}).content.decode()
+    assert "no function grade(sample, item)" in emptied
+    assert 'id="id_source"' in emptied
     assert grader.versions.count() == 1

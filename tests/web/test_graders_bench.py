@@ -88,7 +88,7 @@ def test_rows_are_found_by_text_and_by_the_beginning_of_their_id(
 def test_a_choice_that_leaves_no_row_says_so_and_keeps_the_text(
     sample: tuple[DatasetVersion, Grader], team: Team, alice: User, as_user: SignIn
 ) -> None:
-    form = bench_form(*sample, pick="search", text="no row says this") | {"source": "", "answer": "typed!"}
+    form = bench_form(*sample, pick="search", text="no row says this") | {"answer": "typed!"}
     answer = as_user(alice).post(f"/t/{team.slug}/graders/try/", form)
     assert answer.status_code == 422
     assert "No row of this split is like that." in answer.content.decode()
@@ -147,7 +147,7 @@ def test_an_error_shows_its_class_its_traceback_and_what_was_printed(
     sample: tuple[DatasetVersion, Grader], team: Team, alice: User, as_user: SignIn
 ) -> None:
     source = "def grade(sample, item):\n    print('so far')\n    return 1 / 0\n"
-    form = bench_form(*sample, answers=["typed"], answer="", count=1) | {"source": source}
+    form = bench_form(*sample, answers=["typed"], answer="", count=1) | {"source": source, "definition": ""}
     trial = tried(as_user(alice), team, form)
     run_trial(trial.pk)
     page = as_user(alice).get(f"{sample[1].get_absolute_url()}?trial={trial.uid}").content.decode()
@@ -162,7 +162,7 @@ def test_unsaved_text_that_was_tried_is_in_the_editor_again_until_something_is_s
 ) -> None:
     client, (version, grader) = as_user(alice), sample
     draft = "def grade(sample, item):\n    return 0.125\n"
-    trial = tried(client, team, bench_form(version, grader) | {"source": draft})
+    trial = tried(client, team, bench_form(version, grader) | {"source": draft, "definition": ""})
     bench = f"{grader.get_absolute_url()}?trial={trial.uid}"
     assert client.get(bench).context["form"]["source"].value() == draft
     answer = client.post(bench, {"source": draft.replace("0.125", "0.25")})

@@ -91,11 +91,11 @@ def _page(
         "latest": latest,
         "draft": draft,
         "form": form,
-        "python": bool(form["source"].value()),
+        "python": form.is_source,
         "trial_form": trial_form or _trial_form(access, grader, latest, trial),
         "checking_form": checking_form(access, grader),
         "known_form": KnownAnswerForm(),
-        "versions": grader.versions.select_related("check_run"),
+        "versions": grader.versions.select_related("check_run").defer("definition"),
         "recent": recent[:RECENT_TRIALS],
         "worker_online": nodes.online().exists(),
     }

@@ -41,6 +41,12 @@ class DefinitionForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.latest = latest or {"type": "python", "name": "grader"}
 
+    @property
+    def is_source(self) -> bool:
+        """Whether it holds Python source, not JSON."""
+        given: Any = self.data if self.is_bound else self.initial
+        return "source" in given and not given.get("definition")
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if not self.errors:
@@ -49,8 +55,9 @@ class DefinitionForm(forms.Form):
 
     def _parsed(self, cleaned: dict[str, Any]) -> Json | None:
         try:
-            if source := cleaned.get("source"):
-                definition = self.latest | {"source": source.replace("\r\n", "\n")}
+            if self.is_source:
+                source = cleaned.get("source", "").replace("\r\n", "\n")
+                definition = self.latest | {"source": source}
                 validate(definition)
                 return definition
             imported: Json = read_json(cleaned.get("definition", "")).definition
