@@ -279,6 +279,14 @@ def test_an_overlong_answer_scores_0_without_being_run(grader: dict[str, Any]) -
     assert (result.reward, result.error_class) == (0.0, "truncated_observation_error")
 
 
+def test_a_row_nested_without_end_is_missing_and_costs_only_itself() -> None:
+    row: list[Any] = []
+    for _ in range(980):
+        row = [row]
+    deep, after = grades(MATH, ("42", {"answer": row}), ("42", {"answer": 42}))
+    assert (deep.reward, deep.error_class, after.reward) == (None, "other_error", 1.0)
+
+
 def test_they_are_parts_of_a_multi_and_of_a_rubric_with_their_reasons() -> None:
     parts = {"shape": SHAPE, "right": {**MATH, "input": "{{sample.output_json.total}}"}}
     multi = {"type": "multi", "graders": parts, "calculate_output": "shape * right"}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from workers.grading.python import in_sandbox
 from workers.grading.results import Grade, GradeResult, GradingFault, Subject
+from workers.grading.sample import TOO_DEEP
 from workers.grading.sandbox import open_sandbox
 from workers.grading.template import Template, parse_template
 from workers.spec import JsonSchemaGrader, MathGrader, SqlGrader
@@ -76,16 +77,19 @@ class _Boxed:
             return Subject(self.input.fill_within(MAX_CHARACTERS, subject, self.kind), item)
         except GradingFault as fault:
             return fault.result(0.0)
+        except RecursionError:
+            return GradingFault("other_error", f"the row is {TOO_DEEP}").result(0.0)
 
     def _read(self, told: Subject, result: GradeResult) -> GradeResult:
         if result.error_class is None:
             return replace(result, explanation=result.error_detail or "", error_detail=None)
         if result.error_class != "python_grader_runtime_error":
             return result
+        said = (result.error_detail or "").split("\nTraceback")[0]  # through lines of ours, which tell nobody
         if self._others_are_well(told):
-            detail = f"{self.kind} cannot grade this answer: {result.error_detail}"
+            detail = f"{self.kind} cannot grade this answer: {said}"
             return replace(result, reward=0.0, error_class="unresponsive_reward_error", error_detail=detail)
-        detail = f"{self.kind} failed; {REMEDY}: {result.error_detail}"
+        detail = f"{self.kind} failed; {REMEDY}: {said}"
         return replace(result, error_class="other_error", error_detail=detail)
 
     def _others_are_well(self, told: Subject) -> bool:
