@@ -6,12 +6,15 @@ An attack that succeeds returns, which the tests take for an escape. ``item`` te
 import contextlib
 import ctypes
 import fcntl
+import importlib
 import mmap
 import os
+import pickle
 import re
 import resource
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -26,8 +29,8 @@ libc = ctypes.CDLL(None, use_errno=True)
 def grade(sample, item):
     if item["attack"] == "none":
         return 0.5
-    globals()[item["attack"]](item)
-    return 1.0
+    given = globals()[item["attack"]](item)
+    return 1.0 if given is None else given
 
 
 def call(number, *arguments):
@@ -455,3 +458,107 @@ def raise_what_cannot_be_shown(item):
 
 def raise_with_a_huge_message(item):
     raise ValueError("\ud800\0" * 10_000_000)
+
+
+# --- results that are no numbers -------------------------------------------------------------------
+
+
+class Pickled:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/pickled",)
+
+
+class Lying(float):
+    def __float__(self):
+        return Path("/etc/passwd")
+
+
+def return_a_pickle(item):
+    return Pickled()
+
+
+def return_pickled_bytes(item):
+    return pickle.dumps(Pickled())
+
+
+def return_nan(item):
+    return float("nan")
+
+
+def return_infinity(item):
+    return float("-inf")
+
+
+def return_an_integer_too_large_for_a_float(item):
+    return 10**400
+
+
+def return_a_huge_string(item):
+    return "9" * (1 << 24)
+
+
+def return_a_float_that_lies(item):
+    return Lying(0.5)
+
+
+def return_a_value_nested_without_end(item):
+    value = []
+    for _ in range(100_000):
+        value = [value]
+    return value
+
+
+# --- what is around it -----------------------------------------------------------------------------
+
+
+def read_through_a_symbolic_link(item):
+    os.symlink(item["secret"], "/dev/shm/link")
+
+
+def read_through_its_descriptors(item):
+    for number in range(64):
+        Path(f"/proc/self/fd/{number}").read_bytes()
+
+
+def find_a_socket_to_the_zygote(item):
+    for number in range(64):
+        with contextlib.suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(number).st_mode):
+                return
+    raise ConnectionError("no socket among the descriptors")
+
+
+def find_pipes_of_others(item):
+    """Its own two pipes and the null device are all that may be open."""
+    for number in range(64):
+        with contextlib.suppress(OSError):
+            kind = os.fstat(number)
+            if stat.S_ISFIFO(kind.st_mode):
+                item["pipes"] = item.get("pipes", 0) + 1
+    if item["pipes"] == 2:
+        raise ConnectionError("no pipe of anybody else")
+
+
+def kill_the_zygote(item):
+    os.kill(os.getppid(), signal.SIGKILL)
+
+
+def import_what_belongs_to_groove(item):
+    importlib.import_module("workers.spec")
+
+
+def import_what_groove_depends_on(item):
+    importlib.import_module("django")
+
+
+def find_groove_among_the_modules(item):
+    if not [name for name in sys.modules if name.startswith(("workers", "webapp", "django", "torch"))]:
+        raise ModuleNotFoundError("nothing of Groove")
+
+
+def read_the_command_line(item):
+    Path("/proc/self/cmdline").read_bytes()
+
+
+def read_the_memory_of_the_zygote(item):
+    Path(f"/proc/{os.getppid()}/mem").read_bytes()

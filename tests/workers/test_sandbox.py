@@ -20,6 +20,7 @@ from workers.grading import Limits, open_grader, validate
 from workers.grading.python import request
 from workers.grading.sandbox import walls
 from workers.grading.sandbox.pool import Outcome, Sandbox
+from workers.grading.source import keeps_state, warm_imports
 
 ROOT = Path(__file__).resolve().parents[2]
 ATTACKS = Path(__file__).with_name("sandbox_attacks.py").read_text()
@@ -118,6 +119,24 @@ EXPECTED = {
     "abort": "signal SIGABRT",
     "raise_what_cannot_be_shown": KILLED,
     "raise_with_a_huge_message": "",
+    "return_a_pickle": "must return a number, it returned Pickled",
+    "return_pickled_bytes": "must return a number, it returned bytes",
+    "return_nan": "must return a finite number",
+    "return_infinity": "must return a finite number",
+    "return_an_integer_too_large_for_a_float": "OverflowError",
+    "return_a_huge_string": "must return a number, it returned str",
+    "return_a_float_that_lies": "TypeError",
+    "return_a_value_nested_without_end": "must return a number, it returned list",
+    "read_through_a_symbolic_link": "PermissionError|FileNotFoundError",
+    "read_through_its_descriptors": f"{DENIED}|{STOPPED}",  # without an outer wall its own pipe, which waits
+    "find_a_socket_to_the_zygote": "no socket",
+    "find_pipes_of_others": "no pipe of anybody else",
+    "kill_the_zygote": "PermissionError",
+    "import_what_belongs_to_groove": "ModuleNotFoundError",
+    "import_what_groove_depends_on": "ModuleNotFoundError",
+    "find_groove_among_the_modules": "nothing of Groove",
+    "read_the_command_line": DENIED,
+    "read_the_memory_of_the_zygote": DENIED,
 }
 
 
@@ -305,6 +324,94 @@ def grade(sample, item):
         (result,) = grade([("", {})])
     assert result.error_detail is None
     assert result.reward == 1.0
+
+
+BOMB = """
+import os, signal, struct
+
+def explode(*_):
+    for pipe in range(3, 64):
+        try:
+            os.write(pipe, struct.pack("<I", 9) + b"[9.0,0.0]")
+        except OSError:
+            pass
+
+def grade(sample, item):
+    if item["n"] == 1:
+        signal.signal(signal.SIGVTALRM, explode)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.002, 0.002)
+        return 1.0
+    return 0.5
+"""
+
+
+def test_a_time_bomb_behind_a_result_is_the_graders_own_affair_and_no_other_graders() -> None:
+    bomb = validate({"type": "python", "source": BOMB})
+    honest = validate({"type": "python", "source": "def grade(sample, item): return 0.25"})
+    with open_grader(bomb, limits=LIMITS) as hostile, open_grader(honest, limits=LIMITS) as grade:
+        first = hostile([("", {"n": n}) for n in range(200)])
+        beside = grade([("", {"n": n}) for n in range(200)])
+        again = hostile([("", {"n": 2})])
+    assert {result.reward for result in beside} == {0.25}
+    assert {result.reward for result in [*first, *again]} <= {0.5, 1.0, 9.0, None}
+    assert len(first) == 200
+
+
+STATEFUL = """
+seen = []
+count = 0
+
+def grade(sample, item):
+    global count
+    count += 1
+    seen.append(item["n"])
+    return count + len(seen)
+"""
+
+
+def test_a_grader_that_keeps_state_meets_every_item_in_a_fresh_process() -> None:
+    with open_grader(validate({"type": "python", "source": STATEFUL}), limits=LIMITS) as grade:
+        results = grade([("", {"n": n}) for n in range(20)])
+    assert {result.reward for result in results} == {2.0}
+
+
+@pytest.mark.parametrize(
+    ("source", "keeps"),
+    [
+        ("LIMIT = {'a': 1}\ndef grade(s, i): return LIMIT['a']", False),
+        ("def grade(s, i):\n    seen = []\n    seen.append(1)\n    return 1", False),
+        (
+            "import re\nWORD = re.compile('a')\ndef grade(s, i): return bool(WORD.match(s['output_text']))",
+            False,
+        ),
+        ("seen = set()\ndef grade(s, i):\n    seen.add(1)\n    return len(seen)", True),
+        ("n = 0\ndef grade(s, i):\n    global n\n    n += 1\n    return n", True),
+        ("def grade(s, i, seen=[]):\n    seen.append(1)\n    return len(seen)", True),
+        ("def grade(s, i):\n    grade.n = getattr(grade, 'n', 0) + 1\n    return grade.n", True),
+        ("cache = {}\ndef grade(s, i):\n    cache[i['n']] = 1\n    return len(cache)", True),
+        ("import itertools\nc = itertools.count()\ndef grade(s, i): return next(c)", True),
+        ("class A:\n    n = 0\ndef grade(s, i):\n    A.n += 1\n    return A.n", True),
+    ],
+)
+def test_state_is_seen_in_the_source(source: str, keeps: bool) -> None:
+    assert keeps_state(source) == keeps
+
+
+def test_only_modules_without_consequences_are_imported_beforehand() -> None:
+    top = "import numpy.linalg, antigravity, os\nfrom rapidfuzz import fuzz\n"
+    source = top + "def grade(s, i):\n    import json, scipy"
+    assert warm_imports(source) == ["numpy", "rapidfuzz", "scipy"]
+
+
+def test_a_grader_sees_its_own_packages_and_none_of_grooves() -> None:
+    source = (
+        "import importlib.util, sys\ndef grade(s, i):\n    return bool(importlib.util.find_spec(i['name']))"
+    )
+    names = ["numpy", "sympy", "pandas", "rapidfuzz", "sklearn", "nltk", "yaml", "deepdiff", "jsonschema"]
+    ours = ["django", "torch", "celery", "workers", "webapp", "psycopg"]
+    with open_grader(validate({"type": "python", "source": source})) as grade:
+        results = grade([("", {"name": name}) for name in names + ours])
+    assert [result.reward for result in results] == [1.0] * len(names) + [0.0] * len(ours)
 
 
 # --- the host --------------------------------------------------------------------------------------
