@@ -158,6 +158,7 @@ def without(raw: dict[str, Any], key: str) -> dict[str, Any]:
         ({**SHAPE, "reference": "{}", "fields": {"a b": {}}}, "fields.a b", "cannot read"),
         ({**SHAPE, "reference": "{}", "fields": {"a": {"weight": 0}}}, "fields.a.weight", "greater than 0"),
         ({**SQL, "databases": []}, "databases", "at least 1"),
+        ({**SQL, "reference": " ; -- later"}, "reference", "no query"),
         ({**SQL, "databases": ["create table t(a);", " "]}, "databases.1", "this is empty"),
         ({**SQL, "databases": ["-" * 1_000_001]}, "databases", "the limit is 1000000"),
         ({**SQL, "partial": 1}, "partial", "less than 1"),

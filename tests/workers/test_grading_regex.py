@@ -89,6 +89,7 @@ def test_a_pattern_that_cannot_be_used_is_refused(raw: dict[str, Any], param: st
         "(?<=a{9999999})",
         "(a{1000})  {1000}",
         "(a{100}){100}{100}",
+        f"[{''.join(map(chr, range(1024, 4924, 2)))}]{{47000}}",
     ],
 )
 def test_a_pattern_that_would_unfold_without_end_is_refused_at_once(pattern: str) -> None:
@@ -106,6 +107,7 @@ def test_a_pattern_that_would_unfold_without_end_is_refused_at_once(pattern: str
         r"^(?:\w+\s){3,100}$",
         "(?:a{0,9999}){0,9999}",
         ".{1000}",
+        "[0-9]{1000}",
     ],
 )
 def test_patterns_of_everyday_are_accepted(pattern: str) -> None:

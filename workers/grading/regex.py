@@ -78,9 +78,13 @@ def compiled(grader: RegexGrader) -> Pattern[str]:
 def unfolded(pattern: str) -> int:
     """A bound on the parts that the pattern is compiled to.
 
-    A repetition behind a single character repeats that alone; behind a bracket, all before it.
+    A repetition behind a single character repeats that alone; behind a set, at most the length of the
+    pattern; behind a bracket, all before it.
     """
     ends = pattern if _VERBOSE.search(pattern) else ")}"  # a comment may stand between the two
-    counts = [(before in ends, int(count)) for before, count in _REPETITION.findall(pattern)]
-    whole = math.prod(max(1, count) for of_many, count in counts if of_many)
-    return whole * (len(pattern) + sum(count for of_many, count in counts if not of_many))
+    counts = [(before, int(count)) for before, count in _REPETITION.findall(pattern)]
+    whole = math.prod(max(1, count) for before, count in counts if before in ends)
+    alone = sum(
+        count * (len(pattern) if before == "]" else 1) for before, count in counts if before not in ends
+    )
+    return whole * (len(pattern) + alone)

@@ -5,6 +5,7 @@ The databases are built and queried inside the sandbox.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from workers.grading import boxed
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from workers.grading.opening import Opening
 
 MAX_SCRIPT_CHARACTERS = 1_000_000
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 def opened(grader: SqlGrader, opening: Opening) -> Grade:
@@ -25,6 +27,8 @@ def opened(grader: SqlGrader, opening: Opening) -> Grade:
 
 def check(grader: SqlGrader) -> None:
     """Raises ``GraderInvalid``. The scripts run in the sandbox only, so their errors show when it grades."""
+    if not _COMMENT.sub("", grader.reference).strip("; \t\r\n"):
+        raise GraderInvalid("reference", "it holds no query; write one, or a template such as {{item.query}}")
     for number, script in enumerate(grader.databases):
         if not script.strip():
             raise GraderInvalid(f"databases.{number}", "an SQL script that builds a database, this is empty")
