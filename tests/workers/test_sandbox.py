@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -140,10 +141,9 @@ EXPECTED = {
 }
 
 
-@pytest.fixture(scope="module")
-def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+@contextmanager
+def aimed(folder: Path) -> Iterator[dict[str, Any]]:
     """What the attacks aim at: a server, a secret and a process, all real."""
-    folder = tmp_path_factory.mktemp("targets")
     folder.chmod(0o777)
     secret, socket_file = folder / "secret", folder / "socket"
     secret.write_text("TOPSECRET")
@@ -152,6 +152,7 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
     abstract = f"groove-{os.getpid()}"
     os.environ["GROOVE_SECRET"] = "TOPSECRET"
     with (
+        victim,
         socket.create_server(("127.0.0.1", 0)) as tcp,
         socket.socket(socket.AF_UNIX) as by_file,
         socket.socket(socket.AF_UNIX) as by_name,
@@ -160,20 +161,27 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
         by_name.bind(f"\0{abstract}")
         for server in (by_file, by_name):
             server.listen()
-        yield {
-            "port": tcp.getsockname()[1],
-            "socket_file": str(socket_file),
-            "abstract_socket": abstract,
-            "secret": str(secret),
-            "victim": victim.pid,
-            "host": os.getpid(),
-            "checkout": str(ROOT),
-            "home": str(Path.home()),
-        }
-    del os.environ["GROOVE_SECRET"]
-    assert victim.poll() is None, "the victim was killed"
-    victim.kill()
-    victim.wait()
+        try:
+            yield {
+                "port": tcp.getsockname()[1],
+                "socket_file": str(socket_file),
+                "abstract_socket": abstract,
+                "secret": str(secret),
+                "victim": victim.pid,
+                "host": os.getpid(),
+                "checkout": str(ROOT),
+                "home": os.environ.get("HOME", "/root"),
+            }
+            assert victim.poll() is None, "the victim was killed"
+        finally:
+            victim.kill()
+            del os.environ["GROOVE_SECRET"]
+
+
+@pytest.fixture(scope="module")
+def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    with aimed(tmp_path_factory.mktemp("targets")) as aims:
+        yield aims
 
 
 @pytest.fixture(scope="module", params=["bubblewrap", "no outer wall"])
