@@ -5,6 +5,7 @@ from __future__ import annotations
 from webapp.datasets.services import discard_stale_uploads
 from webapp.graders import checking
 from webapp.jobs import leases, services
+from webapp.judges import services as judges
 from workers.bridge import cards, checks, jobs, trials
 from workers.celery import app
 
@@ -50,6 +51,7 @@ def reap() -> None:
     """Take jobs back from silent workers, and ring again for all that waits."""
     leases.reap()
     checking.ring_again()
+    judges.ring_again()
 
 
 @app.task

@@ -7,10 +7,14 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
+from django.utils.log import AdminEmailHandler
+from django.views.debug import ExceptionReporter
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -163,6 +167,41 @@ def test_only_owners_connect_judges_and_strangers_see_none(
     assert [as_user(bob).post(f"/t/{team.slug}/judges/{page}").status_code for page in posts] == [403] * 4
 
 
+@pytest.mark.parametrize("place", ["new/", "{uid}/"])
+def test_no_error_report_holds_the_key(
+    alice: User, team: Team, endpoint: Endpoint, settings: Any, place: str, client: Client
+) -> None:
+    client.raise_request_exception = False
+    client.force_login(alice)
+    reports: list[str] = []
+
+    class Reporter(ExceptionReporter):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            reports.append(self.get_traceback_html() + self.get_traceback_text())
+
+    settings.DEFAULT_EXCEPTION_REPORTER = f"{__name__}.Reporter"
+    globals()["Reporter"] = Reporter
+    settings.ADMINS = [("admin", "admin@example.com")]
+    settings.DEBUG = False
+    logger = logging.getLogger("django.request")
+    handler = AdminEmailHandler(reporter_class=f"{__name__}.Reporter")
+    logger.addHandler(handler)
+    try:
+        with (
+            patch("django.db.models.query.QuerySet._insert", side_effect=RuntimeError("no database")),
+            patch("django.db.models.Model.save", side_effect=RuntimeError("no database")),
+        ):
+            where = f"/t/{team.slug}/judges/{place.format(uid=endpoint.uid)}"
+            answered = client.post(where, FORM | {"name": "another", "api_key": "sk-another-secret-12345678"})
+    finally:
+        logger.removeHandler(handler)
+    assert answered.status_code == 500
+    assert reports
+    assert "no database" in reports[0]
+    assert "sk-another-secret-12345678" not in "".join(reports)
+
+
 def test_a_worker_tells_whether_a_judge_answers(endpoint: Endpoint, judge: JudgeServer) -> None:
     judge.behave = lambda body, number: Answer('{"reason": "it is", "label": "yes"}')
     cards.check_endpoint(endpoint.pk)
@@ -202,6 +241,10 @@ def test_labelling_is_blind_quick_and_can_be_taken_back(
     assert [label.value for label in HumanLabel.objects.all()] == [2]
     assert client.post(place, {"answer": 0, "value": 6}).status_code == 422
     assert client.post(place, {"answer": 40, "value": 1}).status_code == 422
+    assert client.post(place, {"answer": "²", "value": "9" * 5000}).status_code == 422
+    assert (
+        client.get(f"{place}?at=²").status_code == client.get(f"{place}?at={'9' * 5000}").status_code == 200
+    )
     assert "Answer 2 of 40" in client.get(place).content.decode()
 
 
@@ -262,6 +305,79 @@ def test_a_judge_that_pays_for_length_is_found_out() -> None:
     agreement = statistics.interval(judged, lambda some: statistics.agreement(some, 0.5))
     assert agreement.low is not None
     assert agreement.low < 0.3
+
+
+def test_a_card_of_a_dead_worker_is_made_by_another_and_the_dead_one_writes_nothing(
+    alice: User, grader: Grader, trial: GraderTrial, endpoint: Endpoint, judge: JudgeServer
+) -> None:
+    labelled(grader, trial, alice, 30)
+    judge.behave = by_length
+    card = services.create_card(grader.versions.get(), alice)
+    dead = services.take_card(card.pk)
+    assert dead is not None
+    services.ring_again()
+    assert services.take_card(card.pk) is None
+    JudgeCard.objects.update(started_at=timezone.now() - services.CARD_PATIENCE * 2)
+    services.ring_again()
+    cards.make_card(card.pk)
+    services.finish_card(dead, error={"message": "late", "remedy": ""})
+    card.refresh_from_db()
+    assert (card.state, card.error, card.results["labels"]) == ("finished", None, 30)
+
+
+def test_a_card_needs_thirty_verdicts_too(
+    alice: User, grader: Grader, trial: GraderTrial, endpoint: Endpoint, judge: JudgeServer
+) -> None:
+    labelled(grader, trial, alice, 31)
+    judge.behave = lambda body, number: by_length(body, number) if number else Answer(status=403)
+    enough = services.create_card(grader.versions.get(), alice)
+    cards.make_card(enough.pk)
+    judge.behave = lambda body, number: by_length(body, number) if number % 2 else Answer(status=403)
+    too_few = services.create_card(grader.versions.get(), alice)
+    cards.make_card(too_few.pk)
+    assert [JudgeCard.objects.get(pk=card.pk).state for card in (enough, too_few)] == ["finished", "failed"]
+    assert "of 31 answers" in JudgeCard.objects.get(pk=too_few.pk).error["message"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "definition"),
+    [
+        ("swap", {"type": "label_model", "labels": ["good", "bad"], "passing_labels": ["good"]}),
+        ("order", {"type": "ranking", "rubric": "Longer is better."}),
+    ],
+)
+def test_the_options_and_their_order_are_changed_to_see_whether_the_verdict_holds(
+    kind: str,
+    definition: Any,
+    team: Team,
+    alice: User,
+    trial: GraderTrial,
+    endpoint: Endpoint,
+    judge: JudgeServer,
+) -> None:
+    shown = {"input": DEFINITION["input"]} if kind == "swap" else {}
+    grader = create_grader(team, alice, kind, {"name": "k", "model": "gpt-judge", **shown, **definition})
+    trial.grader = grader
+    trial.results = [each | {"row": each["row"] % 8} for each in trial.results]
+    trial.save()
+    labelled(grader, trial, alice, 40)
+
+    def behave(body: Any, number: int) -> Answer:
+        """Always the first: the first label, or the first answer best."""
+        schema = body["response_format"]["json_schema"]["schema"]["properties"]
+        if kind == "swap":
+            return Answer(json.dumps({"reason": "", "label": schema["label"]["enum"][0]}))
+        ids = list(schema["answers"]["properties"])
+        scores = {i: {"reason": "", "score": float(i == ids[0])} for i in ids}
+        return Answer(json.dumps({"answers": scores}))
+
+    judge.behave = behave
+    card = services.create_card(grader.versions.get(), alice)
+    cards.make_card(card.pk)
+    card.refresh_from_db()
+    assert card.error is None
+    assert card.results["consistency"]["kind"] == kind
+    assert card.results["consistency"]["value"] < 0.9
 
 
 def test_a_card_of_a_judge_that_never_answers_says_why(

@@ -13,6 +13,19 @@ from webapp.teams.models import Team
 from .models import Endpoint
 
 
+class LabelForm(forms.Form):
+    """One label: which answer, and how good it is."""
+
+    answer = forms.IntegerField(min_value=0)
+    value = forms.IntegerField(min_value=1, max_value=5)
+
+
+class PlaceForm(forms.Form):
+    """Where in a labelling task someone is."""
+
+    at = forms.IntegerField(min_value=0, required=False)
+
+
 class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
     """A judge model: at an address with a key, or a base model on our own workers."""
 

@@ -113,6 +113,8 @@ class JudgeCard(models.Model):
     results = models.JSONField(default=dict, help_text="the numbers, and the judge's word on each label")
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     error = models.JSONField(null=True, blank=True, help_text="{message, remedy}")
+    attempt = models.PositiveIntegerField(default=0, help_text="fences the writes of a worker that came late")
+    started_at = models.DateTimeField(null=True, blank=True)
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -30,11 +30,11 @@ def graders_by_judge(team: Team) -> dict[str, list[Grader]]:
     return asking
 
 
-def labelling(task: LabelTask, at: str) -> Json:
+def labelling(task: LabelTask, at: int | None) -> Json:
     """The answer at a place, by default the first without a label; past the end there is none."""
     given = {label.answer: label.value for label in task.labels.all()}
     unlabelled = [place for place in range(len(task.answers)) if place not in given]
-    place = int(at) if at.isdigit() else next(iter(unlabelled), len(task.answers))
+    place = next(iter(unlabelled), len(task.answers)) if at is None else min(at, len(task.answers))
     shown = task.answers[place] if place < len(task.answers) else None
     return {
         "task": task,

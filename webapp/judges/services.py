@@ -6,9 +6,11 @@ import hashlib
 import json
 import random
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
@@ -21,6 +23,7 @@ from workers import grading, spec
 from .models import HINT_CHARACTERS, Endpoint, HumanLabel, JudgeCard, LabelTask
 
 FEWEST_LABELS = 30
+CARD_PATIENCE = timedelta(minutes=15)  # longer than a card can take
 LIMITS = (
     "requests_per_minute", "tokens_per_minute", "concurrency", "timeout_seconds", "input_price",
     "output_price", "budget",
@@ -35,7 +38,7 @@ class TooFewLabels(ValueError):
 # --- endpoints -------------------------------------------------------------------------------------
 
 
-@sensitive_variables("api_key")
+@sensitive_variables()
 @transaction.atomic
 def connect_endpoint(team: Team, user: User, *, api_key: str = "", **values: Any) -> Endpoint:
     """A judge model for this team's graders; ``values`` are the model's fields."""
@@ -46,7 +49,7 @@ def connect_endpoint(team: Team, user: User, *, api_key: str = "", **values: Any
     return endpoint
 
 
-@sensitive_variables("api_key")
+@sensitive_variables()
 @transaction.atomic
 def update_endpoint(endpoint: Endpoint, user: User, *, api_key: str = "", **values: Any) -> None:
     """Change an endpoint; without a new key the old one stays, unless the address changes."""
@@ -198,14 +201,30 @@ def is_uncalibrated(version: GraderVersion) -> bool:
     return asks_judge(version) and card_for(version) is None
 
 
-def take_card(card_id: int) -> bool:
-    """Whether a queued card is this worker's to make."""
+def take_card(card_id: int) -> JudgeCard | None:
+    """The queued card, now running; ``None`` if another worker was first."""
     queued = JudgeCard.objects.filter(pk=card_id, state=JudgeCard.State.QUEUED)
-    return bool(queued.update(state=JudgeCard.State.RUNNING))
+    taken = {"state": JudgeCard.State.RUNNING, "started_at": timezone.now(), "attempt": F("attempt") + 1}
+    if not queued.update(**taken):
+        return None
+    return JudgeCard.objects.select_related("team", "grader_version").get(pk=card_id)
 
 
 def finish_card(card: JudgeCard, *, results: Json | None = None, error: Json | None = None) -> None:
-    """What the card came to."""
+    """What the card came to, unless another attempt has taken it over."""
     state = JudgeCard.State.FAILED if error else JudgeCard.State.FINISHED
-    running = JudgeCard.objects.filter(pk=card.pk, state=JudgeCard.State.RUNNING)
-    running.update(state=state, results=results or {}, error=error)
+    held = JudgeCard.objects.filter(pk=card.pk, state=JudgeCard.State.RUNNING, attempt=card.attempt)
+    held.update(state=state, results=results or {}, error=error)
+
+
+def ring_again() -> None:
+    """For beat: cards of silent workers queue again; ring for all cards and checks that wait."""
+    silent = JudgeCard.objects.filter(
+        state=JudgeCard.State.RUNNING, started_at__lt=timezone.now() - CARD_PATIENCE
+    )
+    silent.update(state=JudgeCard.State.QUEUED)
+    for card_id in JudgeCard.objects.filter(state=JudgeCard.State.QUEUED).values_list("pk", flat=True):
+        bell.ring("make_card", card_id)
+    pending = Endpoint.objects.filter(checked__pending=True, deleted_at=None)
+    for endpoint_id in pending.values_list("pk", flat=True):
+        bell.ring("check_endpoint", endpoint_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, pvariance
 
 LEVELS = 5
 PASSING_LABEL = 4
@@ -41,9 +41,12 @@ def kappa(first: Sequence[bool], second: Sequence[bool]) -> float | None:
 
 
 def weighted_kappa(first: Sequence[int], second: Sequence[int]) -> float | None:
-    """Cohen's kappa with quadratic weights (Cohen 1968): 1 - sum of squares seen / expected by chance."""
+    """Cohen's kappa with quadratic weights (Cohen 1968): 1 - mean square seen / expected by chance.
+
+    Of independent draws the expected square is the sum of variances and the square of the means' distance.
+    """
     seen = fmean((a - b) ** 2 for a, b in zip(first, second, strict=True))
-    chance = fmean((a - b) ** 2 for a in first for b in second)
+    chance = pvariance(first) + pvariance(second) + (fmean(first) - fmean(second)) ** 2
     return None if chance == 0 else 1 - seen / chance
 
 

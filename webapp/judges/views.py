@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
@@ -17,10 +17,8 @@ from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 
 from . import presenters, services
-from .forms import EndpointForm
+from .forms import EndpointForm, LabelForm, PlaceForm
 from .models import Endpoint, LabelTask
-
-LABELS = range(1, 6)
 
 
 def _endpoints(access: Access) -> Any:
@@ -45,6 +43,7 @@ def endpoint_list(request: HttpRequest, access: Access) -> HttpResponse:
     return render(request, page, context)
 
 
+@sensitive_variables()
 @sensitive_post_parameters("api_key")
 @member(Role.OWNER)
 @require_http_methods(["GET", "POST"])
@@ -60,6 +59,7 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
     return render(request, "judges/form.html", {"form": form}, status=422 if form.errors else 200)
 
 
+@sensitive_variables()
 @sensitive_post_parameters("api_key")
 @member(Role.OWNER)
 @require_http_methods(["GET", "POST"])
@@ -111,13 +111,15 @@ def label(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """One answer at a time, without a word of the judge's. A POST labels it and shows the next."""
     task = access.get(LabelTask.objects.select_related("grader"), uid=uid)
     if request.method == "POST":
-        at, value = request.POST.get("answer", ""), request.POST.get("value", "")
-        if not (at.isdigit() and int(at) < len(task.answers) and value.isdigit() and int(value) in LABELS):
+        form = LabelForm(request.POST)
+        if not form.is_valid() or form.cleaned_data["answer"] >= len(task.answers):
             return HttpResponse("There is no such answer or label.", status=422)
-        services.label(task, access.user, int(at), int(value))
+        services.label(task, access.user, **form.cleaned_data)
         place = reverse("judges:label", args=[access.team.slug, task.uid])
-        return redirect(f"{place}?at={int(at) + 1}")
-    context = presenters.labelling(task, request.GET.get("at", ""))
+        return redirect(f"{place}?at={form.cleaned_data['answer'] + 1}")
+    wanted = PlaceForm(request.GET)
+    at = wanted.cleaned_data["at"] if wanted.is_valid() else None
+    context = presenters.labelling(task, at)
     page = "judges/label.html" + ("#labelling" if request.htmx else "")  # type: ignore[attr-defined]
     return render(request, page, context)
 

@@ -67,9 +67,9 @@ def _question(endpoint: Endpoint) -> Json:
 
 def make_card(card_id: int) -> None:
     """Run a queued card; a second bell for the same one finds nothing to do."""
-    if not services.take_card(card_id):
+    card = services.take_card(card_id)
+    if card is None:
         return
-    card = JudgeCard.objects.select_related("team", "grader_version").get(pk=card_id)
     folder = Path(settings.WORK_DIR) / "cards" / card.uid
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -103,8 +103,11 @@ def _measured(card: JudgeCard, folder: Path) -> Json:
     ]
     known = [word for word in words if word["reward"] is not None]
     judged = [Judged(word["label"], word["reward"], len(word["text"])) for word in known]
-    if not judged:
-        raise NotGraded(f"The judge graded no answer: {words[0]['explanation']}", "Check its endpoint.")
+    if len(judged) < services.FEWEST_LABELS:
+        failed = next(result["error_detail"] for result in first if result["reward"] is None)
+        few = f"The judge graded {len(judged)} of {len(words)} answers"
+        said = f"{few}; a card needs {services.FEWEST_LABELS}."
+        raise NotGraded(f"{said} {failed}", "Check its endpoint, then make the card again.")
     costs = [usage["cost"] for result in first for usage in result["usage"].values()]
     agreement = partial(statistics.agreement, threshold=THRESHOLD)
     return {
@@ -135,15 +138,15 @@ def _swapped(definition: Json) -> Json:
 
 
 def _consistency(definition: Json, first: list[Json], again: list[Json]) -> Json:
-    """How often the same judge says the same: with options or order swapped, or merely asked again."""
-    grader = grading.validate(definition)
-    swaps = isinstance(grader, LabelModelGrader | RankingGrader)
+    """How often the judge says the same: with options swapped, in another order, or merely asked again."""
+    kinds = {LabelModelGrader: "swap", RankingGrader: "order"}
+    kind = kinds.get(type(grading.validate(definition)), "repeat")
     pairs = [
         (_scaled(definition, a["reward"]), _scaled(definition, b["reward"]))
         for a, b in zip(first, again, strict=True)
     ]
     same = [(a > THRESHOLD) == (b > THRESHOLD) for a, b in pairs if a is not None and b is not None]
-    return {"kind": "swap" if swaps else "repeat", "value": fmean(same) if same else None}
+    return {"kind": kind, "value": fmean(same) if same else None}
 
 
 def _disagreement(word: Json) -> float:
