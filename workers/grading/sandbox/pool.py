@@ -106,7 +106,7 @@ class Sandbox:
         assert self._zygote is not None
         process.send(self._loading())
         self._seats.append(_Seat(process, since=time.monotonic()))
-        return [*filter(None, [self._zygote.name]), *reply["layers"]]
+        return [*self._zygote.layers, *reply["layers"]]
 
     def grade(self, requests: Sequence[Request]) -> list[Outcome]:
         """The verdicts in the order of ``requests``."""

@@ -18,6 +18,7 @@ from typing import Any
 
 from workers.grading.results import Limits
 from workers.grading.sandbox import walls
+from workers.grading.sandbox.cgroup import new_cgroup
 
 START_SECONDS = 30.0
 MAX_REPLY_BYTES = 1 << 18
@@ -59,10 +60,12 @@ class Zygote:
         command = _command(wall, limits, warm, theirs.fileno())
         try:
             with theirs:
-                self._process = spawner.submit(_spawn, command, theirs.fileno()).result()
+                self._cgroup = new_cgroup(limits)
+                started = self._cgroup.command(command) if self._cgroup else command
+                self._process = spawner.submit(_spawn, started, theirs.fileno()).result()
         except OSError as error:
             self._host.close()
-            raise StartFailed(f"{command[0]}: {error.strerror}") from error
+            raise StartFailed(f"{command[0]}: {error.strerror or error}") from error
         self._host.settimeout(START_SECONDS)
         try:
             self._answer()
@@ -70,9 +73,10 @@ class Zygote:
             raise StartFailed(f"{wall.name}: {self.close() or error}") from error
 
     @property
-    def name(self) -> str | None:
-        """The outer wall's name, if it is one."""
-        return None if self._wall is walls.INNER_ONLY else self._wall.name
+    def layers(self) -> list[str]:
+        """What stands around its processes beside what they lock themselves in with."""
+        outer = [] if self._wall is walls.INNER_ONLY else [self._wall.name]
+        return outer + (["cgroup"] if self._cgroup else [])
 
     def fork(self) -> Process:
         """A fresh process. Raises ``StartFailed``."""
@@ -108,6 +112,8 @@ class Zygote:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        if self._cgroup:
+            self._cgroup.remove()
         self._host.close()
         assert self._process.stderr is not None
         with self._process.stderr as stderr:
