@@ -219,6 +219,17 @@ def test_a_worker_tells_whether_a_judge_answers(endpoint: Endpoint, judge: Judge
     assert KEY not in json.dumps(endpoint.checked)
 
 
+def test_a_worker_with_another_secret_says_so_and_sends_nothing(
+    endpoint: Endpoint, judge: JudgeServer
+) -> None:
+    Endpoint.objects.update(key_hint="ABCD")
+    services.request_check(endpoint)
+    cards.check_endpoint(endpoint.pk)
+    endpoint.refresh_from_db()
+    assert "GROOVE_SECRET_KEY is not the one" in endpoint.checked["error"]
+    assert judge.requests == []
+
+
 def test_a_grader_is_told_which_of_its_judges_nobody_has_connected(team: Team, endpoint: Endpoint) -> None:
     known, unknown = (grading.validate(DEFINITION | {"model": model}) for model in ("gpt-judge", "other"))
     assert services.missing_endpoints(team, known) == []

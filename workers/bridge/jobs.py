@@ -28,6 +28,7 @@ from workers.spec import JobSpec
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.25
+JUDGE_REMEDY = "Mend the judge under Judges, or on this worker, then resume the job."
 
 
 class LeaseLost(Exception):
@@ -71,6 +72,10 @@ class Attempt:
                 self._engine(self._prepare(connection), connection)
         except LeaseLost:
             log.info("Job %s: attempt %s no longer holds it", self.job.uid, self.job.attempt)
+        except judges.JudgeUnreachable as error:
+            with transaction.atomic():
+                said = {"code": "judge_failing", "message": str(error), "remedy": JUDGE_REMEDY}
+                move(self.job.pk, State.PAUSED, guard=leases.holds(self.job.pk, self.job.attempt), error=said)
         except files.Damaged as error:
             leases.fail(self.job.pk, self.job.attempt, error.as_json())
         except Exception as error:  # whatever went wrong here, the job must not hang until its lease ends

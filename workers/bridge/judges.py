@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+
 from webapp.judges.models import Endpoint
 from webapp.judges.services import endpoint_spec, endpoints_for
-
 from webapp.teams.models import Team
 from workers import grading
 from workers.bridge import child
@@ -68,12 +68,23 @@ def connected(
         endpoints: dict[str, JudgeEndpoint] = {}
         keys: dict[str, str] = {}
         for name, endpoint in endpoints_for(team, grader).items():
-            base_url, keys[name] = endpoint.base_url, endpoint.api_key
+            base_url, keys[name] = endpoint.base_url, _key(endpoint)
             if endpoint.base_model:
                 base_url, keys[name] = stack.enter_context(_served(endpoint))
             told = endpoint_spec(endpoint, base_url)
             endpoints[name] = told.model_copy(update={"spent": (spent or {}).get(name, 0.0)})
         yield Connection(endpoints, keys)
+
+
+def _key(endpoint: Endpoint) -> str:
+    """The key as it was given. Raises ``JudgeUnreachable`` if this process has another secret."""
+    key = endpoint.api_key or ""
+    if not key.endswith(endpoint.key_hint):
+        raise JudgeUnreachable(
+            f"This worker cannot read the key of the judge {endpoint.name!r}: its GROOVE_SECRET_KEY is not "
+            "the one that the key was stored with."
+        )
+    return key
 
 
 @contextmanager
