@@ -1,0 +1,21 @@
+"""A base model on our own workers judges: no address, no key, only the model that the team has."""
+
+from __future__ import annotations
+
+import pytest
+
+from webapp.judges.models import Endpoint
+from webapp.judges.services import connect_endpoint, request_check
+from webapp.registry.services import ensure_starter_model
+from webapp.teams.models import Team, User
+from workers.bridge import cards
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_served_base_model_answers_the_check_in_the_form_it_is_asked_for(team: Team, alice: User) -> None:
+    endpoint = connect_endpoint(team, alice, name="ours", base_model=ensure_starter_model())
+    request_check(endpoint)
+    cards.check_endpoint(endpoint.pk)
+    checked = Endpoint.objects.get(pk=endpoint.pk).checked
+    assert checked["error"] == ""
+    assert checked["seconds"] > 0
