@@ -10,6 +10,7 @@ from django.urls import reverse
 from webapp.evaluations.models import Evaluation
 from webapp.jobs.models import Job, Metric
 from webapp.jobs.states import TERMINAL, State
+from webapp.judges import services as judges
 
 from .models import Team
 
@@ -29,11 +30,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished job with its reward over the steps and its last comparison, where there are such."""
+    """A finished job with its reward over the steps and its last comparison, where there are such.
+
+    ``uncalibrated`` says that a judge gave the rewards and no card says how far to trust it.
+    """
 
     job: Job
     rewards: list[float]
     evaluation: Evaluation | None
+    uncalibrated: bool
 
 
 def first_steps(team: Team) -> list[Step]:
@@ -59,10 +64,16 @@ def running(team: Team) -> list[Job]:
 def results(team: Team) -> list[Result]:
     """The latest jobs that succeeded."""
     jobs = list(
-        team.jobs.filter(state=State.SUCCEEDED).select_related("base_model", "tuned_model")[:RESULTS_SHOWN]
+        team.jobs.filter(state=State.SUCCEEDED).select_related("base_model", "tuned_model", "grader_version")[
+            :RESULTS_SHOWN
+        ]
     )
     rewards, evaluations = _rewards(jobs), _evaluations(jobs)
-    return [Result(job, rewards.get(job.pk, []), evaluations.get(job.pk)) for job in jobs]
+    unsure = judges.uncalibrated(team, [job.grader_version for job in jobs])
+    return [
+        Result(job, rewards.get(job.pk, []), evaluations.get(job.pk), job.grader_version_id in unsure)
+        for job in jobs
+    ]
 
 
 def _rewards(jobs: Iterable[Job]) -> dict[int, list[float]]:
