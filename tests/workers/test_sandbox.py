@@ -383,6 +383,33 @@ def test_a_grader_that_keeps_state_meets_every_item_in_a_fresh_process() -> None
     assert {result.reward for result in results} == {2.0}
 
 
+CLOSURE = """
+def make():
+    n = 0
+    def grade(sample, item):
+        nonlocal n
+        n += 1
+        return n
+    return grade
+
+grade = make()
+"""
+OBJECT = """
+class Counter:
+    def __init__(self):
+        self.n = 0
+
+    def up(self):
+        self.n += 1
+        return self.n
+
+counter = Counter()
+
+def grade(sample, item):
+    return counter.up()
+"""
+
+
 @pytest.mark.parametrize(
     ("source", "keeps"),
     [
@@ -398,6 +425,8 @@ def test_a_grader_that_keeps_state_meets_every_item_in_a_fresh_process() -> None
         ("def grade(s, i):\n    grade.n = getattr(grade, 'n', 0) + 1\n    return grade.n", True),
         ("cache = {}\ndef grade(s, i):\n    cache[i['n']] = 1\n    return len(cache)", True),
         ("import itertools\nc = itertools.count()\ndef grade(s, i): return next(c)", True),
+        (CLOSURE, True),
+        (OBJECT, True),
         ("class A:\n    n = 0\ndef grade(s, i):\n    A.n += 1\n    return A.n", True),
     ],
 )

@@ -47,7 +47,7 @@ def _fitting(subject: Subject, seed: int) -> Request | None:
 
 def request(text: str, item: dict[str, Any], seed: int) -> Request:
     """The dice depend on the job's seed, the answer and its row alone: the same answer meets the same."""
-    told = f"[{_encode(text)},{_encode(item)}"
+    told = _encode((text, item))[:-1]
     digest = hashlib.sha256(f"{seed}\n{told}".encode()).digest()
     return Request(told, int.from_bytes(digest[:4], "big"))
 

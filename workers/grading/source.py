@@ -104,7 +104,31 @@ def keeps_state(source: str) -> bool:
     tree = ast.parse(source)
     top = {name for node in tree.body for name in _bound(node)}
     functions = [node for node in ast.walk(tree) if isinstance(node, _Function)]
-    return any(_changes(function, top) for function in functions)
+    return any(_changes(function, top) for function in functions) or _makes_state(tree)
+
+
+def _makes_state(tree: ast.Module) -> bool:
+    """Whether the top level calls a function or class of its own that keeps state by itself."""
+    rest = [node for node in tree.body if not isinstance(node, _Function | ast.ClassDef)]
+    calls = [call for node in rest for call in ast.walk(node) if isinstance(call, ast.Call)]
+    made = {_root(call.func) for call in calls}
+    own = [node for node in tree.body if isinstance(node, _Function | ast.ClassDef) and node.name in made]
+    return any(_keeps(node) for maker in own for node in ast.walk(maker))
+
+
+def _keeps(node: ast.AST) -> bool:
+    """A closure's ``nonlocal``, or a method other than ``__init__`` that changes its own object."""
+    if isinstance(node, ast.Nonlocal):
+        return True
+    methods = [part for part in getattr(node, "body", []) if isinstance(part, ast.FunctionDef)]
+    if not isinstance(node, ast.ClassDef):
+        return False
+    return any(
+        _root(_changed(part)) == method.args.args[0].arg
+        for method in methods
+        if method.args.args and method.name != "__init__"
+        for part in ast.walk(method)
+    )
 
 
 def _bound(node: ast.stmt) -> Iterator[str]:

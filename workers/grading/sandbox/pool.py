@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self, get_args
 
 from workers.events import GradingErrorClass
 from workers.grading.results import GradingUnavailable, Limits
-from workers.grading.sandbox.process import Broken, Process, StartFailed, Zygote, hung
+from workers.grading.sandbox.process import Broken, Process, Reply, StartFailed, Zygote, hung
 from workers.grading.sandbox.walls import Wall
 from workers.grading.source import keeps_state, warm_imports
 
@@ -101,6 +101,8 @@ class Sandbox:
             reply = process.receive(self._limits.load_seconds)
         except Broken as error:
             raise StartFailed(str(error)) from error
+        if not isinstance(reply, dict):
+            raise StartFailed("the sandbox's first process said nothing of its layers")
         if "unavailable" in reply:
             raise GradingUnavailable(*reply["unavailable"])
         assert self._zygote is not None
@@ -117,7 +119,7 @@ class Sandbox:
                 self.start()
             while len(outcomes) < len(requests):
                 self._seat(len(waiting))
-                self._hand_out(waiting, requests)
+                self._hand_out(outcomes, waiting, requests)
                 self._collect(outcomes, waiting)
         except _NotLoaded as failure:
             self._close()
@@ -147,7 +149,9 @@ class Sandbox:
     def _loading(self) -> bytes:
         return json.dumps({"source": self._source}).encode()
 
-    def _hand_out(self, waiting: deque[int], requests: Sequence[Request]) -> None:
+    def _hand_out(
+        self, outcomes: dict[int, Outcome], waiting: deque[int], requests: Sequence[Request]
+    ) -> None:
         """The next items, shared among the processes that have none."""
         idle = [seat for seat in self._seats if not seat.under_way]
         for number, seat in enumerate(idle):
@@ -162,7 +166,7 @@ class Sandbox:
             try:
                 seat.process.send(f"[{batch}]".encode())
             except Broken as error:
-                self._lost(seat, error, {}, waiting)
+                self._lost(seat, error, outcomes, waiting)
 
     def _collect(self, outcomes: dict[int, Outcome], waiting: deque[int]) -> None:
         """Waits until some process has something to say, or takes too long."""
@@ -193,26 +197,26 @@ class Sandbox:
                 if self._greeted(seat, reply):
                     continue
                 self._take(seat, reply, outcomes)
-                if reply.get("spent") or self._alone:
+                if self._alone or (isinstance(reply, dict) and reply.get("spent")):
                     self._retire(seat, waiting)
                     return
         except Broken as error:
             self._lost(seat, error, outcomes, waiting)
 
-    def _greeted(self, seat: _Seat, reply: dict[str, Any]) -> bool:
+    def _greeted(self, seat: _Seat, reply: Reply) -> bool:
         """Whether the reply is one of those before the first verdict: the layers, then the source's load."""
         if seat.loaded:
             return False
-        if "unavailable" in reply:
+        if isinstance(reply, dict) and "unavailable" in reply:
             raise GradingUnavailable(*reply["unavailable"])
-        if "layers" not in reply:
+        if isinstance(reply, list) or "layers" not in reply:
             outcome = _outcome(reply, self._limits)
             if outcome.error_class:
                 raise _NotLoaded(outcome)
             seat.loaded, seat.since = True, time.monotonic()
         return True
 
-    def _take(self, seat: _Seat, reply: dict[str, Any], outcomes: dict[int, Outcome]) -> None:
+    def _take(self, seat: _Seat, reply: Reply, outcomes: dict[int, Outcome]) -> None:
         """The verdict on the item at hand. Raises ``Broken`` if nothing was asked, or if it is none."""
         if not seat.under_way:
             raise Broken("the grader's process said something that nobody asked for")
@@ -254,8 +258,10 @@ def _runtime_error(detail: str) -> Outcome:
     return Outcome(None, "python_grader_runtime_error", detail)
 
 
-def _outcome(reply: dict[str, Any], limits: Limits) -> Outcome:
+def _outcome(reply: Reply, limits: Limits) -> Outcome:
     """A reply, believed in nothing but its form. Raises ``Broken``."""
+    if isinstance(reply, list):
+        return Outcome(_finite(reply[0]), seconds=_finite(reply[1]))
     seconds = _finite(reply.get("seconds"))
     stdout = _text(reply.get("stdout"), limits.stdout_characters)
     if "error" in reply:
