@@ -99,7 +99,7 @@ def start_labelling(page: Page) -> None:
 
 
 def label_all(page: Page) -> None:
-    """By keys alone: one answer gets a wrong label first, and the left arrow takes it back."""
+    """By keys alone: one answer gets a wrong label first; the left arrow goes back to give the right one."""
     for number in range(1, LABELS + 1):
         right = label_of(page)
         if number == AGAIN:
@@ -108,6 +108,10 @@ def label_all(page: Page) -> None:
             page.keyboard.press("ArrowLeft")
             expect(at(page, number)).to_be_visible()
             expect(page.locator("[aria-pressed=true]")).not_to_have_text(right)
+            page.keyboard.press("ArrowRight")
+            expect(at(page, number + 1)).to_be_visible()
+            page.keyboard.press("ArrowLeft")
+            expect(at(page, number)).to_be_visible()
         page.keyboard.press(right)
         expect(at(page, number + 1)).to_be_visible()
     assert page.get_by_role("progressbar").get_attribute("value") == str(LABELS)
@@ -139,8 +143,7 @@ def expected_kappa() -> str:
 
 def make_card(page: Page) -> None:
     """The card shows how far the judge agrees, and where it does not."""
-    page.get_by_role("link", name="complete").click()
-    page.get_by_role("link", name="uncalibrated").first.click()
+    page.get_by_role("link", name="judge card").click()
     page.get_by_role("button", name="Make the card").click()
     expect(page.get_by_text(f"on {LABELS} labels")).to_be_visible(timeout=WORKER_MS)
     expect(page.get_by_text("Agreement, Cohen's κ").locator("..")).to_contain_text(expected_kappa())
