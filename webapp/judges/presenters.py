@@ -11,7 +11,7 @@ from workers import grading
 
 from . import services
 from .models import JudgeCard, LabelTask
-from .statistics import LEVELS
+from .statistics import LEVELS, share
 
 PENDING = (JudgeCard.State.QUEUED, JudgeCard.State.RUNNING)
 MOST_TRIALS = 10
@@ -67,13 +67,19 @@ def card_page(version: GraderVersion) -> Json:
         "card": finished,
         "points": plot(finished) if finished else [],
         "ticks": [{"label": n, "x": f"{_x(n):.0f}"} for n in range(1, LEVELS + 1)],
-        "disagreements": finished.results["words"][:MOST_DISAGREEMENTS] if finished else [],
+        "disagreements": disagreements(finished) if finished else [],
         "tasks": grader.label_tasks.prefetch_related("labels"),
         "trials": trials,
         "labels": labels,
         "fewest": services.FEWEST_LABELS,
         "lacking": max(0, services.FEWEST_LABELS - labels),
     }
+
+
+def disagreements(card: JudgeCard) -> list[Json]:
+    """The answers on which judge and label are furthest apart, then those that it could not grade."""
+    words = [word for word in card.results["words"] if word["reward"] != share(word["label"])]
+    return words[:MOST_DISAGREEMENTS]
 
 
 def plot(card: JudgeCard) -> list[Json]:

@@ -128,13 +128,17 @@ def endpoint_spec(endpoint: Endpoint, base_url: str = "") -> spec.JudgeEndpoint:
 
 @transaction.atomic
 def create_label_task(grader: Grader, user: User, trial: GraderTrial) -> LabelTask:
-    """The trial's answers, each once, in an order that tells nobody where they come from."""
+    """The trial's answers, each once, in an order that tells nobody where they come from.
+
+    The task of these answers that is there already, if there is one: no answer counts twice.
+    """
     distinct = {(result["row"], result["answer"]): None for result in trial.results}
     answers = [{"row": row, "text": text} for row, text in distinct]
     random.Random(trial.pk).shuffle(answers)  # noqa: S311 -- hides nothing
-    return LabelTask.objects.create(
-        team=grader.team, grader=grader, created_by=user, rows=trial.rows, answers=answers
+    task, _ = LabelTask.objects.get_or_create(
+        team=grader.team, grader=grader, rows=trial.rows, answers=answers, defaults={"created_by": user}
     )
+    return task
 
 
 def label(task: LabelTask, user: User, answer: int, value: int) -> HumanLabel:
