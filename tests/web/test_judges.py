@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from cryptography.fernet import Fernet
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -222,8 +223,13 @@ def test_a_worker_tells_whether_a_judge_answers(endpoint: Endpoint, judge: Judge
 def test_a_worker_with_another_secret_says_so_and_sends_nothing(
     endpoint: Endpoint, judge: JudgeServer
 ) -> None:
-    Endpoint.objects.update(key_hint="ABCD")
-    services.request_check(endpoint)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "update judges_endpoint set api_key = %s", [Fernet(Fernet.generate_key()).encrypt(b"x").decode()]
+        )
+    endpoint = Endpoint.objects.get()
+    services.update_endpoint(endpoint, endpoint.created_by, budget=7.0)
+    services.request_check(Endpoint.objects.get())
     cards.check_endpoint(endpoint.pk)
     endpoint.refresh_from_db()
     assert "GROOVE_SECRET_KEY is not the one" in endpoint.checked["error"]
@@ -309,6 +315,26 @@ def test_a_card_shows_how_far_the_judge_agrees_and_takes_the_mark_away(
     assert "on 35 labels" in page
     assert page.count("<title>label ") == 35
     assert re.search(r"Uncalibrated", page) is None
+
+
+def test_a_card_does_not_count_for_another_model_behind_the_same_name(
+    alice: User, grader: Grader, trial: GraderTrial, endpoint: Endpoint, judge: JudgeServer
+) -> None:
+    labelled(grader, trial, alice, 30)
+    judge.behave = by_length
+    cards.make_card(services.create_card(grader.versions.get(), alice).pk)
+    assert not services.is_uncalibrated(grader.versions.get())
+    services.update_endpoint(endpoint, alice, model="another")
+    assert services.is_uncalibrated(grader.versions.get())
+    assert services.uncalibrated(grader.team, grader.versions.all()) == {grader.versions.get().pk}
+
+
+@pytest.mark.parametrize("wrong", [{"concurrency": 257}, {"timeout_seconds": 601}, {"budget": 0}])
+def test_limits_that_no_job_could_run_with_are_refused_in_the_form(
+    as_user: AsUser, alice: User, team: Team, wrong: dict[str, Any]
+) -> None:
+    refused = as_user(alice).post(f"/t/{team.slug}/judges/new/", FORM | wrong)
+    assert (refused.status_code, Endpoint.objects.count()) == (422, 0)
 
 
 def test_a_judge_that_pays_for_length_is_found_out() -> None:

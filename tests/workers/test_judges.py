@@ -234,6 +234,17 @@ def test_a_server_without_structured_output_is_asked_in_words_and_not_twice(serv
     assert '"result"' in server.requests[-1]["messages"][-1]["content"]
 
 
+def test_a_question_that_is_refused_in_every_form_changes_nothing_for_the_others(server: JudgeServer) -> None:
+    def behave(body: Json, number: int) -> Answer:
+        long = "answer long:" in body["messages"][1]["content"]
+        return Answer(status=400) if long else verdict(result=0.5)
+
+    server.behave = behave
+    results = grades(server, SCORE, ["long", "a"], concurrency=1)
+    assert [result.reward for result in results] == [None, 0.5]
+    assert server.requests[-1]["response_format"]["type"] == "json_schema"
+
+
 def test_one_failure_does_not_touch_the_other_answers(server: JudgeServer) -> None:
     def behave(body: Json, number: int) -> Answer:
         text = body["messages"][-1]["content"]

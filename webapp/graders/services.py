@@ -173,13 +173,13 @@ def delete_test(test: GraderTest, user: User) -> None:
     _check_newest(grader)
 
 
-def unmet_conditions(version: GraderVersion) -> list[str]:
+def unmet_conditions(version: GraderVersion, check: GraderCheck | None = None) -> list[str]:
     """Why a job may not use this version yet: known answers that it has not been seen to pay rightly.
 
-    A grader without known answers has no conditions; cheats only warn.
+    A grader without known answers has no conditions; cheats only warn. ``check`` is its check if at hand.
     """
     tests = list(version.grader.tests.all())
-    check = check_of(version)
+    check = check or check_of(version)
     seen: Json = check.results.get("tests", {}) if check else {}
     open_tests = [test for test in tests if test.uid not in seen]
     wrong = [test for test in tests if test.uid in seen and not test.passed_by(seen[test.uid]["reward"])]
@@ -190,11 +190,8 @@ def unmet_conditions(version: GraderVersion) -> list[str]:
 
 
 def check_of(version: GraderVersion) -> GraderCheck | None:
-    """The version's check, if it has been asked for."""
-    try:
-        return version.check_run
-    except GraderCheck.DoesNotExist:
-        return None
+    """The version's check as it stands now, if it has been asked for."""
+    return GraderCheck.objects.filter(version=version).first()
 
 
 def _wrongly_paid(version: GraderVersion, test: GraderTest, outcome: Json) -> str:

@@ -194,7 +194,7 @@ def grader_findings(version: GraderVersion | None) -> list[Finding]:
         return []
     check = graders.check_of(version)
     paid = ", ".join(str(cheat["title"]).lower() for cheat in check.warnings) if check else ""
-    findings = [Finding("error", condition) for condition in grader_conditions(version)]
+    findings = [Finding("error", condition) for condition in grader_conditions(version, check)]
     if paid:
         findings.append(Finding("warning", f"It pays answers that solve nothing: {paid}."))
     if judges.is_uncalibrated(version):

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from webapp.datasets.models import DatasetVersion
 from webapp.graders import services as graders
-from webapp.graders.models import GraderVersion
+from webapp.graders.models import GraderCheck, GraderVersion
 from webapp.judges import services as judges
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
@@ -98,11 +98,11 @@ def create_job(
     return job
 
 
-def grader_conditions(version: GraderVersion) -> list[str]:
+def grader_conditions(version: GraderVersion, check: GraderCheck | None = None) -> list[str]:
     """Why no job may use this grader version yet: known answers it pays wrongly, judges nobody connected."""
     missing = judges.missing_endpoints(version.grader.team, grading.validate(version.definition))
     connect = "Nobody has connected the judge {!r} that it asks: an owner does so under Judges."
-    return [*graders.unmet_conditions(version), *(connect.format(model) for model in missing)]
+    return [*graders.unmet_conditions(version, check), *(connect.format(model) for model in missing)]
 
 
 def total_steps(grpo: dict[str, Any], version: DatasetVersion) -> int:

@@ -68,7 +68,7 @@ def _choices(access: Access) -> dict[str, QuerySet[Any]]:
         "dataset"
     )
     graders = GraderVersion.objects.filter(grader__team=team, grader__deleted_at=None).select_related(
-        "grader__team", "check_run"
+        "grader__team"
     )
     return {
         "base_models": BaseModel.objects.filter(Q(team=team) | Q(team=None)),

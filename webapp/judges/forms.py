@@ -12,6 +12,18 @@ from webapp.teams.models import Team
 
 from .models import Endpoint
 
+MOST = 1e9
+# As workers.spec.JudgeEndpoint has them.
+BOUNDS = {
+    "concurrency": (1, 256),
+    "timeout_seconds": (1, 600),
+    "requests_per_minute": (1, MOST),
+    "tokens_per_minute": (1, MOST),
+    "input_price": (0, MOST),
+    "output_price": (0, MOST),
+    "budget": (0.000001, MOST),
+}
+
 
 class LabelForm(forms.Form):
     """One label: which answer, and how good it is."""
@@ -88,12 +100,10 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
         if cleaned.get("base_model") and cleaned.get("base_url"):
             self.add_error("base_model", "Choose one: an address, or a base model on your workers.")
         cleaned["base_url"] = (cleaned.get("base_url") or "").rstrip("/")
-        for name in ("concurrency", "timeout_seconds"):
-            if cleaned.get(name) is not None and cleaned[name] <= 0:
-                self.add_error(name, "This must be more than 0.")
-        for name in ("input_price", "output_price", "budget"):
-            if (cleaned.get(name) or 0) < 0:
-                self.add_error(name, "This cannot be less than 0.")
+        for name, (low, high) in BOUNDS.items():
+            value = cleaned.get(name)
+            if value is not None and not low <= value <= high:
+                self.add_error(name, f"From {low:g} to {high:g}.")
         taken = Endpoint.objects.filter(team=self._team, name=cleaned.get("name"), deleted_at=None)
         if taken.exclude(pk=self.instance.pk).exists():
             self.add_error("name", "Another judge of this team has this name.")

@@ -23,6 +23,7 @@ from workers import grading, spec
 from .models import HINT_CHARACTERS, Endpoint, HumanLabel, JudgeCard, LabelTask
 
 FEWEST_LABELS = 30
+FERNET_MARK = "gAAAAA"  # version and time of a Fernet token, in base64
 CARD_PATIENCE = timedelta(minutes=15)  # longer than a card can take
 LIMITS = (
     "requests_per_minute", "tokens_per_minute", "concurrency", "timeout_seconds", "input_price",
@@ -54,13 +55,18 @@ def connect_endpoint(team: Team, user: User, *, api_key: str = "", **values: Any
 def update_endpoint(endpoint: Endpoint, user: User, *, api_key: str = "", **values: Any) -> None:
     """Change an endpoint; without a new key the old one stays, unless the address changes."""
     moved = values.get("base_url", endpoint.base_url) != endpoint.base_url
-    for name, value in values.items():
-        setattr(endpoint, name, value)
+    changed = {**values, "checked": {}}
     if api_key or moved:
-        endpoint.api_key, endpoint.key_hint = api_key, _hint(api_key)
-    endpoint.checked = {}
-    endpoint.save()
+        changed |= {"api_key": api_key, "key_hint": _hint(api_key)}
+    for name, value in changed.items():
+        setattr(endpoint, name, value)
+    endpoint.save(update_fields=list(changed))
     record(endpoint.team, user, "changed judge", endpoint)
+
+
+def unreadable(api_key: str) -> bool:
+    """Whether a key came out of the database as it lies there: this process has another secret."""
+    return api_key.startswith(FERNET_MARK)
 
 
 def _hint(api_key: str) -> str:
@@ -185,14 +191,18 @@ def create_card(version: GraderVersion, user: User) -> JudgeCard:
 
 
 def card_for(version: GraderVersion) -> JudgeCard | None:
-    """The newest finished card of the same definition in the same team."""
-    return (
-        JudgeCard.objects.filter(
-            team=version.grader.team, grader_version__sha256=version.sha256, state=JudgeCard.State.FINISHED
-        )
-        .select_related("grader_version")
-        .first()
-    )
+    """The newest finished card of the same definition, made with the judges that answer to its names now."""
+    finished = JudgeCard.objects.filter(
+        team=version.grader.team, grader_version__sha256=version.sha256, state=JudgeCard.State.FINISHED
+    ).select_related("grader_version")
+    now = judge_revisions(version)
+    return next((card for card in finished if card.results.get("judges") == now), None)
+
+
+def judge_revisions(version: GraderVersion) -> dict[str, str]:
+    """What stands behind each judge that the version names: a hash of address and model."""
+    endpoints = endpoints_for(version.grader.team, grading.validate(version.definition))
+    return {name: endpoint_spec(endpoint).revision for name, endpoint in endpoints.items()}
 
 
 def asks_judge(version: GraderVersion) -> bool:
@@ -202,10 +212,19 @@ def asks_judge(version: GraderVersion) -> bool:
 
 def uncalibrated(team: Team, versions: Iterable[GraderVersion]) -> set[int]:
     """Which of the team's ``versions`` ask a judge that nobody has held against people's labels, by key."""
-    asking = [version for version in versions if asks_judge(version)]
+    asked = {version: grading.judge_models(grading.validate(version.definition)) for version in set(versions)}
+    asking = {version: models for version, models in asked.items() if models}
+    if not asking:
+        return set()
+    endpoints = Endpoint.objects.filter(team=team, deleted_at=None).select_related("base_model")
+    now = {endpoint.name: endpoint_spec(endpoint).revision for endpoint in endpoints}
     finished = JudgeCard.objects.filter(team=team, state=JudgeCard.State.FINISHED)
-    known = set(finished.values_list("grader_version__sha256", flat=True)) if asking else set()
-    return {version.pk for version in asking if version.sha256 not in known}
+    cards = list(finished.values_list("grader_version__sha256", "results__judges"))
+    return {
+        version.pk
+        for version, models in asking.items()
+        if (version.sha256, {name: now[name] for name in models if name in now}) not in cards
+    }
 
 
 def is_uncalibrated(version: GraderVersion) -> bool:

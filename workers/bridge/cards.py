@@ -119,6 +119,7 @@ def _measured(card: JudgeCard, folder: Path) -> Json:
         "slope": asdict(statistics.interval(judged, statistics.length_slope)),
         "consistency": _consistency(definition, first, again),
         "cost": fmean(costs) if costs else None,
+        "judges": services.judge_revisions(card.grader_version),
         "words": sorted(words, key=_disagreement, reverse=True),
     }
 

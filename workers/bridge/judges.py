@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 
 from webapp.judges.models import Endpoint
-from webapp.judges.services import endpoint_spec, endpoints_for
+from webapp.judges.services import endpoint_spec, endpoints_for, unreadable
 from webapp.teams.models import Team
 from workers import grading
 from workers.bridge import child
@@ -79,7 +79,7 @@ def connected(
 def _key(endpoint: Endpoint) -> str:
     """The key as it was given. Raises ``JudgeUnreachable`` if this process has another secret."""
     key = endpoint.api_key or ""
-    if not key.endswith(endpoint.key_hint):
+    if unreadable(key):
         raise JudgeUnreachable(
             f"This worker cannot read the key of the judge {endpoint.name!r}: its GROOVE_SECRET_KEY is not "
             "the one that the key was stored with."

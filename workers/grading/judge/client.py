@@ -233,12 +233,12 @@ class Judge:
             try:
                 # The method for chat completions spends more time on types than all the rest takes.
                 body = self._request(question, messages, way)
-                return await self._client.post("/chat/completions", body=body, cast_to=object)
+                answer = await self._client.post("/chat/completions", body=body, cast_to=object)
             except openai.BadRequestError as error:
                 following = _next_way(way, question)
                 if following is None:
                     raise _Failed("model_grader_server_error", self._said(error)) from None
-                way, self._way = following, max(self._way, following)
+                way = following
             except openai.APIStatusError as error:
                 raise _Failed("model_grader_server_error", self._said(error)) from None
             except openai.APITimeoutError:
@@ -252,6 +252,9 @@ class Judge:
                 cause = self._clean(str(error.__cause__ or error))
                 detail = f"{self._name} cannot be reached at {self._endpoint.base_url}: {cause}"
                 raise _Failed("model_grader_server_error", detail) from None
+            else:
+                self._way = max(self._way, way)
+                return answer
 
     def _request(self, question: Question, messages: list[Json], way: int) -> Json:
         form, cold = WAYS[way]
