@@ -120,9 +120,9 @@ def _keeps(node: ast.AST) -> bool:
     """A closure's ``nonlocal``, or a method other than ``__init__`` that changes its own object."""
     if isinstance(node, ast.Nonlocal):
         return True
-    methods = [part for part in getattr(node, "body", []) if isinstance(part, ast.FunctionDef)]
     if not isinstance(node, ast.ClassDef):
         return False
+    methods = [part for part in node.body if isinstance(part, ast.FunctionDef)]
     return any(
         _root(_changed(part)) == method.args.args[0].arg
         for method in methods
