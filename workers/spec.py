@@ -319,6 +319,33 @@ class DatasetFiles(Frozen):
     test: DataFile | None = None
 
 
+class Task(Frozen):
+    """One of several tasks that share the adapter. Rows name theirs in the field ``task``."""
+
+    grader: Grader
+    grader_sha256: str
+    weight: float = Field(default=1.0, gt=0, le=100, description="relative share of a step's prompts")
+
+
+class Suite(Frozen):
+    """Rows that the model should still do after training, and what grades them (retention)."""
+
+    name: str = Field(min_length=1, max_length=120)
+    rows: DataFile
+    grader: Grader
+    max_loss: float | None = Field(
+        default=None, ge=0, description="gate: the reward that the suite may lose, as a lower bound"
+    )
+
+
+class AdapterRef(Frozen):
+    """A PEFT adapter that training continues from; the reference of the KL is it, not the base."""
+
+    id: str = Field(description="what people call it")
+    path: str = Field(description="folder with adapter_config.json and adapter_model.safetensors")
+    sha256: str = Field(description="of adapter_model.safetensors")
+
+
 class LoraSettings(Frozen):
     """The adapter's shape (TRL's LoRA guide; 'LoRA Without Regret')."""
 
@@ -363,6 +390,41 @@ class EvaluationSettings(Frozen):
     bootstrap_resamples: int = Field(default=2000, ge=100, le=100_000)
 
 
+class PreflightSettings(Frozen):
+    """Whether the job can work, measured before it trains: base rollouts on training rows, graded."""
+
+    rows: int = Field(default=24, ge=0, le=500, description="training rows sampled; 0 skips it")
+    samples_per_row: int = Field(default=16, ge=2, le=64)
+    on_no_go: Literal["pause", "go_on"] = Field(
+        default="pause", description="what happens when the advice is against training"
+    )
+
+
+class AlarmSettings(Frozen):
+    """What watches for reward hacking. ``grader`` is never trained against."""
+
+    grader: Grader | None = None
+    pause: bool = Field(default=False, description="an alarm pauses the job")
+    stuck_seconds: float = Field(
+        default=900.0, ge=10, description="without any event for so long the engine counts as stuck"
+    )
+    no_signal_steps: int = Field(
+        default=20, ge=2, description="steps in a row without any group signal that pause the job"
+    )
+    least_entropy: float = Field(
+        default=1e-4, ge=0, description="nats a token; below it for ten steps the job pauses"
+    )
+
+
+class SftSettings(Frozen):
+    """Supervised fine-tuning on demonstrations, the arm that RFT is held against."""
+
+    rows: DataFile = Field(description="row_id, messages, completion")
+    learning_rate: float = Field(default=2e-4, gt=0, le=0.1)
+    epochs: int = Field(default=3, ge=1, le=100)
+    batch_size: int = Field(default=16, ge=1, le=512)
+
+
 class Resources(Frozen):
     """What the job asks of a node."""
 
@@ -388,6 +450,17 @@ class JobSpec(Frozen):
     dataset: DatasetFiles
     grader: Grader
     grader_sha256: str
+    tasks: dict[str, Task] = Field(
+        default_factory=dict, max_length=8, description="by name; a row without a task has ``grader``"
+    )
+    arm: Literal["rft", "placebo", "sft"] = Field(
+        default="rft", description="placebo trains on random rewards, sft on demonstrations"
+    )
+    start: AdapterRef | None = None
+    sft: SftSettings | None = None
+    suites: list[Suite] = Field(default_factory=list, max_length=16)
+    preflight: PreflightSettings = PreflightSettings()
+    alarm: AlarmSettings = AlarmSettings()
     judges: dict[str, JudgeEndpoint] = Field(
         default_factory=dict, description="where each model that the grader names answers"
     )

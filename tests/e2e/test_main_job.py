@@ -115,7 +115,6 @@ def launch(page: Page) -> None:
 
 def watch(page: Page) -> None:
     """Charts draw while it trains; a reload loses nothing; the end shows by itself."""
-    expect(page.get_by_role("button", name="Pause")).to_be_visible(timeout=60_000)
     expect(page.locator("figure[data-title=Reward] canvas")).to_be_visible(timeout=TRAINING_MS)
     page.reload()
     expect(page.locator("figure[data-title=Reward] canvas")).to_be_visible()

@@ -13,7 +13,9 @@ from workers.engine import errors
 from workers.spec import JobSpec
 
 MANIFEST = "manifest.json"
-NOT_TRAINING = {"job_id", "model_name", "labels", "resources", "evaluation", "judges"}
+NOT_TRAINING = {
+    "job_id", "model_name", "labels", "resources", "evaluation", "judges", "suites", "preflight", "alarm",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
