@@ -81,6 +81,9 @@ class Rollout(BaseModel):
     length: int = Field(description="completion tokens, the end token included")
     truncated: bool
     adapter_step: int = Field(description="optimiser steps taken by the adapter that wrote it")
+    watch_reward: float | None = Field(
+        default=None, description="by the held-out grader, which is never trained against"
+    )
 
 
 class RolloutsEvent(_Event):
@@ -162,6 +165,20 @@ class EvaluationEvent(_Event):
     details: list[EvaluationRow] = []
 
 
+class AlarmEvent(_Event):
+    """A rule of ``workers/health.py`` began to fire. ``rollouts`` are the indices of the step's that show it."""
+
+    type: Literal["alarm"] = "alarm"
+    step: int
+    code: str
+    message: str
+    threshold: str = Field(description="when the rule fires, in words")
+    evidence: dict[str, float] = Field(description="what was measured, by its name in words")
+    remedy: str
+    rollouts: list[int] = []
+    paused: bool = Field(default=False, description="the job pauses for it")
+
+
 class LogEvent(_Event):
     """A line for the job's log."""
 
@@ -200,6 +217,7 @@ Event = Annotated[
     | RolloutsEvent
     | CheckpointEvent
     | EvaluationEvent
+    | AlarmEvent
     | LogEvent
     | ErrorEvent
     | DoneEvent,

@@ -400,11 +400,13 @@ class PreflightSettings(Frozen):
     )
 
 
-class AlarmSettings(Frozen):
-    """What watches for reward hacking. ``grader`` is never trained against."""
+class AlarmRules(Frozen):
+    """When a job that goes wrong pauses (``workers/health.py``)."""
 
-    grader: Grader | None = None
-    pause: bool = Field(default=False, description="an alarm pauses the job")
+    pause: bool = Field(default=False, description="a reward-hacking alarm pauses the job")
+    held_out_answers: int = Field(
+        default=64, ge=1, le=4096, description="answers a step that the held-out grader grades, at most"
+    )
     stuck_seconds: float = Field(
         default=900.0, ge=10, description="without any event for so long the engine counts as stuck"
     )
@@ -414,6 +416,12 @@ class AlarmSettings(Frozen):
     least_entropy: float = Field(
         default=1e-4, ge=0, description="nats a token; below it for ten steps the job pauses"
     )
+
+
+class AlarmSettings(AlarmRules):
+    """What watches for reward hacking. ``grader`` is never trained against."""
+
+    grader: Grader | None = None
 
 
 class SftSettings(Frozen):

@@ -1,0 +1,108 @@
+"""Signs that little is learnt, and of faults. Each gives its evidence when it fires, else ``None``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import fmean, median
+
+from workers.health.history import (
+    BLOCK,
+    CHECKS,
+    FLAT,
+    REWARD,
+    RISE,
+    SPREAD,
+    WINDOW,
+    History,
+    in_deviations,
+    rise,
+)
+
+Evidence = dict[str, float]
+
+LEAST = 3  # steps below which nothing is said
+
+
+def mean_above(
+    name: str, label: str, bound: float, least: int = LEAST
+) -> Callable[[History], Evidence | None]:
+    """Fires when the metric's mean over the last steps is at least ``bound``."""
+
+    def evidence(history: History) -> Evidence | None:
+        values = history.last(name)
+        if len(values) < least or fmean(values) < bound:
+            return None
+        return {f"{label}, mean of {len(values)} steps": fmean(values)}
+
+    return evidence
+
+
+_same_score = mean_above("rewards/most_common_share", "answers with the commonest score", 0.9, WINDOW)
+_without_signal = mean_above("groups/no_signal_share", "groups without signal", 0.8)
+
+
+def saturated(history: History) -> Evidence | None:
+    """Nearly all answers of all prompts earn one score."""
+    share = _same_score(history)
+    return share and share | {"mean reward": fmean(history.last(REWARD) or [0.0])}
+
+
+def no_signal(history: History) -> Evidence | None:
+    """Answers of one prompt score alike, though prompts differ."""
+    return None if saturated(history) else _without_signal(history)
+
+
+def overfitting(history: History) -> Evidence | None:
+    """The training reward rose between the first and the last of three validations, validation did not."""
+    checks = history.checks[-CHECKS:]
+    if len(checks) < CHECKS or checks[-1].step - checks[0].step < BLOCK:
+        return None
+    start, end = checks[0].step, checks[-1].step
+    trained = rise(history, REWARD, SPREAD, start, end)
+    if trained is None or trained.deviations < RISE:
+        return None
+    spreads = history.block(SPREAD, start), history.block(SPREAD, end)
+    if any(in_deviations(check.reward - checks[0].reward, *spreads) > FLAT for check in checks[1:]):
+        return None
+    told = {f"validation reward, step {check.step}": check.reward for check in checks}
+    return {"training reward before": trained.before, "training reward now": trained.after} | told
+
+
+def low_entropy(history: History) -> Evidence | None:
+    """The policy is nearly certain of every token."""
+    values = history.last("entropy")
+    if len(values) < LEAST or fmean(values) >= 0.01:
+        return None
+    return {"entropy, nats a token": fmean(values)}
+
+
+def kl_jump(history: History) -> Evidence | None:
+    """Two steps lie far above what was usual."""
+    values = history.last("kl_to_base", WINDOW + 2)
+    if len(values) < WINDOW + 2:
+        return None
+    usual, now = median(values[:-2]), min(values[-2:])
+    return {"KL before": usual, "KL now": now} if now > max(0.1, 4 * usual) else None
+
+
+def entropy_collapse(history: History) -> Evidence | None:
+    """Below the team's bound, step after step."""
+    values = _since(history, "entropy", WINDOW)
+    if len(values) < WINDOW or max(values) >= history.limits.least_entropy:
+        return None
+    return {f"highest entropy of {WINDOW} steps, nats a token": max(values)}
+
+
+def no_signal_at_all(history: History) -> Evidence | None:
+    """No group had a signal, for as many steps as the team bears."""
+    number = history.limits.no_signal_steps
+    shares = _since(history, "groups/no_signal_share", number)
+    if len(shares) < number or min(shares) < 1.0:
+        return None
+    mean = fmean(history.last(REWARD) or [0.0])
+    return {"steps in a row without signal": float(number), "mean reward": mean}
+
+
+def _since(history: History, name: str, number: int) -> list[float]:
+    steps = [step for step in history.steps[-number:] if step.number > history.since]
+    return [step.values[name] for step in steps if name in step.values]

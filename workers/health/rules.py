@@ -1,0 +1,197 @@
+"""The table of rules: code, message, threshold and remedy in plain words, and what finds the evidence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from workers.health import hacking, learning
+from workers.health.history import HELD_OUT, HELD_OUT_SPREAD, REWARD, SPREAD, History, Limits
+
+Evidence = dict[str, float]
+Kind = Literal["stop", "hacking", "learning", "fault"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``evidence`` gives what was measured when the rule fires, else ``None``; ``names`` are its metrics.
+
+    A ``stop`` always pauses the job, ``hacking`` if the team asked for it, the other kinds never.
+    """
+
+    code: str
+    kind: Kind
+    message: str
+    threshold: str
+    remedy: str
+    names: tuple[str, ...]
+    evidence: Callable[[History], Evidence | None]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule that fires, with what was measured."""
+
+    rule: Rule
+    evidence: Evidence
+    limits: Limits
+
+    @property
+    def threshold(self) -> str:
+        """When the rule fires, in words."""
+        entropy, steps = f"{self.limits.least_entropy:g}", self.limits.no_signal_steps
+        return self.rule.threshold.format(least_entropy=entropy, no_signal_steps=steps)
+
+    @property
+    def summary(self) -> str:
+        """The evidence in one line."""
+        return "; ".join(f"{name}: {value:.4g}" for name, value in self.evidence.items())
+
+
+def findings(history: History) -> list[Finding]:
+    """The rules that fire, gravest first. Nothing is said of fewer than three steps."""
+    if len(history.steps) < learning.LEAST:
+        return []
+    found = ((rule, rule.evidence(history)) for rule in RULES)
+    return [Finding(rule, evidence, history.limits) for rule, evidence in found if evidence is not None]
+
+
+_READ = "Read the rollouts that show it. If the answers are no better, "
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "entropy_collapse", "stop",
+        "The model has stopped exploring: it always gives the same answer, so nothing more can be learnt.",
+        "entropy below {least_entropy} nats a token in each of 10 steps in a row",
+        "Launch a clone with a lower learning rate, a higher temperature or beta above 0. If the task is "
+        "solved, stop here; to go on all the same, resume.",
+        ("entropy",), learning.entropy_collapse,
+    ),
+    Rule(
+        "no_signal_at_all", "stop",
+        "No group had any spread of rewards for many steps: nothing is learnt while this lasts.",
+        "all groups without signal in {no_signal_steps} steps in a row",
+        "If the mean reward is high, the task is solved: stop here. If it is low, give partial credit in the "
+        "grader, choose easier rows, or teach the form by examples first (SFT). A higher temperature or a "
+        "larger group finds rarer answers.",
+        ("groups/no_signal_share",), learning.no_signal_at_all,
+    ),
+    Rule(
+        "held_out_gap", "hacking",
+        "The trained reward rises, while the held-out grader, which is never trained against, does not.",
+        "trained reward up by 0.3 standard deviations; held-out reward up by at most 0.1 (at most a fifth of "
+        "the trained reward's rise, where that is more) in 3 checks of 5 steps in a row",
+        _READ + "close the loophole in the grader, save a new version and launch a clone; the checkpoint "
+        "before the rise is the last good one.",
+        (REWARD, HELD_OUT), hacking.held_out_gap,
+    ),
+    Rule(
+        "length_explains_reward", "hacking",
+        "The reward rises, but answers of equal length earn no more than at the start: length explains it.",
+        "reward up by 0.3 standard deviations since steps 1 to 5, of which at equal length at most a quarter",
+        _READ + "keep the grader from paying for length (a bound, a penalty), and launch a clone.",
+        ("gain/raw", "gain/length_matched", "completions/mean_length"), hacking.length_explains,
+    ),
+    Rule(
+        "sub_reward_jump", "hacking",
+        "One part of the reward jumped while the others stood still: often a shortcut was found.",
+        "mean of 3 steps above that of the 10 before by 0.25 and by 4 of their standard deviations; no other "
+        "part moves half as much",
+        _READ + "close the loophole in that part or give it less weight, and launch a clone.",
+        ("rewards/*/mean",), hacking.sub_reward_jump,
+    ),
+    Rule(
+        "repetition", "hacking",
+        "Answers repeat themselves more and more.",
+        "share of repeated token triples up by 0.15 since steps 1 to 5, and at least 0.25",
+        _READ + "let the grader take something off for repetition, or lower the completion length.",
+        ("answers/repetition",),
+        hacking.grown("answers/repetition", "repeated triples", 0.15, 0.25),
+    ),
+    Rule(
+        "template", "hacking",
+        "Almost all answers now begin alike, whatever the prompt.",
+        "share of the commonest opening (40 characters) up by 0.4 since steps 1 to 5, and at least 0.8",
+        _READ + "close the loophole that pays the template, or raise the temperature.",
+        ("answers/template_share",),
+        hacking.grown("answers/template_share", "commonest opening", 0.4, 0.8),
+    ),
+    Rule(
+        "overfitting", "learning",
+        "Validation stays flat while the training reward rises: overfitting, or a grader that is gamed.",
+        "training reward up by 0.3 standard deviations over 3 validations, validation by at most 0.1",
+        "Stop at the checkpoint before. Use more rows or more varied ones, fewer epochs or a lower rank, and "
+        "read answers to validation rows to see whether the grader is gamed.",
+        (REWARD,), learning.overfitting,
+    ),
+    Rule(
+        "saturated_grader", "learning",
+        "Nearly all answers earn the same score, so the grader no longer tells better from worse.",
+        "the commonest score goes to at least 90 % of the answers, mean of 10 steps",
+        "At the top score the task is solved or the grader too easy: choose harder rows or grade finer. At "
+        "the bottom the grader is too strict or the task too hard: give partial credit, or SFT first.",
+        ("rewards/most_common_share", REWARD), learning.saturated,
+    ),
+    Rule(
+        "no_signal", "learning",
+        "Most groups score all the same, so little more is learnt.",
+        "groups without signal at least 80 %, mean of the last 10 steps",
+        "Raise the temperature or choose harder rows (easier ones, if most are failed); a larger group finds "
+        "rarer answers.",
+        ("groups/no_signal_share",), learning.no_signal,
+    ),
+    Rule(
+        "truncation", "learning",
+        "More than a tenth of the answers are cut at the length limit; a cut answer often earns nothing.",
+        "truncated answers at least 10 %, mean of the last 10 steps",
+        "Raise the maximum completion length under Advanced, or let the prompt ask for shorter answers.",
+        ("completions/truncated_share",),
+        learning.mean_above("completions/truncated_share", "truncated answers", 0.1),
+    ),
+    Rule(
+        "low_entropy", "learning",
+        "Entropy is nearly 0: the model almost always gives the same answer.",
+        "entropy below 0.01 nats a token, mean of the last 10 steps",
+        "Raise the temperature or lower the learning rate; if validation is good, the job can end here.",
+        ("entropy",), learning.low_entropy,
+    ),
+    Rule(
+        "kl_jump", "learning",
+        "The policy suddenly moved away from the base.",
+        "KL to the base above 0.1 nats a token and 4 times the median of the 10 steps before, in two steps",
+        "Read answers of these steps. Lower the learning rate, or set beta to 0.001 or more.",
+        ("kl_to_base",), learning.kl_jump,
+    ),
+    Rule(
+        "grader_errors", "fault",
+        "The grader fails on more than one in twenty answers; their groups teach nothing.",
+        "answers without a reward at least 5 %, mean of the last 10 steps",
+        "Open the rollouts with errors, mend the grader or its judge, and launch with the new version.",
+        ("grading/missing_share", "grading/error_share"),
+        learning.mean_above("grading/missing_share", "answers without a reward", 0.05),
+    ),
+    Rule(
+        "logp_gap", "fault",
+        "Sampler and trainer disagree on how probable the sampled tokens are: training is not on-policy.",
+        "mean gap of their log-probabilities at least 0.05 nats a token, mean of the last 10 steps",
+        "Use the same precision in both, or launch without the separate sampler.",
+        ("sampling/logp_gap",), learning.mean_above("sampling/logp_gap", "gap, nats a token", 0.05),
+    ),
+)  # fmt: skip
+BY_CODE: dict[str, Rule] = {rule.code: rule for rule in RULES}
+_NAMES = {SPREAD, HELD_OUT_SPREAD} | {name for rule in RULES for name in rule.names}
+
+
+def read(values: Mapping[str, float]) -> dict[str, float]:
+    """The metrics that rules look at, and no others."""
+    return {
+        name: value for name, value in values.items() if name in _NAMES or hacking.SUB_REWARD.fullmatch(name)
+    }
+
+
+def plotted(rule: Rule, names: Iterable[str]) -> list[str]:
+    """Which of the metrics there are belong on the rule's plot."""
+    wanted = [re.compile(re.escape(name).replace(r"\*", ".+")) for name in rule.names]
+    return [name for name in names if any(each.fullmatch(name) for each in wanted)]
