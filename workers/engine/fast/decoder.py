@@ -1,0 +1,318 @@
+"""Sampling without overhead: one prefill a prompt, a preallocated cache, finished rows dropped.
+
+``generate`` of transformers runs a prompt once for every answer to it, carries finished rows to the end and
+spends most of a small model's time between kernels. Here a prompt's keys and values are computed once and
+shared by its answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from workers.engine.fast.architecture import Architecture, Block
+
+SHARED_FROM = 256  # tokens of a prompt from which its keys are not copied for each answer
+COMPACT_BELOW = 0.8  # share of live rows under which the others are dropped
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The answers to one prompt: token ids, end token included, and the log-probability of each token."""
+
+    ids: list[list[int]]
+    logps: list[list[float]]
+
+
+class Cache(Protocol):
+    """Keys and values of prompts x answers rows."""
+
+    def attend(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Adds one token a row (rows, heads, 1, width) and returns its attention, of the same shape as q."""
+
+    def keep(self, prompts: torch.Tensor, rows: torch.Tensor) -> None:
+        """Goes on with these prompts and these rows only."""
+
+    def advance(self) -> None:
+        """The token that all layers have seen is part of the past now."""
+
+
+Prefix = list[tuple[torch.Tensor, torch.Tensor]]  # keys and values a layer: (prompts, heads, longest, width)
+
+
+class Copied:
+    """The prompt's keys copied beside each answer's: one kernel call, best for short prompts."""
+
+    def __init__(
+        self, blocks: list[Block], prefix: Prefix, lengths: torch.Tensor, each: int, room: int
+    ) -> None:
+        self.blocks = blocks
+        self.start = self.at = prefix[0][0].size(2)
+        self.lengths = lengths.repeat_interleave(each)
+        self.keys = [_roomy(keys.repeat_interleave(each, 0), room) for keys, _ in prefix]
+        self.values = [_roomy(values.repeat_interleave(each, 0), room) for _, values in prefix]
+        self._mask_again()
+
+    def _mask_again(self) -> None:
+        """(rows, slots): where each slot's token stands in its row, far ahead where none is."""
+        slots = torch.arange(self.keys[0].size(2), device=self.lengths.device)[None]
+        own = self.lengths[:, None] + slots - self.start
+        self.places = torch.where(
+            slots < self.start, torch.where(slots < self.lengths[:, None], slots, 1 << 30), own
+        )
+
+    def attend(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        keys, values, end = self.keys[layer], self.values[layer], self.at + 1
+        keys[:, :, self.at : end], values[:, :, self.at : end] = k, v
+        block = self.blocks[layer]
+        place = (self.lengths + self.at - self.start)[:, None]
+        seen = _seen(place, self.places[:, :end], block.window)[:, None, None]
+        return _sdpa(q, keys[:, :, :end], values[:, :, :end], seen, block.scale)
+
+    def keep(self, prompts: torch.Tensor, rows: torch.Tensor) -> None:
+        self.keys, self.values = [k[rows] for k in self.keys], [v[rows] for v in self.values]
+        self.lengths, self.places = self.lengths[rows], self.places[rows]
+
+    def advance(self) -> None:
+        self.at += 1
+
+
+class Shared:
+    """The prompt's keys once for all its answers: a fraction of the memory traffic for long prompts."""
+
+    def __init__(
+        self, blocks: list[Block], prefix: Prefix, lengths: torch.Tensor, each: int, room: int
+    ) -> None:
+        self.blocks, self.prefix, self.lengths, self.each, self.at = blocks, prefix, lengths, each, 0
+        keys = prefix[0][0]
+        shape = (len(lengths) * each, keys.size(1), room, keys.size(3))
+        self.own = [(keys.new_empty(shape), keys.new_empty(shape)) for _ in prefix]
+
+    def attend(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Softmax over two sets of scores at once: against the prompt's keys and against the row's own."""
+        block, end = self.blocks[layer], self.at + 1
+        (keys, values), (own_keys, own_values) = self.prefix[layer], self.own[layer]
+        own_keys[:, :, self.at : end], own_values[:, :, self.at : end] = k, v
+        prompts, kv, width = keys.size(0), keys.size(1), keys.size(3)
+        repeat = q.size(1) // kv
+        q = q.view(-1, kv, repeat, width) * block.scale
+        folded = q.view(prompts, self.each, kv, repeat, width).transpose(1, 2).reshape(prompts, kv, -1, width)
+        before = (folded @ keys.transpose(2, 3)).masked_fill(~self._prefix_seen(block), float("-inf"))
+        before = before.view(prompts, kv, self.each, repeat, -1).transpose(1, 2)
+        after = q @ own_keys[:, :, self._first_own(block) : end].transpose(2, 3)
+        after = after.view(prompts, self.each, kv, repeat, -1)
+        weights = torch.cat([before, after], dim=-1).softmax(dim=-1, dtype=torch.float32).to(q.dtype)
+        before, after = weights.split([before.size(-1), after.size(-1)], dim=-1)
+        seen = before.transpose(1, 2).reshape(prompts, kv, self.each * repeat, -1) @ values
+        seen = seen.view(prompts, kv, self.each, repeat, width).transpose(1, 2).reshape(-1, kv, repeat, width)
+        after = after.reshape(-1, kv, repeat, after.size(-1))
+        seen = seen + after @ own_values[:, :, self._first_own(block) : end]
+        return seen.reshape(-1, kv * repeat, 1, width)
+
+    def _prefix_seen(self, block: Block) -> torch.Tensor:
+        """(prompts, 1, 1, longest): all answers of a prompt are at the same place."""
+        slots = torch.arange(self.prefix[0][0].size(2), device=self.lengths.device)[None]
+        seen = slots < self.lengths[:, None]
+        if block.window is not None:
+            seen = seen & (self.lengths[:, None] + self.at - slots < block.window)
+        return seen[:, None, None]
+
+    def _first_own(self, block: Block) -> int:
+        return 0 if block.window is None else max(0, self.at + 1 - block.window)
+
+    def keep(self, prompts: torch.Tensor, rows: torch.Tensor) -> None:
+        self.each = len(rows) // len(prompts)
+        self.lengths = self.lengths[prompts]
+        if len(prompts) < self.prefix[0][0].size(0):
+            self.prefix = [(k[prompts], v[prompts]) for k, v in self.prefix]
+        self.own = [(k[rows], v[rows]) for k, v in self.own]
+
+    def advance(self) -> None:
+        self.at += 1
+
+
+class Decoder:
+    """A model ready to sample. Build it anew whenever weights have changed."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        self.model = architecture
+
+    @torch.no_grad()
+    def sample(
+        self, prompts: list[list[int]], each: int, most: int, temperature: float, ends: list[int]
+    ) -> list[Drawn]:
+        """``each`` answers of at most ``most`` tokens to every prompt, by pure temperature sampling."""
+        state = _Answers(len(prompts), each, most)
+        device = self.model.norm.weight.device
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
+        hidden, prefix = self._prefill(prompts, lengths)
+        kind = Shared if prefix[0][0].size(2) >= SHARED_FROM else Copied
+        cache: Cache = kind(self.model.blocks, prefix, lengths, each, most)
+        hidden, places = hidden.repeat_interleave(each, 0), lengths.repeat_interleave(each)
+        ends_at = torch.tensor(ends, device=device)
+        live = torch.ones(len(places), dtype=torch.bool, device=device)
+        for step in range(most):
+            token, logps = self._draw(hidden, temperature)
+            state.write(step, token, logps)
+            live &= ~torch.isin(token, ends_at)
+            alive = int(live.sum())
+            if not alive or step == most - 1:
+                break
+            if alive < COMPACT_BELOW * len(live):
+                kept, rows = state.worth_keeping(live)
+                if len(rows) < len(live):
+                    cache.keep(kept, rows)
+                    state.keep(rows)
+                    token, places, live = token[rows], places[rows], live[rows]
+            hidden = self._step(token, places, cache)
+            places = places + 1
+        return state.drawn(set(ends))
+
+    def _draw(self, hidden: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """A token a row and its log-probability; by exponential races, as ``torch.multinomial`` draws."""
+        logits = self.model.head(hidden).float()
+        if self.model.softcap:
+            logits = (logits / self.model.softcap).tanh() * self.model.softcap
+        logps = (logits / temperature).log_softmax(-1)
+        token = (logps - torch.empty_like(logps).exponential_().log_()).argmax(-1)
+        return token, logps.gather(1, token[:, None])[:, 0]
+
+    def _prefill(self, prompts: list[list[int]], lengths: torch.Tensor) -> tuple[torch.Tensor, Prefix]:
+        """The state after each prompt's last token, and every layer's keys and values."""
+        longest = max(map(len, prompts))
+        ids = torch.tensor([p + [0] * (longest - len(p)) for p in prompts], device=lengths.device)
+        places = torch.arange(longest, device=ids.device)[None]
+        prefix: Prefix = []
+
+        def attend(block: Block, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+            prefix.append((k, v))
+            mask = None  # padding lies behind, where causal attention does not look
+            if block.window is not None and longest > block.window:
+                mask = _seen(places.t(), places, block.window)
+            return _sdpa(q, k, v, mask, block.scale, causal=mask is None)
+
+        x = self.model.embed(ids)
+        tables = self._tables(x, places)
+        for block in self.model.blocks:
+            x = self._through(block, x, tables[block.rotary], attend)
+        return self.model.norm(x[torch.arange(len(x)), lengths - 1]), prefix
+
+    def _step(self, token: torch.Tensor, places: torch.Tensor, cache: Cache) -> torch.Tensor:
+        x = self.model.embed(token[:, None])
+        tables = self._tables(x, places[:, None])
+        for layer, block in enumerate(self.model.blocks):
+            x = self._through(
+                block, x, tables[block.rotary], lambda _, q, k, v, layer=layer: cache.attend(layer, q, k, v)
+            )
+        cache.advance()
+        return self.model.norm(x[:, 0])
+
+    def _tables(self, x: torch.Tensor, places: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        kinds = {block.rotary for block in self.model.blocks}
+        return {kind: self.model.angles(x, places, kind) for kind in kinds}
+
+    def _through(
+        self, block: Block, x: torch.Tensor, table: tuple[torch.Tensor, torch.Tensor], attend: Attend
+    ) -> torch.Tensor:
+        """One layer over (rows, tokens, hidden)."""
+        model, (rows, tokens, _) = self.model, x.shape
+        sizes = [model.heads * model.width, *[model.kv_heads * model.width] * 2]
+        q, k, v = (
+            part.view(rows, tokens, -1, model.width)
+            for part in block.qkv(block.attention_norm(x)).split(sizes, dim=-1)
+        )
+        q = block.query_norm(q) if block.query_norm else q
+        k = block.key_norm(k) if block.key_norm else k
+        q, k = _rotate(q.transpose(1, 2), table), _rotate(k.transpose(1, 2), table)
+        attended = attend(block, q, k, v.transpose(1, 2)).transpose(1, 2).reshape(rows, tokens, -1)
+        added = block.output(attended)
+        x = x + (block.after_attention(added) if block.after_attention else added)
+        gate, up = block.gate_up(block.mlp_norm(x)).chunk(2, dim=-1)
+        added = block.down(model.activation(gate) * up)
+        return x + (block.after_mlp(added) if block.after_mlp else added)
+
+
+class Attend(Protocol):
+    """Attention of new tokens, which also keeps their keys and values."""
+
+    def __call__(
+        self, block: Block, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, /
+    ) -> torch.Tensor: ...
+
+
+class _Answers:
+    """What has been drawn so far, row by row; rows keep their number when others are dropped."""
+
+    def __init__(self, prompts: int, each: int, most: int) -> None:
+        self.prompts, self.each = prompts, each
+        self.ids = torch.full((prompts * each, most), -1)
+        self.logps = torch.zeros(prompts * each, most)
+        self.rows = torch.arange(prompts * each)
+
+    def write(self, step: int, token: torch.Tensor, logps: torch.Tensor) -> None:
+        self.ids[self.rows, step], self.logps[self.rows, step] = token.cpu(), logps.cpu()
+
+    def worth_keeping(self, live: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which prompts and rows to go on with: as many rows a prompt as the liveliest one needs."""
+        alive = live.view(self._prompts_left(), -1)
+        most = int(alive.sum(1).max())
+        prompts = alive.any(1).nonzero()[:, 0]
+        order = alive[prompts].int().argsort(dim=1, descending=True, stable=True)[:, :most]
+        return prompts, (prompts[:, None] * alive.size(1) + order).flatten()
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """From now on these rows are written."""
+        self.rows = self.rows[rows.cpu()]
+
+    def _prompts_left(self) -> int:
+        return len(set((self.rows // self.each).tolist()))
+
+    def drawn(self, ends: set[int]) -> list[Drawn]:
+        ids = [_until_end(row, ends) for row in self.ids.tolist()]
+        logps = [row[: len(kept)] for row, kept in zip(self.logps.tolist(), ids, strict=True)]
+        spans = [slice(first, first + self.each) for first in range(0, len(ids), self.each)]
+        return [Drawn(ids[span], logps[span]) for span in spans]
+
+
+def _until_end(row: list[int], ends: set[int]) -> list[int]:
+    for place, token in enumerate(row):
+        if token in ends:
+            return row[: place + 1]
+        if token < 0:
+            return row[:place]
+    return row
+
+
+def _roomy(states: torch.Tensor, room: int) -> torch.Tensor:
+    rows, heads, tokens, width = states.shape
+    roomy = states.new_empty(rows, heads, tokens + room, width)
+    roomy[:, :, :tokens] = states
+    return roomy
+
+
+def _seen(place: torch.Tensor, keys: torch.Tensor, window: int | None) -> torch.Tensor:
+    seen = keys <= place
+    return seen if window is None else seen & (place - keys < window)
+
+
+def _sdpa(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    mask: torch.Tensor | None,
+    scale: float,
+    causal: bool = False,
+) -> torch.Tensor:
+    return scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=q.size(1) != k.size(1)
+    )
+
+
+def _rotate(x: torch.Tensor, table: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Rotary position embedding (arXiv 2104.09864) of (rows, heads, tokens, width)."""
+    cos, sin = (angles.unsqueeze(1) for angles in table)
+    left, right = x.chunk(2, dim=-1)
+    return x * cos + torch.cat([-right, left], dim=-1) * sin
