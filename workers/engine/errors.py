@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from workers.events import DoneEvent, ErrorEvent, Event
+from workers.health import Finding
 
 
 class EngineError(Exception):
@@ -213,6 +214,15 @@ def grading_failed(where: str, detail: str) -> EngineError:
         f"The grader failed on every answer {where}, so there is no reward to learn from.",
         "Try the grader on a few rows in its test pane and correct it.",
         detail,
+    )
+
+
+def alarmed(step: int, finding: Finding) -> Paused:
+    return Paused(
+        finding.rule.code,
+        f"Paused at step {step}: {finding.rule.message}",
+        finding.rule.remedy,
+        f"Rule: {finding.threshold}. Measured: {finding.summary}.",
     )
 
 

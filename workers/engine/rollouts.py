@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
+from workers.engine import measures
 from workers.engine.data import Row, render
 from workers.events import Rollout
 
@@ -20,7 +24,8 @@ class Recorder:
     """TRL's reward function (its name there is ``grader``) that remembers what it graded.
 
     ``rows`` are looked up by the dataset column ``row``; a group is the rollouts of one row, and its number
-    is the row's place among the step's rows. ``failed`` counts gradings that gave no reward.
+    is the row's place among the step's rows. ``failed`` counts gradings that gave no reward. ``held_out``
+    grades at most ``held_out_answers`` of a step's answers, whole groups, and nothing is trained on it.
     """
 
     rows: list[Row]
@@ -31,12 +36,17 @@ class Recorder:
     grading_seconds: float = 0.0
     failed: int = 0
     results: list[GradeResult] = field(default_factory=list)
+    held_out: GradeAnswers | None = None
+    held_out_answers: int = 64
+    completion_ids: list[list[int]] = field(default_factory=list)
+    _row: list[int] = field(default_factory=list)
 
     def grader(
         self, completion_ids: list[list[int]], row: list[int], trainer_state: Any, **_: Any
     ) -> list[float | None]:
         """The rewards that TRL optimises; ``None`` for the whole group of an answer that has no grade."""
         started = time.perf_counter()
+        self.completion_ids, self._row = completion_ids, row
         texts = self.tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
         answers = [(text, self.rows[i].item) for text, i in zip(texts, row, strict=True)]
         self.results = results = self.grade(answers, [str(i) for i in row])
@@ -81,7 +91,8 @@ class Recorder:
         """Our metrics of the step, see ``docs/metrics.md``."""
         number = len(self.rollouts)
         values = {
-            "groups/no_signal_share": self._no_signal_share(),
+            "groups/no_signal_share": no_signal_share(self.rollouts),
+            "groups/informative_share": 1 - no_signal_share(self.rollouts),
             "completions/truncated_share": sum(r.truncated for r in self.rollouts) / number,
             "grading/error_share": self.failed / number,
             "grading/missing_share": sum(r.reward is None for r in self.rollouts) / number,
@@ -91,7 +102,68 @@ class Recorder:
             scores = [s for r in self.rollouts if (s := r.sub_rewards.get(name)) is not None]
             if scores:
                 values[f"rewards/{name}/mean"] = sum(scores) / len(scores)
-        return values | self._judge_metrics()
+        watched = self._grade_held_out()
+        return values | self._answer_metrics() | self._task_metrics() | watched | self._judge_metrics()
+
+    def _answer_metrics(self) -> dict[str, float]:
+        """How the step's answers resemble each other, and what their length has to do with their reward."""
+        graded = [(r.length, r.reward) for r in self.rollouts if r.reward is not None]
+        several = len(set(self.groups())) > 1
+        values = {
+            "groups/reward_std": measures.within_group_std(
+                self.groups(), [rollout.reward for rollout in self.rollouts]
+            ),
+            "rewards/most_common_share": measures.most_common_share(reward for _, reward in graded),
+            "answers/repetition": measures.known_mean(map(measures.repetition, self.completion_ids)),
+            "answers/template_share": measures.most_common_share(
+                measures.opening(rollout.completion) for rollout in self.rollouts if several
+            ),
+            "answers/length_reward_correlation": measures.Moments.of(graded).correlation,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _task_metrics(self) -> dict[str, float]:
+        """The same few numbers for each of several tasks."""
+        places: dict[str, list[int]] = {}
+        for place, row in enumerate(self._row):
+            places.setdefault(getattr(self.rows[row], "task", ""), []).append(place)
+        values: dict[str, float] = {}
+        for task, members in places.items() if len(places) > 1 else []:
+            values |= {f"tasks/{task}/{name}": value for name, value in self._of_task(members).items()}
+        return values
+
+    def _of_task(self, places: list[int]) -> dict[str, float]:
+        rollouts = [self.rollouts[place] for place in places]
+        groups, rewards = [r.group for r in rollouts], [r.reward for r in rollouts]
+        values = {
+            "reward": measures.known_mean(rewards),
+            "reward_std": measures.within_group_std(groups, rewards),
+            "no_signal_share": no_signal_share(rollouts),
+            "mean_length": measures.known_mean(float(r.length) for r in rollouts),
+            "truncated_share": measures.known_mean(float(r.truncated) for r in rollouts),
+            "missing_share": measures.known_mean(float(r.reward is None) for r in rollouts),
+            "watch_reward": measures.known_mean(r.watch_reward for r in rollouts),
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _grade_held_out(self) -> dict[str, float]:
+        """Grades a share of the step's groups with the held-out grader, evenly taken; empty without one."""
+        if self.held_out is None:
+            return {}
+        started = time.perf_counter()
+        every = math.ceil(len(self.rollouts) / self.held_out_answers)
+        chosen = [rollout for rollout in self.rollouts if rollout.group % every == 0]
+        answers = [(r.completion, self.rows[self._row[r.index]].item) for r in chosen]
+        results = self.held_out(answers, [str(self._row[r.index]) for r in chosen])
+        for rollout, result in zip(chosen, results, strict=True):
+            rollout.watch_reward = result.reward
+        self.results = [*self.results, *results]
+        known = [result.reward for result in results if result.reward is not None]
+        values = {
+            "time/watching": time.perf_counter() - started,
+            "watch/error_share": 1 - len(known) / len(results),
+        }
+        return values | ({"watch/reward": fmean(known), "watch/reward_std": pstdev(known)} if known else {})
 
     def _judge_metrics(self) -> dict[str, float]:
         """What the step's judges read, wrote and cost; empty without a judge."""
@@ -106,12 +178,6 @@ class Recorder:
             values["judge/cached_share"] = cached / len(self.results)
         return values
 
-    def _no_signal_share(self) -> float:
-        rewards: dict[int, set[float | None]] = {}
-        for rollout in self.rollouts:
-            rewards.setdefault(rollout.group, set()).add(rollout.reward)
-        return sum(len(values) == 1 for values in rewards.values()) / len(rewards)
-
     def completion_tokens(self) -> int:
         """Tokens that the policy wrote in this step."""
         return sum(rollout.length for rollout in self.rollouts)
@@ -122,3 +188,16 @@ class Recorder:
             if rollout.reward is None and rollout.error_class is not None:
                 return f"{rollout.error_class} on row {rollout.row_id}: {rollout.error_detail or ''}"
         return ""
+
+
+def no_signal_groups(rollouts: Sequence[Rollout]) -> set[int]:
+    """The groups whose rewards are all equal or missing: they teach nothing."""
+    rewards: dict[int, set[float | None]] = {}
+    for rollout in rollouts:
+        rewards.setdefault(rollout.group, set()).add(rollout.reward)
+    return {group for group, values in rewards.items() if len(values) == 1}
+
+
+def no_signal_share(rollouts: Sequence[Rollout]) -> float:
+    """The share of groups that teach nothing."""
+    return len(no_signal_groups(rollouts)) / len({rollout.group for rollout in rollouts})

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from workers.engine import checkpoint, errors, package
+from workers.engine.alarms import Alarms, held_out_grader
 from workers.engine.data import Row, checked_path, choose, encode, prefill, read_rows
 from workers.engine.evaluate import Evaluator, Split
 from workers.engine.memory import plan_memory
@@ -52,9 +53,13 @@ class Job:
     stopping: Callable[[], bool]
     judges: Judges = field(default_factory=Judges)
     step: int = 0
+    alarms: Alarms = field(init=False)
     _trained_before: float = 0.0
     _train_began: float | None = None
     _train_ended: float | None = None
+
+    def __post_init__(self) -> None:
+        self.alarms = Alarms(self.spec.alarm, self.emit)
 
     @property
     def train_seconds(self) -> float:
@@ -69,13 +74,19 @@ class Job:
         started_from = checkpoint.open_checkpoint(resume, checkpoint.fingerprint(spec)) if resume else None
         if started_from:
             self.step, self._trained_before = started_from.step, started_from.train_seconds
+            self.alarms.load(started_from.path)
         train_rows, held_out = self._read()
         steps = total_steps(spec, len(train_rows))
         progress = Progress(self.emit, steps - self.step, self._answers(steps, held_out))
         try:
-            with open_grader(spec.grader, seed=spec.seed, judges=self.judges) as grade:
+            with (
+                open_grader(spec.grader, seed=spec.seed, judges=self.judges) as grade,
+                held_out_grader(spec, self.judges) as watch,
+            ):
                 base = self._load(train_rows, held_out)
                 trainer, evaluator = self._build(base, train_rows, grade, steps, progress)
+                trainer.recorder.held_out = watch
+                trainer.recorder.held_out_answers = spec.alarm.held_out_answers
                 initial = adapter_sha256(trainer.model)
                 if started_from is None:
                     self._measure_base(evaluator, held_out, progress)
@@ -196,7 +207,9 @@ class Job:
         rows, samples = held_out.validation, self.spec.evaluation.validation_samples_per_row
         if rows:
             progress.enter("preflight", total=len(rows) * samples, unit="answers")
-            self.emit(evaluator.before(rows, "validation", samples))
+            event = evaluator.before(rows, "validation", samples)
+            self.emit(event)
+            self.alarms.evaluated(event)
 
     def _train(
         self,
@@ -218,6 +231,7 @@ class Job:
             self.stopping,
             evaluate,
             lambda: self.train_seconds,
+            self.alarms,
             sealed_step=self.step,
         )
         trainer.add_callback(reporter)
@@ -238,7 +252,9 @@ class Job:
     def _evaluate(self, evaluator: Evaluator, held_out: HeldOut, step: int) -> None:
         if held_out.validation:
             samples = self.spec.evaluation.validation_samples_per_row
-            self.emit(evaluator.compare("during", step, held_out.validation, "validation", samples))
+            event = evaluator.compare("during", step, held_out.validation, "validation", samples)
+            self.emit(event)
+            self.alarms.evaluated(event)
 
     def _compare(
         self,

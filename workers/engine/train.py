@@ -16,6 +16,7 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig
 
 from workers.engine import checkpoint, errors
+from workers.engine.alarms import Alarms
 from workers.engine.data import Row
 from workers.engine.judging import JudgeWatch
 from workers.engine.memory import MemoryPlan
@@ -124,6 +125,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     stopping: Callable[[], bool]
     evaluate: Callable[[int], None]
     train_seconds: Callable[[], float]
+    alarms: Alarms
     sealed_step: int = 0
     pause: errors.Paused | None = None
     _judges: JudgeWatch = field(default_factory=JudgeWatch)
@@ -146,18 +148,22 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             return  # TRL's summary at the end
         step, total = self.trainer.state.global_step, self.trainer.state.max_steps
         self._refuse_not_finite(step, logs)
+        recorder = self.trainer.recorder
         values = {**self.trainer.take_metrics(logs["step_time"]), **logs}
+        values |= self.alarms.measure(step, recorder)
         finite = {name: float(v) for name, v in values.items() if v is not None and math.isfinite(v)}
-        rollouts = self.trainer.recorder.rollouts
+        rollouts = recorder.rollouts
         self.emit(MetricsEvent(step=step, total_steps=total, values=finite))
         self.emit(RolloutsEvent(step=step, rollouts=rollouts))
         self._watch_grading(step, all(rollout.reward is None for rollout in rollouts))
+        self._pause_for(self.alarms.step(step, finite, recorder))
         self.progress.step()
 
     def on_save(self, *_: Any, **__: Any) -> None:
         step = self.trainer.state.global_step
         written = Path(self.trainer.args.output_dir) / f"checkpoint-{step}"
         final = self.out / "checkpoints" / f"step-{step}"
+        self.alarms.save(written)
         checkpoint.seal(written, final, step, self.train_seconds(), checkpoint.fingerprint(self.spec))
         self.sealed_step = step
         self.emit(CheckpointEvent(step=step, path=str(final.relative_to(self.out))))
@@ -188,11 +194,14 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             if not math.isfinite(logs.get(name, 0.0)):
                 raise errors.not_finite(step, name, logs[name])
 
-    def _watch_grading(self, step: int, nothing_graded: bool) -> None:
-        """Says in the log why gradings fail (ten times at most); pauses or ends a job without grades."""
-        self.pause = self._judges.step(step, self.trainer.recorder.rollouts)
+    def _pause_for(self, reason: errors.Paused | None) -> None:
+        self.pause = self.pause or reason
         if self.pause:
             self.trainer.control.should_save = self.trainer.control.should_training_stop = True
+
+    def _watch_grading(self, step: int, nothing_graded: bool) -> None:
+        """Says in the log why gradings fail (ten times at most); pauses or ends a job without grades."""
+        self._pause_for(self._judges.step(step, self.trainer.recorder.rollouts))
         detail = self.trainer.recorder.first_failure()
         if detail and self._errors_told < 10:
             self._errors_told += 1
