@@ -1,0 +1,212 @@
+"""Every rule of the health strip fires on what it is about, and stays quiet on what looks like it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers import health
+from workers.health import BY_CODE, Check, History, Limits, Step, findings, needed
+from workers.health.history import in_deviations
+
+Curve = Callable[[int], float]
+STEPS = 40
+HEALTHY: dict[str, Curve] = {
+    "reward": lambda step: 0.3 + 0.01 * step,
+    "rewards/grader/std": lambda step: 0.4,
+    "watch/reward": lambda step: 0.2 + 0.01 * step,
+    "watch/reward_std": lambda step: 0.4,
+    "rewards/form/mean": lambda step: 0.3 + 0.01 * step,
+    "rewards/fact/mean": lambda step: 0.3 + 0.01 * step,
+    "rewards/most_common_share": lambda step: 0.5,
+    "groups/no_signal_share": lambda step: 0.3,
+    "completions/mean_length": lambda step: 20.0,
+    "completions/truncated_share": lambda step: 0.02,
+    "grading/missing_share": lambda step: 0.0,
+    "gain/raw": lambda step: 0.01 * step,
+    "gain/length_matched": lambda step: 0.009 * step,
+    "answers/repetition": lambda step: 0.1,
+    "answers/template_share": lambda step: 0.1 + 0.005 * step,
+    "entropy": lambda step: 0.8 - 0.01 * step,
+    "kl_to_base": lambda step: 0.002 * step,
+    "sampling/logp_gap": lambda step: 0.001,
+}
+
+
+def history(
+    steps: int = STEPS, checks: tuple[float, ...] = (), without: str = "", **limits: float
+) -> History:
+    return changed({}, steps, checks, without, **limits)
+
+
+def changed(
+    curves: dict[str, Curve],
+    steps: int = STEPS,
+    checks: tuple[float, ...] = (),
+    without: str = "",
+    **limits: float,
+) -> History:
+    """A healthy job's numbers, but for ``curves``; validations every ten steps, the first before training."""
+    names = {
+        name: curve
+        for name, curve in (HEALTHY | curves).items()
+        if not (without and name.startswith(without))
+    }
+    made = [Step(n, {name: curve(n) for name, curve in names.items()}) for n in range(1, steps + 1)]
+    return History(made, [Check(10 * n, reward) for n, reward in enumerate(checks)], Limits(**limits))  # type: ignore[arg-type]
+
+
+def codes(of: History) -> list[str]:
+    return [finding.rule.code for finding in findings(of)]
+
+
+def after(step: int, before: float, now: float) -> Curve:
+    return lambda number: now if number > step else before
+
+
+def test_a_healthy_job_raises_nothing_at_any_step():
+    for steps in range(1, STEPS + 1):
+        assert codes(history(steps, checks=(0.3, 0.4, 0.5, 0.6))) == []
+
+
+FIRES: dict[str, History] = {
+    "held_out_gap": changed({"watch/reward": lambda step: 0.2}),
+    "length_explains_reward": changed({"gain/length_matched": lambda step: 0.0}, without="watch"),
+    "sub_reward_jump": changed({"rewards/form/mean": after(37, 0.2, 0.9),
+                                "rewards/fact/mean": lambda step: 0.3}, without="watch"),
+    "repetition": changed({"answers/repetition": lambda step: 0.1 + 0.01 * step}, without="watch"),
+    "template": changed({"answers/template_share": lambda step: step / 40}, without="watch"),
+    "overfitting": history(checks=(0.3, 0.5, 0.5, 0.5, 0.49)),
+    "saturated_grader": changed({"rewards/most_common_share": lambda step: 0.95}),
+    "no_signal": changed({"groups/no_signal_share": lambda step: 0.85}),
+    "truncation": changed({"completions/truncated_share": lambda step: 0.2}),
+    "low_entropy": changed({"entropy": lambda step: 0.001}),
+    "entropy_collapse": changed({"entropy": after(30, 0.5, 1e-5)}),
+    "no_signal_at_all": changed({"groups/no_signal_share": after(20, 0.2, 1.0)}),
+    "kl_jump": changed({"kl_to_base": after(38, 0.02, 0.3)}),
+    "grader_errors": changed({"grading/missing_share": lambda step: 0.06}),
+    "logp_gap": changed({"sampling/logp_gap": lambda step: 0.08}),
+}  # fmt: skip
+QUIET: dict[str, History] = {
+    # the held-out grader rises too, if less
+    "held_out_gap": changed({"watch/reward": lambda step: 0.2 + 0.004 * step}),
+    "length_explains_reward": changed({"gain/length_matched": lambda step: 0.004 * step}, without="watch"),
+    # both parts jump: the model learnt the task
+    "sub_reward_jump": changed({"rewards/form/mean": after(37, 0.2, 0.9),
+                                "rewards/fact/mean": after(37, 0.2, 0.7)}, without="watch"),
+    "repetition": changed({"answers/repetition": lambda step: 0.4}, without="watch"),
+    "template": changed({"answers/template_share": lambda step: 0.9}, without="watch"),
+    "overfitting": history(checks=(0.3, 0.4, 0.44, 0.48, 0.52)),
+    "saturated_grader": changed({"rewards/most_common_share": after(35, 0.5, 0.95)}),
+    "no_signal": changed({"groups/no_signal_share": lambda step: 0.75}),
+    "truncation": changed({"completions/truncated_share": lambda step: 0.09}),
+    "low_entropy": changed({"entropy": lambda step: 0.02}),
+    "entropy_collapse": changed({"entropy": after(31, 0.5, 1e-5)}),
+    "no_signal_at_all": changed({"groups/no_signal_share": lambda step: 0.5 if step == 30 else 1.0}),
+    "kl_jump": changed({"kl_to_base": after(39, 0.02, 0.3)}),
+    "grader_errors": changed({"grading/missing_share": lambda step: 0.04}),
+    "logp_gap": changed({"sampling/logp_gap": lambda step: 0.03}),
+}  # fmt: skip
+
+
+def test_every_rule_is_tried_both_ways():
+    assert set(FIRES) == set(QUIET) == set(BY_CODE)
+
+
+@pytest.mark.parametrize("code", BY_CODE)
+def test_a_rule_fires_on_what_it_is_about_and_says_what_was_measured(code: str):
+    (finding,) = [each for each in findings(FIRES[code]) if each.rule.code == code]
+    assert finding.evidence
+    assert "{" not in finding.threshold
+    assert finding.rule.remedy
+    for name, value in finding.evidence.items():
+        assert f"{name}: {value:.4g}" in finding.summary
+
+
+@pytest.mark.parametrize("code", BY_CODE)
+def test_a_rule_stays_quiet_on_what_only_looks_like_it(code: str):
+    assert code not in codes(QUIET[code])
+
+
+def test_gravest_findings_come_first():
+    both = changed({"completions/truncated_share": lambda step: 0.5, "watch/reward": lambda step: 0.2})
+    assert codes(both) == ["held_out_gap", "truncation"]
+
+
+# --- the held-out grader ---------------------------------------------------------------------------
+
+
+def test_a_turn_late_in_a_good_job_is_noticed():
+    """Both graders rise for 25 steps; then the trained one goes on, and the held-out one falls."""
+    turned = {
+        "reward": lambda step: 0.2 + 0.02 * step,
+        "watch/reward": lambda step: 0.2 + 0.02 * min(step, 25) - 0.01 * max(0, step - 25),
+    }
+    assert "held_out_gap" not in codes(changed(turned, steps=25))
+    assert "held_out_gap" in codes(changed(turned, steps=45))
+
+
+def test_no_gap_is_called_before_three_checks_agree():
+    gap = {"watch/reward": lambda step: 0.2, "reward": lambda step: 0.3 + 0.02 * step}
+    assert next(steps for steps in range(1, 30) if "held_out_gap" in codes(changed(gap, steps=steps))) == 20
+
+
+@pytest.mark.parametrize("code", ["length_explains_reward", "sub_reward_jump", "repetition", "template"])
+def test_a_held_out_grader_that_rises_as_well_clears_a_suspicion(code: str):
+    suspected = FIRES[code].steps
+    cleared = [Step(s.number, {**s.values, "watch/reward": 0.3 + 0.01 * s.number}) for s in suspected]
+    assert code in codes(History(suspected))
+    assert code not in codes(History(cleared))
+
+
+# --- stops -----------------------------------------------------------------------------------------
+
+
+def test_the_teams_own_bounds_count():
+    silent = {"groups/no_signal_share": lambda step: 1.0, "entropy": lambda step: 0.05}
+    assert "no_signal_at_all" in codes(changed(silent, steps=8, no_signal_steps=8))
+    assert "no_signal_at_all" not in codes(changed(silent, steps=8, no_signal_steps=9))
+    assert "entropy_collapse" in codes(changed(silent, least_entropy=0.1))
+
+
+def test_after_a_pause_the_stops_count_from_anew():
+    made = changed({"entropy": lambda step: 0.0})
+    assert "entropy_collapse" in codes(History(made.steps, since=30))
+    assert "entropy_collapse" not in codes(History(made.steps, since=31))
+
+
+# --- formulas --------------------------------------------------------------------------------------
+
+number = st.floats(-1e3, 1e3, allow_nan=False)
+
+
+@given(change=number, spread=st.floats(1e-3, 10), scale=st.floats(1e-2, 1e2))
+def test_rises_do_not_depend_on_the_scale_of_the_reward(change: float, spread: float, scale: float):
+    assert in_deviations(change * scale, [spread * scale]) == pytest.approx(in_deviations(change, [spread]))
+
+
+def test_a_rise_out_of_no_spread_at_all_counts_and_standing_still_does_not():
+    assert in_deviations(0.01, [0.0]) == float("inf")
+    assert in_deviations(-0.01, [0.0]) == float("-inf")
+    assert in_deviations(0.0, []) == 0.0
+
+
+@given(steps=st.integers(3, 120), every=st.integers(1, 30), data=st.data())
+def test_rules_say_the_same_of_the_steps_they_need_as_of_all(steps: int, every: int, data: st.DataObject):
+    """So neither the engine nor the page has to keep a whole job's numbers."""
+    curves = {name: data.draw(st.sampled_from([curve, after(steps // 2, 0.1, 0.9), lambda step: 1.0]))
+              for name, curve in HEALTHY.items()}  # fmt: skip
+    whole = changed(curves, steps)
+    checks = [Check(step, 0.4) for step in range(0, steps + 1, every)]
+    wanted = needed(steps, [check.step for check in checks], whole.limits)
+    kept = [step for step in whole.steps if step.number in wanted]
+    assert findings(History(kept, checks)) == findings(History(whole.steps, checks))
+
+
+def test_only_the_metrics_that_rules_read_are_kept():
+    values = {name: curve(1) for name, curve in HEALTHY.items()}
+    assert health.read(values | {"loss": 1.0, "rewards/grader/mean": 0.5}) == values
+    assert health.plotted(BY_CODE["sub_reward_jump"], values) == ["rewards/form/mean", "rewards/fact/mean"]
