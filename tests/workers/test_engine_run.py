@@ -245,7 +245,7 @@ def test_a_python_grader_that_fails_on_some_answers_leaves_holes_and_no_zeros(wr
             assert (rollout.reward, rollout.advantage) == (None, 0)
         else:
             assert rollout.reward == pytest.approx(len(rollout.completion) % 7 / 7)
-    assert "too cold" in of_type(events, "log")[0].message
+    assert any("too cold" in event.message for event in of_type(events, "log"))
     assert of_type(events, "evaluation")[-1].base.grading_error_share > 0
 
 

@@ -30,7 +30,7 @@ from workers.grading import GradeResult
 from workers.spec import BaseModelRef, JobSpec
 
 END, TURN = 1, 2
-PLAN = MemoryPlan(micro_batch=16, gradient_checkpointing=False)
+PLAN = MemoryPlan(tokens=4096, gradient_checkpointing=False)
 
 
 def length_grade(pairs: Sequence[tuple[str, dict[str, Any]]], groups: Any = None) -> list[GradeResult]:
@@ -59,7 +59,7 @@ def build(tmp_path: Path, model_folder: Path) -> Callable[..., MeasuringTrainer]
         eos_ids = end_tokens(model, tokenizer)
         base = Base(BaseModelRef(id="tests/tiny"), model_folder, None, model, tokenizer, eos_ids)
         recorder = Recorder(data, grade, tokenizer, eos_ids)
-        return build_trainer(spec, tmp_path / "out", base, data, recorder, 3, PLAN)
+        return build_trainer(spec, tmp_path / "out", base, data, recorder, 3, PLAN, lambda _: None)
 
     return make
 
@@ -175,10 +175,10 @@ def test_kl_is_measured_against_the_untouched_base_also_with_beta_zero(build):
     generate_inputs = [trainer.train_dataset[index] for index in groups_of(trainer, 4)]
     trainer.model.train()
     inputs = trainer._prepare_inputs(generate_inputs)
-    trainer.compute_loss(trainer.model, inputs)
     trainer.measured = {}
-    trainer._measure_kl(*trainer._scored)
-    chosen = first_of_each(inputs["group"].tolist())
+    trainer.compute_loss(trainer.model, inputs)
+    chosen = trainer._kl_rows(inputs)
+    assert set(chosen) <= set(first_of_each(inputs["group"].tolist()))
     policy, base = [], []
     for index in chosen:
         prompt = inputs["prompt_ids"][index][inputs["prompt_mask"][index].bool()].tolist()
@@ -186,8 +186,9 @@ def test_kl_is_measured_against_the_untouched_base_also_with_beta_zero(build):
         policy.append(completion_logprobs(trainer.model, prompt, answer, 1.0))
         base.append(completion_logprobs(tiny_model().eval(), prompt, answer, 1.0))
     log_ratio = torch.cat(base) - torch.cat(policy)
-    assert trainer.measured["tokens"] == len(log_ratio)
+    assert trainer.measured["kl_tokens"] == len(log_ratio)
     assert trainer.measured["k1"] == pytest.approx(float(-log_ratio.sum()), abs=1e-4)
+    assert trainer.measured["k2"] == pytest.approx(float((log_ratio**2).sum() / 2), abs=1e-4)
     assert trainer.measured["k3"] == pytest.approx(float((log_ratio.exp() - 1 - log_ratio).sum()), abs=1e-4)
     assert trainer.measured["k3"] > 0.01
 
@@ -244,3 +245,23 @@ def test_what_a_template_writes_into_the_answer_is_noticed(template, expected):
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = template
     assert prefill(tokenizer, [{"role": "user", "content": "a b"}]) == expected
+
+
+@pytest.mark.parametrize("loss_type", ["dapo", "dr_grpo", "grpo", "bnpo"])
+def test_the_gradient_does_not_depend_on_how_a_step_is_divided_into_passes(build, loss_type):
+    """Traps of normalising by pass: TRL issue 6024, ms-swift issue 10117."""
+    results = []
+    for tokens in (4096, 24):
+        trainer = build(loss_type=loss_type, beta=0.1, warmup_steps=0)
+        trainer.most_tokens = tokens
+        torch.manual_seed(5)
+        inputs = trainer._prepare_inputs([trainer.train_dataset[i] for i in groups_of(trainer, 4)])
+        passes = trainer._micro_batches(inputs)
+        loss = trainer.compute_loss(trainer.model, inputs)
+        gradient = torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.requires_grad])
+        results.append((len(passes), float(loss.detach()), gradient))
+    (few, loss, gradient), (many, other_loss, other) = results
+    assert few == 1
+    assert many > 3
+    assert other_loss == pytest.approx(loss, abs=1e-6)
+    assert float((gradient - other).norm() / gradient.norm()) < 1e-5

@@ -1,47 +1,159 @@
-"""How many rollouts go through the model at once, and whether activations are computed twice."""
+"""What a job needs of memory, estimated before it starts, and how many tokens a pass may have."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from transformers import PretrainedConfig
+from transformers import PreTrainedModel
 
-MOST_ROWS = 64
-LAYER_BYTES = 34  # of activations a token and hidden unit, a layer in 16 bits: arXiv 2205.05198, eq. 1
-CHECKPOINT_BYTES = 2  # only the layer's input is kept
-USABLE = 0.5  # of the free memory: the estimate leaves out the adapter, the optimizer and fragmentation
+CPU_TOKENS = 4096  # a pass with more is bound by memory bandwidth, not by arithmetic
+USABLE = 0.85  # of the free memory; the rest is left to fragmentation
+LOGIT_ROWS = 256  # positions that TRL's fused head projects at once
+LEAST_PASS = 8  # rows of full length below which a GPU computes activations twice instead
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Rows of one forward and backward pass, and whether gradient checkpointing is on."""
+    """Tokens of one forward and backward pass, and whether gradient checkpointing is on."""
 
-    micro_batch: int
+    tokens: int
     gradient_checkpointing: bool
 
 
-def plan_memory(rollouts: int, tokens: int, config: PretrainedConfig, device: torch.device) -> MemoryPlan:
-    """The largest micro-batch that divides ``rollouts`` and fits, at ``tokens`` a row.
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes by purpose, for passes of a given number of tokens. ``total`` is the expected peak."""
 
-    On a CPU memory is plenty and checkpointing only costs time. On a GPU it is turned on when without it not
-    even 8 rows would fit.
+    weights: int
+    adapter: int
+    optimizer: int
+    activations: int
+    cache: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        """Sampling and training come in turn: the larger of cache and activations counts."""
+        held = self.weights + self.adapter + self.optimizer
+        return held + max(self.activations + self.logits, self.cache)
+
+
+@dataclass(frozen=True)
+class Work:
+    """The largest pieces of a job: prompts, answers and rollouts that are in memory together."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    rollouts: int
+    group_size: int
+
+
+def estimate(model: PreTrainedModel, rank: int, work: Work, tokens: int, checkpointing: bool) -> Estimate:
+    """The memory of a job on ``model`` with an adapter of ``rank`` and passes of ``tokens`` tokens."""
+    config: Any = model.config.get_text_config()
+    size = next(model.parameters()).element_size()
+    adapter = adapter_parameters(model, rank)
+    keys = key_width(config) * 2 * config.num_hidden_layers * size
+    rows = work.rollouts * (work.prompt_tokens + work.completion_tokens)
+    return Estimate(
+        weights=sum(p.numel() * p.element_size() for p in model.parameters()),
+        adapter=adapter * 4 * 2,  # float32 values and gradients
+        optimizer=adapter * 4 * 2,  # Adam's two moments
+        activations=tokens * token_bytes(config, size, checkpointing) + _expanded(config, size, work, tokens),
+        cache=rows * keys + _folded(model, size),
+        logits=3 * LOGIT_ROWS * config.vocab_size * 4,
+    )
+
+
+def token_bytes(config: Any, size: int, checkpointing: bool) -> int:
+    """Activations that one token leaves for the backward pass, counted over a layer's saved tensors.
+
+    Kept a layer: each norm's input, normalised values and output (6 of the hidden size); queries before and
+    after their norm, in attention, its output twice (5); keys and values likewise (6); gate, its activation,
+    up and their product (4 of the intermediate size). With checkpointing a layer keeps its input alone, and
+    one layer at a time is whole.
     """
-    sizes = [size for size in range(min(rollouts, MOST_ROWS), 0, -1) if rollouts % size == 0]
-    if device.type == "cpu":
-        return MemoryPlan(sizes[0], False)
-    free, _ = torch.cuda.mem_get_info(device)
-    return fit(sizes, tokens, config.get_text_config(), int(free * USABLE))
+    layer: int = size * (
+        6 * config.hidden_size
+        + 5 * query_width(config)
+        + 6 * key_width(config)
+        + 4 * config.intermediate_size
+    )
+    if checkpointing:
+        return int(config.num_hidden_layers * config.hidden_size * size + layer)
+    return int(config.num_hidden_layers * layer)
 
 
-def fit(sizes: list[int], tokens: int, config: PretrainedConfig, budget: int) -> MemoryPlan:
-    """The plan for ``budget`` bytes; ``sizes`` falls."""
-    unit = tokens * config.hidden_size
-    for size in sizes:
-        if size >= min(8, sizes[0]) and size * unit * config.num_hidden_layers * LAYER_BYTES <= budget:
-            return MemoryPlan(size, False)
-    for size in sizes:
-        kept = config.num_hidden_layers * CHECKPOINT_BYTES + LAYER_BYTES
-        if size * unit * kept <= budget:
-            return MemoryPlan(size, True)
-    return MemoryPlan(1, True)
+def _expanded(config: Any, size: int, work: Work, tokens: int) -> int:
+    """The prompt's keys and values, copied beside each completion that attends to them."""
+    each = work.prompt_tokens + work.group_size * work.completion_tokens
+    rows = min(work.rollouts, max(1, tokens // each) * work.group_size)
+    layers = config.num_hidden_layers
+    return int(rows * (work.prompt_tokens + work.completion_tokens) * 2 * key_width(config) * size * layers)
+
+
+def _folded(model: PreTrainedModel, size: int) -> int:
+    """In float32 sampling runs on a second copy of the projections with the adapter folded in."""
+    if size < 4:
+        return 0
+    head = model.get_output_embeddings().weight.numel()
+    return 2 * size * (sum(int(p.numel()) for p in model.parameters()) - int(head))
+
+
+def key_width(config: Any) -> int:
+    return int(config.num_key_value_heads * head_width(config))
+
+
+def query_width(config: Any) -> int:
+    return int(config.num_attention_heads * head_width(config))
+
+
+def head_width(config: Any) -> int:
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
+def adapter_parameters(model: PreTrainedModel, rank: int) -> int:
+    """Numbers of a LoRA adapter of ``rank`` on every linear layer but the head."""
+    head = model.get_output_embeddings()
+    layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
+    return sum(rank * (layer.in_features + layer.out_features) for layer in layers)
+
+
+def plan_memory(model: PreTrainedModel, rank: int, work: Work) -> MemoryPlan:
+    """The largest passes that fit what is free.
+
+    On a CPU memory is plenty and checkpointing only costs time. On a GPU checkpointing is turned on when
+    without it not even 8 rows would fit.
+    """
+    longest = work.prompt_tokens + work.completion_tokens
+    everything = work.rollouts * longest
+    if model.device.type == "cpu":
+        return MemoryPlan(min(everything, max(CPU_TOKENS, longest)), False)
+    free, _ = torch.cuda.mem_get_info(model.device)
+    budget = int(free * USABLE)
+    for checkpointing in (False, True):
+        tokens = _most_tokens(model, rank, work, budget, checkpointing)
+        if tokens >= min(LEAST_PASS * longest, everything) or checkpointing:
+            break
+    return MemoryPlan(max(tokens, 1), checkpointing)
+
+
+def _most_tokens(model: PreTrainedModel, rank: int, work: Work, budget: int, checkpointing: bool) -> int:
+    """By halving from a pass of the whole step; 0 if nothing fits. The weights are there already."""
+    tokens = work.rollouts * (work.prompt_tokens + work.completion_tokens)
+    while tokens:
+        needed = estimate(model, rank, work, tokens, checkpointing)
+        if needed.total - needed.weights <= budget:
+            return tokens
+        tokens //= 2
+    return 0
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether PyTorch, on whichever device, could not get memory."""
+    return (
+        isinstance(error, torch.OutOfMemoryError | MemoryError)
+        or "can't allocate memory" in str(error).lower()
+    )

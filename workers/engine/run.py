@@ -12,12 +12,12 @@ from workers.engine import checkpoint, errors, package
 from workers.engine.alarms import Alarms, held_out_grader
 from workers.engine.data import Row, checked_path, choose, encode, prefill, read_rows
 from workers.engine.evaluate import Evaluator, Split
-from workers.engine.memory import plan_memory
+from workers.engine.memory import Work, plan_memory
 from workers.engine.models import Base, adapter_sha256, load, pick_device
 from workers.engine.progress import Progress
 from workers.engine.rollouts import Recorder
 from workers.engine.sampling import Sampler
-from workers.engine.train import Reporter, build_trainer, threads, total_steps
+from workers.engine.train import Reporter, build_trainer, rollouts, threads, total_steps
 from workers.engine.trainer import MeasuringTrainer
 from workers.events import DoneEvent, Event, LogEvent
 from workers.grading import (
@@ -55,6 +55,7 @@ class Job:
     step: int = 0
     alarms: Alarms = field(init=False)
     _trained_before: float = 0.0
+    _longest_prompt: int = 1
     _train_began: float | None = None
     _train_ended: float | None = None
 
@@ -158,6 +159,7 @@ class Job:
                 too_long = [row_id for row_id, length in lengths.items() if length > limit]
                 raise errors.rows_too_long(split, too_long, longest, limit)
             longest_of_all = max(longest_of_all, longest)
+        self._longest_prompt = longest_of_all
         needed = longest_of_all + self.spec.grpo.max_completion_length
         context = getattr(base.model.config.get_text_config(), "max_position_embeddings", needed)
         if needed > context:
@@ -174,13 +176,11 @@ class Job:
     ) -> tuple[MeasuringTrainer, Evaluator]:
         spec = self.spec
         recorder = Recorder(train, grade, base.tokenizer, base.eos_ids)
-        plan = plan_memory(
-            spec.grpo.group_size * spec.grpo.prompts_per_step,
-            spec.grpo.max_prompt_length + spec.grpo.max_completion_length,
-            base.model.config,
-            base.model.device,
+        work = Work(
+            self._longest_prompt, spec.grpo.max_completion_length, rollouts(spec), spec.grpo.group_size
         )
-        trainer = build_trainer(spec, self.out, base, train, recorder, steps, plan)
+        plan = plan_memory(base.model, spec.lora.rank, work)
+        trainer = build_trainer(spec, self.out, base, train, recorder, steps, plan, self.emit)
 
         def tick(answers: int) -> None:
             progress.answers(answers)

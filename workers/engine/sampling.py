@@ -6,11 +6,15 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from workers.engine.fast.architecture import describe, known
+from workers.engine.fast.decoder import Decoder, Drawn
 
 CPU_BATCH = 64  # more rows at once are bound by memory bandwidth there
 GPU_BATCH = 128
@@ -38,12 +42,18 @@ def own_randomness(seed: int) -> Iterator[None]:
             np.random.set_state(numpy_state)
 
 
-def cut(ids: list[int], eos_ids: list[int]) -> tuple[list[int], bool]:
-    """The ids up to the first end token, and whether none came (the answer was truncated)."""
-    for place, token in enumerate(ids):
-        if token in eos_ids:
-            return ids[: place + 1], False
-    return ids, True
+def cut(ids: list[int], eos_ids: list[int]) -> list[int]:
+    """The ids up to the first end token, which is kept."""
+    return next((ids[: place + 1] for place, token in enumerate(ids) if token in eos_ids), ids)
+
+
+def portions(order: list[int], each: int, rows: int) -> Iterator[tuple[list[int], int]]:
+    """Which prompts to sample together, and how many answers to each: at most ``rows`` answers at a time."""
+    for start in range(0, each, rows):
+        number = min(rows, each - start)
+        together = max(1, rows // number)
+        for first in range(0, len(order), together):
+            yield order[first : first + together], number
 
 
 @dataclass(frozen=True)
@@ -60,26 +70,36 @@ class Sampler:
         self, model: PreTrainedModel, prompts: list[list[int]], each: int, seed: int
     ) -> list[list[Answer]]:
         """``each`` answers to every prompt (token ids), in the order of the prompts."""
-        batch_size = CPU_BATCH if model.device.type == "cpu" else GPU_BATCH
-        wanted = [index for index in range(len(prompts)) for _ in range(each)]
-        wanted.sort(key=lambda index: len(prompts[index]))  # like lengths together: little padding
+        fast, rows = known(model), CPU_BATCH if model.device.type == "cpu" else GPU_BATCH
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))  # little padding
         answers: list[list[Answer]] = [[] for _ in prompts]
         with own_randomness(seed), torch.no_grad(), _evaluating(model):
-            for start in range(0, len(wanted), batch_size):
-                batch = wanted[start : start + batch_size]
-                for index, answer in zip(batch, self._batch(model, [prompts[i] for i in batch]), strict=True):
-                    answers[index].append(answer)
-                self.tick(len(batch))
+            draw = Decoder(describe(model)).sample if fast else partial(self._generate, model)
+            for chosen, number in portions(order, each, rows):
+                drawn = draw(
+                    [prompts[i] for i in chosen], number, self.max_new_tokens, self.temperature, self.eos_ids
+                )
+                for index, ids in zip(chosen, drawn, strict=True):
+                    answers[index] += self._answers(ids.ids)
+                self.tick(len(chosen) * number)
         return answers
 
-    def _batch(self, model: PreTrainedModel, prompts: list[list[int]]) -> list[Answer]:
-        inputs = self.tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt")
+    def _answers(self, rows: list[list[int]]) -> list[Answer]:
+        texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
+        return [
+            Answer(text, ids, not ids or ids[-1] not in self.eos_ids)
+            for text, ids in zip(texts, rows, strict=True)
+        ]
+
+    def _generate(self, model: PreTrainedModel, prompts: list[list[int]], each: int, *_: Any) -> list[Drawn]:
+        """What the decoder does, by transformers' own ``generate``; log-probabilities are left out."""
+        repeated = [prompt for prompt in prompts for _ in range(each)]
+        inputs = self.tokenizer.pad({"input_ids": repeated}, padding_side="left", return_tensors="pt")
         width = inputs["input_ids"].shape[1]
         with _generation_config(model, self._config()) as config:
             output = model.generate(**inputs.to(model.device), generation_config=config)
         kept = [cut(ids, self.eos_ids) for ids in output[:, width:].tolist()]
-        texts = self.tokenizer.batch_decode([ids for ids, _ in kept], skip_special_tokens=True)
-        return [Answer(text, ids, truncated) for text, (ids, truncated) in zip(texts, kept, strict=True)]
+        return [Drawn(kept[start : start + each], []) for start in range(0, len(kept), each)]
 
     def _config(self) -> GenerationConfig:
         return GenerationConfig(

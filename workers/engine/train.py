@@ -18,6 +18,8 @@ from trl import GRPOConfig
 from workers.engine import checkpoint, errors
 from workers.engine.alarms import Alarms
 from workers.engine.data import Row
+from workers.engine.fast import shared
+from workers.engine.fast.architecture import known
 from workers.engine.judging import JudgeWatch
 from workers.engine.memory import MemoryPlan
 from workers.engine.models import Base
@@ -27,6 +29,12 @@ from workers.engine.trainer import MeasuringTrainer
 from workers.events import CheckpointEvent, Event, LogEvent, MetricsEvent, RolloutsEvent
 from workers.spec import JobSpec
 
+SHARED = "Each prompt is computed once a group: in sampling, in the loss and in the backward pass."
+PLAIN = (
+    "Every rollout computes its prompt anew, as plain TRL does: the architecture {} is not among those whose "
+    "prompts can be shared, or the adapter has dropout."
+)
+SHRUNK = "Memory ran out: the step is done again in passes of at most {} tokens."
 STEPS_WITHOUT_GRADE = 3  # so many steps in a row without any grade end the job
 
 
@@ -38,15 +46,20 @@ def total_steps(spec: JobSpec, rows: int) -> int:
     return spec.grpo.max_steps or per_epoch * spec.grpo.epochs
 
 
+def rollouts(spec: JobSpec) -> int:
+    """Rollouts of one step."""
+    return spec.grpo.group_size * spec.grpo.prompts_per_step
+
+
 def grpo_config(spec: JobSpec, out: Path, steps: int, plan: MemoryPlan) -> GRPOConfig:
     """The spec in TRL's words, with TRL's defaults that do not suit every machine set by hand."""
     grpo = spec.grpo
-    rollouts = grpo.group_size * grpo.prompts_per_step
     return GRPOConfig(
         output_dir=str(out / "checkpoints" / ".unsealed"),
         max_steps=steps,
-        per_device_train_batch_size=plan.micro_batch,
-        gradient_accumulation_steps=rollouts // plan.micro_batch,
+        # A step is one batch for TRL; the trainer divides it into passes that keep groups whole.
+        per_device_train_batch_size=rollouts(spec),
+        gradient_accumulation_steps=1,
         gradient_checkpointing=plan.gradient_checkpointing,
         num_generations=grpo.group_size,
         max_completion_length=grpo.max_completion_length,
@@ -94,9 +107,24 @@ def prompt_dataset(rows: list[Row]) -> Dataset:
 
 
 def build_trainer(
-    spec: JobSpec, out: Path, base: Base, rows: list[Row], recorder: Recorder, steps: int, plan: MemoryPlan
+    spec: JobSpec,
+    out: Path,
+    base: Base,
+    rows: list[Row],
+    recorder: Recorder,
+    steps: int,
+    plan: MemoryPlan,
+    emit: Callable[[Event], None],
 ) -> MeasuringTrainer:
     """The trainer with a fresh adapter on the base model; equal specs give equal initial weights."""
+    shares = known(base.model) and spec.lora.dropout == 0
+    if shares:
+        shared.prepare(base.model)
+    emit(LogEvent(message=SHARED if shares else PLAIN.format(base.model.config.model_type)))
+
+    def shrunk(tokens: int) -> None:
+        emit(LogEvent(level="warning", message=SHRUNK.format(tokens)))
+
     trainer = MeasuringTrainer(
         model=base.model,
         args=grpo_config(spec, out, steps, plan),
@@ -104,6 +132,9 @@ def build_trainer(
         processing_class=base.tokenizer,
         peft_config=lora_config(spec),
         recorder=recorder,
+        plan=plan,
+        shares=shares,
+        shrunk=shrunk,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer

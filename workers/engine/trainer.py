@@ -1,8 +1,10 @@
-"""TRL's GRPOTrainer with ears: it measures and records, and leaves the optimisation as it is."""
+"""TRL's GRPOTrainer, faster and with ears: a prompt is computed once a group, and all is measured."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,16 @@ import torch
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
+from workers.engine.batching import loss_weight, micro_batches
+from workers.engine.fast import lora, shared
+from workers.engine.fast.architecture import describe
+from workers.engine.fast.decoder import Decoder
+from workers.engine.memory import MemoryPlan, is_out_of_memory
 from workers.engine.models import folded
 from workers.engine.rollouts import Recorder
+
+KL_SHARE = 0.05  # of a step's work that measuring the KL may add
+PASSES = 3  # a step is a forward pass and a backward pass, which costs two
 
 
 class EpochSampler(RepeatSampler):  # type: ignore[misc]
@@ -26,12 +36,27 @@ class EpochSampler(RepeatSampler):  # type: ignore[misc]
 
 
 class MeasuringTrainer(GRPOTrainer):  # type: ignore[misc]
-    """GRPO as TRL does it, plus: rollouts recorded, phases timed, KL to the base measured."""
+    """GRPO with TRL's loss and optimiser, and with our own passes through the model.
 
-    def __init__(self, *args: Any, recorder: Recorder, **kwargs: Any) -> None:
-        self.recorder = recorder
+    ``shares`` says whether the model is one whose prompts are computed once a group; others take TRL's way.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        recorder: Recorder,
+        plan: MemoryPlan,
+        shares: bool,
+        shrunk: Callable[[int], None],
+        **kwargs: Any,
+    ) -> None:
+        self.recorder, self.shares = recorder, shares
+        self.most_tokens, self._shrunk = plan.tokens, shrunk
         self.measured: dict[str, float] = {}
         super().__init__(*args, reward_funcs=recorder.grader, **kwargs)
+        if shares:
+            lora.speed_up(self.model)
+        self._adapter_before = self._adapter()
 
     def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
         args = self.args
@@ -44,12 +69,30 @@ class MeasuringTrainer(GRPOTrainer):  # type: ignore[misc]
             seed=args.seed,
         )
 
-    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+    # --- rollouts --------------------------------------------------------------------------------
+
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], images: Any, fields: Any, number: int, *rest: Any
+    ) -> Any:
         started = time.perf_counter()
-        with folded(self.accelerator.unwrap_model(self.model)):
-            result = super()._generate_single_turn(*args, **kwargs)
+        model = self.accelerator.unwrap_model(self.model)
+        with folded(model):
+            if self.shares and not self.use_vllm:
+                result = self._decode(model, prompt_ids, number)
+            else:
+                result = super()._generate_single_turn(prompt_ids, images, fields, number, *rest)
         self._add("time/generation", time.perf_counter() - started)
         return result
+
+    def _decode(
+        self, model: Any, prompt_ids: list[list[int]], number: int
+    ) -> tuple[list[list[int]], list[list[float]]]:
+        prompts = prompt_ids[::number]  # TRL repeats each prompt as often as it has rollouts
+        drawn = Decoder(describe(model)).sample(
+            prompts, number, self.max_completion_length, self.temperature, self.eos_token_ids
+        )
+        ids = [row for answers in drawn for row in answers.ids]
+        return ids, [row for answers in drawn for row in answers.logps]
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
@@ -58,55 +101,148 @@ class MeasuringTrainer(GRPOTrainer):  # type: ignore[misc]
         output["group"] = torch.tensor(self.recorder.groups(), device=output["advantages"].device)
         return output
 
-    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        result = super()._get_per_token_logps_and_entropies(*args, **kwargs)
-        self._last_logps = result[0].detach()
-        return result
+    # --- loss ------------------------------------------------------------------------------------
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        loss: torch.Tensor = super()._compute_loss(model, inputs)
-        self._scored = (inputs, self._last_logps)
-        return loss
+        """The step's loss, with its gradients formed already, a pass at a time.
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        loss: torch.Tensor = super().training_step(*args, **kwargs)
-        started = time.perf_counter()
-        self._measure_kl(*self._scored)
-        self._add("time/measuring", time.perf_counter() - started)
-        return loss
+        When memory runs out the step begins anew with passes half as large.
+        """
+        while True:
+            counted = {name: len(values) for name, values in self._metrics["train"].items()}
+            try:
+                loss = self._backward(model, inputs)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or self.most_tokens <= 1:
+                    raise
+                self._begin_anew(model, counted)
+                continue
+            self._measure(inputs)
+            return loss.requires_grad_()
+
+    def _begin_anew(self, model: Any, counted: dict[str, int]) -> None:
+        model.zero_grad(set_to_none=True)
+        for name, values in self._metrics["train"].items():
+            del values[counted.get(name, 0) :]
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self.most_tokens //= 2
+        self._shrunk(self.most_tokens)
+
+    def _backward(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        mask = inputs["completion_mask"]
+        self._logps = torch.zeros(mask.shape, device=mask.device)
+        batches = self._micro_batches(inputs)
+        total = torch.zeros((), device=mask.device)
+        for number, rows in enumerate(batches):
+            part = select(inputs, rows)
+            weight = loss_weight(
+                self.loss_type, len(rows), len(mask), float(part["completion_mask"].sum()), float(mask.sum())
+            )
+            last = number == len(batches) - 1
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                loss = super()._compute_loss(model, part) * weight
+                self._logps[rows, : self._pass_logps.size(1)] = self._pass_logps
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
+
+    def _micro_batches(self, inputs: dict[str, Any]) -> list[list[int]]:
+        lengths = (inputs["prompt_mask"].sum(1) + inputs["completion_mask"].sum(1)).tolist()
+        groups: dict[int, list[int]] = {}
+        for row, group in enumerate(inputs["group"].tolist()):
+            groups.setdefault(group, []).append(row)
+        if not self.shares:
+            return micro_batches(list(groups.values()), lengths, self.most_tokens)
+        prompts = inputs["prompt_mask"].sum(1).tolist()
+        own = [
+            length - prompt + prompt // self.num_generations
+            for length, prompt in zip(lengths, prompts, strict=True)
+        ]
+        return micro_batches(list(groups.values()), own, self.most_tokens)
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *args: Any, **kwargs: Any
+    ) -> Any:
+        if self.shares:
+            result = self._shared_logps(model, input_ids, attention_mask, logits_to_keep)
+        else:
+            result = super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
+            )
+        self._pass_logps = result[0].detach()
+        return result
+
+    def _shared_logps(
+        self, model: Any, ids: torch.Tensor, mask: torch.Tensor, keep: int
+    ) -> tuple[torch.Tensor, torch.Tensor, None]:
+        prompts, completions = (ids[:, :-keep], mask[:, :-keep]), (ids[:, -keep:], mask[:, -keep:])
+        layout = shared.lay_out(*prompts, *completions)
+        with self.accelerator.autocast():
+            logps, entropies = shared.per_token(model, layout, completions[1])
+        return logps, entropies, None
+
+    # --- measuring -------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _measure_kl(self, inputs: dict[str, Any], logps: torch.Tensor) -> None:
-        """Adds this micro-batch to the KL of the policy to the base, on tokens that the policy sampled.
+    def _measure(self, inputs: dict[str, Any]) -> None:
+        started = time.perf_counter()
+        self._measure_kl(inputs)
+        sampled = inputs.get("sampling_per_token_logps")
+        if sampled is not None:
+            mask = inputs["completion_mask"]
+            self._add("gap", float(((self._logps - sampled).abs() * mask).sum()))
+            self._add("sampled_tokens", float(mask.sum()))
+        self._add("time/measuring", time.perf_counter() - started)
 
-        k1 = log p - log q and k3 = q/p - 1 - log(q/p) with p the policy and q the base, see
-        ``docs/metrics.md``. Where TRL has computed the base on all rows (beta above 0) that is used;
-        otherwise one rollout a group is run through the base, which keeps the cost near 1 %.
+    def _measure_kl(self, inputs: dict[str, Any]) -> None:
+        """The KL of the policy to the reference, on tokens that the policy sampled, see ``docs/metrics.md``.
+
+        k1 = log p - log q, k2 = (log p - log q)^2 / 2 and k3 = q/p - 1 - log(q/p), with p the policy and q
+        the reference. Where TRL has computed the reference on all rows (beta above 0) that is used; otherwise
+        one rollout of some groups is run through it.
         """
-        mask, base = inputs["completion_mask"], inputs.get("ref_per_token_logps")
+        logps, mask, base = self._logps, inputs["completion_mask"], inputs.get("ref_per_token_logps")
         if base is None:
-            rows = first_of_each(inputs["group"].tolist())
-            logps, mask, base = logps[rows], mask[rows], self._base_logps(inputs, rows)
+            rows = self._kl_rows(inputs)
+            if not rows:
+                return
+            logps, mask, base = logps[rows], mask[rows], self._base_logps(select(inputs, rows))
+            logps, mask = logps[:, : base.size(1)], mask[:, : base.size(1)]
         log_ratio = (base - logps) * mask
-        self._add("tokens", float(mask.sum()))
+        self._add("kl_tokens", float(mask.sum()))
         self._add("k1", float(-log_ratio.sum()))
+        self._add("k2", float((log_ratio**2).sum() / 2))
         self._add("k3", float(((log_ratio.exp() - 1 - log_ratio) * mask).sum()))
 
-    def _base_logps(self, inputs: dict[str, Any], rows: list[int]) -> Any:
+    def _kl_rows(self, inputs: dict[str, Any]) -> list[int]:
+        """One rollout each of as many groups as ``KL_SHARE`` pays for; of one, every few steps, if of none.
+
+        Which steps measure depends on the step's number and tokens alone, so a resumed job measures the same.
+        """
+        rows = first_of_each(inputs["group"].tolist())
+        lengths = (inputs["prompt_mask"].sum(1) + inputs["completion_mask"].sum(1)).tolist()
+        prompts = inputs["prompt_mask"].sum(1).tolist()
+        copies = len(rows) if self.shares else len(lengths)
+        trained = sum(inputs["completion_mask"].sum(1).tolist()) + sum(prompts) * copies / len(lengths)
+        each = sum(lengths[row] for row in rows) / len(rows)
+        allowed = KL_SHARE * PASSES * trained / each
+        if allowed >= 1:
+            return rows[: int(allowed)]
+        return rows[:1] if self.state.global_step % round(1 / allowed) == 0 else []
+
+    def _base_logps(self, inputs: dict[str, Any]) -> torch.Tensor:
         """Log-probabilities (rows, completion tokens) under the base: the adapter is switched off.
 
         The adapter starts at zero, so "off" is the base also after a resume (TRL issue 4723 is about an
         adapter that was trained before).
         """
-        ids = torch.cat([inputs["prompt_ids"][rows], inputs["completion_ids"][rows]], dim=1)
-        mask = torch.cat([inputs["prompt_mask"][rows], inputs["completion_mask"][rows]], dim=1)
-        padding = int(mask.any(dim=0).int().argmax())
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+        mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
         keep = inputs["completion_ids"].size(1)
         with self.accelerator.unwrap_model(self.model).disable_adapter():
-            logps, _, _ = self._get_per_token_logps_and_entropies(
-                self.model, ids[:, padding:], mask[:, padding:], keep
-            )
-        return logps
+            logps, _, _ = self._get_per_token_logps_and_entropies(self.model, ids, mask, keep)
+        return torch.as_tensor(logps)
 
     def take_finished(self, checkpoint: Path, step: int) -> None:
         """Loads the adapter of the last step. ``train`` would go on to the end of a half-done epoch."""
@@ -126,20 +262,62 @@ class MeasuringTrainer(GRPOTrainer):  # type: ignore[misc]
     def _add(self, name: str, value: float) -> None:
         self.measured[name] = self.measured.get(name, 0.0) + value
 
+    def _adapter(self) -> torch.Tensor:
+        """All trainable numbers in one vector."""
+        return torch.cat([p.detach().flatten().float() for p in self.model.parameters() if p.requires_grad])
+
+    def _adapter_change(self) -> float:
+        """How far the optimiser moved the adapter since the last step: the norm of the difference."""
+        now = self._adapter()
+        change = float((now - self._adapter_before).norm())
+        self._adapter_before = now
+        return change
+
+    def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_checkpoint(*args, **kwargs)
+        self._adapter_before = self._adapter()
+
     def take_metrics(self, step_time: float) -> dict[str, float]:
         """Our metrics of the step that just ended, see ``docs/metrics.md``; the next step starts anew."""
         measured, self.measured = self.measured, {}
-        tokens = max(measured["tokens"], 1.0)
         generation, grading = measured["time/generation"], self.recorder.grading_seconds
-        return {
+        values = {
             **self.recorder.metrics(),
-            "kl_to_base": measured["k3"] / tokens,
-            "kl_to_base/k1": measured["k1"] / tokens,
+            "adapter/norm_change": self._adapter_change(),
             "time/generation": generation,
-            "time/training": step_time - generation - grading,
+            "time/training": step_time - generation - grading - measured["time/measuring"],
             "time/measuring": measured["time/measuring"],
             "tokens_per_second": self.recorder.completion_tokens() / step_time,
         }
+        if tokens := measured.get("kl_tokens"):
+            values |= {
+                "kl_to_base": measured["k3"] / tokens,
+                "kl_to_base/k1": measured["k1"] / tokens,
+                "kl_to_base/k2": measured["k2"] / tokens,
+            }
+        if tokens := measured.get("sampled_tokens"):
+            values["sampling/logp_gap"] = measured["gap"] / tokens
+        return values
+
+
+def select(inputs: dict[str, Any], rows: list[int]) -> dict[str, Any]:
+    """These rows of a batch, without columns that are padding in all of them."""
+    count = len(inputs["completion_mask"])
+    part = {
+        name: value[rows]
+        if isinstance(value, torch.Tensor) and value.dim() and len(value) == count
+        else value
+        for name, value in inputs.items()
+    }
+    wide = inputs["completion_mask"].size(1)
+    longest = max(1, int(part["completion_mask"].sum(1).max()))
+    prompt = int(part["prompt_mask"].sum(1).max())
+    for name, value in part.items():
+        if name.startswith("prompt_"):
+            part[name] = value[:, value.size(1) - prompt :]
+        elif isinstance(value, torch.Tensor) and value.dim() == 2 and value.size(1) == wide:
+            part[name] = value[:, :longest]
+    return part
 
 
 def first_of_each(groups: list[int]) -> list[int]:

@@ -1,4 +1,4 @@
-"""What a decoder-only model consists of, read from its modules: the same parts for every family known here."""
+"""What a decoder-only model consists of, read from its modules: the same parts for every known family."""
 
 from __future__ import annotations
 

@@ -55,7 +55,8 @@ def _forward(layer: Linear, adapter: str) -> Any:
         base = layer.get_base_layer()
         a, b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
         flat = x.reshape(-1, x.size(-1))
-        output = _LoraLinear.apply(flat, base.weight, base.bias, a, b, layer.scaling[adapter])
+        apply: Any = _LoraLinear.apply
+        output: torch.Tensor = apply(flat, base.weight, base.bias, a, b, layer.scaling[adapter])
         return output.view(*x.shape[:-1], -1)
 
     return forward

@@ -28,9 +28,9 @@ NAME = "groove_shared_prefix"
 class Layout:
     """Where the tokens of a batch lie in the one sequence, as indices and masks for attention.
 
-    ``prefixes`` (prompts, longest prefix) and ``suffixes`` (rows, longest suffix) hold places in the sequence,
-    padded on the right with 0; ``lengths`` are the prefixes' lengths and ``prompt_of`` says whose prefix a row
-    continues.
+    ``prefixes`` (prompts, longest prefix) and ``suffixes`` (rows, longest suffix) hold places in the
+    sequence, padded on the right with 0; ``lengths`` are the prefixes' lengths and ``prompt_of`` says whose
+    prefix a row continues.
     """
 
     ids: torch.Tensor
@@ -81,7 +81,7 @@ def lay_out(
 
 
 def _padded(pieces: list[torch.Tensor], start: int) -> torch.Tensor:
-    """(pieces, longest): the place of each token in the sequence that begins at ``start``, 0 where none is."""
+    """(pieces, longest): each token's place in the sequence that begins at ``start``, 0 where none is."""
     places = torch.zeros(len(pieces), max(map(len, pieces)), dtype=torch.long)
     for row, piece in zip(places, pieces, strict=True):
         row[: len(piece)] = torch.arange(start, start + len(piece))
@@ -96,9 +96,7 @@ def per_token(
     outputs = model(
         input_ids=layout.ids,
         position_ids=layout.positions,
-        attention_mask=layout.ids.new_zeros(
-            1, 1, 1, 1
-        ),  # four dimensions: transformers builds none of its own
+        attention_mask=layout.ids.new_zeros(1, 1, 1, 1),  # of four dimensions: transformers builds none
         shift_labels=layout.labels,
         fused_lm_head=True,
         layout=layout,
@@ -124,7 +122,7 @@ def attend(
     layout: Layout | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention over a ``layout``; without one, what transformers does by itself. (1, tokens, heads, width)."""
+    """Attention over a ``layout``; without one, what transformers does by itself."""
     if layout is None:
         output: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, **options
@@ -189,6 +187,12 @@ def _attention(
 
 def _valid(lengths: torch.Tensor, longest: int) -> torch.Tensor:
     return torch.arange(longest, device=lengths.device)[None] < lengths[:, None]
+
+
+def prepare(model: Any) -> None:
+    """Makes ``model``, not yet wrapped, compute layouts; without one it computes what it always did."""
+    model.set_attn_implementation(NAME)
+    model.base_model.register_forward_hook(keep_scored, with_kwargs=True)
 
 
 AttentionInterface.register(NAME, attend)

@@ -1,0 +1,217 @@
+"""The fast path computes exactly what the plain one does, or is not taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+from trl.trainer.utils import add_fused_lm_head
+
+from tests.workers.engine_jobs import events_of, of_type, run_engine
+from workers.engine.batching import loss_weight, micro_batches
+from workers.engine.fast import decoder, lora, shared
+from workers.engine.fast.architecture import describe, known
+from workers.engine.fast.decoder import Decoder
+from workers.engine.sampling import portions
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 60,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+WIDE = SIZES | {"head_dim": 16}
+FAMILIES = {
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**WIDE)),
+    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES)),
+    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**WIDE)),
+    "gemma3": lambda: Gemma3ForCausalLM(
+        Gemma3TextConfig(**WIDE, sliding_window=8, layer_types=["sliding_attention", "full_attention"] * 2)
+    ),
+}
+TEMPERATURE = 0.9
+ENDS = list(range(1, 12))
+
+
+def tuned(family: str) -> Any:
+    """A small random model with a random adapter, in float64, its head fused as TRL's trainer does."""
+    torch.manual_seed(0)
+    model = FAMILIES[family]().double()
+    add_fused_lm_head(model, temperature=TEMPERATURE, outputs=("log_probs", "entropy"))
+    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)
+    shared.prepare(model)
+    return get_peft_model(model, config).double().train()
+
+
+@dataclass
+class Batch:
+    """Ragged groups in shuffled order: prompts padded on the left, completions on the right."""
+
+    prompt_ids: torch.Tensor
+    prompt_mask: torch.Tensor
+    ids: torch.Tensor
+    mask: torch.Tensor
+    advantages: torch.Tensor
+
+
+def ragged() -> Batch:
+    """Groups of 4, 4 and 2 rows; prompts of 30, 25 and 1 tokens; completions of 1 to 12."""
+    generator = torch.Generator().manual_seed(1)
+    prompts = [torch.randint(12, 60, (n,), generator=generator) for n in (30, 25, 1)]
+    rows = [prompts[0]] * 4 + [prompts[1]] * 4 + [prompts[2]] * 2
+    order = torch.randperm(len(rows), generator=generator).tolist()
+    batch = Batch(*(torch.zeros(10, width, dtype=torch.long) for width in (30, 30, 12, 12)), torch.empty(0))
+    for row, source in enumerate(order):
+        prompt, length = rows[source], 1 + (source * 5) % 12
+        batch.prompt_ids[row, 30 - len(prompt) :] = prompt
+        batch.prompt_mask[row, 30 - len(prompt) :] = 1
+        batch.mask[row, :length] = 1
+    batch.ids = torch.randint(12, 60, (10, 12), generator=generator)
+    batch.advantages = torch.randn(10, 1, generator=generator, dtype=torch.float64)
+    return batch
+
+
+def plain(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """As TRL computes it: every row whole."""
+    ids = torch.cat([batch.prompt_ids, batch.ids], dim=1)
+    mask = torch.cat([batch.prompt_mask, batch.mask], dim=1)
+    labels = ids.masked_fill(mask == 0, -100)
+    labels[:, :30] = -100
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    output = model(
+        input_ids=ids, attention_mask=mask, position_ids=positions, labels=labels, fused_lm_head=True
+    )
+    return output.log_probs[:, -12:], output.entropy[:, -12:]
+
+
+def once_a_group(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    layout = shared.lay_out(batch.prompt_ids, batch.prompt_mask, batch.ids, batch.mask)
+    assert layout.tokens == 29 + 24 + 0 + int(batch.mask.sum())
+    return shared.per_token(model, layout, batch.mask)
+
+
+def gradients(model: Any, loss: torch.Tensor) -> torch.Tensor:
+    model.zero_grad()
+    loss.backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_prompt_computed_once_gives_the_loss_and_gradients_of_one_computed_for_every_row(family):
+    model, batch = tuned(family), ragged()
+    results = {}
+    for name, compute in {"plain": plain, "shared": once_a_group}.items():
+        if name == "shared":
+            assert lora.speed_up(model) == 7 * 4
+        logps, entropies = compute(model, batch)
+        loss = (batch.advantages * logps * batch.mask).sum() + (entropies * batch.mask).sum()
+        results[name] = (logps * batch.mask, float(loss), gradients(model, loss))
+    (logps, loss, gradient), (other_logps, other_loss, other) = results["plain"], results["shared"]
+    assert torch.allclose(logps, other_logps, atol=1e-10)
+    assert loss == pytest.approx(other_loss, rel=1e-9)
+    assert float((gradient - other).norm() / gradient.norm()) < 1e-6
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("shared_from", [0, 10**6], ids=["keys shared", "keys copied"])
+@pytest.mark.parametrize("adapter", ["beside", "off"])
+def test_sampled_tokens_have_the_models_own_log_probabilities(family, shared_from, adapter, monkeypatch):
+    monkeypatch.setattr(decoder, "SHARED_FROM", shared_from)
+    model = tuned(family).float().eval()
+    prompts = [list(range(12, 12 + length)) for length in (30, 9, 21)]
+    torch.manual_seed(2)
+    with model.disable_adapter() if adapter == "off" else torch.no_grad():
+        drawn = Decoder(describe(model)).sample(prompts, 6, 20, TEMPERATURE, ENDS)
+        lengths = {len(ids) for answers in drawn for ids in answers.ids}
+        assert len(lengths) > 3  # rows end at different times, so some are dropped on the way
+        for prompt, answers in zip(prompts, drawn, strict=True):
+            assert len(answers.ids) == 6
+            for ids, logps in zip(answers.ids, answers.logps, strict=True):
+                assert not set(ids[:-1]) & set(ENDS)
+                assert ids[-1] in ENDS or len(ids) == 20
+                with torch.no_grad():
+                    logits = model(input_ids=torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1]
+                own = (logits / TEMPERATURE).log_softmax(-1)[range(len(ids)), ids]
+                assert logps == pytest.approx(own.tolist(), abs=1e-5)
+
+
+def test_tokens_are_drawn_as_often_as_the_model_says():
+    model = tuned("qwen3").float().eval()
+    prompt = [20, 21, 22]
+    with torch.no_grad():
+        expected = (model(input_ids=torch.tensor([prompt])).logits[0, -1] / TEMPERATURE).softmax(-1)
+    torch.manual_seed(3)
+    (drawn,) = Decoder(describe(model)).sample([prompt], 20_000, 1, TEMPERATURE, ENDS)
+    counts = torch.bincount(torch.tensor([ids[0] for ids in drawn.ids]), minlength=60)
+    spread = (expected * (1 - expected) / 20_000).sqrt()
+    assert bool(((counts / 20_000 - expected).abs() < 5 * spread).all())
+
+
+def test_an_unknown_architecture_takes_trls_own_way_and_the_log_says_so(write_spec, tmp_path, model_folder):
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 19, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    model = GPTNeoXForCausalLM(
+        GPTNeoXConfig(**sizes, num_attention_heads=2, max_position_embeddings=128, eos_token_id=1)
+    )
+    assert not known(model)
+    folder = tmp_path / "neox"
+    model.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (folder / name).write_bytes((model_folder / name).read_bytes())
+    spec = write_spec(base_model={"id": "tests/neox", "path": str(folder)}, grpo={"max_steps": 2})
+    assert run_engine("run", spec, "--out", tmp_path / "out") == 0
+    events = events_of(tmp_path / "out")
+    assert any("gpt_neox" in event.message for event in of_type(events, "log"))
+    assert [event.step for event in of_type(events, "metrics")] == [1, 2]
+
+
+# --- passes ----------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=6), min_size=1, max_size=6),
+    st.integers(1, 120),
+)
+def test_every_row_is_in_one_pass_and_no_pass_is_larger_than_allowed(grouped, most):
+    lengths = [length for group in grouped for length in group]
+    numbers = iter(range(len(lengths)))
+    groups = [[next(numbers) for _ in group] for group in grouped]
+    batches = micro_batches(groups, lengths, most)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) * max(lengths[row] for row in batch) <= most or len(batch) == 1
+
+
+@given(st.integers(1, 20), st.integers(1, 130), st.integers(1, 64))
+def test_every_prompt_is_answered_as_often_as_asked(prompts, each, rows):
+    answered = [0] * prompts
+    for chosen, number in portions(list(range(prompts)), each, rows):
+        assert len(chosen) * number <= rows
+        for index in chosen:
+            answered[index] += number
+    assert answered == [each] * prompts
+
+
+def test_weights_of_passes_make_their_sum_the_loss_of_the_whole():
+    assert loss_weight("dapo", 2, 8, 10, 100) == 1
+    assert loss_weight("grpo", 2, 8, 10, 100) == loss_weight("dr_grpo", 2, 8, 10, 100) == 0.25
+    assert loss_weight("bnpo", 2, 8, 10, 100) == 0.1
