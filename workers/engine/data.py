@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+class Item(dict[str, Any]):
+    """What graders see beside the answer. ``task``, which they do not see, says whose grader it is."""
+
+    def __init__(self, fields: dict[str, Any], task: str) -> None:
+        super().__init__(fields)
+        self.task = task
+
+
 @dataclass(frozen=True)
 class Row:
     """One prompt. ``item`` is what graders see beside the answer; ``row_id`` names the row for good."""
@@ -23,6 +31,7 @@ class Row:
     row_id: str
     messages: list[dict[str, Any]]
     item: dict[str, Any]
+    task: str = ""
 
 
 def checked_path(file: DataFile, folder: Path) -> Path:
@@ -46,7 +55,8 @@ def read_rows(path: Path) -> list[Row]:
 def _row(path: Path, number: int, line: str) -> Row:
     try:
         value = json.loads(line)
-        row = Row(str(value["row_id"]), value["messages"], value["item"])
+        task = str(value.get("task", ""))
+        row = Row(str(value["row_id"]), value["messages"], Item(value["item"], task), task)
     except (ValueError, TypeError, KeyError) as error:
         raise errors.bad_row(
             path, number, f"not an object with row_id, messages and item ({error})"

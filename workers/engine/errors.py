@@ -64,6 +64,22 @@ def too_few_rows(rows: int, needed: int) -> EngineError:
     )
 
 
+def unknown_task(split: str, row_id: str, task: str, known: list[str]) -> EngineError:
+    return EngineError(
+        "data_row_invalid",
+        f"Row {row_id} of the {split} split belongs to the task {task!r}; the job has {', '.join(known)}.",
+        "Add the task to the job, or take its rows out of the split.",
+    )
+
+
+def task_without_rows(tasks: list[str]) -> EngineError:
+    return EngineError(
+        "data_missing",
+        f"No row of the train split belongs to {', '.join(tasks)}.",
+        "Give every task rows to train on, or take the task out of the job.",
+    )
+
+
 def rows_too_long(split: str, row_ids: list[str], longest: int, limit: int) -> EngineError:
     shown = ", ".join(row_ids[:5]) + (" and others" if len(row_ids) > 5 else "")
     return EngineError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -100,14 +100,31 @@ def open_grader(
     answers of a group, which must be in one batch. Raises ``GraderInvalid``, and ``GradingUnavailable`` if
     code is to be run on a machine whose sandbox cannot, or a judge is asked whose endpoint is not known.
     """
-    check(grader)
+    with open_graders({"": grader}, seed=seed, limits=limits, judges=judges) as opened:
+        yield opened[""]
+
+
+@contextmanager
+def open_graders(
+    graders: Mapping[str, spec.Grader],
+    *,
+    seed: int = 0,
+    limits: Limits | None = None,
+    judges: Judges | None = None,
+) -> Iterator[dict[str, GradeAnswers]]:
+    """``open_grader`` for several at once: they share their judges, so that a budget holds for all."""
+    for grader in graders.values():
+        check(grader)
     with ExitStack() as stack:
-        grade = Opening(seed, limits or Limits(), judges or Judges(), stack).open(grader)
+        opening = Opening(seed, limits or Limits(), judges or Judges(), stack)
+        yield {name: _answering(opening.open(grader)) for name, grader in graders.items()}
 
-        def answered(
-            answers: Sequence[tuple[str, dict[str, Any]]], groups: Sequence[str] | None = None
-        ) -> list[GradeResult]:
-            named = groups or [str(number) for number in range(len(answers))]
-            return grade([Subject(t, item or {}, g) for (t, item), g in zip(answers, named, strict=True)])
 
-        yield answered
+def _answering(grade: Grade) -> GradeAnswers:
+    def answered(
+        answers: Sequence[tuple[str, dict[str, Any]]], groups: Sequence[str] | None = None
+    ) -> list[GradeResult]:
+        named = groups or [str(number) for number in range(len(answers))]
+        return grade([Subject(t, item or {}, g) for (t, item), g in zip(answers, named, strict=True)])
+
+    return answered
