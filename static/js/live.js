@@ -1,7 +1,7 @@
 // One stream of server-sent events a page. Each event becomes `live:<kind>` on the body, where charts
 // listen and htmx triggers fragments. The browser resumes by Last-Event-ID, so no point is lost.
 const KINDS = [
-  "state", "phase", "progress", "metrics", "rollouts", "checkpoint", "evaluation", "log", "error", "rewind",
+  "state", "phase", "progress", "metrics", "rollouts", "checkpoint", "evaluation", "alarm", "log", "error", "rewind",
 ];
 
 function show(place, text) {

@@ -47,6 +47,11 @@ EXPLANATIONS = {
     "evaluation.pass_threshold": "The reward from which an answer counts as right.",
     "evaluation.confidence": "Of every interval.",
     "evaluation.bootstrap_resamples": "Draws behind every interval.",
+    "alarm.pause": "A sign of reward hacking pauses the job; otherwise it only shows on its page.",
+    "alarm.held_out_answers": "Answers a step that the held-out grader grades.",
+    "alarm.stuck_seconds": "Without a sign of life for so long the job's process is ended and begun again.",
+    "alarm.no_signal_steps": "So many steps in a row without any group signal pause the job.",
+    "alarm.least_entropy": "Nats a token. Below it for ten steps the job pauses; 0 never.",
     "resources.device": "cuda needs a worker with free GPUs.",
     "resources.gpus": "GPUs for this job.",
     "resources.cpu_cores": "CPU cores for this job.",
@@ -101,6 +106,15 @@ class JobForm(forms.Form):
     )
     grader_version = forms.ModelChoiceField(GraderVersion.objects.none(), to_field_name="uid", label="Grader")
 
+    held_out_grader = forms.ModelChoiceField(
+        GraderVersion.objects.none(),
+        to_field_name="uid",
+        required=False,
+        label="Held-out grader",
+        help_text="A second grader that is never trained against. It grades the same answers: when the "
+        "reward rises and its score does not, the job is gaming its grader.",
+    )
+
     def __init__(
         self, data: Any = None, *, base_models: Any, versions: Any, graders: Any,
         settings: dict[str, Any], initial: dict[str, Any],
@@ -108,8 +122,10 @@ class JobForm(forms.Form):
         super().__init__(data, initial=initial)
         for name, choices in {
             "base_model": base_models, "dataset_version": versions, "grader_version": graders,
+            "held_out_grader": graders,
         }.items():  # fmt: skip
             self.fields[name].queryset = choices  # type: ignore[attr-defined]
+        self._share_choices("grader_version", "held_out_grader")
         for section, model in SECTIONS.items():
             given = settings.get(section, {})
             for name, info in model.model_fields.items():
@@ -122,6 +138,13 @@ class JobForm(forms.Form):
             initial=settings.get("seed", 0),
             help_text="Same seed, same job on CPU.",
         )
+
+    def _share_choices(self, name: str, other: str) -> None:
+        """Both fields offer the same; one query gives it."""
+        field, second = self.fields[name], self.fields[other]
+        offered = [*iter(field.choices)]  # type: ignore[attr-defined]
+        field.choices = offered  # type: ignore[attr-defined]
+        second.choices = [("", "none"), *(pair for pair in offered if pair[0])]  # type: ignore[attr-defined]
 
     @property
     def basics(self) -> list[forms.BoundField]:
@@ -141,11 +164,19 @@ class JobForm(forms.Form):
     @property
     def sections(self) -> list[tuple[str, list[forms.BoundField]]]:
         """(title, fields) of everything under "Advanced"."""
-        titles = {"lora": "Adapter", "grpo": "Training", "evaluation": "Evaluation", "resources": "Resources"}
+        titles = {
+            "lora": "Adapter",
+            "grpo": "Training",
+            "evaluation": "Evaluation",
+            "alarm": "Alarms",
+            "resources": "Resources",
+        }
+        first = {"alarm": [self["held_out_grader"]]}
         shown = [
             (
                 titles[section],
-                [self[section + SEPARATOR + name] for name in model.model_fields if name != "max_steps"],
+                first.get(section, [])
+                + [self[section + SEPARATOR + name] for name in model.model_fields if name != "max_steps"],
             )
             for section, model in SECTIONS.items()
         ]

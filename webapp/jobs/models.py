@@ -46,7 +46,11 @@ class Job(models.Model):
     base_model = models.ForeignKey(BaseModel, models.PROTECT, related_name="jobs")
     dataset_version = models.ForeignKey(DatasetVersion, models.PROTECT, related_name="jobs")
     grader_version = models.ForeignKey(GraderVersion, models.PROTECT, related_name="jobs")
-    settings = models.JSONField(help_text="{lora, grpo, evaluation, resources, seed} of the job spec")
+    held_out_grader = models.ForeignKey(
+        GraderVersion, models.PROTECT, null=True, blank=True, related_name="watched_jobs",
+        help_text="grades rollouts for the reward-hacking alarm; never trained against",
+    )  # fmt: skip
+    settings = models.JSONField(help_text="{lora, grpo, evaluation, alarm, resources, seed} of the job spec")
 
     state = models.CharField(max_length=20, choices=State.choices, default=State.VALIDATING_FILES)
     stop_requested = models.CharField(max_length=10, blank=True, help_text="'', 'pause' or 'cancel'")
@@ -92,7 +96,8 @@ class JobEvent(models.Model):
     attempt = models.PositiveIntegerField()
     kind = models.CharField(
         max_length=20,
-        help_text="state, phase, progress, metrics, rollouts, checkpoint, evaluation, log, error, rewind",
+        help_text="state, phase, progress, metrics, rollouts, checkpoint, evaluation, alarm, log, error, "
+        "rewind",
     )
     data = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -142,6 +147,7 @@ class Rollout(models.Model):
     length = models.PositiveIntegerField()
     truncated = models.BooleanField()
     adapter_step = models.PositiveIntegerField()
+    watch_reward = models.FloatField(null=True, help_text="by the held-out grader")
 
     class Meta:
         ordering: ClassVar = ["step", "index"]
@@ -151,6 +157,30 @@ class Rollout(models.Model):
 
     def __str__(self) -> str:
         return f"step {self.step} rollout {self.index}"
+
+
+class Alarm(models.Model):
+    """A rule of ``workers.health`` that began to fire (``workers.events.AlarmEvent``)."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="alarms")
+    step = models.PositiveIntegerField()
+    code = models.CharField(max_length=40)
+    message = models.TextField()
+    threshold = models.TextField()
+    evidence = models.JSONField(default=dict, help_text="name in words -> number")
+    remedy = models.TextField()
+    rollouts = models.JSONField(default=list, help_text="indices of the step's rollouts that show it")
+    paused = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["-step", "id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["job", "step", "code"], name="one_alarm_of_a_rule_per_step")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code} at step {self.step}"
 
 
 class Checkpoint(models.Model):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from statistics import fmean, median
+from functools import reduce
+from operator import or_
+from statistics import median
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -31,22 +33,29 @@ PHASE_NAMES = {
 }
 CHARTS = (
     ("Reward", ["reward"], "Mean reward of the step's rollouts: what is optimised."),
+    ("Held-out grader", ["reward", "watch/reward"], "A grader that is never trained against."),
+    ("Reward by task", ["tasks/*/reward"], ""),
     ("Reward by grader", ["rewards/*/mean"], "Each grader's own mean."),
-    ("KL to the base", ["kl_to_base"], "How far the policy has moved, on its own samples."),
+    ("Gain", ["gain/raw", "gain/length_matched"], "Since steps 1 to 5; and had length not changed."),
+    ("KL to the base", ["kl_to_base", "kl_to_base/*"], "How far the policy has moved, on its own samples."),
     ("Entropy", ["entropy"], "Near 0 the model has stopped exploring."),
     ("Answer length", ["completions/mean_length", "completions/max_length"], "Tokens."),
     ("Groups without signal", ["groups/no_signal_share"], "Groups that all score the same teach nothing."),
     ("Truncated answers", ["completions/truncated_share"], "Cut at the length limit."),
     ("Grading failures", ["grading/error_share", "grading/missing_share"], "Share of rollouts."),
+    ("Spread within groups", ["groups/reward_std"], "Without spread a group teaches nothing."),
+    ("Repetition and openings", ["answers/repetition", "answers/template_share"], "Shares."),
+    ("Length and reward", ["answers/length_reward_correlation"], "Correlation within a step."),
+    ("Adapter", ["adapter/*"], "Norm of the change since the last step."),
+    ("Sampler and trainer", ["sampling/logp_gap"], "Gap of log-probabilities, nats a token."),
     ("Judge cost", ["judge/*/cost"], "Money a step, by the endpoint's prices."),
     ("Judge tokens", ["judge/*/total_tokens"], "Read and written, a step."),
     ("Learning rate", ["learning_rate"], ""),
     ("Gradient norm", ["grad_norm"], ""),
-    ("Seconds a step", ["step_time", "time/generation", "time/training", "time/grading"], ""),
+    ("Seconds a step", ["step_time", "time/*"], ""),
     ("Tokens a second", ["tokens_per_second"], ""),
 )  # fmt: skip
-FIRST_CHARTS = 8
-HEALTH_STEPS = 10
+FIRST_CHARTS = 11
 SPARK_POINTS = 40
 TIMED_STEPS = 300
 PAGE = 50
@@ -63,7 +72,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the health strip, in plain words."""
+    """One thing to be known, in plain words."""
 
     kind: str
     text: str
@@ -80,29 +89,10 @@ def stepper(job: Job) -> list[Step]:
     return [Step(PHASE_NAMES[phase], status) for phase, status in zip(PHASES, statuses, strict=True)]
 
 
-def health(job: Job) -> list[Finding]:
-    """What the last steps say about learning; empty before the first step."""
-    rows = list(job.metrics.order_by("-step").values_list("values", flat=True)[:HEALTH_STEPS])
-    if not rows:
-        return []
-
-    def mean(name: str, unknown: float = 0.0) -> float:
-        known = [row[name] for row in rows if name in row]
-        return fmean(known) if known else unknown
-
-    findings = [
-        (mean("groups/no_signal_share") > 0.7, "warning",
-         "Most groups score all the same, so little more is learnt: the task is solved, too hard, "
-         "or graded too coarsely."),
-        (mean("completions/truncated_share") > 0.1, "warning",
-         "More than a tenth of the answers are cut at the length limit. Raise it under Advanced."),
-        (mean("grading/missing_share") > 0.05, "error",
-         "The grader fails on more than one in twenty answers; their groups teach nothing."),
-        (mean("entropy", unknown=1.0) < 0.01, "warning",
-         "Entropy is nearly 0: the model always gives the same answer."),
-    ]  # fmt: skip
-    found = [Finding(kind, text) for applies, kind, text in findings if applies]
-    return found or [Finding("success", f"Nothing alarming in the last {len(rows)} steps.")]
+def held_out(job: Job) -> dict[str, Any]:
+    """The held-out grader as the settings page shows it; empty without one."""
+    version = job.held_out_grader
+    return {"held_out_grader": {"version": str(version), "sha256": version.sha256}} if version else {}
 
 
 def waiting_for(job: Job) -> str:
@@ -256,9 +246,18 @@ def filtered(job: Job, query: dict[str, str]) -> QuerySet[Rollout]:
         wanted &= ~Q(error_class="")
     if query.get("only") == "truncated":
         wanted &= Q(truncated=True)
+    if code := query.get("alarm", ""):
+        wanted &= _shown_by(job, code)
     if text := query.get("text", "").replace("\x00", ""):
         wanted &= Q(completion__icontains=text) | Q(prompt__icontains=text)
     return job.rollouts.filter(wanted).order_by("-step", "index")
+
+
+def _shown_by(job: Job, code: str) -> Q:
+    """The rollouts that show this alarm, in whichever steps it was raised."""
+    alarms = job.alarms.filter(code=code).values_list("step", "rollouts")
+    places = [Q(step=step, index__in=indices) for step, indices in alarms]
+    return reduce(or_, places, Q(pk=None))
 
 
 def page_after(rollouts: QuerySet[Rollout], after: str) -> tuple[list[Rollout], str]:

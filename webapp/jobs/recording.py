@@ -16,7 +16,7 @@ from webapp.evaluations.services import record_evaluation
 from workers import events
 
 from .leases import holds
-from .models import Checkpoint, Job, Metric, Rollout
+from .models import Alarm, Checkpoint, Job, Metric, Rollout
 from .transitions import tell
 
 Handler = Callable[[Job, Any], None]
@@ -47,6 +47,7 @@ METRIC_COLUMNS = ("job_id", "step", "values", "created_at")
 ROLLOUT_COLUMNS = (
     "job_id", "step", "index", "group", "row_id", "prompt", "completion", "reward", "sub_rewards",
     "error_class", "error_detail", "explanation", "advantage", "length", "truncated", "adapter_step",
+    "watch_reward",
 )  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def _rollout_row(job: Job, step: int, rollout: events.Rollout) -> tuple[Any, ...
         storable(rollout.completion), rollout.reward, Jsonb(rollout.sub_rewards), rollout.error_class or "",
         storable(rollout.error_detail), storable(rollout.explanation), rollout.advantage, rollout.length,
         rollout.truncated,
-        rollout.adapter_step,
+        rollout.adapter_step, rollout.watch_reward,
     )  # fmt: skip
 
 
@@ -107,6 +108,14 @@ def _evaluation(job: Job, batch: list[events.EvaluationEvent]) -> None:
         )
 
 
+def _alarms(job: Job, batch: list[events.AlarmEvent]) -> None:
+    for event in batch:
+        values = event.model_dump(exclude={"type", "time", "step", "code"})
+        _, new = Alarm.objects.update_or_create(job=job, step=event.step, code=event.code, defaults=values)
+        if new:
+            tell(job.pk, job.attempt, "alarm", {"step": event.step, "message": event.message})
+
+
 def _log(job: Job, batch: list[events.LogEvent]) -> None:
     for event in batch:
         tell(job.pk, job.attempt, "log", {"level": event.level, "message": storable(event.message)})
@@ -127,6 +136,7 @@ HANDLERS: dict[str, Handler] = {
     "metrics": _metrics,
     "rollouts": _rollouts,
     "evaluation": _evaluation,
+    "alarm": _alarms,
     "progress": _progress,
     "log": _log,
     "error": _error,
@@ -159,6 +169,7 @@ def begin_attempt(job_id: int, attempt: int, step: int) -> bool:
     Rollout.objects.filter(job=job, step__gt=step).delete()
     Checkpoint.objects.filter(job=job, step__gt=step).delete()
     job.evaluations.filter(step__gt=step).delete()
+    job.alarms.filter(step__gt=step).delete()
     job.step = step
     job.save(update_fields=["step"])
     tell(job.pk, attempt, "rewind", {"step": step})

@@ -19,7 +19,7 @@ from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
 from workers import grading
-from workers.spec import EvaluationSettings, GrpoSettings, LoraSettings, Resources
+from workers.spec import AlarmRules, EvaluationSettings, GrpoSettings, LoraSettings, Resources
 
 from . import bell
 from .models import Job
@@ -30,6 +30,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "lora": LoraSettings,
     "grpo": GrpoSettings,
     "evaluation": EvaluationSettings,
+    "alarm": AlarmRules,
     "resources": Resources,
 }
 MAX_SEED = 2_147_483_647
@@ -77,9 +78,12 @@ def create_job(
     grader_version: GraderVersion,
     settings: dict[str, Any],
     cloned_from: Job | None = None,
+    held_out_grader: GraderVersion | None = None,
 ) -> Job:
     """A new job that pins its dataset and grader version. Raises ``SettingsInvalid``."""
     complete = checked_settings(settings)
+    if held_out_grader and (reason := held_out_refusal(held_out_grader, grader_version)):
+        raise SettingsInvalid({"held_out_grader": reason})
     if unmet := grader_conditions(grader_version):
         raise SettingsInvalid({"grader_version": " ".join(unmet)})
     job = Job.objects.create(
@@ -92,6 +96,7 @@ def create_job(
         settings=complete,
         total_steps=total_steps(complete["grpo"], dataset_version),
         cloned_from=cloned_from,
+        held_out_grader=held_out_grader,
     )
     record(team, user, "launched job", job)
     bell.ring("validate_job", job.pk)
@@ -103,6 +108,16 @@ def grader_conditions(version: GraderVersion, check: GraderCheck | None = None) 
     missing = judges.missing_endpoints(version.grader.team, grading.validate(version.definition))
     connect = "Nobody has connected the judge {!r} that it asks: an owner does so under Judges."
     return [*graders.unmet_conditions(version, check), *(connect.format(model) for model in missing)]
+
+
+def held_out_refusal(held_out: GraderVersion, trained: GraderVersion) -> str:
+    """Why this version cannot watch over a job that is trained by ``trained``; empty if it can."""
+    if held_out.sha256 == trained.sha256:
+        return (
+            "It is the grader that is trained on, so it would see nothing that training does not. "
+            "Choose another one."
+        )
+    return " ".join(grader_conditions(held_out))
 
 
 def total_steps(grpo: dict[str, Any], version: DatasetVersion) -> int:

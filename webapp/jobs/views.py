@@ -22,15 +22,16 @@ from webapp.registry.models import BaseModel
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
 
-from . import nodes, presenters, services
+from . import health, nodes, presenters, services
 from .forms import JobForm
 from .metrics import csv_lines, series
 from .models import Job, Node
 from .states import TERMINAL, State
 
 LINES = 200
-PARTS = {f"job-{part}": f"#{part}" for part in ("actions", "head", "evaluations", "lines")}
-LOG_KINDS = ("log", "state", "phase", "error", "checkpoint", "evaluation")
+PARTS = {f"job-{part}": f"#{part}" for part in ("actions", "head", "health", "evaluations", "lines")}
+LOG_KINDS = ("log", "state", "phase", "error", "checkpoint", "evaluation", "alarm")
+KEPT = ("name", "base_model", "dataset_version", "grader_version", "held_out_grader")
 
 
 def _jobs() -> QuerySet[Job]:
@@ -39,6 +40,7 @@ def _jobs() -> QuerySet[Job]:
         "base_model",
         "dataset_version__dataset__team",
         "grader_version__grader__team",
+        "held_out_grader__grader__team",
         "node",
         "tuned_model__team",
         "cloned_from__team",
@@ -89,11 +91,13 @@ def _initial(access: Access, request: HttpRequest, choices: dict[str, QuerySet[A
             "base_model": source.base_model,
             "dataset_version": source.dataset_version,
             "grader_version": source.grader_version,
+            "held_out_grader": source.held_out_grader,
         }
         return initial, source.settings, source
 
     def named_or_newest(name: str, key: str) -> Any:
-        return choices[key].filter(uid=request.GET.get(name, "")).first() or choices[key].first()
+        uid = request.GET.get(name)
+        return (uid and choices[key].filter(uid=uid).first()) or choices[key].first()
 
     base, version = named_or_newest("base", "base_models"), named_or_newest("dataset", "versions")
     initial = {
@@ -131,7 +135,7 @@ def _redrawn(
     values, base = form.values, form.values["base_model"]
     swap = base and base.uid != request.GET.get("settings_of")
     if swap:
-        kept = {name: values[name] for name in ("name", "base_model", "dataset_version", "grader_version")}
+        kept = {name: values[name] for name in KEPT}
         form = JobForm(None, **choices, settings=base.settings, initial=kept)
     context = {"source": source, "form": form, "swap": swap}
     context |= presenters.outlook(values, form.settings(), source)
@@ -152,6 +156,7 @@ def _launch(access: Access, form: JobForm, source: Job | None) -> Job | None:
             grader_version=data["grader_version"],
             settings=form.settings(),
             cloned_from=source,
+            held_out_grader=data["held_out_grader"],
         )
     except services.SettingsInvalid as error:
         form.add_setting_errors(error.errors)
@@ -167,15 +172,16 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """The job's page; htmx asks for the part that something happened to."""
     job = access.get(_jobs(), uid=uid)
     last = job.events.order_by("-pk").values_list("pk", flat=True).first()
+    evaluations = list(job.evaluations.all())
     context = {
         "job": job,
         "cursor": last or 0,
         "live": job.state not in TERMINAL,
         "steps": presenters.stepper(job),
-        "findings": presenters.health(job),
+        "strip": health.strip(job, evaluations),
         "position": services.queue_position(job),
         "waiting": presenters.waiting_for(job) if job.state == State.QUEUED else "",
-        "evaluations": job.evaluations.all(),
+        "evaluations": evaluations,
         "confidence": presenters.confidence(job),
         "checkpoints": job.checkpoints.all(),
         "charts": presenters.chart_list(),
@@ -205,6 +211,8 @@ def rollouts(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     found = presenters.filtered(job, query)
     page, onward = presenters.page_after(found, after)
     context = {"job": job, "page": page, "query": query, "after": after, "onward": onward}
+    if code := query.get("alarm"):
+        context["alarm_message"] = health.message_of(code)
     return render(request, "jobs/rollouts.html", context | {"count": presenters.counted(found)})
 
 
@@ -242,6 +250,7 @@ def config(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "base_model": job.base_model.model_id,
         "dataset": {"version": str(job.dataset_version), "sha256": job.dataset_version.sha256},
         "grader": {"version": str(job.grader_version), "sha256": job.grader_version.sha256},
+        **presenters.held_out(job),
         **presenters.in_order(job.settings),
     }
     source = job.cloned_from

@@ -67,8 +67,7 @@ class Attempt:
         renewing = threading.Thread(target=self._keep_lease, name=f"lease {self.job.uid}", daemon=True)
         renewing.start()
         try:
-            definition = self.job.grader_version.definition
-            with judges.connected(self.job.team, definition, self.job.judge_cost) as connection:
+            with judges.connected(self.job.team, definitions(self.job), self.job.judge_cost) as connection:
                 self._engine(self._prepare(connection), connection)
         except LeaseLost:
             log.info("Job %s: attempt %s no longer holds it", self.job.uid, self.job.attempt)
@@ -225,6 +224,18 @@ ENDINGS = {
 }
 
 
+def definitions(job: Job) -> list[dict[str, Any]]:
+    """Every grader that the job asks."""
+    versions = [job.grader_version, job.held_out_grader]
+    return [version.definition for version in versions if version is not None]
+
+
+def _alarm(job: Job) -> dict[str, Any]:
+    held_out = job.held_out_grader
+    grader = grading.validate(held_out.definition).model_dump(mode="json") if held_out else None
+    return {**job.settings.get("alarm", {}), "grader": grader}
+
+
 def job_spec(job: Job, splits: dict[str, dict[str, Any] | None], endpoints: dict[str, Any]) -> JobSpec:
     """The spec of one attempt."""
     base, version, grader = job.base_model, job.dataset_version, job.grader_version
@@ -246,6 +257,7 @@ def job_spec(job: Job, splits: dict[str, dict[str, Any] | None], endpoints: dict
                 "seed": job.settings["seed"],
                 "labels": {"team": job.team.slug, "dataset": str(version), "grader": str(grader)},
                 **sections,
+                "alarm": _alarm(job),
             }
         )
     )

@@ -7,7 +7,7 @@ import secrets
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,18 +56,20 @@ def cache_folder(team: Team) -> Path:
 
 @contextmanager
 def connected(
-    team: Team, definition: dict[str, Any], spent: Mapping[str, float] | None = None
+    team: Team, definitions: Sequence[dict[str, Any]], spent: Mapping[str, float] | None = None
 ) -> Iterator[Connection]:
-    """The endpoints of every judge that the grader asks; a base model is served until the end.
+    """The endpoints of every judge that the graders ask; a base model is served until the end.
 
     ``spent`` is what earlier attempts have cost, by judge. A model without an endpoint is left out: grading
     then says which. Raises ``JudgeUnreachable``.
     """
-    grader = grading.validate(definition)
+    wanted: dict[str, Endpoint] = {}
+    for definition in definitions:
+        wanted |= endpoints_for(team, grading.validate(definition))
     with ExitStack() as stack:
         endpoints: dict[str, JudgeEndpoint] = {}
         keys: dict[str, str] = {}
-        for name, endpoint in endpoints_for(team, grader).items():
+        for name, endpoint in wanted.items():
             base_url, keys[name] = endpoint.base_url, _key(endpoint)
             if endpoint.base_model:
                 base_url, keys[name] = stack.enter_context(_served(endpoint))

@@ -58,6 +58,15 @@ def percent(value: float | str | None) -> str:
 
 
 @register.filter
+def number(value: float | str | None) -> str:
+    """A measured number to three significant digits."""
+    if value is None or value == "":
+        return ABSENT
+    text = f"{float(value):.3g}"
+    return (f"{float(value):,.0f}" if "e+" in text else text).replace("-", "\N{MINUS SIGN}")
+
+
+@register.filter
 def seconds(value: float | str | None) -> str:
     """A span of time in words short enough for a table."""
     if value is None or value == "":

@@ -1,0 +1,190 @@
+"""The health strip: what the rules of ``workers.health`` say of a job now, and the alarms it has raised."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workers import health
+from workers.spec import AlarmRules
+
+from .models import Alarm, Job
+
+if TYPE_CHECKING:
+    from webapp.evaluations.models import Evaluation
+
+SPARK_POINTS = 40
+KINDS = {"stop": "error", "hacking": "error", "fault": "error", "learning": "warning"}
+NAMES = {
+    "stop": "nothing is learnt",
+    "hacking": "sign of reward hacking",
+    "fault": "fault",
+    "learning": "learning slows",
+}
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A number of the strip with its latest value and its course."""
+
+    label: str
+    unit: str
+    values: list[float]
+    hint: str
+
+    @property
+    def latest(self) -> float:
+        return self.values[-1]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A rule that fires now or did: in words, with its plot and where to read rollouts."""
+
+    code: str
+    kind: str
+    message: str
+    threshold: str
+    evidence: dict[str, float]
+    remedy: str
+    course: list[Watched]
+    alarm: Alarm | None
+    now: bool
+
+    @property
+    def badge(self) -> str:
+        return KINDS[self.kind]
+
+    @property
+    def kind_name(self) -> str:
+        return NAMES[self.kind]
+
+
+@dataclass(frozen=True)
+class TaskHealth:
+    """One of several tasks."""
+
+    name: str
+    numbers: dict[str, float]
+    rewards: list[float]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Everything the strip shows; ``steps`` is 0 before the first step."""
+
+    steps: int
+    shown: list[Shown]
+    watched: list[Watched]
+    tasks: list[TaskHealth]
+    spark_points: int = SPARK_POINTS
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing fires now."""
+        return not any(each.now for each in self.shown)
+
+
+# (metric, label, unit, hint)
+WATCHED: tuple[tuple[str, str, str, str], ...] = (
+    ("groups/informative_share", "Informative groups", "share", "Their rewards differ: only these teach."),
+    ("groups/reward_std", "Spread within groups", "", "Deviation of the rewards of one prompt, mean."),
+    ("watch/reward", "Held-out grader", "", "Never trained against; grades the same answers."),
+    ("gain/length_matched", "Gain at equal length", "", "Since steps 1 to 5, had length not changed."),
+    ("kl_to_base", "KL to the base", "", "k3, nats a token: how far the policy has moved."),
+    ("entropy", "Entropy", "", "Nats a token. Near 0 the model has stopped exploring."),
+    ("completions/mean_length", "Answer length", "", "Tokens."),
+    ("completions/truncated_share", "Truncated", "share", "Answers cut at the length limit."),
+    ("answers/repetition", "Repetition", "share", "Token triples of an answer that repeat earlier ones."),
+    ("answers/template_share", "Same opening", "share", "Answers with the commonest first 40 characters."),
+    ("grading/missing_share", "Not graded", "share", "Answers without a reward."),
+    ("time/grading", "Grading", "seconds", "A step's grading."),
+    ("step_time", "Step", "seconds", "Generation, grading, forward and backward."),
+    ("tokens_per_second", "Tokens a second", "", "Completion tokens by step time."),
+    ("adapter/norm_change", "Adapter change", "", "Norm of the adapter's change since the last step."),
+    ("sampling/logp_gap", "Sampler gap", "", "Sampler and trainer on the sampled tokens, nats a token."),
+)  # fmt: skip
+LABELS = {name: label for name, label, _, _ in WATCHED} | {"reward": "Trained reward", "gain/raw": "Gain"}
+TASK_NAME = re.compile(r"tasks/(.+)/([a-z_]+)")
+MOST_ALARMS = 50
+
+
+def message_of(code: str) -> str:
+    """What the rule says; empty for a code that is none."""
+    rule = health.BY_CODE.get(code)
+    return rule.message if rule else ""
+
+
+def limits(job: Job) -> health.Limits:
+    """The team's bounds, as the engine has them."""
+    rules = AlarmRules.model_validate(job.settings.get("alarm", {}))
+    return health.Limits(rules.least_entropy, rules.no_signal_steps)
+
+
+def checks(evaluations: Iterable[Evaluation]) -> list[health.Check]:
+    """The validations of a job, by step."""
+    arms = [(each.step, each.tuned or each.base) for each in evaluations if each.split == "validation"]
+    return [health.Check(step, arm["reward"]["mean"]) for step, arm in sorted(arms, key=lambda pair: pair[0])]
+
+
+def strip(job: Job, evaluations: Iterable[Evaluation]) -> Strip:
+    """What is known of the job's health by now."""
+    during = checks(each for each in evaluations if each.stage != "after")
+    wanted = health.needed(job.step, [check.step for check in during], limits(job))
+    rows = job.metrics.filter(step__in=wanted).order_by("step").values_list("step", "values")
+    steps = [health.Step(number, values) for number, values in rows]
+    if not steps:
+        return Strip(0, [], [], [])
+    history = health.History(steps, during, limits(job))
+    alarms = {alarm.code: alarm for alarm in reversed(job.alarms.all()[:MOST_ALARMS])}
+    return Strip(job.step, _shown(history, alarms), _watched(history), _tasks(history))
+
+
+def _shown(history: health.History, alarms: dict[str, Alarm]) -> list[Shown]:
+    """What fires now, gravest first; then what was raised before, latest first."""
+    now = [_firing(history, finding, alarms.get(finding.rule.code)) for finding in health.findings(history)]
+    firing = {shown.code for shown in now}
+    before = sorted((a for code, a in alarms.items() if code not in firing), key=lambda alarm: -alarm.step)
+    return [*now, *(_past(history, alarm) for alarm in before)]
+
+
+def _firing(history: health.History, finding: health.Finding, alarm: Alarm | None) -> Shown:
+    rule = finding.rule
+    return Shown(
+        rule.code, rule.kind, rule.message, finding.threshold, finding.evidence, rule.remedy,
+        _course(history, rule), alarm, now=True,
+    )  # fmt: skip
+
+
+def _past(history: health.History, alarm: Alarm) -> Shown:
+    rule = health.BY_CODE.get(alarm.code)
+    return Shown(
+        alarm.code, rule.kind if rule else "learning", alarm.message, alarm.threshold, alarm.evidence,
+        alarm.remedy, _course(history, rule) if rule else [], alarm, now=False,
+    )  # fmt: skip
+
+
+def _course(history: health.History, rule: health.Rule) -> list[Watched]:
+    names = health.plotted(rule, history.steps[-1].values)
+    return [Watched(LABELS.get(name, name), "", history.last(name, SPARK_POINTS), "") for name in names]
+
+
+def _watched(history: health.History) -> list[Watched]:
+    """The numbers of the strip that the job has."""
+    known = ((history.last(name, SPARK_POINTS), label, unit, hint) for name, label, unit, hint in WATCHED)
+    return [Watched(label, unit, values, hint) for values, label, unit, hint in known if values]
+
+
+def _tasks(history: health.History) -> list[TaskHealth]:
+    """Each of several tasks by its latest numbers."""
+    latest: dict[str, dict[str, float]] = {}
+    for step in history.steps[-SPARK_POINTS:]:
+        for name, value in step.values.items():
+            if found := TASK_NAME.fullmatch(name):
+                latest.setdefault(found[1], {})[found[2]] = value
+    return [
+        TaskHealth(name, numbers, history.last(f"tasks/{name}/reward", SPARK_POINTS))
+        for name, numbers in sorted(latest.items())
+    ]
