@@ -146,10 +146,12 @@ class EvaluationRow(BaseModel):
 class EvaluationEvent(_Event):
     """Base and tuned on the same rows. ``difference`` is tuned minus base, paired by row.
 
-    Before training ``tuned`` and ``difference`` are absent: there is nothing to compare yet.
+    Before training ``tuned`` and ``difference`` are absent: there is nothing to compare yet. Of a job with
+    several tasks one event is about all rows, and has the answers; one more is about each ``task``.
     """
 
     type: Literal["evaluation"] = "evaluation"
+    task: str = ""
     stage: Literal["before", "during", "after"]
     split: Literal["validation", "test"]
     step: int

@@ -31,6 +31,7 @@ def fingerprint(spec: JobSpec) -> str:
     """A hash of all that decides the training's course, wherever the files lie."""
     values = spec.model_dump(mode="json", exclude=NOT_TRAINING)
     values["base_model"].pop("path")
+    values["start"] = spec.start and spec.start.sha256
     for file in values["dataset"].values():
         if isinstance(file, dict):
             file.pop("path")

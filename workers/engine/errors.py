@@ -154,6 +154,22 @@ def no_chat_template(name: str) -> EngineError:
     )
 
 
+def start_unusable(name: str, detail: str) -> EngineError:
+    return EngineError(
+        "start_unusable",
+        f"Training cannot continue from the adapter {name}: {detail}",
+        "Choose an adapter that PEFT saved for this very base model, or start from the base.",
+    )
+
+
+def start_disagrees(name: str, has: str, asked: str) -> EngineError:
+    return EngineError(
+        "start_disagrees",
+        f"The adapter {name}, which training continues from, has {has}; the job's settings say {asked}.",
+        "A continued adapter keeps its shape: set the job's rank, alpha and targets to the adapter's.",
+    )
+
+
 def template_refuses(name: str, row_id: str, detail: str) -> EngineError:
     return EngineError(
         "chat_template_failed",

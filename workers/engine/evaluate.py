@@ -15,6 +15,7 @@ from workers.engine.data import Row, encode, render
 from workers.engine.judging import JUDGE_FAILURES
 from workers.engine.models import folded
 from workers.engine.sampling import Answer, Sampler
+from workers.engine.start import reference
 from workers.engine.statistics import bootstrap, mean_pass_at_k, wins_ties_losses
 from workers.events import ArmSummary, EvaluationEvent, EvaluationRow, EvaluationSample, Interval
 from workers.spec import EvaluationSettings
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 Answers = list[list[Answer]]  # rows x samples
 Arm = list[list[EvaluationSample]]  # the same, graded
 Split = Literal["validation", "test"]
+Stage = Literal["before", "during", "after"]
 
 
 @dataclass
@@ -60,10 +62,21 @@ class Evaluator:
         )
 
     def compare(
-        self, stage: Literal["during", "after"], step: int, rows: list[Row], split: Split, samples: int
+        self, stage: Stage, step: int, rows: list[Row], split: Split, samples: int
     ) -> EvaluationEvent:
         """Both arms, their paired difference, and every answer."""
         base, tuned = self._arms(rows, split, samples)
+        event = self._compared(stage, step, split, base, tuned)
+        event.judge_cost = self._take_cost()
+        event.details = [
+            EvaluationRow(
+                row_id=row.row_id, prompt=render(self.sampler.tokenizer, row.messages), base=b, tuned=t
+            )
+            for row, b, t in zip(rows, base, tuned, strict=True)
+        ]
+        return event
+
+    def _compared(self, stage: Stage, step: int, split: Split, base: Arm, tuned: Arm) -> EvaluationEvent:
         pairs = [
             (b, t)
             for b, t in zip(map(row_reward, base), map(row_reward, tuned), strict=True)
@@ -74,22 +87,38 @@ class Evaluator:
             stage=stage,
             split=split,
             step=step,
-            rows=len(rows),
-            samples_per_row=samples,
+            rows=len(base),
+            samples_per_row=len(base[0]),
             base=self.summary(base),
             tuned=self.summary(tuned),
             difference=self._interval([t - b for b, t in pairs]) if pairs else None,
             wins=wins,
             ties=ties,
             losses=losses,
-            judge_cost=self._take_cost(),
-            details=[
-                EvaluationRow(
-                    row_id=row.row_id, prompt=render(self.sampler.tokenizer, row.messages), base=b, tuned=t
-                )
-                for row, b, t in zip(rows, base, tuned, strict=True)
-            ],
         )
+
+    def by_task(self, event: EvaluationEvent, rows: list[Row]) -> list[EvaluationEvent]:
+        """The same evaluation for each of the job's tasks, without the answers; none if it has no tasks.
+
+        A task whose answers have no grade at all is left out.
+        """
+        places: dict[str, list[int]] = {}
+        for place, row in enumerate(rows):
+            places.setdefault(row.task, []).append(place)
+        made = {task: self._of_task(event, rows, members) for task, members in places.items() if task}
+        return [each.model_copy(update={"task": task}) for task, each in made.items() if each]
+
+    def _of_task(self, event: EvaluationEvent, rows: list[Row], places: list[int]) -> EvaluationEvent | None:
+        try:
+            if event.tuned is None:
+                base = self._base_arm(rows, event.split, event.samples_per_row)
+                summary = self.summary([base[place] for place in places])
+                return event.model_copy(update={"base": summary, "rows": len(places), "judge_cost": {}})
+            details = [event.details[place] for place in places]
+            arms = [row.base for row in details], [row.tuned for row in details]
+            return self._compared(event.stage, event.step, event.split, *arms)
+        except errors.EngineError:
+            return None
 
     def summary(self, arm: Arm) -> ArmSummary:
         """One arm in numbers. Failed gradings are missing, rows without any grade are left out."""
@@ -124,7 +153,7 @@ class Evaluator:
     def _base_answers(self, rows: list[Row], split: Split, samples: int) -> Answers:
         key = _key(rows, split, samples)
         if key not in self._answers:
-            self._answers[key] = self._draw(self.model.disable_adapter(), rows, split, samples)
+            self._answers[key] = self._draw(reference(self.model), rows, split, samples)
         return self._answers[key]
 
     def _draw(

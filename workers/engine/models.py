@@ -138,7 +138,7 @@ def folded(model: PeftModel) -> Iterator[None]:
 
 def adapter_state(model: PeftModel) -> dict[str, torch.Tensor]:
     """The adapter's trainable tensors by name, on the CPU."""
-    return {name: p.detach().cpu().clone() for name, p in model.named_parameters() if "lora_" in name}
+    return {name: p.detach().cpu().clone() for name, p in model.named_parameters() if ".default." in name}
 
 
 def adapter_sha256(model: PeftModel) -> str:

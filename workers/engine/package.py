@@ -69,7 +69,7 @@ def build(
 
 def write_adapter(model: Any, base: Base, folder: Path) -> None:
     """Adapter and tokenizer files; the config names the base by id and revision, never by a path."""
-    model.save_pretrained(folder, save_embedding_layers=False)
+    model.save_pretrained(folder, save_embedding_layers=False, selected_adapters=["default"])
     base.tokenizer.save_pretrained(folder)
     (folder / "adapter_model.safetensors").chmod(0o644)
     path = folder / "adapter_config.json"
@@ -148,6 +148,11 @@ def write_run_file(lineage: Lineage, adapter_hash: str, verdict: Verdict, folder
             if (file := getattr(spec.dataset, name)) is not None
         },
         "grader_sha256": spec.grader_sha256,
+        "tasks": {
+            name: {"grader_sha256": task.grader_sha256, "weight": task.weight}
+            for name, task in spec.tasks.items()
+        },
+        "start": spec.start and {"id": spec.start.id, "sha256": spec.start.sha256},
         "seed": spec.seed,
         "settings": spec.model_dump(mode="json", include={"lora", "grpo", "evaluation"}),
         "labels": spec.labels,

@@ -82,6 +82,11 @@ class Recorder:
         """The group of every rollout, in order."""
         return [rollout.group for rollout in self.rollouts]
 
+    def by_task(self) -> tuple[list[float | None], list[int], list[str]]:
+        """Reward, group and task of every rollout, in order."""
+        tasks = [self.rows[row].task for row in self._row]
+        return [rollout.reward for rollout in self.rollouts], self.groups(), tasks
+
     def set_advantages(self, advantages: list[float]) -> None:
         """What TRL made of the rewards, in the same order."""
         for rollout, advantage in zip(self.rollouts, advantages, strict=True):
@@ -126,9 +131,11 @@ class Recorder:
         """The same few numbers for each of several tasks."""
         places: dict[str, list[int]] = {}
         for place, row in enumerate(self._row):
-            places.setdefault(getattr(self.rows[row], "task", ""), []).append(place)
+            places.setdefault(self.rows[row].task, []).append(place)
         values: dict[str, float] = {}
-        for task, members in places.items() if len(places) > 1 else []:
+        for task, members in places.items():
+            if not task:
+                continue
             values |= {f"tasks/{task}/{name}": value for name, value in self._of_task(members).items()}
         return values
 

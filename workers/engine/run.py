@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from workers.engine import checkpoint, errors, package
+from workers.engine import checkpoint, errors, package, start, tasks
 from workers.engine.alarms import Alarms, held_out_grader
-from workers.engine.data import Row, checked_path, choose, encode, prefill, read_rows
+from workers.engine.data import Row, checked_path, encode, prefill, read_rows
 from workers.engine.evaluate import Evaluator, Split
 from workers.engine.memory import Work, plan_memory
 from workers.engine.models import Base, adapter_sha256, load, pick_device
@@ -19,14 +19,12 @@ from workers.engine.rollouts import Recorder
 from workers.engine.sampling import Sampler
 from workers.engine.train import Reporter, build_trainer, rollouts, threads, total_steps
 from workers.engine.trainer import MeasuringTrainer
-from workers.events import DoneEvent, Event, LogEvent
+from workers.events import DoneEvent, EvaluationEvent, Event, LogEvent
 from workers.grading import (
     GradeAnswers,
     GraderInvalid,
     GradingUnavailable,
     Judges,
-    compares_answers,
-    open_grader,
 )
 from workers.spec import DataFile, JobSpec
 
@@ -81,7 +79,7 @@ class Job:
         progress = Progress(self.emit, steps - self.step, self._answers(steps, held_out))
         try:
             with (
-                open_grader(spec.grader, seed=spec.seed, judges=self.judges) as grade,
+                tasks.open_by_task(spec, self.judges) as grade,
                 held_out_grader(spec, self.judges) as watch,
             ):
                 base = self._load(train_rows, held_out)
@@ -117,10 +115,11 @@ class Job:
         train, validation, test = rows(files.train), rows(files.validation), rows(files.test)
         if not validation and not test:
             raise errors.no_held_out_rows()
+        tasks.check(spec, {"train": train, "validation": validation, "test": test})
         final, split = (test, "test") if test else (validation, "validation")
         return train, HeldOut(
-            choose(validation, settings.validation_max_rows, spec.seed),
-            choose(final, settings.max_rows, spec.seed),
+            tasks.choose_each(validation, settings.validation_max_rows, spec.seed),
+            tasks.choose_each(final, settings.max_rows, spec.seed),
             "test" if split == "test" else "validation",
         )
 
@@ -180,7 +179,8 @@ class Job:
             self._longest_prompt, spec.grpo.max_completion_length, rollouts(spec), spec.grpo.group_size
         )
         plan = plan_memory(base.model, spec.lora.rank, work)
-        trainer = build_trainer(spec, self.out, base, train, recorder, steps, plan, self.emit)
+        continued = start.attach(spec, base.model, self.folder)
+        trainer = build_trainer(spec, self.out, base, train, recorder, steps, plan, self.emit, continued)
 
         def tick(answers: int) -> None:
             progress.answers(answers)
@@ -196,7 +196,7 @@ class Job:
             spec.evaluation,
             spec.seed,
             self.check_stop,
-            compares_answers(spec.grader),
+            tasks.compares(spec),
         )
         return trainer, evaluator
 
@@ -207,9 +207,7 @@ class Job:
         rows, samples = held_out.validation, self.spec.evaluation.validation_samples_per_row
         if rows:
             progress.enter("preflight", total=len(rows) * samples, unit="answers")
-            event = evaluator.before(rows, "validation", samples)
-            self.emit(event)
-            self.alarms.evaluated(event)
+            self._tell(evaluator, evaluator.before(rows, "validation", samples), rows)
 
     def _train(
         self,
@@ -253,8 +251,13 @@ class Job:
         if held_out.validation:
             samples = self.spec.evaluation.validation_samples_per_row
             event = evaluator.compare("during", step, held_out.validation, "validation", samples)
-            self.emit(event)
-            self.alarms.evaluated(event)
+            self._tell(evaluator, event, held_out.validation)
+
+    def _tell(self, evaluator: Evaluator, event: EvaluationEvent, rows: list[Row]) -> None:
+        """Emits the evaluation, and the same for each of the job's tasks."""
+        for each in [event, *evaluator.by_task(event, rows)]:
+            self.emit(each)
+        self.alarms.evaluated(event)
 
     def _compare(
         self,
@@ -268,7 +271,7 @@ class Job:
         rows, samples = held_out.final, self.spec.evaluation.samples_per_row
         progress.enter("evaluate", total=2 * len(rows) * samples, unit="answers")
         event = evaluator.compare("after", steps, rows, held_out.final_split, samples)
-        self.emit(event)
+        self._tell(evaluator, event, rows)
         return package.Lineage(self.spec, base, steps, self.train_seconds, initial_sha256, event)
 
 

@@ -1,4 +1,4 @@
-"""Several tasks, one adapter: every row is graded by its task's grader and evaluated among its task's rows."""
+"""Several tasks, one adapter: each row is graded by its task's grader and evaluated among its task's rows."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def compares(spec: JobSpec) -> bool:
 
 
 def check(spec: JobSpec, splits: dict[str, list[Row]]) -> None:
-    """Raises ``EngineError`` for a row of a task that the job does not have, and a task without train rows."""
+    """Raises ``EngineError`` for a row of a task unknown to the job, and for a task without train rows."""
     for split, rows in splits.items():
         for row in rows:
             if row.task and row.task not in spec.tasks:

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig
 
 from workers.engine import checkpoint, errors
 from workers.engine.alarms import Alarms
+from workers.engine.balance import Balance
 from workers.engine.data import Row
 from workers.engine.fast import shared
 from workers.engine.fast.architecture import known
@@ -25,6 +26,7 @@ from workers.engine.memory import MemoryPlan
 from workers.engine.models import Base
 from workers.engine.progress import Progress
 from workers.engine.rollouts import Recorder
+from workers.engine.start import keep_reference
 from workers.engine.trainer import MeasuringTrainer
 from workers.events import CheckpointEvent, Event, LogEvent, MetricsEvent, RolloutsEvent
 from workers.spec import JobSpec
@@ -115,8 +117,12 @@ def build_trainer(
     steps: int,
     plan: MemoryPlan,
     emit: Callable[[Event], None],
+    start: PeftModel | None = None,
 ) -> MeasuringTrainer:
-    """The trainer with a fresh adapter on the base model; equal specs give equal initial weights."""
+    """The trainer with a fresh adapter on the base model, or with the one that ``start`` continues.
+
+    Equal specs give equal initial weights.
+    """
     shares = known(base.model) and spec.lora.dropout == 0
     if shares:
         shared.prepare(base.model)
@@ -126,16 +132,19 @@ def build_trainer(
         emit(LogEvent(level="warning", message=SHRUNK.format(tokens)))
 
     trainer = MeasuringTrainer(
-        model=base.model,
+        model=start or base.model,
         args=grpo_config(spec, out, steps, plan),
         train_dataset=prompt_dataset(rows),
         processing_class=base.tokenizer,
-        peft_config=lora_config(spec),
+        peft_config=None if start else lora_config(spec),
         recorder=recorder,
         plan=plan,
         shares=shares,
         shrunk=shrunk,
+        balance=Balance.of(spec, rows),
     )
+    if start:
+        keep_reference(start)
     trainer.remove_callback(PrinterCallback)
     return trainer
 

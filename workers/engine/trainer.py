@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
+from workers.engine.balance import Balance, TaskSampler, advantages
 from workers.engine.batching import loss_weight, micro_batches
 from workers.engine.fast import lora, shared
 from workers.engine.fast.architecture import describe
@@ -19,6 +21,7 @@ from workers.engine.fast.decoder import Decoder
 from workers.engine.memory import MemoryPlan, is_out_of_memory
 from workers.engine.models import folded
 from workers.engine.rollouts import Recorder
+from workers.engine.start import reference
 
 KL_SHARE = 0.05  # of a step's work that measuring the KL may add
 PASSES = 3  # a step is a forward pass and a backward pass, which costs two
@@ -48,9 +51,10 @@ class MeasuringTrainer(GRPOTrainer):  # type: ignore[misc]
         plan: MemoryPlan,
         shares: bool,
         shrunk: Callable[[int], None],
+        balance: Balance | None = None,
         **kwargs: Any,
     ) -> None:
-        self.recorder, self.shares = recorder, shares
+        self.recorder, self.shares, self.balance = recorder, shares, balance
         self.most_tokens, self._shrunk = plan.tokens, shrunk
         self.measured: dict[str, float] = {}
         super().__init__(*args, reward_funcs=recorder.grader, **kwargs)
@@ -58,9 +62,10 @@ class MeasuringTrainer(GRPOTrainer):  # type: ignore[misc]
             lora.speed_up(self.model)
         self._adapter_before = self._adapter()
 
-    def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
+    def _get_train_sampler(self, dataset: Any = None) -> RepeatSampler:
         args = self.args
-        return EpochSampler(
+        kind = partial(TaskSampler, balance=self.balance) if self.balance else EpochSampler
+        return kind(
             data_source=self.train_dataset if dataset is None else dataset,
             mini_repeat_count=self.num_generations,
             batch_size=args.generation_batch_size // self.num_generations,
@@ -96,6 +101,8 @@ class MeasuringTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        if self.balance and self.scale_rewards == "batch":
+            output["advantages"] = output["advantages"].new_tensor(advantages(*self.recorder.by_task()))
         self.recorder.set_advantages(output["advantages"].tolist())
         # TRL shuffles the rows next; the group travels with its row.
         output["group"] = torch.tensor(self.recorder.groups(), device=output["advantages"].device)
@@ -232,15 +239,11 @@ class MeasuringTrainer(GRPOTrainer):  # type: ignore[misc]
         return rows[:1] if self.state.global_step % round(1 / allowed) == 0 else []
 
     def _base_logps(self, inputs: dict[str, Any]) -> torch.Tensor:
-        """Log-probabilities (rows, completion tokens) under the base: the adapter is switched off.
-
-        The adapter starts at zero, so "off" is the base also after a resume (TRL issue 4723 is about an
-        adapter that was trained before).
-        """
+        """Log-probabilities (rows, completion tokens) under what training began with, after a resume too."""
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
         keep = inputs["completion_ids"].size(1)
-        with self.accelerator.unwrap_model(self.model).disable_adapter():
+        with reference(self.accelerator.unwrap_model(self.model)):
             logps, _, _ = self._get_per_token_logps_and_entropies(self.model, ids, mask, keep)
         return torch.as_tensor(logps)
 
