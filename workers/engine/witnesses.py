@@ -36,8 +36,10 @@ def _highest(finding: Finding, recorder: Recorder) -> list[Rollout]:
 
 def _gap(finding: Finding, recorder: Recorder) -> list[Rollout]:
     """The best paid by the trained grader, those first that the held-out one pays least."""
-    both = [rollout for rollout in _graded(recorder) if rollout.watch_reward is not None]
-    return sorted(both, key=lambda r: (-(r.reward or 0.0), r.watch_reward, r.index))
+    both = [(r, r.reward or 0.0, r.watch_reward) for r in _graded(recorder) if r.watch_reward is not None]
+    mean = fmean(reward for _, reward, _ in both) if both else 0.0
+    paid = [(-reward, watched, r.index, r) for r, reward, watched in both if reward >= mean]
+    return [rollout for *_, rollout in sorted(paid, key=lambda each: each[:3])]
 
 
 def _lengths(finding: Finding, recorder: Recorder) -> list[Rollout]:
