@@ -90,14 +90,14 @@ def test_a_loophole_is_found_the_alarm_pauses_the_job_and_it_can_go_on(
     assert "held_out_gap" not in alarms(resumed), "a person has looked and chose to go on"
 
 
-def raised(pause: bool, steps: int = 60) -> tuple[list[AlarmEvent], list[errors.Paused]]:
-    """What comes of a reward that rises at steps 20 to 40 and again after 50, while the held-out one is flat."""
+def raised(pause: bool, steps: int = 80) -> tuple[list[AlarmEvent], list[errors.Paused]]:
+    """What comes of a reward that is high from step 21 to 40 and after 65, while the held-out one is flat."""
     events: list[Any] = []
     watch = Alarms(AlarmSettings(pause=pause), events.append)
     recorder = Recorder(rows=[], grade=lambda *_: [], tokenizer=None, eos_ids=[])  # type: ignore[arg-type]
     pauses = []
     for step in range(1, steps + 1):
-        reward = 0.2 + (0.5 if 20 < step <= 40 or step > 50 else 0.0)
+        reward = 0.2 + (0.5 if 20 < step <= 40 or step > 65 else 0.0)
         values = {"reward": reward, "rewards/grader/std": 0.4, "watch/reward": 0.3, "watch/reward_std": 0.4}
         pauses.append(watch.step(step, values, recorder))
     return events, [pause for pause in pauses if pause]
