@@ -10,12 +10,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import engine_overhead, grading_share, judge_concurrency, sandbox
+from tests.bench import grading_share, judge_concurrency, sandbox, speed
 from tests.bench.result import Result
 
 RESULTS = Path("var/bench.jsonl")
 BENCHMARKS: dict[str, Callable[[], Result]] = {
-    "engine_overhead": engine_overhead.run,
+    "job_speed_starter": speed.starter,
+    "job_speed_100m": speed.medium,
+    "long_prompt_speed": speed.long_prompts,
+    "rollout_speed": speed.rollouts,
     "sandbox_throughput": sandbox.throughput,
     "sandbox_overhead": sandbox.overhead,
     "sandbox_real_ratio": sandbox.real_ratio,

@@ -7,8 +7,9 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from tests.bench.engine_overhead import groove_seconds, write_spec
+from tests.bench.jobs import groove
 from tests.bench.result import Result
+from tests.bench.speed import starter_spec
 from workers.events import MetricsEvent, parse
 
 GOAL = 0.03
@@ -17,7 +18,7 @@ GOAL = 0.03
 def run() -> Result:
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "out"
-        groove_seconds(write_spec(Path(scratch)), out)
+        groove(starter_spec(Path(scratch), steps=20), out)
         events = [parse(line) for line in (out / "events.jsonl").read_text().splitlines()]
         grader = json.loads((Path(scratch) / "spec.json").read_text())["grader"]["type"]
     steps = [event.values for event in events if isinstance(event, MetricsEvent)]

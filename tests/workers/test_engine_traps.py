@@ -253,7 +253,7 @@ def test_the_gradient_does_not_depend_on_how_a_step_is_divided_into_passes(build
     results = []
     for tokens in (4096, 24):
         trainer = build(loss_type=loss_type, beta=0.1, warmup_steps=0)
-        trainer.most_tokens = tokens
+        trainer.most_tokens, trainer.current_gradient_accumulation_steps = tokens, 1
         torch.manual_seed(5)
         inputs = trainer._prepare_inputs([trainer.train_dataset[i] for i in groups_of(trainer, 4)])
         passes = trainer._micro_batches(inputs)

@@ -1,0 +1,194 @@
+"""Groove against plain TRL on the same work: model, rows, seed, group size and steps are the same.
+
+Loading, evaluation and packaging count on neither side. A pair of runs, one after the other, gives one ratio.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tests.bench.jobs import STARTER, Outcome, cores, groove, plain, write_spec
+from tests.bench.result import Result
+
+RATIO = "ratio of training wall times, Groove / plain TRL"
+MEDIUM = {"hidden_size": 768, "intermediate_size": 2560, "num_hidden_layers": 14, "num_attention_heads": 12}
+SMALL = {"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 10, "num_attention_heads": 8}
+SIMILARITY = {
+    "type": "text_similarity",
+    "input": "{{sample.output_text}}",
+    "reference": "{{item.target}}",
+    "evaluation_metric": "fuzzy_match",
+}
+
+
+def starter() -> Result:
+    """The sample job on the starter model."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return _race("job_speed_starter", 0.4, 3, starter_spec(Path(scratch), steps=30))
+
+
+def starter_spec(folder: Path, steps: int) -> Path:
+    """The sample job: the starter's own rows and grader, 64 rollouts a step."""
+    rows = [json.loads(line) for line in (STARTER / "sample" / "dataset.jsonl").read_text().splitlines()]
+    grader = json.loads((STARTER / "sample" / "grader.json").read_text())
+    settings = {"learning_rate": 1e-3, "max_completion_length": 48, "max_steps": steps}
+    return write_spec(folder, STARTER / "model", rows[:801], grader, checkpoint_every=10, **settings)
+
+
+def medium() -> Result:
+    """A model of about 100 M parameters, prompts of 64 tokens."""
+    settings = {"prompts_per_step": 4, "max_completion_length": 64, "max_steps": 3, "checkpoint_every": 3}
+    return _random("job_speed_100m", 0.8, MEDIUM, 64, 16, settings)
+
+
+def long_prompts() -> Result:
+    """Prompts of 1,024 tokens with short answers: what is shared is most of the work."""
+    settings = {"prompts_per_step": 1, "max_completion_length": 64, "max_steps": 3, "checkpoint_every": 3}
+    return _random("long_prompt_speed", 0.25, SMALL, 1024, 4, settings)
+
+
+def _random(name: str, goal: float, sizes: dict[str, int], prompt: int, rows: int, grpo: Any) -> Result:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        made = padded_rows(prompt, rows + 1)
+        spec = write_spec(
+            folder, random_model(folder, sizes), made, SIMILARITY, max_prompt_length=prompt, **grpo
+        )
+        return _race(name, goal, 1, spec)
+
+
+def _race(name: str, goal: float, runs: int, spec: Path) -> Result:
+    ours: list[Outcome] = []
+    theirs: list[Outcome] = []
+    for number in range(runs):
+        theirs.append(plain(spec, spec.parent / f"plain-{number}"))
+        ours.append(groove(spec, spec.parent / f"groove-{number}"))
+    ratios = [a.seconds / b.seconds for a, b in zip(ours, theirs, strict=True)]
+    return Result(
+        benchmark=name,
+        value=round(median(ratios), 3),
+        unit=RATIO,
+        goal=goal,
+        runs=[round(ratio, 3) for ratio in ratios],
+        note=f"{cores()} threads; median {median(a.seconds for a in ours):.1f} s "
+        f"against {median(b.seconds for b in theirs):.1f} s; mean reward of the last steps "
+        f"{median(a.reward for a in ours):.3f} against {median(b.reward for b in theirs):.3f}",
+    )
+
+
+def random_model(folder: Path, sizes: dict[str, int]) -> Path:
+    """A Qwen3 with random weights and the starter's tokenizer."""
+    import torch
+    from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(STARTER / "model")
+    heads = sizes["num_attention_heads"]
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        num_key_value_heads=heads // 2,
+        head_dim=64,
+        max_position_embeddings=2048,
+        eos_token_id=tokenizer.eos_token_id,
+        **sizes,  # type: ignore[arg-type]
+    )
+    model = folder / "model"
+    Qwen3ForCausalLM(config).save_pretrained(model)
+    tokenizer.save_pretrained(model)
+    return model
+
+
+def padded_rows(tokens: int, count: int) -> list[dict[str, Any]]:
+    """Rows of real text whose prompts have as many tokens, within a few."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(STARTER / "model")
+    lines = (STARTER / "sample" / "dataset.jsonl").read_text().splitlines()
+    words = [word for line in lines for word in json.loads(line)["messages"][-1]["content"].split()]
+
+    def row(start: int, length: int) -> dict[str, Any]:
+        text = " ".join(words[start : start + length])
+        return {"messages": [{"role": "user", "content": text}], "target": text[:40]}
+
+    def size(row: dict[str, Any]) -> int:
+        encoded = tokenizer.apply_chat_template(row["messages"], add_generation_prompt=True, return_dict=True)
+        return len(encoded["input_ids"])
+
+    rows = []
+    for number in range(count):
+        length = next(n for n in range(tokens, 0, -1) if size(row(number * tokens, n)) <= tokens)
+        rows.append(row(number * tokens, length))
+    return rows
+
+
+def rollouts() -> Result:
+    """Tokens a second on the starter model: the engine's sampler against ``generate`` as TRL calls it."""
+    import torch
+
+    from workers.engine.fast.architecture import describe
+    from workers.engine.fast.decoder import Decoder
+    from workers.engine.models import folded
+
+    torch.set_num_threads(cores())
+    base, model, prompts = _starter_with_adapter()
+    ratios = []
+    for _ in range(7):
+        began = time.perf_counter()
+        written = _generate(base, model, prompts)
+        theirs = written / (time.perf_counter() - began)
+        began = time.perf_counter()
+        with folded(model):
+            drawn = Decoder(describe(model)).sample(prompts, 8, 48, 1.0, base.eos_ids)
+        ours = sum(len(ids) for answers in drawn for ids in answers.ids) / (time.perf_counter() - began)
+        ratios.append(ours / theirs)
+    return Result(
+        benchmark="rollout_speed",
+        value=round(median(ratios), 2),
+        unit="tokens a second, ratio to model.generate as TRL calls it",
+        goal=3.0,
+        at_least=True,
+        runs=[round(ratio, 2) for ratio in ratios],
+        note=f"64 rollouts of the starter model, {cores()} threads; the last run {ours:.0f} tokens a second",
+    )
+
+
+def _starter_with_adapter() -> tuple[Any, Any, list[list[int]]]:
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from workers.engine.data import encode
+    from workers.engine.models import load
+    from workers.spec import BaseModelRef
+
+    path = str((STARTER / "model").resolve())
+    base = load(BaseModelRef(id="groove/starter", path=path), Path(), torch.device("cpu"))
+    config = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+    lines = (STARTER / "sample" / "dataset.jsonl").read_text().splitlines()
+    prompts = [encode(base.tokenizer, json.loads(line)["messages"]) for line in lines[:800:100]]
+    return base, get_peft_model(base.model, config).eval(), prompts
+
+
+def _generate(base: Any, model: Any, prompts: list[list[int]]) -> int:
+    """Tokens written by ``generate`` for 8 answers to each prompt, with the adapter beside the weights."""
+    import torch
+    from transformers import GenerationConfig
+
+    config = GenerationConfig(
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        max_new_tokens=48,
+        eos_token_id=base.eos_ids,
+        pad_token_id=base.tokenizer.pad_token_id,
+        disable_compile=True,
+    )
+    repeated = [prompt for prompt in prompts for _ in range(8)]
+    inputs = base.tokenizer.pad({"input_ids": repeated}, padding_side="left", return_tensors="pt")
+    with torch.no_grad():
+        output = model.generate(**inputs, generation_config=config)
+    return int((output[:, inputs["input_ids"].shape[1] :] != base.tokenizer.pad_token_id).sum())
