@@ -15,6 +15,7 @@ class Evaluation(models.Model):
     job = models.ForeignKey(Job, models.CASCADE, related_name="evaluations")
     stage = models.CharField(max_length=10, help_text="before, during or after")
     split = models.CharField(max_length=10)
+    task = models.CharField(max_length=30, blank=True, help_text="of several; empty is all rows together")
     step = models.PositiveIntegerField()
     rows = models.PositiveIntegerField()
     samples_per_row = models.PositiveIntegerField()
@@ -29,7 +30,9 @@ class Evaluation(models.Model):
     class Meta:
         ordering: ClassVar = ["id"]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["job", "stage", "split", "step"], name="one_evaluation_per_step")
+            models.UniqueConstraint(
+                fields=["job", "stage", "split", "step", "task"], name="one_evaluation_per_step"
+            )
         ]
 
     def __str__(self) -> str:

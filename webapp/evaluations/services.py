@@ -19,10 +19,10 @@ FREE_TEXT = ("completion", "error_detail", "explanation")
 def record_evaluation(job: Job, event: EvaluationEvent) -> Evaluation:
     """Store one evaluation with its rows; the same one again replaces it. Call it in a transaction."""
     values = event.model_dump(
-        mode="json", exclude={"type", "time", "details", "stage", "split", "step", "judge_cost"}
+        mode="json", exclude={"type", "time", "details", "stage", "split", "step", "task", "judge_cost"}
     )
     evaluation, _ = Evaluation.objects.update_or_create(
-        job=job, stage=event.stage, split=event.split, step=event.step, defaults=values
+        job=job, stage=event.stage, split=event.split, step=event.step, task=event.task, defaults=values
     )
     evaluation.compared_rows.all().delete()
     ComparedRow.objects.bulk_create(

@@ -50,6 +50,14 @@ class Job(models.Model):
         GraderVersion, models.PROTECT, null=True, blank=True, related_name="watched_jobs",
         help_text="grades rollouts for the reward-hacking alarm; never trained against",
     )  # fmt: skip
+    start = models.ForeignKey(
+        TunedModel, models.PROTECT, null=True, blank=True, related_name="continued_by",
+        help_text="the adapter that training continues from; without one it starts from the base model",
+    )  # fmt: skip
+    interference_of = models.ForeignKey(
+        "self", models.CASCADE, null=True, blank=True, related_name="parts",
+        help_text="the job whose tasks this one trains some of, to measure what sharing an adapter costs",
+    )  # fmt: skip
     settings = models.JSONField(help_text="{lora, grpo, evaluation, alarm, resources, seed} of the job spec")
 
     state = models.CharField(max_length=20, choices=State.choices, default=State.VALIDATING_FILES)
@@ -87,6 +95,31 @@ class Job(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("jobs:detail", args=[self.team.slug, self.uid])
+
+    @property
+    def base_arm(self) -> str:
+        """What the tuned model is compared with, in a word."""
+        return "Start" if self.start_id else "Base"
+
+
+class JobTask(models.Model):
+    """One of the tasks that share a job's adapter; the first one's data and grader are the job's own, too."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="tasks")
+    position = models.PositiveIntegerField()
+    name = models.CharField(max_length=30)
+    dataset_version = models.ForeignKey(DatasetVersion, models.PROTECT, related_name="job_tasks")
+    grader_version = models.ForeignKey(GraderVersion, models.PROTECT, related_name="job_tasks")
+    weight = models.FloatField(default=1, help_text="relative share of a step's prompts")
+
+    class Meta:
+        ordering: ClassVar = ["position"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["job", "name"], name="one_task_of_a_name_per_job")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class JobEvent(models.Model):

@@ -39,6 +39,8 @@ class TunedModel(models.Model):
     name = models.CharField(max_length=160, help_text="ft:BASE:TEAM:SUFFIX:RANDOM")
     prefix = models.CharField(max_length=255, help_text="folder in storage")
     files = models.JSONField(help_text="[{name, bytes, sha256}]")
+    uploaded = models.BooleanField(default=False, help_text="brought along, not made by a job here")
+    shape = models.JSONField(default=dict, help_text="{rank, alpha, targets} of an uploaded adapter")
     created_at = models.DateTimeField(auto_now_add=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
 
