@@ -124,8 +124,12 @@ def limits(job: Job) -> health.Limits:
 
 
 def checks(evaluations: Iterable[Evaluation]) -> list[health.Check]:
-    """The validations of a job, by step."""
-    arms = [(each.step, each.tuned or each.base) for each in evaluations if each.split == "validation"]
+    """The validations of a job, of all its tasks together, by step."""
+    arms = [
+        (each.step, each.tuned or each.base)
+        for each in evaluations
+        if each.split == "validation" and not each.task
+    ]
     return [health.Check(step, arm["reward"]["mean"]) for step, arm in sorted(arms, key=lambda pair: pair[0])]
 
 

@@ -64,7 +64,7 @@ class Alarms:
     def evaluated(self, event: EvaluationEvent) -> None:
         """Remembers a validation."""
         arm = event.base if event.step == 0 else event.tuned
-        if event.split == "validation" and arm is not None:
+        if event.split == "validation" and not event.task and arm is not None:
             self._checks[event.step] = arm.reward.mean
 
     def step(self, step: int, values: Mapping[str, float], recorder: Recorder) -> errors.Paused | None:
