@@ -22,7 +22,7 @@ from workers import grading
 from workers.spec import AlarmRules, EvaluationSettings, GrpoSettings, LoraSettings, Resources
 
 from . import bell
-from .models import Job
+from .models import Job, JobTask
 from .states import State
 from .transitions import move, notify
 
@@ -120,11 +120,11 @@ def held_out_refusal(held_out: GraderVersion, trained: GraderVersion) -> str:
     return " ".join(grader_conditions(held_out))
 
 
-def total_steps(grpo: dict[str, Any], version: DatasetVersion) -> int:
-    """Steps that the job will take: stated, or epochs over the train rows."""
+def total_steps(grpo: dict[str, Any], *versions: DatasetVersion) -> int:
+    """Steps that the job will take: stated, or epochs over the train rows of all its tasks."""
     if grpo["max_steps"]:
         return int(grpo["max_steps"])
-    rows = int(version.files["train"]["rows"])
+    rows = sum(int(version.files["train"]["rows"]) for version in versions)
     return max(1, rows // int(grpo["prompts_per_step"])) * int(grpo["epochs"])
 
 
@@ -136,32 +136,42 @@ def validate_files(job_id: int) -> None:
     ).get(pk=job_id)  # fmt: skip
     if job.state != State.VALIDATING_FILES:
         return
-    if error := _file_error(job) or _grader_error(job):
+    found = (
+        _file_error(part.dataset_version) or _grader_error(part.grader_version) for part in parts_of(job)
+    )
+    if error := next(filter(None, found), None):
         move(job.pk, State.FAILED, error=error)
     else:
         move(job.pk, State.QUEUED)
         bell.ring("look")
 
 
-def _file_error(job: Job) -> dict[str, str] | None:
-    files = job.dataset_version.files
+def parts_of(job: Job) -> list[Job | JobTask]:
+    """Everything with data and a grader: the job's tasks, or the job itself."""
+    tasks = job.tasks.select_related("dataset_version__dataset", "grader_version__grader")
+    return [*tasks] or [job]
+
+
+def _file_error(version: DatasetVersion) -> dict[str, str] | None:
     missing = [
-        split for split, file in files.items() if file["rows"] and not default_storage.exists(file["key"])
+        split
+        for split, file in version.files.items()
+        if file["rows"] and not default_storage.exists(file["key"])
     ]
     if missing:
-        message = f"The stored files of {job.dataset_version} are gone: {', '.join(missing)}."
+        message = f"The stored files of {version} are gone: {', '.join(missing)}."
         return {"code": "invalid_training_file", "message": message, "remedy": "Upload the dataset again."}
-    if not files["train"]["rows"]:
-        message = f"{job.dataset_version} has no rows to train on."
+    if not version.files["train"]["rows"]:
+        message = f"{version} has no rows to train on."
         return {"code": "invalid_training_file", "message": message, "remedy": "Upload more rows."}
     return None
 
 
-def _grader_error(job: Job) -> dict[str, str] | None:
+def _grader_error(version: GraderVersion) -> dict[str, str] | None:
     try:
-        grading.validate(job.grader_version.definition)
+        grading.validate(version.definition)
     except grading.GraderInvalid as error:
-        message = f"{job.grader_version}: {error.param}: {error.message}"
+        message = f"{version}: {error.param}: {error.message}"
         return {"code": "invalid_grader", "message": message, "remedy": "Save a version that is valid."}
     return None
 

@@ -18,11 +18,12 @@ from django.db import connection, transaction
 
 from webapp.jobs import bell, leases, recording
 from webapp.jobs.models import Job
+from webapp.jobs.services import parts_of
 from webapp.jobs.states import State
 from webapp.jobs.transitions import move
 from webapp.registry.services import register_model, tuned_name
 from workers import events, grading
-from workers.bridge import child, files, judges
+from workers.bridge import child, files, judges, tasks
 from workers.bridge.nodes import node_name
 from workers.spec import JobSpec
 
@@ -116,9 +117,10 @@ class Attempt:
         """Everything the engine needs, in the attempt's folder. Returns the checkpoint to go on from."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.out.mkdir(parents=True)
-        splits = files.fetch_dataset(self.job.dataset_version, self.folder)
+        splits = tasks.fetch_splits(self.job, self.folder)
+        start = tasks.fetch_start(self.job, self.folder)
         (self.folder / "spec.json").write_text(
-            job_spec(self.job, splits, connection.json).model_dump_json(indent=2)
+            job_spec(self.job, splits, connection.json, start).model_dump_json(indent=2)
         )
         checkpoint, step = files.fetch_checkpoint(self.job, self.folder)
         self._fenced(recording.begin_attempt(self.job.pk, self.job.attempt, step))
@@ -226,7 +228,7 @@ ENDINGS = {
 
 def definitions(job: Job) -> list[dict[str, Any]]:
     """Every grader that the job asks."""
-    versions = [job.grader_version, job.held_out_grader]
+    versions = [*(part.grader_version for part in parts_of(job)), job.held_out_grader]
     return [version.definition for version in versions if version is not None]
 
 
@@ -236,8 +238,10 @@ def _alarm(job: Job) -> dict[str, Any]:
     return {**job.settings.get("alarm", {}), "grader": grader}
 
 
-def job_spec(job: Job, splits: dict[str, dict[str, Any] | None], endpoints: dict[str, Any]) -> JobSpec:
-    """The spec of one attempt."""
+def job_spec(
+    job: Job, splits: dict[str, Any], endpoints: dict[str, Any], start: dict[str, Any] | None = None
+) -> JobSpec:
+    """The spec of one attempt. ``splits`` may state a hash of their own, see ``tasks.fetch_splits``."""
     base, version, grader = job.base_model, job.dataset_version, job.grader_version
     sections = {key: value for key, value in job.settings.items() if key != "seed"}
     return JobSpec.model_validate_json(
@@ -254,6 +258,8 @@ def job_spec(job: Job, splits: dict[str, dict[str, Any] | None], endpoints: dict
                 "grader": grading.validate(grader.definition).model_dump(mode="json"),
                 "judges": endpoints,
                 "grader_sha256": grader.sha256,
+                "tasks": tasks.task_specs(job),
+                "start": start,
                 "seed": job.settings["seed"],
                 "labels": {"team": job.team.slug, "dataset": str(version), "grader": str(grader)},
                 **sections,

@@ -19,9 +19,11 @@ def open_by_task(spec: JobSpec, judges: Judges) -> Iterator[GradeAnswers]:
 
     Raises what ``open_grader`` raises.
     """
-    graders = {"": spec.grader} | {name: task.grader for name, task in spec.tasks.items()}
-    with open_graders(graders, seed=spec.seed, judges=judges) as opened:
-        yield ByTask(opened) if spec.tasks else opened[""]
+    graders = {name: task.grader for name, task in spec.tasks.items()}
+    twin = next((name for name, grader in graders.items() if grader == spec.grader), "")
+    wanted = graders if twin else {**graders, "": spec.grader}
+    with open_graders(wanted, seed=spec.seed, judges=judges) as opened:
+        yield ByTask(opened | {"": opened[twin]}) if graders else opened[""]
 
 
 @dataclass(frozen=True)
