@@ -27,6 +27,7 @@ os.environ |= {
     "GROOVE_LEASE_SECONDS": "4",
     "GROOVE_BELL_SECONDS": "1",
     "GROOVE_STOP_GRACE_SECONDS": "30",
+    "GROOVE_WARM_ENGINES": "0",
     "HF_HUB_OFFLINE": "1",
 }
 

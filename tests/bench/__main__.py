@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import grading_share, judge_concurrency, sandbox, speed
+from tests.bench import grading_share, judge_concurrency, latency, sandbox, speed
 from tests.bench.result import Result
 
 RESULTS = Path("var/bench.jsonl")
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "job_speed_100m": speed.medium,
     "long_prompt_speed": speed.long_prompts,
     "rollout_speed": speed.rollouts,
+    "first_step_latency": latency.first_step,
     "sandbox_throughput": sandbox.throughput,
     "sandbox_overhead": sandbox.overhead,
     "sandbox_real_ratio": sandbox.real_ratio,

@@ -13,6 +13,8 @@ from typing import Any
 
 from django.conf import settings
 
+from workers.bridge import warm
+
 PASSED_ON = {
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE",
     "VIRTUAL_ENV", "GROOVE_CGROUP", "GROOVE_GRADER_PACKAGES", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
@@ -20,6 +22,7 @@ PASSED_ON = {
 }  # fmt: skip
 PASSED_PREFIXES = ("HF_", "CUDA_", "NCCL_", "VLLM_", "TRANSFORMERS_", "TORCH_")
 TAIL_BYTES = 8000
+ENGINE = "workers.engine"
 
 
 def environment(devices: dict[str, Any]) -> dict[str, str]:
@@ -39,8 +42,8 @@ def environment(devices: dict[str, Any]) -> dict[str, str]:
 
 
 @contextmanager
-def handed(secrets: dict[str, bytes]) -> Iterator[tuple[list[str], list[int]]]:
-    """Pipes that hold secrets, an option each: ``{"--keys-fd": …}``. Yields the arguments and descriptors.
+def handed(secrets: dict[str, bytes]) -> Iterator[dict[str, int]]:
+    """Pipes that hold secrets, an option each: ``{"--keys-fd": …}``. Yields the options' descriptors.
 
     So a secret is on no command line, in no environment and on no disk. Each must fit a pipe (64 kB).
     """
@@ -49,11 +52,15 @@ def handed(secrets: dict[str, bytes]) -> Iterator[tuple[list[str], list[int]]]:
         for option, (_, write_end) in ends.items():
             os.write(write_end, secrets[option])
             os.close(write_end)
-        arguments = [text for option, (read_end, _) in ends.items() for text in (option, str(read_end))]
-        yield arguments, [read_end for read_end, _ in ends.values()]
+        yield {option: read_end for option, (read_end, _) in ends.items()}
     finally:
         for read_end, _ in ends.values():
             os.close(read_end)
+
+
+def options(descriptors: dict[str, int]) -> list[str]:
+    """File descriptors as a command line names them."""
+    return [text for option, number in descriptors.items() for text in (option, str(number))]
 
 
 @contextmanager
@@ -63,17 +70,8 @@ def started(
     """``python -m <arguments>`` with a lifeline to this process; killed, with its group, on leaving."""
     read_end, write_end = os.pipe()
     try:
-        with log.open("ab") as output, handed(secrets or {}) as (options, descriptors):
-            process = subprocess.Popen(
-                [sys.executable, "-m", *arguments, *options, "--lifeline", str(read_end)],
-                cwd=settings.BASE_DIR,
-                env=environment(devices),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=[read_end, *descriptors],
-                start_new_session=True,
-            )
+        with handed(secrets or {}) as descriptors:
+            process = _begin(arguments, devices, log, descriptors | {"--lifeline": read_end})
         os.close(read_end)
         try:
             yield process
@@ -83,6 +81,32 @@ def started(
             process.wait()
     finally:
         os.close(write_end)
+        warm_up()
+
+
+def warm_up() -> None:
+    """Have a spare engine wait for the next job; not while a job begins, which needs the cores itself."""
+    warm.BENCH.fill(environment({}))
+
+
+def _begin(
+    arguments: list[str], devices: dict[str, Any], log: Path, descriptors: dict[str, int]
+) -> subprocess.Popen[bytes]:
+    """The waiting spare where it will do, a fresh process otherwise."""
+    spare = None if devices.get("gpus") or arguments[0] != ENGINE else warm.BENCH.take()
+    if spare and spare.give(arguments[1:], environment(devices), log, descriptors):
+        return spare.process
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", *arguments, *options(descriptors)],
+            cwd=settings.BASE_DIR,
+            env=environment(devices),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=list(descriptors.values()),
+            start_new_session=True,
+        )
 
 
 def tail(log: Path) -> str:

@@ -77,11 +77,12 @@ def _run(request: Json, folder: Path, connection: judges.Connection, cache: Path
     secrets = connection.secrets if connection.endpoints else {}
     if connection.endpoints and cache:
         command += ["--judge-cache", str(cache)]
-    with child.handed(secrets) as (options, descriptors):
+    with child.handed(secrets) as descriptors:
         try:
             done = subprocess.run(
-                [*command, *options], cwd=settings.BASE_DIR, env=child.environment({"cpu_cores": 1}),
-                pass_fds=descriptors, capture_output=True, text=True, timeout=GRADING_SECONDS,
+                [*command, *child.options(descriptors)], cwd=settings.BASE_DIR,
+                env=child.environment({"cpu_cores": 1}), pass_fds=list(descriptors.values()),
+                capture_output=True, text=True, timeout=GRADING_SECONDS,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise NotGraded(

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
 from webapp.jobs import bell, nodes
+from workers.bridge import child
 
 log = logging.getLogger(__name__)
 PACKAGES = ("torch", "transformers", "trl", "peft")
@@ -100,3 +101,4 @@ def _seen() -> None:
 def start(**_: Any) -> None:
     """Announce this node and keep saying that it is alive."""
     threading.Thread(target=_beat, args=[threading.Event()], name="node", daemon=True).start()
+    child.warm_up()

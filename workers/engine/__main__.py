@@ -48,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--out", type=Path, required=True, help="folder for samples.jsonl")
     sample.add_argument("--lifeline", type=int, help="file descriptor; the engine exits when it closes")
     sample.set_defaults(command=_sample)
+    wait = commands.add_parser("wait", help="import everything, then do what one order says")
+    wait.add_argument("--orders", type=int, required=True, help="file descriptor of a socket")
+    wait.set_defaults(command=_wait)
     verify = commands.add_parser("verify", help="check a package against the trainer's log-probabilities")
     verify.add_argument("package", type=Path)
     verify.add_argument("--base", type=Path, required=True, help="folder of the base model")
@@ -91,6 +94,13 @@ def _sample(arguments: argparse.Namespace) -> int:
         return 0
 
     return _report(arguments.out, work)
+
+
+def _wait(arguments: argparse.Namespace) -> int:
+    set_environment()
+    from workers.engine.waiting import serve_one
+
+    return serve_one(arguments.orders, main)
 
 
 def _verify(arguments: argparse.Namespace) -> int:
