@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from django import forms
+from django.conf import settings
 
 from webapp.teams.models import Team
 
@@ -15,6 +16,33 @@ from .models import BaseModel
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 HUB_ID = re.compile(rf"{NAME.pattern}/{NAME.pattern}", re.ASCII)
 REVISION = re.compile(r"[\w./-]*", re.ASCII)
+
+
+class AdapterForm(forms.Form):
+    """A PEFT adapter to bring along."""
+
+    name = forms.CharField(max_length=160, help_text="What the list and jobs call it.")
+    base_model = forms.ModelChoiceField(
+        BaseModel.objects.none(),
+        to_field_name="uid",
+        help_text="The model that it was trained on. Another one of the same size would load and answer "
+        "nonsense.",
+    )
+    archive = forms.FileField(
+        label="Adapter, as a zip file",
+        help_text="The folder that PEFT's save_pretrained wrote: adapter_config.json and "
+        "adapter_model.safetensors are taken, the rest is ignored.",
+    )
+
+    def __init__(self, *args: Any, base_models: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["base_model"].queryset = base_models  # type: ignore[attr-defined]
+
+    def clean_archive(self) -> Any:
+        archive = self.cleaned_data["archive"]
+        if archive.size > settings.MAX_UPLOAD_BYTES:
+            raise forms.ValidationError("The file is larger than this server takes.")
+        return archive
 
 
 class BaseModelForm(forms.Form):

@@ -21,7 +21,7 @@ PEFT = """from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 adapter = {adapter}
-tokenizer = AutoTokenizer.from_pretrained(adapter)
+tokenizer = AutoTokenizer.from_pretrained({tokenizer})
 base = AutoModelForCausalLM.from_pretrained({base}{revision})
 model = PeftModel.from_pretrained(base, adapter)
 
@@ -61,6 +61,7 @@ def peft_code(model: TunedModel) -> str:
     return PEFT.format(
         adapter=_quoted(folder_name(model)),
         base=_quoted(base.path or base.model_id),
+        tokenizer=_quoted(base.path or base.model_id) if model.uploaded else "adapter",
         revision=f", revision={_quoted(base.revision)}" if base.revision and not base.path else "",
         tokens=tokens,
     )
@@ -69,7 +70,7 @@ def peft_code(model: TunedModel) -> str:
 def vllm_command(model: TunedModel) -> str:
     """A shell command that serves base and adapter by vLLM."""
     base, folder = model.base_model, folder_name(model)
-    rank = _settings(model).get("lora", {}).get("rank", DEFAULT_RANK)
+    rank = (model.shape or _settings(model).get("lora", {})).get("rank", DEFAULT_RANK)
     words = ["vllm", "serve", base.path or base.model_id]
     if base.revision and not base.path:
         words += ["--revision", base.revision]

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import PurePosixPath
 from typing import IO, Any
 
+from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.db import transaction
@@ -20,7 +21,6 @@ from workers.adapter import AdapterInvalid
 
 from .models import BaseModel, TunedModel
 
-MAX_BYTES = 4 << 30
 BLOCK = 1 << 20
 
 
@@ -46,11 +46,13 @@ def upload_adapter(
 
 def _kept(team: Team, name: str, base_model: BaseModel, packed: zipfile.ZipFile) -> TunedModel:
     config_entry, weights_entry = _entry(packed, adapter.CONFIG), _entry(packed, adapter.WEIGHTS)
-    if config_entry.file_size > adapter.MAX_CONFIG_BYTES or weights_entry.file_size > MAX_BYTES:
-        raise AdapterInvalid(f"An adapter has at most {MAX_BYTES >> 30} GiB. Is this a whole model?")
+    if (
+        config_entry.file_size > adapter.MAX_CONFIG_BYTES
+        or weights_entry.file_size > settings.MAX_UPLOAD_BYTES
+    ):
+        raise AdapterInvalid("Its files are too large for an adapter. Is this a whole model?")
     with packed.open(config_entry) as file:
-        content = file.read(adapter.MAX_CONFIG_BYTES)
-    config = adapter.read_config(content)
+        config = adapter.read_config(file.read())
     with packed.open(weights_entry) as file:
         adapter.check_weights(file, weights_entry.file_size, config)
     model = TunedModel(team=team, base_model=base_model, name=name, files=[], uploaded=True)

@@ -8,6 +8,7 @@ app_name = "registry"
 urlpatterns = [
     path("", views.model_list, name="list"),
     path("bases/", views.bases, name="bases"),
+    path("upload/", views.upload, name="upload"),
     path("<str:uid>/", views.model, name="model"),
     path("<str:uid>/adapter.zip", views.archive, name="archive"),
     path("<str:uid>/files/<path:name>", views.download, name="download"),

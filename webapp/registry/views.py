@@ -15,17 +15,18 @@ from webapp.evaluations.models import Evaluation
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from webapp.teams.services import record
+from workers.adapter import AdapterInvalid
 
-from . import packages, services
-from .forms import BaseModelForm
+from . import packages, services, uploads
+from .forms import AdapterForm, BaseModelForm
 from .models import BaseModel, TunedModel
 
 
 def _models() -> QuerySet[TunedModel]:
     """Models with what made them and, as ``job.evaluations``, what was measured after training."""
-    after = Evaluation.objects.filter(stage="after", tuned__isnull=False)
+    after = Evaluation.objects.filter(stage="after", tuned__isnull=False, task="")
     return TunedModel.objects.select_related(
-        "team", "base_model", "job__team",
+        "team", "base_model", "job__team", "job__start__team",
         "job__dataset_version__dataset__team", "job__grader_version__grader__team",
     ).prefetch_related(Prefetch("job__evaluations", after))  # fmt: skip
 
@@ -117,3 +118,21 @@ def bases(request: HttpRequest, access: Access) -> HttpResponse:
     models = BaseModel.objects.filter(Q(team=access.team) | Q(team=None))
     status = 422 if form.is_bound and form.errors else 200
     return render(request, "registry/bases.html", {"models": models, "form": form}, status=status)
+
+
+@member(Role.EDITOR)
+@require_http_methods(["GET", "POST"])
+def upload(request: HttpRequest, access: Access) -> HttpResponse:
+    """Brings an adapter along. What is wrong with it is said beside the file."""
+    known = BaseModel.objects.filter(Q(team=access.team) | Q(team=None))
+    sent = (request.POST, request.FILES) if request.method == "POST" else ()
+    form = AdapterForm(*sent, base_models=known)
+    if form.is_bound and form.is_valid():
+        try:
+            kept = uploads.upload_adapter(access.team, access.user, **form.cleaned_data)
+        except AdapterInvalid as error:
+            form.add_error("archive", str(error))
+        else:
+            messages.success(request, f"Uploaded “{kept}”. A job can continue from it.")
+            return redirect(kept)
+    return render(request, "registry/upload.html", {"form": form}, status=422 if form.errors else 200)

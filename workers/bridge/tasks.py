@@ -61,7 +61,7 @@ def _join(parts: list[tuple[str, Path]], target: Path) -> dict[str, Any] | None:
 
 
 def fetch_start(job: Job, folder: Path) -> dict[str, Any] | None:
-    """``workers.spec.AdapterRef`` of the job's start, its files below ``folder``. Raises ``AdapterDamaged``."""
+    """The job's ``workers.spec.AdapterRef``, its files below ``folder``. Raises ``AdapterDamaged``."""
     if job.start is None:
         return None
     hashes = {file["name"]: file["sha256"] for file in job.start.files}
