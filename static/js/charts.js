@@ -50,6 +50,13 @@ export function smooth(values, weight) {
   });
 }
 
+// The metric's name without what its chart's title says already.
+function labelOf(name) {
+  if (name === "watch/reward") return "held-out reward";
+  const part = name.match(/^rewards\/(.*)\/mean$/) ?? name.match(/^tasks\/(.*)\/[a-z_]+$/);
+  return part ? part[1] : name.replace(/^[a-z]+\//, "");
+}
+
 class Chart {
   constructor(figure, points, options) {
     this.figure = figure;
@@ -99,7 +106,7 @@ class Chart {
     const colour = (place) => COLOURS[theme()][place % 4];
     const smoothing = this.options.weight > 0;
     const line = (name, place, faint) => ({
-      label: faint ? `${name} (raw)` : name.replace(/^rewards\/(.*)\/mean$/, "$1").replace(/^[a-z]+\//, ""),
+      label: faint ? `${name} (raw)` : labelOf(name),
       class: faint ? "raw" : undefined,
       stroke: colour(place) + (faint ? "55" : ""),
       width: faint ? 1 : 2,

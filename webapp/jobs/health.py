@@ -21,7 +21,7 @@ NAMES = {
     "stop": "nothing is learnt",
     "hacking": "sign of reward hacking",
     "fault": "fault",
-    "learning": "learning slows",
+    "learning": "about learning",
 }
 
 
@@ -108,7 +108,12 @@ WATCHED: tuple[tuple[str, str, str, str], ...] = (
     ("adapter/norm_change", "Adapter change", "", "Norm of the adapter's change since the last step."),
     ("sampling/logp_gap", "Sampler gap", "", "Sampler and trainer on the sampled tokens, nats a token."),
 )  # fmt: skip
-LABELS = {name: label for name, label, _, _ in WATCHED} | {"reward": "Trained reward", "gain/raw": "Gain"}
+LABELS = {name: label for name, label, _, _ in WATCHED} | {
+    "reward": "Trained reward",
+    "gain/raw": "Gain",
+    "rewards/most_common_share": "Commonest score",
+    "grading/error_share": "Gradings that failed",
+}
 TASK_NAME = re.compile(r"tasks/(.+)/([a-z_]+)")
 MOST_ALARMS = 50
 
@@ -174,7 +179,11 @@ def _past(history: health.History, alarm: Alarm) -> Shown:
 
 def _course(history: health.History, rule: health.Rule) -> list[Watched]:
     names = health.plotted(rule, history.steps[-1].values)
-    return [Watched(LABELS.get(name, name), "", history.last(name, SPARK_POINTS), "") for name in names]
+    return [Watched(_label(name), "", history.last(name, SPARK_POINTS), "") for name in names]
+
+
+def _label(name: str) -> str:
+    return LABELS.get(name) or name.removeprefix("rewards/").removesuffix("/mean")
 
 
 def _watched(history: health.History) -> list[Watched]:
