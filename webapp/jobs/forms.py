@@ -12,6 +12,7 @@ from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.registry.models import BaseModel
 
+from . import task_forms
 from .services import MAX_SEED, SECTIONS
 
 SEPARATOR = "__"
@@ -116,7 +117,7 @@ class JobForm(forms.Form):
     )
 
     def __init__(
-        self, data: Any = None, *, base_models: Any, versions: Any, graders: Any,
+        self, data: Any = None, *, base_models: Any, versions: Any, graders: Any, starts: Any,
         settings: dict[str, Any], initial: dict[str, Any],
     ) -> None:  # fmt: skip
         super().__init__(data, initial=initial)
@@ -126,6 +127,7 @@ class JobForm(forms.Form):
         }.items():  # fmt: skip
             self.fields[name].queryset = choices  # type: ignore[attr-defined]
         self._share_choices("grader_version", "held_out_grader")
+        task_forms.add_fields(self, data, initial.get("tasks", ()), starts)
         for section, model in SECTIONS.items():
             given = settings.get(section, {})
             for name, info in model.model_fields.items():
@@ -146,10 +148,21 @@ class JobForm(forms.Form):
         field.choices = offered  # type: ignore[attr-defined]
         second.choices = [("", "none"), *(pair for pair in offered if pair[0])]  # type: ignore[attr-defined]
 
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        for name, message in task_forms.check(cleaned).items():
+            self.add_error(name, message)
+        return cleaned
+
     @property
     def basics(self) -> list[forms.BoundField]:
         """The choices that a person must make."""
-        return [self[name] for name in ("name", "base_model", "dataset_version", "grader_version")]
+        return [self[name] for name in ("name", "base_model", "start", "dataset_version", "grader_version")]
+
+    @property
+    def task_rows(self) -> list[task_forms.TaskRow]:
+        """The fields of each of several tasks."""
+        return task_forms.rows(self)
 
     @property
     def length(self) -> forms.BoundField:

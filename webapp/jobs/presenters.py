@@ -18,7 +18,7 @@ from webapp.registry.models import BaseModel
 from webapp.teams.models import Team
 from workers.spec import EvaluationSettings
 
-from . import nodes
+from . import nodes, task_forms
 from .models import Job, Metric, Rollout
 from .services import SECTIONS, grader_conditions, total_steps
 from .states import State
@@ -134,7 +134,7 @@ def recent(team: Team, state: str) -> list[Job]:
     rewards = _rewards(shown)
     for job in shown:
         job.rewards = rewards.get(job.pk, [])[-SPARK_POINTS:]  # type: ignore[attr-defined]
-        after = [evaluation for evaluation in job.evaluations.all() if evaluation.stage == "after"]
+        after = [each for each in job.evaluations.all() if each.stage == "after" and not each.task]
         job.comparison = after[-1] if after else None  # type: ignore[attr-defined]
     return shown
 
@@ -166,7 +166,8 @@ def seconds_per_answer(base_model: BaseModel) -> float | None:
 def outlook(values: dict[str, Any], settings: dict[str, Any], source: Job | None) -> dict[str, Any]:
     """``steps``, ``per_step`` and ``seconds`` (None where not known), and what differs from ``source``."""
     grpo, version, base = settings["grpo"], values["dataset_version"], values["base_model"]
-    steps = total_steps(grpo, version) if version else None
+    tasks = task_forms.chosen(values) if version else []
+    steps = total_steps(grpo, *(task.dataset_version for task in tasks)) if tasks else None
     answer = seconds_per_answer(base) if base else None
     per_step = answer * grpo["group_size"] * grpo["prompts_per_step"] if answer else None
     return {

@@ -100,6 +100,8 @@ def _evaluation(job: Job, batch: list[events.EvaluationEvent]) -> None:
     for event in batch:
         record_evaluation(job, event)
         _spend(job, event.judge_cost)
+        if event.task:
+            continue  # the one of all rows has been told
         tell(
             job.pk,
             job.attempt,

@@ -118,8 +118,24 @@ def _start_problems(base_model: BaseModel, start: TunedModel | None) -> dict[str
     }
 
 
-def prompts_per_step(job: Job) -> dict[str, float]:
-    """Task -> how many of a step's prompts it has on average."""
-    tasks = list(job.tasks.all())
+def shown(job: Job) -> dict[str, Any]:
+    """Tasks and start as the settings page shows them; empty where a job has neither."""
+    tasks = {
+        task.name: {
+            "dataset": {"version": str(task.dataset_version), "sha256": task.dataset_version.sha256},
+            "grader": {"version": str(task.grader_version), "sha256": task.grader_version.sha256},
+            "weight": task.weight,
+        }
+        for task in choices_of(job)
+        if task.name
+    }
+    return ({"tasks": tasks} if tasks else {}) | ({"start": job.start.name} if job.start else {})
+
+
+def shares(job: Job) -> list[tuple[JobTask, float]]:
+    """Each of several tasks with its prompts a step, on average."""
+    tasks = list(job.tasks.select_related("dataset_version__dataset__team", "grader_version__grader__team"))
+    if not tasks:
+        return []
     total, each = sum(task.weight for task in tasks), job.settings["grpo"]["prompts_per_step"]
-    return {task.name: each * task.weight / total for task in tasks}
+    return [(task, each * task.weight / total) for task in tasks]

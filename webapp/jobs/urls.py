@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import views
+from . import task_views, views
 from .stream import stream
 
 app_name = "jobs"
@@ -17,6 +17,7 @@ urlpatterns = [
     path("<str:uid>/rollouts/<int:step>/<int:index>/", views.rollout, name="rollout"),
     path("<str:uid>/log/", views.log, name="log"),
     path("<str:uid>/config/", views.config, name="config"),
+    path("<str:uid>/interference/", task_views.interference, name="interference"),
     path("<str:uid>/cancel/", views.cancel, name="cancel"),
     path("<str:uid>/pause/", views.pause, name="pause"),
     path("<str:uid>/resume/", views.resume, name="resume"),

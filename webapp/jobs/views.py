@@ -22,7 +22,7 @@ from webapp.registry.models import BaseModel
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
 
-from . import health, nodes, presenters, services
+from . import health, nodes, presenters, services, task_forms, tasks
 from .forms import JobForm
 from .metrics import csv_lines, series
 from .models import Job, Node
@@ -41,6 +41,8 @@ def _jobs() -> QuerySet[Job]:
         "dataset_version__dataset__team",
         "grader_version__grader__team",
         "held_out_grader__grader__team",
+        "start__team",
+        "interference_of__team",
         "node",
         "tuned_model__team",
         "cloned_from__team",
@@ -76,6 +78,7 @@ def _choices(access: Access) -> dict[str, QuerySet[Any]]:
         "base_models": BaseModel.objects.filter(Q(team=team) | Q(team=None)),
         "versions": versions.order_by("-id"),
         "graders": graders.order_by("-id"),
+        "starts": task_forms.offered_starts(team),
     }
 
 
@@ -92,6 +95,8 @@ def _initial(access: Access, request: HttpRequest, choices: dict[str, QuerySet[A
             "dataset_version": source.dataset_version,
             "grader_version": source.grader_version,
             "held_out_grader": source.held_out_grader,
+            "start": source.start,
+            "tasks": tasks.choices_of(source),
         }
         return initial, source.settings, source
 
@@ -105,6 +110,7 @@ def _initial(access: Access, request: HttpRequest, choices: dict[str, QuerySet[A
         "base_model": base,
         "dataset_version": version,
         "grader_version": named_or_newest("grader", "graders"),
+        "start": choices["starts"].filter(uid=request.GET.get("start", "")).first(),
     }
     return initial, base.settings if base else {}, None
 
@@ -116,7 +122,8 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
     initial, settings, source = _initial(access, request, choices)
     filled = request.POST or (request.GET if request.htmx else None)  # type: ignore[attr-defined]
     form = JobForm(filled, **choices, settings=settings, initial=initial)
-    if request.method == "POST" and (job := _launch(access, form, source)):
+    asked = request.method == "POST" and task_forms.MORE not in request.POST
+    if asked and (job := _launch(access, form, source)):
         messages.success(request, f"Launched “{job.name}”.")
         return redirect(job)
     if filled is request.GET:
@@ -147,13 +154,13 @@ def _launch(access: Access, form: JobForm, source: Job | None) -> Job | None:
         return None
     data = form.cleaned_data
     try:
-        return services.create_job(
+        return tasks.launch_job(
             access.team,
             access.user,
             name=data["name"],
             base_model=data["base_model"],
-            dataset_version=data["dataset_version"],
-            grader_version=data["grader_version"],
+            tasks=task_forms.chosen(data),
+            start=data["start"],
             settings=form.settings(),
             cloned_from=source,
             held_out_grader=data["held_out_grader"],
@@ -182,6 +189,7 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "position": services.queue_position(job),
         "waiting": presenters.waiting_for(job) if job.state == State.QUEUED else "",
         "evaluations": evaluations,
+        "tasks": tasks.shares(job),
         "confidence": presenters.confidence(job),
         "checkpoints": job.checkpoints.all(),
         "charts": presenters.chart_list(),
@@ -251,6 +259,7 @@ def config(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "dataset": {"version": str(job.dataset_version), "sha256": job.dataset_version.sha256},
         "grader": {"version": str(job.grader_version), "sha256": job.grader_version.sha256},
         **presenters.held_out(job),
+        **tasks.shown(job),
         **presenters.in_order(job.settings),
     }
     source = job.cloned_from

@@ -88,5 +88,5 @@ def _rewards(jobs: Iterable[Job]) -> dict[int, list[float]]:
 
 def _evaluations(jobs: Iterable[Job]) -> dict[int, Evaluation]:
     """Job -> its comparison after training."""
-    after = Evaluation.objects.filter(job__in=list(jobs), stage="after").order_by("id")
+    after = Evaluation.objects.filter(job__in=list(jobs), stage="after", task="").order_by("id")
     return {evaluation.job_id: evaluation for evaluation in after}

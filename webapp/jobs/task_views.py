@@ -1,0 +1,49 @@
+"""The page about several tasks in one adapter."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods
+
+from webapp.teams.access import Access, member
+from webapp.teams.models import Role
+
+from . import interference as measure
+from .models import Job
+from .services import SettingsInvalid, WrongState
+from .states import State
+
+
+@member()
+@require_http_methods(["GET", "POST"])
+def interference(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """What sharing the adapter costs each task. A POST launches the jobs that measure it."""
+    job = access.get(Job.objects.select_related("team", "base_model"), uid=uid)
+    if request.method == "POST":
+        access.require(Role.EDITOR)
+        _launch(request, access, job)
+        return redirect("jobs:interference", access.team.slug, job.uid)
+    names = [task.name for task in job.tasks.all()]
+    parts = measure.parts(job)
+    context = {
+        "job": job,
+        "parts": parts,
+        "several": len(names) > 1,
+        "done": job.state == State.SUCCEEDED,
+        "alone": len(measure.subsets(names, pairs=False)),
+        "with_pairs": len(measure.subsets(names, pairs=True)),
+        "matrix": measure.matrix(job) if len(names) > 1 and parts else None,
+    }
+    return render(request, "jobs/interference.html", context)
+
+
+def _launch(request: HttpRequest, access: Access, job: Job) -> None:
+    try:
+        launched = measure.launch_interference(job, access.user, pairs=request.POST.get("pairs") == "1")
+    except (WrongState, SettingsInvalid) as error:
+        messages.error(request, str(error))
+        return
+    said = f"Launched {len(launched)} jobs." if launched else "All of these jobs are there already."
+    messages.success(request, said)
