@@ -110,6 +110,14 @@ class Interval(BaseModel):
     high: float
 
 
+class Drift(BaseModel):
+    """Forward KL from base to tuned in nats, estimated on answers that the base wrote."""
+
+    per_answer: Interval = Field(description="summed over an answer's tokens; interval over rows")
+    per_token: float = Field(description="all answers' sum over all answers' tokens")
+    tokens: int
+
+
 class ArmSummary(BaseModel):
     """One side of an evaluation: the base model or the tuned one."""
 
@@ -167,6 +175,26 @@ class EvaluationEvent(_Event):
     details: list[EvaluationRow] = []
 
 
+class RetentionEvent(_Event):
+    """What the model still does after ``step`` on one suite, and how far it has moved from the base there.
+
+    ``suite`` is empty for the job's own held-out rows, of which only the drift is told: their rewards are in
+    the evaluation. Before training only ``base`` is known.
+    """
+
+    type: Literal["retention"] = "retention"
+    suite: str = ""
+    stage: Literal["before", "during", "after"]
+    step: int
+    rows: int
+    samples_per_row: int
+    base: Interval | None = Field(default=None, description="mean reward of the base")
+    tuned: Interval | None = None
+    forgetting: Interval | None = Field(default=None, description="base minus tuned, paired by row")
+    drift: Drift | None = None
+    judge_cost: dict[str, float] = {}
+
+
 class AlarmEvent(_Event):
     """A rule of ``workers/health.py`` began to fire. ``rollouts`` are the indices of the step's that show it."""
 
@@ -219,6 +247,7 @@ Event = Annotated[
     | RolloutsEvent
     | CheckpointEvent
     | EvaluationEvent
+    | RetentionEvent
     | AlarmEvent
     | LogEvent
     | ErrorEvent

@@ -140,17 +140,18 @@ class Evaluator:
         tuned = self._draw(folded(self.model), rows, split, samples)
         if not self.compares:
             return self._base_arm(rows, split, samples), self._grade(rows, tuned)
-        base = self._base_answers(rows, split, samples)
+        base = self.base_answers(rows, split, samples)
         both = self._grade(rows, [b + t for b, t in zip(base, tuned, strict=True)])
         return [row[:samples] for row in both], [row[samples:] for row in both]
 
     def _base_arm(self, rows: list[Row], split: Split, samples: int) -> Arm:
         key = _key(rows, split, samples)
         if key not in self._graded:
-            self._graded[key] = self._grade(rows, self._base_answers(rows, split, samples))
+            self._graded[key] = self._grade(rows, self.base_answers(rows, split, samples))
         return self._graded[key]
 
-    def _base_answers(self, rows: list[Row], split: Split, samples: int) -> Answers:
+    def base_answers(self, rows: list[Row], split: Split, samples: int) -> Answers:
+        """What the base wrote; drawn once."""
         key = _key(rows, split, samples)
         if key not in self._answers:
             self._answers[key] = self._draw(reference(self.model), rows, split, samples)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from workers.engine import checkpoint, errors, package, start, tasks
+from workers.engine import checkpoint, errors, package, retention, start, tasks
 from workers.engine.alarms import Alarms, held_out_grader
 from workers.engine.data import Row, checked_path, encode, prefill, read_rows
 from workers.engine.evaluate import Evaluator, Split
@@ -52,6 +52,7 @@ class Job:
     judges: Judges = field(default_factory=Judges)
     step: int = 0
     alarms: Alarms = field(init=False)
+    _retention: retention.Retention = field(init=False)
     _trained_before: float = 0.0
     _longest_prompt: int = 1
     _train_began: float | None = None
@@ -81,9 +82,11 @@ class Job:
             with (
                 tasks.open_by_task(spec, self.judges) as grade,
                 held_out_grader(spec, self.judges) as watch,
+                retention.open_suites(spec, self.folder, self.judges) as suites,
             ):
-                base = self._load(train_rows, held_out)
+                base = self._load(train_rows, held_out, suites)
                 trainer, evaluator = self._build(base, train_rows, grade, steps, progress)
+                self._retention = retention.Retention.of(suites, evaluator)
                 trainer.recorder.held_out = watch
                 trainer.recorder.held_out_answers = spec.alarm.held_out_answers
                 initial = adapter_sha256(trainer.model)
@@ -131,13 +134,14 @@ class Job:
         first = once if self.step == 0 or during else 0
         return first + during * once + 2 * len(held_out.final) * settings.samples_per_row
 
-    def _load(self, train: list[Row], held_out: HeldOut) -> Base:
+    def _load(self, train: list[Row], held_out: HeldOut, suites: list[retention.OpenSuite]) -> Base:
         spec = self.spec
         if spec.resources.gpus > 1:
             raise errors.several_gpus(spec.resources.gpus)
         threads(spec.resources.cpu_cores)
         base = load(spec.base_model, self.folder, pick_device(spec.resources.device))
-        self._check_lengths(base, {"train": train, "held-out": [*held_out.validation, *held_out.final]})
+        splits = {"train": train, "held-out": [*held_out.validation, *held_out.final]}
+        self._check_lengths(base, splits | {f"suite {suite.name}": suite.rows for suite in suites})
         written = prefill(base.tokenizer, train[0].messages)
         if written:
             message = f"The chat template begins every answer with {written!r}; graders see what follows it."
@@ -180,7 +184,9 @@ class Job:
         )
         plan = plan_memory(base.model, spec.lora.rank, work)
         continued = start.attach(spec, base.model, self.folder)
-        trainer = build_trainer(spec, self.out, base, train, recorder, steps, plan, self.emit, continued)
+        trainer = build_trainer(
+            spec, self.out, base, train, recorder, steps, plan, self.emit, continued, self.check_stop
+        )
 
         def tick(answers: int) -> None:
             progress.answers(answers)
@@ -240,6 +246,9 @@ class Job:
                 reporter.on_train_end()
             else:
                 trainer.train(resume_from_checkpoint=str(started_from.path) if started_from else None)
+        except errors.Stopped:
+            reporter.stop_here()
+            raise
         finally:
             self.step = trainer.state.global_step
             self._train_ended = time.perf_counter()
@@ -258,6 +267,10 @@ class Job:
         for each in [event, *evaluator.by_task(event, rows)]:
             self.emit(each)
         self.alarms.evaluated(event)
+        for told in self._retention.measure(
+            event.stage, event.step, event.split, rows, event.samples_per_row
+        ):
+            self.emit(told)
 
     def _compare(
         self,
