@@ -1,0 +1,99 @@
+"""Adapters that people upload: what is kept, what is refused and why, and who may."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.files.storage import default_storage
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import reverse
+
+from tests.web.adapters import CONFIG, good, packed, weights
+from webapp.registry.models import TunedModel
+from webapp.registry.services import ensure_starter_model
+from webapp.registry.uploads import shape_of
+from webapp.teams.models import AuditEvent, Team, User
+
+SignIn = Callable[[User], Client]
+TEXT = json.dumps(CONFIG).encode()
+
+
+def send(client: Client, team: Team, archive: bytes, name: str = "Ours") -> Any:
+    url = reverse("registry:upload", args=[team.slug])
+    base = ensure_starter_model().uid
+    file = SimpleUploadedFile("adapter.zip", archive)
+    return client.post(url, {"name": name, "base_model": base, "archive": file}, follow=True)
+
+
+@pytest.mark.django_db
+def test_an_uploaded_adapter_is_kept_as_it_is_and_listed(
+    team: Team, alice: User, bob: User, as_user: SignIn
+) -> None:
+    page = send(as_user(alice), team, good())
+    model = TunedModel.objects.get()
+    assert page.redirect_chain[-1][0] == model.get_absolute_url()
+    assert "It was uploaded" in page.text
+    assert [file["name"] for file in model.files] == ["adapter_config.json", "adapter_model.safetensors"]
+    with default_storage.open(f"{model.prefix}/adapter_model.safetensors") as file:
+        assert file.read() == weights()
+    assert model.files[1]["sha256"] == hashlib.sha256(weights()).hexdigest()
+    assert shape_of(model) == {"rank": 4, "alpha": 8, "targets": r"(.*\.)?(q_proj|v_proj)"}
+    assert AuditEvent.objects.filter(verb="uploaded adapter").exists()
+    assert "Ours" in as_user(bob).get(reverse("registry:list", args=[team.slug])).text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("archive", "said"),
+    [
+        (b"not a zip", "no readable zip"),
+        (
+            packed({"adapter_config.json": TEXT, "adapter_model.bin": b"pickle"}),
+            "no adapter_model.safetensors",
+        ),
+        (good(peft_type="IA3"), "IA3"),
+        (good(use_dora=True), "use_dora"),
+        (good(modules_to_save=["lm_head"]), "modules_to_save"),
+        (good(init_lora_weights="pissa"), "init_lora_weights"),
+        (good(r=8), "with r 8"),
+        (good(r=0), "r:"),
+        (
+            packed({"adapter_config.json": b"{", "adapter_model.safetensors": weights()}),
+            "adapter_config.json",
+        ),
+        (
+            packed({"adapter_config.json": TEXT, "adapter_model.safetensors": weights()[:-1]}),
+            "whole safetensors",
+        ),
+        (packed({"adapter_config.json": TEXT, "adapter_model.safetensors": weights(kind="I64")}), "I64"),
+        (
+            packed({"adapter_config.json": TEXT, "adapter_model.safetensors": weights(names=("lora_A",))}),
+            "has A",
+        ),
+        (
+            packed(
+                {"adapter_config.json": TEXT, "adapter_model.safetensors": weights(names=("lora_A", "bias"))}
+            ),
+            "no LoRA weight",
+        ),
+    ],
+)
+def test_what_cannot_be_continued_is_refused_with_the_reason(
+    team: Team, alice: User, as_user: SignIn, archive: bytes, said: str
+) -> None:
+    answer = send(as_user(alice), team, archive)
+    assert answer.status_code == 422
+    assert said in answer.text
+    assert not TunedModel.objects.exists()
+
+
+@pytest.mark.django_db
+def test_viewers_and_strangers_upload_nothing(team: Team, bob: User, charlie: User, as_user: SignIn) -> None:
+    assert send(as_user(bob), team, good()).status_code == 403
+    assert send(as_user(charlie), team, good()).status_code == 404
+    assert not TunedModel.objects.exists()
