@@ -1,0 +1,84 @@
+"""Suites that ship with Groove: small, graded without a sandbox or a judge, the same in every team.
+
+The rows are written by ``python -m workers.starter.suites.build`` and lie beside this file, one file a suite.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from workers.spec import DataFile, FieldScore, Grader, JsonSchemaGrader, RegexGrader
+
+FOLDER = Path(__file__).parent
+
+
+def _fields(*names: str) -> JsonSchemaGrader:
+    """The share of right fields of a JSON object that has exactly these."""
+    schema: dict[str, Any] = {"type": "object", "required": list(names), "additionalProperties": False}
+    schema["properties"] = {name: {} for name in names}
+    scores = {name: FieldScore() for name in names}
+    return JsonSchemaGrader(json_schema=schema, reference="{{item.reference}}", fields=scores)
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """One suite. ``key`` names its file."""
+
+    key: str
+    title: str
+    description: str
+    grader: Grader
+
+    @property
+    def path(self) -> Path:
+        return FOLDER / f"{self.key}.jsonl"
+
+    @cached_property
+    def file(self) -> DataFile:
+        """Its rows, by their hash; the path is this machine's."""
+        content = self.path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        return DataFile(path=str(self.path), sha256=digest, rows=content.count(b"\n"))
+
+
+SUITES = {
+    suite.key: suite
+    for suite in (
+        BuiltIn(
+            "invoice",
+            "Invoices",
+            "Amount, currency and due date as JSON; the starter model can do it.",
+            _fields("amount", "currency", "due"),
+        ),
+        BuiltIn(
+            "ticket",
+            "Tickets",
+            "Queue and priority as JSON; the starter model can do it.",
+            _fields("queue", "priority"),
+        ),
+        BuiltIn(
+            "order",
+            "Orders",
+            "Line sums, subtotal and total as JSON; the starter model can do it.",
+            _fields("lines", "subtotal", "total"),
+        ),
+        BuiltIn(
+            "arithmetic",
+            "Arithmetic",
+            "Sums and differences of two numbers; for instruct models, the starter model cannot.",
+            RegexGrader(pattern=r"(-?\d+)\D*$", reference="{{item.reference}}"),
+        ),
+        BuiltIn(
+            "instructions",
+            "Following instructions",
+            "Short answers in an exact form; for instruct models, the starter model cannot.",
+            RegexGrader(
+                pattern=r"\s*(.*?)\s*", match="fullmatch", flags=["dotall"], reference="{{item.reference}}"
+            ),
+        ),
+    )
+}
