@@ -85,6 +85,8 @@ def test_a_loophole_pauses_the_job_and_its_page_shows_why(page: Page) -> None:
     expect(page.locator("figure[data-title='Held-out grader'] canvas")).to_be_visible()
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)
+        page.reload()  # colours fade from one theme to the other
+        expect(page.locator("figure[data-title='Held-out grader'] canvas")).to_be_visible()
         audit(page)
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
