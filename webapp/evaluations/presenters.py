@@ -119,7 +119,7 @@ class Figure:
 def figure(evaluation: Evaluation) -> Figure:
     """Drawn from 0 to 1, or wider where rewards lie outside."""
     base, tuned = _summaries(evaluation)
-    arms = {"Base": base["reward"], "Tuned": tuned["reward"]}
+    arms = {evaluation.job.base_arm: base["reward"], "Tuned": tuned["reward"]}
     low = min(0.0, *(interval["low"] for interval in arms.values()))
     high = max(1.0, *(interval["high"] for interval in arms.values()))
 
