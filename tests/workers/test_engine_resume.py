@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,9 @@ import pytest
 
 from tests.workers.engine_jobs import events_of, of_type, run_engine, small_spec
 from workers.engine.checkpoint import MANIFEST
+from workers.engine.run import Job, run_job
+from workers.events import EventWriter
+from workers.spec import JobSpec
 
 CLOCKS = ("time", "per_second")
 
@@ -130,3 +134,52 @@ def test_the_engine_dies_with_the_process_that_started_it(write_spec, tmp_path):
     os.close(writer)
     assert engine.wait(timeout=5) != 0
     assert not of_type(events_of(tmp_path / "out"), "done")
+
+
+@pytest.mark.parametrize("checks", [150, 210, 333])
+def test_a_job_stopped_in_the_middle_of_a_step_goes_on_from_the_last_whole_one(undisturbed, tmp_path, checks):
+    """``checks`` is how often the engine asks before it is told to stop: between tokens and between passes."""
+    path, expected = undisturbed
+    spec = JobSpec.model_validate_json(path.read_text())
+    asked = 0
+
+    def stopping() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > checks
+
+    first, second = tmp_path / "first", tmp_path / "second"
+    for out, told in ((first, stopping), (second, lambda: False)):
+        out.mkdir()
+        resume = newest_checkpoint(first) if out is second else None
+        with (out / "events.jsonl").open("a") as file:
+            assert run_job(Job(spec, path.parent, out, EventWriter(file), told), resume) == 0
+    stopped = events_of(first)[-1]
+    assert stopped.outcome == "stopped"
+    assert newest_checkpoint(first).name == f"step-{stopped.step}"
+    assert adapter(second) == adapter(expected)
+    whole = course(expected)
+    assert {**course(first), **course(second)} == whole
+
+
+def test_a_full_disk_costs_a_checkpoint_and_not_the_job(write_spec, tmp_path):
+    spec = write_spec(lora={"rank": 64}, grpo={"max_steps": 9})
+    out = tmp_path / "out"
+    process = start("run", spec, "--out", out, preexec_fn=lambda: limit_files(200_000))
+    wait_for(out, "was not written", process)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert process.wait(120) == 0
+    events = events_of(out)
+    kept = [event.step for event in of_type(events, "checkpoint")]
+    assert 3 not in kept
+    assert kept[-1] == 9
+    assert events[-1].outcome == "succeeded"
+
+
+def limit_files(size: int) -> None:
+    """No file may grow larger, which a writer meets as it meets a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def newest_checkpoint(out: Path) -> Path:
+    return max((out / "checkpoints").glob("step-*"), key=lambda path: int(path.name.split("-")[1]))

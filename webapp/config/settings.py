@@ -66,6 +66,7 @@ INSTALLED_APPS = [
     "webapp.judges",
     "webapp.jobs",
     "webapp.evaluations",
+    "webapp.retention",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -177,7 +178,7 @@ LEASE_SECONDS = env.number("GROOVE_LEASE_SECONDS", 30, at_least=3)
 BELL_SECONDS = env.number("GROOVE_BELL_SECONDS", 10, at_least=1)
 MAX_DEATHS = env.number("GROOVE_MAX_DEATHS", 3, at_least=0)
 WARM_ENGINES = env.flag("GROOVE_WARM_ENGINES", True)
-STOP_GRACE_SECONDS = env.number("GROOVE_STOP_GRACE_SECONDS", 120, at_least=1)
+STOP_GRACE_SECONDS = env.number("GROOVE_STOP_GRACE_SECONDS", 8, at_least=1)
 CPU_CORES = env.number("GROOVE_CPU_CORES", env.cores(), at_least=1)
 WORK_DIR = Path(env.text("GROOVE_WORK", str(VAR_DIR / "work"))).resolve()
 

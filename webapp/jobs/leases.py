@@ -84,6 +84,11 @@ def renew(job_id: int, attempt: int) -> str | None:
     return Job.objects.values_list("stop_requested", flat=True).get(pk=job_id)
 
 
+def asked(job_id: int, attempt: int) -> str | None:
+    """What was asked of the job (``''``, ``'pause'``), without renewing anything; None if it is lost."""
+    return Job.objects.filter(holds(job_id, attempt)).values_list("stop_requested", flat=True).first()
+
+
 @transaction.atomic
 def fail(job_id: int, attempt: int, error: dict[str, str]) -> None:
     """End the job with an error that another attempt would meet again."""

@@ -70,6 +70,7 @@ class Job(models.Model):
     error = models.JSONField(null=True, blank=True, help_text="{code, message, remedy, detail}")
 
     attempt = models.PositiveIntegerField(default=0)
+    events_end = models.BigIntegerField(default=0, help_text="bytes of the attempt's events recorded")
     deaths = models.PositiveIntegerField(default=0, help_text="attempts that ended without a word")
     node = models.ForeignKey(Node, models.SET_NULL, null=True, blank=True, related_name="jobs")
     devices = models.JSONField(default=dict, help_text="{cpu_cores, gpus: [index]} given to the child")

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from webapp.config.fields import storable
 from webapp.evaluations.services import record_evaluation
+from webapp.retention.services import record_retention
 from workers import events
 
 from .leases import holds
@@ -110,6 +111,12 @@ def _evaluation(job: Job, batch: list[events.EvaluationEvent]) -> None:
         )
 
 
+def _retention(job: Job, batch: list[events.RetentionEvent]) -> None:
+    for event in batch:
+        record_retention(job, event)
+        _spend(job, event.judge_cost)
+
+
 def _alarms(job: Job, batch: list[events.AlarmEvent]) -> None:
     for event in batch:
         values = event.model_dump(exclude={"type", "time", "step", "code"})
@@ -138,6 +145,7 @@ HANDLERS: dict[str, Handler] = {
     "metrics": _metrics,
     "rollouts": _rollouts,
     "evaluation": _evaluation,
+    "retention": _retention,
     "alarm": _alarms,
     "progress": _progress,
     "log": _log,
@@ -145,15 +153,23 @@ HANDLERS: dict[str, Handler] = {
     "checkpoint": _nothing,
     "done": _nothing,
 }
-LIVE_FIELDS = ["phase", "step", "total_steps", "progress", "error", "judge_cost"]
+LIVE_FIELDS = ["phase", "step", "total_steps", "progress", "error", "judge_cost", "events_end"]
 
 
 @transaction.atomic
-def record_events(job_id: int, attempt: int, batch: Sequence[events.Event]) -> bool:
-    """Write one batch. False, with nothing written, if the attempt no longer holds the job."""
+def record_events(job_id: int, attempt: int, batch: Sequence[events.Event], end: int | None = None) -> bool:
+    """Write one batch. False, with nothing written, if the attempt no longer holds the job.
+
+    ``end`` is the place in the engine's file behind the batch; a batch that ends no later than what is
+    written already, whose answer was lost with the connection, is not written twice.
+    """
     job = Job.objects.select_for_update().filter(holds(job_id, attempt)).first()
     if job is None:
         return False
+    if end is not None:
+        if end <= job.events_end:
+            return True
+        job.events_end = end
     for kind, handler in HANDLERS.items():
         if ours := [event for event in batch if event.type == kind]:
             handler(job, ours)
@@ -172,8 +188,9 @@ def begin_attempt(job_id: int, attempt: int, step: int) -> bool:
     Checkpoint.objects.filter(job=job, step__gt=step).delete()
     job.evaluations.filter(step__gt=step).delete()
     job.alarms.filter(step__gt=step).delete()
-    job.step = step
-    job.save(update_fields=["step"])
+    job.suite_scores.filter(step__gt=step).delete()
+    job.step, job.events_end = step, 0
+    job.save(update_fields=["step", "events_end"])
     tell(job.pk, attempt, "rewind", {"step": step})
     message = f"Attempt {attempt} goes on from step {step}." if step else f"Attempt {attempt} begins."
     tell(job.pk, attempt, "log", {"level": "info", "message": message})

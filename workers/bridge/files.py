@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 import tarfile
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,12 @@ from django.core.files.storage import default_storage
 
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs.models import Checkpoint, Job
+from webapp.jobs.states import State
 
+log = logging.getLogger(__name__)
 KEEP_CHECKPOINTS = 3
+CACHE = "cache"
+CACHE_SECONDS = 7 * 24 * 3600
 CHECKSUMS = "SHA256SUMS"
 
 
@@ -62,9 +68,10 @@ def fetch_dataset(version: DatasetVersion, folder: Path) -> dict[str, dict[str, 
         fetched[split] = None
         if not file["rows"]:
             continue
-        cached = settings.WORK_DIR / "cache" / f"{file['sha256']}.jsonl"
+        cached = settings.WORK_DIR / CACHE / f"{file['sha256']}.jsonl"
         if not cached.exists() and not fetch(file["key"], file["sha256"], cached):
             raise Damaged(f"{version}: the SHA-256 of the stored {split} file is not what it was.")
+        cached.touch()
         target = folder / f"{split}.jsonl"
         shutil.copyfile(cached, target)
         fetched[split] = {"path": target.name, "sha256": file["sha256"], "rows": file["rows"]}
@@ -75,7 +82,9 @@ def fetch_checkpoint(job: Job, folder: Path) -> tuple[Path | None, int]:
     """The newest checkpoint that is whole, unpacked below ``folder``, and its step; (None, 0) without one."""
     for checkpoint in job.checkpoints.order_by("-step"):
         archive = folder / "checkpoint.tar"
-        if default_storage.exists(checkpoint.key) and fetch(checkpoint.key, checkpoint.sha256, archive):
+        if not (default_storage.exists(checkpoint.key) and fetch(checkpoint.key, checkpoint.sha256, archive)):
+            log.warning("Job %s: the checkpoint of step %s is not whole", job.uid, checkpoint.step)
+        else:
             target = folder / "resume"
             with tarfile.open(archive) as tar:
                 tar.extractall(target, filter="data")
@@ -120,6 +129,17 @@ def store_package(job: Job, package: Path) -> tuple[str, list[dict[str, Any]]]:
         put(path, f"{prefix}/{name}")
         listed.append({"name": name, "bytes": path.stat().st_size, "sha256": sha256})
     return prefix, listed
+
+
+def discard_leftovers() -> None:
+    """Remove what killed workers left on this node: folders of attempts that run no longer, old data."""
+    for folder in Path(settings.WORK_DIR).glob("ftjob-*/attempt_*"):
+        number = int(folder.name.removeprefix("attempt_"))
+        if not Job.objects.filter(uid=folder.parent.name, attempt=number, state=State.RUNNING).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    for cached in (Path(settings.WORK_DIR) / CACHE).glob("*.jsonl"):
+        if time.time() - cached.stat().st_mtime > CACHE_SECONDS:
+            cached.unlink(missing_ok=True)
 
 
 def local_path(path: str) -> str | None:

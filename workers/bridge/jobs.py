@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from webapp.jobs import bell, leases, recording
 from webapp.jobs.models import Job
@@ -25,11 +29,26 @@ from webapp.registry.services import register_model, tuned_name
 from workers import events, grading
 from workers.bridge import child, files, judges, tasks
 from workers.bridge.nodes import node_name
-from workers.spec import JobSpec
+from workers.spec import AlarmSettings, JobSpec
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.25
+WATCH_SECONDS = 1.0
 JUDGE_REMEDY = "Mend the judge under Judges, or on this worker, then resume the job."
+
+
+STUCK = "Attempt {} was ended: its process had said nothing for {:.0f} s. Where it stood is in its log below."
+WORDLESS = "Attempt {} ended without a word (exit status {})."
+DRAINING = threading.Event()
+T = TypeVar("T")
+
+
+def drain(**_: Any) -> None:
+    """The worker is told to end: its jobs write a checkpoint and go back into the queue."""
+    DRAINING.set()
+
+
+worker_shutting_down.connect(drain)
 
 
 class LeaseLost(Exception):
@@ -38,7 +57,7 @@ class LeaseLost(Exception):
 
 def look() -> None:
     """Run jobs that fit this node's free devices until none is left."""
-    while job := leases.claim(node_name()):
+    while not DRAINING.is_set() and (job := leases.claim(node_name())):
         bell.ring("look")  # another thread may find a job for the devices that are still free
         log.info("Job %s, attempt %s, on %s", job.uid, job.attempt, job.devices)
         Attempt(job).run()
@@ -54,6 +73,10 @@ class Attempt:
     pausing: threading.Event = field(default_factory=threading.Event)
     offset: int = 0
     done: events.DoneEvent | None = None
+    unstored: list[events.CheckpointEvent] = field(default_factory=list)
+    phase: str = "prepare"
+    heard: float = 0.0
+    stuck: bool = False
 
     @property
     def folder(self) -> Path:
@@ -62,6 +85,11 @@ class Attempt:
     @property
     def out(self) -> Path:
         return self.folder / "out"
+
+    @property
+    def patience(self) -> float:
+        """Seconds without a word after which the engine counts as stuck."""
+        return AlarmSettings.model_validate(self.job.settings.get("alarm", {})).stuck_seconds
 
     def run(self) -> None:
         """From claim to the job's next state; never raises, so that the worker goes on."""
@@ -80,7 +108,9 @@ class Attempt:
             leases.fail(self.job.pk, self.job.attempt, error.as_json())
         except Exception as error:  # whatever went wrong here, the job must not hang until its lease ends
             log.exception("Job %s: attempt %s failed in the bridge", self.job.uid, self.job.attempt)
-            leases.attempt_died(self.job.pk, self.job.attempt, f"{type(error).__name__}: {error}")
+            cause = f"{type(error).__name__}: {error}"
+            with suppress(LeaseLost):
+                self._lasting(lambda: leases.attempt_died(self.job.pk, self.job.attempt, cause))
         finally:
             self.stop.set()
             renewing.join()
@@ -89,23 +119,42 @@ class Attempt:
     # --- lease -----------------------------------------------------------------------------------
 
     def _keep_lease(self) -> None:
-        """Renew every third of a lease. Without an answer for a whole lease the job counts as lost."""
-        deadline = time.monotonic() + settings.LEASE_SECONDS
-        while not self.stop.wait(settings.LEASE_SECONDS / 3):
+        """Look every second what is asked of the job, and renew the lease every third of one.
+
+        Without an answer for a whole lease the job counts as lost.
+        """
+        renewed = time.monotonic()
+        while not self.stop.wait(WATCH_SECONDS):
+            now = time.monotonic()
+            due = now - renewed > settings.LEASE_SECONDS / 3
             try:
-                asked = leases.renew(self.job.pk, self.job.attempt)
+                asked = (leases.renew if due else leases.asked)(self.job.pk, self.job.attempt)
             except DatabaseError as error:
                 log.warning("Job %s: lease not renewed: %s", self.job.uid, error)
                 connection.close()
-                if time.monotonic() > deadline:
+                if now - renewed > settings.LEASE_SECONDS:
                     self.lost.set()
                 continue
-            deadline = time.monotonic() + settings.LEASE_SECONDS
+            renewed = now if due else renewed
             if asked is None:
                 self.lost.set()
             elif asked == "pause":
                 self.pausing.set()
         connection.close()
+
+    def _lasting(self, write: Callable[[], T]) -> T:
+        """What ``write`` returns; while the database is away it is tried again, as long as the lease lasts.
+
+        ``write`` may have been done although its answer was lost, so it must bear being repeated.
+        """
+        while True:
+            try:
+                return write()
+            except (OperationalError, InterfaceError) as error:
+                log.warning("Job %s: the database is away: %s", self.job.uid, error)
+                connection.close()
+                if self.lost.wait(WATCH_SECONDS):
+                    raise LeaseLost from error
 
     def _fenced(self, held: bool) -> None:
         if not held:
@@ -123,7 +172,8 @@ class Attempt:
             job_spec(self.job, splits, connection.json, start).model_dump_json(indent=2)
         )
         checkpoint, step = files.fetch_checkpoint(self.job, self.folder)
-        self._fenced(recording.begin_attempt(self.job.pk, self.job.attempt, step))
+        job, attempt = self.job.pk, self.job.attempt
+        self._fenced(self._lasting(lambda: recording.begin_attempt(job, attempt, step)))
         return checkpoint
 
     # --- the child -------------------------------------------------------------------------------
@@ -135,19 +185,24 @@ class Attempt:
         arguments += ["--judge-cache", str(judges.cache_folder(self.job.team))]
         output = self.folder / "engine.log"
         with child.started(arguments, self.job.devices, output, connection.secrets) as process:
+            self.heard = time.monotonic()
             self._follow(process)
         if self.done is None:
-            said = child.tail(output)
-            message = f"Attempt {self.job.attempt} ended without a word (exit status {process.returncode})."
-            said_so = events.LogEvent(level="warning", message=message)
-            self._fenced(recording.record_events(self.job.pk, self.job.attempt, [said_so]))
-            leases.attempt_died(self.job.pk, self.job.attempt, said)
+            self._died(process.returncode, child.tail(output))
         else:
-            ENDINGS[self.done.outcome](self, self.done)
+            done, ending = self.done, ENDINGS[self.done.outcome]
+            self._lasting(lambda: ending(self, done))
+
+    def _died(self, status: int | None, said: str) -> None:
+        job, attempt = self.job.pk, self.job.attempt
+        message = STUCK.format(attempt, self.patience) if self.stuck else WORDLESS.format(attempt, status)
+        event = events.LogEvent(level="warning", message=message)
+        self._fenced(self._lasting(lambda: recording.record_events(job, attempt, [event])))
+        self._lasting(lambda: leases.attempt_died(job, attempt, f"{message}\n{said}"))
 
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
         """Carry events until the child has ended and its last line is read."""
-        asked_at: float | None = None
+        told_to_stop: float | None = None
         while True:
             ended = process.poll() is not None
             self._carry()
@@ -155,25 +210,45 @@ class Attempt:
                 raise LeaseLost
             if ended:
                 return
-            if self.pausing.is_set() and asked_at is None:
+            if told_to_stop is None and (self.pausing.is_set() or DRAINING.is_set()):
                 process.terminate()
-                asked_at = time.monotonic()
-            if asked_at and time.monotonic() - asked_at > settings.STOP_GRACE_SECONDS:
+                told_to_stop = time.monotonic()
+            if told_to_stop and time.monotonic() - told_to_stop > settings.STOP_GRACE_SECONDS:
                 process.kill()
+            if self._is_stuck() and not self.stuck:
+                self._end_stuck(process)
             time.sleep(POLL_SECONDS)
 
+    def _is_stuck(self) -> bool:
+        """Whether the engine has said nothing for too long; preparing may take as long as a download."""
+        return self.phase != "prepare" and time.monotonic() - self.heard > self.patience
+
+    def _end_stuck(self, process: subprocess.Popen[bytes]) -> None:
+        """Have the child write where it stands into its log, then end it."""
+        self.stuck = True
+        process.send_signal(signal.SIGUSR1)
+        time.sleep(WATCH_SECONDS)
+        process.kill()
+
     def _carry(self) -> None:
-        """Record what the child has said since last time; checkpoints are stored first."""
-        batch: list[events.Event] = []
-        for event, offset in events.follow(self.out / "events.jsonl", self.offset):
-            batch.append(event)
-            self.offset = offset
-        if not batch:
-            return
-        self._fenced(recording.record_events(self.job.pk, self.job.attempt, batch))
-        for event in batch:
+        """Record what the child has said since last time; then store the checkpoints it spoke of."""
+        batch = list(events.follow(self.out / "events.jsonl", self.offset))
+        if batch:
+            said, end = [event for event, _ in batch], batch[-1][1]
+            job, attempt = self.job.pk, self.job.attempt
+            self._fenced(self._lasting(lambda: recording.record_events(job, attempt, said, end)))
+            self.offset, self.heard = end, time.monotonic()
+            self._heed(said)
+        while self.unstored:
+            self._lasting(lambda: self._keep_checkpoint(self.unstored[0]))
+            self.unstored.pop(0)
+
+    def _heed(self, said: list[events.Event]) -> None:
+        for event in said:
             if isinstance(event, events.CheckpointEvent):
-                self._keep_checkpoint(event)
+                self.unstored.append(event)
+            elif isinstance(event, events.PhaseEvent):
+                self.phase = event.phase
             elif isinstance(event, events.DoneEvent):
                 self.done = event
 

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
 from webapp.jobs import bell, nodes
-from workers.bridge import child
+from workers.bridge import child, files
 
 log = logging.getLogger(__name__)
 PACKAGES = ("torch", "transformers", "trl", "peft")
@@ -75,6 +75,7 @@ def _announce() -> None:
     versions |= {package: version(package) for package in PACKAGES}
     devices = {"cpu_cores": settings.CPU_CORES, "gpus": gpus()}
     nodes.announce(node_name(), versions, devices, sandbox())
+    files.discard_leftovers()
     bell.ring("look")
 
 

@@ -1,4 +1,4 @@
-"""The engine's command line: ``python -m workers.engine run | sample | verify``.
+"""The engine's command line: ``python -m workers.engine run | sample | verify | export``.
 
 Arguments and spec are checked before torch is imported, so that help and mistakes show at once.
 """
@@ -6,6 +6,7 @@ Arguments and spec are checked before torch is imported, so that help and mistak
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from workers.engine import errors
 from workers.events import DoneEvent, EventWriter, PhaseEvent
+from workers.exports import KINDS
 from workers.grading.judge import Judges, read_keys
 from workers.process import follow_lifeline, set_environment
 from workers.spec import JobSpec, SampleSpec
@@ -33,7 +35,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m workers.engine", description="Train, sample and verify.")
+    parser = argparse.ArgumentParser(
+        prog="python -m workers.engine", description="Train, sample, verify and export."
+    )
     commands = parser.add_subparsers(required=True)
     run = commands.add_parser("run", help="run a job: train, evaluate and package")
     run.add_argument("spec", type=Path, help="the job spec, a JSON file")
@@ -56,10 +60,21 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--base", type=Path, required=True, help="folder of the base model")
     verify.add_argument("--rollouts", type=Path, help="default: verification.json beside the package")
     verify.set_defaults(command=_verify)
+    export = commands.add_parser("export", help="write a package in another format and check it")
+    export.add_argument("package", type=Path)
+    export.add_argument("--base", type=Path, required=True, help="folder of the base model, or its id")
+    export.add_argument("--kind", choices=KINDS, required=True)
+    export.add_argument("--out", type=Path, required=True, help="folder for the export and events")
+    export.add_argument(
+        "--rollouts", type=Path, help="verification.json to compare with; default: peft's own"
+    )
+    export.add_argument("--lifeline", type=int, help="file descriptor; the engine exits when it closes")
+    export.set_defaults(command=_export)
     return parser
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    faulthandler.register(signal.SIGUSR1)  # the worker asks where a job that says nothing stands
     spec = _read_spec(arguments.spec, JobSpec)
     stopping = _stop_on_sigterm()
     follow_lifeline(arguments.lifeline)
@@ -111,6 +126,26 @@ def _verify(arguments: argparse.Namespace) -> int:
     verdict = verify(arguments.package, arguments.base, stored)
     print(json.dumps(verdict))
     return 0 if verdict["ok"] else 1
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    stopping = _stop_on_sigterm()
+    follow_lifeline(arguments.lifeline)
+
+    def work(emit: EventWriter) -> int:
+        emit(PhaseEvent(phase="package"))
+        from workers.engine.export.run import export
+
+        def check_stop() -> None:
+            if stopping.is_set():
+                raise errors.Stopped
+
+        export(
+            arguments.package, arguments.base, arguments.kind, arguments.out, arguments.rollouts, check_stop
+        )
+        return 0
+
+    return _report(arguments.out, work)
 
 
 def _read_spec(path: Path, kind: type[Spec]) -> Spec:

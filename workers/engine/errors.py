@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -207,11 +207,22 @@ def out_of_memory(detail: str) -> EngineError:
     )
 
 
-def disk_full(detail: str) -> EngineError:
-    return EngineError(
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether there was no room to write; libraries in Rust and C++ say so in words only."""
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return True
+    said = str(error).lower()
+    return any(words in said for words in ("no space left", "file too large", "disk quota", "writestream"))
+
+
+def disk_full(detail: str) -> Paused:
+    return Paused(
         "disk_full",
-        "The worker's disk is full.",
-        "Free space where job folders lie, then resume from the last checkpoint.",
+        "The worker's disk is full, so the job was paused.",
+        "Free space where job folders lie, then resume the job: it goes on from its last checkpoint.",
         detail,
     )
 
@@ -261,11 +272,16 @@ def alarmed(step: int, finding: Finding) -> Paused:
 # --- training, checkpoints, package ----------------------------------------------------------------
 
 
-def not_finite(step: int, name: str, value: float) -> EngineError:
+def not_finite(step: int, name: str, value: float, course: Sequence[Mapping[str, float]] = ()) -> EngineError:
+    """``course`` is the trainer's log of the last steps, which shows how it came to this."""
+    names = ("step", "reward", "loss", "grad_norm", "entropy")
+    lines = [", ".join(f"{key} {each[key]:.4g}" for key in names if key in each) for each in course]
     return EngineError(
         "not_finite",
         f"Training broke down at step {step}: {name} is {value}.",
-        "Lower the learning rate, then resume from the last checkpoint or launch again.",
+        "Look at the rollouts of this step and the gradient norm before it. Lower the learning rate or the "
+        "clipping norm of gradients, then launch a clone; the last checkpoint is from before the breakdown.",
+        "\n".join(lines),
     )
 
 
@@ -328,6 +344,6 @@ def _known(error: Exception) -> EngineError:
     detail = "".join(traceback.format_exception(error))
     if type(error).__name__ == "OutOfMemoryError":
         return out_of_memory(detail)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if is_disk_full(error):
         return disk_full(detail)
     return unexpected(error, detail)

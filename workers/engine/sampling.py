@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from workers.engine.fast.architecture import describe, known
 from workers.engine.fast.decoder import Decoder, Drawn
+from workers.engine.randomness import own_randomness
 
 CPU_BATCH = 64  # more rows at once are bound by memory bandwidth there
 GPU_BATCH = 128
@@ -27,19 +26,6 @@ class Answer:
     text: str
     ids: list[int]
     truncated: bool
-
-
-@contextmanager
-def own_randomness(seed: int) -> Iterator[None]:
-    """Seeds every generator inside and puts all of them back after, so that training goes on undisturbed."""
-    python, numpy_state = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy_state)
 
 
 def cut(ids: list[int], eos_ids: list[int]) -> list[int]:

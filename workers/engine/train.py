@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ PLAIN = (
     "Every rollout computes its prompt anew, as plain TRL does: the architecture {} is not among those whose "
     "prompts can be shared, or the adapter has dropout."
 )
+NOT_SAVED = "The checkpoint of step {} was not written: {}. The next one is tried when it is due."
 SHRUNK = "Memory ran out: the step is done again in passes of at most {} tokens."
 STEPS_WITHOUT_GRADE = 3  # so many steps in a row without any grade end the job
 
@@ -118,6 +120,7 @@ def build_trainer(
     plan: MemoryPlan,
     emit: Callable[[Event], None],
     start: PeftModel | None = None,
+    check_stop: Callable[[], None] = lambda: None,
 ) -> MeasuringTrainer:
     """The trainer with a fresh adapter on the base model, or with the one that ``start`` continues.
 
@@ -141,6 +144,7 @@ def build_trainer(
         plan=plan,
         shares=shares,
         shrunk=shrunk,
+        check_stop=check_stop,
         balance=Balance.of(spec, rows),
     )
     if start:
@@ -177,6 +181,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         self.progress.pause_clock()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.trainer.remember()
         state, control = self.trainer.state, self.trainer.control
         last = state.global_step >= state.max_steps
         due = state.global_step % self.spec.grpo.checkpoint_every == 0
@@ -187,7 +192,6 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         if "loss" not in logs:
             return  # TRL's summary at the end
         step, total = self.trainer.state.global_step, self.trainer.state.max_steps
-        self._refuse_not_finite(step, logs)
         recorder = self.trainer.recorder
         values = {**self.trainer.take_metrics(logs["step_time"]), **logs}
         values |= self.alarms.measure(step, recorder)
@@ -195,6 +199,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         rollouts = recorder.rollouts
         self.emit(MetricsEvent(step=step, total_steps=total, values=finite))
         self.emit(RolloutsEvent(step=step, rollouts=rollouts))
+        self._refuse_not_finite(step, logs, self.trainer.state.log_history)
         self._watch_grading(step, all(rollout.reward is None for rollout in rollouts))
         self._pause_for(self.alarms.step(step, finite, recorder))
         self.progress.step()
@@ -203,10 +208,28 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         step = self.trainer.state.global_step
         written = Path(self.trainer.args.output_dir) / f"checkpoint-{step}"
         final = self.out / "checkpoints" / f"step-{step}"
-        self.alarms.save(written)
-        checkpoint.seal(written, final, step, self.train_seconds(), checkpoint.fingerprint(self.spec))
+        try:
+            if self.trainer.not_saved:
+                raise OSError(errno.ENOSPC, self.trainer.not_saved)
+            self.alarms.save(written)
+            checkpoint.seal(written, final, step, self.train_seconds(), checkpoint.fingerprint(self.spec))
+        except OSError as error:
+            self._go_on_without(step, written, error)
+            return
         self.sealed_step = step
         self.emit(CheckpointEvent(step=step, path=str(final.relative_to(self.out))))
+
+    def _go_on_without(self, step: int, written: Path, error: OSError) -> None:
+        """A full disk costs a checkpoint, not the job, unless the job ends with this step."""
+        shutil.rmtree(written, ignore_errors=True)
+        if not errors.is_disk_full(error) or self.trainer.control.should_training_stop:
+            raise error
+        self.emit(LogEvent(level="warning", message=NOT_SAVED.format(step, error.strerror)))
+
+    def stop_here(self) -> None:
+        """A step was broken off: the last whole step is saved, as if nothing had begun after it."""
+        if self.trainer.go_back():
+            self._save_now(self.trainer.state.global_step)
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         if not self.stopping() and not self.pause:
@@ -229,10 +252,12 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             self.trainer._save_checkpoint(self.trainer.model, trial=None)
             self.on_save()
 
-    def _refuse_not_finite(self, step: int, logs: dict[str, Any]) -> None:
+    def _refuse_not_finite(
+        self, step: int, logs: dict[str, Any], before: Sequence[dict[str, Any]] = ()
+    ) -> None:
         for name in ("loss", "grad_norm"):
             if not math.isfinite(logs.get(name, 0.0)):
-                raise errors.not_finite(step, name, logs[name])
+                raise errors.not_finite(step, name, logs[name], before[-6:])
 
     def _pause_for(self, reason: errors.Paused | None) -> None:
         self.pause = self.pause or reason

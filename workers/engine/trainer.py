@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -13,6 +14,7 @@ import torch
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
+from workers.engine import errors
 from workers.engine.balance import Balance, TaskSampler, advantages
 from workers.engine.batching import loss_weight, micro_batches
 from workers.engine.fast import lora, shared
@@ -20,6 +22,7 @@ from workers.engine.fast.architecture import describe
 from workers.engine.fast.decoder import Decoder
 from workers.engine.memory import MemoryPlan, is_out_of_memory
 from workers.engine.models import folded
+from workers.engine.randomness import Randomness
 from workers.engine.rollouts import Recorder
 from workers.engine.start import reference
 
@@ -51,11 +54,14 @@ class MeasuringTrainer(GRPOTrainer):  # type: ignore[misc]
         plan: MemoryPlan,
         shares: bool,
         shrunk: Callable[[int], None],
+        check_stop: Callable[[], None],
         balance: Balance | None = None,
         **kwargs: Any,
     ) -> None:
         self.recorder, self.shares, self.balance = recorder, shares, balance
-        self.most_tokens, self._shrunk = plan.tokens, shrunk
+        self.most_tokens, self._shrunk, self._check_stop = plan.tokens, shrunk, check_stop
+        self._whole: tuple[Randomness, int] | None = None
+        self.not_saved = ""
         self.measured: dict[str, float] = {}
         super().__init__(*args, reward_funcs=recorder.grader, **kwargs)
         if shares:
@@ -94,7 +100,12 @@ class MeasuringTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> tuple[list[list[int]], list[list[float]]]:
         prompts = prompt_ids[::number]  # TRL repeats each prompt as often as it has rollouts
         drawn = Decoder(describe(model)).sample(
-            prompts, number, self.max_completion_length, self.temperature, self.eos_token_ids
+            prompts,
+            number,
+            self.max_completion_length,
+            self.temperature,
+            self.eos_token_ids,
+            self._check_stop,
         )
         ids = [row for answers in drawn for row in answers.ids]
         return ids, [row for answers in drawn for row in answers.logps]
@@ -142,6 +153,7 @@ class MeasuringTrainer(GRPOTrainer):  # type: ignore[misc]
         batches = self._micro_batches(inputs)
         total = torch.zeros((), device=mask.device)
         for number, rows in enumerate(batches):
+            self._check_stop()
             part = select(inputs, rows)
             weight = loss_weight(
                 self.loss_type, len(rows), len(mask), float(part["completion_mask"].sum()), float(mask.sum())
@@ -246,6 +258,31 @@ class MeasuringTrainer(GRPOTrainer):  # type: ignore[misc]
         with reference(self.accelerator.unwrap_model(self.model)):
             logps, _, _ = self._get_per_token_logps_and_entropies(self.model, ids, mask, keep)
         return torch.as_tensor(logps)
+
+    # --- checkpoints -----------------------------------------------------------------------------
+
+    def remember(self) -> None:
+        """A step is whole: what a step that is broken off later must not have changed is kept."""
+        self._whole = Randomness.now(), self.state.num_input_tokens_seen
+
+    def go_back(self) -> bool:
+        """Undoes a step that was broken off; False if no step has been whole in this process."""
+        if self._whole is None:
+            return False
+        randomness, self.state.num_input_tokens_seen = self._whole
+        randomness.restore()
+        return True
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """As TRL does. A full disk leaves nothing behind and is told in ``not_saved``: training goes on."""
+        self.not_saved = ""
+        try:
+            super()._save_checkpoint(model, trial)
+        except Exception as error:
+            if not errors.is_disk_full(error):
+                raise
+            self.not_saved = str(error)
+            shutil.rmtree(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}", True)
 
     def take_finished(self, checkpoint: Path, step: int) -> None:
         """Loads the adapter of the last step. ``train`` would go on to the end of a half-done epoch."""

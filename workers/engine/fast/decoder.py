@@ -7,6 +7,7 @@ shared by its answers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -148,9 +149,18 @@ class Decoder:
 
     @torch.no_grad()
     def sample(
-        self, prompts: list[list[int]], each: int, most: int, temperature: float, ends: list[int]
+        self,
+        prompts: list[list[int]],
+        each: int,
+        most: int,
+        temperature: float,
+        ends: list[int],
+        check: Callable[[], None] = lambda: None,
     ) -> list[Drawn]:
-        """``each`` answers of at most ``most`` tokens to every prompt, by pure temperature sampling."""
+        """``each`` answers of at most ``most`` tokens to every prompt, by pure temperature sampling.
+
+        ``check`` is called at every token; what it raises ends the sampling.
+        """
         state = _Answers(len(prompts), each, most)
         device = self.model.norm.weight.device
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
@@ -161,6 +171,7 @@ class Decoder:
         ends_at = torch.tensor(ends, device=device)
         live = torch.ones(len(places), dtype=torch.bool, device=device)
         for step in range(most):
+            check()
             token, logps = self._draw(hidden, temperature)
             state.write(step, token, logps)
             live &= ~torch.isin(token, ends_at)
