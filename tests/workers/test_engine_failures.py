@@ -115,9 +115,11 @@ def test_a_gpu_job_on_a_machine_without_gpu(write_spec: SpecWriter, tmp_path: Pa
 @pytest.mark.parametrize("name", ["loss", "grad_norm"])
 def test_training_that_breaks_down_ends_the_job_before_it_is_saved(name: str):
     reporter = object.__new__(Reporter)
+    before = [{"step": step, "grad_norm": 10.0**step} for step in range(1, 7)]
     with pytest.raises(EngineError, match=f"step 7: {name} is nan") as caught:
-        reporter._refuse_not_finite(7, {"loss": 0.1, "grad_norm": 0.2, name: float("nan")})
+        reporter._refuse_not_finite(7, {"loss": 0.1, "grad_norm": 0.2, name: float("nan")}, before)
     assert "learning rate" in caught.value.remedy
+    assert "step 6, grad_norm 1e+06" in caught.value.detail
 
 
 def test_a_wrong_spec_is_explained_at_once_without_loading_torch(write_spec: SpecWriter, tmp_path: Path):
