@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.registry.models import BaseModel
+from webapp.retention import forms as suite_forms
 
 from . import task_forms
 from .services import MAX_SEED, SECTIONS
@@ -128,6 +129,7 @@ class JobForm(forms.Form):
             self.fields[name].queryset = choices  # type: ignore[attr-defined]
         self._share_choices("grader_version", "held_out_grader")
         task_forms.add_fields(self, data, initial.get("tasks", ()), starts)
+        suite_forms.add_fields(self, data, initial.get("suites", ()))
         for section, model in SECTIONS.items():
             given = settings.get(section, {})
             for name, info in model.model_fields.items():
@@ -150,7 +152,7 @@ class JobForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        for name, message in task_forms.check(cleaned).items():
+        for name, message in (task_forms.check(cleaned) | suite_forms.check(cleaned)).items():
             self.add_error(name, message)
         return cleaned
 
@@ -163,6 +165,16 @@ class JobForm(forms.Form):
     def task_rows(self) -> list[task_forms.TaskRow]:
         """The fields of each of several tasks."""
         return task_forms.rows(self)
+
+    @property
+    def suite_rows(self) -> list[suite_forms.SuiteRow]:
+        """The fields of each suite of the team's own."""
+        return suite_forms.rows(self)
+
+    @property
+    def built_in_suites(self) -> list[forms.BoundField]:
+        """Boxes for the suites that ship with Groove, and their margin."""
+        return suite_forms.built_in_fields(self)
 
     @property
     def length(self) -> forms.BoundField:

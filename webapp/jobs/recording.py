@@ -122,7 +122,9 @@ def _alarms(job: Job, batch: list[events.AlarmEvent]) -> None:
         values = event.model_dump(exclude={"type", "time", "step", "code"})
         _, new = Alarm.objects.update_or_create(job=job, step=event.step, code=event.code, defaults=values)
         if new:
-            tell(job.pk, job.attempt, "alarm", {"step": event.step, "message": event.message})
+            level = "error" if event.paused else "warning"
+            said = {"step": event.step, "level": level, "message": event.message}
+            tell(job.pk, job.attempt, "alarm", said)
 
 
 def _log(job: Job, batch: list[events.LogEvent]) -> None:

@@ -43,7 +43,9 @@ def add_fields(form: forms.Form, data: Any, tasks: Sequence[TaskChoice], starts:
     for number in range(1, count + 1):
         initial = tasks[number - 1] if number <= len(tasks) and len(tasks) > 1 else None
         for part in PARTS if number > 1 else ("name", "weight"):
-            form.fields[f"task_{number}__{part}"] = _field(form, part, initial)
+            field = _field(form, part, initial)
+            field.label = f"{field.label or part.capitalize()} of task {number}"
+            form.fields[f"task_{number}__{part}"] = field
 
 
 def _count(data: Any) -> int:
@@ -72,11 +74,11 @@ def _field(form: forms.Form, part: str, initial: TaskChoice | None) -> forms.Fie
         label=first.label,
         initial=initial and getattr(initial, part),
     )
-    field.choices = [("", "none"), *(pair for pair in _offered(first) if pair[0])]
+    field.choices = [("", "none"), *(pair for pair in offered(first) if pair[0])]
     return field
 
 
-def _offered(field: Any) -> list[tuple[Any, str]]:
+def offered(field: Any) -> list[tuple[Any, str]]:
     """The choices of a field; asked of the database once, however many fields share them."""
     if not isinstance(field.choices, list):
         field.choices = [*iter(field.choices)]

@@ -19,6 +19,8 @@ from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.judges import services as judges
 from webapp.registry.models import BaseModel
+from webapp.retention import forms as suite_forms
+from webapp.retention import services as retention
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
 
@@ -97,6 +99,7 @@ def _initial(access: Access, request: HttpRequest, choices: dict[str, QuerySet[A
             "held_out_grader": source.held_out_grader,
             "start": source.start,
             "tasks": tasks.choices_of(source),
+            "suites": retention.choices_of(source),
         }
         return initial, source.settings, source
 
@@ -122,7 +125,8 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
     initial, settings, source = _initial(access, request, choices)
     filled = request.POST or (request.GET if request.htmx else None)  # type: ignore[attr-defined]
     form = JobForm(filled, **choices, settings=settings, initial=initial)
-    asked = request.method == "POST" and task_forms.MORE not in request.POST
+    more = {task_forms.MORE, suite_forms.MORE} & request.POST.keys()
+    asked = request.method == "POST" and not more
     if asked and (job := _launch(access, form, source)):
         messages.success(request, f"Launched “{job.name}”.")
         return redirect(job)
@@ -154,12 +158,13 @@ def _launch(access: Access, form: JobForm, source: Job | None) -> Job | None:
         return None
     data = form.cleaned_data
     try:
-        return tasks.launch_job(
+        return retention.launch_with_suites(
             access.team,
             access.user,
             name=data["name"],
             base_model=data["base_model"],
             tasks=task_forms.chosen(data),
+            suites=suite_forms.chosen(data),
             start=data["start"],
             settings=form.settings(),
             cloned_from=source,

@@ -1,0 +1,85 @@
+// The plane of gain against retention: a point a checkpoint, in order of training, coloured by its KL.
+import uPlot from "uplot";
+
+const HEIGHT = 340;
+const RADIUS = 6;
+const INK = {
+  light: { text: "#565d63", grid: "#e6e6e0", line: "#a3abb2", edge: "#23282c", least: [214, 236, 238], most: [6, 58, 64] },
+  dark: { text: "#a3abb2", grid: "#2b3036", line: "#565d63", edge: "#e6e6e0", least: [30, 62, 66], most: [167, 233, 238] },
+};
+
+const theme = () =>
+  document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+
+function range(values) {
+  const low = Math.min(0, ...values), high = Math.max(0, ...values);
+  const room = Math.max((high - low) * 0.15, 0.02);
+  return [low - room, high + room];
+}
+
+function colour({ least, most }, share) {
+  return `rgb(${least.map((from, place) => Math.round(from + share * (most[place] - from))).join(" ")})`;
+}
+
+// Path, points and labels, in the canvas's own pixels.
+function paint(plot, points, ink) {
+  const { ctx } = plot, dot = devicePixelRatio;
+  const greatest = Math.max(...points.map(({ kl }) => kl ?? 0)) || 1;
+  const at = ({ gain, kept }) => [plot.valToPos(gain, "x", true), plot.valToPos(kept, "y", true)];
+  ctx.save();
+  ctx.lineWidth = dot;
+  ctx.strokeStyle = ink.line;
+  ctx.beginPath();
+  points.forEach((point, place) => ctx[place ? "lineTo" : "moveTo"](...at(point)));
+  ctx.stroke();
+  ctx.font = `${12 * dot}px system-ui, sans-serif`;
+  for (const point of points) {
+    const [x, y] = at(point);
+    ctx.beginPath();
+    ctx.arc(x, y, (point.final ? RADIUS + 2 : RADIUS) * dot, 0, 2 * Math.PI);
+    ctx.fillStyle = colour(ink, Math.max(point.kl ?? 0, 0) / greatest);
+    ctx.fill();
+    ctx.strokeStyle = ink.edge;
+    ctx.stroke();
+    const left = x > plot.bbox.left + 0.8 * plot.bbox.width;
+    ctx.textAlign = left ? "right" : "left";
+    ctx.fillStyle = ink.text;
+    ctx.fillText(point.label, x + (left ? -1 : 1) * 11 * dot, y - 6 * dot);
+  }
+  ctx.restore();
+}
+
+function draw(figure) {
+  const points = JSON.parse(figure.dataset.plane);
+  const box = figure.querySelector("[data-plot]");
+  const sorted = [...points].sort((a, b) => a.gain - b.gain);
+  let plot = null;
+  const create = () => {
+    plot?.destroy();
+    const ink = INK[theme()];
+    const axis = (label) => ({
+      label, stroke: ink.text, grid: { stroke: ink.grid, width: 1 }, ticks: { stroke: ink.grid, width: 1 },
+      values: (_, ticks) => ticks.map((tick) => Number(tick.toPrecision(3))),
+    });
+    plot = new uPlot(
+      {
+        width: Math.max(box.clientWidth, 200),
+        height: HEIGHT,
+        scales: { x: { time: false, range: range(points.map((p) => p.gain)) }, y: { range: range(points.map((p) => p.kept)) } },
+        axes: [axis("gain"), { ...axis("retention"), size: 64 }],
+        series: [{}, { paths: () => null, points: { show: false } }],
+        cursor: { show: false },
+        legend: { show: false },
+        hooks: { draw: [(drawn) => paint(drawn, points, ink)] },
+      },
+      [sorted.map((p) => p.gain), sorted.map((p) => p.kept)],
+      box,
+    );
+  };
+  figure.hidden = false;
+  create();
+  document.body.addEventListener("theme", create);
+  new ResizeObserver(() => plot.setSize({ width: Math.max(box.clientWidth, 200), height: HEIGHT })).observe(box);
+}
+
+document.querySelectorAll("[data-plane]").forEach(draw);

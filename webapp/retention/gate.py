@@ -1,0 +1,93 @@
+"""The gate: a tuned model is ready only if no suite with a margin may have lost more than it.
+
+Of each such suite the whole interval must lie within the margin: the upper bound of the loss, which is the
+lower bound of the change turned around, must not exceed ``max_loss``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from webapp.jobs.models import Job
+from webapp.registry.models import TunedModel
+
+from .models import JobSuite, Release, SuiteScore
+
+READY, HELD_BACK, RELEASED, WAITING, NONE = "ready", "held back", "released", "waiting", ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One suite with what it scored after training. ``passed`` is ``None`` for one without a margin."""
+
+    suite: JobSuite
+    score: SuiteScore | None
+    passed: bool | None
+
+    @property
+    def reason(self) -> str:
+        """Why it does not pass, in words; empty if it does or has no margin."""
+        if self.passed is not False:
+            return ""
+        if self.score is None or self.score.forgetting is None:
+            return f"{self.suite} was not measured after training."
+        loss, allowed = self.score.forgetting["high"], self.suite.max_loss
+        return f"{self.suite} may have lost up to {loss:.3f}, and {allowed:g} is allowed."
+
+
+@dataclass(frozen=True)
+class Gate:
+    """``state`` is one of the constants above: nothing is gated, or the gate's word."""
+
+    state: str
+    verdicts: list[Verdict]
+    release: Release | None = None
+
+    @property
+    def gated(self) -> int:
+        """Suites with a margin."""
+        return sum(verdict.passed is not None for verdict in self.verdicts)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the gate holds the model back."""
+        return [verdict.reason for verdict in self.verdicts if verdict.reason]
+
+
+def within(forgetting: dict[str, float] | None, max_loss: float | None) -> bool | None:
+    """Whether all of the loss's interval stays within the margin; ``None`` without a margin.
+
+    What was not measured does not pass.
+    """
+    if max_loss is None:
+        return None
+    return forgetting is not None and forgetting["high"] <= max_loss
+
+
+def verdicts(suites: Iterable[JobSuite], scores: Iterable[SuiteScore]) -> list[Verdict]:
+    """Every suite with its last score after training."""
+    after = {score.suite: score for score in scores if score.stage == "after"}
+    return [
+        Verdict(suite, score := after.get(suite.name), within(score and score.forgetting, suite.max_loss))
+        for suite in suites
+    ]
+
+
+def of_job(job: Job) -> Gate:
+    """The gate of a job whose model may not be there yet."""
+    judged = verdicts(job.suites.all(), job.suite_scores.all())
+    if all(verdict.passed is None for verdict in judged):
+        return Gate(NONE, judged)
+    if job.tuned_model is None:
+        return Gate(WAITING, judged)
+    if all(verdict.passed is not False for verdict in judged):
+        return Gate(READY, judged)
+    release = Release.objects.filter(model=job.tuned_model).select_related("released_by").first()
+    return Gate(RELEASED if release else HELD_BACK, judged, release)
+
+
+def of(model: TunedModel) -> Gate:
+    """The gate of a model; one that no job here made has nothing to pass."""
+    job = getattr(model, "job", None)
+    return of_job(job) if job else Gate(NONE, [])
