@@ -23,7 +23,7 @@ from workers.events import DoneEvent, EventWriter, PhaseEvent
 from workers.exports import KINDS
 from workers.grading.judge import Judges, read_keys
 from workers.process import follow_lifeline, set_environment
-from workers.spec import JobSpec, SampleSpec
+from workers.spec import BaseModelRef, JobSpec, SampleSpec
 
 Spec = TypeVar("Spec", bound=BaseModel)
 
@@ -62,7 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     verify.set_defaults(command=_verify)
     export = commands.add_parser("export", help="write a package in another format and check it")
     export.add_argument("package", type=Path)
-    export.add_argument("--base", type=Path, required=True, help="folder of the base model, or its id")
+    export.add_argument("--base", required=True, help="folder of the base model, or its Hugging Face id")
+    export.add_argument("--revision", help="of a base model on the hub")
     export.add_argument("--kind", choices=KINDS, required=True)
     export.add_argument("--out", type=Path, required=True, help="folder for the export and events")
     export.add_argument(
@@ -135,14 +136,14 @@ def _export(arguments: argparse.Namespace) -> int:
     def work(emit: EventWriter) -> int:
         emit(PhaseEvent(phase="package"))
         from workers.engine.export.run import export
+        from workers.engine.models import locate
 
         def check_stop() -> None:
             if stopping.is_set():
                 raise errors.Stopped
 
-        export(
-            arguments.package, arguments.base, arguments.kind, arguments.out, arguments.rollouts, check_stop
-        )
+        base, _ = locate(BaseModelRef(id=arguments.base, revision=arguments.revision), Path())
+        export(arguments.package, base, arguments.kind, arguments.out, arguments.rollouts, check_stop)
         return 0
 
     return _report(arguments.out, work)

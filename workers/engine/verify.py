@@ -40,9 +40,9 @@ def verify(package: Path, base_path: Path, stored_file: Path) -> Verdict:
     base = AutoModelForCausalLM.from_pretrained(base_path, dtype=getattr(torch, stored["dtype"]))
     model = PeftModel.from_pretrained(base, package).to(device).eval()
     rollouts: list[StoredRollout] = stored["rollouts"]
-    tuned = _largest_difference(model, rollouts, stored["temperature"])
+    tuned = largest_difference(model, rollouts, stored["temperature"])
     with model.disable_adapter():
-        untuned = _largest_difference(model, rollouts, stored["temperature"])
+        untuned = largest_difference(model, rollouts, stored["temperature"])
     tolerance = TOLERANCE[stored["dtype"]]
     tokens = sum(len(rollout["completion_ids"]) for rollout in rollouts)
     return Verdict(
@@ -54,7 +54,8 @@ def verify(package: Path, base_path: Path, stored_file: Path) -> Verdict:
     )
 
 
-def _largest_difference(model: Any, rollouts: list[StoredRollout], temperature: float) -> float:
+def largest_difference(model: Any, rollouts: list[StoredRollout], temperature: float) -> float:
+    """The largest difference of one token's log-probability from the stored one."""
     worst = 0.0
     for rollout in rollouts:
         logprobs = completion_logprobs(model, rollout["prompt_ids"], rollout["completion_ids"], temperature)

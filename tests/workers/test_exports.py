@@ -1,0 +1,235 @@
+"""Exports: each is the model again, or is refused with the reason, or is thrown away."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gguf
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Qwen2Config
+from transformers import Gemma3TextConfig as GemmaConfig
+
+from tests.workers.engine_jobs import events_of, of_type, run_engine
+from workers import exports
+from workers.engine.errors import EngineError
+from workers.engine.export import gguf_adapter, gguf_model, merged, source, texts
+from workers.engine.verify import completion_logprobs
+
+STARTER = Path("workers/starter/model")
+QWEN_SPLIT = next(pattern for pattern, name in exports.PATTERNS.items() if name == "qwen2")
+SIZES = {
+    "vocab_size": 1078, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 256,
+    "eos_token_id": 2, "pad_token_id": 0, "bos_token_id": None,
+}  # fmt: skip
+OTHERS = {"LlamaForCausalLM": LlamaConfig, "Qwen2ForCausalLM": Qwen2Config, "Gemma3ForCausalLM": GemmaConfig}
+
+
+def known_tokenizer(folder: Path) -> None:
+    """Lets the starter's tokenizer split text as Qwen's does, which llama.cpp knows."""
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {"Regex": QWEN_SPLIT}
+    file.write_text(json.dumps(content))
+
+
+def starter(folder: Path) -> Path:
+    shutil.copytree(STARTER, folder)
+    known_tokenizer(folder)
+    return folder
+
+
+def other(folder: Path, architecture: str) -> Path:
+    """A small model of random weights with the starter's tokenizer."""
+    torch.manual_seed(1)
+    config = OTHERS[architecture](**SIZES, tie_word_embeddings=architecture == "Gemma3ForCausalLM")
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(STARTER).save_pretrained(folder)
+    known_tokenizer(folder)
+    return folder
+
+
+def tuned(base: Path, folder: Path) -> Path:
+    """An adapter over all linear layers whose B is not zero."""
+    torch.manual_seed(2)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", init_lora_weights=False)
+    get_peft_model(model, config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    run = {"model_name": "ft:starter", "dtype": "float32", "settings": {"grpo": {"temperature": 0.7}}}
+    (folder / "run.json").write_text(json.dumps(run))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return starter(tmp_path_factory.mktemp("base") / "model")
+
+
+@pytest.fixture(scope="module")
+def package(base: Path) -> Path:
+    return tuned(base, base.parent / "package")
+
+
+def export(package: Path, base: Path, kind: str, out: Path) -> int:
+    return run_engine("export", package, "--base", base, "--kind", kind, "--out", out)
+
+
+def expected(base: Path, package: Path, prompt: list[int], answer: list[int]) -> torch.Tensor:
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    return completion_logprobs(PeftModel.from_pretrained(model, package).eval(), prompt, answer, 1.0)
+
+
+@pytest.mark.parametrize("kind", exports.KINDS)
+def test_an_export_is_kept_once_it_gave_the_models_numbers(
+    base: Path, package: Path, tmp_path: Path, kind: str
+) -> None:
+    assert export(package, base, kind, tmp_path) == 0
+    report = json.loads((tmp_path / "export.json").read_text())["verification"]
+    assert report["difference"] <= 1e-4
+    assert report["tokens"] >= 3
+    assert report["tensors"] >= 46
+    assert f"{report['tensors']} tensors" in (tmp_path / "export/README.md").read_text()
+    assert "README.md" in (tmp_path / "export/SHA256SUMS").read_text()
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"), [("merged", {}), ("gguf", {"gguf_file": "model.gguf", "head_dim": 32})]
+)
+def test_a_stranger_loads_the_tuned_model(
+    base: Path, package: Path, tmp_path: Path, kind: str, arguments: dict[str, Any]
+) -> None:
+    export(package, base, kind, tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "export", dtype=torch.float32, **arguments)
+    prompt, answer = [1, 40, 50, 60], [70, 80, 2]
+    want = expected(base, package, prompt, answer)
+    assert torch.allclose(completion_logprobs(model.eval(), prompt, answer, 1.0), want, atol=1e-4)
+    untuned = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+    assert not torch.allclose(completion_logprobs(untuned, prompt, answer, 1.0), want, atol=1e-2)
+
+
+@pytest.mark.parametrize("architecture", OTHERS)
+def test_every_architecture_that_is_offered_comes_back(tmp_path: Path, architecture: str) -> None:
+    base = other(tmp_path / "base", architecture)
+    package = tuned(base, tmp_path / "package")
+    config, tokenizer = exports.read_base(base)
+    for kind in exports.KINDS:
+        refused = exports.refusal(kind, config, tokenizer)
+        assert export(package, base, kind, tmp_path / kind) == (1 if refused else 0), kind
+        assert (tmp_path / kind / "export").exists() != bool(refused)
+
+
+def spoil_safetensors(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    tensors["model.layers.1.mlp.up_proj.weight"][3, 5] += 0.001
+    save_file(tensors, file, metadata={"format": "pt"})
+
+
+def spoil_gguf(name: str, tensor: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        reader = gguf.GGUFReader(folder / name, "r+")
+        next(each for each in reader.tensors if each.name == tensor).data[3, 5] += 0.001
+        reader.data.flush()
+
+    return spoil
+
+
+SPOILS: dict[str, tuple[Any, Callable[[Path], None]]] = {
+    "merged": (merged, spoil_safetensors),
+    "gguf": (gguf_model, spoil_gguf("model.gguf", "blk.1.ffn_up.weight")),
+    "gguf-adapter": (gguf_adapter, spoil_gguf("adapter.gguf", "blk.1.ffn_up.weight.lora_b")),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILS)
+def test_one_number_of_one_tensor_gone_wrong_is_found_and_nothing_is_kept(
+    base: Path, package: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, spoil = SPOILS[kind]
+    write = module.write
+
+    def write_and_spoil(*arguments: Any) -> None:
+        write(*arguments)
+        spoil(arguments[-1])
+
+    monkeypatch.setattr(module, "write", write_and_spoil)
+    assert export(package, base, kind, tmp_path) == 1
+    assert of_type(events_of(tmp_path), "error")[0].code == "export_differs"
+    assert not list(tmp_path.glob("*export"))
+
+
+def test_wrong_alpha_is_found_by_the_numbers(
+    base: Path, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gguf_adapter, "_alpha", lambda _: 8.0)
+    assert export(package, base, "gguf-adapter", tmp_path) == 1
+    assert "log-probability" in of_type(events_of(tmp_path), "error")[0].message
+
+
+def test_numbers_are_held_against_the_trainers_where_they_are_at_hand(
+    base: Path, package: Path, tmp_path: Path
+) -> None:
+    prompt, answer = [1, 40, 50, 60], [70, 80, 2]
+    logprobs = expected(base, package, prompt, answer).tolist()
+    rollout = {"prompt_ids": prompt, "completion_ids": answer, "logprobs": logprobs}
+    told = {"temperature": 1.0, "dtype": "float32", "device": "cpu", "rollouts": [rollout]}
+    file = tmp_path / "verification.json"
+    file.write_text(json.dumps(told))
+    arguments = ("export", package, "--base", base, "--kind", "gguf", "--rollouts", file, "--out", tmp_path)
+    assert run_engine(*arguments) == 0
+    report = json.loads((tmp_path / "export.json").read_text())["verification"]
+    assert report["against"] == "the trainer's log-probabilities"
+    rollout["logprobs"] = [value - 0.01 for value in logprobs]
+    file.write_text(json.dumps(told))
+    assert run_engine(*arguments) == 1
+
+
+def test_a_tokenizer_that_llama_cpp_would_split_otherwise_is_refused(tmp_path: Path, package: Path) -> None:
+    assert export(package, STARTER, "gguf", tmp_path) == 1
+    error = of_type(events_of(tmp_path), "error")[0]
+    assert error.code == "export_refused"
+    assert "tokenizer splits text" in error.message
+    assert exports.refusal("merged", *exports.read_base(STARTER)) is None
+    assert exports.refusal("gguf-adapter", *exports.read_base(STARTER)) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "said"),
+    [
+        ("gguf-adapter", {"architectures": ["MambaForCausalLM"]}, "MambaForCausalLM"),
+        ("gguf", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e6}}, "yarn"),
+        ("gguf", {"architectures": ["Gemma3ForCausalLM"]}, "SentencePiece"),
+        ("merged", {"quantization_config": {"quant_method": "gptq"}}, "quantised"),
+    ],
+)
+def test_what_cannot_be_exported_says_so(base: Path, kind: Any, change: dict[str, Any], said: str) -> None:
+    config, tokenizer = exports.read_base(base)
+    assert exports.refusal(kind, config, tokenizer) is None
+    assert said in (exports.refusal(kind, config | change, tokenizer) or "")
+
+
+def test_the_modelfile_has_the_template_where_it_is_the_same_to_the_letter(base: Path, package: Path) -> None:
+    loaded = source.load(package, base, None)
+    written = texts.modelfile(loaded, "gguf")
+    assert written.startswith("FROM ./model.gguf\nTEMPLATE")
+    assert 'PARAMETER stop "<|im_end|>"' in written
+    assert "PARAMETER temperature 0.7" in written
+    loaded.tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    assert "cannot translate" in texts.modelfile(loaded, "gguf-adapter")
+
+
+def test_an_adapter_on_other_layers_is_no_gguf_adapter(base: Path, package: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(package, tmp_path / "package")
+    tensors = load_file(folder / "adapter_model.safetensors")
+    tensors["base_model.model.model.embed_tokens.lora_embedding_A"] = torch.ones(8, 1078)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    with pytest.raises(EngineError, match="embed_tokens"):
+        gguf_adapter.write(source.load(folder, base, None), tmp_path)

@@ -1,0 +1,94 @@
+"""The adapter alone as a GGUF file, to load over a GGUF of its base."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import gguf
+import torch
+from safetensors.torch import load_file
+
+from workers.adapter import CONFIG, TENSOR, WEIGHTS, AdapterInvalid, read_config
+from workers.engine.errors import EngineError
+from workers.engine.export.checking import Verification, differs, same_numbers, same_tensors
+from workers.engine.export.naming import Names, array, finish
+from workers.engine.export.source import Source
+
+FILE = "adapter.gguf"
+PARTS = {"A": "lora_a", "B": "lora_b"}
+LINEAR = re.compile(r"model\.layers\.\d+\.(self_attn|mlp)\.\w+")
+
+
+def write(source: Source, folder: Path) -> None:
+    """``adapter.gguf``: A and B of each layer in float32, and the alpha that gives peft's scaling."""
+    names = Names(source.model.config)
+    writer = gguf.GGUFWriter(folder / FILE, names.arch)
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_name(source.settings.get("model_name") or folder.name)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, _alpha(source))
+    for name, tensor in load_file(source.package / WEIGHTS).items():
+        layer, part = _place(name)
+        to = names.of(f"{layer}.weight")
+        ordered = names.ordered(to, tensor) if part == "B" else tensor
+        writer.add_tensor(f"{to}.{PARTS[part]}", array(ordered))
+    finish(writer)
+
+
+def _alpha(source: Source) -> float:
+    """llama.cpp scales by alpha / rank and knows no rank-stabilised LoRA, so that goes into alpha."""
+    try:
+        config = read_config((source.package / CONFIG).read_bytes())
+    except AdapterInvalid as error:
+        raise EngineError("export_refused", str(error), "Export merged safetensors instead.") from error
+    stabilised = (config.model_extra or {}).get("use_rslora")
+    return config.lora_alpha * (config.r**0.5 if stabilised else 1.0)
+
+
+def _place(name: str) -> tuple[str, str]:
+    """Layer and part (A or B) of a tensor of the package."""
+    found = TENSOR.fullmatch(name)
+    if found is None or not LINEAR.fullmatch(found["layer"]):
+        raise EngineError(
+            "export_refused",
+            f"The adapter changes {name}, which a GGUF adapter cannot hold.",
+            "Export merged safetensors or merged GGUF instead.",
+        )
+    return found["layer"], found["part"]
+
+
+def check(source: Source, folder: Path) -> Verification:
+    """Reads the file back, compares A and B with peft's, and the base plus the file's B·A by its numbers.
+
+    ``source.model`` is used up: its adapter is taken off, and the file's is added into the base.
+    """
+    reader = gguf.GGUFReader(folder / FILE)
+    names = Names(source.model.config)
+    read = {tensor.name: torch.from_numpy(tensor.data.copy()) for tensor in reader.tensors}
+    found, expected = {}, load_file(source.package / WEIGHTS)
+    for name in expected:
+        layer, part = _place(name)
+        to = names.of(f"{layer}.weight")
+        if (tensor := read.pop(f"{to}.{PARTS[part]}", None)) is None:
+            raise differs(f"{to}.{PARTS[part]} is missing")
+        found[name] = names.restored(to, tensor) if part == "B" else tensor
+    if read:
+        raise differs(f"it holds {sorted(read)[:5]} besides")
+    tensors = same_tensors(found, expected)
+    field = reader.get_field(gguf.Keys.Adapter.LORA_ALPHA)
+    assert field is not None
+    applied = _applied(source.model.unload(), found, float(field.contents()))
+    return same_numbers(applied, source, "read back with gguf and added to the base", tensors)
+
+
+@torch.no_grad()
+def _applied(base: Any, tensors: dict[str, torch.Tensor], alpha: float) -> Any:
+    for name, a in tensors.items():
+        layer, part = _place(name)
+        if part == "A":
+            b = tensors[name.replace(".lora_A.", ".lora_B.")].float()
+            weight = base.get_submodule(layer).weight
+            weight.copy_(weight.float() + alpha / len(a) * (b @ a.float()))
+    return base

@@ -1,0 +1,89 @@
+"""Base and adapter as one GGUF file, for llama.cpp and Ollama."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import gguf
+import torch
+from transformers import AutoModelForCausalLM
+from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+
+from workers.engine.export.checking import Verification, differs, same_numbers, same_tensors
+from workers.engine.export.naming import Names, array, finish
+from workers.engine.export.source import Source
+from workers.engine.export.vocabulary import add_vocabulary, tokens_of
+from workers.exports import Json, rope_parameters
+
+FILE = "model.gguf"
+SHAPE = {
+    "max_position_embeddings", "num_hidden_layers", "intermediate_size", "hidden_size", "rope_theta",
+    "num_attention_heads", "num_key_value_heads", "rms_norm_eps", "vocab_size", "tie_word_embeddings",
+}  # fmt: skip
+FORMATS = {
+    "float32": (gguf.GGMLQuantizationType.F32, gguf.LlamaFileType.ALL_F32),
+    "bfloat16": (gguf.GGMLQuantizationType.BF16, gguf.LlamaFileType.MOSTLY_BF16),
+}
+
+
+def write(merged: Any, source: Source, tokenizer: Json, folder: Path) -> None:
+    """``model.gguf`` with weights, hyperparameters, vocabulary and chat template; not quantised."""
+    names = Names(merged.config)
+    matrix, file_type = FORMATS[source.stored.dtype]
+    writer = gguf.GGUFWriter(folder / FILE, names.arch)
+    writer.add_type(gguf.GGUFType.MODEL)
+    writer.add_name(source.settings.get("model_name") or folder.name)
+    writer.add_file_type(file_type)
+    _add_shape(writer, merged.config, names.arch)
+    add_vocabulary(writer, source.tokenizer, tokenizer, merged.config.vocab_size)
+    for name, tensor in merged.state_dict().items():
+        if name == "lm_head.weight" and merged.config.tie_word_embeddings:
+            continue
+        to = names.of(name)
+        kind = matrix if tensor.ndim > 1 else gguf.GGMLQuantizationType.F32  # llama.cpp wants vectors in F32
+        values = gguf.quantize(array(names.ordered(to, tensor)), kind)
+        writer.add_tensor(to, values, raw_dtype=kind)
+    finish(writer)
+
+
+def _add_shape(writer: gguf.GGUFWriter, config: Any, arch: str) -> None:
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(rope_parameters(config.to_dict())["rope_theta"])
+    writer.add_rope_dimension_count(head)
+    writer.add_key_length(head)
+    writer.add_value_length(head)
+    writer.add_vocab_size(config.vocab_size)
+
+
+def check(merged: Any, source: Source, tokenizer: Json, folder: Path) -> Verification:
+    """Loads the file with transformers' own GGUF reader; compares vocabulary, shape, weights and numbers.
+
+    The reader skips the head size of some architectures, so the model is built from the config, and what the
+    reader did find is compared with it.
+    """
+    field = gguf.GGUFReader(folder / FILE).get_field("tokenizer.ggml.tokens")
+    if field is None or field.contents() != tokens_of(tokenizer, merged.config.vocab_size)[0]:
+        raise differs("its vocabulary is not the tokenizer's")
+    _check_shape(merged.config, folder / FILE)
+    again = AutoModelForCausalLM.from_pretrained(
+        folder, gguf_file=FILE, config=deepcopy(merged.config), dtype=getattr(torch, source.stored.dtype)
+    )
+    tensors = same_tensors(again.state_dict(), merged.state_dict())
+    return same_numbers(again, source, "loaded with transformers' GGUF reader", tensors)
+
+
+def _check_shape(config: Any, file: Path) -> None:
+    found = load_gguf_checkpoint(file)["config"]
+    wanted = config.to_dict() | {"rope_theta": rope_parameters(config.to_dict())["rope_theta"]}
+    for name in SHAPE & found.keys():
+        if abs(found[name] - wanted[name]) > 1e-6 * abs(wanted[name]):  # floats are kept in 32 bits
+            raise differs(f"its {name} is {found[name]}, not {wanted[name]}")

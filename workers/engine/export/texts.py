@@ -1,0 +1,102 @@
+"""How to use an export: an Ollama Modelfile, commands, a README."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from workers.engine.export.checking import Verification
+from workers.engine.export.source import Source
+from workers.exports import LABELS, Kind
+
+PROBE = [
+    {"role": "system", "content": "SYSTEM"},
+    {"role": "user", "content": "FIRST"},
+    {"role": "assistant", "content": "REPLY"},
+    {"role": "user", "content": "SECOND"},
+]
+CHATML = """{{- range .Messages }}<|im_start|>{{ .Role }}
+{{ .Content }}<|im_end|>
+{{ end }}<|im_start|>assistant
+"""
+LLAMA3 = """<|begin_of_text|>{{- range .Messages }}<|start_header_id|>{{ .Role }}<|end_header_id|>
+
+{{ .Content }}<|eot_id|>{{ end }}<|start_header_id|>assistant<|end_header_id|>
+
+"""
+UNTRANSLATED = """\
+# TEMPLATE: Groove cannot translate this chat template. Write it in Ollama's language from the
+# model's tokenizer.chat_template, and compare a rendered prompt with the original.
+"""
+
+
+def _chatml(message: dict[str, str]) -> str:
+    return f"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n"
+
+
+def _llama3(message: dict[str, str]) -> str:
+    return f"<|start_header_id|>{message['role']}<|end_header_id|>\n\n{message['content']}<|eot_id|>"
+
+
+def modelfile(source: Source, kind: Kind) -> str:
+    """For ``ollama create``. A template is translated only if it renders a whole dialogue to the letter."""
+    if kind == "gguf":
+        head = "FROM ./model.gguf\n"
+    else:
+        base = source.model.peft_config["default"].base_model_name_or_path
+        head = f"# FROM: a GGUF of {base}, in the very version that was tuned\nFROM ./base.gguf\n"
+        head += "ADAPTER ./adapter.gguf\n"
+    template = translated(source.tokenizer)
+    grpo = source.settings.get("settings", {}).get("grpo", {})
+    lines = [f'TEMPLATE """{template}"""\n' if template else UNTRANSLATED]
+    if source.tokenizer.eos_token:
+        lines.append(f"PARAMETER stop {json.dumps(source.tokenizer.eos_token, ensure_ascii=False)}\n")
+    lines.append(f"PARAMETER temperature {grpo.get('temperature', 1.0)}\n")
+    return head + "".join(lines)
+
+
+def translated(tokenizer: Any) -> str | None:
+    """Ollama's template for a tokenizer whose own renders the probe as ChatML or Llama 3 do; else None."""
+    try:
+        rendered = tokenizer.apply_chat_template(PROBE, add_generation_prompt=True, tokenize=False)
+    except Exception:  # templates are foreign code: one that refuses a system message is not translated
+        return None
+    chatml = "".join(map(_chatml, PROBE)) + "<|im_start|>assistant\n"
+    llama3 = "".join(map(_llama3, PROBE)) + "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    return {chatml: CHATML, "<|begin_of_text|>" + llama3: LLAMA3}.get(rendered)
+
+
+def commands(kind: Kind, name: str) -> str:
+    """Shell commands to run in the export's folder."""
+    served = shlex.quote(name)
+    return {
+        "merged": f"vllm serve . --served-model-name {served}",
+        "gguf": "llama-server -m model.gguf\nollama create tuned -f Modelfile && ollama run tuned",
+        "gguf-adapter": "llama-server -m base.gguf --lora adapter.gguf\n"
+        "ollama create tuned -f Modelfile && ollama run tuned",
+    }[kind]
+
+
+def readme(source: Source, kind: Kind, verification: Verification) -> str:
+    name = source.settings.get("model_name") or "tuned"
+    return README.format(
+        title=LABELS[kind],
+        name=name,
+        commands=commands(kind, name),
+        dtype=source.stored.dtype,
+        **verification,
+    )
+
+
+README = """# {name}: {title}
+
+Precision: {dtype}. Run in this folder:
+
+```sh
+{commands}
+```
+
+Checked before it was kept: {how}; {tensors} tensors are bit for bit what was written, and on {tokens} tokens
+the largest difference of a log-probability from {against} is {difference:.2g} (allowed: {tolerance}).
+"""
