@@ -6,7 +6,8 @@ from webapp.datasets.services import discard_stale_uploads
 from webapp.graders import checking
 from webapp.jobs import leases, services
 from webapp.judges import services as judges
-from workers.bridge import cards, checks, jobs, trials
+from webapp.registry import exporting
+from workers.bridge import cards, checks, exports, jobs, trials
 from workers.celery import app
 
 
@@ -47,11 +48,18 @@ def make_card(card_id: int) -> None:
 
 
 @app.task
+def run_export(export_id: int) -> None:
+    """Write a model in another format and check it."""
+    exports.run_export(export_id)
+
+
+@app.task
 def reap() -> None:
     """Take jobs back from silent workers, and ring again for all that waits."""
     leases.reap()
     checking.ring_again()
     judges.ring_again()
+    exporting.ring_again()
 
 
 @app.task

@@ -65,6 +65,7 @@ PAGES = {
     "jobs:workers",
     "evaluations:compare",
     "evaluations:csv",
+    "retention:page",
     "registry:list",
     "registry:model",
 }
@@ -140,7 +141,9 @@ def objects(team: Team, alice: User) -> Objects:
         "judges:label": {"uid": labels.uid},
         "jobs": {"uid": job.uid},
         "evaluations": {"uid": job.uid},
-        "registry": {"uid": model.uid, "name": "adapter_config.json"},
+        "retention": {"uid": job.uid},
+        "retention:release": {"uid": model.uid},
+        "registry": {"uid": model.uid, "name": "adapter_config.json", "kind": "merged"},
     }
 
 
@@ -148,7 +151,9 @@ def tuned(team: Team, base: BaseModel) -> TunedModel:
     prefix = f"teams/{team.pk}/models/m"
     default_storage.save(f"{prefix}/adapter_config.json", ContentFile(b"{}"))
     files = [{"name": "adapter_config.json", "bytes": 2, "sha256": "0"}]
-    return TunedModel.objects.create(team=team, base_model=base, name="ft:tiny", prefix=prefix, files=files)
+    model = TunedModel.objects.create(team=team, base_model=base, name="ft:tiny", prefix=prefix, files=files)
+    model.exports.create(kind="merged", state="ready", prefix=prefix, files=files)
+    return model
 
 
 def finished_job(team: Team, base: BaseModel, version: Any, grader: GraderVersion, model: TunedModel) -> Job:
@@ -201,7 +206,7 @@ def everything() -> dict[str, list[dict[str, Any]]]:
 
 def test_the_walk_sees_the_whole_site() -> None:
     assert {name.partition(":")[0] for name in NAMES} == {
-        "teams", "datasets", "graders", "judges", "jobs", "evaluations", "registry",
+        "teams", "datasets", "graders", "judges", "jobs", "evaluations", "retention", "registry",
     }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from webapp.config.streaming import streamed
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.judges import services as judges
+from webapp.registry import exporting
 from webapp.registry.models import BaseModel
 from webapp.retention import forms as suite_forms
 from webapp.retention import services as retention
@@ -136,6 +137,7 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
     context = {"form": form, "source": source, "ready": ready}
     if ready:
         context |= presenters.outlook(form.values, form.settings(), source)
+        context |= exporting.outlook(form.values["base_model"])
     return render(request, "jobs/new.html", context, status=422 if form.errors else 200)
 
 
@@ -149,7 +151,7 @@ def _redrawn(
         kept = {name: values[name] for name in KEPT}
         form = JobForm(None, **choices, settings=base.settings, initial=kept)
     context = {"source": source, "form": form, "swap": swap}
-    context |= presenters.outlook(values, form.settings(), source)
+    context |= presenters.outlook(values, form.settings(), source) | exporting.outlook(base)
     return render(request, "jobs/redrawn.html", context)
 
 

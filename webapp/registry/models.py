@@ -8,7 +8,8 @@ from django.db import models
 from django.urls import reverse
 
 from webapp.config.fields import PublicIdField
-from webapp.teams.models import Team
+from webapp.teams.models import Team, User
+from workers.exports import LABELS
 
 
 class BaseModel(models.Model):
@@ -52,3 +53,36 @@ class TunedModel(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("registry:model", args=[self.team.slug, self.uid])
+
+
+class Export(models.Model):
+    """A tuned model in another format: asked for, made and checked by a worker, kept in storage."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        READY = "ready"
+        FAILED = "failed"
+
+    model = models.ForeignKey(TunedModel, models.CASCADE, related_name="exports")
+    kind = models.CharField(max_length=20, choices=list(LABELS.items()))
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    attempt = models.PositiveIntegerField(default=0, help_text="fencing token: a write names the attempt")
+    deaths = models.PositiveSmallIntegerField(default=0, help_text="attempts that ended without a word")
+    lease_until = models.DateTimeField(null=True, blank=True)
+    prefix = models.CharField(max_length=255, blank=True, help_text="folder in storage")
+    files = models.JSONField(default=list, help_text="[{name, bytes, sha256}]")
+    verification = models.JSONField(default=dict, help_text="workers.engine.export.checking.Verification")
+    error = models.JSONField(null=True, blank=True, help_text="{message, remedy}")
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    queued_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["model", "kind"], name="a_model_has_one_export_of_a_kind")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} of {self.model}"

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from typing import Any
 
 from django.core.files.storage import default_storage
 from zipstream import ZipStream
@@ -40,10 +41,14 @@ def folder_name(model: TunedModel) -> str:
 
 def archive(model: TunedModel) -> ZipStream:
     """All files in one folder, uncompressed, read from storage while sent; ``len()`` is its size in bytes."""
+    return zipped(folder_name(model), model.prefix, model.files)
+
+
+def zipped(folder: str, prefix: str, files: list[dict[str, Any]]) -> ZipStream:
+    """Files of storage in one folder of a zip archive; ``len()`` is its size in bytes."""
     zipped = ZipStream(sized=True)
-    folder = folder_name(model)
-    for file in model.files:
-        blocks = _blocks(f"{model.prefix}/{file['name']}")
+    for file in files:
+        blocks = _blocks(f"{prefix}/{file['name']}")
         zipped.add(blocks, arcname=f"{folder}/{file['name']}", size=file["bytes"])
     return zipped
 

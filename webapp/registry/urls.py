@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import views
+from . import export_views, views
 
 app_name = "registry"
 urlpatterns = [
@@ -11,6 +11,9 @@ urlpatterns = [
     path("upload/", views.upload, name="upload"),
     path("<str:uid>/", views.model, name="model"),
     path("<str:uid>/adapter.zip", views.archive, name="archive"),
+    path("<str:uid>/exports/", export_views.exports, name="exports"),
+    path("<str:uid>/exports/<slug:kind>/", export_views.request_export, name="export"),
+    path("<str:uid>/exports/<slug:kind>/export.zip", export_views.download, name="export_archive"),
     path("<str:uid>/files/<path:name>", views.download, name="download"),
     path("<str:uid>/delete/", views.delete, name="delete"),
     path("<str:uid>/restore/", views.restore, name="restore"),

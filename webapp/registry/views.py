@@ -12,12 +12,15 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from webapp.config.streaming import streamed
 from webapp.datasets.contents import chunks
 from webapp.evaluations.models import Evaluation
+from webapp.retention import gate
+from webapp.retention.forms import ReleaseForm
+from webapp.retention.models import SuiteScore
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from webapp.teams.services import record
 from workers.adapter import AdapterInvalid
 
-from . import packages, services, uploads
+from . import exporting, packages, services, uploads
 from .forms import AdapterForm, BaseModelForm
 from .models import BaseModel, TunedModel
 
@@ -27,8 +30,12 @@ def _models() -> QuerySet[TunedModel]:
     after = Evaluation.objects.filter(stage="after", tuned__isnull=False, task="")
     return TunedModel.objects.select_related(
         "team", "base_model", "job__team", "job__start__team",
-        "job__dataset_version__dataset__team", "job__grader_version__grader__team",
-    ).prefetch_related(Prefetch("job__evaluations", after))  # fmt: skip
+        "job__dataset_version__dataset__team", "job__grader_version__grader__team", "release__released_by",
+    ).prefetch_related(
+        Prefetch("job__evaluations", after),
+        "job__suites__dataset_version__dataset", "job__suites__grader_version__grader",
+        Prefetch("job__suite_scores", SuiteScore.objects.filter(stage="after")),
+    )  # fmt: skip
 
 
 @member()
@@ -36,7 +43,8 @@ def _models() -> QuerySet[TunedModel]:
 def model_list(request: HttpRequest, access: Access) -> HttpResponse:
     """The team's models, the newest first; the deleted ones below, to restore."""
     models = _models().filter(team=access.team)
-    context = {"models": models.filter(deleted_at=None), "deleted": models.exclude(deleted_at=None)}
+    shown = gate.marked(models.filter(deleted_at=None))
+    context = {"models": shown, "deleted": models.exclude(deleted_at=None)}
     return render(request, "registry/list.html", context)
 
 
@@ -51,6 +59,9 @@ def model(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "folder": packages.folder_name(shown),
         "peft": packages.peft_code(shown),
         "vllm": packages.vllm_command(shown),
+        **exporting.page(shown),
+        "gate": gate.of(shown),
+        "release_form": ReleaseForm(),
     }
     return render(request, "registry/model.html", context)
 
@@ -64,7 +75,7 @@ def download(request: HttpRequest, access: Access, uid: str, name: str) -> HttpR
     if file is None:
         raise Http404(f"{shown} has no file {name!r}.")
     record(access.team, access.user, "downloaded file", f"{name} of {shown}")
-    headers = _attachment(name.rpartition("/")[2], file["bytes"])
+    headers = attachment(name.rpartition("/")[2], file["bytes"])
     return StreamingHttpResponse(
         chunks(f"{shown.prefix}/{name}"), content_type="application/octet-stream", headers=headers
     )
@@ -77,11 +88,12 @@ def archive(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
     shown = access.get(TunedModel.objects.filter(deleted_at=None), uid=uid)
     record(access.team, access.user, "downloaded adapter", shown)
     zipped = packages.archive(shown)
-    headers = _attachment(f"{packages.folder_name(shown)}.zip", len(zipped))
+    headers = attachment(f"{packages.folder_name(shown)}.zip", len(zipped))
     return StreamingHttpResponse(streamed(iter(zipped)), content_type="application/zip", headers=headers)
 
 
-def _attachment(name: str, size: int) -> dict[str, str]:
+def attachment(name: str, size: int) -> dict[str, str]:
+    """Headers of a file to save under this name."""
     disposition = content_disposition_header(True, name)
     return {"Content-Length": str(size), "Content-Disposition": disposition or "attachment"}
 

@@ -1,0 +1,164 @@
+"""Exports on the web: offered or refused before training, queued once, leased, checked, downloaded."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from tests.web.comparison import body, finished_job, tuned_model
+from webapp.registry import exporting
+from webapp.registry.models import BaseModel, Export, TunedModel
+from webapp.teams.models import Team, User
+from workers.exports import PATTERNS, Kind
+
+SignIn = Callable[[User], Client]
+State = Export.State
+CHECKED = {"how": "loaded with transformers", "against": "base and adapter loaded by peft", "tensors": 46,
+           "tokens": 72, "difference": 2.5e-6, "tolerance": 1e-3}  # fmt: skip
+
+
+@pytest.fixture
+def model(team: Team, alice: User) -> TunedModel:
+    return tuned_model(finished_job(team, alice))
+
+
+def address(model: TunedModel, name: str, *arguments: str) -> str:
+    return reverse(f"registry:{name}", args=[model.team.slug, model.uid, *arguments])
+
+
+def ready(model: TunedModel, user: User, kind: Kind = "merged") -> Export:
+    """An export as a worker leaves it."""
+    export = exporting.take(exporting.request_export(model, user, kind).pk)
+    assert export
+    default_storage.save("exports/x/model.safetensors", ContentFile(b"weights"))
+    files = [{"name": "model.safetensors", "bytes": 7, "sha256": "0"}]
+    assert exporting.finish(export, "exports/x", files, CHECKED)
+    return export
+
+
+def test_an_export_is_asked_for_made_and_downloaded(model: TunedModel, alice: User, as_user: SignIn) -> None:
+    client = as_user(alice)
+    assert "not made" in client.get(model.get_absolute_url()).text
+    client.post(address(model, "export", "merged"))
+    client.post(address(model, "export", "merged"))
+    assert model.exports.get().state == State.QUEUED
+    assert (
+        "Waiting for a worker" in client.get(address(model, "exports"), headers={"HX-Request": "true"}).text
+    )
+    assert client.get(address(model, "export_archive", "merged")).status_code == 404
+    ready(model, alice)
+    page = client.get(model.get_absolute_url()).text
+    assert "loaded with transformers; 46 tensors equal, and on 72 tokens" in page
+    assert "2.5e-06" in page
+    with zipfile.ZipFile(io.BytesIO(body(client.get(address(model, "export_archive", "merged"))))) as archive:
+        assert [archive.read(name) for name in archive.namelist()] == [b"weights"]
+
+
+def test_what_is_impossible_shows_its_reason_and_no_button(
+    model: TunedModel, alice: User, as_user: SignIn
+) -> None:
+    """The starter model's tokenizer is none that llama.cpp knows."""
+    client = as_user(alice)
+    page = client.get(model.get_absolute_url()).text
+    assert "splits text in a way that llama.cpp has no name for" in page
+    assert address(model, "export", "gguf") + '"' not in page
+    assert address(model, "export", "gguf-adapter") + '"' in page
+    answer = client.post(address(model, "export", "gguf"), follow=True)
+    assert "llama.cpp has no name for" in str(next(iter(answer.context["messages"])))
+    assert client.post(address(model, "export", "pickle")).status_code == 404
+    assert not model.exports.exists()
+
+
+def test_the_form_of_a_new_job_says_what_can_be_exported(
+    model: TunedModel, alice: User, as_user: SignIn, tmp_path: Path
+) -> None:
+    known = BaseModel.objects.create(team=model.team, model_id="a/known", path=str(tmp_path / "known"))
+    shutil.copytree(settings.BASE_DIR / model.base_model.path, known.path)
+    tokenizer = json.loads((tmp_path / "known/tokenizer.json").read_text())
+    tokenizer["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {"Regex": next(iter(PATTERNS))}
+    (tmp_path / "known/tokenizer.json").write_text(json.dumps(tokenizer))
+    elsewhere = BaseModel.objects.create(team=model.team, model_id="an/elsewhere", path=str(tmp_path / "no"))
+    client, url = as_user(alice), reverse("jobs:new", args=[model.team.slug])
+    for base, said in (
+        (model.base_model, "Merged GGUF: <span"),
+        (known, "Merged GGUF: possible"),
+        (elsewhere, "Merged GGUF: not known yet"),
+    ):
+        assert said in client.get(url, {"base": base.uid}).text
+
+
+def test_a_model_from_the_hub_is_known_once_it_is_in_the_cache(
+    model: TunedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = BaseModel.objects.create(team=model.team, model_id="org/name")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert exporting.outlook(base)["exports_known"] is False
+    cached = tmp_path / "models--org--name"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs/main").write_text("abc")
+    (cached / "snapshots/abc").mkdir(parents=True)
+    config = {"architectures": ["MambaForCausalLM"], "model_type": "mamba"}
+    (cached / "snapshots/abc/config.json").write_text(json.dumps(config))
+    outlook = exporting.outlook(base)
+    assert [bool(offer.refused) for offer in outlook["export_offers"]] == [False, True, True]
+    (cached / "snapshots/abc/config.json").write_text("[")
+    assert exporting.outlook(base)["exports_known"] is False
+
+
+def test_a_silent_workers_export_is_made_by_another_and_the_first_changes_nothing(
+    model: TunedModel, alice: User
+) -> None:
+    queued = exporting.request_export(model, alice, "merged")
+    first = exporting.take(queued.pk)
+    assert first
+    assert exporting.take(queued.pk) is None
+    exporting.ring_again()
+    assert exporting.renew(first)
+    Export.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    exporting.ring_again()
+    assert not exporting.renew(first)
+    second = exporting.take(queued.pk)
+    assert second
+    assert not exporting.finish(first, "exports/late", [], CHECKED)
+    exporting.fail(first, "late", "")
+    assert model.exports.get().state == State.RUNNING
+    assert exporting.finish(second, "exports/x", [], CHECKED)
+
+
+def test_an_export_that_keeps_killing_its_worker_fails_and_can_be_asked_for_again(
+    model: TunedModel, alice: User, as_user: SignIn
+) -> None:
+    queued = exporting.request_export(model, alice, "merged")
+    for _ in range(settings.MAX_DEATHS + 1):
+        assert exporting.take(queued.pk)
+        Export.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+        exporting.ring_again()
+    assert exporting.take(queued.pk) is None
+    client = as_user(alice)
+    assert "Its worker fell silent, again and again." in client.get(model.get_absolute_url()).text
+    client.post(address(model, "export", "merged"))
+    assert exporting.take(queued.pk)
+
+
+def test_an_export_leaves_through_its_team_only(
+    model: TunedModel, alice: User, bob: User, charlie: User, as_user: SignIn
+) -> None:
+    ready(model, alice)
+    url = address(model, "export_archive", "merged")
+    assert as_user(bob).get(url).status_code == 403
+    assert as_user(charlie).get(url).status_code == 404
+    TunedModel.objects.update(deleted_at=timezone.now())
+    assert as_user(alice).get(url).status_code == 404

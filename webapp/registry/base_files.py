@@ -1,0 +1,48 @@
+"""What a base model's config and tokenizer say, where the web can read them: a folder, or the hub's cache."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from django.conf import settings
+
+from workers.exports import KINDS, Kind, read_base, refusal
+
+from .models import BaseModel
+
+MAX_BYTES = 100_000_000
+
+
+def refusals(base: BaseModel) -> dict[Kind, str | None] | None:
+    """Kind -> why it is impossible, or None where it is possible; None if the files cannot be read."""
+    folder = _folder(base)
+    if folder is None:
+        return None
+    try:
+        changed = (folder / "config.json").stat().st_mtime
+        return _refusals(folder, changed)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):  # files of someone else
+        return None
+
+
+@lru_cache(maxsize=64)
+def _refusals(folder: Path, changed: float) -> dict[Kind, str | None]:
+    if any(file.stat().st_size > MAX_BYTES for file in folder.glob("*.json")):
+        raise ValueError("too large to read for a page")
+    config, tokenizer = read_base(folder)
+    return {kind: refusal(kind, config, tokenizer) for kind in KINDS}
+
+
+def _folder(base: BaseModel) -> Path | None:
+    if base.path:
+        return settings.BASE_DIR / base.path
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface")
+    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    cached = hub / f"models--{base.model_id.replace('/', '--')}"
+    revision = base.revision or "main"
+    reference = cached / "refs" / revision
+    commit = reference.read_text().strip() if reference.is_file() else revision
+    folder = cached / "snapshots" / commit
+    return folder if folder.is_dir() else None
