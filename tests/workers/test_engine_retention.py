@@ -72,10 +72,11 @@ def test_without_a_token_there_is_no_drift() -> None:
 
 def test_log_probabilities_do_not_depend_on_what_else_is_in_the_batch() -> None:
     model, generator = tiny_model(), torch.Generator().manual_seed(1)
-    pairs = [
-        tuple(torch.randint(4, 19, (n,), generator=generator).tolist() for n in lengths)
-        for lengths in ((3, 8), (9, 1), (1, 5), (4, 0))
-    ]
+
+    def words(number: int) -> list[int]:
+        return [int(word) for word in torch.randint(4, 19, (number,), generator=generator)]
+
+    pairs = [(words(prompt), words(answer)) for prompt, answer in ((3, 8), (9, 1), (1, 5), (4, 0))]
     found = log_probabilities(model, pairs, 0.7, go_on)
     for (prompt, answer), logps in zip(pairs, found, strict=True):
         alone = completion_logprobs(model, prompt, answer, 0.7) if answer else torch.empty(0)

@@ -21,6 +21,7 @@ from webapp.judges import services as judges
 from webapp.registry import exporting
 from webapp.registry.models import BaseModel
 from webapp.retention import forms as suite_forms
+from webapp.retention import presenters as suites
 from webapp.retention import services as retention
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
@@ -37,7 +38,8 @@ LOG_KINDS = ("log", "state", "phase", "error", "checkpoint", "evaluation", "alar
 KEPT = ("name", "base_model", "dataset_version", "grader_version", "held_out_grader")
 
 
-def _jobs() -> QuerySet[Job]:
+def all_jobs() -> QuerySet[Job]:
+    """Jobs with what their pages show besides."""
     return Job.objects.select_related(
         "team",
         "base_model",
@@ -91,7 +93,7 @@ Start = tuple[dict[str, Any], dict[str, Any], Job | None]
 def _initial(access: Access, request: HttpRequest, choices: dict[str, QuerySet[Any]]) -> Start:
     """(choices, settings, cloned job) to start from; without a clone, the newest of everything."""
     if uid := request.GET.get("from"):
-        source = access.get(_jobs(), uid=uid)
+        source = access.get(all_jobs(), uid=uid)
         initial = {
             "name": f"{source.name} again"[:120],
             "base_model": source.base_model,
@@ -184,7 +186,7 @@ def _launch(access: Access, form: JobForm, source: Job | None) -> Job | None:
 @require_GET
 def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """The job's page; htmx asks for the part that something happened to."""
-    job = access.get(_jobs(), uid=uid)
+    job = access.get(all_jobs(), uid=uid)
     last = job.events.order_by("-pk").values_list("pk", flat=True).first()
     evaluations = list(job.evaluations.all())
     context = {
@@ -220,7 +222,7 @@ def metrics(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
 @member()
 @require_GET
 def rollouts(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    job = access.get(_jobs(), uid=uid)
+    job = access.get(all_jobs(), uid=uid)
     query = {key: str(value) for key, value in request.GET.items() if value}
     after = query.pop("after", "")
     found = presenters.filtered(job, query)
@@ -235,7 +237,7 @@ def rollouts(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @require_GET
 def rollout(request: HttpRequest, access: Access, uid: str, step: int, index: int) -> HttpResponse:
     """A rollout beside its whole group."""
-    job = access.get(_jobs(), uid=uid)
+    job = access.get(all_jobs(), uid=uid)
     shown = get_object_or_404(job.rollouts, step=step, index=index)
     group = job.rollouts.filter(step=step, group=shown.group)
     rewards = [each.reward for each in group if each.reward is not None]
@@ -248,7 +250,7 @@ def rollout(request: HttpRequest, access: Access, uid: str, step: int, index: in
 @require_GET
 def log(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """What happened, newest first; ``?level=problems`` leaves warnings and errors."""
-    job = access.get(_jobs(), uid=uid)
+    job = access.get(all_jobs(), uid=uid)
     level = request.GET.get("level", "")
     events = job.events.filter(kind__in=LOG_KINDS).order_by("-pk")
     if level == "problems":
@@ -260,13 +262,14 @@ def log(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @member()
 @require_GET
 def config(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    job = access.get(_jobs(), uid=uid)
+    job = access.get(all_jobs(), uid=uid)
     shown = {
         "base_model": job.base_model.model_id,
         "dataset": {"version": str(job.dataset_version), "sha256": job.dataset_version.sha256},
         "grader": {"version": str(job.grader_version), "sha256": job.grader_version.sha256},
         **presenters.held_out(job),
         **tasks.shown(job),
+        **suites.shown(job),
         **presenters.in_order(job.settings),
     }
     source = job.cloned_from
@@ -282,8 +285,9 @@ def config(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 Service = Callable[[Job, User], None]
 
 
-def _act(request: HttpRequest, access: Access, uid: str, service: Service, said: str) -> HttpResponse:
-    job = access.get(_jobs(), uid=uid)
+def act(request: HttpRequest, access: Access, uid: str, service: Service, said: str) -> HttpResponse:
+    """Does something to a job and goes back to its page, with a word on how it went."""
+    job = access.get(all_jobs(), uid=uid)
     try:
         service(job, access.user)
     except services.WrongState as error:
@@ -296,19 +300,19 @@ def _act(request: HttpRequest, access: Access, uid: str, service: Service, said:
 @member(Role.EDITOR)
 @require_POST
 def cancel(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    return _act(request, access, uid, services.request_cancel, "Cancelled. Its checkpoints stay.")
+    return act(request, access, uid, services.request_cancel, "Cancelled. Its checkpoints stay.")
 
 
 @member(Role.EDITOR)
 @require_POST
 def pause(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    return _act(request, access, uid, services.request_pause, "Pausing: a checkpoint is written first.")
+    return act(request, access, uid, services.request_pause, "Pausing: a checkpoint is written first.")
 
 
 @member(Role.EDITOR)
 @require_POST
 def resume(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    return _act(request, access, uid, services.resume_job, "Queued; it goes on from its last checkpoint.")
+    return act(request, access, uid, services.resume_job, "Queued; it goes on from its last checkpoint.")
 
 
 @member()

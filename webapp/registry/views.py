@@ -33,7 +33,7 @@ def _models() -> QuerySet[TunedModel]:
         "job__dataset_version__dataset__team", "job__grader_version__grader__team", "release__released_by",
     ).prefetch_related(
         Prefetch("job__evaluations", after),
-        "job__suites__dataset_version__dataset", "job__suites__grader_version__grader",
+        "job__suites",
         Prefetch("job__suite_scores", SuiteScore.objects.filter(stage="after")),
     )  # fmt: skip
 

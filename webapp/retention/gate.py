@@ -68,10 +68,11 @@ def within(forgetting: dict[str, float] | None, max_loss: float | None) -> bool 
 def verdicts(suites: Iterable[JobSuite], scores: Iterable[SuiteScore]) -> list[Verdict]:
     """Every suite with its last score after training."""
     after = {score.suite: score for score in scores if score.stage == "after"}
-    return [
-        Verdict(suite, score := after.get(suite.name), within(score and score.forgetting, suite.max_loss))
-        for suite in suites
-    ]
+    return [_verdict(suite, after.get(suite.name)) for suite in suites]
+
+
+def _verdict(suite: JobSuite, score: SuiteScore | None) -> Verdict:
+    return Verdict(suite, score, within(score.forgetting if score else None, suite.max_loss))
 
 
 def of_job(job: Job) -> Gate:
@@ -83,8 +84,16 @@ def of_job(job: Job) -> Gate:
         return Gate(WAITING, judged)
     if all(verdict.passed is not False for verdict in judged):
         return Gate(READY, judged)
-    release = Release.objects.filter(model=job.tuned_model).select_related("released_by").first()
+    release = getattr(job.tuned_model, "release", None)
     return Gate(RELEASED if release else HELD_BACK, judged, release)
+
+
+def marked(models: Iterable[TunedModel]) -> list[TunedModel]:
+    """The models, each with its ``gate``."""
+    shown = list(models)
+    for model in shown:
+        model.gate = of(model)  # type: ignore[attr-defined]
+    return shown
 
 
 def of(model: TunedModel) -> Gate:

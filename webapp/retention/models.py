@@ -14,7 +14,7 @@ from webapp.teams.models import User
 
 
 class JobSuite(models.Model):
-    """Rows that a job's model should still do: validation rows of a dataset with a grader, or a built-in one."""
+    """Rows that a job's model should still do: validation rows with a grader, or what ships with Groove."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="suites")
     position = models.PositiveIntegerField()

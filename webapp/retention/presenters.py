@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from webapp.evaluations.models import Evaluation
 from webapp.jobs.models import Job
@@ -37,9 +38,9 @@ class Point:
 
 
 def plane(job: Job, wanted: str = WORST) -> list[Point]:
-    """Every checkpoint that has been evaluated with its suites, the base first; only that if there is none."""
+    """The base first, then every checkpoint that has been evaluated with its suites, in order."""
     scores: dict[tuple[str, int], list[SuiteScore]] = {}
-    for score in job.suite_scores.exclude(stage="before"):
+    for score in job.suite_scores.all():
         scores.setdefault((score.stage, score.step), []).append(score)
     points = [Point(0, False, 0.0, 0.0, "", 0.0)]
     for evaluation in job.evaluations.filter(task="", difference__isnull=False).order_by("step", "id"):
@@ -74,6 +75,23 @@ def drawn(points: Sequence[Point]) -> str:
     """The points as the chart reads them: JSON."""
     shown = [{"gain": p.gain, "kept": p.kept, "label": p.label, "kl": p.kl, "final": p.final} for p in points]
     return json.dumps(shown)
+
+
+def shown(job: Job) -> dict[str, Any]:
+    """The job's suites as its settings show them; nothing without suites."""
+    suites = job.suites.select_related("dataset_version__dataset", "grader_version__grader")
+    listed = [
+        {"name": suite.name, "built_in": suite.built_in, "max_loss": suite.max_loss}
+        if suite.built_in
+        else {
+            "name": suite.name,
+            "rows": str(suite.dataset_version),
+            "grader": str(suite.grader_version),
+            "max_loss": suite.max_loss,
+        }
+        for suite in suites
+    ]
+    return {"suites": listed} if listed else {}
 
 
 def latest(scores: Sequence[SuiteScore]) -> dict[str, SuiteScore]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import messages
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
@@ -17,11 +18,17 @@ from . import gate, presenters, services
 from .forms import ReleaseForm
 
 
+def _jobs() -> QuerySet[Job]:
+    return Job.objects.select_related(
+        "team", "tuned_model__team", "tuned_model__release__released_by"
+    ).prefetch_related("suites__dataset_version__dataset", "suites__grader_version__grader", "suite_scores")
+
+
 @member()
 @require_GET
 def retention(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Each suite before and after, the plane, and the gate; ``?suite=`` draws one suite."""
-    job = access.get(Job.objects.select_related("team", "tuned_model__team"), uid=uid)
+    job = access.get(_jobs(), uid=uid)
     word = gate.of_job(job)
     scores = presenters.latest(list(job.suite_scores.all()))
     names = [verdict.suite.name for verdict in word.verdicts]

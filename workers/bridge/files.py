@@ -63,19 +63,20 @@ def put(path: Path, key: str) -> None:
 
 def fetch_dataset(version: DatasetVersion, folder: Path) -> dict[str, dict[str, Any] | None]:
     """Put the splits below ``folder``; returns split -> ``workers.spec.DataFile``. Raises ``Damaged``."""
-    fetched: dict[str, dict[str, Any] | None] = {}
-    for split, file in version.files.items():
-        fetched[split] = None
-        if not file["rows"]:
-            continue
-        cached = settings.WORK_DIR / CACHE / f"{file['sha256']}.jsonl"
-        if not cached.exists() and not fetch(file["key"], file["sha256"], cached):
-            raise Damaged(f"{version}: the SHA-256 of the stored {split} file is not what it was.")
-        cached.touch()
-        target = folder / f"{split}.jsonl"
-        shutil.copyfile(cached, target)
-        fetched[split] = {"path": target.name, "sha256": file["sha256"], "rows": file["rows"]}
-    return fetched
+    return {split: fetch_split(version, split, folder / f"{split}.jsonl") for split in version.files}
+
+
+def fetch_split(version: DatasetVersion, split: str, target: Path) -> dict[str, Any] | None:
+    """The same for one split, into ``target``; ``None`` if it has no rows. Raises ``Damaged``."""
+    file = version.files[split]
+    if not file["rows"]:
+        return None
+    cached = settings.WORK_DIR / CACHE / f"{file['sha256']}.jsonl"
+    if not cached.exists() and not fetch(file["key"], file["sha256"], cached):
+        raise Damaged(f"{version}: the SHA-256 of the stored {split} file is not what it was.")
+    cached.touch()
+    shutil.copyfile(cached, target)
+    return {"path": target.name, "sha256": file["sha256"], "rows": file["rows"]}
 
 
 def fetch_checkpoint(job: Job, folder: Path) -> tuple[Path | None, int]:

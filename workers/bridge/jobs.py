@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from webapp.jobs.states import State
 from webapp.jobs.transitions import move
 from webapp.registry.services import register_model, tuned_name
 from workers import events, grading
-from workers.bridge import child, files, judges, tasks
+from workers.bridge import child, files, judges, suites, tasks
 from workers.bridge.nodes import node_name
 from workers.spec import AlarmSettings, JobSpec
 
@@ -168,8 +168,9 @@ class Attempt:
         self.out.mkdir(parents=True)
         splits = tasks.fetch_splits(self.job, self.folder)
         start = tasks.fetch_start(self.job, self.folder)
+        kept = suites.fetch_suites(self.job, self.folder)
         (self.folder / "spec.json").write_text(
-            job_spec(self.job, splits, connection.json, start).model_dump_json(indent=2)
+            job_spec(self.job, splits, connection.json, start, kept).model_dump_json(indent=2)
         )
         checkpoint, step = files.fetch_checkpoint(self.job, self.folder)
         job, attempt = self.job.pk, self.job.attempt
@@ -303,8 +304,15 @@ ENDINGS = {
 
 def definitions(job: Job) -> list[dict[str, Any]]:
     """Every grader that the job asks."""
-    versions = [*(part.grader_version for part in parts_of(job)), job.held_out_grader]
+    asked = [*parts_of(job), *suites.chosen(job)]
+    versions = [*(part.grader_version for part in asked), job.held_out_grader]
     return [version.definition for version in versions if version is not None]
+
+
+def _preflight(job: Job) -> dict[str, Any]:
+    """Once it has given its advice the preflight is not repeated."""
+    settings: dict[str, Any] = job.settings.get("preflight", {})
+    return settings | {"rows": 0} if job.preflight else settings
 
 
 def _alarm(job: Job) -> dict[str, Any]:
@@ -314,7 +322,11 @@ def _alarm(job: Job) -> dict[str, Any]:
 
 
 def job_spec(
-    job: Job, splits: dict[str, Any], endpoints: dict[str, Any], start: dict[str, Any] | None = None
+    job: Job,
+    splits: dict[str, Any],
+    endpoints: dict[str, Any],
+    start: dict[str, Any] | None = None,
+    kept: Sequence[dict[str, Any]] = (),
 ) -> JobSpec:
     """The spec of one attempt. ``splits`` may state a hash of their own, see ``tasks.fetch_splits``."""
     base, version, grader = job.base_model, job.dataset_version, job.grader_version
@@ -335,10 +347,12 @@ def job_spec(
                 "grader_sha256": grader.sha256,
                 "tasks": tasks.task_specs(job),
                 "start": start,
+                "suites": kept,
                 "seed": job.settings["seed"],
                 "labels": {"team": job.team.slug, "dataset": str(version), "grader": str(grader)},
                 **sections,
                 "alarm": _alarm(job),
+                "preflight": _preflight(job),
             }
         )
     )
