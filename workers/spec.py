@@ -381,7 +381,7 @@ class EvaluationSettings(Frozen):
     """How base and tuned are compared on held-out rows."""
 
     samples_per_row: int = Field(default=8, ge=1, le=64, description="k of pass@k")
-    max_rows: int = Field(default=200, ge=1, description="rows of a split that are used")
+    max_rows: int = Field(default=200, ge=1, description="rows of a split that are used, of each task")
     every: int = Field(default=20, ge=0, description="steps between validation runs; 0 is never")
     validation_samples_per_row: int = Field(default=4, ge=1, le=64)
     validation_max_rows: int = Field(default=32, ge=1)

@@ -75,6 +75,7 @@ def test_the_package_holds_one_adapter_that_moved_from_the_start(first, model_fo
     assert any((began[name] != ended[name]).any() for name in began)
     run = json.loads((package / "run.json").read_text())
     assert run["start"]["id"] == "first"
+    assert "continues the adapter `first`" in (package / "README.md").read_text()
 
 
 def test_a_continued_job_resumes_bit_for_bit_with_the_same_reference(first, model_folder, tmp_path):

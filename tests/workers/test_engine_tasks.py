@@ -96,6 +96,12 @@ def test_evaluations_come_for_all_rows_and_for_each_task(whole):
     assert not after["near"].details
 
 
+def test_the_package_says_which_tasks_made_it(whole):
+    package = whole / "out" / "package"
+    assert "near (weight 3), short (weight 1)" in (package / "README.md").read_text()
+    assert json.loads((package / "run.json").read_text())["tasks"]["near"]["grader_sha256"] == "1" * 64
+
+
 def test_a_small_rewards_task_keeps_its_advantages_beside_a_large_one(whole):
     """Divided by the whole batch's deviation, rewards up to 100 would silence those up to 1."""
     sizes: dict[str, list[float]] = {"near": [], "short": []}

@@ -18,7 +18,13 @@ from .services import MAX_SEED, SECTIONS
 
 SEPARATOR = "__"
 STANDARD_STEPS = 100
-LABELS = {"resources.gpus": "GPUs", "resources.gpu_memory_gib": "GPU memory, GiB"}
+LABELS = {
+    "resources.gpus": "GPUs",
+    "resources.gpu_memory_gib": "GPU memory, GiB",
+    "preflight.rows": "Preflight rows",
+    "preflight.samples_per_row": "Preflight answers a row",
+    "preflight.on_no_go": "If the advice is against training",
+}
 EXPLANATIONS = {
     "lora.rank": "Size of the adapter. RL needs little: 1 to 32.",
     "lora.alpha": "Scale of the adapter's updates; usually twice the rank.",
@@ -42,10 +48,10 @@ EXPLANATIONS = {
     "grpo.epochs": "Passes over the train rows, where steps are not stated.",
     "grpo.checkpoint_every": "Steps between checkpoints.",
     "evaluation.samples_per_row": "k of pass@k, for the final comparison.",
-    "evaluation.max_rows": "Held-out rows in the final comparison.",
+    "evaluation.max_rows": "Held-out rows in the final comparison, of each task.",
     "evaluation.every": "Steps between validation runs; 0 leaves them out.",
     "evaluation.validation_samples_per_row": "Answers a row in validation runs.",
-    "evaluation.validation_max_rows": "Rows in validation runs.",
+    "evaluation.validation_max_rows": "Rows in validation runs, of each task.",
     "evaluation.pass_threshold": "The reward from which an answer counts as right.",
     "evaluation.confidence": "Of every interval.",
     "evaluation.bootstrap_resamples": "Draws behind every interval.",
@@ -54,6 +60,9 @@ EXPLANATIONS = {
     "alarm.stuck_seconds": "Without a sign of life for so long the job's process is ended and begun again.",
     "alarm.no_signal_steps": "So many steps in a row without any group signal pause the job.",
     "alarm.least_entropy": "Nats a token. Below it for ten steps the job pauses; 0 never.",
+    "preflight.rows": "Training rows that the base model answers before training; 0 skips it.",
+    "preflight.samples_per_row": "Answers a row in the preflight, up to the k of its pass@k.",
+    "preflight.on_no_go": "Whether the job waits for you when the advice is against training.",
     "resources.device": "cuda needs a worker with free GPUs.",
     "resources.gpus": "GPUs for this job.",
     "resources.cpu_cores": "CPU cores for this job.",

@@ -90,13 +90,18 @@ def launch_interference(job: Job, user: User, *, pairs: bool = False) -> list[Jo
     """
     if job.tasks.count() < 2 or job.state != State.SUCCEEDED:
         raise WrongState("Interference is measured for jobs with several tasks that have succeeded.")
-    present = _parts(job)
     chosen = choices_of(job)
     return [
         _launch(job, user, [task for task in chosen if task.name in names])
-        for names in subsets([task.name for task in chosen], pairs=pairs)
-        if names not in present
+        for names in missing(job, pairs=pairs)
     ]
+
+
+def missing(job: Job, *, pairs: bool) -> list[Names]:
+    """The subsets of the job's tasks that no job has trained yet, nor is at it."""
+    present = _parts(job)
+    tasks = [task.name for task in job.tasks.all()]
+    return [names for names in subsets(tasks, pairs=pairs) if names not in present]
 
 
 def _launch(job: Job, user: User, tasks: list[TaskChoice]) -> Job:

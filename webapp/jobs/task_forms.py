@@ -64,7 +64,8 @@ def _field(form: forms.Form, part: str, initial: TaskChoice | None) -> forms.Fie
     if part == "weight":
         return forms.FloatField(
             min_value=0, max_value=MAX_WEIGHT, required=False, initial=initial.weight if initial else 1,
-            widget=forms.NumberInput(attrs={"step": "any"}), help_text="Relative share of a step's prompts.",
+            widget=forms.NumberInput(attrs={"step": "any"}),
+            help_text="Relative share of a step's prompts. Empty: 1.",
         )  # fmt: skip
     first: Any = form.fields[part]
     field = forms.ModelChoiceField(

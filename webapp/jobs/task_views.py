@@ -25,16 +25,16 @@ def interference(request: HttpRequest, access: Access, uid: str) -> HttpResponse
         access.require(Role.EDITOR)
         _launch(request, access, job)
         return redirect("jobs:interference", access.team.slug, job.uid)
-    names = [task.name for task in job.tasks.all()]
+    several = job.tasks.count() > 1
     parts = measure.parts(job)
     context = {
         "job": job,
         "parts": parts,
-        "several": len(names) > 1,
+        "several": several,
         "done": job.state == State.SUCCEEDED,
-        "alone": len(measure.subsets(names, pairs=False)),
-        "with_pairs": len(measure.subsets(names, pairs=True)),
-        "matrix": measure.matrix(job) if len(names) > 1 and parts else None,
+        "alone": len(measure.missing(job, pairs=False)),
+        "with_pairs": len(measure.missing(job, pairs=True)),
+        "matrix": measure.matrix(job) if several and parts else None,
     }
     return render(request, "jobs/interference.html", context)
 

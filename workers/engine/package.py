@@ -202,6 +202,8 @@ def model_card(lineage: Lineage) -> str:
         revision=f", revision `{lineage.base.revision}`" if lineage.base.revision else "",
         revision_argument=f', revision="{lineage.base.revision}"' if lineage.base.revision else "",
         steps=lineage.steps,
+        origin=_origin(spec),
+        arm="start" if spec.start else "base",
         rank=spec.lora.rank,
         alpha=spec.lora.alpha,
         split=evaluation.split,
@@ -214,6 +216,17 @@ def model_card(lineage: Lineage) -> str:
         dataset=spec.dataset.sha256,
         grader=spec.grader_sha256,
     )
+
+
+def _origin(spec: JobSpec) -> str:
+    """What it started from and what it was trained on at once, in sentences; empty if neither is unusual."""
+    said = ""
+    if spec.start:
+        said += f" It continues the adapter `{spec.start.id}`, which is the start that it is compared with."
+    if len(spec.tasks) > 1:
+        tasks = ", ".join(f"{name} (weight {task.weight:g})" for name, task in spec.tasks.items())
+        said += f" Several tasks share it: {tasks}."
+    return said
 
 
 def _result(lineage: Lineage, name: str, value: float) -> EvalResult:
@@ -238,14 +251,14 @@ CARD = """---
 
 # {name}
 
-A LoRA adapter (rank {rank}, alpha {alpha}) for `{base}`{revision}, tuned with GRPO for {steps} steps.
+A LoRA adapter (rank {rank}, alpha {alpha}) for `{base}`{revision}, tuned with GRPO for {steps} steps.{origin}
 
 ## Measured
 
-On {rows} held-out rows ({split} split), {samples} answers a row at temperature {temperature}, base and
+On {rows} held-out rows ({split} split), {samples} answers a row at temperature {temperature}, {arm} and
 tuned on the same prompts under the same grader; {confidence} % bootstrap intervals over rows.
 
-| | base | tuned |
+| | {arm} | tuned |
 |---|---|---|
 {table}
 
