@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
-import struct
 from math import prod
 from typing import IO, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
 
 CONFIG: Final = "adapter_config.json"
 WEIGHTS: Final = "adapter_model.safetensors"
@@ -40,6 +38,15 @@ class AdapterConfig(BaseModel):
         return rf"(.*\.)?({'|'.join(re.escape(name) for name in sorted(self.target_modules))})"
 
 
+class Tensor(BaseModel):
+    """What a safetensors header says of a tensor; offsets are bytes behind the header."""
+
+    dtype: str
+    shape: list[NonNegativeInt]
+    data_offsets: tuple[NonNegativeInt, NonNegativeInt]
+
+
+HEADER: Final = TypeAdapter(dict[str, Tensor | dict[str, str]])
 PLAIN: Final[dict[str, tuple[Any, ...]]] = {
     "bias": ("none",),
     "use_dora": (False,),
@@ -80,13 +87,13 @@ def check_weights(file: IO[bytes], size: int, config: AdapterConfig) -> None:
     Only the header is read: names, types and shapes of the tensors.
     """
     parts: dict[str, dict[str, list[int]]] = {}
-    tensors, begin = _header(file, size), 0
-    for name, tensor in sorted(tensors.items(), key=lambda pair: pair[1]["data_offsets"]):
+    begin = 0
+    for name, tensor in sorted(_header(file, size).items(), key=lambda pair: pair[1].data_offsets):
         found = TENSOR.fullmatch(name)
         if found is None:
             raise AdapterInvalid(f"{WEIGHTS}: {name!r} is no LoRA weight. Upload what PEFT saved.")
         begin = _checked_end(name, tensor, begin)
-        parts.setdefault(found["layer"], {})[found["part"]] = tensor["shape"]
+        parts.setdefault(found["layer"], {})[found["part"]] = tensor.shape
     for layer, shapes in parts.items():
         a, b = shapes.get("A", []), shapes.get("B", [])
         if len(a) != 2 or len(b) != 2 or a[0] != config.r or b[1] != config.r:
@@ -98,29 +105,28 @@ def check_weights(file: IO[bytes], size: int, config: AdapterConfig) -> None:
         raise AdapterInvalid(f"{WEIGHTS}: it holds no weights. Upload what PEFT saved.")
 
 
-def _header(file: IO[bytes], size: int) -> dict[str, dict[str, Any]]:
-    """Name -> {dtype, shape, data_offsets}; offsets are checked against the file's size."""
+def _header(file: IO[bytes], size: int) -> dict[str, Tensor]:
+    """The tensors by name; their places are checked against the file's size."""
     damaged = AdapterInvalid(f"{WEIGHTS}: it is no whole safetensors file. Save and upload it again.")
-    try:
-        (length,) = struct.unpack("<Q", file.read(8))
-        if length > min(MAX_HEADER_BYTES, size - 8):
-            raise damaged
-        header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        ends = [8 + length, *(8 + length + int(tensor["data_offsets"][1]) for tensor in header.values())]
-        known = all({"dtype", "shape"} <= tensor.keys() for tensor in header.values())
-    except (struct.error, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise damaged from error
-    if not known or max(ends) != size:
+    begin = file.read(8)
+    length = int.from_bytes(begin, "little")
+    if len(begin) < 8 or length > min(MAX_HEADER_BYTES, size - 8):
         raise damaged
-    return dict(header)
+    try:
+        header = HEADER.validate_json(file.read(length))
+    except ValidationError as error:
+        raise damaged from error
+    tensors = {name: tensor for name, tensor in header.items() if isinstance(tensor, Tensor)}
+    if 8 + length + max((tensor.data_offsets[1] for tensor in tensors.values()), default=0) != size:
+        raise damaged
+    return tensors
 
 
-def _checked_end(name: str, tensor: dict[str, Any], begin: int) -> int:
+def _checked_end(name: str, tensor: Tensor, begin: int) -> int:
     """Where the tensor ends in the data. Raises ``AdapterInvalid`` if it is not what its header says."""
-    each, shape, (start, end) = BYTES.get(tensor["dtype"]), tensor["shape"], tensor["data_offsets"]
+    each, (start, end) = BYTES.get(tensor.dtype), tensor.data_offsets
     if each is None:
-        raise AdapterInvalid(f"{WEIGHTS}: {name} has the type {tensor['dtype']}; use F32, F16 or BF16.")
-    if start != begin or end - start != each * prod(shape):
+        raise AdapterInvalid(f"{WEIGHTS}: {name} has the type {tensor.dtype}; use F32, F16 or BF16.")
+    if start != begin or end - start != each * prod(tensor.shape):
         raise AdapterInvalid(f"{WEIGHTS}: {name} does not fill its place. Save and upload it again.")
-    return int(end)
+    return end

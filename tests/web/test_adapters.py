@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,12 +15,17 @@ from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.web.adapters import CONFIG, good, packed, weights
+from webapp.registry import uploads
 from webapp.registry.models import TunedModel
 from webapp.registry.services import ensure_starter_model
 from webapp.registry.uploads import shape_of
 from webapp.teams.models import AuditEvent, Team, User
+from workers import adapter
+from workers.adapter import AdapterInvalid
 
 SignIn = Callable[[User], Client]
 TEXT = json.dumps(CONFIG).encode()
@@ -97,3 +105,35 @@ def test_viewers_and_strangers_upload_nothing(team: Team, bob: User, charlie: Us
     assert send(as_user(bob), team, good()).status_code == 403
     assert send(as_user(charlie), team, good()).status_code == 404
     assert not TunedModel.objects.exists()
+
+
+@settings(max_examples=200)
+@given(st.integers(0, len(good()) - 1), st.integers(0, 255))
+def test_a_damaged_archive_is_refused_in_words_and_never_otherwise(place: int, byte: int) -> None:
+    """One byte is another: the archive is read as before, or refused with a reason."""
+    damaged = bytearray(good())
+    damaged[place] = byte
+    with suppress(AdapterInvalid), tempfile.TemporaryFile() as unpacked:
+        config = adapter.read_config(uploads._unpacked(io.BytesIO(bytes(damaged)), unpacked))
+        size = unpacked.tell()
+        unpacked.seek(0)
+        adapter.check_weights(unpacked, size, config)
+
+
+tensors = st.fixed_dictionaries(
+    {
+        "dtype": st.sampled_from(["F32", "I64"]) | st.none(),
+        "shape": st.lists(st.integers(-1, 9), max_size=3) | st.text(max_size=2),
+        "data_offsets": st.lists(st.integers(-1, 99), max_size=3) | st.integers(),
+    }
+)
+headers = st.dictionaries(
+    st.text(max_size=3) | st.just("base_model.model.q.lora_A.weight"), tensors | st.text()
+)
+
+
+@given(st.binary(max_size=40) | headers.map(lambda made: json.dumps(made).encode()))
+def test_weights_without_sense_are_refused_in_words(header: bytes) -> None:
+    content = len(header).to_bytes(8, "little") + header
+    with pytest.raises(AdapterInvalid):
+        adapter.check_weights(io.BytesIO(content), len(content), adapter.read_config(TEXT))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import shutil
 import tempfile
 import zipfile
+import zlib
 from pathlib import PurePosixPath
 from typing import IO, Any
 
@@ -22,6 +25,7 @@ from workers.adapter import AdapterInvalid
 from .models import BaseModel, TunedModel
 
 BLOCK = 1 << 20
+UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError)
 
 
 @transaction.atomic
@@ -33,41 +37,41 @@ def upload_adapter(
     Only ``adapter_config.json`` and ``adapter_model.safetensors`` are taken from the archive; nothing in it
     is unpickled or run.
     """
-    try:
-        with zipfile.ZipFile(archive) as packed:
-            model = _kept(team, name, base_model, packed)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise AdapterInvalid(
-            "The file is no readable zip archive. Pack the adapter's folder again."
-        ) from error
+    with tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as weights:
+        content = _unpacked(archive, weights)
+        config = adapter.read_config(content)
+        size = weights.tell()
+        weights.seek(0)
+        adapter.check_weights(weights, size, config)
+        model = TunedModel(team=team, base_model=base_model, name=name, uploaded=True)
+        model.prefix = f"adapters/{model.uid}"
+        model.shape = {"rank": config.r, "alpha": config.lora_alpha, "targets": config.targets}
+        model.files = [
+            _store(model, adapter.CONFIG, io.BytesIO(content)),
+            _store(model, adapter.WEIGHTS, weights),
+        ]
+    model.save()
     record(team, user, "uploaded adapter", model)
     return model
 
 
-def _kept(team: Team, name: str, base_model: BaseModel, packed: zipfile.ZipFile) -> TunedModel:
-    config_entry, weights_entry = _entry(packed, adapter.CONFIG), _entry(packed, adapter.WEIGHTS)
-    if (
-        config_entry.file_size > adapter.MAX_CONFIG_BYTES
-        or weights_entry.file_size > settings.MAX_UPLOAD_BYTES
-    ):
-        raise AdapterInvalid("Its files are too large for an adapter. Is this a whole model?")
-    with packed.open(config_entry) as file:
-        config = adapter.read_config(file.read())
-    with packed.open(weights_entry) as file:
-        adapter.check_weights(file, weights_entry.file_size, config)
-    model = TunedModel(team=team, base_model=base_model, name=name, files=[], uploaded=True)
-    model.prefix = f"adapters/{model.uid}"
-    model.shape = {"rank": config.r, "alpha": config.lora_alpha, "targets": config.targets}
-    with packed.open(config_entry) as configuration, packed.open(weights_entry) as weights:
-        model.files = [
-            _store(model, adapter.CONFIG, configuration),
-            _store(model, adapter.WEIGHTS, weights),
-        ]
-    model.save()
-    return model
+def _unpacked(archive: IO[bytes], weights: IO[bytes]) -> bytes:
+    """Writes the weights to ``weights`` and returns the config. Raises ``AdapterInvalid``."""
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            config = _entry(packed, adapter.CONFIG, adapter.MAX_CONFIG_BYTES)
+            with packed.open(_entry(packed, adapter.WEIGHTS, settings.MAX_UPLOAD_BYTES)) as source:
+                shutil.copyfileobj(source, weights, BLOCK)
+            return packed.read(config)
+    except AdapterInvalid:
+        raise
+    except UNREADABLE as error:
+        raise AdapterInvalid(
+            "The file is no readable zip archive. Pack the adapter's folder again."
+        ) from error
 
 
-def _entry(packed: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+def _entry(packed: zipfile.ZipFile, name: str, most_bytes: int) -> zipfile.ZipInfo:
     """The only entry of this name, in whatever folder. Raises ``AdapterInvalid``."""
     found = [entry for entry in packed.infolist() if PurePosixPath(entry.filename).name == name]
     if len(found) != 1:
@@ -75,19 +79,18 @@ def _entry(packed: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
         raise AdapterInvalid(
             f"The archive holds {many} {name}. Pack the one folder that PEFT's save_pretrained wrote."
         )
+    if found[0].file_size > most_bytes:
+        raise AdapterInvalid(f"{name} is too large for an adapter. Is this a whole model?")
     return found[0]
 
 
-def _store(model: TunedModel, name: str, source: IO[bytes]) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    with tempfile.TemporaryFile() as copy:
-        while block := source.read(BLOCK):
-            digest.update(block)
-            copy.write(block)
-        size = copy.tell()
-        copy.seek(0)
-        default_storage.save(f"{model.prefix}/{name}", File(copy))
-    return {"name": name, "bytes": size, "sha256": digest.hexdigest()}
+def _store(model: TunedModel, name: str, file: IO[bytes]) -> dict[str, Any]:
+    file.seek(0)
+    sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    size = file.tell()
+    file.seek(0)
+    default_storage.save(f"{model.prefix}/{name}", File(file))
+    return {"name": name, "bytes": size, "sha256": sha256}
 
 
 def shape_of(model: TunedModel) -> dict[str, Any]:
