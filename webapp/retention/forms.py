@@ -14,7 +14,7 @@ from workers.starter.suites import SUITES
 from .services import SuiteChoice
 
 PARTS = ("dataset_version", "grader_version", "max_loss")
-LABELS = {"dataset_version": "Rows", "grader_version": "Graded by"}
+LABELS = {"dataset_version": "Rows of suite {}", "grader_version": "Grader of suite {}"}
 COUNT, MORE, MOST = "suites", "add_suite", 8
 ROW, BUILT_IN, MARGIN = "suite_{}__{}", "suite_built_in__{}", "suite_built_in_margin"
 LOSS = (
@@ -49,12 +49,12 @@ def add_fields(form: forms.Form, data: Any, suites: Sequence[SuiteChoice]) -> No
             required=False, label=suite.title, help_text=suite.description, initial=key in built_in
         )
     margin = next(iter(built_in.values())).max_loss if built_in else None
-    form.fields[MARGIN] = _margin("May lose, each", margin)
+    form.fields[MARGIN] = _margin("Each of them may lose", margin)
     own = [suite for suite in suites if not suite.built_in]
     for number in range(1, (_count(data) if data else max(len(own), 1)) + 1):
         initial = own[number - 1] if number <= len(own) else None
         for part in PARTS:
-            form.fields[ROW.format(number, part)] = _field(form, part, initial)
+            form.fields[ROW.format(number, part)] = _field(form, number, part, initial)
 
 
 def _margin(label: str, initial: float | None) -> forms.FloatField:
@@ -71,15 +71,15 @@ def _count(data: Any) -> int:
     return max(1, min(MOST, count + (MORE in data)))
 
 
-def _field(form: forms.Form, part: str, initial: SuiteChoice | None) -> forms.Field:
+def _field(form: forms.Form, number: int, part: str, initial: SuiteChoice | None) -> forms.Field:
     if part == "max_loss":
-        return _margin("May lose", initial.max_loss if initial else None)
+        return _margin(f"Suite {number} may lose", initial.max_loss if initial else None)
     first: Any = form.fields[part]
     field = forms.ModelChoiceField(
         first.queryset,
         to_field_name="uid",
         required=False,
-        label=LABELS[part],
+        label=LABELS[part].format(number),
         initial=initial and getattr(initial, part),
     )
     field.choices = [("", "none"), *(pair for pair in offered(first) if pair[0])]

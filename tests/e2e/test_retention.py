@@ -1,0 +1,110 @@
+"""Suites are chosen at launch, measured on the way and drawn; a held-back model is released by an owner."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+from axe_playwright_python.sync_playwright import Axe
+from django.core.files import File
+from playwright.sync_api import Page, expect
+
+from tests.e2e.test_graders import sign_up
+from webapp.datasets.checking import Options
+from webapp.datasets.services import Choices, commit, receive
+from webapp.registry.services import ensure_starter_model
+from webapp.teams.models import User
+from webapp.teams.sample import GRADER
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "workers" / "starter" / "sample" / "dataset.jsonl"
+SETTINGS = {
+    "Max steps": "6",
+    "Group size": "4",
+    "Prompts per step": "4",
+    "Max completion length": "40",
+    "Checkpoint every": "6",
+    "Max rows": "8",
+    "Validation max rows": "6",
+    "Samples per row": "2",
+    "Validation samples per row": "2",
+    "Every": "2",
+}
+TRAINING_MS = 240_000
+BARRIERS: list[str] = []
+
+
+def audit(page: Page) -> None:
+    """Note what breaks WCAG 2 A or AA on this page; the test fails at its end with all of it."""
+    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
+    if found.violations_count:
+        BARRIERS.append(f"{page.url}\n{found.generate_report()}")
+
+
+def prepare(dana: User) -> None:
+    """Invoices to train on, tickets that should still go."""
+    team = dana.memberships.get().team
+    for name, kind in (("Invoices", "invoice"), ("Our tickets", "ticket")):
+        rows = [line for line in SAMPLE.read_text().splitlines() if json.loads(line)["task"] == kind]
+        stream = io.BytesIO("\n".join(rows[:120]).encode())
+        commit(receive(team, dana, name, File(stream, name=f"{kind}.jsonl"), Options()), dana, Choices())
+
+
+def launch(page: Page) -> None:
+    page.get_by_role("link", name="Jobs").click()
+    page.get_by_role("link", name="New job").first.click()
+    page.get_by_label("Dataset", exact=True).select_option(label="Invoices v1")
+    page.get_by_label("Grader", exact=True).select_option(label=f"{GRADER} v1")
+    page.get_by_text("What the model must still do").click()
+    page.get_by_label("Orders", exact=True).check()
+    page.get_by_label("Rows of suite 1").select_option(label="Our tickets v1")
+    page.get_by_label("Grader of suite 1").select_option(label=f"{GRADER} v1")
+    page.get_by_label("Suite 1 may lose").fill("0.0001")
+    page.get_by_text("Advanced", exact=True).click()
+    for label, value in SETTINGS.items():
+        page.get_by_label(label, exact=True).fill(value)
+    audit(page)
+    page.get_by_role("button", name="Launch job").click()
+
+
+def look_at_the_plane(page: Page) -> None:
+    page.get_by_role("link", name="Retention", exact=True).click()
+    expect(page.get_by_text("Held back by the retention gate")).to_be_visible()
+    expect(page.get_by_role("row").filter(has_text="step 6, final")).to_be_visible()
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        page.reload()  # colours fade from one theme to the other
+        expect(page.locator("[data-plane] canvas")).to_be_visible()
+        audit(page)
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.get_by_label("Retention of").select_option("Orders")
+    page.get_by_role("button", name="Draw").click()
+    expect(page.get_by_role("row").filter(has_text="step 6, final")).to_contain_text("Orders")
+
+
+def release(page: Page) -> None:
+    page.get_by_role("link", name="View model").click()
+    expect(page.get_by_text("Held back by the retention gate")).to_be_visible()
+    audit(page)
+    page.get_by_role("button", name="Mark as ready all the same").click()
+    page.get_by_label("Why it is ready all the same").fill("Tickets have another model.")
+    page.get_by_role("dialog").get_by_role("button", name="Mark as ready all the same").click()
+    expect(page.get_by_text("released by an owner")).to_be_visible()
+    expect(page.get_by_text("Tickets have another model.")).to_be_visible()
+    audit(page)
+    page.get_by_role("link", name="Models", exact=True).first.click()
+    expect(page.get_by_text("ready, by an owner's word")).to_be_visible()
+
+
+def test_a_model_that_may_have_forgotten_is_held_back_until_an_owner_says_otherwise(page: Page) -> None:
+    ensure_starter_model()
+    sign_up(page)
+    prepare(User.objects.get())
+    launch(page)
+    expect(page.get_by_role("link", name="View model")).to_be_visible(timeout=TRAINING_MS)
+    look_at_the_plane(page)
+    release(page)
+    assert not BARRIERS, "\n".join(BARRIERS)
