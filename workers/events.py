@@ -209,6 +209,49 @@ class AlarmEvent(_Event):
     paused: bool = Field(default=False, description="the job pauses for it")
 
 
+Verdict = Literal["go", "change_grader", "raise_length", "sft_first", "solved"]
+
+
+class CurvePoint(BaseModel):
+    """pass@k at one k, with its interval over rows."""
+
+    k: int
+    value: Interval
+
+
+class Forecast(BaseModel):
+    """Estimates for the whole job, from speeds measured in the preflight."""
+
+    step_seconds: float
+    seconds: Interval
+    judge_cost: Interval
+
+
+class PreflightEvent(_Event):
+    """Whether training can work: base rollouts on training rows (docs/preflight.md)."""
+
+    type: Literal["preflight"] = "preflight"
+    rows: int
+    samples_per_row: int
+    histogram: list[int] = Field(description="rewards in equal bins from histogram_low to histogram_high")
+    histogram_low: float
+    histogram_high: float
+    reward: Interval
+    pass_curve: list[CurvePoint]
+    no_signal: dict[str, Interval] = Field(description="group size as text -> share of groups")
+    group_size: int = Field(description="the size to choose")
+    truncated_share: float
+    grading_error_share: float
+    spread: float = Field(description="mean standard deviation of rewards within a row")
+    detectable: float = Field(description="smallest improvement that the held-out rows show")
+    held_out_rows: int
+    rows_for_2_points: int
+    forecast: Forecast
+    verdict: Verdict
+    reason: str
+    remedy: str
+
+
 class LogEvent(_Event):
     """A line for the job's log."""
 
@@ -249,6 +292,7 @@ Event = Annotated[
     | EvaluationEvent
     | RetentionEvent
     | AlarmEvent
+    | PreflightEvent
     | LogEvent
     | ErrorEvent
     | DoneEvent,

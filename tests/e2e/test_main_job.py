@@ -19,6 +19,7 @@ SAMPLE = ROOT / "workers" / "starter" / "sample" / "dataset.jsonl"
 TRAINING_MS = 240_000
 SETTINGS = {
     "Max steps": "6",
+    "Preflight rows": "6",
     "Group size": "4",
     "Prompts per step": "4",
     "Max completion length": "32",

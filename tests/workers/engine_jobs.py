@@ -123,6 +123,7 @@ def small_spec(folder: Path, model: Path, train: int = 9) -> dict[str, Any]:
             "validation_samples_per_row": 2,
             "bootstrap_resamples": 200,
         },
+        "preflight": {"rows": 0},
         "seed": 3,
     }
 

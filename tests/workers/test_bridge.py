@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import connection
 
 from tests.conftest import Process
 from webapp.jobs.models import Job, JobEvent, Node
@@ -27,6 +30,7 @@ SETTINGS: dict[str, Any] = {
     "evaluation": {"every": 0, "max_rows": 4, "validation_max_rows": 4, "samples_per_row": 2,
                    "validation_samples_per_row": 2, "bootstrap_resamples": 100},
     "resources": {"device": "cpu", "cpu_cores": 1},
+    "preflight": {"rows": 0},
     "seed": 3,
 }  # fmt: skip
 
@@ -82,9 +86,9 @@ def steps_of(job: Job) -> list[int]:
 
 
 def assert_every_step_once(job: Job) -> None:
-    assert steps_of(job) == list(range(1, STEPS + 1))
+    assert steps_of(job) == list(range(1, job.total_steps + 1))
     rollouts = SETTINGS["grpo"]["prompts_per_step"] * SETTINGS["grpo"]["group_size"]
-    assert job.rollouts.count() == STEPS * rollouts
+    assert job.rollouts.count() == job.total_steps * rollouts
 
 
 def test_a_job_survives_kill_9_of_its_child_and_of_its_worker(
@@ -148,3 +152,85 @@ def test_two_workers_share_the_queue(
     started = JobEvent.objects.filter(kind="state", data__state="running")
     nodes = set(started.values_list("data__node", flat=True))
     assert nodes == {"one", "two"}
+
+
+def adapter_of(job: Job) -> str:
+    assert job.tuned_model is not None
+    (file,) = (each for each in job.tuned_model.files if each["name"] == "adapter_model.safetensors")
+    return str(file["sha256"])
+
+
+def cut_connections() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity "
+            "where datname = current_database() and pid <> pg_backend_pid()"
+        )
+        return int(cursor.fetchone()[0])
+
+
+def test_cut_connections_a_killed_engine_and_a_torn_checkpoint_change_no_bit_of_the_adapter(
+    launch: Callable[..., Job], start_worker: Callable[..., Process]
+) -> None:
+    start_worker()
+    calm = wait(launch("calm"), in_state(State.SUCCEEDED))
+    job = wait(launch("wild"), at_step(3))
+    assert cut_connections() > 0
+    wait(job, at_step(7))
+    assert job.attempt == 1  # cut connections cost no attempt
+    newest = job.checkpoints.order_by("-step").first()
+    assert newest
+    with default_storage.open(newest.key, "rb") as file:
+        torn = file.read()[:-100]
+    default_storage.delete(newest.key)
+    default_storage.save(newest.key, ContentFile(torn))
+    os.kill(children(job)[0], signal.SIGKILL)
+    wait(job, in_state(State.SUCCEEDED))
+    assert job.attempt == 2
+    assert_every_step_once(job)
+    assert adapter_of(job) == adapter_of(calm)
+    assert [m.values["reward"] for m in job.metrics.all()] == [m.values["reward"] for m in calm.metrics.all()]
+
+
+def test_pause_frees_the_device_within_ten_seconds_of_a_long_step(
+    launch: Callable[..., Job], start_worker: Callable[..., Process], alice: User
+) -> None:
+    start_worker()
+    job = wait(launch(prompts_per_step=32, group_size=32, max_completion_length=64), at_step(1), 240)
+    time.sleep(1)  # in the middle of the second step, which takes many seconds
+    request_pause(job, alice)
+    asked = time.monotonic()
+    while children(job):
+        assert time.monotonic() - asked < 10
+        time.sleep(0.1)
+    wait(job, in_state(State.PAUSED), 30)
+    assert job.checkpoints.get().step == job.step
+
+
+def test_a_worker_that_is_told_to_end_hands_its_job_on(
+    launch: Callable[..., Job], start_worker: Callable[..., Process]
+) -> None:
+    worker = start_worker("one")
+    job = wait(launch(), at_step(3))
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(60)
+    wait(job, in_state(State.QUEUED), 5)
+    assert job.deaths == 0
+    start_worker("two")
+    wait(job, in_state(State.SUCCEEDED))
+    assert_every_step_once(job)
+
+
+def test_an_engine_that_says_nothing_is_ended_and_its_job_goes_on(
+    launch: Callable[..., Job], start_worker: Callable[..., Process]
+) -> None:
+    start_worker()
+    job = launch()
+    Job.objects.filter(pk=job.pk).update(settings=job.settings | {"alarm": {"stuck_seconds": 10}})
+    wait(job, at_step(3))
+    os.kill(children(job)[0], signal.SIGSTOP)
+    wait(job, lambda job: job.attempt == 2)
+    wait(job, in_state(State.SUCCEEDED))
+    said = [event.data["message"] for event in job.events.filter(kind="log", data__level="warning")]
+    assert any("had said nothing for 10 s" in message for message in said)
+    assert_every_step_once(job)

@@ -138,7 +138,7 @@ def test_the_engine_dies_with_the_process_that_started_it(write_spec, tmp_path):
 
 @pytest.mark.parametrize("checks", [150, 210, 333])
 def test_a_job_stopped_in_the_middle_of_a_step_goes_on_from_the_last_whole_one(undisturbed, tmp_path, checks):
-    """``checks`` is how often the engine asks before it is told to stop: between tokens and between passes."""
+    """``checks`` is how often the engine asks before it is told to stop: at each token and each pass."""
     path, expected = undisturbed
     spec = JobSpec.model_validate_json(path.read_text())
     asked = 0

@@ -72,6 +72,10 @@ class Job(models.Model):
     attempt = models.PositiveIntegerField(default=0)
     events_end = models.BigIntegerField(default=0, help_text="bytes of the attempt's events recorded")
     deaths = models.PositiveIntegerField(default=0, help_text="attempts that ended without a word")
+    preflight = models.JSONField(null=True, blank=True, help_text="workers.events.PreflightEvent")
+    overruled_by = models.ForeignKey(
+        User, models.SET_NULL, null=True, blank=True, related_name="+", help_text="went on against its advice"
+    )
     node = models.ForeignKey(Node, models.SET_NULL, null=True, blank=True, related_name="jobs")
     devices = models.JSONField(default=dict, help_text="{cpu_cores, gpus: [index]} given to the child")
     lease_until = models.DateTimeField(null=True, blank=True)

@@ -127,6 +127,11 @@ def _alarms(job: Job, batch: list[events.AlarmEvent]) -> None:
             tell(job.pk, job.attempt, "alarm", said)
 
 
+def _preflight(job: Job, batch: list[events.PreflightEvent]) -> None:
+    job.preflight = batch[-1].model_dump(mode="json", exclude={"type", "time"})
+    tell(job.pk, job.attempt, "preflight", {"verdict": batch[-1].verdict})
+
+
 def _log(job: Job, batch: list[events.LogEvent]) -> None:
     for event in batch:
         tell(job.pk, job.attempt, "log", {"level": event.level, "message": storable(event.message)})
@@ -150,12 +155,13 @@ HANDLERS: dict[str, Handler] = {
     "retention": _retention,
     "alarm": _alarms,
     "progress": _progress,
+    "preflight": _preflight,
     "log": _log,
     "error": _error,
     "checkpoint": _nothing,
     "done": _nothing,
 }
-LIVE_FIELDS = ["phase", "step", "total_steps", "progress", "error", "judge_cost", "events_end"]
+LIVE_FIELDS = ["phase", "step", "total_steps", "progress", "error", "judge_cost", "events_end", "preflight"]
 
 
 @transaction.atomic

@@ -19,7 +19,14 @@ from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
 from workers import grading
-from workers.spec import AlarmRules, EvaluationSettings, GrpoSettings, LoraSettings, Resources
+from workers.spec import (
+    AlarmRules,
+    EvaluationSettings,
+    GrpoSettings,
+    LoraSettings,
+    PreflightSettings,
+    Resources,
+)
 
 from . import bell
 from .models import Job, JobTask
@@ -30,6 +37,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "lora": LoraSettings,
     "grpo": GrpoSettings,
     "evaluation": EvaluationSettings,
+    "preflight": PreflightSettings,
     "alarm": AlarmRules,
     "resources": Resources,
 }

@@ -272,6 +272,14 @@ def alarmed(step: int, finding: Finding) -> Paused:
 # --- training, checkpoints, package ----------------------------------------------------------------
 
 
+def preflight_against(reason: str, remedy: str) -> Paused:
+    return Paused(
+        "preflight",
+        f"The preflight advises against training: {reason}",
+        f"{remedy} Or resume the job to go on against the advice.",
+    )
+
+
 def not_finite(step: int, name: str, value: float, course: Sequence[Mapping[str, float]] = ()) -> EngineError:
     """``course`` is the trainer's log of the last steps, which shows how it came to this."""
     names = ("step", "reward", "loss", "grad_norm", "entropy")

@@ -14,6 +14,7 @@ from workers.engine.data import Row, checked_path, encode, prefill, read_rows
 from workers.engine.evaluate import Evaluator, Split
 from workers.engine.memory import Work, plan_memory
 from workers.engine.models import Base, adapter_sha256, load, pick_device
+from workers.engine.preflight import Preflight
 from workers.engine.progress import Progress
 from workers.engine.rollouts import Recorder
 from workers.engine.sampling import Sampler
@@ -92,6 +93,7 @@ class Job:
                 initial = adapter_sha256(trainer.model)
                 if started_from is None:
                     self._measure_base(evaluator, held_out, progress)
+                    self._preflight(trainer, evaluator, train_rows, held_out, progress, steps)
                 self._train(trainer, evaluator, held_out, progress, started_from, steps)
                 lineage = self._compare(base, evaluator, held_out, progress, initial, steps)
         except GradingUnavailable as error:
@@ -214,6 +216,31 @@ class Job:
         if rows:
             progress.enter("preflight", total=len(rows) * samples, unit="answers")
             self._tell(evaluator, evaluator.before(rows, "validation", samples), rows)
+
+    def _preflight(
+        self,
+        trainer: MeasuringTrainer,
+        evaluator: Evaluator,
+        train: list[Row],
+        held_out: HeldOut,
+        progress: Progress,
+        steps: int,
+    ) -> None:
+        """Says whether training can work; pauses the job if it cannot and the spec says so."""
+        settings = self.spec.preflight
+        if not settings.rows:
+            return
+        progress.enter(
+            "preflight", total=min(settings.rows, len(train)) * settings.samples_per_row, unit="answers"
+        )
+        flight = Preflight(
+            self.spec, trainer, evaluator.sampler, evaluator.grade, steps, len(held_out.final),
+            self._answers(steps, held_out), self.check_stop,
+        )  # fmt: skip
+        event = flight.run(train)
+        self.emit(event)
+        if event.verdict != "go" and settings.on_no_go == "pause":
+            raise errors.preflight_against(event.reason, event.remedy)
 
     def _train(
         self,

@@ -299,6 +299,24 @@ class MeasuringTrainer(GRPOTrainer):  # type: ignore[misc]
         )
         return [float(value) for value in values[0]]
 
+    def pass_over(self, pairs: list[tuple[list[int], list[int]]]) -> torch.Tensor:
+        """Log-probabilities, with their gradient, of completions after prompts, given as token ids."""
+        device, pad = self.accelerator.device, torch.nn.utils.rnn.pad_sequence
+        sides: list[torch.Tensor] = []
+        for place, side in ((0, "left"), (1, "right")):
+            ids = [torch.tensor(pair[place], device=device) for pair in pairs]
+            sides.append(pad(ids, batch_first=True, padding_side=side))
+            sides.append(pad([torch.ones_like(row) for row in ids], batch_first=True, padding_side=side))
+        prompts, prompt_mask, completions, mask = sides
+        logps, _, _ = self._get_per_token_logps_and_entropies(
+            self.model,
+            torch.cat([prompts, completions], dim=1),
+            torch.cat([prompt_mask, mask], dim=1),
+            completions.size(1),
+        )
+        result: torch.Tensor = logps * mask
+        return result
+
     def _add(self, name: str, value: float) -> None:
         self.measured[name] = self.measured.get(name, 0.0) + value
 

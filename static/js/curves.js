@@ -1,0 +1,60 @@
+// Curves with bands: {x, x_label, y_label, series: [{name, mean, low, high}]}; the table below has every value.
+import uPlot from "uplot";
+
+const HEIGHT = 260;
+const INK = {
+  light: { text: "#565d63", grid: "#e6e6e0", lines: ["#b4530a", "#0d5c63"] },
+  dark: { text: "#a3abb2", grid: "#2b3036", lines: ["#f0a35c", "#6fc7cd"] },
+};
+const DASHES = [[6, 4], []];
+
+const theme = () =>
+  document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+
+function draw(figure) {
+  const curves = JSON.parse(figure.dataset.curves);
+  const box = figure.querySelector("[data-plot]");
+  let plot = null;
+  const create = () => {
+    plot?.destroy();
+    const ink = INK[theme()];
+    const axis = (label) => ({
+      label, stroke: ink.text, grid: { stroke: ink.grid, width: 1 }, ticks: { stroke: ink.grid, width: 1 },
+    });
+    const columns = [curves.x];
+    const series = [{ label: curves.x_label }];
+    const bands = [];
+    curves.series.forEach(({ name, mean, low, high }, place) => {
+      // One curve alone takes the tuned model's colour, two are base and tuned.
+      const look = curves.series.length === 1 ? 1 : place;
+      const colour = ink.lines[look];
+      const edge = { stroke: "transparent", points: { show: false } };
+      columns.push(high, low, mean);
+      series.push({ label: `${name}, high`, ...edge }, { label: `${name}, low`, ...edge });
+      series.push({ label: name, stroke: colour, width: 2, dash: DASHES[look], points: { show: true, size: 5 } });
+      bands.push({ series: [3 * place + 1, 3 * place + 2], fill: `${colour}2e` });
+    });
+    plot = new uPlot(
+      {
+        width: Math.max(box.clientWidth, 200),
+        height: HEIGHT,
+        scales: { x: { time: false, distr: 3, log: 2 }, y: { range: [0, 1] } },
+        axes: [
+          { ...axis(curves.x_label), splits: () => curves.x, values: (_, ticks) => ticks },
+          { ...axis(curves.y_label), size: 56 },
+        ],
+        series,
+        bands,
+        legend: { show: false },
+      },
+      columns,
+      box,
+    );
+  };
+  figure.hidden = false;
+  create();
+  document.body.addEventListener("theme", create);
+  new ResizeObserver(() => plot.setSize({ width: Math.max(box.clientWidth, 200), height: HEIGHT })).observe(box);
+}
+
+document.querySelectorAll("[data-curves]").forEach(draw);

@@ -1,0 +1,134 @@
+"""The preflight of a job: its advice, what the page draws, and the forecast held against what happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+from typing import Any
+
+from django.db import transaction
+
+from webapp.teams.models import User
+from webapp.teams.services import record
+
+from .models import Job
+from .services import WrongState, resume_job
+from .states import State
+
+TITLES = {
+    "go": "Go",
+    "change_grader": "Change the grader first",
+    "raise_length": "Raise the length limit first",
+    "sft_first": "Train on examples first",
+    "solved": "Already solved",
+}
+CODE = "preflight"
+EARLY_STEPS = 20
+
+
+@transaction.atomic
+def go_on(job: Job, user: User) -> None:
+    """Queue a job that waits on its preflight's advice, against that advice. Raises ``WrongState``."""
+    job = Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
+    if not waits(job):
+        raise WrongState("The job does not wait on the advice of its preflight.")
+    Job.objects.filter(pk=job.pk).update(overruled_by=user)
+    record(job.team, user, "went on against the preflight's advice", job)
+    resume_job(job, user)
+
+
+def waits(job: Job) -> bool:
+    """Whether the job is paused because its preflight advises against it."""
+    return job.state == State.PAUSED and (job.error or {}).get("code") == CODE
+
+
+# --- the page --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bin of the histogram: its edges and count, and where it is drawn in a box 100 high (SVG numbers)."""
+
+    low: float
+    high: float
+    count: int
+    top: str
+    height: str
+
+
+def bars(report: dict[str, Any]) -> list[Bar]:
+    """The histogram of rewards."""
+    counts, low, high = report["histogram"], report["histogram_low"], report["histogram_high"]
+    edges = [low + (high - low) * place / len(counts) for place in range(len(counts) + 1)]
+    most = max(max(counts), 1)
+    return [
+        Bar(start, end, count, f"{100 - 100 * count / most:.2f}", f"{100 * count / most:.2f}")
+        for (start, end), count in zip(pairwise(edges), counts, strict=True)
+    ]
+
+
+def curve(report: dict[str, Any]) -> dict[str, Any]:
+    """pass@k as ``static/js/curves.js`` draws it."""
+    points = report["pass_curve"]
+    values = {name: [point["value"][name] for point in points] for name in ("mean", "low", "high")}
+    return {
+        "x": [point["k"] for point in points],
+        "x_label": "k",
+        "y_label": "pass@k",
+        "series": [{"name": "Base", **values}],
+    }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One line of the forecast against what happened. ``inside`` is None where it is not yet known."""
+
+    name: str
+    forecast: str
+    happened: str
+    inside: bool | None
+
+
+def outcomes(job: Job) -> list[Outcome]:
+    """What was forecast, beside what the job has shown so far."""
+    assert job.preflight, "a job without a preflight has no forecast"
+    found = [_signal(job, job.preflight), _duration(job, job.preflight), _gain(job, job.preflight)]
+    return [outcome for outcome in found if outcome]
+
+
+def _signal(job: Job, report: dict[str, Any]) -> Outcome | None:
+    share = report["no_signal"].get(str(job.settings["grpo"]["group_size"]))
+    if share is None:
+        return None
+    rows = job.metrics.order_by("step").values_list("values", flat=True)[:EARLY_STEPS]
+    seen = [row["groups/no_signal_share"] for row in rows if "groups/no_signal_share" in row]
+    return Outcome(
+        f"Groups without signal, first {EARLY_STEPS} steps",
+        f"{share['mean']:.0%} ({share['low']:.0%} to {share['high']:.0%})",
+        f"{fmean(seen):.0%} over {len(seen)} steps" if seen else "",
+        None if not seen else share["low"] - 0.1 <= fmean(seen) <= share["high"] + 0.1,
+    )
+
+
+def _duration(job: Job, report: dict[str, Any]) -> Outcome:
+    seconds = report["forecast"]["seconds"]
+    done = job.state == State.SUCCEEDED
+    return Outcome(
+        "Time of training and evaluations",
+        f"{seconds['mean']:.0f} s ({seconds['low']:.0f} to {seconds['high']:.0f})",
+        f"{job.train_seconds:.0f} s" if done else "",
+        seconds["low"] <= job.train_seconds <= seconds["high"] if done else None,
+    )
+
+
+def _gain(job: Job, report: dict[str, Any]) -> Outcome:
+    after = job.evaluations.filter(stage="after", task="", difference__isnull=False).first()
+    found = after.difference if after else None
+    half = (found["high"] - found["low"]) / 2 if found else 0.0
+    return Outcome(
+        "Smallest improvement that the held-out rows show",
+        f"{report['detectable']:.3f}",
+        f"difference {found['mean']:+.3f}, interval ±{half:.3f}" if found else "",
+        half <= report["detectable"] if found else None,
+    )

@@ -1,0 +1,39 @@
+"""The page of a job's preflight."""
+
+from __future__ import annotations
+
+import json
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET, require_POST
+
+from webapp.teams.access import Access, member
+from webapp.teams.models import Role
+
+from . import preflight
+from .views import act, all_jobs
+
+
+@member()
+@require_GET
+def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """The advice first, then what it follows from."""
+    job = access.get(all_jobs(), uid=uid)
+    context = {"job": job, "report": job.preflight}
+    if report := job.preflight:
+        context |= {
+            "title": preflight.TITLES[report["verdict"]],
+            "waits": preflight.waits(job),
+            "bars": preflight.bars(report),
+            "curve": json.dumps(preflight.curve(report)),
+            "group_size": str(job.settings["grpo"]["group_size"]),
+            "outcomes": preflight.outcomes(job),
+        }
+    return render(request, "jobs/preflight.html", context)
+
+
+@member(Role.EDITOR)
+@require_POST
+def go_on(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    return act(request, access, uid, preflight.go_on, "Queued, against the advice; the advice is kept.")

@@ -1,0 +1,162 @@
+"""What base rollouts say about a job before it trains: pure formulas, NumPy only. See docs/preflight.md."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, comb, sqrt
+
+import numpy as np
+
+from workers.engine.statistics import bootstrap, pass_at_k
+from workers.events import CurvePoint, Interval, Verdict
+
+GROUP_SIZES = (4, 8, 16)
+BINS = 20
+POWER = 2.8  # standard errors: 80 % power at 5 % two-sided, arXiv 2411.00640
+SMALL_GAIN = 0.02
+
+# Thresholds of the advice. Those of pass@k follow the method advisor in docs/preflight.md; all are ours.
+MOST_ERRORS = 0.05
+MOST_TRUNCATED = 0.2
+SOLVED = 0.95
+NEVER_RIGHT = 0.05
+LITTLE_SIGNAL = 0.8
+WANTED_SIGNAL = 0.7
+SAME_REWARD = 1e-6
+
+Rows = Sequence[Sequence[float]]  # rewards by row; failed gradings are left out
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals are made."""
+
+    confidence: float
+    resamples: int
+    seed: int
+
+    def __call__(self, values: Sequence[float]) -> Interval:
+        return bootstrap(values, self.confidence, self.resamples, self.seed)
+
+
+def no_signal(rewards: Sequence[float], size: int) -> float:
+    """Probability that ``size`` of these rewards, drawn without replacement, are all equal.
+
+    Then every advantage of the group is 0 and it teaches nothing. Needs ``size <= len(rewards)``.
+    """
+    equal = Counter(round(reward, 9) for reward in rewards)
+    return sum(comb(count, size) for count in equal.values()) / comb(len(rewards), size)
+
+
+def no_signal_shares(rows: Rows, make: Bootstrap) -> dict[int, Interval]:
+    """Expected share of groups without signal, by group size; sizes beyond the rollouts are left out."""
+    shares: dict[int, Interval] = {}
+    for size in GROUP_SIZES:
+        values = [no_signal(rewards, size) for rewards in rows if len(rewards) >= size]
+        if values:
+            shares[size] = make(values)
+    return shares
+
+
+def best_group_size(shares: dict[int, Interval]) -> int:
+    """The smallest size at which most groups teach something; the largest one measured if none does."""
+    good = [size for size, share in shares.items() if share.mean <= 1 - WANTED_SIGNAL]
+    return min(good) if good else max(shares, default=GROUP_SIZES[-1])
+
+
+def pass_curve(counts: Sequence[tuple[int, int]], make: Bootstrap) -> list[CurvePoint]:
+    """pass@k by k over the rows (samples, right), unbiased, with bands bootstrapped over rows."""
+    most = min((samples for samples, _ in counts), default=0)
+    ks = sorted({1, most} | {2**power for power in range(most.bit_length()) if 2**power <= most})
+    return [CurvePoint(k=k, value=make([pass_at_k(n, c, k) for n, c in counts])) for k in ks if k]
+
+
+def histogram(rewards: Sequence[float]) -> tuple[list[int], float, float]:
+    """Counts in 20 bins, and where the first begins and the last ends: 0 to 1, or wider if need be."""
+    low, high = min(0.0, *rewards), max(1.0, *rewards)
+    counts, _ = np.histogram(np.asarray(rewards), bins=BINS, range=(low, high))
+    return [int(count) for count in counts], low, high
+
+
+def within_std(rows: Rows) -> float:
+    """Mean standard deviation of a row's rewards: what group-relative advantages are made of."""
+    return float(np.mean([float(np.std(rewards)) for rewards in rows])) if rows else 0.0
+
+
+def paired_std(rows: Rows, samples: int) -> float:
+    """Expected standard deviation of a row's difference, tuned less base, at ``samples`` answers each.
+
+    The noise of both means, plus the spread between rows: as if training gave each row what it lacks.
+    """
+    within = float(np.mean([float(np.var(rewards, ddof=1)) for rewards in rows if len(rewards) > 1] or [0.0]))
+    each = float(np.mean([len(rewards) for rewards in rows])) if rows else 1.0
+    between = float(np.var([float(np.mean(rewards)) for rewards in rows])) - within / each if rows else 0.0
+    return sqrt(2 * within / samples + max(between, 0.0))
+
+
+def detectable(std: float, rows: int) -> float:
+    """The smallest improvement that ``rows`` held-out rows show with 80 % power: 2.8 sd / sqrt(n)."""
+    return POWER * std / sqrt(max(rows, 1))
+
+
+def rows_to_detect(std: float, gain: float = SMALL_GAIN) -> int:
+    """Held-out rows that would show an improvement of ``gain``."""
+    return max(1, ceil((POWER * std / gain) ** 2))
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What the advice follows from."""
+
+    errors: float
+    truncated: float
+    mean_reward: float
+    pass_at_1: float
+    pass_at_most: float
+    most: int
+    spread: float
+    distinct_answers: float
+    no_signal: float
+    relative: bool = False
+
+
+def verdict(signs: Signs) -> tuple[Verdict, str]:
+    """Go or no-go, and why, in words for the person who launched the job."""
+    if signs.errors > MOST_ERRORS:
+        return "change_grader", f"The grader failed on {signs.errors:.0%} of the answers."
+    if signs.truncated > MOST_TRUNCATED:
+        return "raise_length", (
+            f"{signs.truncated:.0%} of the answers were cut at the length limit and graded unfinished."
+        )
+    if signs.relative:
+        return "go", "Rewards are relative to their group, so pass rates say nothing; the groups have signal."
+    if signs.pass_at_1 > SOLVED:
+        return "solved", f"The base model is right {signs.pass_at_1:.0%} of the time: little is left to gain."
+    if signs.spread < SAME_REWARD and signs.distinct_answers > 0.5:
+        return "change_grader", (
+            "Answers to the same prompt differ, but the grader gives all of them the same reward."
+        )
+    if signs.pass_at_most < NEVER_RIGHT and signs.no_signal > LITTLE_SIGNAL:
+        return "sft_first", (
+            f"Not even one of {signs.most} answers is right on {1 - signs.pass_at_most:.0%} of the prompts, "
+            "and few groups differ in reward: there is nothing yet that RL could make more frequent."
+        )
+    if signs.no_signal > LITTLE_SIGNAL:
+        return "change_grader", (
+            f"{signs.no_signal:.0%} of the groups would score all the same and teach nothing."
+        )
+    return "go", (
+        f"The base model is right {signs.pass_at_1:.0%} of the time and once in {signs.most} answers on "
+        f"{signs.pass_at_most:.0%} of the prompts; {1 - signs.no_signal:.0%} of the groups have signal."
+    )
+
+
+REMEDIES: dict[Verdict, str] = {
+    "go": "",
+    "change_grader": "Try the grader on these rows in its bench, give partial credit, or choose other rows.",
+    "raise_length": "Raise the completion length under Advanced, or ask for shorter answers in the prompt.",
+    "sft_first": "Train on a few hundred right answers first (an SFT arm), then launch RFT from it.",
+    "solved": "Choose harder rows or a stricter grader; training on solved rows mostly costs.",
+}

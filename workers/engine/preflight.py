@@ -1,0 +1,181 @@
+"""A go or no-go before training: base rollouts on a sample of training rows, graded and summed up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from workers.engine import errors, forecast, tasks
+from workers.engine.data import Row, encode
+from workers.engine.forecast import Bootstrap, Signs
+from workers.engine.randomness import own_randomness
+from workers.engine.sampling import Answer, Sampler
+from workers.engine.train import rollouts
+from workers.engine.trainer import MeasuringTrainer
+from workers.events import Forecast, Interval, PreflightEvent
+from workers.spec import JobSpec
+
+if TYPE_CHECKING:
+    from workers.grading import GradeAnswers, GradeResult
+
+PACKAGE_SECONDS = 20.0
+TIMED_PASSES = 2
+SLOWER = 1.5  # answers often grow while a model learns; the high end of the time estimate allows for that
+
+
+@dataclass
+class Preflight:
+    """Everything the sample needs, and how many answers evaluations will ask for besides."""
+
+    spec: JobSpec
+    trainer: MeasuringTrainer
+    sampler: Sampler
+    grade: GradeAnswers
+    steps: int
+    held_out: int
+    evaluation_answers: int
+    check_stop: Callable[[], None]
+
+    def run(self, train: list[Row]) -> PreflightEvent:
+        """Samples, grades, times one step, and says whether the job can work."""
+        settings = self.spec.preflight
+        rows = tasks.choose_each(train, settings.rows, self.spec.seed + 1)
+        began = time.perf_counter()
+        answers = self._sample(rows, settings.samples_per_row)
+        sampled = time.perf_counter()
+        results = self._grade(rows, answers)
+        graded = time.perf_counter()
+        number = sum(map(len, answers))
+        training = self._time_training(rows, answers)
+        return self._report(
+            answers, results, (sampled - began) / number, (graded - sampled) / number, training
+        )
+
+    def _sample(self, rows: list[Row], each: int) -> list[list[Answer]]:
+        prompts = [encode(self.sampler.tokenizer, row.messages) for row in rows]
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        return self.sampler(model, prompts, each, self.spec.seed + 1)
+
+    def _grade(self, rows: list[Row], answers: list[list[Answer]]) -> list[list[GradeResult]]:
+        pairs = [(row, answer) for row, drawn in zip(rows, answers, strict=True) for answer in drawn]
+        results = iter(
+            self.grade([(answer.text, row.item) for row, answer in pairs], [row.row_id for row, _ in pairs])
+        )
+        self.check_stop()
+        return [[next(results) for _ in drawn] for drawn in answers]
+
+    def _time_training(self, rows: list[Row], answers: list[list[Answer]]) -> float:
+        """Seconds of a forward and a backward pass over as many rollouts as a step has."""
+        grpo = self.spec.grpo
+        prompts = [
+            (encode(self.sampler.tokenizer, row.messages), answer.ids)
+            for row, drawn in zip(rows, answers, strict=True)
+            for answer in drawn[: grpo.group_size]
+            if answer.ids
+        ][: grpo.group_size]
+        fraction = len(prompts) / rollouts(self.spec)
+        with own_randomness(self.spec.seed):
+            times = [self._one_pass(prompts) for _ in range(TIMED_PASSES)]
+        return min(times) / fraction
+
+    def _one_pass(self, pairs: list[tuple[list[int], list[int]]]) -> float:
+        began = time.perf_counter()
+        self.trainer.model.train()
+        torch.autograd.backward(self.trainer.pass_over(pairs).sum())
+        self.trainer.model.zero_grad(set_to_none=True)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+    # --- report ----------------------------------------------------------------------------------
+
+    def _report(
+        self,
+        answers: list[list[Answer]],
+        results: list[list[GradeResult]],
+        sampling: float,
+        grading: float,
+        training: float,
+    ) -> PreflightEvent:
+        spec, evaluation = self.spec, self.spec.evaluation
+        make = Bootstrap(evaluation.confidence, evaluation.bootstrap_resamples, spec.seed)
+        known = [[r.reward for r in row if r.reward is not None] for row in results]
+        rows = [rewards for rewards in known if rewards]
+        flat = [answer for drawn in answers for answer in drawn]
+        if not rows:
+            detail = next((r.error_detail for row in results for r in row if r.error_detail), None)
+            raise errors.grading_failed("of the preflight", detail or "")
+        counts = [(len(rewards), sum(r >= evaluation.pass_threshold for r in rewards)) for rewards in rows]
+        curve = forecast.pass_curve(counts, make)
+        shares = forecast.no_signal_shares(rows, make)
+        size = spec.grpo.group_size
+        used = shares.get(min(shares, key=lambda known: abs(known - size))) if shares else None
+        std = forecast.paired_std(rows, evaluation.samples_per_row)
+        signs = Signs(
+            errors=sum(r.reward is None for row in results for r in row) / len(flat),
+            truncated=sum(answer.truncated for answer in flat) / len(flat),
+            mean_reward=sum(map(sum, rows)) / sum(map(len, rows)),
+            pass_at_1=curve[0].value.mean,
+            pass_at_most=curve[-1].value.mean,
+            most=curve[-1].k,
+            spread=forecast.within_std(rows),
+            distinct_answers=_distinct(answers),
+            no_signal=used.mean if used else 1.0,
+            relative=tasks.compares(spec),
+        )
+        advice, reason = forecast.verdict(signs)
+        bins, low, high = forecast.histogram([reward for rewards in rows for reward in rewards])
+        return PreflightEvent(
+            rows=len(answers),
+            samples_per_row=spec.preflight.samples_per_row,
+            histogram=bins,
+            histogram_low=low,
+            histogram_high=high,
+            reward=make([sum(rewards) / len(rewards) for rewards in rows]),
+            pass_curve=curve,
+            no_signal={str(group): share for group, share in shares.items()},
+            group_size=forecast.best_group_size(shares),
+            truncated_share=signs.truncated,
+            grading_error_share=signs.errors,
+            spread=signs.spread,
+            detectable=forecast.detectable(std, self.held_out),
+            held_out_rows=self.held_out,
+            rows_for_2_points=forecast.rows_to_detect(std),
+            forecast=self._forecast(results, sampling, grading, training, make),
+            verdict=advice,
+            reason=reason,
+            remedy=forecast.REMEDIES[advice],
+        )
+
+    def _forecast(
+        self,
+        results: list[list[GradeResult]],
+        sampling: float,
+        grading: float,
+        training: float,
+        make: Bootstrap,
+    ) -> Forecast:
+        """Time and judges' money of the whole job, from the speeds measured here."""
+        step = rollouts(self.spec) * (sampling + grading) + training
+        evaluating = self.evaluation_answers * (sampling + grading)
+        seconds = self.steps * step + evaluating + PACKAGE_SECONDS
+        answers = self.steps * rollouts(self.spec) + self.evaluation_answers
+        costs = [
+            sum(usage["cost"] for result in row for usage in result.usage.values()) / len(row)
+            for row in results
+        ]
+        each = make(costs)
+        return Forecast(
+            step_seconds=step,
+            seconds=Interval(mean=seconds, low=seconds / SLOWER, high=seconds * SLOWER),
+            judge_cost=Interval(mean=each.mean * answers, low=each.low * answers, high=each.high * answers),
+        )
+
+
+def _distinct(answers: list[list[Answer]]) -> float:
+    """Mean share of different texts among a row's answers."""
+    return sum(len({answer.text for answer in drawn}) / len(drawn) for drawn in answers) / len(answers)
