@@ -149,6 +149,71 @@ class EvaluationRow(BaseModel):
     prompt: str
     base: list[EvaluationSample]
     tuned: list[EvaluationSample]
+    base_right: int | None = Field(default=None, description="answers that pass; None if none was graded")
+    tuned_right: int | None = None
+
+
+class McNemar(BaseModel):
+    """Rows by whether the first answer of each arm passes; both must be graded."""
+
+    both: int
+    only_base: int
+    only_tuned: int
+    neither: int
+    p_value: float = Field(description="two-sided, exact")
+
+
+class PairedPoint(BaseModel):
+    """pass@k of both arms at one k, on the same rows."""
+
+    k: int
+    base: Interval
+    tuned: Interval
+    difference: Interval = Field(description="tuned minus base, paired by row")
+
+
+class PassCurves(BaseModel):
+    """pass@k for every k up to ``points[-1].k``."""
+
+    rows: int = Field(description="with at least half of their answers graded, by both arms")
+    trusted_k: int = Field(description="half as many answers as there are: beyond, estimates waver")
+    crossover: int | None = Field(default=None, description="smallest k at which base has overtaken tuned")
+    points: list[PairedPoint]
+
+
+class Coverage(BaseModel):
+    """Rows on which an arm passes at least once, and what changed hands."""
+
+    rows: int
+    base: int
+    tuned: int
+    gained: int = Field(description="base never passes, tuned does")
+    lost: int = Field(description="base passes, tuned never does")
+    gained_by_chance: float = Field(description="expected if both arms were equally good on every row")
+    lost_by_chance: float
+    lost_share: Interval = Field(description="of all rows; Wilson's interval")
+
+
+class LengthMatched(BaseModel):
+    """The gain of a row whose answers kept their length: the intercept over length differences."""
+
+    gain: Interval
+    slope: float = Field(description="reward for each further token")
+    length_change: float = Field(description="tokens an answer, tuned minus base, mean over rows")
+    extrapolated: bool = Field(description="all rows' answers grew, or all shrank")
+
+
+class Comparison(BaseModel):
+    """What tuning changed, row by row (docs/statistics.md). ``rows`` have a grade from both arms."""
+
+    rows: int
+    mcnemar: McNemar
+    curves: PassCurves | None = None
+    coverage: Coverage
+    length_matched: LengthMatched | None = None
+    deviation: float | None = Field(default=None, description="standard deviation of the differences")
+    detectable: float | None = Field(default=None, description="smallest gain shown with 80 % power")
+    rows_for_2_points: int | None = Field(default=None, description="rows that would show a gain of 0.02")
 
 
 class EvaluationEvent(_Event):
@@ -171,6 +236,7 @@ class EvaluationEvent(_Event):
     wins: int | None = Field(default=None, description="rows where tuned is better")
     ties: int | None = None
     losses: int | None = None
+    comparison: Comparison | None = None
     judge_cost: dict[str, float] = Field(default={}, description="money by judge, of this evaluation")
     details: list[EvaluationRow] = []
 

@@ -25,6 +25,7 @@ class Evaluation(models.Model):
     wins = models.PositiveIntegerField(null=True)
     ties = models.PositiveIntegerField(null=True)
     losses = models.PositiveIntegerField(null=True)
+    comparison = models.JSONField(null=True, help_text="workers.events.Comparison")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -51,6 +52,8 @@ class ComparedRow(models.Model):
     base_reward = models.FloatField(null=True)
     tuned_reward = models.FloatField(null=True)
     change = models.FloatField(null=True, help_text="tuned minus base")
+    base_right = models.PositiveIntegerField(null=True, help_text="answers that pass; null: none was graded")
+    tuned_right = models.PositiveIntegerField(null=True)
 
     class Meta:
         ordering: ClassVar = ["index"]

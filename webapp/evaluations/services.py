@@ -43,6 +43,8 @@ def _compared(evaluation: Evaluation, index: int, row: EvaluationRow) -> Compare
         base_reward=base,
         tuned_reward=tuned,
         change=None if base is None or tuned is None else tuned - base,
+        base_right=row.base_right,
+        tuned_right=row.tuned_right,
     )
 
 

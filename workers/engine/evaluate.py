@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Literal
 from peft import PeftModel
 
 from workers.engine import errors
+from workers.engine.comparison import compared, graded, pairs_of, right, row_reward
 from workers.engine.data import Row, encode, render
 from workers.engine.judging import JUDGE_FAILURES
 from workers.engine.models import folded
 from workers.engine.sampling import Answer, Sampler
 from workers.engine.start import reference
-from workers.engine.statistics import bootstrap, mean_pass_at_k, wins_ties_losses
-from workers.events import ArmSummary, EvaluationEvent, EvaluationRow, EvaluationSample, Interval
+from workers.engine.statistics import Resampling, mean_pass_at_k, wins_ties_losses
+from workers.events import ArmSummary, EvaluationEvent, EvaluationRow, EvaluationSample
 from workers.spec import EvaluationSettings
 
 if TYPE_CHECKING:
@@ -69,20 +70,25 @@ class Evaluator:
         event = self._compared(stage, step, split, base, tuned)
         event.judge_cost = self._take_cost()
         event.details = [
-            EvaluationRow(
-                row_id=row.row_id, prompt=render(self.sampler.tokenizer, row.messages), base=b, tuned=t
-            )
-            for row, b, t in zip(rows, base, tuned, strict=True)
+            self._detail(row, before, after) for row, before, after in zip(rows, base, tuned, strict=True)
         ]
         return event
 
+    def _detail(self, row: Row, base: list[EvaluationSample], tuned: list[EvaluationSample]) -> EvaluationRow:
+        threshold = self.settings.pass_threshold
+        return EvaluationRow(
+            row_id=row.row_id,
+            prompt=render(self.sampler.tokenizer, row.messages),
+            base=base,
+            tuned=tuned,
+            base_right=right(base, threshold) if graded(base) else None,
+            tuned_right=right(tuned, threshold) if graded(tuned) else None,
+        )
+
     def _compared(self, stage: Stage, step: int, split: Split, base: Arm, tuned: Arm) -> EvaluationEvent:
-        pairs = [
-            (b, t)
-            for b, t in zip(map(row_reward, base), map(row_reward, tuned), strict=True)
-            if b is not None and t is not None
-        ]
-        wins, ties, losses = wins_ties_losses([b for b, _ in pairs], [t for _, t in pairs])
+        pairs = pairs_of(base, tuned, self.settings.pass_threshold)
+        changes = [pair.change for pair in pairs]
+        wins, ties, losses = wins_ties_losses(changes)
         return EvaluationEvent(
             stage=stage,
             split=split,
@@ -91,10 +97,11 @@ class Evaluator:
             samples_per_row=len(base[0]),
             base=self.summary(base),
             tuned=self.summary(tuned),
-            difference=self._interval([t - b for b, t in pairs]) if pairs else None,
+            difference=self._interval(changes) if pairs else None,
             wins=wins,
             ties=ties,
             losses=losses,
+            comparison=compared(pairs, self._interval),
         )
 
     def by_task(self, event: EvaluationEvent, rows: list[Row]) -> list[EvaluationEvent]:
@@ -126,10 +133,11 @@ class Evaluator:
         samples = [sample for row in arm for sample in row]
         if not rewards:
             raise _nothing_graded(samples)
-        counts = [(graded, self._right(row)) for row in arm if (graded := _graded(row))]
+        threshold = self.settings.pass_threshold
+        counts = [(known, right(row, threshold)) for row in arm if (known := graded(row))]
         return ArmSummary(
             reward=self._interval(rewards),
-            pass_at_1=self._interval([right / graded for graded, right in counts]),
+            pass_at_1=self._interval([hits / known for known, hits in counts]),
             pass_at_k=self._pass_at_k(counts, len(arm[0])),
             mean_length=sum(s.length for s in samples) / len(samples),
             truncated_share=sum(s.truncated for s in samples) / len(samples),
@@ -194,26 +202,18 @@ class Evaluator:
         taken, self._cost = self._cost, {}
         return taken
 
-    def _right(self, row: list[EvaluationSample]) -> int:
-        return sum(s.reward is not None and s.reward >= self.settings.pass_threshold for s in row)
-
     def _pass_at_k(self, counts: list[tuple[int, int]], samples: int) -> dict[str, float]:
         ks = sorted({samples} | {2**power for power in range(samples.bit_length())})
         estimates = {k: mean_pass_at_k(counts, k) for k in ks}
         return {str(k): value for k, value in estimates.items() if value is not None}
 
-    def _interval(self, values: list[float]) -> Interval:
-        return bootstrap(values, self.settings.confidence, self.settings.bootstrap_resamples, self.seed)
+    @property
+    def _interval(self) -> Resampling:
+        return Resampling(self.settings.confidence, self.settings.bootstrap_resamples, self.seed)
 
 
 def _key(rows: list[Row], split: Split, samples: int) -> tuple[str | int, ...]:
     return (split, samples, *(row.row_id for row in rows))
-
-
-def row_reward(row: list[EvaluationSample]) -> float | None:
-    """Mean reward of a row's graded answers; ``None`` if no grading succeeded."""
-    rewards = [sample.reward for sample in row if sample.reward is not None]
-    return sum(rewards) / len(rewards) if rewards else None
 
 
 def _nothing_graded(samples: list[EvaluationSample]) -> Exception:
@@ -222,7 +222,3 @@ def _nothing_graded(samples: list[EvaluationSample]) -> Exception:
     if any(s.error_class in JUDGE_FAILURES for s in samples):
         return errors.judge_failing("on every answer of an evaluation", detail)
     return errors.grading_failed("of an evaluation", detail)
-
-
-def _graded(row: list[EvaluationSample]) -> int:
-    return sum(sample.reward is not None for sample in row)
