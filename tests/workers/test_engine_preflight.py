@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from tests.workers.engine_jobs import events_of, of_type, run_engine
 from workers.engine import forecast
-from workers.engine.forecast import Bootstrap, Signs, verdict
+from workers.engine.forecast import Signs, verdict
+from workers.engine.statistics import Resampling, detectable, rows_to_detect
 
-MAKE = Bootstrap(0.95, 300, 0)
+MAKE = Resampling(0.95, 300, 0)
 GOOD = Signs(
     errors=0.0, truncated=0.0, mean_reward=0.5, pass_at_1=0.3, pass_at_most=0.9, most=16, spread=0.3,
     distinct_answers=0.8, no_signal=0.1,
@@ -55,7 +56,7 @@ def test_the_detectable_improvement_is_what_simulated_jobs_show_eight_times_in_t
     random = np.random.default_rng(1)
     rates, samples, number = np.full(400, 0.5), 8, 400
     rows = [list((random.random(16) < rate).astype(float)) for rate in rates]
-    gain = forecast.detectable(forecast.paired_std(rows, samples), number)
+    gain = detectable(forecast.paired_std(rows, samples), number)
     found = 0
     for _ in range(300):
         base = random.binomial(samples, rates) / samples
@@ -63,7 +64,7 @@ def test_the_detectable_improvement_is_what_simulated_jobs_show_eight_times_in_t
         difference = tuned - base
         found += difference.mean() > 1.96 * difference.std(ddof=1) / sqrt(number)
     assert 0.7 < found / 300 < 0.9
-    needed = forecast.rows_to_detect(forecast.paired_std(rows, samples), gain)
+    needed = rows_to_detect(forecast.paired_std(rows, samples), gain)
     assert needed == pytest.approx(number, rel=0.01)
 
 

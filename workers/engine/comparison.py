@@ -10,6 +10,7 @@ import numpy as np
 
 from workers.engine.statistics import (
     SAME,
+    SMALL_GAIN,
     Resampling,
     crossover,
     detectable,
@@ -29,8 +30,6 @@ from workers.events import (
     PairedPoint,
     PassCurves,
 )
-
-SMALL_GAIN = 0.02
 
 Samples = Sequence[EvaluationSample]
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, comb, sqrt
+from math import comb, sqrt
 
 import numpy as np
 
-from workers.engine.statistics import bootstrap, pass_at_k
+from workers.engine.statistics import Resampling, pass_at_k
 from workers.events import CurvePoint, Interval, Verdict
 
 GROUP_SIZES = (4, 8, 16)
 BINS = 20
-POWER = 2.8  # standard errors: 80 % power at 5 % two-sided, arXiv 2411.00640
-SMALL_GAIN = 0.02
 
 # Thresholds of the advice. Those of pass@k follow the method advisor in docs/preflight.md; all are ours.
 MOST_ERRORS = 0.05
@@ -29,18 +27,6 @@ SAME_REWARD = 1e-6
 Rows = Sequence[Sequence[float]]  # rewards by row; failed gradings are left out
 
 
-@dataclass(frozen=True)
-class Bootstrap:
-    """How intervals are made."""
-
-    confidence: float
-    resamples: int
-    seed: int
-
-    def __call__(self, values: Sequence[float]) -> Interval:
-        return bootstrap(values, self.confidence, self.resamples, self.seed)
-
-
 def no_signal(rewards: Sequence[float], size: int) -> float:
     """Probability that ``size`` of these rewards, drawn without replacement, are all equal.
 
@@ -50,7 +36,7 @@ def no_signal(rewards: Sequence[float], size: int) -> float:
     return sum(comb(count, size) for count in equal.values()) / comb(len(rewards), size)
 
 
-def no_signal_shares(rows: Rows, make: Bootstrap) -> dict[int, Interval]:
+def no_signal_shares(rows: Rows, make: Resampling) -> dict[int, Interval]:
     """Expected share of groups without signal, by group size; sizes beyond the rollouts are left out."""
     shares: dict[int, Interval] = {}
     for size in GROUP_SIZES:
@@ -66,7 +52,7 @@ def best_group_size(shares: dict[int, Interval]) -> int:
     return min(good) if good else max(shares, default=GROUP_SIZES[-1])
 
 
-def pass_curve(counts: Sequence[tuple[int, int]], make: Bootstrap) -> list[CurvePoint]:
+def pass_curve(counts: Sequence[tuple[int, int]], make: Resampling) -> list[CurvePoint]:
     """pass@k by k over the rows (samples, right), unbiased, with bands bootstrapped over rows."""
     most = min((samples for samples, _ in counts), default=0)
     ks = sorted({1, most} | {2**power for power in range(most.bit_length()) if 2**power <= most})
@@ -94,16 +80,6 @@ def paired_std(rows: Rows, samples: int) -> float:
     each = float(np.mean([len(rewards) for rewards in rows])) if rows else 1.0
     between = float(np.var([float(np.mean(rewards)) for rewards in rows])) - within / each if rows else 0.0
     return sqrt(2 * within / samples + max(between, 0.0))
-
-
-def detectable(std: float, rows: int) -> float:
-    """The smallest improvement that ``rows`` held-out rows show with 80 % power: 2.8 sd / sqrt(n)."""
-    return POWER * std / sqrt(max(rows, 1))
-
-
-def rows_to_detect(std: float, gain: float = SMALL_GAIN) -> int:
-    """Held-out rows that would show an improvement of ``gain``."""
-    return max(1, ceil((POWER * std / gain) ** 2))
 
 
 @dataclass(frozen=True)

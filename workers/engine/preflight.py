@@ -11,9 +11,10 @@ import torch
 
 from workers.engine import errors, forecast, tasks
 from workers.engine.data import Row, encode
-from workers.engine.forecast import Bootstrap, Signs
+from workers.engine.forecast import Signs
 from workers.engine.randomness import own_randomness
 from workers.engine.sampling import Answer, Sampler
+from workers.engine.statistics import SMALL_GAIN, Resampling, detectable, rows_to_detect
 from workers.engine.train import rollouts
 from workers.engine.trainer import MeasuringTrainer
 from workers.events import Forecast, Interval, PreflightEvent
@@ -102,7 +103,7 @@ class Preflight:
         training: float,
     ) -> PreflightEvent:
         spec, evaluation = self.spec, self.spec.evaluation
-        make = Bootstrap(evaluation.confidence, evaluation.bootstrap_resamples, spec.seed)
+        make = Resampling(evaluation.confidence, evaluation.bootstrap_resamples, spec.seed)
         known = [[r.reward for r in row if r.reward is not None] for row in results]
         rows = [rewards for rewards in known if rewards]
         flat = [answer for drawn in answers for answer in drawn]
@@ -142,9 +143,9 @@ class Preflight:
             truncated_share=signs.truncated,
             grading_error_share=signs.errors,
             spread=signs.spread,
-            detectable=forecast.detectable(std, self.held_out),
+            detectable=detectable(std, self.held_out),
             held_out_rows=self.held_out,
-            rows_for_2_points=forecast.rows_to_detect(std),
+            rows_for_2_points=rows_to_detect(std, SMALL_GAIN),
             forecast=self._forecast(results, sampling, grading, training, make),
             verdict=advice,
             reason=reason,
@@ -157,7 +158,7 @@ class Preflight:
         sampling: float,
         grading: float,
         training: float,
-        make: Bootstrap,
+        make: Resampling,
     ) -> Forecast:
         """Time and judges' money of the whole job, from the speeds measured here."""
         step = rollouts(self.spec) * (sampling + grading) + training

@@ -14,6 +14,7 @@ from workers.events import Interval
 
 SAME = 1e-9
 POWER = 2.8  # standard errors: 80 % power at 5 % two-sided (1.96 + 0.84), arXiv 2411.00640
+SMALL_GAIN = 0.02  # the 2 points of a reward from 0 to 1 that pages speak of
 CELLS = 4_000_000  # rows x resamples held at once
 
 Floats = npt.NDArray[np.float64]
