@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
@@ -152,6 +153,30 @@ def test_a_turn_late_in_a_good_job_is_noticed():
 def test_no_gap_is_called_before_three_checks_agree():
     gap = {"watch/reward": lambda step: 0.2, "reward": lambda step: 0.3 + 0.02 * step}
     assert next(steps for steps in range(1, 30) if "held_out_gap" in codes(changed(gap, steps=steps))) == 20
+
+
+def alarmed(seed: int, noise: float, trained: Curve, held_out: Curve, steps: int = 60) -> bool:
+    """Whether the gap rule fires at any step of a job whose steps have other prompts each time."""
+    luck = random.Random(seed)
+    made = [
+        Step(n, {
+            "reward": trained(n) + luck.gauss(0, noise), "rewards/grader/std": 1.0,
+            "watch/reward": held_out(n) + luck.gauss(0, noise), "watch/reward_std": 1.0,
+        })
+        for n in range(1, steps + 1)
+    ]  # fmt: skip
+    rule = BY_CODE["held_out_gap"].evidence
+    return any(rule(History(made[:end])) for end in range(20, steps + 1))
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.35])
+def test_luck_seldom_trips_the_alarm_and_a_gamed_grader_nearly_always_does(noise: float):
+    """0.35 deviations of noise between steps: 8 prompts a step whose answers all score alike."""
+    flat: Curve = lambda step: 0.0  # noqa: E731
+    rising: Curve = lambda step: min(0.05 * max(0, step - 5), 1.2)  # noqa: E731
+    assert sum(alarmed(seed, noise, flat, flat) for seed in range(60)) <= 4
+    assert sum(alarmed(seed, noise, rising, rising) for seed in range(60)) <= 4
+    assert sum(alarmed(seed, noise, rising, flat) for seed in range(60)) >= 54
 
 
 @pytest.mark.parametrize("code", ["length_explains_reward", "sub_reward_jump", "repetition", "template"])

@@ -11,13 +11,10 @@ from workers.health.history import (
     CHECKS,
     EARLY,
     FLAT,
-    RISE,
-    SPREAD,
     WINDOW,
     History,
     confirmed,
     held_out_rise,
-    in_deviations,
     trained_rise,
 )
 
@@ -36,7 +33,7 @@ def held_out_gap(history: History) -> Evidence | None:
 
 def _gap_since(history: History, start: int) -> Evidence | None:
     trained = trained_rise(history, start)
-    if trained is None or trained.deviations < RISE:
+    if trained is None or not trained.clear:
         return None
     ends = [history.present - back * BLOCK for back in reversed(range(CHECKS))]
     held_out = [each for end in ends if (each := held_out_rise(history, start, end)) is not None]
@@ -56,8 +53,8 @@ def length_explains(history: History) -> Evidence | None:
     raw, matched = history.last("gain/raw", BLOCK), history.last("gain/length_matched", BLOCK)
     if len(matched) < BLOCK or confirmed(history):
         return None
-    deviations = in_deviations(fmean(raw), history.early(SPREAD), history.last(SPREAD, BLOCK))
-    if deviations < RISE or fmean(matched) > 0.25 * fmean(raw):
+    trained = trained_rise(history)
+    if trained is None or not trained.clear or fmean(matched) > 0.25 * fmean(raw):
         return None
     length = "completions/mean_length"
     lengths = {"length, first steps": history.early(length), "length now": history.last(length, BLOCK)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from math import sqrt
 from statistics import fmean
 
 EARLY = 5  # the first steps, which later ones are held against
@@ -12,6 +14,8 @@ CHECKS = 3  # checks in a row that must agree
 WINDOW = 10  # last steps that most rules average over
 KEPT = 40  # last steps that rules look at
 RISE = 0.3  # standard deviations that count as a rise
+CLEAR = 4.0  # standard errors that a rise must exceed, since the rules look at every step
+NOISE_STEPS = 20  # steps from which the noise between steps is taken
 FLAT = 0.1  # standard deviations that count as no rise
 CONFIRMED = 0.5  # of the trained reward's rise, which the held-out grader must show to confirm it
 
@@ -74,18 +78,24 @@ class History:
 def needed(present: int, check_steps: Sequence[int], limits: Limits) -> set[int]:
     """The numbers of the steps that rules look at after step ``present``."""
     kept = range(present - max(KEPT, limits.no_signal_steps) + 1, present + 1)
-    blocks = [range(step - BLOCK + 1, step + 1) for step in check_steps[-CHECKS:]]
+    blocks = [range(step - NOISE_STEPS + 1, step + 1) for step in check_steps[-CHECKS:]]
     wanted = {number for numbers in (range(1, EARLY + 1), kept, *blocks) for number in numbers}
     return {number for number in wanted if 0 < number <= present}
 
 
 @dataclass(frozen=True)
 class Rise:
-    """How a reward went from one block of steps to another."""
+    """How a reward went from one block of steps to another; ``error`` is the change's standard error."""
 
     before: float
     after: float
     deviations: float
+    error: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether it rose, by enough to matter and by more than the luck of which prompts came."""
+        return self.deviations >= RISE and self.after - self.before > CLEAR * self.error
 
 
 def in_deviations(change: float, *spreads: Sequence[float]) -> float:
@@ -103,7 +113,19 @@ def rise(history: History, name: str, spread: str, start: int, end: int) -> Rise
         return None
     change = fmean(after) - fmean(before)
     spreads = history.block(spread, start), history.block(spread, end)
-    return Rise(fmean(before), fmean(after), in_deviations(change, *spreads))
+    return Rise(fmean(before), fmean(after), in_deviations(change, *spreads), _error(history, name, end))
+
+
+def _error(history: History, name: str, end: int) -> float:
+    """Standard error of the difference of two blocks' means.
+
+    The variance of a step is half the mean squared successive difference (von Neumann 1941), which a slow
+    trend hardly moves. Every step has other prompts, so it holds what their choice does to the mean.
+    """
+    recent = range(end - NOISE_STEPS + 1, end + 1) if end else range(1, EARLY + 1)
+    values = [step.values[name] for step in history.steps if step.number in recent and name in step.values]
+    squares = [(after - before) ** 2 for before, after in pairwise(values)]
+    return sqrt(fmean(squares) / BLOCK) if squares else 0.0
 
 
 def trained_rise(history: History, start: int = 0) -> Rise | None:

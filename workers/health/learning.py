@@ -10,7 +10,6 @@ from workers.health.history import (
     CHECKS,
     FLAT,
     REWARD,
-    RISE,
     SPREAD,
     WINDOW,
     History,
@@ -59,7 +58,7 @@ def overfitting(history: History) -> Evidence | None:
         return None
     start, end = checks[0].step, checks[-1].step
     trained = rise(history, REWARD, SPREAD, start, end)
-    if trained is None or trained.deviations < RISE:
+    if trained is None or not trained.clear:
         return None
     spreads = history.block(SPREAD, start), history.block(SPREAD, end)
     if any(in_deviations(check.reward - checks[0].reward, *spreads) > FLAT for check in checks[1:]):

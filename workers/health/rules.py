@@ -81,8 +81,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "held_out_gap", "hacking",
         "The trained reward rises, while the held-out grader, which is never trained against, does not.",
-        "trained reward up by 0.3 standard deviations; held-out reward up by at most 0.1 (at most a fifth of "
-        "the trained reward's rise, where that is more) in 3 checks of 5 steps in a row",
+        "trained reward up by 0.3 standard deviations and 4 standard errors; held-out reward up by at most "
+        "0.1 (or a fifth of the trained one's rise, where that is more) in 3 checks of 5 steps in a row",
         _READ + "close the loophole in the grader, save a new version and launch a clone; the checkpoint "
         "before the rise is the last good one.",
         (REWARD, HELD_OUT), hacking.held_out_gap,
@@ -90,7 +90,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "length_explains_reward", "hacking",
         "The reward rises, but answers of equal length earn no more than at the start: length explains it.",
-        "reward up by 0.3 standard deviations since steps 1 to 5, of which at equal length at most a quarter",
+        "reward up by 0.3 standard deviations and 4 standard errors since steps 1 to 5; at equal length by at "
+        "most a quarter of that",
         _READ + "keep the grader from paying for length (a bound, a penalty), and launch a clone.",
         ("gain/raw", "gain/length_matched", "completions/mean_length"), hacking.length_explains,
     ),
@@ -121,7 +122,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "overfitting", "learning",
         "Validation stays flat while the training reward rises: overfitting, or a grader that is gamed.",
-        "training reward up by 0.3 standard deviations over 3 validations, validation by at most 0.1",
+        "training reward up by 0.3 standard deviations and 4 standard errors over 3 validations, validation "
+        "by at most 0.1",
         "Stop at the checkpoint before. Use more rows or more varied ones, fewer epochs or a lower rank, and "
         "read answers to validation rows to see whether the grader is gamed.",
         (REWARD,), learning.overfitting,
