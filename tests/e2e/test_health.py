@@ -67,7 +67,7 @@ def launch(page: Page) -> None:
     for label, value in SETTINGS.items():
         page.get_by_label(label, exact=True).fill(value)
     page.get_by_label("Held-out grader", exact=True).select_option(label=f"{GRADER} v1")
-    page.get_by_label("Pause", exact=True).check()
+    page.get_by_label("Pause on signs of reward hacking", exact=True).check()
     audit(page)
     page.get_by_role("button", name="Launch job").click()
 

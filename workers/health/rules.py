@@ -90,8 +90,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "length_explains_reward", "hacking",
         "The reward rises, but answers of equal length earn no more than at the start: length explains it.",
-        "reward up by 0.3 standard deviations and 4 standard errors since steps 1 to 5; at equal length by at "
-        "most a quarter of that",
+        "reward up by 0.3 standard deviations and 4 standard errors since steps 1 to 5; at equal length by "
+        "at most a quarter of that",
         _READ + "keep the grader from paying for length (a bound, a penalty), and launch a clone.",
         ("gain/raw", "gain/length_matched", "completions/mean_length"), hacking.length_explains,
     ),
