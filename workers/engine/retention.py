@@ -26,6 +26,7 @@ from workers.spec import EvaluationSettings, JobSpec
 
 LOGITS = 1 << 27  # numbers a forward pass may hold, 512 MiB in float32
 ANSWERS = 64  # answers a forward pass may hold
+DRIFT_ANSWERS = 256  # answers that a drift is measured on: more rows narrow its interval, more answers hardly
 
 Tokens = tuple[list[int], list[int]]  # a prompt and its answer
 
@@ -105,7 +106,8 @@ class Retention:
     ) -> Drift | None:
         """``None`` where the base wrote nothing at all."""
         sampler, model = evaluator.sampler, evaluator.model
-        answers = evaluator.base_answers(rows, split, samples)
+        each = min(samples, max(1, DRIFT_ANSWERS // len(rows)))
+        answers = [drawn[:each] for drawn in evaluator.base_answers(rows, split, samples)]
         prompts = [encode(sampler.tokenizer, row.messages) for row in rows]
         pairs = [(prompt, a.ids) for prompt, drawn in zip(prompts, answers, strict=True) for a in drawn]
         key = (suite, split, samples, len(rows))
@@ -115,7 +117,7 @@ class Retention:
         with folded(model):
             tuned = _logps(evaluator, pairs)
         ratios = [(base - now).double() for base, now in zip(self._base_logps[key], tuned, strict=True)]
-        return drift(ratios, samples, evaluator.settings, evaluator.seed)
+        return drift(ratios, each, evaluator.settings, evaluator.seed)
 
 
 def _logps(evaluator: Evaluator, pairs: Sequence[Tokens]) -> list[torch.Tensor]:
@@ -147,7 +149,7 @@ def _told(suite: str, event: EvaluationEvent, drift: Drift | None) -> RetentionE
 
 def turned(change: Interval) -> Interval:
     """Forgetting, base minus tuned, from the change, tuned minus base."""
-    return Interval(mean=-change.mean, low=-change.high, high=-change.low)
+    return Interval(mean=0.0 - change.mean, low=0.0 - change.high, high=0.0 - change.low)
 
 
 def drift(
