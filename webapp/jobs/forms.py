@@ -19,6 +19,8 @@ from .services import MAX_SEED, SECTIONS
 SEPARATOR = "__"
 STANDARD_STEPS = 100
 LABELS = {
+    "alarm.pause": "Pause on signs of reward hacking",
+    "alarm.held_out_answers": "Held-out answers",
     "resources.gpus": "GPUs",
     "resources.gpu_memory_gib": "GPU memory, GiB",
     "preflight.rows": "Preflight rows",
@@ -202,6 +204,7 @@ class JobForm(forms.Form):
             "lora": "Adapter",
             "grpo": "Training",
             "evaluation": "Evaluation",
+            "preflight": "Preflight",
             "alarm": "Alarms",
             "resources": "Resources",
         }
