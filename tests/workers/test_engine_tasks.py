@@ -20,9 +20,12 @@ from tests.workers.engine_jobs import (
     rows,
     run_engine,
     small_spec,
+    tiny_model,
+    tiny_tokenizer,
     write_split,
 )
 from tests.workers.test_engine_resume import adapter, course, start, wait_for
+from webapp.jobs.interference import interval
 from workers.engine.balance import Balance, advantages, schedule
 
 LIKENESS = {"type": "text_similarity", "name": "likeness", "evaluation_metric": "fuzzy_match", **TEMPLATES}
@@ -196,3 +199,40 @@ def test_a_task_s_advantages_do_not_depend_on_the_scale_of_another(values, scale
     other = advantages([*values, 0, scale, 0, scale], groups, tasks)
     assert one[:4] == other[:4]
     assert all(a == 0 for a, value in zip(one[:4], values, strict=True) if value is None)
+
+
+# --- interference --------------------------------------------------------------------------------
+
+COLOURS = r"\b(red|blue|green|cold)\b"
+GRADERS = {
+    "says": {"type": "regex", "name": "says", "pattern": COLOURS},
+    "silent": {"type": "regex", "name": "silent", "pattern": f"^(?!.*{COLOURS})"},
+}
+
+
+def tuned_rewards(folder: Path, model: Path, tasks: list[str], prompts: int) -> dict[str, float]:
+    """Row id -> mean reward after training ``tasks``, which ask opposite things of the same prompts."""
+    folder.mkdir()
+    spec = small_spec(folder, model)
+    for split, number, first in (("train", 8, 0), ("validation", 1, 8), ("test", 16, 8)):
+        made = [row for task in tasks for row in task_rows(number, task, first)]
+        spec["dataset"][split] = write_split(folder, split, made)
+    spec["tasks"] = {task: {"grader": GRADERS[task], "grader_sha256": task} for task in tasks}
+    spec["grpo"] |= {"max_steps": 16, "group_size": 8, "prompts_per_step": prompts, "learning_rate": 0.05}
+    spec["evaluation"] |= {"every": 0, "samples_per_row": 12}
+    (folder / "spec.json").write_text(json.dumps(spec))
+    assert run_engine("run", folder / "spec.json", "--out", folder / "out") == 0
+    after = next(e for e in of_type(events_of(folder / "out"), "evaluation") if e.stage == "after")
+    return {row.row_id: sum(s.reward for s in row.tuned) / len(row.tuned) for row in after.details}
+
+
+def test_a_planted_conflict_between_tasks_is_found(tmp_path):
+    """Alone the task learns to say a word; beside one that is paid for not saying it, it does not."""
+    model = tiny_model()
+    model.lm_head.weight.data *= 8  # its logits reach far enough for something to be learnt
+    model.save_pretrained(tmp_path / "model")
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    together = tuned_rewards(tmp_path / "both", tmp_path / "model", ["says", "silent"], 8)
+    alone = tuned_rewards(tmp_path / "alone", tmp_path / "model", ["says"], 4)
+    _, _, high = interval(tuple(together[row] - alone[row] for row in sorted(alone)))
+    assert high < -0.2
