@@ -1,4 +1,5 @@
-// Curves with bands: {x, x_label, y_label, series: [{name, mean, low, high}]}; the table below has every value.
+// Curves with bands: {x, x_label, y_label, series: [{name, mean, low, high}]}, and if need be ticks: [x] and
+// marks: [{x, label}]; the table below has every value.
 import uPlot from "uplot";
 
 const HEIGHT = 260;
@@ -10,6 +11,27 @@ const DASHES = [[6, 4], []];
 
 const theme = () =>
   document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+
+// Upright lines with their names, one below the other so that neighbours stay legible.
+function mark(plot, marks, ink) {
+  const { ctx, bbox } = plot, dot = devicePixelRatio;
+  ctx.save();
+  ctx.font = `${12 * dot}px system-ui, sans-serif`;
+  ctx.strokeStyle = ctx.fillStyle = ink.text;
+  ctx.lineWidth = dot;
+  ctx.setLineDash([2 * dot, 3 * dot]);
+  marks.forEach(({ x, label }, place) => {
+    const at = plot.valToPos(x, "x", true);
+    ctx.beginPath();
+    ctx.moveTo(at, bbox.top);
+    ctx.lineTo(at, bbox.top + bbox.height);
+    ctx.stroke();
+    const left = at > bbox.left + 0.6 * bbox.width;
+    ctx.textAlign = left ? "right" : "left";
+    ctx.fillText(label, at + (left ? -5 : 5) * dot, bbox.top + bbox.height - (8 + 16 * place) * dot);
+  });
+  ctx.restore();
+}
 
 function draw(figure) {
   const curves = JSON.parse(figure.dataset.curves);
@@ -40,12 +62,13 @@ function draw(figure) {
         height: HEIGHT,
         scales: { x: { time: false, distr: 3, log: 2 }, y: { range: [0, 1] } },
         axes: [
-          { ...axis(curves.x_label), splits: () => curves.x, values: (_, ticks) => ticks },
+          { ...axis(curves.x_label), splits: () => curves.ticks ?? curves.x, values: (_, ticks) => ticks },
           { ...axis(curves.y_label), size: 56 },
         ],
         series,
         bands,
         legend: { show: false },
+        hooks: { draw: [(drawn) => mark(drawn, curves.marks ?? [], ink)] },
       },
       columns,
       box,

@@ -20,6 +20,8 @@ from webapp.registry.models import TunedModel
 from webapp.registry.services import ensure_starter_model, register_model
 from webapp.teams.models import Team, User
 from webapp.teams.sample import create_sample_project
+from workers.engine.comparison import compared, graded, pairs_of, right
+from workers.engine.statistics import Resampling
 from workers.events import ArmSummary, EvaluationEvent, EvaluationRow, EvaluationSample, Interval
 
 FILES = {
@@ -50,7 +52,11 @@ def sample(reward: float | None, completion: str) -> EvaluationSample:
 
 
 def row(row_id: str, base: list[EvaluationSample], tuned: list[EvaluationSample]) -> EvaluationRow:
-    return EvaluationRow(row_id=row_id, prompt=f"What is in invoice {row_id}?", base=base, tuned=tuned)
+    return EvaluationRow(
+        row_id=row_id, prompt=f"What is in invoice {row_id}?", base=base, tuned=tuned,
+        base_right=right(base, 0.999) if graded(base) else None,
+        tuned_right=right(tuned, 0.999) if graded(tuned) else None,
+    )  # fmt: skip
 
 
 def interval(values: list[float], width: float = 0.05) -> Interval:
@@ -91,6 +97,10 @@ def compare(
         wins=sum(change > 0 for change in changes),
         ties=sum(change == 0 for change in changes),
         losses=sum(change < 0 for change in changes),
+        comparison=compared(
+            pairs_of([each.base for each in rows], [each.tuned for each in rows], 0.999),
+            Resampling(0.95, 200, 1),
+        ),
         details=rows,
     )
     return record_evaluation(job, event)

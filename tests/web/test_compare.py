@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable
+from math import ceil
+from statistics import stdev
 
 import pytest
 from django.db import connection
@@ -16,7 +19,9 @@ from tests.web.comparison import body, compare, finished_job, row, sample
 from webapp.evaluations.presenters import inert
 from webapp.jobs.models import Job
 from webapp.teams.models import Team, User
+from workers.events import EvaluationRow, EvaluationSample
 
+Answering = Callable[[int], list[EvaluationSample]]
 SignIn = Callable[[User], Client]
 ATTACK = "<script>alert(1)</script>"
 ROWS = [
@@ -173,5 +178,161 @@ def test_the_page_asks_the_database_little(job: Job, bob: User, as_user: SignIn)
     compare(job, [row(f"{number}", [sample(0.1, "a")], [sample(0.2, "b")]) for number in range(70)])
     with CaptureQueriesContext(connection) as many:
         assert len(shown(client, job)) == 20
-    assert len(many) == len(few) <= 9
+    assert len(many) == len(few) <= 10
     assert shown(client, job, page="4") == [str(number) for number in range(60, 70)]
+
+
+# --- what was gained, what was lost ----------------------------------------------------------------
+
+
+def answers(*rewards: float, tokens: int = 10) -> list[EvaluationSample]:
+    """Answers of a row with these rewards, each so many tokens long."""
+    return [sample(reward, "x" * tokens) for reward in rewards]
+
+
+def many(number: int, base: Answering, tuned: Answering) -> list[EvaluationRow]:
+    """Rows whose answers depend on their place."""
+    return [row(f"r{place}", base(place), tuned(place)) for place in range(number)]
+
+
+LEDGER = [
+    row("new", answers(0, 0), answers(1, 0)),
+    row("gone", answers(0, 1), answers(0, 0)),
+    row("kept", answers(1, 0), answers(1, 1)),
+    row("never", answers(0, 0.5), answers(0.5, 0)),
+]
+
+
+def verdict(client: Client, job: Job) -> str:
+    """The first thing the page says, with its reservations."""
+    said = client.get(address(job)).context["verdict"]
+    return " ".join([said.title, *said.sentences])
+
+
+def test_the_page_says_first_in_words_whether_training_helped(job: Job, bob: User, as_user: SignIn) -> None:
+    client = as_user(bob)
+    better = many(250, lambda n: answers(n % 2, 0), lambda n: answers(1, 1))
+    compare(job, better)
+    assert verdict(client, job).startswith("Training helped. The mean reward went from 0.250 to 1.000.")
+    page = client.get(address(job)).text
+    assert page.index("Training helped.") < page.index("Mean reward</span>")
+    compare(job, many(250, lambda n: answers(1, 1), lambda n: answers(n % 2, 0)))
+    assert verdict(client, job).startswith("Training made the model worse.")
+
+
+def test_a_test_too_small_to_tell_says_what_it_could_have_seen(job: Job, bob: User, as_user: SignIn) -> None:
+    rows = many(40, lambda n: answers(0.5), lambda n: answers(0.0 if n % 2 else 1.0))
+    kept = compare(job, rows)
+    said = verdict(as_user(bob), job)
+    assert said.startswith("These rows do not show whether training helped.")
+    deviation = stdev(row.change for row in kept.compared_rows.all())
+    assert f"A true gain of {2.8 * deviation / 40**0.5:.3f} would have shown" in said
+    assert f"test {ceil((2.8 * deviation / 0.02) ** 2):,} rows" in said
+
+
+def test_few_rows_make_every_number_a_hint(job: Job, bob: User, as_user: SignIn) -> None:
+    client = as_user(bob)
+    compare(job, LEDGER)
+    assert "Only 4 rows: below about 200 such intervals come out too narrow" in verdict(client, job)
+    assert "With 4 rows all intervals here are somewhat too narrow" in client.get(address(job)).text
+    compare(job, many(200, lambda n: answers(0, n % 2), lambda n: answers(1, n % 2)))
+    assert "too narrow" not in client.get(address(job)).text
+
+
+def test_a_gain_that_longer_answers_explain_is_named_as_such(job: Job, bob: User, as_user: SignIn) -> None:
+    client = as_user(bob)
+
+    def bought(place: int) -> list[EvaluationSample]:
+        return answers(0.2 + 0.02 * (place % 20), tokens=10 + place % 20)
+
+    compare(job, many(200, lambda n: answers(0.2), bought))
+    said = verdict(client, job)
+    assert "Training helped, with reservations." in said
+    assert "At equal length the gain is" in said
+    compare(
+        job, many(200, lambda n: answers(0.2 + 0.01 * (n % 3)), lambda n: answers(0.8, tokens=10 + n % 20))
+    )
+    assert "At equal length" not in verdict(client, job)
+
+
+def test_the_ledger_shows_rows_gained_and_lost_with_their_text(job: Job, bob: User, as_user: SignIn) -> None:
+    compare(job, LEDGER)
+    client = as_user(bob)
+    gained, lost = client.get(address(job)).context["ledger"]
+    assert ([each.row_id for each in gained.rows], gained.count) == (["new"], 1)
+    assert ([each.row_id for each in lost.rows], lost.count) == (["gone"], 1)
+    page = client.get(address(job)).text
+    assert (
+        "What is in invoice gone?"
+        in page[page.index("No longer solved: 1") : page.index('<h2 id="rows-title"')]
+    )
+    assert f"show={gained.show}#rows-title" in page
+    assert shown(client, job, show="gained") == ["new"]
+    assert shown(client, job, show="lost") == ["gone"]
+
+
+def test_the_ledger_says_what_luck_alone_would_do(job: Job, bob: User, as_user: SignIn) -> None:
+    """A row's one right answer is as often tuned's as base's; three of four never fit into one arm."""
+    compare(job, LEDGER)
+    _, lost = as_user(bob).get(address(job)).context["ledger"]
+    assert lost.by_chance == pytest.approx(1 / 2 + 1 / 2)
+
+
+def test_a_base_that_solves_more_with_more_tries_is_shown_to_overtake(
+    job: Job, bob: User, as_user: SignIn
+) -> None:
+    """Tuned always solves half of the rows; base sometimes solves all."""
+    rows = many(200, lambda n: answers(1, 0, 0, 0), lambda n: answers(*[float(n % 2)] * 4))
+    compare(job, rows)
+    client = as_user(bob)
+    answer = client.get(address(job))
+    curves = answer.context["curves"]
+    assert (curves.crossover, curves.trusted_k, len(curves.points)) == (3, 2, 4)
+    assert [p.base.mean for p in curves.points] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert [p.tuned.mean for p in curves.points] == pytest.approx([0.5] * 4)
+    assert "overtakes at k = 3, where estimates already waver" in answer.text
+    assert "From 3 answers a row on, the base model is ahead, and beyond noise" in verdict(client, job)
+    drawing = json.loads(answer.context["curves_json"])
+    assert drawing["marks"] == [{"x": 2, "label": "trust up to here"}, {"x": 3, "label": "Base overtakes"}]
+    for arm in drawing["series"]:
+        bands = zip(arm["low"], arm["mean"], arm["high"], strict=True)
+        assert all(low <= mean <= high for low, mean, high in bands)
+
+
+def test_mcnemars_table_counts_the_first_answers(job: Job, bob: User, as_user: SignIn) -> None:
+    rows = [
+        *many(6, lambda n: answers(0, 1), lambda n: answers(1, 0)),
+        *[row("only base", answers(1, 0), answers(0, 1)), row("broken", [sample(None, "a")], answers(1))],
+    ]
+    kept = compare(job, rows)
+    table = kept.comparison["mcnemar"]
+    assert (table["only_tuned"], table["only_base"], table["both"], table["neither"]) == (6, 1, 0, 0)
+    assert table["p_value"] == pytest.approx(2 * (1 + 7) / 2**7)
+    assert "McNemar's exact test: p = 0.125" in as_user(bob).get(address(job)).text
+
+
+def test_every_number_can_be_taken_along(job: Job, bob: User, as_user: SignIn) -> None:
+    kept = compare(job, LEDGER)
+    client = as_user(bob)
+    assert client.get(address(job, "numbers")).headers["Content-Disposition"].endswith('.json"')
+    numbers = client.get(address(job, "numbers")).json()
+    assert (numbers["gained"], numbers["lost"], numbers["confidence"]) == (["new"], ["gone"], 0.95)
+    assert numbers["comparison"] == kept.comparison
+    lines = csv.DictReader(io.StringIO(body(client.get(address(job, "csv"))).decode(), newline=""))
+    ledger = {line["row_id"]: (line["row_base_right"], line["row_coverage"]) for line in lines}
+    assert ledger == {"new": ("0", "gained"), "gone": ("1", "lost"), "kept": ("1", ""), "never": ("0", "")}
+
+
+def test_a_comparison_with_one_answer_a_row_has_no_curve(job: Job, bob: User, as_user: SignIn) -> None:
+    compare(job, [row("only", answers(0), answers(1))])
+    answer = as_user(bob).get(address(job))
+    assert answer.context["curves"] is None
+    assert "Not to be told: the rows' changes do not vary." in answer.text
+
+
+def test_nothing_is_claimed_when_no_row_was_graded_for_both(job: Job, bob: User, as_user: SignIn) -> None:
+    compare(job, LEDGER[:1])
+    job.evaluations.update(comparison=None, difference=None, wins=0, ties=0, losses=0)
+    client = as_user(bob)
+    assert verdict(client, job) == "Nothing can be said: no row was graded for both models."
+    assert "ledger" not in client.get(address(job)).context

@@ -65,6 +65,7 @@ PAGES = {
     "jobs:workers",
     "evaluations:compare",
     "evaluations:csv",
+    "evaluations:numbers",
     "retention:page",
     "registry:list",
     "registry:model",

@@ -15,17 +15,30 @@ from webapp.jobs.models import Job
 from workers.spec import EvaluationSettings
 
 from .models import ComparedRow, Evaluation
+from .paired import GAINED, LOST
 
 SAME = 1e-9  # as workers.engine.statistics counts ties
 BATCH = 50
 COLUMNS = ("row", "row_id", "arm", "sample", "reward", "error", "tokens", "truncated")
-ROW_COLUMNS = ("row_base_reward", "row_tuned_reward", "row_change", "prompt", "completion")
+ROW_COLUMNS = (
+    *(
+        "row_base_reward",
+        "row_tuned_reward",
+        "row_change",
+        "row_base_right",
+        "row_tuned_right",
+        "row_coverage",
+    ),
+    *("prompt", "completion"),
+)
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 SHOWN = {
     "win": ("Wins", Q(change__gt=SAME)),
     "tie": ("Ties", Q(change__gte=-SAME, change__lte=SAME)),
     "loss": ("Losses", Q(change__lt=-SAME)),
+    "gained": ("Newly solved", GAINED),
+    "lost": ("No longer solved", LOST),
     "ungraded": ("Not graded", Q(change=None)),
 }
 SORTS = {
@@ -195,5 +208,13 @@ def _lines(row: ComparedRow, names: list[str]) -> Iterator[list[object]]:
             *(row.index, row.row_id, arm, number, sample["reward"], sample["error_class"]),
             *(sample["length"], sample["truncated"]),
             *(sample["sub_rewards"].get(name) for name in names),
-            *(row.base_reward, row.tuned_reward, row.change, row.prompt, sample["completion"]),
+            *(row.base_reward, row.tuned_reward, row.change),
+            *(row.base_right, row.tuned_right, _coverage(row), row.prompt, sample["completion"]),
         ]
+
+
+def _coverage(row: ComparedRow) -> str:
+    """As ``GAINED`` and ``LOST`` say."""
+    if row.base_right is None or row.tuned_right is None or (row.base_right > 0) == (row.tuned_right > 0):
+        return ""
+    return "gained" if row.tuned_right else "lost"

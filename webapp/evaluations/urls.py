@@ -8,4 +8,5 @@ app_name = "evaluations"
 urlpatterns = [
     path("", views.compare, name="compare"),
     path("compare.csv", views.csv, name="csv"),
+    path("compare.json", views.numbers, name="numbers"),
 ]

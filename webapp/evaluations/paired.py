@@ -1,0 +1,206 @@
+"""What tuning changed, in words and for the chart: presents ``workers.events.Comparison``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from django.db.models import Q
+
+from workers.events import Comparison, Interval, PairedPoint, PassCurves
+
+from .models import ComparedRow, Evaluation
+
+FEW_ROWS = 200  # below, intervals come out too narrow: arXiv 2503.01747 and docs/statistics.md
+LISTED = 5
+
+GAINED = Q(base_right=0, tuned_right__gt=0)
+LOST = Q(base_right__gt=0, tuned_right=0)
+
+
+def comparison(evaluation: Evaluation) -> Comparison | None:
+    """What was kept of it; an evaluation in which no row was graded for both models has none."""
+    return evaluation.comparison and Comparison.model_validate(evaluation.comparison)
+
+
+# --- in words --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One sentence that answers "did it help?", and what must be known to read it rightly."""
+
+    kind: Literal["success", "warning", "info"]
+    title: str
+    sentences: list[str]
+
+
+def verdict(evaluation: Evaluation, level: float) -> Verdict:
+    """From the paired difference; a gain with a reservation is no success."""
+    if evaluation.difference is None or evaluation.tuned is None:
+        return Verdict("warning", "Nothing can be said: no row was graded for both models.", [])
+    difference = Interval.model_validate(evaluation.difference)
+    found = comparison(evaluation)
+    doubts = list(_doubts(found, difference, evaluation.job.base_arm.lower())) if found else []
+    notes = list(_notes(found, difference)) if found else []
+    kind, title = _answer(difference, bool(doubts))
+    return Verdict(kind, title, [_measured(evaluation, difference, level), *doubts, *notes])
+
+
+def _answer(difference: Interval, reserved: bool) -> tuple[Literal["success", "warning", "info"], str]:
+    if difference.low > 0:
+        return (
+            ("warning", "Training helped, with reservations.")
+            if reserved
+            else ("success", "Training helped.")
+        )
+    if difference.high < 0:
+        return "warning", "Training made the model worse."
+    return "info", "These rows do not show whether training helped."
+
+
+def _measured(evaluation: Evaluation, difference: Interval, level: float) -> str:
+    assert evaluation.tuned is not None, f"{evaluation} compares nothing"
+    rows = evaluation.comparison["rows"] if evaluation.comparison else evaluation.rows
+    base, tuned = evaluation.base["reward"]["mean"], evaluation.tuned["reward"]["mean"]
+    return (
+        f"The mean reward went from {base:.3f} to {tuned:.3f}. Row by row the change is "
+        f"{_interval(difference)} ({100 * level:.0f} % interval, {rows} row{'s' * (rows != 1)})."
+    )
+
+
+def _interval(interval: Interval) -> str:
+    text = f"{interval.mean:+.3f}, between {interval.low:+.3f} and {interval.high:+.3f}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _doubts(found: Comparison, difference: Interval, base: str) -> Iterator[str]:
+    """What takes something from a gain."""
+    matched = found.length_matched
+    if matched and difference.low > 0 >= matched.gain.low:
+        longer = f"{matched.length_change:+.1f}".replace("-", "\N{MINUS SIGN}")
+        yield (
+            f"At equal length the gain is {_interval(matched.gain)}: the change of {longer} tokens an answer "
+            "may be all there is to it."
+        )
+    if found.curves and _overtakes(found.curves):
+        yield (
+            f"From {found.curves.crossover} answers a row on, the {base} model is ahead, and beyond noise: "
+            "tuning made some right answers surer at the cost of others."
+        )
+    if found.coverage.lost > found.coverage.lost_by_chance + found.coverage.gained:
+        yield (
+            f"The {base} model sometimes solved {found.coverage.lost} of {found.coverage.rows} rows that the "
+            f"tuned model never solved; only {found.coverage.gained} went the other way."
+        )
+
+
+def _overtakes(curves: PassCurves) -> bool:
+    """Whether base is ahead somewhere beyond the crossover, with the whole interval."""
+    if curves.crossover is None:
+        return False
+    return any(point.difference.high < 0 for point in curves.points[curves.crossover - 1 :])
+
+
+def _notes(found: Comparison, difference: Interval) -> Iterator[str]:
+    """How far the numbers reach."""
+    if difference.low <= 0 <= difference.high and found.detectable is not None:
+        yield (
+            f"A true gain of {found.detectable:.3f} would have shown in four of five such tests; "
+            f"to see 0.02, test {found.rows_for_2_points:,} rows."
+        )
+    if found.rows < FEW_ROWS:
+        yield (
+            f"Only {found.rows} row{'s' * (found.rows != 1)}: below about {FEW_ROWS} such intervals come out "
+            "too narrow, so read them as hints."
+        )
+
+
+# --- curves ----------------------------------------------------------------------------------------
+
+
+def drawn(curves: PassCurves, base_arm: str) -> str:
+    """The curves as ``static/js/curves.js`` reads them: JSON."""
+    marks = [{"x": curves.trusted_k, "label": "trust up to here"}]
+    if curves.crossover:
+        marks.append({"x": curves.crossover, "label": f"{base_arm} overtakes"})
+    arms = [(base_arm, [p.base for p in curves.points]), ("Tuned", [p.tuned for p in curves.points])]
+    series = [
+        {"name": name, **{part: [getattr(each, part) for each in made] for part in ("mean", "low", "high")}}
+        for name, made in arms
+    ]
+    most = len(curves.points)
+    return json.dumps(
+        {
+            "x": [point.k for point in curves.points],
+            "ticks": [2**power for power in range(most.bit_length())],
+            "x_label": "k, answers a row",
+            "y_label": "pass@k",
+            "marks": marks,
+            "series": series,
+        }
+    )
+
+
+def listed(curves: PassCurves) -> list[PairedPoint]:
+    """The points of the table: powers of 2, the last, and those that something is said of."""
+    most = len(curves.points)
+    wanted = {2**power for power in range(most.bit_length())} | {curves.trusted_k, curves.crossover, most}
+    return [point for point in curves.points if point.k in wanted]
+
+
+# --- ledger ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Side:
+    """Rows that changed hands: how many, how many by luck alone, and the first of them."""
+
+    show: str
+    title: str
+    count: int
+    by_chance: float
+    rows: list[ComparedRow]
+
+
+def ledger(evaluation: Evaluation, found: Comparison) -> list[Side]:
+    """Rows gained, rows lost."""
+    gained, lost = (
+        list(evaluation.compared_rows.filter(q).defer("base", "tuned")[:LISTED]) for q in (GAINED, LOST)
+    )
+    kept = found.coverage
+    return [
+        Side("gained", "Newly solved", kept.gained, kept.gained_by_chance, gained),
+        Side("lost", "No longer solved", kept.lost, kept.lost_by_chance, lost),
+    ]
+
+
+def context(evaluation: Evaluation) -> dict[str, Any]:
+    """What ``evaluations/paired.html`` shows; nothing for a comparison without pairs."""
+    found = comparison(evaluation)
+    if found is None:
+        return {}
+    several = found.curves if found.curves and len(found.curves.points) > 1 else None
+    return {
+        "found": found,
+        "curves": several,
+        "curves_json": drawn(several, evaluation.job.base_arm) if several else "",
+        "points": listed(several) if several else [],
+        "ledger": ledger(evaluation, found),
+        "few_rows": FEW_ROWS if found.rows < FEW_ROWS else None,
+    }
+
+
+def exported(evaluation: Evaluation, level: float) -> dict[str, Any]:
+    """Every number of the comparison as data, without the answers."""
+    names = ("stage", "split", "task", "step", "rows", "samples_per_row", "base", "tuned", "difference")
+    rows = evaluation.compared_rows
+    return {
+        "job": evaluation.job.uid,
+        "confidence": level,
+        **{name: getattr(evaluation, name) for name in (*names, "wins", "ties", "losses", "comparison")},
+        "gained": list(rows.filter(GAINED).values_list("row_id", flat=True)),
+        "lost": list(rows.filter(LOST).values_list("row_id", flat=True)),
+    }
