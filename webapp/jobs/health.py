@@ -189,7 +189,8 @@ def _label(name: str) -> str:
 def _watched(history: health.History) -> list[Watched]:
     """The numbers of the strip that the job has."""
     known = ((history.last(name, SPARK_POINTS), label, unit, hint) for name, label, unit, hint in WATCHED)
-    return [Watched(label, unit, values, hint) for values, label, unit, hint in known if values]
+    watched = [Watched(label, unit, values, hint) for values, label, unit, hint in known if values]
+    return watched + _course(history, health.BY_CODE["sub_reward_jump"])
 
 
 def _tasks(history: health.History) -> list[TaskHealth]:

@@ -196,4 +196,5 @@ def read(values: Mapping[str, float]) -> dict[str, float]:
 def plotted(rule: Rule, names: Iterable[str]) -> list[str]:
     """Which of the metrics there are belong on the rule's plot."""
     wanted = [re.compile(re.escape(name).replace(r"\*", ".+")) for name in rule.names]
-    return [name for name in names if any(each.fullmatch(name) for each in wanted)]
+    known = (name for name in names if not name.startswith("rewards/grader/"))  # TRL's name for the whole
+    return [name for name in known if any(each.fullmatch(name) for each in wanted)]
