@@ -50,6 +50,10 @@ def test_an_adapter_that_changes_nothing_wins_nothing():
     assert event.difference.mean == event.difference.low == event.difference.high == 0
     assert event.base == event.tuned
     assert [row.base == row.tuned for row in event.details] == [True] * 6
+    found = event.comparison
+    assert (found.coverage.gained, found.coverage.lost, found.curves.crossover) == (0, 0, None)
+    assert (found.mcnemar.only_base, found.mcnemar.only_tuned, found.mcnemar.p_value) == (0, 0, 1.0)
+    assert (found.detectable, found.length_matched) == (None, None)
 
 
 def test_the_summary_is_what_the_details_say_with_failed_gradings_missing():
@@ -67,6 +71,11 @@ def test_the_summary_is_what_the_details_say_with_failed_gradings_missing():
         assert summary.truncated_share == sum(s.truncated for samples in by_row for s in samples) / 48
     assert event.wins + event.ties + event.losses <= 6
     assert event.difference.low <= event.difference.mean <= event.difference.high
+    for row in event.details:
+        rewards = [s.reward for s in row.tuned if s.reward is not None]
+        assert row.tuned_right == (rewards.count(1.0) if rewards else None)
+    ledger = [row for row in event.details if row.base_right == 0 and row.tuned_right]
+    assert event.comparison.coverage.gained == len(ledger)
 
 
 def test_both_arms_answer_the_same_prompts_and_the_base_arm_is_the_bare_base():

@@ -187,6 +187,7 @@ def context(evaluation: Evaluation) -> dict[str, Any]:
         "found": found,
         "curves": several,
         "curves_json": drawn(several, evaluation.job.base_arm) if several else "",
+        "overtakes": several is not None and _overtakes(several),
         "points": listed(several) if several else [],
         "ledger": ledger(evaluation, found),
         "few_rows": FEW_ROWS if found.rows < FEW_ROWS else None,
