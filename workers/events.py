@@ -262,7 +262,7 @@ class RetentionEvent(_Event):
 
 
 class AlarmEvent(_Event):
-    """A rule of ``workers/health.py`` began to fire. ``rollouts`` are the indices of the step's that show it."""
+    """A rule of ``workers/health`` began to fire. ``rollouts`` are the indices of the step's that show it."""
 
     type: Literal["alarm"] = "alarm"
     step: int
@@ -290,6 +290,7 @@ class Forecast(BaseModel):
 
     step_seconds: float
     seconds: Interval
+    train_seconds: Interval = Field(description="of training with the evaluations on the way")
     judge_cost: Interval
 
 
@@ -316,6 +317,7 @@ class PreflightEvent(_Event):
     verdict: Verdict
     reason: str
     remedy: str
+    judge_cost: dict[str, float] = Field(default={}, description="money by judge, of the preflight itself")
 
 
 class LogEvent(_Event):

@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "job_speed_100m": speed.medium,
     "long_prompt_speed": speed.long_prompts,
     "rollout_speed": speed.rollouts,
+    "memory_estimate_error": speed.memory,
     "first_step_latency": latency.first_step,
     "sandbox_throughput": sandbox.throughput,
     "sandbox_overhead": sandbox.overhead,

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.bench.jobs import STARTER, Outcome, cores, groove, plain, write_spec
+from tests.bench.jobs import STARTER, Outcome, cores, groove, plain, python, write_spec
 from tests.bench.result import Result
 
 RATIO = "ratio of training wall times, Groove / plain TRL"
@@ -192,3 +192,29 @@ def _generate(base: Any, model: Any, prompts: list[list[int]]) -> int:
     with torch.no_grad():
         output = model.generate(**inputs, generation_config=config)
     return int((output[:, inputs["input_ids"].shape[1] :] != base.tokenizer.pad_token_id).sum())
+
+
+def memory() -> Result:
+    """The estimate made before a job against the peak of its process, on three shapes of job."""
+    errors, notes = [], []
+    for name, sizes, prompt, settings in (
+        ("36 M, prompts of 1,024", SMALL, 1024, {"prompts_per_step": 1}),
+        ("107 M, prompts of 64", MEDIUM, 64, {"prompts_per_step": 4}),
+        ("36 M, prompts of 256", SMALL, 256, {"prompts_per_step": 4}),
+    ):
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            grpo: Any = {"max_prompt_length": prompt, "max_completion_length": 64, "max_steps": 2, **settings}
+            model, rows = random_model(folder, sizes), padded_rows(prompt, 9)
+            spec = write_spec(folder, model, rows, SIMILARITY, checkpoint_every=2, **grpo)
+            said = json.loads(python("tests.bench.memory_probe", spec, folder / "out").splitlines()[-1])
+        errors.append(abs(said["estimated"] - said["measured"]) / said["measured"])
+        notes.append(f"{name}: {said['estimated'] / 2**20:.0f} MiB, measured {said['measured'] / 2**20:.0f}")
+    return Result(
+        benchmark="memory_estimate_error",
+        value=round(max(errors), 3),
+        unit="largest relative difference of the estimate from the measured peak",
+        goal=0.2,
+        runs=[round(error, 3) for error in errors],
+        note="; ".join(notes),
+    )

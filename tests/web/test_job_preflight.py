@@ -24,7 +24,10 @@ REPORT: dict[str, Any] = {
     "grading_error_share": 0.0, "spread": 0.1, "detectable": 0.04, "held_out_rows": 120,
     "rows_for_2_points": 480, "verdict": "sft_first", "reason": "Not even one of 16 answers is right.",
     "remedy": REMEDIES["sft_first"],
-    "forecast": {"step_seconds": 1.0, "seconds": {"mean": 60, "low": 40, "high": 90}, "judge_cost": INTERVAL},
+    "forecast": {
+        "step_seconds": 1.0, "train_seconds": {"mean": 50, "low": 30, "high": 80},
+        "seconds": {"mean": 60, "low": 40, "high": 90}, "judge_cost": INTERVAL,
+    },
 }  # fmt: skip
 
 
@@ -67,13 +70,13 @@ def test_the_page_gives_the_advice_and_every_number_behind_it(waiting: Job, as_u
 def test_an_editor_goes_on_against_the_advice_which_is_kept(waiting: Job, as_user, alice: User):
     client: Client = as_user(alice)
     assert "Go on against the advice" in client.get(address(waiting)).content.decode()
-    client.post(address(waiting, "go-on/"))
+    client.post(f"{waiting.get_absolute_url()}resume/")
     waiting.refresh_from_db()
     assert (waiting.state, waiting.overruled_by) == (State.QUEUED, alice)
     assert AuditEvent.objects.filter(verb__contains="against the preflight").exists()
     page = client.get(address(waiting)).content.decode()
     assert "went on against this advice" in page
-    client.post(address(waiting, "go-on/"))  # once is enough
+    client.post(f"{waiting.get_absolute_url()}resume/")  # once is enough
     assert Job.objects.get(pk=waiting.pk).state == State.QUEUED
 
 

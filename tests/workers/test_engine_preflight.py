@@ -33,10 +33,10 @@ def test_a_groups_chance_of_no_signal_is_that_of_drawing_equal_rewards(rewards, 
 @given(st.lists(st.lists(levels, min_size=16, max_size=16), min_size=2, max_size=6))
 @settings(max_examples=30)
 def test_larger_groups_are_rarer_without_signal_and_curves_rise(rows):
-    shares = forecast.no_signal_shares(rows, MAKE)
-    means = [shares[size].mean for size in (4, 8, 16)]
+    shares = forecast.no_signal_shares(rows, 6, MAKE)
+    means = [shares[size].mean for size in (4, 6, 8, 16)]
     assert means == sorted(means, reverse=True)
-    assert forecast.best_group_size(shares) in (4, 8, 16)
+    assert forecast.best_group_size(shares) in (4, 6, 8, 16)
     curve = forecast.pass_curve([(16, sum(r == 1.0 for r in row)) for row in rows], MAKE)
     assert [point.k for point in curve] == [1, 2, 4, 8, 16]
     values = [point.value for point in curve]
@@ -86,6 +86,26 @@ def test_the_advice_follows_from_the_signs(changed, expected):
     assert advice == expected
     assert reason
     assert (forecast.REMEDIES[advice] == "") == (advice == "go")
+
+
+def test_a_row_with_few_graded_answers_does_not_shorten_the_curve():
+    curve = forecast.pass_curve([*[(16, 4)] * 23, (1, 0)], MAKE)
+    assert curve[-1].k == 16
+    assert curve[-1].value.mean == 1
+    assert curve[0].value.mean == pytest.approx(23 * 0.25 / 24)
+
+
+@pytest.mark.parametrize("reward", [0.0, 1.0])
+def test_rewards_that_never_differed_promise_no_perfect_test_split(reward):
+    std = forecast.paired_std([[reward] * 16] * 24, 8)
+    assert std == pytest.approx(sqrt(3 / 24))
+    assert rows_to_detect(std, 0.02) > 1000
+
+
+def test_relative_rewards_that_all_tie_are_no_go():
+    relative = vars(GOOD) | {"relative": True}
+    assert verdict(Signs(**relative))[0] == "go"
+    assert verdict(Signs(**(relative | {"no_signal": 1.0})))[0] == "change_grader"
 
 
 NEVER = {"type": "string_check", "input": "{{sample.output_text}}", "reference": "no", "operation": "eq"}

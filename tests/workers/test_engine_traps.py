@@ -265,3 +265,25 @@ def test_the_gradient_does_not_depend_on_how_a_step_is_divided_into_passes(build
     assert many > 3
     assert other_loss == pytest.approx(loss, abs=1e-6)
     assert float((gradient - other).norm() / gradient.norm()) < 1e-5
+
+
+def test_when_memory_runs_out_the_step_is_done_again_in_smaller_passes(build):
+    """The model refuses passes of more than 60 tokens, as a device that is too small would."""
+    calm, small = build(warmup_steps=0, max_steps=2), build(warmup_steps=0, max_steps=2)
+    told: list[int] = []
+    small._shrunk = told.append
+
+    def refuse(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        if torch.is_grad_enabled() and kwargs["input_ids"].numel() > 60:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    small.model.get_base_model().register_forward_pre_hook(refuse, with_kwargs=True)
+    for trainer in (calm, small):
+        torch.manual_seed(7)
+        trainer.train()
+    assert told == sorted(told, reverse=True)
+    assert len(told) >= 2
+    assert small.most_tokens == told[-1]
+    for (name, expected), found in zip(calm.model.named_parameters(), small.model.parameters(), strict=True):
+        assert torch.allclose(expected, found, atol=1e-5), name
+    assert len(small._metrics["train"]["entropy"]) == 0  # logged and emptied, nothing counted twice

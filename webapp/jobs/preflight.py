@@ -7,13 +7,8 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
-from django.db import transaction
-
-from webapp.teams.models import User
-from webapp.teams.services import record
-
 from .models import Job
-from .services import WrongState, resume_job
+from .services import PREFLIGHT
 from .states import State
 
 TITLES = {
@@ -23,24 +18,13 @@ TITLES = {
     "sft_first": "Train on examples first",
     "solved": "Already solved",
 }
-CODE = "preflight"
 EARLY_STEPS = 20
-
-
-@transaction.atomic
-def go_on(job: Job, user: User) -> None:
-    """Queue a job that waits on its preflight's advice, against that advice. Raises ``WrongState``."""
-    job = Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
-    if not waits(job):
-        raise WrongState("The job does not wait on the advice of its preflight.")
-    Job.objects.filter(pk=job.pk).update(overruled_by=user)
-    record(job.team, user, "went on against the preflight's advice", job)
-    resume_job(job, user)
+INTERVAL, POWER = 1.96, 2.8  # standard errors in half an interval, and in the detectable effect
 
 
 def waits(job: Job) -> bool:
     """Whether the job is paused because its preflight advises against it."""
-    return job.state == State.PAUSED and (job.error or {}).get("code") == CODE
+    return job.state == State.PAUSED and (job.error or {}).get("code") == PREFLIGHT
 
 
 # --- the page --------------------------------------------------------------------------------------
@@ -112,10 +96,10 @@ def _signal(job: Job, report: dict[str, Any]) -> Outcome | None:
 
 
 def _duration(job: Job, report: dict[str, Any]) -> Outcome:
-    seconds = report["forecast"]["seconds"]
+    seconds = report["forecast"]["train_seconds"]
     done = job.state == State.SUCCEEDED
     return Outcome(
-        "Time of training and evaluations",
+        "Time of training, with the evaluations on the way",
         f"{seconds['mean']:.0f} s ({seconds['low']:.0f} to {seconds['high']:.0f})",
         f"{job.train_seconds:.0f} s" if done else "",
         seconds["low"] <= job.train_seconds <= seconds["high"] if done else None,
@@ -130,5 +114,5 @@ def _gain(job: Job, report: dict[str, Any]) -> Outcome:
         "Smallest improvement that the held-out rows show",
         f"{report['detectable']:.3f}",
         f"difference {found['mean']:+.3f}, interval ±{half:.3f}" if found else "",
-        half <= report["detectable"] if found else None,
+        half <= report["detectable"] * INTERVAL / POWER if found else None,
     )

@@ -6,13 +6,12 @@ import json
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from webapp.teams.access import Access, member
-from webapp.teams.models import Role
 
 from . import preflight
-from .views import act, all_jobs
+from .views import all_jobs
 
 
 @member()
@@ -31,9 +30,3 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
             "outcomes": preflight.outcomes(job),
         }
     return render(request, "jobs/preflight.html", context)
-
-
-@member(Role.EDITOR)
-@require_POST
-def go_on(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    return act(request, access, uid, preflight.go_on, "Queued, against the advice; the advice is kept.")

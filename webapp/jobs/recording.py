@@ -129,6 +129,7 @@ def _alarms(job: Job, batch: list[events.AlarmEvent]) -> None:
 
 def _preflight(job: Job, batch: list[events.PreflightEvent]) -> None:
     job.preflight = batch[-1].model_dump(mode="json", exclude={"type", "time"})
+    _spend(job, batch[-1].judge_cost)
     tell(job.pk, job.attempt, "preflight", {"verdict": batch[-1].verdict})
 
 

@@ -41,6 +41,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "alarm": AlarmRules,
     "resources": Resources,
 }
+PREFLIGHT = "preflight"  # code of the error that a job waits with on the advice
 MAX_SEED = 2_147_483_647
 
 
@@ -203,10 +204,16 @@ def request_pause(job: Job, user: User | None) -> None:
 
 @transaction.atomic
 def resume_job(job: Job, user: User | None) -> None:
-    """Queue a paused job again; it goes on from its last checkpoint. Raises ``WrongState``."""
+    """Queue a paused job again; it goes on from its last checkpoint. Raises ``WrongState``.
+
+    A job that waits on its preflight's advice goes on against it, which is kept with the job.
+    """
+    against = (job.error or {}).get("code") == PREFLIGHT
     if not move(job.pk, State.QUEUED, guard=Q(state=State.PAUSED)):
         raise _wrong_state(job, "resumed")
-    record(job.team, user, "resumed job", job)
+    if against:
+        Job.objects.filter(pk=job.pk).update(overruled_by=user)
+    record(job.team, user, "went on against the preflight's advice" if against else "resumed job", job)
     bell.ring("look")
 
 

@@ -19,7 +19,6 @@ urlpatterns = [
     path("<str:uid>/config/", views.config, name="config"),
     path("<str:uid>/interference/", task_views.interference, name="interference"),
     path("<str:uid>/preflight/", preflight_views.page, name="preflight"),
-    path("<str:uid>/preflight/go-on/", preflight_views.go_on, name="go_on"),
     path("<str:uid>/cancel/", views.cancel, name="cancel"),
     path("<str:uid>/pause/", views.pause, name="pause"),
     path("<str:uid>/resume/", views.resume, name="resume"),

@@ -23,6 +23,7 @@ NEVER_RIGHT = 0.05
 LITTLE_SIGNAL = 0.8
 WANTED_SIGNAL = 0.7
 SAME_REWARD = 1e-6
+RULE_OF_THREE = 3.0
 
 Rows = Sequence[Sequence[float]]  # rewards by row; failed gradings are left out
 
@@ -36,10 +37,13 @@ def no_signal(rewards: Sequence[float], size: int) -> float:
     return sum(comb(count, size) for count in equal.values()) / comb(len(rewards), size)
 
 
-def no_signal_shares(rows: Rows, make: Resampling) -> dict[int, Interval]:
-    """Expected share of groups without signal, by group size; sizes beyond the rollouts are left out."""
+def no_signal_shares(rows: Rows, own: int, make: Resampling) -> dict[int, Interval]:
+    """Expected share of groups without signal, by group size, the job's ``own`` among them.
+
+    Sizes beyond the rollouts are left out.
+    """
     shares: dict[int, Interval] = {}
-    for size in GROUP_SIZES:
+    for size in sorted({*GROUP_SIZES, own}):
         values = [no_signal(rewards, size) for rewards in rows if len(rewards) >= size]
         if values:
             shares[size] = make(values)
@@ -53,10 +57,14 @@ def best_group_size(shares: dict[int, Interval]) -> int:
 
 
 def pass_curve(counts: Sequence[tuple[int, int]], make: Resampling) -> list[CurvePoint]:
-    """pass@k by k over the rows (samples, right), unbiased, with bands bootstrapped over rows."""
-    most = min((samples for samples, _ in counts), default=0)
-    ks = sorted({1, most} | {2**power for power in range(most.bit_length()) if 2**power <= most})
-    return [CurvePoint(k=k, value=make([pass_at_k(n, c, k) for n, c in counts])) for k in ks if k]
+    """pass@k by k over the rows (samples, right), unbiased, with bands bootstrapped over rows.
+
+    A row counts up to as many samples as it has.
+    """
+    most = max(samples for samples, _ in counts)
+    ks = sorted({most} | {2**power for power in range(most.bit_length())})
+    values = {k: [pass_at_k(n, c, k) for n, c in counts if n >= k] for k in ks}
+    return [CurvePoint(k=k, value=make(known)) for k, known in values.items()]
 
 
 def histogram(rewards: Sequence[float]) -> tuple[list[int], float, float]:
@@ -74,12 +82,14 @@ def within_std(rows: Rows) -> float:
 def paired_std(rows: Rows, samples: int) -> float:
     """Expected standard deviation of a row's difference, tuned less base, at ``samples`` answers each.
 
-    The noise of both means, plus the spread between rows: as if training gave each row what it lacks.
+    The noise of both means, plus the spread between rows: as if training gave each row what it lacks. Where
+    nothing varied, up to 3/n of the rows may still be otherwise (rule of three), which bounds it.
     """
     within = float(np.mean([float(np.var(rewards, ddof=1)) for rewards in rows if len(rewards) > 1] or [0.0]))
     each = float(np.mean([len(rewards) for rewards in rows])) if rows else 1.0
     between = float(np.var([float(np.mean(rewards)) for rewards in rows])) - within / each if rows else 0.0
-    return sqrt(2 * within / samples + max(between, 0.0))
+    variance = 2 * within / samples + max(between, 0.0)
+    return sqrt(variance if variance > SAME_REWARD else RULE_OF_THREE / max(len(rows), 3))
 
 
 @dataclass(frozen=True)
@@ -106,15 +116,18 @@ def verdict(signs: Signs) -> tuple[Verdict, str]:
         return "raise_length", (
             f"{signs.truncated:.0%} of the answers were cut at the length limit and graded unfinished."
         )
-    if signs.relative:
-        return "go", "Rewards are relative to their group, so pass rates say nothing; the groups have signal."
-    if signs.pass_at_1 > SOLVED:
+    if signs.relative and signs.no_signal <= LITTLE_SIGNAL:
+        return "go", (
+            "Rewards are relative to their group, so pass rates say nothing; "
+            f"{1 - signs.no_signal:.0%} of the groups have signal."
+        )
+    if not signs.relative and signs.pass_at_1 > SOLVED:
         return "solved", f"The base model is right {signs.pass_at_1:.0%} of the time: little is left to gain."
     if signs.spread < SAME_REWARD and signs.distinct_answers > 0.5:
         return "change_grader", (
             "Answers to the same prompt differ, but the grader gives all of them the same reward."
         )
-    if signs.pass_at_most < NEVER_RIGHT and signs.no_signal > LITTLE_SIGNAL:
+    if not signs.relative and signs.pass_at_most < NEVER_RIGHT and signs.no_signal > LITTLE_SIGNAL:
         return "sft_first", (
             f"Not even one of {signs.most} answers is right on {1 - signs.pass_at_most:.0%} of the prompts, "
             "and few groups differ in reward: there is nothing yet that RL could make more frequent."

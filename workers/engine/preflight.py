@@ -39,6 +39,7 @@ class Preflight:
     steps: int
     held_out: int
     evaluation_answers: int
+    during_answers: int
     check_stop: Callable[[], None]
 
     def run(self, train: list[Row]) -> PreflightEvent:
@@ -112,8 +113,8 @@ class Preflight:
             raise errors.grading_failed("of the preflight", detail or "")
         counts = [(len(rewards), sum(r >= evaluation.pass_threshold for r in rewards)) for rewards in rows]
         curve = forecast.pass_curve(counts, make)
-        shares = forecast.no_signal_shares(rows, make)
         size = spec.grpo.group_size
+        shares = forecast.no_signal_shares(rows, size, make)
         used = shares.get(min(shares, key=lambda known: abs(known - size))) if shares else None
         std = forecast.paired_std(rows, evaluation.samples_per_row)
         signs = Signs(
@@ -150,6 +151,7 @@ class Preflight:
             verdict=advice,
             reason=reason,
             remedy=forecast.REMEDIES[advice],
+            judge_cost=_spent(results),
         )
 
     def _forecast(
@@ -163,6 +165,7 @@ class Preflight:
         """Time and judges' money of the whole job, from the speeds measured here."""
         step = rollouts(self.spec) * (sampling + grading) + training
         evaluating = self.evaluation_answers * (sampling + grading)
+        training_seconds = self.steps * step + self.during_answers * (sampling + grading)
         seconds = self.steps * step + evaluating + PACKAGE_SECONDS
         answers = self.steps * rollouts(self.spec) + self.evaluation_answers
         costs = [
@@ -172,9 +175,24 @@ class Preflight:
         each = make(costs)
         return Forecast(
             step_seconds=step,
-            seconds=Interval(mean=seconds, low=seconds / SLOWER, high=seconds * SLOWER),
+            seconds=_roughly(seconds),
+            train_seconds=_roughly(training_seconds),
             judge_cost=Interval(mean=each.mean * answers, low=each.low * answers, high=each.high * answers),
         )
+
+
+def _roughly(seconds: float) -> Interval:
+    """An estimate with a range for what is not known yet: how long answers will become."""
+    return Interval(mean=seconds, low=seconds / SLOWER, high=seconds * SLOWER)
+
+
+def _spent(results: list[list[GradeResult]]) -> dict[str, float]:
+    """Money by judge."""
+    spent: dict[str, float] = {}
+    for result in (result for row in results for result in row):
+        for model, usage in result.usage.items():
+            spent[model] = spent.get(model, 0.0) + usage["cost"]
+    return spent
 
 
 def _distinct(answers: list[list[Answer]]) -> float:

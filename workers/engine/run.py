@@ -12,7 +12,7 @@ from workers.engine import checkpoint, errors, package, retention, start, tasks
 from workers.engine.alarms import Alarms, held_out_grader
 from workers.engine.data import Row, checked_path, encode, prefill, read_rows
 from workers.engine.evaluate import Evaluator, Split
-from workers.engine.memory import Work, plan_memory
+from workers.engine.memory import Estimate, Work, estimate, plan_memory
 from workers.engine.models import Base, adapter_sha256, load, pick_device
 from workers.engine.preflight import Preflight
 from workers.engine.progress import Progress
@@ -29,6 +29,7 @@ from workers.grading import (
 )
 from workers.spec import DataFile, JobSpec
 
+MEMORY = "About {:.2f} GiB of memory will be needed, with passes of at most {:,} tokens (an estimate)."
 Emit = Callable[[Event], None]
 
 
@@ -52,6 +53,7 @@ class Job:
     stopping: Callable[[], bool]
     judges: Judges = field(default_factory=Judges)
     step: int = 0
+    memory: Estimate | None = None
     alarms: Alarms = field(init=False)
     _retention: retention.Retention = field(init=False)
     _trained_before: float = 0.0
@@ -131,10 +133,16 @@ class Job:
     def _answers(self, steps: int, held_out: HeldOut) -> int:
         """Answers that the evaluations still to come will draw."""
         settings = self.spec.evaluation
+        during = self._answers_during(steps, held_out)
         once = len(held_out.validation) * settings.validation_samples_per_row
-        during = steps // settings.every - self.step // settings.every if settings.every else 0
         first = once if self.step == 0 or during else 0
-        return first + during * once + 2 * len(held_out.final) * settings.samples_per_row
+        return first + during + 2 * len(held_out.final) * settings.samples_per_row
+
+    def _answers_during(self, steps: int, held_out: HeldOut) -> int:
+        """Of those, the tuned model's while it trains."""
+        settings = self.spec.evaluation
+        times = steps // settings.every - self.step // settings.every if settings.every else 0
+        return times * len(held_out.validation) * settings.validation_samples_per_row
 
     def _load(self, train: list[Row], held_out: HeldOut, suites: list[retention.OpenSuite]) -> Base:
         spec = self.spec
@@ -185,6 +193,8 @@ class Job:
             self._longest_prompt, spec.grpo.max_completion_length, rollouts(spec), spec.grpo.group_size
         )
         plan = plan_memory(base.model, spec.lora.rank, work)
+        self.memory = estimate(base.model, spec.lora.rank, work, plan.tokens, plan.gradient_checkpointing)
+        self.emit(LogEvent(message=MEMORY.format(self.memory.total / 2**30, plan.tokens)))
         continued = start.attach(spec, base.model, self.folder)
         trainer = build_trainer(
             spec, self.out, base, train, recorder, steps, plan, self.emit, continued, self.check_stop
@@ -235,7 +245,7 @@ class Job:
         )
         flight = Preflight(
             self.spec, trainer, evaluator.sampler, evaluator.grade, steps, len(held_out.final),
-            self._answers(steps, held_out), self.check_stop,
+            self._answers(steps, held_out), self._answers_during(steps, held_out), self.check_stop,
         )  # fmt: skip
         event = flight.run(train)
         self.emit(event)
