@@ -13,12 +13,14 @@ from playwright.sync_api import Page, expect
 from tests.e2e.test_graders import sign_up
 from webapp.datasets.checking import Options
 from webapp.datasets.services import Choices, commit, receive
+from webapp.graders.services import create_grader
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import User
 from webapp.teams.sample import GRADER
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "workers" / "starter" / "sample" / "dataset.jsonl"
+PROSE = {"type": "regex", "name": "prose", "input": "{{ sample.output_text }}", "pattern": "^[^{]"}
 SETTINGS = {
     "Max steps": "6",
     "Group size": "4",
@@ -43,12 +45,12 @@ def audit(page: Page) -> None:
 
 
 def prepare(dana: User) -> None:
-    """Invoices to train on, tickets that should still go."""
+    """Invoices to train on, and a grader of what training drives out: answers that are not JSON."""
     team = dana.memberships.get().team
-    for name, kind in (("Invoices", "invoice"), ("Our tickets", "ticket")):
-        rows = [line for line in SAMPLE.read_text().splitlines() if json.loads(line)["task"] == kind]
-        stream = io.BytesIO("\n".join(rows[:120]).encode())
-        commit(receive(team, dana, name, File(stream, name=f"{kind}.jsonl"), Options()), dana, Choices())
+    rows = [line for line in SAMPLE.read_text().splitlines() if json.loads(line)["task"] == "invoice"]
+    stream = io.BytesIO("\n".join(rows[:120]).encode())
+    commit(receive(team, dana, "Invoices", File(stream, name="a.jsonl"), Options()), dana, Choices())
+    create_grader(team, dana, "Prose", PROSE)
 
 
 def launch(page: Page) -> None:
@@ -58,9 +60,9 @@ def launch(page: Page) -> None:
     page.get_by_label("Grader", exact=True).select_option(label=f"{GRADER} v1")
     page.get_by_text("What the model must still do").click()
     page.get_by_label("Orders", exact=True).check()
-    page.get_by_label("Rows of suite 1").select_option(label="Our tickets v1")
-    page.get_by_label("Grader of suite 1").select_option(label=f"{GRADER} v1")
-    page.get_by_label("Suite 1 may lose").fill("0.0001")
+    page.get_by_label("Rows of suite 1").select_option(label="Invoices v1")
+    page.get_by_label("Grader of suite 1").select_option(label="Prose v1")
+    page.get_by_label("Suite 1 may lose").fill("0.01")
     page.get_by_text("Advanced", exact=True).click()
     for label, value in SETTINGS.items():
         page.get_by_label(label, exact=True).fill(value)
@@ -90,10 +92,10 @@ def release(page: Page) -> None:
     expect(page.get_by_text("Held back by the retention gate")).to_be_visible()
     audit(page)
     page.get_by_role("button", name="Mark as ready all the same").click()
-    page.get_by_label("Why it is ready all the same").fill("Tickets have another model.")
+    page.get_by_label("Why it is ready all the same").fill("Nobody wants prose.")
     page.get_by_role("dialog").get_by_role("button", name="Mark as ready all the same").click()
     expect(page.get_by_text("released by an owner")).to_be_visible()
-    expect(page.get_by_text("Tickets have another model.")).to_be_visible()
+    expect(page.get_by_text("Nobody wants prose.")).to_be_visible()
     audit(page)
     page.get_by_role("link", name="Models", exact=True).first.click()
     expect(page.get_by_text("ready, by an owner's word")).to_be_visible()

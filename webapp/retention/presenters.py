@@ -58,7 +58,7 @@ def _point(evaluation: Evaluation, scores: Sequence[SuiteScore], wanted: str) ->
         step=evaluation.step,
         final=evaluation.stage == "after",
         gain=evaluation.difference["mean"],
-        kept=-_lost(worst),
+        kept=0.0 - _lost(worst),
         suite=worst.suite,
         kl=next(
             (score.drift["per_answer"]["mean"] for score in scores if not score.suite and score.drift), None
