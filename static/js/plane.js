@@ -30,7 +30,8 @@ function paint(plot, points, ink) {
   ctx.lineWidth = dot;
   ctx.strokeStyle = ink.line;
   ctx.beginPath();
-  points.forEach((point, place) => ctx[place ? "lineTo" : "moveTo"](...at(point)));
+  const path = points.filter(({ final }) => !final); // the last one is measured on other rows
+  path.forEach((point, place) => ctx[place ? "lineTo" : "moveTo"](...at(point)));
   ctx.stroke();
   ctx.font = `${12 * dot}px system-ui, sans-serif`;
   for (const point of points) {
@@ -44,7 +45,7 @@ function paint(plot, points, ink) {
     const left = x > plot.bbox.left + 0.8 * plot.bbox.width;
     ctx.textAlign = left ? "right" : "left";
     ctx.fillStyle = ink.text;
-    ctx.fillText(point.label, x + (left ? -1 : 1) * 11 * dot, y - 6 * dot);
+    ctx.fillText(point.label, x + (left ? -1 : 1) * 11 * dot, y + (point.label === "base" ? 16 : -6) * dot);
   }
   ctx.restore();
 }
