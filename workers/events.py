@@ -64,7 +64,10 @@ class MetricsEvent(_Event):
 
 
 class Rollout(BaseModel):
-    """One sampled answer and what it was worth. ``reward`` is ``None`` when grading failed."""
+    """One sampled answer and what it was worth. ``reward`` is ``None`` when grading failed.
+
+    ``reward`` is what was trained on: in a placebo job another answer's. ``sub_rewards`` are always its own.
+    """
 
     model_config = ConfigDict(extra="forbid")
     index: int = Field(description="place in the step, 0-based")

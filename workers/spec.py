@@ -479,6 +479,12 @@ class JobSpec(Frozen):
     seed: int = Field(default=0, ge=0, le=2_147_483_647)
     labels: dict[str, Any] = Field(default_factory=dict, description="shown in run.json, never interpreted")
 
+    @model_validator(mode="after")
+    def _arm_has_its_rows(self) -> JobSpec:
+        if (self.arm == "sft") != (self.sft is not None):
+            raise ValueError("arm 'sft' needs sft, and no other arm has it")
+        return self
+
 
 class SampleSpec(Frozen):
     """Ask the engine for base-model answers only (the grader bench uses it)."""

@@ -32,7 +32,7 @@ def fingerprint(spec: JobSpec) -> str:
     values = spec.model_dump(mode="json", exclude=NOT_TRAINING)
     values["base_model"].pop("path")
     values["start"] = spec.start and spec.start.sha256
-    for file in values["dataset"].values():
+    for file in [*values["dataset"].values(), (values["sft"] or {}).get("rows")]:
         if isinstance(file, dict):
             file.pop("path")
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

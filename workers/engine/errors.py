@@ -56,6 +56,31 @@ def bad_row(path: Path, line: int, reason: str) -> EngineError:
     )
 
 
+def no_demonstrations() -> EngineError:
+    return EngineError(
+        "too_few_rows",
+        "There is no demonstration to learn from.",
+        "Choose another source of demonstrations: accepted rollouts, or a template over rows' fields.",
+    )
+
+
+def foreign_demonstrations(row_ids: list[str]) -> EngineError:
+    return EngineError(
+        "data_row_invalid",
+        f"{len(row_ids)} demonstrations are not of rows of the train split: {', '.join(row_ids[:5])}.",
+        "Take them out: a held-out row that is learnt from says nothing any more.",
+    )
+
+
+def demonstrations_too_long(row_ids: list[str], limit: int) -> EngineError:
+    return EngineError(
+        "demonstration_too_long",
+        f"{len(row_ids)} demonstrations have more than {limit} tokens with their end: "
+        f"{', '.join(row_ids[:5])}.",
+        "Raise the answer's length limit, or take them out: an evaluation would cut such answers off.",
+    )
+
+
 def too_few_rows(rows: int, needed: int) -> EngineError:
     return EngineError(
         "too_few_rows",

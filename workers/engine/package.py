@@ -18,9 +18,9 @@ from huggingface_hub import EvalResult, ModelCardData
 from workers.engine import errors
 from workers.engine.checkpoint import sha256_of
 from workers.engine.data import encode
+from workers.engine.keeping import Keeping
 from workers.engine.models import Base, adapter_sha256, folded, weights_sha256
 from workers.engine.sampling import Sampler
-from workers.engine.trainer import MeasuringTrainer
 from workers.engine.verify import StoredRollout, Verdict
 from workers.events import EvaluationEvent
 from workers.spec import JobSpec
@@ -28,6 +28,16 @@ from workers.spec import JobSpec
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers", "safetensors")
 PROJECT = Path(__file__).parents[2]
 VERIFIED_PROMPTS, VERIFIED_EACH = 4, 2
+METHODS = {
+    "rft": "GRPO",
+    "placebo": "GRPO on rewards dealt out at random (a placebo, to hold another adapter against)",
+    "sft": "supervised learning from demonstrations",
+}
+TAGS = {
+    "rft": ["grpo", "reinforcement-learning"],
+    "placebo": ["grpo", "reinforcement-learning", "placebo"],
+    "sft": ["sft"],
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,7 @@ class Lineage:
 
 
 def build(
-    lineage: Lineage, trainer: MeasuringTrainer, sampler: Sampler, out: Path, check_stop: Callable[[], None]
+    lineage: Lineage, trainer: Keeping, sampler: Sampler, out: Path, check_stop: Callable[[], None]
 ) -> Path:
     """Writes ``out/package`` and returns it once a fresh process has reproduced the trainer's numbers.
 
@@ -78,7 +88,7 @@ def write_adapter(model: Any, base: Base, folder: Path) -> None:
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
-def store_rollouts(trainer: MeasuringTrainer, sampler: Sampler, lineage: Lineage, file: Path) -> None:
+def store_rollouts(trainer: Keeping, sampler: Sampler, lineage: Lineage, file: Path) -> None:
     """Answers of the tuned model with the log-probabilities that the trainer itself gives them.
 
     The file stays beside the package, not in it: it holds prompts of the training data.
@@ -136,6 +146,7 @@ def write_run_file(lineage: Lineage, adapter_hash: str, verdict: Verdict, folder
     content = {
         "job_id": spec.job_id,
         "model_name": spec.model_name,
+        "arm": spec.arm,
         "base_model": {
             "id": base.public_id,
             "revision": base.revision,
@@ -154,7 +165,8 @@ def write_run_file(lineage: Lineage, adapter_hash: str, verdict: Verdict, folder
         },
         "start": spec.start and {"id": spec.start.id, "sha256": spec.start.sha256},
         "seed": spec.seed,
-        "settings": spec.model_dump(mode="json", include={"lora", "grpo", "evaluation"}),
+        "settings": spec.model_dump(mode="json", include={"lora", "grpo", "evaluation"})
+        | {"sft": spec.sft and spec.sft.model_dump(mode="json", exclude={"rows": {"path"}})},
         "labels": spec.labels,
         "steps": lineage.steps,
         "train_seconds": round(lineage.train_seconds, 1),
@@ -183,7 +195,7 @@ def model_card(lineage: Lineage) -> str:
         base_model=lineage.base.public_id,
         library_name="peft",
         pipeline_tag="text-generation",
-        tags=["lora", "grpo", "reinforcement-learning", "trl", "groove"],
+        tags=["lora", *TAGS[spec.arm], "trl", "groove"],
         model_name=spec.model_name,
         eval_results=[
             _result(lineage, "mean reward", evaluation.tuned.reward.mean),
@@ -203,6 +215,7 @@ def model_card(lineage: Lineage) -> str:
         revision_argument=f', revision="{lineage.base.revision}"' if lineage.base.revision else "",
         steps=lineage.steps,
         origin=_origin(spec),
+        method=METHODS[spec.arm],
         arm="start" if spec.start else "base",
         rank=spec.lora.rank,
         alpha=spec.lora.alpha,
@@ -251,7 +264,8 @@ CARD = """---
 
 # {name}
 
-A LoRA adapter (rank {rank}, alpha {alpha}) for `{base}`{revision}, tuned with GRPO for {steps} steps.{origin}
+A LoRA adapter (rank {rank}, alpha {alpha}) for `{base}`{revision}, tuned with {method}
+for {steps} steps.{origin}
 
 ## Measured
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
-from workers.engine import measures
+from workers.engine import measures, placebo
 from workers.engine.data import Row, render
 from workers.events import Rollout
 
@@ -26,6 +26,7 @@ class Recorder:
     ``rows`` are looked up by the dataset column ``row``; a group is the rollouts of one row, and its number
     is the row's place among the step's rows. ``failed`` counts gradings that gave no reward. ``held_out``
     grades at most ``held_out_answers`` of a step's answers, whole groups, and nothing is trained on it.
+    With a ``placebo_seed`` the rewards are dealt out at random; ``Rollout.reward`` is what was trained on.
     """
 
     rows: list[Row]
@@ -38,6 +39,7 @@ class Recorder:
     results: list[GradeResult] = field(default_factory=list)
     held_out: GradeAnswers | None = None
     held_out_answers: int = 64
+    placebo_seed: int | None = None
     completion_ids: list[list[int]] = field(default_factory=list)
     _row: list[int] = field(default_factory=list)
 
@@ -55,6 +57,10 @@ class Recorder:
         missing = {i for i, result in zip(row, results, strict=True) if result.reward is None}
         groups = {i: number for number, i in enumerate(dict.fromkeys(row))}
         prompts = {i: render(self.tokenizer, self.rows[i].messages) for i in groups}
+        rewards = [None if i in missing else result.reward for i, result in zip(row, results, strict=True)]
+        if self.placebo_seed is not None:
+            tasks = [self.rows[i].task for i in row]
+            rewards = placebo.dealt(rewards, tasks, self.placebo_seed, trainer_state.global_step)
         self.rollouts = [
             Rollout(
                 index=index,
@@ -62,7 +68,7 @@ class Recorder:
                 row_id=self.rows[i].row_id,
                 prompt=prompts[i],
                 completion=text,
-                reward=None if i in missing else result.reward,
+                reward=reward,
                 sub_rewards=result.sub_rewards,
                 error_class=result.error_class,
                 error_detail=result.error_detail,
@@ -72,11 +78,11 @@ class Recorder:
                 truncated=ids[-1] not in self.eos_ids,
                 adapter_step=trainer_state.global_step,
             )
-            for index, (i, text, ids, result) in enumerate(
-                zip(row, texts, completion_ids, results, strict=True)
+            for index, (i, text, ids, result, reward) in enumerate(
+                zip(row, texts, completion_ids, results, rewards, strict=True)
             )
         ]
-        return [rollout.reward for rollout in self.rollouts]
+        return rewards
 
     def groups(self) -> list[int]:
         """The group of every rollout, in order."""

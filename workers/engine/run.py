@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from workers.engine import checkpoint, errors, package, retention, start, tasks
+from workers.engine import arms, checkpoint, errors, package, retention, start, tasks
 from workers.engine.alarms import Alarms, held_out_grader
 from workers.engine.data import Row, checked_path, encode, prefill, read_rows
 from workers.engine.evaluate import Evaluator, Split
-from workers.engine.memory import Estimate, Work, estimate, plan_memory
+from workers.engine.keeping import Keeping
+from workers.engine.memory import Estimate, estimate, plan_memory
 from workers.engine.models import Base, adapter_sha256, load, pick_device
 from workers.engine.preflight import Preflight
 from workers.engine.progress import Progress
-from workers.engine.rollouts import Recorder
 from workers.engine.sampling import Sampler
-from workers.engine.train import Reporter, build_trainer, rollouts, threads, total_steps
+from workers.engine.train import threads
 from workers.engine.trainer import MeasuringTrainer
 from workers.events import DoneEvent, EvaluationEvent, Event, LogEvent
 from workers.grading import (
@@ -54,6 +54,7 @@ class Job:
     judges: Judges = field(default_factory=Judges)
     step: int = 0
     memory: Estimate | None = None
+    arm: arms.Rft = field(init=False)
     alarms: Alarms = field(init=False)
     _retention: retention.Retention = field(init=False)
     _trained_before: float = 0.0
@@ -62,7 +63,8 @@ class Job:
     _train_ended: float | None = None
 
     def __post_init__(self) -> None:
-        self.alarms = Alarms(self.spec.alarm, self.emit)
+        self.arm = arms.of(self.spec, self.folder)
+        self.alarms = self.arm.alarms(self.spec.alarm, self.emit)
 
     @property
     def train_seconds(self) -> float:
@@ -79,7 +81,7 @@ class Job:
             self.step, self._trained_before = started_from.step, started_from.train_seconds
             self.alarms.load(started_from.path)
         train_rows, held_out = self._read()
-        steps = total_steps(spec, len(train_rows))
+        steps = self.arm.steps(len(train_rows))
         progress = Progress(self.emit, steps - self.step, self._answers(steps, held_out))
         try:
             with (
@@ -186,18 +188,16 @@ class Job:
 
     def _build(
         self, base: Base, train: list[Row], grade: GradeAnswers, steps: int, progress: Progress
-    ) -> tuple[MeasuringTrainer, Evaluator]:
+    ) -> tuple[Keeping, Evaluator]:
         spec = self.spec
-        recorder = Recorder(train, grade, base.tokenizer, base.eos_ids)
-        work = Work(
-            self._longest_prompt, spec.grpo.max_completion_length, rollouts(spec), spec.grpo.group_size
-        )
+        recorder = self.arm.recorder(train, grade, base)
+        work = self.arm.work(self._longest_prompt)
         plan = plan_memory(base.model, spec.lora.rank, work)
         self.memory = estimate(base.model, spec.lora.rank, work, plan.tokens, plan.gradient_checkpointing)
         self.emit(LogEvent(message=MEMORY.format(self.memory.total / 2**30, plan.tokens)))
         continued = start.attach(spec, base.model, self.folder)
-        trainer = build_trainer(
-            spec, self.out, base, train, recorder, steps, plan, self.emit, continued, self.check_stop
+        trainer = self.arm.trainer(
+            self.out, base, recorder, steps, plan, self.emit, continued, self.check_stop
         )
 
         def tick(answers: int) -> None:
@@ -229,7 +229,7 @@ class Job:
 
     def _preflight(
         self,
-        trainer: MeasuringTrainer,
+        trainer: Keeping,
         evaluator: Evaluator,
         train: list[Row],
         held_out: HeldOut,
@@ -238,8 +238,9 @@ class Job:
     ) -> None:
         """Says whether training can work; pauses the job if it cannot and the spec says so."""
         settings = self.spec.preflight
-        if not settings.rows:
+        if not settings.rows or self.spec.arm != "rft":
             return
+        assert isinstance(trainer, MeasuringTrainer), "only that trainer samples as training does"
         progress.enter(
             "preflight", total=min(settings.rows, len(train)) * settings.samples_per_row, unit="answers"
         )
@@ -254,7 +255,7 @@ class Job:
 
     def _train(
         self,
-        trainer: MeasuringTrainer,
+        trainer: Keeping,
         evaluator: Evaluator,
         held_out: HeldOut,
         progress: Progress,
@@ -263,7 +264,7 @@ class Job:
     ) -> None:
         progress.enter("train", done=self.step, total=steps)
         evaluate = partial(self._evaluate, evaluator, held_out)
-        reporter = Reporter(
+        reporter = self.arm.reporter(
             self.spec,
             self.out,
             trainer,

@@ -23,6 +23,7 @@ from workers.engine.data import Row
 from workers.engine.fast import shared
 from workers.engine.fast.architecture import known
 from workers.engine.judging import JudgeWatch
+from workers.engine.keeping import Keeping
 from workers.engine.memory import MemoryPlan
 from workers.engine.models import Base
 from workers.engine.progress import Progress
@@ -163,7 +164,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
 
     spec: JobSpec
     out: Path
-    trainer: MeasuringTrainer
+    trainer: Keeping
     progress: Progress
     emit: Callable[[Event], None]
     stopping: Callable[[], bool]

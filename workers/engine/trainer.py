@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
-from workers.engine import errors
 from workers.engine.balance import Balance, TaskSampler, advantages
 from workers.engine.batching import loss_weight, micro_batches
 from workers.engine.fast import lora, shared
 from workers.engine.fast.architecture import describe
 from workers.engine.fast.decoder import Decoder
+from workers.engine.keeping import Keeping
 from workers.engine.memory import MemoryPlan, is_out_of_memory
 from workers.engine.models import folded
-from workers.engine.randomness import Randomness
 from workers.engine.rollouts import Recorder
 from workers.engine.start import reference
 
@@ -41,7 +38,7 @@ class EpochSampler(RepeatSampler):  # type: ignore[misc]
         self.generator.manual_seed(self.seed + epoch)
 
 
-class MeasuringTrainer(GRPOTrainer):  # type: ignore[misc]
+class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
     """GRPO with TRL's loss and optimiser, and with our own passes through the model.
 
     ``shares`` says whether the model is one whose prompts are computed once a group; others take TRL's way.
@@ -60,8 +57,6 @@ class MeasuringTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> None:
         self.recorder, self.shares, self.balance = recorder, shares, balance
         self.most_tokens, self._shrunk, self._check_stop = plan.tokens, shrunk, check_stop
-        self._whole: tuple[Randomness, int] | None = None
-        self.not_saved = ""
         self.measured: dict[str, float] = {}
         super().__init__(*args, reward_funcs=recorder.grader, **kwargs)
         if shares:
@@ -258,36 +253,6 @@ class MeasuringTrainer(GRPOTrainer):  # type: ignore[misc]
         with reference(self.accelerator.unwrap_model(self.model)):
             logps, _, _ = self._get_per_token_logps_and_entropies(self.model, ids, mask, keep)
         return torch.as_tensor(logps)
-
-    # --- checkpoints -----------------------------------------------------------------------------
-
-    def remember(self) -> None:
-        """A step is whole: what a step that is broken off later must not have changed is kept."""
-        self._whole = Randomness.now(), self.state.num_input_tokens_seen
-
-    def go_back(self) -> bool:
-        """Undoes a step that was broken off; False if no step has been whole in this process."""
-        if self._whole is None:
-            return False
-        randomness, self.state.num_input_tokens_seen = self._whole
-        randomness.restore()
-        return True
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """As TRL does. A full disk leaves nothing behind and is told in ``not_saved``: training goes on."""
-        self.not_saved = ""
-        try:
-            super()._save_checkpoint(model, trial)
-        except Exception as error:
-            if not errors.is_disk_full(error):
-                raise
-            self.not_saved = str(error)
-            shutil.rmtree(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}", True)
-
-    def take_finished(self, checkpoint: Path, step: int) -> None:
-        """Loads the adapter of the last step. ``train`` would go on to the end of a half-done epoch."""
-        self._load_from_checkpoint(str(checkpoint))
-        self.state.global_step = step
 
     @torch.no_grad()
     def logprobs(self, prompt_ids: list[int], completion_ids: list[int]) -> list[float]:

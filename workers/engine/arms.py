@@ -1,0 +1,111 @@
+"""The arms of an experiment: how each trains. Before and after training all go the same road."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+
+from workers.engine import sft
+from workers.engine.alarms import Alarms
+from workers.engine.data import Row
+from workers.engine.keeping import Keeping
+from workers.engine.memory import MemoryPlan, Work
+from workers.engine.models import Base
+from workers.engine.rollouts import Recorder
+from workers.engine.train import Reporter, build_trainer, rollouts, total_steps
+from workers.events import Event
+from workers.grading import GradeAnswers
+from workers.spec import JobSpec
+
+
+class Rft:
+    """Reinforcement by the job's grader."""
+
+    reporter: type[Reporter] = Reporter
+    alarms: type[Alarms] = Alarms
+
+    def __init__(self, spec: JobSpec, folder: Path) -> None:
+        self.spec, self.folder = spec, folder
+
+    def steps(self, rows: int) -> int:
+        """Optimiser steps of the whole job on so many training rows."""
+        return total_steps(self.spec, rows)
+
+    def work(self, longest_prompt: int) -> Work:
+        """The largest pieces that are in memory together."""
+        grpo = self.spec.grpo
+        return Work(longest_prompt, grpo.max_completion_length, rollouts(self.spec), grpo.group_size)
+
+    def recorder(self, rows: list[Row], grade: GradeAnswers, base: Base) -> Recorder:
+        """What knows the training rows and grades the rollouts of a step."""
+        return Recorder(rows, grade, base.tokenizer, base.eos_ids)
+
+    def trainer(
+        self,
+        out: Path,
+        base: Base,
+        recorder: Recorder,
+        steps: int,
+        plan: MemoryPlan,
+        emit: Callable[[Event], None],
+        start: PeftModel | None,
+        check_stop: Callable[[], None],
+    ) -> Keeping:
+        """The trainer, ready to begin."""
+        rows = recorder.rows
+        return build_trainer(self.spec, out, base, rows, recorder, steps, plan, emit, start, check_stop)
+
+
+class Silent(Alarms):
+    """Alarms of an arm that is there to be compared: nothing is raised and nothing pauses."""
+
+    def step(self, *_: Any) -> None:
+        return None
+
+
+class Placebo(Rft):
+    """The same by rewards that say nothing about the answers."""
+
+    alarms = Silent
+
+    def recorder(self, rows: list[Row], grade: GradeAnswers, base: Base) -> Recorder:
+        return Recorder(rows, grade, base.tokenizer, base.eos_ids, placebo_seed=self.spec.seed)
+
+
+class Sft(Rft):
+    """Supervised training on demonstrations."""
+
+    reporter = sft.SftReporter
+    alarms = Silent
+
+    def steps(self, rows: int) -> int:
+        return sft.total_steps(self.spec)
+
+    def work(self, longest_prompt: int) -> Work:
+        return sft.work(self.spec, longest_prompt)
+
+    def trainer(
+        self,
+        out: Path,
+        base: Base,
+        recorder: Recorder,
+        steps: int,
+        plan: MemoryPlan,
+        emit: Callable[[Event], None],
+        start: PeftModel | None,
+        check_stop: Callable[[], None],
+    ) -> Keeping:
+        known = {row.row_id for row in recorder.rows}
+        shown = sft.read(self.spec, self.folder, known)
+        return sft.build_trainer(self.spec, out, base, shown, recorder, steps, plan, start, check_stop)
+
+
+ARMS: dict[str, type[Rft]] = {"rft": Rft, "placebo": Placebo, "sft": Sft}
+
+
+def of(spec: JobSpec, folder: Path) -> Rft:
+    """The arm of a job; ``folder`` is what the spec's paths are relative to."""
+    return ARMS[spec.arm](spec, folder)
