@@ -137,7 +137,9 @@ def look_at_rollouts(page: Page) -> None:
 
 def compare(page: Page) -> None:
     page.get_by_role("link", name="Compare", exact=True).click()
-    expect(page.get_by_text("Tuned").first).to_be_visible()
+    expect(page.get_by_text("Training helped").first).to_be_visible()
+    expect(page.locator("[data-curves] canvas")).to_be_visible()
+    expect(page.get_by_role("heading", name="Rows gained and lost")).to_be_visible()
     audit(page)
     page.go_back()
 

@@ -88,7 +88,7 @@ def bootstrap(values: Sequence[float], confidence: float, resamples: int, seed: 
 
 
 def wilson(count: int, of: int, confidence: float) -> Interval:
-    """A share with Wilson's score interval (1927): it holds near 0 and for few rows, where a bootstrap fails."""
+    """A share with Wilson's score interval (1927), which holds for few rows and for shares near 0."""
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share, room = count / of, z * z / of
     middle = (share + room / 2) / (1 + room)
