@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "long_prompt_speed": speed.long_prompts,
     "rollout_speed": speed.rollouts,
     "memory_estimate_error": speed.memory,
+    "event_overhead": speed.events,
     "first_step_latency": latency.first_step,
     "sandbox_throughput": sandbox.throughput,
     "sandbox_overhead": sandbox.overhead,

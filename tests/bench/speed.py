@@ -218,3 +218,20 @@ def memory() -> Result:
         runs=[round(error, 3) for error in errors],
         note="; ".join(notes),
     )
+
+
+def events() -> Result:
+    """Metrics, rollouts, alarms and events of the sample job, as a share of its training."""
+    with tempfile.TemporaryDirectory() as scratch:
+        spec = starter_spec(Path(scratch), steps=30)
+        said = json.loads(python("tests.bench.event_probe", spec, Path(scratch) / "out").splitlines()[-1])
+    share = said["telling"] / said["training"]
+    return Result(
+        benchmark="event_overhead",
+        value=round(share, 4),
+        unit="share of training's wall time",
+        goal=0.02,
+        runs=[round(share, 4)],
+        note=f"64 rollouts a step; measuring the KL to the base takes another "
+        f"{said['measuring'] / said['training']:.3f}",
+    )

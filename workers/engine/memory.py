@@ -48,6 +48,13 @@ class Work:
     completion_tokens: int
     rollouts: int
     group_size: int
+    shares: bool = True
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a whole step as they go through the model: a shared prompt counts once a group."""
+        copies = self.rollouts // self.group_size if self.shares else self.rollouts
+        return copies * self.prompt_tokens + self.rollouts * self.completion_tokens
 
 
 def estimate(model: PreTrainedModel, rank: int, work: Work, tokens: int, checkpointing: bool) -> Estimate:
@@ -56,12 +63,15 @@ def estimate(model: PreTrainedModel, rank: int, work: Work, tokens: int, checkpo
     size = next(model.parameters()).element_size()
     adapter = adapter_parameters(model, rank)
     keys = key_width(config) * 2 * config.num_hidden_layers * size
-    rows = work.rollouts * (work.prompt_tokens + work.completion_tokens)
+    rows, tokens = work.rollouts * (work.prompt_tokens + work.completion_tokens), min(tokens, work.tokens)
+    back = tokens * 4 * config.intermediate_size * size  # a layer's gradients on the way back
     return Estimate(
         weights=sum(p.numel() * p.element_size() for p in model.parameters()),
         adapter=adapter * 4 * 2,  # float32 values and gradients
         optimizer=adapter * 4 * 2,  # Adam's two moments
-        activations=tokens * token_bytes(config, size, checkpointing) + _expanded(config, size, work, tokens),
+        activations=tokens * token_bytes(config, size, checkpointing)
+        + _expanded(config, size, work, tokens)
+        + back,
         cache=rows * keys + _folded(model, size),
         logits=3 * LOGIT_ROWS * config.vocab_size * 4,
     )
@@ -88,6 +98,8 @@ def token_bytes(config: Any, size: int, checkpointing: bool) -> int:
 
 def _expanded(config: Any, size: int, work: Work, tokens: int) -> int:
     """The prompt's keys and values, copied beside each completion that attends to them."""
+    if not work.shares:
+        return 0
     each = work.prompt_tokens + work.group_size * work.completion_tokens
     rows = min(work.rollouts, max(1, tokens // each) * work.group_size)
     layers = config.num_hidden_layers
@@ -128,7 +140,7 @@ def plan_memory(model: PreTrainedModel, rank: int, work: Work) -> MemoryPlan:
     without it not even 8 rows would fit.
     """
     longest = work.prompt_tokens + work.completion_tokens
-    everything = work.rollouts * longest
+    everything = work.tokens
     if model.device.type == "cpu":
         return MemoryPlan(min(everything, max(CPU_TOKENS, longest)), False)
     free, _ = torch.cuda.mem_get_info(model.device)
@@ -142,7 +154,7 @@ def plan_memory(model: PreTrainedModel, rank: int, work: Work) -> MemoryPlan:
 
 def _most_tokens(model: PreTrainedModel, rank: int, work: Work, budget: int, checkpointing: bool) -> int:
     """By halving from a pass of the whole step; 0 if nothing fits. The weights are there already."""
-    tokens = work.rollouts * (work.prompt_tokens + work.completion_tokens)
+    tokens = work.tokens
     while tokens:
         needed = estimate(model, rank, work, tokens, checkpointing)
         if needed.total - needed.weights <= budget:

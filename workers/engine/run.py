@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from workers.engine.models import Base, adapter_sha256, load, pick_device
 from workers.engine.preflight import Preflight
 from workers.engine.progress import Progress
 from workers.engine.sampling import Sampler
-from workers.engine.train import threads
+from workers.engine.train import shares_prompts, threads
 from workers.engine.trainer import MeasuringTrainer
 from workers.events import DoneEvent, EvaluationEvent, Event, LogEvent
 from workers.grading import (
@@ -191,7 +191,7 @@ class Job:
     ) -> tuple[Keeping, Evaluator]:
         spec = self.spec
         recorder = self.arm.recorder(train, grade, base)
-        work = self.arm.work(self._longest_prompt)
+        work = replace(self.arm.work(self._longest_prompt), shares=shares_prompts(spec, base))
         plan = plan_memory(base.model, spec.lora.rank, work)
         self.memory = estimate(base.model, spec.lora.rank, work, plan.tokens, plan.gradient_checkpointing)
         self.emit(LogEvent(message=MEMORY.format(self.memory.total / 2**30, plan.tokens)))

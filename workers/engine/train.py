@@ -51,6 +51,11 @@ def total_steps(spec: JobSpec, rows: int) -> int:
     return spec.grpo.max_steps or per_epoch * spec.grpo.epochs
 
 
+def shares_prompts(spec: JobSpec, base: Base) -> bool:
+    """Whether a prompt is computed once a group: with dropout each copy would have noise of its own."""
+    return known(base.model) and spec.lora.dropout == 0
+
+
 def rollouts(spec: JobSpec) -> int:
     """Rollouts of one step."""
     return spec.grpo.group_size * spec.grpo.prompts_per_step
@@ -127,7 +132,7 @@ def build_trainer(
 
     Equal specs give equal initial weights.
     """
-    shares = known(base.model) and spec.lora.dropout == 0
+    shares = shares_prompts(spec, base)
     if shares:
         shared.prepare(base.model)
     emit(LogEvent(message=SHARED if shares else PLAIN.format(base.model.config.model_type)))
