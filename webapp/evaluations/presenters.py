@@ -123,7 +123,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Figure:
-    """Both means with their intervals on one axis; ``ticks`` are (place, label)."""
+    """Means with their intervals on one axis; ``ticks`` are (place, label)."""
 
     bars: list[Bar]
     ticks: list[tuple[str, str]]
@@ -132,7 +132,11 @@ class Figure:
 def figure(evaluation: Evaluation) -> Figure:
     """Drawn from 0 to 1, or wider where rewards lie outside."""
     base, tuned = _summaries(evaluation)
-    arms = {evaluation.job.base_arm: base["reward"], "Tuned": tuned["reward"]}
+    return drawn({evaluation.job.base_arm: base["reward"], "Tuned": tuned["reward"]})
+
+
+def drawn(arms: dict[str, dict[str, float]]) -> Figure:
+    """The same for any arms: name -> ``workers.events.Interval``."""
     low = min(0.0, *(interval["low"] for interval in arms.values()))
     high = max(1.0, *(interval["high"] for interval in arms.values()))
 

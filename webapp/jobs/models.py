@@ -58,6 +58,15 @@ class Job(models.Model):
         "self", models.CASCADE, null=True, blank=True, related_name="parts",
         help_text="the job whose tasks this one trains some of, to measure what sharing an adapter costs",
     )  # fmt: skip
+    arm = models.CharField(max_length=10, default="rft", help_text="rft, placebo or sft (docs/arms.md)")
+    arm_of = models.ForeignKey(
+        "self", models.CASCADE, null=True, blank=True, related_name="arms",
+        help_text="the job that this one is held against",
+    )  # fmt: skip
+    sft = models.JSONField(
+        null=True, blank=True,
+        help_text="{source, template, learning_rate, epochs, batch_size} of an sft arm",
+    )  # fmt: skip
     settings = models.JSONField(help_text="{lora, grpo, evaluation, alarm, resources, seed} of the job spec")
 
     state = models.CharField(max_length=20, choices=State.choices, default=State.VALIDATING_FILES)

@@ -54,6 +54,8 @@ CHARTS = (
     ("Gradient norm", ["grad_norm"], ""),
     ("Seconds a step", ["step_time", "time/*"], ""),
     ("Tokens a second", ["tokens_per_second"], ""),
+    ("Loss", ["loss"], "Of SFT: nats a token of the demonstrations."),
+    ("Token accuracy", ["mean_token_accuracy"], "Of SFT: the demonstration's token is the likeliest."),
 )  # fmt: skip
 FIRST_CHARTS = 11
 SPARK_POINTS = 40
@@ -156,6 +158,7 @@ def seconds_per_answer(base_model: BaseModel) -> float | None:
     size, prompts = "job__settings__grpo__group_size", "job__settings__grpo__prompts_per_step"
     rows = (
         Metric.objects.filter(job__base_model=base_model, values__has_key="step_time")
+        .exclude(job__arm="sft")
         .order_by("-id")
         .values_list("values__step_time", size, prompts)[:TIMED_STEPS]
     )

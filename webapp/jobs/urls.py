@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import preflight_views, task_views, views
+from . import arm_views, preflight_views, task_views, views
 from .stream import stream
 
 app_name = "jobs"
@@ -18,6 +18,7 @@ urlpatterns = [
     path("<str:uid>/log/", views.log, name="log"),
     path("<str:uid>/config/", views.config, name="config"),
     path("<str:uid>/interference/", task_views.interference, name="interference"),
+    path("<str:uid>/arms/", arm_views.page, name="arms"),
     path("<str:uid>/preflight/", preflight_views.page, name="preflight"),
     path("<str:uid>/cancel/", views.cancel, name="cancel"),
     path("<str:uid>/pause/", views.pause, name="pause"),

@@ -26,7 +26,7 @@ from webapp.retention import services as retention
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
 
-from . import health, nodes, presenters, services, task_forms, tasks
+from . import arms, health, nodes, presenters, services, task_forms, tasks
 from .forms import JobForm
 from .metrics import csv_lines, series
 from .models import Job, Node
@@ -48,6 +48,7 @@ def all_jobs() -> QuerySet[Job]:
         "held_out_grader__grader__team",
         "start__team",
         "interference_of__team",
+        "arm_of__team",
         "node",
         "tuned_model__team",
         "cloned_from__team",
@@ -270,6 +271,7 @@ def config(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         **presenters.held_out(job),
         **tasks.shown(job),
         **suites.shown(job),
+        **arms.shown(job),
         **presenters.in_order(job.settings),
     }
     source = job.cloned_from

@@ -27,7 +27,7 @@ from webapp.jobs.states import State
 from webapp.jobs.transitions import move
 from webapp.registry.services import register_model, tuned_name
 from workers import events, grading
-from workers.bridge import child, files, judges, suites, tasks
+from workers.bridge import arms, child, files, judges, suites, tasks
 from workers.bridge.nodes import node_name
 from workers.spec import AlarmSettings, JobSpec
 
@@ -169,8 +169,9 @@ class Attempt:
         splits = tasks.fetch_splits(self.job, self.folder)
         start = tasks.fetch_start(self.job, self.folder)
         kept = suites.fetch_suites(self.job, self.folder)
+        sft = arms.fetch_demonstrations(self.job, self.folder, splits)
         (self.folder / "spec.json").write_text(
-            job_spec(self.job, splits, connection.json, start, kept).model_dump_json(indent=2)
+            job_spec(self.job, splits, connection.json, start, kept, sft).model_dump_json(indent=2)
         )
         checkpoint, step = files.fetch_checkpoint(self.job, self.folder)
         job, attempt = self.job.pk, self.job.attempt
@@ -327,6 +328,7 @@ def job_spec(
     endpoints: dict[str, Any],
     start: dict[str, Any] | None = None,
     kept: Sequence[dict[str, Any]] = (),
+    sft: dict[str, Any] | None = None,
 ) -> JobSpec:
     """The spec of one attempt. ``splits`` may state a hash of their own, see ``tasks.fetch_splits``."""
     base, version, grader = job.base_model, job.dataset_version, job.grader_version
@@ -346,7 +348,9 @@ def job_spec(
                 "judges": endpoints,
                 "grader_sha256": grader.sha256,
                 "tasks": tasks.task_specs(job),
+                "arm": job.arm,
                 "start": start,
+                "sft": sft,
                 "suites": kept,
                 "seed": job.settings["seed"],
                 "labels": {"team": job.team.slug, "dataset": str(version), "grader": str(grader)},

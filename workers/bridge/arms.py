@@ -1,0 +1,66 @@
+"""Demonstrations of an SFT arm, written from the job that it is held against."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from webapp.jobs.arms import ACCEPTED, accepted
+from webapp.jobs.models import Job
+from workers.bridge import files
+from workers.grading.results import GradingFault, Subject
+from workers.grading.template import parse_template
+
+NAME = "demonstrations.jsonl"
+Answer = Callable[[dict[str, Any]], str | None]
+
+
+class NoDemonstration(files.Damaged):
+    """There is nothing to learn from, or a row lacks what the template asks for."""
+
+    def as_json(self) -> dict[str, str]:
+        remedy = "Launch the SFT arm again with another template or source."
+        return {"code": "no_demonstrations", "message": str(self), "remedy": remedy}
+
+
+def fetch_demonstrations(job: Job, folder: Path, splits: dict[str, Any]) -> dict[str, Any] | None:
+    """``JobSpec.sft`` of the job, its rows below ``folder`` in the order of the train split.
+
+    ``None`` unless the job is an SFT arm. Every attempt writes the same bytes. Raises ``NoDemonstration``.
+    """
+    if job.sft is None:
+        return None
+    answer = _accepted(job) if job.sft["source"] == ACCEPTED else _filled(job.sft["template"])
+    rows = 0
+    with (folder / splits["train"]["path"]).open() as lines, (folder / NAME).open("w") as target:
+        for row in map(json.loads, lines):
+            if (completion := answer(row)) is not None:
+                shown = {"row_id": row["row_id"], "messages": row["messages"], "completion": completion}
+                target.write(json.dumps(shown, ensure_ascii=False) + "\n")
+                rows += 1
+    if not rows:
+        raise NoDemonstration("No row of the train split has a demonstration.")
+    file = {"path": NAME, "sha256": files.sha256_of(folder / NAME), "rows": rows}
+    return {"rows": file, **{name: job.sft[name] for name in ("learning_rate", "epochs", "batch_size")}}
+
+
+def _accepted(job: Job) -> Answer:
+    """The best accepted rollout of the row, if there is one."""
+    assert job.arm_of, f"{job} is no arm of another job"
+    best = dict(accepted(job.arm_of).values_list("row_id", "completion"))
+    return lambda row: best.get(row["row_id"])
+
+
+def _filled(text: str) -> Answer:
+    """The template, filled with the row's fields."""
+    template = parse_template(text.strip())
+
+    def fill(row: dict[str, Any]) -> str:
+        try:
+            return template.fill(Subject("", row["item"]))
+        except GradingFault as fault:
+            raise NoDemonstration(f"Row {row['row_id']}: {fault}") from fault
+
+    return fill
