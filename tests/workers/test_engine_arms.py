@@ -104,6 +104,23 @@ def test_a_checkpoint_within_an_epoch_repeats_the_rest(taught: tuple[Path, Path]
     assert adapter(tmp_path / "resumed") == adapter(whole)
 
 
+def test_a_batch_in_several_passes_learns_the_same(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sft_spec(tmp_path, model_folder, epochs=1)
+    spec = json.loads(path.read_text())
+    spec["lora"]["dropout"] = 0
+    path.write_text(json.dumps(spec))
+    courses = []
+    for name in ("whole", "rows"):
+        assert run_engine("run", path, "--out", tmp_path / name) == 0
+        metrics = of_type(events_of(tmp_path / name), "metrics")
+        courses.append([event.values[key] for event in metrics for key in ("loss", "grad_norm")])
+        monkeypatch.setattr("workers.engine.memory.CPU_TOKENS", 1)  # a pass holds one row
+    assert len(courses[0]) == 6
+    assert courses[0] == pytest.approx(courses[1], rel=1e-4)
+
+
 def test_a_held_out_row_cannot_be_learnt_from(model_folder: Path, tmp_path: Path) -> None:
     file = write_split(tmp_path, "leak", demonstrations(TRAIN + 1))
     assert run_engine("run", sft_spec(tmp_path, model_folder, rows=file), "--out", tmp_path / "out") == 1
