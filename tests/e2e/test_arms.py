@@ -87,7 +87,7 @@ def finish(page: Page, arm: str) -> None:
 def look(page: Page) -> None:
     expect(page.get_by_text("Placebo: not known yet")).to_have_count(0)
     expect(page.get_by_text("RFT minus SFT on a template:")).to_be_visible()
-    expect(page.get_by_text("Orders: RFT lost")).to_be_visible()
+    expect(page.get_by_text("Reward elsewhere, Orders: RFT")).to_be_visible()
     expect(page.get_by_text("RFT minus placebo:")).to_be_visible()
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)

@@ -196,9 +196,9 @@ def test_the_page_answers_both_questions_in_words(job: Job, alice: User, as_user
     answered(sft, 0.7, forgotten=0.2)
     answered(placebo, 0.4)
     text = client.get(page(job)).text
-    assert "No: SFT on a template falls short of RFT by +0.200" in text
-    assert "Tickets: RFT lost +0.010 [+0.005, +0.015], SFT lost +0.200" in text
-    assert "RFT is better than its placebo by +0.500" in text
+    assert "No: SFT on a template falls short of RFT by 0.200" in text
+    assert "Tickets: RFT −0.010 [−0.015, −0.005], SFT −0.200" in text
+    assert "RFT is better than its placebo by 0.500" in text
     assert "1 min 5 s" in text
     found = results(job)
     assert found is not None

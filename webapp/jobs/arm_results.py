@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from webapp.config.templatetags.groove import seconds, signed
+from webapp.config.templatetags.groove import score, seconds, signed
 from webapp.evaluations.models import ComparedRow, Evaluation
 from webapp.evaluations.presenters import Bar, drawn
 from webapp.retention.models import SuiteScore
@@ -182,9 +182,9 @@ def _sft_answer(rft: Line, sft: Line) -> Answer:
     cost = f"Training took RFT {seconds(rft.job.train_seconds)} and SFT {seconds(sft.job.train_seconds)}."
     sentences = [measured, cost, *_forgotten(rft, sft)]
     if behind.low > 0:
-        return Answer("success", f"No: {sft.name} falls short of RFT by {signed(behind.mean)}", sentences)
+        return Answer("success", f"No: {sft.name} falls short of RFT by {score(behind.mean)}", sentences)
     if behind.high < 0:
-        return Answer("warning", f"Yes: {sft.name} is better than RFT by {signed(-behind.mean)}", sentences)
+        return Answer("warning", f"Yes: {sft.name} is better than RFT by {score(-behind.mean)}", sentences)
     more = "The interval includes 0; more held-out rows make it narrower."
     return Answer(
         "info", f"These rows do not tell {sft.name} and RFT apart", [measured, more, *sentences[1:]]
@@ -194,7 +194,7 @@ def _sft_answer(rft: Line, sft: Line) -> Answer:
 def _forgotten(rft: Line, sft: Line) -> list[str]:
     """What SFT would have cost in forgetting, suite by suite, or why that is not known."""
     said = [
-        f"{suite}: RFT lost {_loss(rft.forgetting[suite])}, SFT lost {_loss(lost)}."
+        f"Reward elsewhere, {suite}: RFT {_change(rft.forgetting[suite])}, SFT {_change(lost)}."
         for suite, lost in sft.forgetting.items()
         if suite in rft.forgetting
     ]
@@ -206,8 +206,13 @@ def _forgotten(rft: Line, sft: Line) -> list[str]:
     return said
 
 
-def _loss(lost: Interval) -> str:
-    return f"{signed(lost['mean'])} [{signed(lost['low'])}, {signed(lost['high'])}]"
+def _change(lost: Interval) -> str:
+    """What was forgotten, as a change: tuned minus base."""
+    return _said({"mean": 0.0 - lost["mean"], "low": 0.0 - lost["high"], "high": 0.0 - lost["low"]})
+
+
+def _said(change: Interval) -> str:
+    return f"{signed(change['mean'])} [{signed(change['low'])}, {signed(change['high'])}]"
 
 
 def _placebo_answer(placebo: Line) -> Answer:
@@ -215,10 +220,11 @@ def _placebo_answer(placebo: Line) -> Answer:
         return _not_yet(placebo)
     behind, sentences = placebo.behind, []
     if gain := placebo.evaluation.difference:
-        sentences.append(f"Rewards dealt out at random changed the reward by {_loss(gain)} against the base.")
-    sentences.append(f"RFT minus placebo: {behind} over {behind.rows} rows. This much is the reward's work.")
+        sentences.append(f"Rewards dealt out at random changed the reward by {_said(gain)} against the base.")
+    sentences.append(f"RFT minus placebo: {behind} over {behind.rows} rows.")
     if behind.low > 0:
-        return Answer("success", f"RFT is better than its placebo by {signed(behind.mean)}", sentences)
+        sentences.append("This difference is the reward's work, and no more than it.")
+        return Answer("success", f"RFT is better than its placebo by {score(behind.mean)}", sentences)
     warning = "The gain is not shown to come from the reward: credit no more than the difference."
     return Answer("warning", "RFT is not shown to be better than its placebo", [warning, *sentences])
 
