@@ -157,13 +157,13 @@ def launch(steps: int) -> Any:
     from webapp.jobs.services import create_job
     from webapp.registry.services import ensure_starter_model
     from webapp.teams.models import Team, User
-    from webapp.teams.sample import create_sample_project
+    from webapp.teams.sample import GRADER, create_sample_project
 
     user, new = User.objects.get_or_create(email="crash@example.com")
     team, _ = Team.objects.get_or_create(name="Crash", slug="crash")
     if new:
         create_sample_project(team, user)
-    dataset, grader = team.datasets.get(), team.graders.order_by("pk").first()
+    dataset, grader = team.datasets.get(), team.graders.get(name=GRADER)
     return create_job(
         team,
         user,
@@ -172,7 +172,7 @@ def launch(steps: int) -> Any:
         dataset_version=dataset.versions.get(),
         grader_version=grader.versions.get(),
         settings={
-            "grpo": {"max_steps": steps, "prompts_per_step": 4, "group_size": 4, "learning_rate": 1e-3,
+            "grpo": {"max_steps": steps, "prompts_per_step": 4, "group_size": 4, "learning_rate": 3e-4,
                      "max_completion_length": 48, "checkpoint_every": 4},
             "evaluation": {"every": 20, "max_rows": 8, "validation_max_rows": 4, "samples_per_row": 2,
                            "validation_samples_per_row": 2, "bootstrap_resamples": 100},
