@@ -19,6 +19,7 @@ from tests.workers.engine_jobs import (
     tiny_tokenizer,
 )
 from workers.engine.data import Row, encode, prefill
+from workers.engine.fast.decoder import Decoder
 from workers.engine.memory import MemoryPlan
 from workers.engine.models import Base, adapter_sha256, end_tokens, folded
 from workers.engine.rollouts import Recorder
@@ -287,3 +288,63 @@ def test_when_memory_runs_out_the_step_is_done_again_in_smaller_passes(build):
     for (name, expected), found in zip(calm.model.named_parameters(), small.model.parameters(), strict=True):
         assert torch.allclose(expected, found, atol=1e-5), name
     assert len(small._metrics["train"]["entropy"]) == 0  # logged and emptied, nothing counted twice
+
+
+def test_the_share_of_cut_answers_is_always_told_and_masking_takes_them_out_of_the_loss(build):
+    for masked in (False, True):
+        trainer = build(mask_truncated_completions=masked)
+        output = generate(trainer, groups_of(trainer, 4))
+        cut = [rollout.truncated for rollout in trainer.recorder.rollouts]
+        assert 0 < sum(cut) < len(cut)
+        assert trainer.recorder.metrics()["completions/truncated_share"] == sum(cut) / len(cut)
+        in_loss = output["completion_mask"].any(dim=1).tolist()
+        assert in_loss == [not (masked and truncated) for truncated in cut]
+
+
+@pytest.mark.parametrize("scaled", ["group", "batch", "none"])
+def test_advantages_are_divided_by_what_the_settings_say(build, scaled):
+    """Dividing by the group's spread overweights prompts that are nearly solved or nearly hopeless."""
+    trainer = build(scale_rewards=scaled)
+    generate(trainer, groups_of(trainer, 4))
+    rollouts = trainer.recorder.rollouts
+    rewards = torch.tensor([rollout.reward for rollout in rollouts]).view(4, -1)
+    centred = rewards - rewards.mean(dim=1, keepdim=True)
+    divisor = {"group": rewards.std(dim=1, keepdim=True) + 1e-4, "batch": rewards.std() + 1e-4, "none": 1.0}
+    expected = (centred / divisor[scaled]).flatten().tolist()
+    assert [rollout.advantage for rollout in rollouts] == pytest.approx(expected, abs=1e-3)
+
+
+def test_what_is_sampled_comes_from_the_adapter_and_has_the_log_probabilities_that_training_gives(build):
+    """Off by a sync the sampler would write from other weights than those that learn (TRL issue 2873)."""
+    trainer = build(max_steps=4, warmup_steps=0, learning_rate=0.05)
+    trainer.train()
+    trainer.model.train()
+    trainer.measured = {}
+    inputs = trainer._prepare_inputs([trainer.train_dataset[i] for i in groups_of(trainer, 4)])
+    trainer.compute_loss(trainer.model, inputs)
+    assert trainer.measured["gap"] / trainer.measured["sampled_tokens"] < 1e-5
+    with trainer.model.disable_adapter(), torch.no_grad():
+        base, mask = trainer._base_logps(inputs), inputs["completion_mask"]
+    assert float(((base - inputs["sampling_per_token_logps"]).abs() * mask).sum() / mask.sum()) > 0.01
+
+
+def test_the_tokens_that_are_trained_on_are_those_that_were_sampled(build, monkeypatch):
+    """Text that is decoded and encoded again may come back as other tokens (TRL issue 5224)."""
+    sampled: list[list[int]] = []
+    draw = Decoder.sample
+
+    def remembered(self: Decoder, *args: Any) -> Any:
+        drawn = draw(self, *args)
+        sampled.extend(ids for answers in drawn for ids in answers.ids)
+        return drawn
+
+    monkeypatch.setattr(Decoder, "sample", remembered)
+    trainer = build()
+    output = generate(trainer, groups_of(trainer, 4))
+    trained = [
+        ids[mask.bool()].tolist()
+        for ids, mask in zip(output["completion_ids"], output["completion_mask"], strict=True)
+    ]
+    assert trained == sampled
+    encoded = [trainer.processing_class(r.completion)["input_ids"] for r in trainer.recorder.rollouts]
+    assert encoded != sampled  # end tokens and turns are not in the text: encoding it would lose them
