@@ -16,7 +16,7 @@ from peft import LoraConfig, PeftModel
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig
 
-from workers.engine import checkpoint, errors
+from workers.engine import backends, checkpoint, errors
 from workers.engine.alarms import Alarms
 from workers.engine.balance import Balance
 from workers.engine.data import Row
@@ -61,7 +61,9 @@ def rollouts(spec: JobSpec) -> int:
     return spec.grpo.group_size * spec.grpo.prompts_per_step
 
 
-def grpo_config(spec: JobSpec, out: Path, steps: int, plan: MemoryPlan) -> GRPOConfig:
+def grpo_config(
+    spec: JobSpec, out: Path, steps: int, plan: MemoryPlan, sampling: backends.Backend
+) -> GRPOConfig:
     """The spec in TRL's words, with TRL's defaults that do not suit every machine set by hand."""
     grpo = spec.grpo
     return GRPOConfig(
@@ -93,6 +95,7 @@ def grpo_config(spec: JobSpec, out: Path, steps: int, plan: MemoryPlan) -> GRPOC
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,
+        **sampling.options,
     )
 
 
@@ -136,13 +139,16 @@ def build_trainer(
     if shares:
         shared.prepare(base.model)
     emit(LogEvent(message=SHARED if shares else PLAIN.format(base.model.config.model_type)))
+    longest = spec.grpo.max_prompt_length + spec.grpo.max_completion_length
+    sampling = backends.choose(base.model.device.type, shares, longest, backends.vllm_installed())
+    emit(LogEvent(message=sampling.message))
 
     def shrunk(tokens: int) -> None:
         emit(LogEvent(level="warning", message=SHRUNK.format(tokens)))
 
     trainer = MeasuringTrainer(
         model=start or base.model,
-        args=grpo_config(spec, out, steps, plan),
+        args=grpo_config(spec, out, steps, plan, sampling),
         train_dataset=prompt_dataset(rows),
         processing_class=base.tokenizer,
         peft_config=None if start else lora_config(spec),
