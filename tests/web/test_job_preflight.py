@@ -89,5 +89,5 @@ def test_the_forecast_is_held_against_what_happened(waiting: Job, as_user, bob: 
     Job.objects.filter(pk=waiting.pk).update(state=State.SUCCEEDED, train_seconds=200)
     waiting.metrics.create(step=1, values=values)
     page = " ".join(as_user(bob).get(address(waiting)).content.decode().split())
-    assert "55% over 1 steps" in page
+    assert "55 % over 1 steps" in page
     assert "200 s" in page

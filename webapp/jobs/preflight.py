@@ -19,6 +19,7 @@ TITLES = {
     "solved": "Already solved",
 }
 EARLY_STEPS = 20
+MOST_SILENT = 0.3  # share of groups without signal, as workers.engine.forecast chooses the size
 INTERVAL, POWER = 1.96, 2.8  # standard errors in half an interval, and in the detectable effect
 
 
@@ -64,6 +65,12 @@ def curve(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def enough(report: dict[str, Any]) -> str:
+    """The smallest group size at which most groups have signal, as text; empty if none is."""
+    size = str(report["group_size"])
+    return size if report["no_signal"].get(size, {"mean": 1.0})["mean"] <= MOST_SILENT else ""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """One line of the forecast against what happened. ``inside`` is None where it is not yet known."""
@@ -89,10 +96,14 @@ def _signal(job: Job, report: dict[str, Any]) -> Outcome | None:
     seen = [row["groups/no_signal_share"] for row in rows if "groups/no_signal_share" in row]
     return Outcome(
         f"Groups without signal, first {EARLY_STEPS} steps",
-        f"{share['mean']:.0%} ({share['low']:.0%} to {share['high']:.0%})",
-        f"{fmean(seen):.0%} over {len(seen)} steps" if seen else "",
+        f"{_percent(share['mean'])} ({_percent(share['low'])} to {_percent(share['high'])})",
+        f"{_percent(fmean(seen))} over {len(seen)} steps" if seen else "",
         None if not seen else share["low"] - 0.1 <= fmean(seen) <= share["high"] + 0.1,
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _duration(job: Job, report: dict[str, Any]) -> Outcome:

@@ -27,6 +27,7 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
             "bars": preflight.bars(report),
             "curve": json.dumps(preflight.curve(report)),
             "group_size": str(job.settings["grpo"]["group_size"]),
+            "enough": preflight.enough(report),
             "outcomes": preflight.outcomes(job),
         }
     return render(request, "jobs/preflight.html", context)
