@@ -37,7 +37,7 @@ CHARTS = (
     ("Reward by task", ["tasks/*/reward"], ""),
     ("Reward by grader", ["rewards/*/mean"], "Each grader's own mean."),
     ("Gain", ["gain/raw", "gain/length_matched"], "Since steps 1 to 5; and had length not changed."),
-    ("KL to the base", ["kl_to_base", "kl_to_base/*"], "How far the policy has moved, on its own samples."),
+    ("KL to the start", ["kl_to_base", "kl_to_base/*"], "How far the policy has moved from its start."),
     ("Entropy", ["entropy"], "Near 0 the model has stopped exploring."),
     ("Answer length", ["completions/mean_length", "completions/max_length"], "Tokens."),
     ("Groups without signal", ["groups/no_signal_share"], "Groups that all score the same teach nothing."),
