@@ -50,7 +50,7 @@ browser: $(VENV)/.locked
 	$(BIN)/python -m tests.e2e.browser
 
 test: setup browser
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(TESTS)
 
 check: $(VENV)/.locked
 	$(BIN)/ruff check .

@@ -17,9 +17,11 @@ _stack = ExitStack()
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 atexit.register(_stack.close)
 
-if "DATABASE_URL" not in os.environ:
+# pytest-xdist's workers inherit what the process that started them set: each takes services of its own.
+_shared = "PYTEST_XDIST_WORKER" in os.environ
+if _shared or "DATABASE_URL" not in os.environ:
     os.environ["DATABASE_URL"] = _stack.enter_context(embedded.postgres(_folder, durable=False))
-if "BROKER_URL" not in os.environ:
+if _shared or "BROKER_URL" not in os.environ:
     os.environ["BROKER_URL"] = _stack.enter_context(embedded.valkey(_folder))
 os.environ |= {
     "GROOVE_VAR": str(_folder),

@@ -181,7 +181,7 @@ def test_deleting_dataset_and_grader_leaves_the_job_what_it_pinned(running: Job,
     delete_grader(running.grader_version.grader, alice)
     running.refresh_from_db()
     assert running.state == State.RUNNING
-    assert services._file_error(running) is None
+    assert services._file_error(running.dataset_version) is None
 
 
 @pytest.mark.django_db

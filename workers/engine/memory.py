@@ -115,7 +115,8 @@ def _folded(model: PreTrainedModel, size: int) -> int:
 
 
 def key_width(config: Any) -> int:
-    return int(config.num_key_value_heads * head_width(config))
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    return int(heads * head_width(config))
 
 
 def query_width(config: Any) -> int:
