@@ -71,6 +71,6 @@ def test_a_job_that_cannot_learn_waits_and_goes_on_against_the_advice(page: Page
     expect(page.get_by_role("row").filter(has_text="this job")).to_contain_text("100 %")
     page.get_by_role("button", name="Go on against the advice").click()
     page.get_by_role("dialog").get_by_role("button", name="Go on against the advice").click()
-    page.get_by_role("link", name="Preflight").click()
+    page.get_by_role("link", name="Preflight", exact=True).click()
     expect(page.get_by_text("dana@example.com went on against this advice.")).to_be_visible()
     assert not BARRIERS, "\n".join(BARRIERS)

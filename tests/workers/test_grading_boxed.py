@@ -21,6 +21,7 @@ STACK = ExitStack()
 def _open_graders_are_shared() -> Iterator[None]:
     with STACK:
         yield
+    OPEN.clear()
 
 
 def grades(grader: dict[str, Any], *answers: Answer, limits: Limits | None = None) -> list[GradeResult]:
