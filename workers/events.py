@@ -260,6 +260,7 @@ class RetentionEvent(_Event):
     base: Interval | None = Field(default=None, description="mean reward of the base")
     tuned: Interval | None = None
     forgetting: Interval | None = Field(default=None, description="base minus tuned, paired by row")
+    grading_errors: float = Field(default=0.0, description="share of ungraded answers, tuned's beyond base's")
     drift: Drift | None = None
     judge_cost: dict[str, float] = {}
 

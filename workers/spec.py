@@ -385,7 +385,7 @@ class EvaluationSettings(Frozen):
     every: int = Field(default=20, ge=0, description="steps between validation runs; 0 is never")
     validation_samples_per_row: int = Field(default=4, ge=1, le=64)
     validation_max_rows: int = Field(default=32, ge=1)
-    pass_threshold: float = Field(default=0.999, ge=0, le=1, description="reward that counts as right")
+    pass_threshold: float = Field(default=0.999, description="reward that counts as right")
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     bootstrap_resamples: int = Field(default=2000, ge=100, le=100_000)
 

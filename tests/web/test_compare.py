@@ -233,7 +233,9 @@ def test_a_test_too_small_to_tell_says_what_it_could_have_seen(job: Job, bob: Us
 def test_few_rows_make_every_number_a_hint(job: Job, bob: User, as_user: SignIn) -> None:
     client = as_user(bob)
     compare(job, LEDGER)
-    assert "Only 4 rows: below about 200 such intervals come out too narrow" in verdict(client, job)
+    said = verdict(client, job)
+    assert said.startswith("Fewer than 10 rows cannot show whether training helped.")
+    assert "Only 4 rows: below about 200 such intervals come out too narrow" in said
     assert "With 4 rows all intervals here are somewhat too narrow" in client.get(address(job)).text
     compare(job, many(200, lambda n: answers(0, n % 2), lambda n: answers(1, n % 2)))
     assert "too narrow" not in client.get(address(job)).text
@@ -253,6 +255,16 @@ def test_a_gain_that_longer_answers_explain_is_named_as_such(job: Job, bob: User
         job, many(200, lambda n: answers(0.2 + 0.01 * (n % 3)), lambda n: answers(0.8, tokens=10 + n % 20))
     )
     assert "At equal length" not in verdict(client, job)
+
+
+def test_answers_that_nobody_could_grade_take_something_from_a_gain(
+    job: Job, bob: User, as_user: SignIn
+) -> None:
+    ungraded = [sample(1.0, "a"), sample(None, "{")]
+    compare(job, many(50, lambda n: answers(0, n % 2), lambda n: ungraded))
+    said = verdict(as_user(bob), job)
+    assert said.startswith("Training helped, with reservations.")
+    assert "50.0% of the tuned model's answers have no grade, against 0.0% before" in said
 
 
 def test_the_ledger_shows_rows_gained_and_lost_with_their_text(job: Job, bob: User, as_user: SignIn) -> None:

@@ -189,7 +189,23 @@ def test_a_suite_passes_if_even_the_lower_bound_of_its_change_is_within_the_marg
     bounds: list[float], margin: float
 ) -> None:
     change = Interval(low=bounds[0], mean=bounds[1], high=bounds[2])
-    assert gate.within(turned(change).model_dump(), margin) is (change.low >= -margin)
+    score = SuiteScore(rows=30, forgetting=turned(change).model_dump())
+    assert gate.within(score, margin) is (change.low >= -margin)
+
+
+def test_a_suite_with_few_rows_or_ungraded_answers_does_not_pass(job: Job) -> None:
+    """Nothing was lost on what was graded, and nothing is shown by it."""
+    for changes, reason in (
+        ({"rows": 5}, "Tickets has 5 graded rows: fewer than 10 show nothing."),
+        (
+            {"grading_errors": 0.5},
+            "Tickets: 50% more of the tuned model's answers than of the base's have no",
+        ),
+    ):
+        record_retention(job, told("Tickets", 0.0, **changes))
+        word = gate.of_job(job)
+        assert word.state == gate.HELD_BACK
+        assert word.reasons[0].startswith(reason)
 
 
 def test_a_suite_that_was_not_measured_does_not_pass(job: Job) -> None:

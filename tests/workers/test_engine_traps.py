@@ -19,11 +19,11 @@ from tests.workers.engine_jobs import (
     tiny_tokenizer,
 )
 from workers.engine.data import Row, encode, prefill
-from workers.engine.fast.decoder import Decoder
+from workers.engine.fast.decoder import Decoder, Drawn
 from workers.engine.memory import MemoryPlan
 from workers.engine.models import Base, adapter_sha256, end_tokens, folded
 from workers.engine.rollouts import Recorder
-from workers.engine.sampling import Sampler
+from workers.engine.sampling import Portion, Sampler
 from workers.engine.train import build_trainer
 from workers.engine.trainer import MeasuringTrainer, first_of_each
 from workers.engine.verify import completion_logprobs
@@ -250,8 +250,8 @@ def test_what_a_template_writes_into_the_answer_is_noticed(template, expected):
 
 @pytest.mark.parametrize("loss_type", ["dapo", "dr_grpo", "grpo", "bnpo"])
 def test_the_gradient_does_not_depend_on_how_a_step_is_divided_into_passes(build, loss_type):
-    """Traps of normalising by pass: TRL issue 6024, ms-swift issue 10117."""
-    results = []
+    """Traps of normalising by pass: TRL issue 6024, ms-swift issue 10117; TRL's numbers likewise."""
+    results, measured = [], []
     for tokens in (4096, 24):
         trainer = build(loss_type=loss_type, beta=0.1, warmup_steps=0)
         trainer.most_tokens, trainer.current_gradient_accumulation_steps = tokens, 1
@@ -261,21 +261,47 @@ def test_the_gradient_does_not_depend_on_how_a_step_is_divided_into_passes(build
         loss = trainer.compute_loss(trainer.model, inputs)
         gradient = torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.requires_grad])
         results.append((len(passes), float(loss.detach()), gradient))
+        measured.append({name: values[-1] for name, values in trainer._metrics["train"].items()})
     (few, loss, gradient), (many, other_loss, other) = results
     assert few == 1
     assert many > 3
     assert other_loss == pytest.approx(loss, abs=1e-6)
     assert float((gradient - other).norm() / gradient.norm()) < 1e-5
+    for name in ("entropy", "kl", "clip_ratio/region_mean"):
+        assert measured[1][name] == pytest.approx(measured[0][name], rel=1e-4, abs=1e-7)
 
 
-def test_when_memory_runs_out_the_step_is_done_again_in_smaller_passes(build):
+def test_a_step_whose_answers_are_all_masked_has_no_entropy(build):
+    """An entropy of 0 would be taken for a collapse."""
+    trainer = build(mask_truncated_completions=True)
+    inputs = trainer._prepare_inputs([trainer.train_dataset[i] for i in groups_of(trainer, 4)])
+    inputs["completion_mask"] = torch.zeros_like(inputs["completion_mask"])
+    trainer.current_gradient_accumulation_steps = 1
+    trainer.compute_loss(trainer.model, inputs)
+    assert "entropy" not in trainer._metrics["train"]
+
+
+def test_sampling_takes_fewer_prompts_at_once_when_memory_runs_out():
+    def answer(prompts: list[list[int]]) -> list[Drawn]:
+        if len(prompts) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return [Drawn([prompt], [[0.0]]) for prompt in prompts]
+
+    portion = Portion(64)
+    prompts = [[number] for number in range(10)]
+    assert [drawn.ids[0] for drawn in portion.draw(answer, prompts)] == prompts
+    assert portion.prompts == 2
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+def test_when_memory_runs_out_the_step_is_done_again_in_smaller_passes(build, beta):
     """The model refuses passes of more than 60 tokens, as a device that is too small would."""
-    calm, small = build(warmup_steps=0, max_steps=2), build(warmup_steps=0, max_steps=2)
+    calm, small = (build(warmup_steps=0, max_steps=2, beta=beta) for _ in range(2))
     told: list[int] = []
     small._shrunk = told.append
 
     def refuse(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        if torch.is_grad_enabled() and kwargs["input_ids"].numel() > 60:
+        if kwargs["input_ids"].numel() > 60:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     small.model.get_base_model().register_forward_pre_hook(refuse, with_kwargs=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import comb
 from typing import Any, Literal
 
 from django.db.models import Q
@@ -14,6 +15,9 @@ from workers.events import Comparison, Interval, PairedPoint, PassCurves
 from .models import ComparedRow, Evaluation
 
 FEW_ROWS = 200  # below, intervals come out too narrow: arXiv 2503.01747 and docs/statistics.md
+LEAST_ROWS = 10  # below, an interval from the bootstrap excludes 0 far too often to say anything
+MORE_ERRORS = 0.01  # share of answers without a grade, tuned's beyond base's, that is worth a word
+LUCK = 0.05
 LISTED = 5
 
 GAINED = Q(base_right=0, tuned_right__gt=0)
@@ -44,12 +48,17 @@ def verdict(evaluation: Evaluation, level: float) -> Verdict:
     difference = Interval.model_validate(evaluation.difference)
     found = comparison(evaluation)
     doubts = list(_doubts(found, difference, evaluation.job.base_arm.lower())) if found else []
+    doubts += _ungraded(evaluation)
     notes = list(_notes(found, difference)) if found else []
-    kind, title = _answer(difference, bool(doubts))
+    kind, title = _answer(difference, bool(doubts), found.rows if found else evaluation.rows)
     return Verdict(kind, title, [_measured(evaluation, difference, level), *doubts, *notes])
 
 
-def _answer(difference: Interval, reserved: bool) -> tuple[Literal["success", "warning", "info"], str]:
+def _answer(
+    difference: Interval, reserved: bool, rows: int
+) -> tuple[Literal["success", "warning", "info"], str]:
+    if rows < LEAST_ROWS:
+        return "info", f"Fewer than {LEAST_ROWS} rows cannot show whether training helped."
     if difference.low > 0:
         return (
             ("warning", "Training helped, with reservations.")
@@ -65,9 +74,10 @@ def _measured(evaluation: Evaluation, difference: Interval, level: float) -> str
     assert evaluation.tuned is not None, f"{evaluation} compares nothing"
     rows = evaluation.comparison["rows"] if evaluation.comparison else evaluation.rows
     base, tuned = evaluation.base["reward"]["mean"], evaluation.tuned["reward"]["mean"]
+    together = ", for all tasks together" if evaluation.task else ""
     return (
         f"The mean reward went from {base:.3f} to {tuned:.3f}. Row by row the change is "
-        f"{_interval(difference)} ({100 * level:.0f} % interval, {rows} row{'s' * (rows != 1)})."
+        f"{_interval(difference)} ({100 * level:.0f} % interval{together}, {rows} row{'s' * (rows != 1)})."
     )
 
 
@@ -90,11 +100,29 @@ def _doubts(found: Comparison, difference: Interval, base: str) -> Iterator[str]
             f"From {found.curves.crossover} answers a row on, the {base} model is ahead, and beyond noise: "
             "tuning made some right answers surer at the cost of others."
         )
-    if found.coverage.lost > found.coverage.lost_by_chance + found.coverage.gained:
+    if _more_than_luck(found.coverage.lost, found.coverage.gained):
         yield (
             f"The {base} model sometimes solved {found.coverage.lost} of {found.coverage.rows} rows that the "
             f"tuned model never solved; only {found.coverage.gained} went the other way."
         )
+
+
+def _more_than_luck(lost: int, gained: int) -> bool:
+    """Sign test, one-sided: had nothing changed, a row would as often be gained as lost."""
+    changed = lost + gained
+    return bool(lost) and sum(comb(changed, k) for k in range(lost, changed + 1)) / 2**changed < LUCK
+
+
+def _ungraded(evaluation: Evaluation) -> list[str]:
+    """Answers that have no grade are left out; where they are tuned's, a loss may hide among them."""
+    assert evaluation.tuned is not None, f"{evaluation} compares nothing"
+    base, tuned = (arm["grading_error_share"] for arm in (evaluation.base, evaluation.tuned))
+    if tuned <= base + MORE_ERRORS:
+        return []
+    return [
+        f"{tuned:.1%} of the tuned model's answers have no grade, against {base:.1%} before: they are left "
+        "out and may hide a loss."
+    ]
 
 
 def _overtakes(curves: PassCurves) -> bool:

@@ -91,6 +91,7 @@ def create_job(
 ) -> Job:
     """A new job that pins its dataset and grader version. Raises ``SettingsInvalid``."""
     complete = checked_settings(settings)
+    complete["evaluation"] |= _right_from(complete["evaluation"], grader_version.definition)
     if held_out_grader and (reason := held_out_refusal(held_out_grader, grader_version)):
         raise SettingsInvalid({"held_out_grader": reason})
     if unmet := grader_conditions(grader_version):
@@ -110,6 +111,18 @@ def create_job(
     record(team, user, "launched job", job)
     bell.ring("validate_job", job.pk)
     return job
+
+
+def _right_from(evaluation: dict[str, Any], grader: dict[str, Any]) -> dict[str, float]:
+    """The reward that counts as right for a judge with a scale of its own, unless the team chose one.
+
+    The default is meant for rewards up to 1: on a scale from 1 to 10 every answer would be right.
+    """
+    default = EvaluationSettings().pass_threshold
+    low, high = grader.get("range") or (0.0, 1.0)
+    if evaluation["pass_threshold"] != default or grader["type"] != "score_model":
+        return {}
+    return {"pass_threshold": low + default * (high - low)}
 
 
 def grader_conditions(version: GraderVersion, check: GraderCheck | None = None) -> list[str]:

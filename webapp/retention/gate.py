@@ -1,7 +1,8 @@
 """The gate: a tuned model is ready only if no suite with a margin may have lost more than it.
 
 Of each such suite the whole interval must lie within the margin: the upper bound of the loss, which is the
-lower bound of the change turned around, must not exceed ``max_loss``.
+lower bound of the change turned around, must not exceed ``max_loss``. Too few rows show nothing, and answers
+that only the tuned model gives so that nobody can grade them may hide a loss: neither passes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from webapp.jobs.models import Job
 from webapp.registry.models import TunedModel
 
 from .models import JobSuite, Release, SuiteScore
+
+LEAST_ROWS = 10  # below, the bootstrap's interval is far too narrow
+MOST_ERRORS = 0.02  # of tuned's answers without a grade, beyond base's
 
 READY, HELD_BACK, RELEASED, WAITING, NONE = "ready", "held back", "released", "waiting", ""
 
@@ -32,6 +36,13 @@ class Verdict:
             return ""
         if self.score is None or self.score.forgetting is None:
             return f"{self.suite} was not measured after training."
+        if self.score.rows < LEAST_ROWS:
+            return f"{self.suite} has {self.score.rows} graded rows: fewer than {LEAST_ROWS} show nothing."
+        if self.score.grading_errors > MOST_ERRORS:
+            share = f"{self.score.grading_errors:.0%}"
+            return (
+                f"{self.suite}: {share} more of the tuned model's answers than of the base's have no grade."
+            )
         loss, allowed = self.score.forgetting["high"], self.suite.max_loss
         return f"{self.suite} may have lost up to {loss:.3f}, and {allowed:g} is allowed."
 
@@ -55,14 +66,17 @@ class Gate:
         return [verdict.reason for verdict in self.verdicts if verdict.reason]
 
 
-def within(forgetting: dict[str, float] | None, max_loss: float | None) -> bool | None:
+def within(score: SuiteScore | None, max_loss: float | None) -> bool | None:
     """Whether all of the loss's interval stays within the margin; ``None`` without a margin.
 
-    What was not measured does not pass.
+    What was not measured, or not well enough to tell, does not pass.
     """
     if max_loss is None:
         return None
-    return forgetting is not None and forgetting["high"] <= max_loss
+    if score is None or score.forgetting is None:
+        return False
+    told = score.rows >= LEAST_ROWS and score.grading_errors <= MOST_ERRORS
+    return told and bool(score.forgetting["high"] <= max_loss)
 
 
 def verdicts(suites: Iterable[JobSuite], scores: Iterable[SuiteScore]) -> list[Verdict]:
@@ -72,7 +86,7 @@ def verdicts(suites: Iterable[JobSuite], scores: Iterable[SuiteScore]) -> list[V
 
 
 def _verdict(suite: JobSuite, score: SuiteScore | None) -> Verdict:
-    return Verdict(suite, score, within(score.forgetting if score else None, suite.max_loss))
+    return Verdict(suite, score, within(score, suite.max_loss))
 
 
 def of_job(job: Job) -> Gate:

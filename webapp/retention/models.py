@@ -60,6 +60,9 @@ class SuiteScore(models.Model):
     base = models.JSONField(null=True, help_text="workers.events.Interval")
     tuned = models.JSONField(null=True, help_text="workers.events.Interval")
     forgetting = models.JSONField(null=True, help_text="workers.events.Interval, base minus tuned, paired")
+    grading_errors = models.FloatField(
+        default=0.0, help_text="share of answers without a grade, tuned's beyond base's"
+    )
     drift = models.JSONField(null=True, help_text="workers.events.Drift")
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from peft import PeftModel
@@ -85,7 +85,11 @@ class Evaluator:
             tuned_right=right(tuned, threshold) if graded(tuned) else None,
         )
 
-    def _compared(self, stage: Stage, step: int, split: Split, base: Arm, tuned: Arm) -> EvaluationEvent:
+    def _compared(
+        self, stage: Stage, step: int, split: Split, base: Arm, tuned: Arm, looks: int = 1
+    ) -> EvaluationEvent:
+        """``looks`` comparisons are made at once: their intervals hold together (Bonferroni)."""
+        interval = replace(self._interval, confidence=1 - (1 - self.settings.confidence) / looks)
         pairs = pairs_of(base, tuned, self.settings.pass_threshold)
         changes = [pair.change for pair in pairs]
         wins, ties, losses = wins_ties_losses(changes)
@@ -97,25 +101,29 @@ class Evaluator:
             samples_per_row=len(base[0]),
             base=self.summary(base),
             tuned=self.summary(tuned),
-            difference=self._interval(changes) if pairs else None,
+            difference=interval(changes) if pairs else None,
             wins=wins,
             ties=ties,
             losses=losses,
-            comparison=compared(pairs, self._interval),
+            comparison=compared(pairs, interval),
         )
 
     def by_task(self, event: EvaluationEvent, rows: list[Row]) -> list[EvaluationEvent]:
         """The same evaluation for each of the job's tasks, without the answers; none if it has no tasks.
 
-        A task whose answers have no grade at all is left out.
+        A task whose answers have no grade at all is left out. The intervals of the tasks' differences hold
+        all together, so that one of many does not look like a gain by luck.
         """
         places: dict[str, list[int]] = {}
         for place, row in enumerate(rows):
             places.setdefault(row.task, []).append(place)
-        made = {task: self._of_task(event, rows, members) for task, members in places.items() if task}
+        looks = len(places)
+        made = {task: self._of_task(event, rows, members, looks) for task, members in places.items() if task}
         return [each.model_copy(update={"task": task}) for task, each in made.items() if each]
 
-    def _of_task(self, event: EvaluationEvent, rows: list[Row], places: list[int]) -> EvaluationEvent | None:
+    def _of_task(
+        self, event: EvaluationEvent, rows: list[Row], places: list[int], looks: int
+    ) -> EvaluationEvent | None:
         try:
             if event.tuned is None:
                 base = self._base_arm(rows, event.split, event.samples_per_row)
@@ -123,7 +131,7 @@ class Evaluator:
                 return event.model_copy(update={"base": summary, "rows": len(places), "judge_cost": {}})
             details = [event.details[place] for place in places]
             arms = [row.base for row in details], [row.tuned for row in details]
-            return self._compared(event.stage, event.step, event.split, *arms)
+            return self._compared(event.stage, event.step, event.split, *arms, looks)
         except errors.EngineError:
             return None
 

@@ -104,7 +104,7 @@ class Signs:
     most: int
     spread: float
     distinct_answers: float
-    no_signal: float
+    no_signal: float | None  # not measured where too many answers of every group have no grade
     relative: bool = False
 
 
@@ -116,30 +116,34 @@ def verdict(signs: Signs) -> tuple[Verdict, str]:
         return "raise_length", (
             f"{signs.truncated:.0%} of the answers were cut at the length limit and graded unfinished."
         )
-    if signs.relative and signs.no_signal <= LITTLE_SIGNAL:
-        return "go", (
-            "Rewards are relative to their group, so pass rates say nothing; "
-            f"{1 - signs.no_signal:.0%} of the groups have signal."
-        )
+    poor = signs.no_signal is not None and signs.no_signal > LITTLE_SIGNAL
+    if signs.relative and not poor:
+        return "go", f"Rewards are relative to their group, so pass rates say nothing; {_signal(signs)}."
     if not signs.relative and signs.pass_at_1 > SOLVED:
         return "solved", f"The base model is right {signs.pass_at_1:.0%} of the time: little is left to gain."
     if signs.spread < SAME_REWARD and signs.distinct_answers > 0.5:
         return "change_grader", (
             "Answers to the same prompt differ, but the grader gives all of them the same reward."
         )
-    if not signs.relative and signs.pass_at_most < NEVER_RIGHT and signs.no_signal > LITTLE_SIGNAL:
+    if not signs.relative and signs.pass_at_most < NEVER_RIGHT and poor:
         return "sft_first", (
             f"Not even one of {signs.most} answers is right on {1 - signs.pass_at_most:.0%} of the prompts, "
             "and few groups differ in reward: there is nothing yet that RL could make more frequent."
         )
-    if signs.no_signal > LITTLE_SIGNAL:
+    if poor:
         return "change_grader", (
             f"{signs.no_signal:.0%} of the groups would score all the same and teach nothing."
         )
     return "go", (
         f"The base model is right {signs.pass_at_1:.0%} of the time and once in {signs.most} answers on "
-        f"{signs.pass_at_most:.0%} of the prompts; {1 - signs.no_signal:.0%} of the groups have signal."
+        f"{signs.pass_at_most:.0%} of the prompts; {_signal(signs)}."
     )
+
+
+def _signal(signs: Signs) -> str:
+    if signs.no_signal is None:
+        return "how many groups have signal was not measured"
+    return f"{1 - signs.no_signal:.0%} of the groups have signal"
 
 
 REMEDIES: dict[Verdict, str] = {

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from workers.engine.fast.decoder import SHARED_FROM
+
 CPU_TOKENS = 4096  # a pass with more is bound by memory bandwidth, not by arithmetic
 USABLE = 0.85  # of the free memory; the rest is left to fragmentation
 LOGIT_ROWS = 256  # positions that TRL's fused head projects at once
@@ -39,6 +41,11 @@ class Estimate:
         held = self.weights + self.adapter + self.optimizer
         return held + max(self.activations + self.logits, self.cache)
 
+    @property
+    def training(self) -> int:
+        """What a pass adds to the weights."""
+        return self.adapter + self.optimizer + self.activations + self.logits
+
 
 @dataclass(frozen=True)
 class Work:
@@ -56,6 +63,13 @@ class Work:
         copies = self.rollouts // self.group_size if self.shares else self.rollouts
         return copies * self.prompt_tokens + self.rollouts * self.completion_tokens
 
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens whose keys and values are kept while a step is sampled: a long prompt's once a group."""
+        if self.shares and self.prompt_tokens >= SHARED_FROM:
+            return self.tokens
+        return self.rollouts * (self.prompt_tokens + self.completion_tokens)
+
 
 def estimate(model: PreTrainedModel, rank: int, work: Work, tokens: int, checkpointing: bool) -> Estimate:
     """The memory of a job on ``model`` with an adapter of ``rank`` and passes of ``tokens`` tokens."""
@@ -63,7 +77,7 @@ def estimate(model: PreTrainedModel, rank: int, work: Work, tokens: int, checkpo
     size = next(model.parameters()).element_size()
     adapter = adapter_parameters(model, rank)
     keys = key_width(config) * 2 * config.num_hidden_layers * size
-    rows, tokens = work.rollouts * (work.prompt_tokens + work.completion_tokens), min(tokens, work.tokens)
+    tokens = min(tokens, work.tokens)
     back = tokens * 4 * config.intermediate_size * size  # a layer's gradients on the way back
     return Estimate(
         weights=sum(p.numel() * p.element_size() for p in model.parameters()),
@@ -72,7 +86,7 @@ def estimate(model: PreTrainedModel, rank: int, work: Work, tokens: int, checkpo
         activations=tokens * token_bytes(config, size, checkpointing)
         + _expanded(config, size, work, tokens)
         + back,
-        cache=rows * keys + _folded(model, size),
+        cache=work.cached_tokens * keys + _folded(model, size),
         logits=3 * LOGIT_ROWS * config.vocab_size * 4,
     )
 
@@ -154,14 +168,20 @@ def plan_memory(model: PreTrainedModel, rank: int, work: Work) -> MemoryPlan:
 
 
 def _most_tokens(model: PreTrainedModel, rank: int, work: Work, budget: int, checkpointing: bool) -> int:
-    """By halving from a pass of the whole step; 0 if nothing fits. The weights are there already."""
+    """By halving from a pass of the whole step; 0 if nothing fits. The weights are there already.
+
+    Sampling does not bound a pass: where its cache does not fit, fewer answers are drawn together.
+    """
     tokens = work.tokens
-    while tokens:
-        needed = estimate(model, rank, work, tokens, checkpointing)
-        if needed.total - needed.weights <= budget:
-            return tokens
+    while tokens and estimate(model, rank, work, tokens, checkpointing).training > budget:
         tokens //= 2
-    return 0
+    return tokens
+
+
+def release() -> None:
+    """Gives what PyTorch keeps for later back to the device."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

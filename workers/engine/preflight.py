@@ -12,6 +12,7 @@ import torch
 from workers.engine import errors, forecast, tasks
 from workers.engine.data import Row, encode
 from workers.engine.forecast import Signs
+from workers.engine.memory import is_out_of_memory, release
 from workers.engine.randomness import own_randomness
 from workers.engine.sampling import Answer, Sampler
 from workers.engine.statistics import SMALL_GAIN, Resampling, detectable, rows_to_detect
@@ -47,7 +48,8 @@ class Preflight:
         settings = self.spec.preflight
         rows = tasks.choose_each(train, settings.rows, self.spec.seed + 1)
         began = time.perf_counter()
-        answers = self._sample(rows, settings.samples_per_row)
+        # A group larger than the sample could not be judged by it.
+        answers = self._sample(rows, max(settings.samples_per_row, self.spec.grpo.group_size))
         sampled = time.perf_counter()
         results = self._grade(rows, answers)
         graded = time.perf_counter()
@@ -71,18 +73,33 @@ class Preflight:
         return [[next(results) for _ in drawn] for drawn in answers]
 
     def _time_training(self, rows: list[Row], answers: list[list[Answer]]) -> float:
-        """Seconds of a forward and a backward pass over as many rollouts as a step has."""
+        """Seconds of a forward and a backward pass over as many rollouts as a step has, scaled up from a few.
+
+        What is timed fits the passes that were planned, and is halved if memory runs out all the same.
+        """
         grpo = self.spec.grpo
-        prompts = [
+        pairs = [
             (encode(self.sampler.tokenizer, row.messages), answer.ids)
             for row, drawn in zip(rows, answers, strict=True)
             for answer in drawn[: grpo.group_size]
             if answer.ids
         ][: grpo.group_size]
-        fraction = len(prompts) / rollouts(self.spec)
+        longest = max(len(prompt) + len(answer) for prompt, answer in pairs)
+        most = max(1, self.trainer.most_tokens // longest)
+        model = self.trainer.model
+        if self.trainer.args.gradient_checkpointing:
+            model.gradient_checkpointing_enable()
         with own_randomness(self.spec.seed):
-            times = [self._one_pass(prompts) for _ in range(TIMED_PASSES)]
-        return min(times) / fraction
+            while True:
+                try:
+                    seconds = min(self._one_pass(pairs[:most]) for _ in range(TIMED_PASSES))
+                    return seconds * rollouts(self.spec) / len(pairs[:most])
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error) or most == 1:
+                        raise
+                most = min(most, len(pairs)) // 2
+                model.zero_grad(set_to_none=True)
+                release()
 
     def _one_pass(self, pairs: list[tuple[list[int], list[int]]]) -> float:
         began = time.perf_counter()
@@ -115,7 +132,7 @@ class Preflight:
         curve = forecast.pass_curve(counts, make)
         size = spec.grpo.group_size
         shares = forecast.no_signal_shares(rows, size, make)
-        used = shares.get(min(shares, key=lambda known: abs(known - size))) if shares else None
+        used = shares.get(size)
         std = forecast.paired_std(rows, evaluation.samples_per_row)
         signs = Signs(
             errors=sum(r.reward is None for row in results for r in row) / len(flat),
@@ -126,14 +143,14 @@ class Preflight:
             most=curve[-1].k,
             spread=forecast.within_std(rows),
             distinct_answers=_distinct(answers),
-            no_signal=used.mean if used else 1.0,
+            no_signal=used.mean if used else None,
             relative=tasks.compares(spec),
         )
         advice, reason = forecast.verdict(signs)
         bins, low, high = forecast.histogram([reward for rewards in rows for reward in rewards])
         return PreflightEvent(
             rows=len(answers),
-            samples_per_row=spec.preflight.samples_per_row,
+            samples_per_row=max(map(len, answers)),
             histogram=bins,
             histogram_low=low,
             histogram_high=high,

@@ -137,14 +137,21 @@ def _told(suite: str, event: EvaluationEvent, drift: Drift | None) -> RetentionE
         suite=suite,
         stage=event.stage,
         step=event.step,
-        rows=event.rows,
+        rows=event.comparison.rows if event.comparison else event.rows,
         samples_per_row=event.samples_per_row,
         base=event.base.reward,
         tuned=event.tuned.reward if event.tuned else None,
         forgetting=turned(event.difference) if event.difference else None,
+        grading_errors=_more_errors(event),
         drift=drift,
         judge_cost=event.judge_cost,
     )
+
+
+def _more_errors(event: EvaluationEvent) -> float:
+    if event.tuned is None:
+        return 0.0
+    return max(0.0, event.tuned.grading_error_share - event.base.grading_error_share)
 
 
 def turned(change: Interval) -> Interval:

@@ -241,9 +241,8 @@ class Job:
         if not settings.rows or self.spec.arm != "rft":
             return
         assert isinstance(trainer, MeasuringTrainer), "only that trainer samples as training does"
-        progress.enter(
-            "preflight", total=min(settings.rows, len(train)) * settings.samples_per_row, unit="answers"
-        )
+        each = max(settings.samples_per_row, self.spec.grpo.group_size)
+        progress.enter("preflight", total=min(settings.rows, len(train)) * each, unit="answers")
         flight = Preflight(
             self.spec, trainer, evaluator.sampler, evaluator.grade, steps, len(held_out.final),
             self._answers(steps, held_out), self._answers_during(steps, held_out), self.check_stop,

@@ -13,6 +13,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from workers.engine.fast.architecture import describe, known
 from workers.engine.fast.decoder import Decoder, Drawn
+from workers.engine.memory import is_out_of_memory, release
 from workers.engine.randomness import own_randomness
 
 CPU_BATCH = 64  # more rows at once are bound by memory bandwidth there
@@ -42,6 +43,26 @@ def portions(order: list[int], each: int, rows: int) -> Iterator[tuple[list[int]
             yield order[first : first + together], number
 
 
+@dataclass
+class Portion:
+    """How many prompts are answered together: half as many, from then on, whenever memory runs out."""
+
+    prompts: int
+
+    def draw(self, answer: Callable[[list[list[int]]], list[Drawn]], prompts: list[list[int]]) -> list[Drawn]:
+        """What ``answer`` draws for the prompts, in their order. One prompt alone must fit."""
+        drawn: list[Drawn] = []
+        while len(drawn) < len(prompts):
+            try:
+                drawn += answer(prompts[len(drawn) : len(drawn) + self.prompts])
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or self.prompts <= 1:
+                    raise
+                release()
+                self.prompts = min(self.prompts, len(prompts)) // 2
+        return drawn
+
+
 @dataclass(frozen=True)
 class Sampler:
     """Draws answers; one batch after another calls ``tick`` with its number of answers."""
@@ -59,12 +80,15 @@ class Sampler:
         fast, rows = known(model), CPU_BATCH if model.device.type == "cpu" else GPU_BATCH
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))  # little padding
         answers: list[list[Answer]] = [[] for _ in prompts]
+        portion = Portion(rows)
         with own_randomness(seed), torch.no_grad(), _evaluating(model):
             draw = Decoder(describe(model)).sample if fast else partial(self._generate, model)
             for chosen, number in portions(order, each, rows):
-                drawn = draw(
-                    [prompts[i] for i in chosen], number, self.max_new_tokens, self.temperature, self.eos_ids
-                )
+
+                def answer(some: list[list[int]], number: int = number) -> list[Drawn]:
+                    return draw(some, number, self.max_new_tokens, self.temperature, self.eos_ids)
+
+                drawn = portion.draw(answer, [prompts[i] for i in chosen])
                 for index, ids in zip(chosen, drawn, strict=True):
                     answers[index] += self._answers(ids.ids)
                 self.tick(len(chosen) * number)

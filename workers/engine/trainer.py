@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,11 +17,12 @@ from workers.engine.balance import Balance, TaskSampler, advantages
 from workers.engine.batching import loss_weight, micro_batches
 from workers.engine.fast import lora, shared
 from workers.engine.fast.architecture import describe
-from workers.engine.fast.decoder import Decoder
+from workers.engine.fast.decoder import Decoder, Drawn
 from workers.engine.keeping import Keeping
-from workers.engine.memory import MemoryPlan, is_out_of_memory
+from workers.engine.memory import MemoryPlan, is_out_of_memory, release
 from workers.engine.models import folded
 from workers.engine.rollouts import Recorder
+from workers.engine.sampling import Portion
 from workers.engine.start import reference
 
 KL_SHARE = 0.05  # of a step's work that measuring the KL may add
@@ -58,6 +60,7 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
         self.recorder, self.shares, self.balance = recorder, shares, balance
         self.most_tokens, self._shrunk, self._check_stop = plan.tokens, shrunk, check_stop
         self.measured: dict[str, float] = {}
+        self._together = Portion(sys.maxsize)
         super().__init__(*args, reward_funcs=recorder.grader, **kwargs)
         if shares:
             lora.speed_up(self.model)
@@ -94,14 +97,19 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
         self, model: Any, prompt_ids: list[list[int]], number: int
     ) -> tuple[list[list[int]], list[list[float]]]:
         prompts = prompt_ids[::number]  # TRL repeats each prompt as often as it has rollouts
-        drawn = Decoder(describe(model)).sample(
-            prompts,
-            number,
-            self.max_completion_length,
-            self.temperature,
-            self.eos_token_ids,
-            self._check_stop,
-        )
+        decoder = Decoder(describe(model))
+
+        def answer(some: list[list[int]]) -> list[Drawn]:
+            return decoder.sample(
+                some,
+                number,
+                self.max_completion_length,
+                self.temperature,
+                self.eos_token_ids,
+                self._check_stop,
+            )
+
+        drawn = self._together.draw(answer, prompts)
         ids = [row for answers in drawn for row in answers.ids]
         return ids, [row for answers in drawn for row in answers.logps]
 
@@ -124,42 +132,63 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
         while True:
             counted = {name: len(values) for name, values in self._metrics["train"].items()}
             try:
-                loss = self._backward(model, inputs)
+                loss, tokens = self._backward(model, inputs)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or self.most_tokens <= 1:
                     raise
                 self._begin_anew(model, counted)
                 continue
+            self._merge_passes(counted, tokens)
             self._measure(inputs)
             return loss.requires_grad_()
+
+    def _merge_passes(self, counted: dict[str, int], tokens: list[float]) -> None:
+        """One value a step of what TRL measured a pass: by tokens, where it counted every pass alike.
+
+        A step without any token to train on has no such value at all.
+        """
+        metrics, total = self._metrics["train"], sum(tokens)
+        for name in list(metrics):
+            before = counted.get(name, 0)
+            new = metrics[name][before:]
+            if len(new) != len(tokens):
+                continue
+            del metrics[name][before:]
+            if total:
+                metrics[name].append(_merged(name, new, tokens))
+            elif not metrics[name]:
+                del metrics[name]
 
     def _begin_anew(self, model: Any, counted: dict[str, int]) -> None:
         model.zero_grad(set_to_none=True)
         for name, values in self._metrics["train"].items():
             del values[counted.get(name, 0) :]
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        self._shrink()
+
+    def _shrink(self) -> None:
+        release()
         self.most_tokens //= 2
         self._shrunk(self.most_tokens)
 
-    def _backward(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+    def _backward(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, list[float]]:
+        """The step's loss, and how many tokens each pass trained on."""
         mask = inputs["completion_mask"]
         self._logps = torch.zeros(mask.shape, device=mask.device)
         batches = self._micro_batches(inputs)
+        tokens: list[float] = []
         total = torch.zeros((), device=mask.device)
         for number, rows in enumerate(batches):
             self._check_stop()
             part = select(inputs, rows)
-            weight = loss_weight(
-                self.loss_type, len(rows), len(mask), float(part["completion_mask"].sum()), float(mask.sum())
-            )
+            tokens.append(float(part["completion_mask"].sum()))
+            weight = loss_weight(self.loss_type, len(rows), len(mask), tokens[-1], float(mask.sum()))
             last = number == len(batches) - 1
             with nullcontext() if last else self.accelerator.no_sync(model):
                 loss = super()._compute_loss(model, part) * weight
                 self._logps[rows, : self._pass_logps.size(1)] = self._pass_logps
                 self.accelerator.backward(loss)
             total += loss.detach()
-        return total
+        return total, tokens
 
     def _micro_batches(self, inputs: dict[str, Any]) -> list[list[int]]:
         lengths = (inputs["prompt_mask"].sum(1) + inputs["completion_mask"].sum(1)).tolist()
@@ -178,14 +207,37 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *args: Any, **kwargs: Any
     ) -> Any:
-        if self.shares:
-            result = self._shared_logps(model, input_ids, attention_mask, logits_to_keep)
-        else:
-            result = super()._get_per_token_logps_and_entropies(
-                model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
+        def run(rows: slice) -> Any:
+            ids, mask = input_ids[rows], attention_mask[rows]
+            if self.shares:
+                return self._shared_logps(model, ids, mask, logits_to_keep)
+            return super(MeasuringTrainer, self)._get_per_token_logps_and_entropies(
+                model, ids, mask, logits_to_keep, *args, **kwargs
             )
+
+        if torch.is_grad_enabled():
+            result = run(slice(None))
+        else:
+            result = self._in_parts(run, len(input_ids), input_ids.size(1), logits_to_keep)
         self._pass_logps = result[0].detach()
         return result
+
+    def _in_parts(self, run: Callable[[slice], Any], rows: int, width: int, keep: int) -> Any:
+        """What ``run`` gives for all rows, in parts no larger than a pass, halved if memory runs out."""
+        prompt = (width - keep) / (self.num_generations if self.shares else 1)
+        parts: list[Any] = []
+        done = 0
+        while done < rows:
+            together = max(1, int(self.most_tokens / (prompt + keep)))
+            try:
+                parts.append(run(slice(done, done + together)))
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or self.most_tokens <= 1 or together == 1:
+                    raise
+                self._shrink()
+                continue
+            done += together
+        return tuple(None if each[0] is None else torch.cat(each) for each in zip(*parts, strict=True))
 
     def _shared_logps(
         self, model: Any, ids: torch.Tensor, mask: torch.Tensor, keep: int
@@ -346,3 +398,11 @@ def select(inputs: dict[str, Any], rows: list[int]) -> dict[str, Any]:
 def first_of_each(groups: list[int]) -> list[int]:
     """The places where each group appears first, rising."""
     return sorted({group: place for place, group in reversed(list(enumerate(groups)))}.values())
+
+
+def _merged(name: str, values: list[float], tokens: list[float]) -> float:
+    """One value of a step's passes, by the metric's name: the least, the greatest or the mean over tokens."""
+    known = [(value, weight) for value, weight in zip(values, tokens, strict=True) if weight]
+    if name.endswith(("_min", "_max")):
+        return (min if name.endswith("_min") else max)(value for value, _ in known)
+    return sum(value * weight for value, weight in known) / sum(weight for _, weight in known)

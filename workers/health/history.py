@@ -65,6 +65,10 @@ class History:
         """The metric's values in the last steps, where they have it."""
         return [step.values[name] for step in self.steps[-number:] if name in step.values]
 
+    def measured(self, name: str, number: int) -> list[float]:
+        """The metric's last values, from however many steps ago: not every step measures everything."""
+        return [step.values[name] for step in self.steps if name in step.values][-number:]
+
     def block(self, name: str, end: int) -> list[float]:
         """The metric's values in the ``BLOCK`` steps up to ``end``; at 0, in the first ``EARLY`` ones."""
         wanted = range(end - BLOCK + 1, end + 1) if end else range(1, EARLY + 1)

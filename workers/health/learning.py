@@ -76,8 +76,8 @@ def low_entropy(history: History) -> Evidence | None:
 
 
 def kl_jump(history: History) -> Evidence | None:
-    """Two steps lie far above what was usual."""
-    values = history.last("kl_to_base", WINDOW + 2)
+    """The last two steps that measured it lie far above what was usual."""
+    values = history.measured("kl_to_base", WINDOW + 2)
     if len(values) < WINDOW + 2:
         return None
     usual, now = median(values[:-2]), min(values[-2:])

@@ -19,13 +19,13 @@ FUSED_PARAMETERS = 300_000_000  # above, a second copy of the weights costs more
 
 @dataclass(frozen=True)
 class Norm:
-    """RMS norm; ``weight`` is what the normalised values are multiplied by."""
+    """RMS norm; ``weight`` is what the normalised values are multiplied by, in its own precision."""
 
     weight: torch.Tensor
     epsilon: float
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return rms_norm(x, self.weight.shape, self.weight, self.epsilon)
+        return rms_norm(x.to(self.weight.dtype), self.weight.shape, self.weight, self.epsilon).to(x.dtype)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,9 @@ def _block(layer: Any, fuse: bool) -> Block:
 def _norm(module: Any) -> Norm:
     if hasattr(module, "variance_epsilon"):
         return Norm(module.weight.detach(), module.variance_epsilon)
-    return Norm(1.0 + module.weight.detach(), module.eps)  # Gemma's weights are offsets from 1
+    # Gemma's weights are offsets from 1; in 16 bits the sum would be rounded, and the model's own is not.
+    weight = module.weight.detach()
+    return Norm(1.0 + weight.to(torch.promote_types(weight.dtype, torch.float32)), module.eps)
 
 
 def _projection(modules: list[Any], fuse: bool) -> Projection:
