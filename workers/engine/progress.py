@@ -49,10 +49,14 @@ class Progress:
         self._step.add(1, self._lap())
         self._tell(1)
 
-    def answers(self, number: int) -> None:
-        """So many evaluation answers have been sampled; told as progress only outside training."""
+    def aside(self, number: int) -> None:
+        """So many answers have been sampled that the phase does not count: to the rows of suites."""
         self.answers_left -= number
         self._answer.add(number, self._lap())
+
+    def answers(self, number: int) -> None:
+        """So many evaluation answers have been sampled; told as progress only outside training."""
+        self.aside(number)
         if self._unit == "answers":
             self._tell(number)
 

@@ -67,9 +67,17 @@ class Retention:
     _base_logps: dict[tuple[Any, ...], list[torch.Tensor]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, suites: list[OpenSuite], evaluator: Evaluator) -> Retention:
-        """An evaluator for each suite: the job's, with the suite's grader and answers of its own."""
-        quiet = replace(evaluator.sampler, tick=lambda _: evaluator.check_stop())
+    def of(cls, suites: list[OpenSuite], evaluator: Evaluator, sampled: Callable[[int], None]) -> Retention:
+        """An evaluator for each suite: the job's, with the suite's grader and answers of its own.
+
+        ``sampled`` is told how many answers were.
+        """
+
+        def tick(answers: int) -> None:
+            sampled(answers)
+            evaluator.check_stop()
+
+        quiet = replace(evaluator.sampler, tick=tick)
         return cls(
             evaluator,
             {

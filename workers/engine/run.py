@@ -91,7 +91,7 @@ class Job:
             ):
                 base = self._load(train_rows, held_out, suites)
                 trainer, evaluator = self._build(base, train_rows, grade, steps, progress)
-                self._retention = retention.Retention.of(suites, evaluator)
+                self._retention = retention.Retention.of(suites, evaluator, progress.aside)
                 trainer.recorder.held_out = watch
                 trainer.recorder.held_out_answers = spec.alarm.held_out_answers
                 initial = adapter_sha256(trainer.model)
@@ -138,13 +138,26 @@ class Job:
         during = self._answers_during(steps, held_out)
         once = len(held_out.validation) * settings.validation_samples_per_row
         first = once if self.step == 0 or during else 0
-        return first + during + 2 * len(held_out.final) * settings.samples_per_row
+        final = 2 * len(held_out.final) * settings.samples_per_row
+        return first + during + final + self._suite_answers(steps)
 
     def _answers_during(self, steps: int, held_out: HeldOut) -> int:
         """Of those, the tuned model's while it trains."""
         settings = self.spec.evaluation
-        times = steps // settings.every - self.step // settings.every if settings.every else 0
-        return times * len(held_out.validation) * settings.validation_samples_per_row
+        validation = len(held_out.validation) * settings.validation_samples_per_row
+        return self._evaluations(steps) * validation
+
+    def _suite_answers(self, steps: int) -> int:
+        """Those to the suites' rows: by the base at first, by the model on the way, by both at the end."""
+        settings, sizes = self.spec.evaluation, [suite.rows.rows for suite in self.spec.suites]
+        some = sum(min(size, settings.validation_max_rows) for size in sizes)
+        on_the_way = (self._evaluations(steps) + (self.step == 0)) * some
+        return on_the_way * settings.validation_samples_per_row + 2 * sum(sizes) * settings.samples_per_row
+
+    def _evaluations(self, steps: int) -> int:
+        """Validation runs still to come while it trains."""
+        every = self.spec.evaluation.every
+        return steps // every - self.step // every if every else 0
 
     def _load(self, train: list[Row], held_out: HeldOut, suites: list[retention.OpenSuite]) -> Base:
         spec = self.spec
