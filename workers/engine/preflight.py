@@ -13,6 +13,7 @@ from workers.engine import errors, forecast, tasks
 from workers.engine.data import Row, encode
 from workers.engine.forecast import Signs
 from workers.engine.memory import is_out_of_memory, release
+from workers.engine.models import folded
 from workers.engine.randomness import own_randomness
 from workers.engine.sampling import Answer, Sampler
 from workers.engine.statistics import SMALL_GAIN, Resampling, detectable, rows_to_detect
@@ -62,7 +63,8 @@ class Preflight:
     def _sample(self, rows: list[Row], each: int) -> list[list[Answer]]:
         prompts = [encode(self.sampler.tokenizer, row.messages) for row in rows]
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
-        return self.sampler(model, prompts, each, self.spec.seed + 1)
+        with folded(model):
+            return self.sampler(model.get_base_model(), prompts, each, self.spec.seed + 1)
 
     def _grade(self, rows: list[Row], answers: list[list[Answer]]) -> list[list[GradeResult]]:
         pairs = [(row, answer) for row, drawn in zip(rows, answers, strict=True) for answer in drawn]

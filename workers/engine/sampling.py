@@ -16,8 +16,7 @@ from workers.engine.fast.decoder import Decoder, Drawn
 from workers.engine.memory import is_out_of_memory, release
 from workers.engine.randomness import own_randomness
 
-CPU_BATCH = 64  # more rows at once are bound by memory bandwidth there
-GPU_BATCH = 128
+BATCH = 128  # answers drawn together
 
 
 @dataclass(frozen=True)
@@ -77,13 +76,13 @@ class Sampler:
         self, model: PreTrainedModel, prompts: list[list[int]], each: int, seed: int
     ) -> list[list[Answer]]:
         """``each`` answers to every prompt (token ids), in the order of the prompts."""
-        fast, rows = known(model), CPU_BATCH if model.device.type == "cpu" else GPU_BATCH
+        fast = known(model)
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))  # little padding
         answers: list[list[Answer]] = [[] for _ in prompts]
-        portion = Portion(rows)
+        portion = Portion(BATCH)
         with own_randomness(seed), torch.no_grad(), _evaluating(model):
             draw = Decoder(describe(model)).sample if fast else partial(self._generate, model)
-            for chosen, number in portions(order, each, rows):
+            for chosen, number in portions(order, each, BATCH):
 
                 def answer(some: list[list[int]], number: int = number) -> list[Drawn]:
                     return draw(some, number, self.max_new_tokens, self.temperature, self.eos_ids)

@@ -7,7 +7,7 @@ import time
 from collections import deque
 
 from workers.engine.models import Base
-from workers.engine.sampling import CPU_BATCH, GPU_BATCH
+from workers.engine.sampling import BATCH
 from workers.serve.generate import Row, generate
 
 COLLECT_SECONDS = 0.005
@@ -20,7 +20,6 @@ class Batcher:
 
     def __init__(self, base: Base) -> None:
         self._base = base
-        self._most = CPU_BATCH if base.model.device.type == "cpu" else GPU_BATCH
         self._waiting: deque[Row] = deque()
         self._changed = threading.Condition()
         self.batches = 0
@@ -52,7 +51,7 @@ class Batcher:
         for _ in range(COLLECT_ROUNDS):
             before = len(self._waiting)
             time.sleep(COLLECT_SECONDS)
-            if len(self._waiting) in (before, self._most):
+            if len(self._waiting) in (before, BATCH):
                 return
 
     def _next(self) -> list[Row]:
@@ -60,7 +59,7 @@ class Batcher:
         batch: list[Row] = []
         longest = 0
         with self._changed:
-            while self._waiting and len(batch) < self._most:
+            while self._waiting and len(batch) < BATCH:
                 longest = max(longest, len(self._waiting[0].prompt))
                 if batch and longest * (len(batch) + 1) > BATCH_TOKENS:
                     break

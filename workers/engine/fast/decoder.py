@@ -16,7 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from workers.engine.fast.architecture import Architecture, Block
 
-SHARED_FROM = 256  # tokens of a prompt from which its keys are not copied for each answer
+SHARED_FROM = 32  # tokens of a prompt from which its keys are not copied for each answer
 COMPACT_BELOW = 0.9  # share of live rows under which the others are dropped
 
 
@@ -45,7 +45,7 @@ Prefix = list[tuple[torch.Tensor, torch.Tensor]]  # keys and values a layer: (pr
 
 
 class Copied:
-    """The prompt's keys copied beside each answer's: one kernel call, best for short prompts."""
+    """The prompt's keys copied beside each answer's: one kernel call, best for very short prompts."""
 
     def __init__(
         self, blocks: list[Block], prefix: Prefix, lengths: torch.Tensor, each: int, room: int
@@ -87,7 +87,7 @@ class Copied:
 
 
 class Shared:
-    """The prompt's keys once for all its answers: a fraction of the memory traffic for long prompts."""
+    """The prompt's keys once for all its answers: a fraction of the memory traffic."""
 
     def __init__(
         self, blocks: list[Block], prefix: Prefix, lengths: torch.Tensor, each: int, room: int
