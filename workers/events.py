@@ -73,6 +73,7 @@ class Rollout(BaseModel):
     index: int = Field(description="place in the step, 0-based")
     group: int = Field(description="rollouts of one prompt share it")
     row_id: str
+    task: str = Field(default="", description="of a job with several tasks, the one it belongs to")
     prompt: str = Field(description="as rendered for the model")
     completion: str
     reward: float | None

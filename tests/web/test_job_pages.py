@@ -266,6 +266,11 @@ def test_the_log_can_be_cut_to_problems(alice: User, job: Job, as_user: SignIn) 
         ({"step": "²", "least": "y", "only": "z", "after": "q"}, 12),
         ({"step": "9" * 30, "most": "inf"}, 0),
         ({"least": "nan"}, 0),
+        ({"since": "2", "until": "2"}, 4),
+        ({"only": "ungraded"}, 3),
+        ({"error": "python_grader_runtime_error"}, 3),
+        ({"longest": "0"}, 0),
+        ({"row": "no such row"}, 0),
     ],
 )
 def test_rollouts_are_found_by_what_they_are(
@@ -298,6 +303,41 @@ def test_a_rollout_stands_beside_its_group_and_leads_to_the_next(
     assert "ZeroDivisionError" in shown
     assert "2.1" not in shown
     assert re.findall(r'rel="(?:prev|next)"\s+href="[^"]*rollouts/(\d+/\d+)/"', shown) == ["2/0", "3/0"]
+
+
+def test_filters_are_kept_under_a_name_for_every_job_of_the_team(
+    alice: User, bob: User, charlie: User, job: Job, as_user: SignIn
+) -> None:
+    job, client = train(begin(job)), as_user(alice)
+    address = page_of(job, "rollouts/")
+    saved = {"name": "Broken", "query": "only=errors&after=1-2&strange=<b>"}
+    assert client.post(address + "views/", saved, follow=True).redirect_chain
+    view = job.team.saved_views.get()
+    assert (view.name, view.query, view.created_by) == ("Broken", "only=errors", alice)
+    assert 'href="?only=errors"' in text_of(as_user(bob), address)
+    for unusable in ({"name": "", "query": "step=2"}, {"name": "Everything", "query": "after=1-2"}):
+        assert "The view was not saved" in client.post(address + "views/", unusable, follow=True).text
+    forget = f"{address}views/{view.pk}/forget/"
+    assert as_user(bob).post(forget).status_code == 403
+    assert as_user(charlie).post(forget).status_code == 404
+    client.post(forget)
+    assert not job.team.saved_views.exists()
+
+
+def test_a_prompt_is_followed_through_the_steps_and_an_answer_held_against_others(
+    alice: User, job: Job, as_user: SignIn
+) -> None:
+    job, client = train(begin(job)), as_user(alice)
+    job.rollouts.update(row_id="the same")
+    address = page_of(job, "rollouts/3/0/")
+    answer = client.get(address)
+    assert [frame.step for frame in answer.context["frames"]] == [1, 2, 3]
+    assert answer.context["frames"][0].by_start
+    best, first = answer.context["choices"]
+    assert best.rollout.reward == max(r.reward for r in answer.context["group"] if r.reward is not None)
+    assert (first.name, first.rollout.step) == ("first", 1)
+    assert answer.context["against"] == best
+    assert "Against step 1, by the model that training began with" in text_of(client, address + "?against=first")
 
 
 # --- steering --------------------------------------------------------------------------------------

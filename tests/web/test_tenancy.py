@@ -25,6 +25,7 @@ from webapp.datasets.services import Choices, commit, receive
 from webapp.evaluations.models import Evaluation
 from webapp.graders.models import Grader, GraderTest, GraderTrial, GraderVersion
 from webapp.jobs.models import Job, Metric, Rollout
+from webapp.jobs.rollouts import save_view
 from webapp.jobs.states import State
 from webapp.judges.models import Endpoint, LabelTask
 from webapp.registry.models import BaseModel, TunedModel
@@ -130,6 +131,7 @@ def objects(team: Team, alice: User) -> Objects:
     job = finished_job(team, base, version, grader_version, model)
     membership = Membership.objects.get(team=team, user=alice)
     invitation = invite(team, alice, "dora@example.com", Role.VIEWER)
+    view = save_view(team, alice, "Cut", "only=truncated")
     return {
         "": {"number": 1, "step": 1, "index": 0},
         "teams": {"membership": membership.pk, "invitation": invitation.pk},
@@ -140,7 +142,7 @@ def objects(team: Team, alice: User) -> Objects:
         "graders:trial": {"uid": bench.uid},
         "judges": {"uid": judge.uid, "version": grader_version.uid, "grader": grader.uid},
         "judges:label": {"uid": labels.uid},
-        "jobs": {"uid": job.uid},
+        "jobs": {"uid": job.uid, "view": view.pk},
         "evaluations": {"uid": job.uid},
         "retention": {"uid": job.uid},
         "retention:release": {"uid": model.uid},

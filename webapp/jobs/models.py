@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Upper
 from django.urls import reverse
 
 from webapp.config.fields import PublicIdField
@@ -183,6 +186,7 @@ class Rollout(models.Model):
     index = models.PositiveIntegerField()
     group = models.PositiveIntegerField()
     row_id = models.CharField(max_length=64)
+    task = models.CharField(max_length=30, blank=True)
     prompt = models.TextField()
     completion = models.TextField()
     reward = models.FloatField(null=True)
@@ -201,9 +205,39 @@ class Rollout(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["job", "step", "index"], name="one_rollout_per_place")
         ]
+        # Rare ones are found among millions; what is common is found by walking back through the steps.
+        indexes: ClassVar = [
+            models.Index("job", F("step").desc(), "index", name="rollouts_newest_first"),
+            models.Index("job", "row_id", "step", name="rollouts_of_a_row"),
+            models.Index("job", "reward", name="rollouts_by_reward"),
+            models.Index("job", "length", name="rollouts_by_length"),
+            models.Index("job", "error_class", condition=~Q(error_class=""), name="rollouts_with_errors"),
+            models.Index("job", condition=Q(truncated=True), name="rollouts_cut_off"),
+            models.Index("job", condition=Q(reward=None), name="rollouts_ungraded"),
+            GinIndex(OpClass(Upper("completion"), name="gin_trgm_ops"), name="rollouts_by_text"),
+        ]
 
     def __str__(self) -> str:
         return f"step {self.step} rollout {self.index}"
+
+
+class SavedView(models.Model):
+    """Filters of the rollouts page that a team keeps under a name; ``query`` follows the ?."""
+
+    team = models.ForeignKey(Team, models.CASCADE, related_name="saved_views")
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=2000, blank=True)
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["team", "name"], name="one_saved_view_of_a_name_per_team")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Alarm(models.Model):

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from statistics import median
 from typing import Any
-
-from django.db.models import Q, QuerySet
 
 from webapp.graders import services as graders
 from webapp.graders.models import GraderVersion
@@ -19,7 +15,7 @@ from webapp.teams.models import Team
 from workers.spec import EvaluationSettings
 
 from . import nodes, task_forms
-from .models import Job, Metric, Rollout
+from .models import Job, Metric
 from .services import SECTIONS, grader_conditions, total_steps
 from .states import State
 
@@ -60,8 +56,6 @@ CHARTS = (
 FIRST_CHARTS = 11
 SPARK_POINTS = 40
 TIMED_STEPS = 300
-PAGE = 50
-MOST_COUNTED = 10_000
 
 
 @dataclass(frozen=True)
@@ -220,64 +214,3 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
         else:
             flat[section] = values
     return flat
-
-
-# --- rollouts ------------------------------------------------------------------------------------
-
-
-def neighbours(job: Job, shown: Rollout) -> tuple[Rollout | None, Rollout | None]:
-    """The first rollouts of the groups before and after, by step and group."""
-    rollouts, step = job.rollouts.only("step", "index", "job"), shown.step
-    earlier = rollouts.filter(step__in=[step - 1, step]).filter(Q(step__lt=step) | Q(group__lt=shown.group))
-    later = rollouts.filter(step__in=[step, step + 1]).filter(Q(step__gt=step) | Q(group__gt=shown.group))
-    return (
-        earlier.order_by("-step", "-group", "index").first(),
-        later.order_by("step", "group", "index").first(),
-    )
-
-
-def filtered(job: Job, query: dict[str, str]) -> QuerySet[Rollout]:
-    """The job's rollouts that the page's filters ask for."""
-    wanted = Q()
-    if query.get("step", "").isdecimal():
-        wanted &= Q(step=int(query["step"]))
-    for name, lookup in (("least", "reward__gte"), ("most", "reward__lte")):
-        try:
-            wanted &= Q(**{lookup: float(query[name])})
-        except (KeyError, ValueError):
-            continue
-    if query.get("only") == "errors":
-        wanted &= ~Q(error_class="")
-    if query.get("only") == "truncated":
-        wanted &= Q(truncated=True)
-    if code := query.get("alarm", ""):
-        wanted &= _shown_by(job, code)
-    if text := query.get("text", "").replace("\x00", ""):
-        wanted &= Q(completion__icontains=text) | Q(prompt__icontains=text)
-    return job.rollouts.filter(wanted).order_by("-step", "index")
-
-
-def _shown_by(job: Job, code: str) -> Q:
-    """The rollouts that show this alarm, in whichever steps it was raised."""
-    alarms = job.alarms.filter(code=code).values_list("step", "rollouts")
-    places = [Q(step=step, index__in=indices) for step, indices in alarms]
-    return reduce(or_, places, Q(pk=None))
-
-
-def page_after(rollouts: QuerySet[Rollout], after: str) -> tuple[list[Rollout], str]:
-    """One page behind the place ``after`` (``STEP-INDEX``), and the place where the next begins, if any.
-
-    By place and not by number, so that the last page of a million comes as fast as the first.
-    """
-    step, _, index = after.partition("-")
-    if step.isdecimal() and index.isdecimal():
-        rollouts = rollouts.filter(step__lte=int(step)).exclude(step=int(step), index__lte=int(index))
-    found = list(rollouts[: PAGE + 1])
-    last = found[PAGE - 1] if len(found) > PAGE else None
-    return found[:PAGE], f"{last.step}-{last.index}" if last else ""
-
-
-def counted(rollouts: QuerySet[Rollout]) -> str:
-    """How many there are, up to a bound that is fast to count to."""
-    count = rollouts.order_by()[: MOST_COUNTED + 1].count()
-    return f"{count:,}" if count <= MOST_COUNTED else f"more than {MOST_COUNTED:,}"

@@ -11,7 +11,7 @@ from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from webapp.config.streaming import streamed
@@ -218,33 +218,6 @@ def metrics(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
         return JsonResponse(series(job))
     headers = {"Content-Disposition": f'attachment; filename="{job.uid}.csv"'}
     return StreamingHttpResponse(streamed(csv_lines(job)), content_type="text/csv", headers=headers)
-
-
-@member()
-@require_GET
-def rollouts(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    job = access.get(all_jobs(), uid=uid)
-    query = {key: str(value) for key, value in request.GET.items() if value}
-    after = query.pop("after", "")
-    found = presenters.filtered(job, query)
-    page, onward = presenters.page_after(found, after)
-    context = {"job": job, "page": page, "query": query, "after": after, "onward": onward}
-    if code := query.get("alarm"):
-        context["alarm_message"] = health.message_of(code)
-    return render(request, "jobs/rollouts.html", context | {"count": presenters.counted(found)})
-
-
-@member()
-@require_GET
-def rollout(request: HttpRequest, access: Access, uid: str, step: int, index: int) -> HttpResponse:
-    """A rollout beside its whole group."""
-    job = access.get(all_jobs(), uid=uid)
-    shown = get_object_or_404(job.rollouts, step=step, index=index)
-    group = job.rollouts.filter(step=step, group=shown.group)
-    rewards = [each.reward for each in group if each.reward is not None]
-    before, after = presenters.neighbours(job, shown)
-    context = {"job": job, "shown": shown, "group": group, "before": before, "after": after}
-    return render(request, "jobs/rollout.html", context | {"best": max(rewards, default=None)})
 
 
 @member()

@@ -66,6 +66,7 @@ class Recorder:
                 index=index,
                 group=groups[i],
                 row_id=self.rows[i].row_id,
+                task=self.rows[i].task,
                 prompt=prompts[i],
                 completion=text,
                 reward=reward,
