@@ -2,10 +2,11 @@
 
 from django.urls import include, path
 
-from webapp.config import views
+from webapp.config import styleguide, views
 
 urlpatterns = [
     path("", views.index, name="index"),
+    path("styleguide/", styleguide.page, name="styleguide"),
     path("healthz", views.healthz, name="healthz"),
     path("accounts/", include("allauth.account.urls")),
     path("", include("webapp.teams.urls")),
