@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from webapp.datasets.services import discard_stale_uploads
 from webapp.graders import checking
-from webapp.jobs import leases, services
+from webapp.jobs import leases, notices, rollouts, services
 from webapp.judges import services as judges
 from webapp.registry import exporting
 from workers.bridge import cards, checks, exports, jobs, trials
@@ -54,15 +54,23 @@ def run_export(export_id: int) -> None:
 
 
 @app.task
+def send_mail() -> None:
+    """Tell people by e-mail that their jobs have ended."""
+    notices.send_mail()
+
+
+@app.task
 def reap() -> None:
     """Take jobs back from silent workers, and ring again for all that waits."""
     leases.reap()
     checking.ring_again()
     judges.ring_again()
     exporting.ring_again()
+    notices.ring_again()
 
 
 @app.task
 def tidy() -> None:
-    """Throw away what nobody committed."""
+    """Throw away what nobody committed, and what teams do not keep."""
     discard_stale_uploads()
+    rollouts.forget_old()

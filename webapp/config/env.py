@@ -101,6 +101,28 @@ def storage(url: str) -> dict[str, object]:
     raise ImproperlyConfigured(f"STORAGE_URL is {url!r}; it must begin with file:// or s3://")
 
 
+def mail(url: str) -> dict[str, object]:
+    """Django's mail settings from ``smtp://user:password@host:port?tls=1``; ``smtps`` for TLS from the start.
+
+    Without an address, mails are written to the log of the process that sends them.
+    """
+    parts = urlsplit(url)
+    if not url:
+        return {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+        raise ImproperlyConfigured("MAIL_URL must look like smtp://user:password@host:port?tls=1, or smtps://…")
+    secure = parts.scheme == "smtps"
+    return {
+        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": parts.port or (465 if secure else 25),
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_SSL": secure,
+        "EMAIL_USE_TLS": not secure and dict(parse_qsl(parts.query)).get("tls", "0") in TRUE,
+    }
+
+
 def with_database(url: str, name: str) -> str:
     """The same server, another database."""
     return urlsplit(url)._replace(path=f"/{name}").geturl()

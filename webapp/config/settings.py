@@ -137,7 +137,11 @@ ACCOUNT_ADAPTER = "webapp.teams.accounts.AccountAdapter"
 ACCOUNT_LOGOUT_ON_GET = False
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+MAIL_URL = env.text("MAIL_URL")
+globals().update(env.mail(MAIL_URL))
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = env.text("GROOVE_MAIL_FROM", "Groove <groove@localhost>")
+SITE_URL = env.text("GROOVE_URL").rstrip("/")
 SIGNUP_OPEN = env.flag("GROOVE_SIGNUP", True)
 
 STATIC_URL = "/static/"

@@ -26,6 +26,9 @@ class Node(models.Model):
     versions = models.JSONField(default=dict)
     devices = models.JSONField(default=dict, help_text="{cpu_cores, gpus: [{index, name, memory_gib}]}")
     sandbox = models.JSONField(default=dict, help_text="{available, layers, reason, remedy}")
+    health = models.JSONField(
+        default=dict, help_text="disk_free_gib, disk_gib, memory_free_gib, memory_gib"
+    )
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()
 
@@ -137,6 +140,30 @@ class JobTask(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class JobNotice(models.Model):
+    """A person who asked for it is told, once, that a job has ended (``notices.py``)."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="notices")
+    user = models.ForeignKey(User, models.CASCADE, related_name="notices")
+    state = models.CharField(max_length=20, choices=State.choices)
+    created_at = models.DateTimeField(auto_now_add=True)
+    mail_at = models.DateTimeField(null=True, help_text="when to send the e-mail; null: none is owed")
+    mail_failures = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["job", "user"], name="one_notice_per_job_and_user")
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["mail_at"], name="notice_mail", condition=models.Q(mail_at__isnull=False)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.job} {self.state}"
 
 
 class JobEvent(models.Model):

@@ -8,6 +8,7 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
+from . import notices
 from .models import Job, JobEvent
 from .states import TERMINAL, State, sources
 
@@ -42,4 +43,6 @@ def move(job_id: int, target: State, *, guard: Q | None = None, **changes: Any) 
         return False
     attempt, node = Job.objects.values_list("attempt", "node__name").get(pk=job_id)
     tell(job_id, attempt, "state", {"state": target} | ({"node": node} if node else {}))
+    if target in TERMINAL:
+        notices.owe(job_id, target)
     return True

@@ -31,6 +31,13 @@ class User(AbstractUser):
 
     username = None  # type: ignore[assignment]
     email = models.EmailField("e-mail address", unique=True)
+    mail_on_end = models.BooleanField("e-mail", default=False, help_text="when a job that I launched ends")
+    notify_on_end = models.BooleanField(
+        "browser notification", default=False, help_text="when a job that I launched ends and Groove is open"
+    )
+    single_keys = models.BooleanField(
+        "single-key shortcuts", default=True, help_text="off: only shortcuts with Ctrl, Cmd or Alt work"
+    )
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
@@ -54,6 +61,12 @@ class Team(models.Model):
     slug = models.SlugField(unique=True)
     name = models.CharField(max_length=80)
     created_at = models.DateTimeField(auto_now_add=True)
+    rollouts_kept_days = models.PositiveIntegerField(
+        null=True, blank=True, help_text="after a job's end; empty keeps them for good"
+    )
+    max_running_jobs = models.PositiveIntegerField(
+        null=True, blank=True, help_text="at the same time; empty is no limit; set by the site's staff"
+    )
     members = models.ManyToManyField(User, through="Membership", related_name="teams")
 
     def __str__(self) -> str:
