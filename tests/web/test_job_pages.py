@@ -337,7 +337,8 @@ def test_a_prompt_is_followed_through_the_steps_and_an_answer_held_against_other
     assert best.rollout.reward == max(r.reward for r in answer.context["group"] if r.reward is not None)
     assert (first.name, first.rollout.step) == ("first", 1)
     assert answer.context["against"] == best
-    assert "Against step 1, by the model that training began with" in text_of(client, address + "?against=first")
+    shown = text_of(client, address, {"against": "first"})
+    assert "Against step 1, by the model that training began with" in shown
 
 
 # --- steering --------------------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import TypeVar
+import csv
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 
@@ -18,3 +19,26 @@ async def streamed(parts: Iterator[T]) -> AsyncIterator[T]:
 
     while (part := await sync_to_async(step)()) is not None:
         yield part
+
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def inert(value: object) -> object:
+    """The value as a spreadsheet shows it without running it as a formula; numbers stay numbers."""
+    risky = isinstance(value, str) and value.lstrip(" ").startswith(FORMULA_STARTS)
+    return f"'{value}" if risky else value
+
+
+class _Line:
+    """A file that hands back what is written."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+def csv_lines(rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Rows as lines of CSV, harmless to spreadsheets."""
+    writer: Any = csv.writer(_Line())
+    for row in rows:
+        yield writer.writerow([inert(cell) for cell in row])

@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from webapp.graders.models import GraderTrial
+from webapp.teams.models import Team
 
 from . import bell
 from .models import Job, Node
@@ -53,6 +54,8 @@ def claim(node_name: str) -> Job | None:
         devices = fit(job.settings["resources"], free)
         if devices is None or not Job.objects.filter(pk=job.pk).select_for_update(skip_locked=True).exists():
             continue
+        if not _within_quota(job):
+            continue
         now = timezone.now()
         taken = move(
             job.pk,
@@ -70,6 +73,17 @@ def claim(node_name: str) -> Job | None:
                 "team", "base_model", "dataset_version", "grader_version"
             ).get(pk=job.pk)  # fmt: skip
     return None
+
+
+def _within_quota(job: Job) -> bool:
+    """Whether the team may run one more job now; its row is locked, so that two nodes do not both say yes."""
+    team = Team.objects.select_for_update(no_key=True).get(pk=job.team_id)
+    return team.max_running_jobs is None or at_once(team) < team.max_running_jobs
+
+
+def at_once(team: Team) -> int:
+    """How many of the team's jobs run now."""
+    return team.jobs.filter(state=State.RUNNING).count()
 
 
 def holds(job_id: int, attempt: int) -> Q:

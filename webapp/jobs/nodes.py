@@ -21,9 +21,9 @@ def announce(name: str, versions: dict[str, Any], devices: dict[str, Any], sandb
     return node
 
 
-def seen(name: str) -> None:
-    """The worker is alive."""
-    Node.objects.filter(name=name).update(seen_at=timezone.now())
+def seen(name: str, health: dict[str, float]) -> None:
+    """The worker is alive, with so much room."""
+    Node.objects.filter(name=name).update(seen_at=timezone.now(), health=health)
 
 
 def online() -> QuerySet[Node]:

@@ -14,7 +14,7 @@ from webapp.registry.models import BaseModel
 from webapp.teams.models import Team
 from workers.spec import EvaluationSettings
 
-from . import nodes, task_forms
+from . import leases, nodes, task_forms
 from .models import Job, Metric
 from .services import SECTIONS, grader_conditions, total_steps
 from .states import State
@@ -96,6 +96,9 @@ def waiting_for(job: Job) -> str:
     online = list(nodes.online())
     if not online:
         return "No worker is online. Start one with `make worker`."
+    limit = job.team.max_running_jobs
+    if limit is not None and leases.at_once(job.team) >= limit:
+        return f"The team runs {limit} job{'s' * (limit != 1)} at once, which is its limit."
     wanted = job.settings["resources"]
     able = [
         node for node in online

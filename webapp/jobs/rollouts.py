@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import reduce
 from operator import or_
 from statistics import fmean
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
 
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
 
 from .models import Job, Rollout, SavedView
+from .states import TERMINAL
 
 PAGE = 50
 MOST_COUNTED = 10_000
@@ -165,6 +168,20 @@ def choices_against(shown: Rollout, group: list[Rollout], frames: list[Frame]) -
         by = "the model that training began with" if first.by_start else "an earlier adapter"
         found.append(Against("first", f"step {first.step}, by {by}", first.typical))
     return found
+
+
+# --- keeping ---------------------------------------------------------------------------------------
+
+
+def forget_old() -> int:
+    """Remove the rollouts of jobs that ended longer ago than their team keeps them. Returns how many."""
+    removed = 0
+    for team in Team.objects.exclude(rollouts_kept_days=None):
+        until = timezone.now() - timedelta(days=team.rollouts_kept_days or 0)
+        old = team.jobs.filter(state__in=TERMINAL, finished_at__lt=until)
+        for job in old.filter(Exists(Rollout.objects.filter(job=OuterRef("pk")))):
+            removed += job.rollouts.all().delete()[0]
+    return removed
 
 
 # --- saved views -----------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ from .models import Job, Node
 from .states import TERMINAL, State
 
 LINES = 200
+QUEUE_SHOWN = 50
+LOW_DISK_GIB = 5
 PARTS = {f"job-{part}": f"#{part}" for part in ("actions", "head", "health", "evaluations", "lines")}
 LOG_KINDS = ("log", "state", "phase", "error", "checkpoint", "evaluation", "alarm")
 KEPT = ("name", "base_model", "dataset_version", "grader_version", "held_out_grader")
@@ -301,9 +303,15 @@ def workers(request: HttpRequest, access: Access) -> HttpResponse:
             "node": node,
             "online": node.pk in online,
             "jobs": [job for job in running if job.node_id == node.pk],
+            "disk_is_low": node.health.get("disk_free_gib", LOW_DISK_GIB) < LOW_DISK_GIB,
         }
         for node in Node.objects.all()
     ]
-    queued = Job.objects.filter(state=State.QUEUED)
-    context = {"nodes": shown, "queued": queued.count(), "ours": queued.filter(team=access.team)}
+    queued = Job.objects.filter(state=State.QUEUED).order_by("queued_at", "id").select_related("team")
+    context = {
+        "nodes": shown,
+        "queued": queued.count(),
+        "ours": queued.filter(team=access.team),
+        "waiting": list(enumerate(queued[:QUEUE_SHOWN], start=1)),
+    }
     return render(request, "jobs/workers.html", context)

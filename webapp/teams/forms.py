@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django import forms
 
-from .models import Role
+from .models import Role, User
 
 
 class TeamForm(forms.Form):
@@ -21,6 +21,26 @@ class TeamForm(forms.Form):
     )
 
 
+class SettingsForm(forms.Form):
+    """A team's name, what it keeps, and its share of the workers, which only the site's staff may change."""
+
+    name = forms.CharField(max_length=80)
+    rollouts_kept_days = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=36_500,
+        label="Keep rollouts for days",
+        help_text="Counted from the end of their job. Metrics, evaluations and models stay. Empty keeps all.",
+    )
+    max_running_jobs = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=10_000,
+        label="Jobs that run at once",
+        help_text="The team's others wait in the queue. Empty is no limit. The site's staff sets it.",
+    )
+
+
 class InvitationForm(forms.Form):
     """Somebody to let in."""
 
@@ -32,3 +52,11 @@ class RoleForm(forms.Form):
     """A member's role to be."""
 
     role = forms.ChoiceField(choices=Role.choices)
+
+
+class AccountForm(forms.ModelForm[User]):
+    """A person's own settings."""
+
+    class Meta:
+        model = User
+        fields = ("mail_on_end", "notify_on_end", "single_keys")

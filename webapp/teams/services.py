@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -38,6 +39,17 @@ def create_team(user: User, name: str) -> Team:
     Membership.objects.create(team=team, user=user, role=Role.OWNER)
     record(team, user, "created team", team)
     return team
+
+
+@transaction.atomic
+def change_settings(team: Team, user: User, values: dict[str, Any]) -> None:
+    """Set the team's own settings; a limit of the site's stays unless ``user`` is of its staff."""
+    allowed = ["name", "rollouts_kept_days", *(["max_running_jobs"] if user.is_staff else [])]
+    changed = [name for name in allowed if getattr(team, name) != values[name]]
+    for name in changed:
+        setattr(team, name, values[name])
+        record(team, user, f"set {name.replace('_', ' ')}", "empty" if values[name] is None else values[name])
+    team.save(update_fields=changed)
 
 
 def open_invitations() -> QuerySet[Invitation]:

@@ -1,4 +1,4 @@
-"""Pages of teams: home, members, invitations, audit trail."""
+"""Pages of teams: home, members, invitations, settings, audit trail."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_GET, require_POST
+
+from webapp.config.streaming import csv_lines, streamed
 
 from . import overview, services
 from .access import Access, member, signed_in
 from .accounts import SESSION_KEY
-from .forms import InvitationForm, RoleForm, TeamForm
-from .models import Invitation, Membership, Role
+from .forms import InvitationForm, RoleForm, SettingsForm, TeamForm
+from .models import Invitation, Membership, Role, User
 from .sample import create_sample_project
 
 AUDIT_ROWS = 50
@@ -43,10 +46,12 @@ def home(request: HttpRequest, access: Access) -> HttpResponse:
         "steps": steps,
         "next_step": next_step,
         "hidden": access.team.memberships.filter(user=access.user, checklist_hidden=True).exists(),
+        "attention": overview.attention(access.team),
         "running": overview.running(access.team),
         "results": overview.results(access.team),
     }
-    return render(request, "teams/home.html", context)
+    changed = request.headers.get("HX-Target") == "running-jobs"
+    return render(request, "teams/home.html#running" if changed else "teams/home.html", context)
 
 
 @member()
@@ -148,8 +153,33 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
 
 
 @member(Role.OWNER)
+def settings(request: HttpRequest, access: Access) -> HttpResponse:
+    """The team's name, what it keeps and how much it may run."""
+    team = access.team
+    initial = {name: getattr(team, name) for name in SettingsForm.base_fields}
+    form = SettingsForm(request.POST or None, initial=initial)
+    form.fields["max_running_jobs"].disabled = not access.user.is_staff
+    if form.is_valid():
+        services.change_settings(team, access.user, form.cleaned_data)
+        messages.success(request, "Saved.")
+        return redirect("teams:settings", team.slug)
+    return render(request, "teams/settings.html", {"form": form}, status=422 if form.is_bound else 200)
+
+
+@member(Role.OWNER)
+@require_GET
 def audit(request: HttpRequest, access: Access) -> HttpResponse:
-    """Who did what."""
-    events = access.team.audit_events.select_related("user")
+    """Who did what, cut to a person or to words."""
+    events = overview.audit_events(access.team, request.GET)
     page = Paginator(events, AUDIT_ROWS).get_page(request.GET.get("page"))
-    return render(request, "teams/audit.html", {"page": page})
+    people = User.objects.filter(memberships__team=access.team).order_by("email")
+    return render(request, "teams/audit.html", {"page": page, "people": people, "query": request.GET.dict()})
+
+
+@member(Role.OWNER)
+@require_GET
+def audit_csv(request: HttpRequest, access: Access) -> HttpResponseBase:
+    """The same as a file."""
+    lines = csv_lines(overview.audit_rows(overview.audit_events(access.team, request.GET)))
+    headers = {"Content-Disposition": f'attachment; filename="audit-{access.team.slug}.csv"'}
+    return StreamingHttpResponse(streamed(lines), content_type="text/csv", headers=headers)

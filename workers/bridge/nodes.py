@@ -6,12 +6,14 @@ import json
 import logging
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import threading
 from importlib.metadata import version
 from typing import Any
 
+import psutil
 import pynvml
 from celery.signals import worker_ready
 from django.conf import settings
@@ -70,6 +72,17 @@ def sandbox() -> dict[str, Any]:
     return status
 
 
+def health() -> dict[str, float]:
+    """Room on the disk that jobs work on, and memory, in GiB."""
+    disk, memory = shutil.disk_usage(settings.WORK_DIR), psutil.virtual_memory()
+    return {
+        "disk_free_gib": round(disk.free / GIB, 1),
+        "disk_gib": round(disk.total / GIB, 1),
+        "memory_free_gib": round(memory.available / GIB, 1),
+        "memory_gib": round(memory.total / GIB, 1),
+    }
+
+
 def _announce() -> None:
     versions = {"python": platform.python_version(), "os": platform.platform()}
     versions |= {package: version(package) for package in PACKAGES}
@@ -95,7 +108,7 @@ def _beat(stop: threading.Event) -> None:
 
 
 def _seen() -> None:
-    nodes.seen(node_name())
+    nodes.seen(node_name(), health())
 
 
 @worker_ready.connect

@@ -1,0 +1,148 @@
+"""What a team's home asks attention for, its settings, its record and what it keeps."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from tests.web.comparison import body, finished_job
+from webapp.jobs import leases, nodes, presenters, rollouts
+from webapp.jobs.models import Job, Node
+from webapp.jobs.states import State
+from webapp.teams.models import Team, User
+from webapp.teams.services import create_team, record
+
+SignIn = Callable[[User], Client]
+
+
+def page(name: str, team: Team) -> str:
+    return reverse(f"teams:{name}", args=[team.slug])
+
+
+@pytest.fixture
+def job(team: Team, alice: User) -> Job:
+    return finished_job(team, alice)
+
+
+def queued(job: Job, name: str) -> Job:
+    """A job like ``job`` that waits for a worker."""
+    resources = {"gpus": 0, "gpu_memory_gib": 0, "cpu_cores": 1}
+    return Job.objects.create(
+        team=job.team, name=name, base_model=job.base_model, dataset_version=job.dataset_version,
+        grader_version=job.grader_version, settings={"resources": resources}, state=State.QUEUED,
+        queued_at=timezone.now(),
+    )  # fmt: skip
+
+
+# --- home ------------------------------------------------------------------------------------------
+
+
+def test_home_says_what_waits_for_a_person(job: Job, bob: User, as_user: SignIn) -> None:
+    client = as_user(bob)
+    assert client.get(page("home", job.team)).context["attention"] == []
+    error = {"code": "x", "message": "The grader <b>fails</b>.", "remedy": "Mend it."}
+    Job.objects.filter(pk=job.pk).update(state=State.FAILED, error=error, finished_at=timezone.now())
+    queued(job, "waits")
+    shown = client.get(page("home", job.team))
+    assert [each.title for each in shown.context["attention"]] == [
+        "1 job in the queue, and no worker is online",
+        f"{job.name} failed",
+    ]
+    assert "The grader &lt;b&gt;fails&lt;/b&gt;. Mend it." in shown.text
+    Job.objects.filter(pk=job.pk).update(finished_at=timezone.now() - timedelta(days=8))
+    assert len(client.get(page("home", job.team)).context["attention"]) == 1
+
+
+# --- settings --------------------------------------------------------------------------------------
+
+
+def test_an_owner_sets_what_is_kept_and_only_the_staff_sets_the_limit(
+    team: Team, alice: User, as_user: SignIn
+) -> None:
+    values = {"name": "Acme Two", "rollouts_kept_days": "30", "max_running_jobs": "9"}
+    as_user(alice).post(page("settings", team), values)
+    team.refresh_from_db()
+    assert (team.name, team.rollouts_kept_days, team.max_running_jobs) == ("Acme Two", 30, None)
+    User.objects.filter(pk=alice.pk).update(is_staff=True)
+    as_user(alice).post(page("settings", team), values)
+    team.refresh_from_db()
+    assert team.max_running_jobs == 9
+    assert list(team.audit_events.values_list("verb", "target")[:2]) == [
+        ("set max running jobs", "9"),
+        ("set rollouts kept days", "30"),
+    ]
+    assert (
+        as_user(alice).post(page("settings", team), values | {"rollouts_kept_days": "0"}).status_code == 422
+    )
+
+
+def test_rollouts_are_kept_as_long_as_the_team_says(job: Job) -> None:
+    recent = finished_job(job.team, job.created_by, "Recent")
+    for each in (job, recent):
+        each.rollouts.create(
+            step=1, index=0, group=0, row_id="r", prompt="p", completion="c", length=1, truncated=False,
+            adapter_step=0,
+        )  # fmt: skip
+    Job.objects.filter(pk=job.pk).update(finished_at=timezone.now() - timedelta(days=31))
+    Job.objects.filter(pk=recent.pk).update(finished_at=timezone.now() - timedelta(days=29))
+    assert rollouts.forget_old() == 0
+    Team.objects.filter(pk=job.team_id).update(rollouts_kept_days=30)
+    assert rollouts.forget_old() == 1
+    assert not job.rollouts.exists()
+    assert recent.rollouts.exists()
+
+
+def test_a_team_at_its_limit_waits_and_another_goes_ahead(job: Job, charlie: User) -> None:
+    nodes.announce("node", {}, {"cpu_cores": 8, "gpus": []}, {})
+    Team.objects.filter(pk=job.team_id).update(max_running_jobs=1)
+    first, second = queued(job, "first"), queued(job, "second")
+    other = finished_job(create_team(charlie, "Other"), charlie)
+    third = queued(other, "third")
+    assert leases.claim("node") == first
+    assert leases.claim("node") == third
+    assert leases.claim("node") is None
+    second.refresh_from_db()
+    assert presenters.waiting_for(second) == "The team runs 1 job at once, which is its limit."
+
+
+# --- record ----------------------------------------------------------------------------------------
+
+
+def test_the_record_is_cut_to_a_person_or_words_and_leaves_as_csv(
+    team: Team, alice: User, bob: User, as_user: SignIn
+) -> None:
+    record(team, bob, "downloaded adapter", "=HYPERLINK(1)")
+    client = as_user(alice)
+    shown = client.get(page("audit", team), {"who": bob.email}).context["page"]
+    assert [event.verb for event in shown] == ["downloaded adapter"]
+    assert not client.get(page("audit", team), {"text": "no such words"}).context["page"].object_list
+    answer = client.get(page("audit_csv", team), {"text": "download"})
+    header, *lines = csv.reader(io.StringIO(body(answer).decode(), newline=""))
+    assert header == ["when", "who", "did", "to"]
+    assert [line[1:] for line in lines] == [[bob.email, "downloaded adapter", "'=HYPERLINK(1)"]]
+    assert as_user(bob).get(page("audit_csv", team)).status_code == 403
+
+
+# --- workers ---------------------------------------------------------------------------------------
+
+
+def test_workers_show_their_room_and_the_queue_hides_other_teams(
+    job: Job, charlie: User, bob: User, as_user: SignIn
+) -> None:
+    nodes.announce("node", {}, {"cpu_cores": 8, "gpus": []}, {"available": True, "layers": []})
+    nodes.seen("node", {"disk_free_gib": 1.5, "disk_gib": 100.0, "memory_free_gib": 2.0, "memory_gib": 8.0})
+    queued(job, "ours")
+    queued(finished_job(create_team(charlie, "Other"), charlie), "theirs, secret")
+    shown = as_user(bob).get(reverse("jobs:workers", args=[job.team.slug])).text
+    assert "1.5 of 100.0 GiB free: make room" in shown
+    assert "ours</a>" in shown
+    assert "A job of another team" in shown
+    assert "secret" not in shown
+    assert Node.objects.get().health["memory_gib"] == 8.0
