@@ -1,5 +1,11 @@
 // What every page does: htmx, theme, dialogs, copying, toasts, keys, live updates.
 import htmx from "htmx.org";
+import "idiomorph/htmx";
+import "@github/relative-time-element";
+import "./toasts.js";
+import "./keys.js";
+import "./palette.js";
+import "./notify.js";
 import "./live.js";
 import "./upload.js";
 import "./diff.js";
@@ -28,20 +34,19 @@ async function copy(button) {
 
 document.addEventListener("click", (event) => {
   if (closest(event, "[data-theme-toggle]")) toggleTheme();
-  if (closest(event, "[data-dismiss]")) closest(event, "[data-toast]").remove();
   const copied = closest(event, "[data-copy]");
   if (copied) copy(copied);
   const opened = closest(event, "[data-confirm-open]");
   if (opened) opened.closest("[data-confirm]").querySelector("dialog").showModal();
-  if (closest(event, "[data-confirm-close]")) closest(event, "dialog").close();
+  if (closest(event, "[data-confirm-close], [data-dialog-close]")) closest(event, "dialog").close();
+  const sheet = closest(event, "[data-dialog-open]");
+  if (sheet) document.getElementById(sheet.dataset.dialogOpen).showModal();
+  for (const menu of document.querySelectorAll("details[data-menu][open]")) if (!menu.contains(event.target)) menu.open = false;
 });
 
-// j and k move through rows; Enter opens the row's link.
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, .cm-editor")) return;
-  const links = [...document.querySelectorAll("[data-rows] a[data-row]")];
-  const step = { j: 1, k: -1 }[event.key];
-  if (!links.length || !step) return;
-  const place = links.indexOf(document.activeElement) + step;
-  links[Math.max(0, Math.min(links.length - 1, place))].focus();
+  const menu = event.key === "Escape" && document.querySelector("details[data-menu][open]");
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
 });

@@ -3,10 +3,13 @@
 from django.urls import include, path
 
 from webapp.config import styleguide, views
+from webapp.teams import account_views
 
 urlpatterns = [
     path("", views.index, name="index"),
     path("styleguide/", styleguide.page, name="styleguide"),
+    path("account/", account_views.account, name="account"),
+    path("account/ended/", account_views.ended, name="ended"),
     path("healthz", views.healthz, name="healthz"),
     path("accounts/", include("allauth.account.urls")),
     path("", include("webapp.teams.urls")),

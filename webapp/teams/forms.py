@@ -54,7 +54,7 @@ class RoleForm(forms.Form):
     role = forms.ChoiceField(choices=Role.choices)
 
 
-class AccountForm(forms.ModelForm[User]):
+class AccountForm(forms.ModelForm):  # type: ignore[type-arg]  # subscriptable for the type checker only
     """A person's own settings."""
 
     class Meta:

@@ -1,0 +1,33 @@
+// The command palette: a dialog whose results come from the server; without scripts, the search page.
+import Combobox from "@github/combobox-nav";
+import { singleKey } from "./keys.js";
+
+const palette = document.getElementById("palette");
+const input = palette?.querySelector("input");
+const list = document.getElementById("palette-results");
+
+function open() {
+  document.getElementById("sidebar")?.hidePopover?.();
+  if (palette.open) return;
+  palette.showModal();
+  input.select();
+  input.dispatchEvent(new CustomEvent("palette"));
+}
+
+if (palette) {
+  const combobox = new Combobox(input, list, { tabInsertsSuggestions: false, firstOptionSelectionMode: "active" });
+  combobox.start();
+  list.addEventListener("htmx:afterSwap", () => combobox.resetSelection());
+  palette.addEventListener("click", (event) => event.target === palette && palette.close());
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest?.("[data-palette-open]") || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    open();
+  });
+  document.addEventListener("keydown", (event) => {
+    const command = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "k";
+    if (!command && singleKey(event) !== "/") return;
+    event.preventDefault();
+    open();
+  });
+}

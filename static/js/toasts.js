@@ -1,0 +1,52 @@
+// Short messages in the page's one polite live region.
+const STAY_MS = 10_000;
+const region = document.getElementById("toasts");
+
+// Errors stay until they are dismissed; the rest goes by itself, unless it is being read.
+function leave(card) {
+  if (card.dataset.toast === "error") return;
+  const timer = setInterval(() => {
+    if (card.matches(":hover, :focus-within")) return;
+    clearInterval(timer);
+    card.remove();
+  }, STAY_MS);
+}
+
+// Only what arrives later is read out by itself, so the server's messages are put in anew.
+function readAloud() {
+  const cards = [...region.querySelectorAll("[data-toast]")];
+  cards.forEach((card) => card.remove());
+  requestAnimationFrame(() => cards.forEach((card) => (region.append(card), leave(card))));
+}
+
+export function toast(text, kind = "info", url = "") {
+  const card = document.getElementById(`toast-${kind}`).content.firstElementChild.cloneNode(true);
+  const words = card.querySelector("[data-words]");
+  if (url) words.append(Object.assign(document.createElement("a"), { className: "link", href: url, textContent: text }));
+  else words.textContent = text;
+  region.append(card);
+  leave(card);
+}
+
+// Says something to screen readers only.
+export function announce(text) {
+  document.getElementById("announce").textContent = text;
+}
+
+document.body.addEventListener("toast", (event) => toast(event.detail.text, event.detail.kind));
+document.addEventListener("click", (event) => {
+  if (event.target.closest?.("[data-dismiss]")) event.target.closest("[data-toast]").remove();
+});
+
+// What a person asked for and did not get is said; what refreshes by itself tries again in silence.
+const ASKED = ["click", "submit", "change", "input", "keydown"];
+function failed(event) {
+  const { requestConfig, xhr } = event.detail;
+  if (!ASKED.includes(requestConfig?.triggeringEvent?.type) || xhr?.status === 422) return;
+  const cause = xhr?.status ? `The server answered ${xhr.status}.` : "The server could not be reached.";
+  toast(`${cause} Nothing was changed; try again.`, "error");
+}
+document.body.addEventListener("htmx:responseError", failed);
+document.body.addEventListener("htmx:sendError", failed);
+
+readAloud();

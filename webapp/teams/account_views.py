@@ -1,0 +1,60 @@
+"""Pages of one person: what Groove may tell, how its keys work, and the palette."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+
+from webapp.jobs.models import JobNotice
+from webapp.jobs.states import State
+
+from . import palette
+from .access import Access, member, signed_in
+from .forms import AccountForm
+
+NOTICES = 20
+
+
+@login_required
+def account(request: HttpRequest) -> HttpResponse:
+    """A person's own settings."""
+    user = signed_in(request)
+    form = AccountForm(request.POST or None, instance=user)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, "Your settings are saved.")
+        return redirect("account")
+    context = {
+        "form": form,
+        "memberships": user.memberships.select_related("team"),
+        "mail": settings.MAIL_URL,
+    }
+    return render(request, "teams/account.html", context)
+
+
+@login_required
+def ended(request: HttpRequest) -> JsonResponse:
+    """The signed-in person's jobs that have ended since ``after``, for notifications of the browser."""
+    notices = JobNotice.objects.filter(user=signed_in(request)).select_related("job__team").order_by("-id")
+    after = request.GET.get("after", "")
+    last = notices.values_list("id", flat=True).first() or 0
+    if not after.isdigit():
+        return JsonResponse({"last": last, "ended": []})
+    found = [
+        {"title": f"{notice.job.name}: {State(notice.state).label.lower()}", "team": notice.job.team.name,
+         "url": notice.job.get_absolute_url(), "failed": notice.state == State.FAILED}
+        for notice in notices.filter(id__gt=int(after))[:NOTICES]
+    ]  # fmt: skip
+    return JsonResponse({"last": last, "ended": found})
+
+
+@member()
+def search(request: HttpRequest, access: Access) -> HttpResponse:
+    """The command palette's answers; without htmx, a page of their own."""
+    text = request.GET.get("q", "")
+    context = {"q": text, "groups": palette.find(access, text)}
+    part = "#results" if request.htmx else ""  # type: ignore[attr-defined]
+    return render(request, f"teams/search.html{part}", context)

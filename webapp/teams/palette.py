@@ -1,0 +1,118 @@
+"""What the command palette finds: pages, actions and objects of one team."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+from django.urls import reverse
+
+from webapp.datasets.models import Dataset
+from webapp.graders.models import Grader
+from webapp.jobs.models import Job
+from webapp.jobs.states import State
+from webapp.registry.models import TunedModel
+
+from .access import Access
+from .models import Role
+
+OF_A_KIND = 6
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the palette."""
+
+    label: str
+    url: str
+    icon: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A page or action that stands at a fixed address."""
+
+    label: str
+    view: str
+    icon: str
+    role: Role = Role.VIEWER
+    words: str = ""
+
+
+PAGES = (
+    Place("Home", "teams:home", "house"),
+    Place("Datasets", "datasets:list", "database"),
+    Place("Graders", "graders:list", "scale"),
+    Place("Judges", "judges:list", "gavel", words="endpoints labels cards"),
+    Place("Jobs", "jobs:list", "activity", words="runs training"),
+    Place("Models", "registry:list", "package", words="adapters"),
+    Place("Base models", "registry:bases", "layers"),
+    Place("Workers", "jobs:workers", "server", words="nodes gpus queue"),
+    Place("Members", "teams:members", "users", words="roles invitations settings"),
+    Place("Audit trail", "teams:audit", "scroll-text", Role.OWNER, "log who"),
+)
+ACTIONS = (
+    Place("Launch a job", "jobs:new", "zap", Role.EDITOR, "new train run"),
+    Place("Upload a dataset", "datasets:new", "upload", Role.EDITOR, "new add import"),
+    Place("Write a grader", "graders:new", "plus", Role.EDITOR, "new add"),
+)
+ANYWHERE = (
+    Entry("Your account", "/account/", "user"),
+    Entry("New team", "/teams/new/", "plus"),
+)
+
+
+def _places(access: Access, places: tuple[Place, ...], text: str) -> Iterator[Entry]:
+    for place in places:
+        if access.may(place.role) and _fits(text, f"{place.label} {place.words}"):
+            yield Entry(place.label, reverse(place.view, args=[access.team.slug]), place.icon)
+
+
+def _fits(text: str, haystack: str) -> bool:
+    """Whether every word of ``text`` begins a word of ``haystack``."""
+    words = haystack.lower().split()
+    return all(any(word.startswith(part) for word in words) for part in text.lower().split())
+
+
+def _named(
+    objects: QuerySet[Dataset] | QuerySet[Grader], access: Access, text: str, icon: str
+) -> list[Entry]:
+    found = objects.filter(team=access.team, deleted_at=None, name__icontains=text).select_related("team")
+    return [Entry(each.name, each.get_absolute_url(), icon) for each in found.order_by("-id")[:OF_A_KIND]]
+
+
+def _jobs(access: Access, text: str) -> list[Entry]:
+    found = access.team.jobs.filter(name__icontains=text) | access.team.jobs.filter(uid=text)
+    jobs: QuerySet[Job] = found.select_related("team").defer("settings", "preflight").order_by("-id")
+    return [
+        Entry(job.name, job.get_absolute_url(), "activity", State(job.state).label)
+        for job in jobs[:OF_A_KIND]
+    ]
+
+
+def _models(access: Access, text: str) -> list[Entry]:
+    found = TunedModel.objects.filter(team=access.team, deleted_at=None, name__icontains=text)
+    models = found.select_related("team").order_by("-id")[:OF_A_KIND]
+    return [Entry(model.name, model.get_absolute_url(), "package") for model in models]
+
+
+def find(access: Access, text: str) -> list[tuple[str, list[Entry]]]:
+    """Groups with a heading each, none empty. Without ``text``: the newest jobs, and all pages and actions."""
+    text = text.strip()
+    groups = [("Jobs", _jobs(access, text))]
+    if text:
+        groups += [
+            ("Datasets", _named(Dataset.objects.all(), access, text, "database")),
+            ("Graders", _named(Grader.objects.all(), access, text, "scale")),
+            ("Models", _models(access, text)),
+        ]
+    anywhere = [entry for entry in ANYWHERE if _fits(text, entry.label)]
+    places = [
+        ("Actions", list(_places(access, ACTIONS, text))),
+        ("Pages", [*_places(access, PAGES, text), *anywhere]),
+    ]
+    return [
+        (heading, entries) for heading, entries in (places + groups if text else groups + places) if entries
+    ]
