@@ -14,6 +14,10 @@ function open() {
   input.dispatchEvent(new CustomEvent("palette"));
 }
 
+if (/Mac|iP/.test(navigator.platform)) {
+  for (const key of document.querySelectorAll("kbd")) key.textContent = key.textContent.replace("Ctrl", "⌘");
+}
+
 if (palette) {
   const combobox = new Combobox(input, list, { tabInsertsSuggestions: false, firstOptionSelectionMode: "active" });
   combobox.start();

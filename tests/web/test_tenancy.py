@@ -47,6 +47,7 @@ DEFINITION = {
 # Pages that only show something; a POST to them is answered like a GET.
 PAGES = {
     "teams:home",
+    "teams:search",
     "datasets:list",
     "datasets:detail",
     "datasets:version",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.urls import reverse
 
 from webapp.datasets.models import Dataset
@@ -18,6 +18,7 @@ from .access import Access
 from .models import Role
 
 OF_A_KIND = 6
+Named = QuerySet[Dataset] | QuerySet[Grader] | QuerySet[TunedModel]
 
 
 @dataclass(frozen=True)
@@ -76,37 +77,26 @@ def _fits(text: str, haystack: str) -> bool:
     return all(any(word.startswith(part) for word in words) for part in text.lower().split())
 
 
-def _named(
-    objects: QuerySet[Dataset] | QuerySet[Grader], access: Access, text: str, icon: str
-) -> list[Entry]:
+def _named(objects: Named, access: Access, text: str, icon: str) -> list[Entry]:
     found = objects.filter(team=access.team, deleted_at=None, name__icontains=text).select_related("team")
     return [Entry(each.name, each.get_absolute_url(), icon) for each in found.order_by("-id")[:OF_A_KIND]]
 
 
 def _jobs(access: Access, text: str) -> list[Entry]:
-    found = access.team.jobs.filter(name__icontains=text) | access.team.jobs.filter(uid=text)
-    jobs: QuerySet[Job] = found.select_related("team").defer("settings", "preflight").order_by("-id")
-    return [
-        Entry(job.name, job.get_absolute_url(), "activity", State(job.state).label)
-        for job in jobs[:OF_A_KIND]
-    ]
-
-
-def _models(access: Access, text: str) -> list[Entry]:
-    found = TunedModel.objects.filter(team=access.team, deleted_at=None, name__icontains=text)
-    models = found.select_related("team").order_by("-id")[:OF_A_KIND]
-    return [Entry(model.name, model.get_absolute_url(), "package") for model in models]
+    found = Job.objects.filter(Q(name__icontains=text) | Q(uid=text), team=access.team).select_related("team")
+    jobs = found.defer("settings", "preflight").order_by("-id")[:OF_A_KIND]
+    return [Entry(job.name, job.get_absolute_url(), "activity", State(job.state).label) for job in jobs]
 
 
 def find(access: Access, text: str) -> list[tuple[str, list[Entry]]]:
-    """Groups with a heading each, none empty. Without ``text``: the newest jobs, and all pages and actions."""
+    """Groups with a heading each, none empty. Without ``text``: the newest jobs, all actions and pages."""
     text = text.strip()
     groups = [("Jobs", _jobs(access, text))]
     if text:
         groups += [
             ("Datasets", _named(Dataset.objects.all(), access, text, "database")),
             ("Graders", _named(Grader.objects.all(), access, text, "scale")),
-            ("Models", _models(access, text)),
+            ("Models", _named(TunedModel.objects.all(), access, text, "package")),
         ]
     anywhere = [entry for entry in ANYWHERE if _fits(text, entry.label)]
     places = [
