@@ -36,6 +36,7 @@ function initEditor(textarea) {
       doc: textarea.value,
       extensions: [
         basicSetup,
+        EditorView.cspNonce.of(document.querySelector("script[nonce]").nonce), // its styles are a <style> element
         EditorView.theme({ ".cm-content, .cm-gutter": { minHeight: "20rem" } }),
         LANGUAGES[textarea.dataset.editor](),
         syntaxHighlighting(classHighlighter), // colours come from app.css, for both themes

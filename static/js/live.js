@@ -8,21 +8,32 @@ function show(place, text) {
   if (place) place.textContent = text;
 }
 
-const RETRY_MS = 3000;
+const FIRST_RETRY_MS = 2000;
+const LAST_RETRY_MS = 30_000;
+const SILENCE_MS = 3000;
 
 // The browser reconnects by itself after a lost connection, but not after an answer such as a proxy's 502.
-function follow(url) {
+// A short break is not worth a word; after a longer one the status says that the page is waiting.
+function follow(url, wait = FIRST_RETRY_MS) {
   const status = document.querySelector("[data-live-status]");
   const source = new EventSource(url);
   let cursor = null;
-  source.onopen = () => show(status, "Live");
+  let silence = null;
+  source.onopen = () => {
+    clearTimeout(silence);
+    silence = null;
+    wait = FIRST_RETRY_MS;
+    show(status, "Live");
+  };
   source.onerror = (event) => {
     if (event.data !== undefined) return;
-    show(status, "Reconnecting…");
+    silence ??= setTimeout(() => show(status, "Reconnecting…"), SILENCE_MS);
     if (source.readyState !== EventSource.CLOSED) return;
     const again = new URL(url, location);
     if (cursor) again.searchParams.set("after", cursor);
-    setTimeout(() => follow(again), RETRY_MS);
+    clearTimeout(silence);
+    show(status, "Reconnecting…");
+    setTimeout(() => follow(again, Math.min(2 * wait, LAST_RETRY_MS)), wait);
   };
   for (const kind of KINDS) {
     source.addEventListener(kind, (event) => {
@@ -33,6 +44,7 @@ function follow(url) {
   }
   source.addEventListener("end", () => {
     source.close();
+    clearTimeout(silence);
     show(status, "");
     document.body.dispatchEvent(new CustomEvent("live:end"));
   });

@@ -17,6 +17,7 @@ from webapp.jobs.models import Job, JobNotice
 from webapp.jobs.states import State
 from webapp.jobs.transitions import move
 from webapp.teams.models import Membership, Team, User
+from webapp.teams.sample import create_sample_project
 
 SignIn = Callable[[User], Client]
 
@@ -139,3 +140,11 @@ def test_the_styleguide_is_for_staff(alice: User, as_user: SignIn) -> None:
     assert Client().get("/styleguide/").status_code == 404
     User.objects.filter(pk=alice.pk).update(is_staff=True)
     assert client.get("/styleguide/").status_code == 200
+
+
+def test_the_policy_allows_nothing_inline(team: Team, alice: User, as_user: SignIn) -> None:
+    _, grader = create_sample_project(team, alice)
+    for address in (team.get_absolute_url(), grader.get_absolute_url()):
+        policy = as_user(alice).get(address).headers["Content-Security-Policy"]
+        assert "unsafe" not in policy
+        assert "default-src 'none'" in policy
