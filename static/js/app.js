@@ -1,6 +1,6 @@
 // What every page does: htmx, theme, dialogs, copying, toasts, keys, live updates.
 import htmx from "htmx.org";
-import "idiomorph/htmx";
+import "./morph.js";
 import "@github/relative-time-element";
 import "./toasts.js";
 import "./keys.js";

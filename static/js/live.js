@@ -4,8 +4,9 @@ const KINDS = [
   "state", "phase", "progress", "metrics", "rollouts", "checkpoint", "evaluation", "alarm", "log", "error", "rewind",
 ];
 
-function show(place, text) {
-  if (place) place.textContent = text;
+function show(text) {
+  const status = document.querySelector("[data-live-status]");
+  if (status) status.textContent = text;
 }
 
 const FIRST_RETRY_MS = 2000;
@@ -15,7 +16,6 @@ const SILENCE_MS = 3000;
 // The browser reconnects by itself after a lost connection, but not after an answer such as a proxy's 502.
 // A short break is not worth a word; after a longer one the status says that the page is waiting.
 function follow(url, wait = FIRST_RETRY_MS) {
-  const status = document.querySelector("[data-live-status]");
   const source = new EventSource(url);
   let cursor = null;
   let silence = null;
@@ -23,16 +23,16 @@ function follow(url, wait = FIRST_RETRY_MS) {
     clearTimeout(silence);
     silence = null;
     wait = FIRST_RETRY_MS;
-    show(status, "Live");
+    show("Live");
   };
   source.onerror = (event) => {
     if (event.data !== undefined) return;
-    silence ??= setTimeout(() => show(status, "Reconnecting…"), SILENCE_MS);
+    silence ??= setTimeout(() => show("Reconnecting…"), SILENCE_MS);
     if (source.readyState !== EventSource.CLOSED) return;
     const again = new URL(url, location);
     if (cursor) again.searchParams.set("after", cursor);
     clearTimeout(silence);
-    show(status, "Reconnecting…");
+    show("Reconnecting…");
     setTimeout(() => follow(again, Math.min(2 * wait, LAST_RETRY_MS)), wait);
   };
   for (const kind of KINDS) {
@@ -45,7 +45,7 @@ function follow(url, wait = FIRST_RETRY_MS) {
   source.addEventListener("end", () => {
     source.close();
     clearTimeout(silence);
-    show(status, "");
+    show("");
     document.body.dispatchEvent(new CustomEvent("live:end"));
   });
 }

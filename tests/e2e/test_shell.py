@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 from axe_playwright_python.sync_playwright import Axe
+from django.db import transaction
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from tests.e2e.test_graders import sign_up
+from tests.web.comparison import finished_job
+from webapp.jobs.models import Job
+from webapp.jobs.states import State
+from webapp.jobs.transitions import tell
 from webapp.teams.models import User
 
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -106,3 +113,24 @@ def test_the_shell_by_keyboard(page: Page) -> None:
     turn_single_keys_off(page)
     use_a_small_screen(page)
     see_the_styleguide(page)
+
+
+def test_a_live_page_disturbs_nobody(page: Page) -> None:
+    """What refreshes by itself leaves focus and an open question alone."""
+    sign_up(page)
+    dana = User.objects.get()
+    job = finished_job(dana.teams.get(), dana, "Invoices")
+    running = {"state": State.RUNNING, "attempt": 1, "lease_until": timezone.now() + timedelta(hours=1)}
+    Job.objects.filter(pk=job.pk).update(**running)
+    page.goto(job.get_absolute_url())
+    expect(page.locator("[data-live-status]")).to_have_text("Live")
+    page.get_by_role("button", name="Cancel").first.click()
+    expect(page.get_by_role("button", name="Keep it")).to_be_visible()
+    page.get_by_role("button", name="Keep it").focus()
+    with transaction.atomic():
+        Job.objects.filter(pk=job.pk).update(name="Invoices, renamed", phase="train", step=3, total_steps=9)
+        tell(job.pk, 1, "phase", {"phase": "train"})
+        tell(job.pk, 1, "state", {"state": "running"})
+    expect(page.locator("[aria-current=step]")).to_contain_text("train", ignore_case=True)
+    expect(page.get_by_role("button", name="Keep it")).to_be_focused()
+    expect(page.locator("[data-live-status]")).to_have_text("Live")
