@@ -74,6 +74,7 @@ def sandbox() -> dict[str, Any]:
 
 def health() -> dict[str, float]:
     """Room on the disk that jobs work on, and memory, in GiB."""
+    settings.WORK_DIR.mkdir(parents=True, exist_ok=True)
     disk, memory = shutil.disk_usage(settings.WORK_DIR), psutil.virtual_memory()
     return {
         "disk_free_gib": round(disk.free / GIB, 1),

@@ -1,0 +1,12 @@
+"""A worker says what room it has, on a machine where nothing has run yet, too."""
+
+from __future__ import annotations
+
+from workers.bridge.nodes import health
+
+
+def test_a_fresh_machine_tells_its_room(settings, tmp_path):
+    settings.WORK_DIR = tmp_path / "not" / "there"
+    told = health()
+    assert 0 < told["disk_free_gib"] <= told["disk_gib"]
+    assert 0 < told["memory_free_gib"] <= told["memory_gib"]
