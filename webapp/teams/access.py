@@ -28,6 +28,7 @@ class Access:
     user: User
     team: Team
     role: Role
+    teams: tuple[Team, ...] = ()  # all that the member is in, for the team switcher
 
     def may(self, role: Role) -> bool:
         """Whether the member's role includes ``role``."""
@@ -60,8 +61,11 @@ def signed_in(request: HttpRequest) -> User:
 
 def access_of(user: User, team_slug: str) -> Access:
     """What ``user`` may do in the team. Raises Http404 unless a member."""
-    membership = get_object_or_404(Membership.objects.select_related("team"), team__slug=team_slug, user=user)
-    return Access(user, membership.team, Role(membership.role))
+    memberships = list(Membership.objects.filter(user=user).select_related("team").order_by("team__name"))
+    found = next((each for each in memberships if each.team.slug == team_slug), None)
+    if found is None:
+        raise Http404
+    return Access(user, found.team, Role(found.role), tuple(each.team for each in memberships))
 
 
 def member(

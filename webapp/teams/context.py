@@ -8,7 +8,6 @@ from django.http import HttpRequest
 
 
 def teams(request: HttpRequest) -> dict[str, Any]:
-    """``access`` (None outside a team's pages), ``team``, and the member's teams, read where shown."""
+    """``access`` (None outside a team's pages) and ``team``."""
     access = getattr(request, "access", None)
-    mine = access.user.teams.order_by("name") if access else ()
-    return {"access": access, "team": access.team if access else None, "my_teams": mine}
+    return {"access": access, "team": access.team if access else None}
