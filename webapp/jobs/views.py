@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -21,12 +20,11 @@ from webapp.judges import services as judges
 from webapp.registry import exporting
 from webapp.registry.models import BaseModel
 from webapp.retention import forms as suite_forms
-from webapp.retention import presenters as suites
 from webapp.retention import services as retention
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
 
-from . import arms, health, nodes, presenters, services, task_forms, tasks
+from . import health, nodes, presenters, services, task_forms, tasks, written
 from .forms import JobForm
 from .metrics import csv_lines, series
 from .models import Job, Node
@@ -239,20 +237,10 @@ def log(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @require_GET
 def config(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     job = access.get(all_jobs(), uid=uid)
-    shown = {
-        "base_model": job.base_model.model_id,
-        "dataset": {"version": str(job.dataset_version), "sha256": job.dataset_version.sha256},
-        "grader": {"version": str(job.grader_version), "sha256": job.grader_version.sha256},
-        **presenters.held_out(job),
-        **tasks.shown(job),
-        **suites.shown(job),
-        **arms.shown(job),
-        **presenters.in_order(job.settings),
-    }
     source = job.cloned_from
     context = {
         "job": job,
-        "config": json.dumps(shown, indent=2),
+        "writings": written.writings(job),
         "source": source,
         "differences": presenters.differences(source.settings, job.settings) if source else [],
     }
