@@ -1,0 +1,109 @@
+"""The rows that come in millions, by COPY."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+
+from webapp.jobs.models import Job, JobEvent, Metric, Rollout
+from webapp.jobs.recording import METRIC_COLUMNS, ROLLOUT_COLUMNS
+
+from .words import answers, learned, values
+
+SO_MANY_THAT_INDEXES_WAIT = 100_000
+EVENT_COLUMNS = ("job_id", "attempt", "kind", "data", "created_at")
+LOG_EVERY = 10
+
+
+def _copy(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    names = ", ".join(column if column.startswith('"') else f'"{column}"' for column in columns)
+    with connection.cursor() as cursor, cursor.copy(f"copy {table} ({names}) from stdin") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def copy_metrics(jobs: Sequence[Job], after: int = 0, steps: int = 0) -> None:
+    """The numbers of every step that the jobs have taken, or of ``steps`` behind ``after``."""
+    _copy(Metric._meta.db_table, METRIC_COLUMNS, _metrics(jobs, after, steps))
+
+
+def _metrics(jobs: Sequence[Job], after: int, steps: int) -> Iterator[tuple[Any, ...]]:
+    random, now = Random(1), timezone.now()  # noqa: S311 -- made-up rows
+    for job in jobs:
+        last = after + (steps or job.step)
+        for step in range(after + 1, last + 1):
+            yield job.pk, step, json.dumps(values(step, last, random)), now - timedelta(seconds=last - step)
+
+
+def copy_events(jobs: Sequence[Job], after: int = 0, steps: int = 0) -> None:
+    """What the live stream replays: metrics of every step, and a line of the log every ten."""
+    _copy(JobEvent._meta.db_table, EVENT_COLUMNS, _events(jobs, after, steps))
+
+
+def _events(jobs: Sequence[Job], after: int, steps: int) -> Iterator[tuple[Any, ...]]:
+    for job in jobs:
+        began = job.queued_at or job.created_at
+        for step in range(after + 1, after + (steps or job.step) + 1):
+            at = began + timedelta(seconds=step)
+            yield job.pk, 1, "metrics", json.dumps({"first": step, "last": step}), at
+            if step % LOG_EVERY == 1:
+                said = {"level": "info", "message": f"Step {step}: the adapter of step {step - 1} sampled."}
+                yield job.pk, 1, "log", json.dumps(said), at
+
+
+def copy_rollouts(shares: Sequence[tuple[Job, int]], after: int = 0, steps: int = 0) -> None:
+    """So many rollouts of each job, spread over its steps."""
+    with _indexes_behind(sum(count for _, count in shares)):
+        _copy(Rollout._meta.db_table, ROLLOUT_COLUMNS, _rollouts(shares, after, steps))
+
+
+def _rollouts(shares: Sequence[tuple[Job, int]], after: int, steps: int) -> Iterator[tuple[Any, ...]]:
+    random = Random(2)  # noqa: S311 -- made-up rows
+    for job, count in shares:
+        total, begun = steps or job.step, 0
+        for taken in range(1, total + 1):
+            until = count * taken // total
+            yield from _step(job, after + taken, until - begun, learned(taken, total), random)
+            begun = until
+
+
+def _step(job: Job, step: int, count: int, far: float, random: Random) -> Iterator[tuple[Any, ...]]:
+    for answer in answers(count, far, random):
+        prompt, reward = answer.prompt, answer.reward
+        yield (
+            job.pk, step, answer.place, answer.group, prompt.row_id, "", prompt.text, answer.text, reward,
+            "{}" if reward is None else f'{{"fields": {reward}}}', answer.error,
+            "ZeroDivisionError in grade, line 7" if answer.error else "", "",
+            0.0 if reward is None else reward - far, len(answer.text) // 2, answer.cut, step - 1, None,
+        )  # fmt: skip
+
+
+@contextmanager
+def _indexes_behind(count: int) -> Iterator[None]:
+    """Millions of rows are indexed at once, behind the last of them."""
+    if count < SO_MANY_THAT_INDEXES_WAIT:
+        yield
+        return
+    with connection.schema_editor() as editor:
+        for index in Rollout._meta.indexes:
+            editor.remove_index(Rollout, index)
+    try:
+        yield
+    finally:
+        for index in Rollout._meta.indexes:
+            with connection.schema_editor() as editor:
+                editor.execute("set local maintenance_work_mem = '1GB'")
+                editor.add_index(Rollout, index)
+
+
+def analyze() -> None:
+    """Tell the planner what there is now."""
+    with connection.cursor() as cursor:
+        cursor.execute("analyze")
