@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import arm_views, preflight_views, rollout_views, task_views, views
+from . import arm_views, log_views, preflight_views, rollout_views, task_views, views
 from .stream import stream
 
 app_name = "jobs"
@@ -17,7 +17,7 @@ urlpatterns = [
     path("<str:uid>/rollouts/views/", rollout_views.save, name="save_view"),
     path("<str:uid>/rollouts/views/<int:view>/forget/", rollout_views.forget, name="forget_view"),
     path("<str:uid>/rollouts/<int:step>/<int:index>/", rollout_views.rollout, name="rollout"),
-    path("<str:uid>/log/", views.log, name="log"),
+    path("<str:uid>/log/", log_views.page, name="log"),
     path("<str:uid>/config/", views.config, name="config"),
     path("<str:uid>/interference/", task_views.interference, name="interference"),
     path("<str:uid>/arms/", arm_views.page, name="arms"),

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -24,17 +23,15 @@ from webapp.retention import services as retention
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
 
-from . import health, nodes, presenters, services, task_forms, tasks, written
+from . import health, log_views, nodes, presenters, services, task_forms, tasks, written
 from .forms import JobForm
 from .metrics import csv_lines, series
 from .models import Job, Node
 from .states import TERMINAL, State
 
-LINES = 200
 QUEUE_SHOWN = 50
 LOW_DISK_GIB = 5
 PARTS = {f"job-{part}": f"#{part}" for part in ("actions", "head", "health", "evaluations", "lines")}
-LOG_KINDS = ("log", "state", "phase", "error", "checkpoint", "evaluation", "alarm")
 KEPT = ("name", "base_model", "dataset_version", "grader_version", "held_out_grader")
 
 
@@ -203,7 +200,7 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "confidence": presenters.confidence(job),
         "checkpoints": job.checkpoints.all(),
         "charts": presenters.chart_list(),
-        "lines": reversed(job.events.filter(kind__in=LOG_KINDS).order_by("-pk")[:8]),
+        "lines": reversed(log_views.lines_of(job)[:8]),
     }
     part = PARTS.get(request.htmx.target, "")  # type: ignore[attr-defined]
     return render(request, f"jobs/detail.html{part}", context)
@@ -218,19 +215,6 @@ def metrics(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
         return JsonResponse(series(job))
     headers = {"Content-Disposition": f'attachment; filename="{job.uid}.csv"'}
     return StreamingHttpResponse(streamed(csv_lines(job)), content_type="text/csv", headers=headers)
-
-
-@member()
-@require_GET
-def log(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """What happened, newest first; ``?level=problems`` leaves warnings and errors."""
-    job = access.get(all_jobs(), uid=uid)
-    level = request.GET.get("level", "")
-    events = job.events.filter(kind__in=LOG_KINDS).order_by("-pk")
-    if level == "problems":
-        events = events.filter(Q(kind="error") | Q(data__level__in=["warning", "error"]))
-    page = Paginator(events, LINES).get_page(request.GET.get("page"))
-    return render(request, "jobs/log.html", {"job": job, "page": page, "level": level})
 
 
 @member()
