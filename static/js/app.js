@@ -6,6 +6,7 @@ import "./toasts.js";
 import "./keys.js";
 import "./palette.js";
 import "./notify.js";
+import "./scroll.js";
 import "./live.js";
 import "./upload.js";
 import "./diff.js";
