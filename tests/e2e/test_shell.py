@@ -98,9 +98,9 @@ def see_the_styleguide(page: Page) -> None:
     for width in (1440, 390, 320):
         page.set_viewport_size({"width": width, "height": 900})
         for theme in ("light", "dark"):
-            page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
             page.goto("/styleguide/")
-            page.evaluate("theme => (document.documentElement.dataset.theme = theme)", theme)
+            assert page.evaluate("document.documentElement.dataset.theme") == theme
             assert_no_barriers(page)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (width, theme)
 
@@ -134,3 +134,34 @@ def test_a_live_page_disturbs_nobody(page: Page) -> None:
     expect(page.locator("[aria-current=step]")).to_contain_text("train", ignore_case=True)
     expect(page.get_by_role("button", name="Keep it")).to_be_focused()
     expect(page.locator("[data-live-status]")).to_have_text("Live")
+
+
+PUSHED_FILTER = """() => {
+  const link = document.createElement("a");
+  const attributes = {
+    "hx-get": location.pathname + "?state=failed", "hx-target": "#main", "hx-select": "#main",
+    "hx-swap": "outerHTML show:window:top", "hx-push-url": "true",
+  };
+  Object.entries(attributes).forEach((each) => link.setAttribute(...each));
+  document.body.append(link);
+  htmx.process(link);
+  link.click();
+}"""
+
+
+def test_back_brings_the_filter_and_the_place(page: Page) -> None:
+    sign_up(page)
+    dana = User.objects.get()
+    for number in range(30):
+        finished_job(dana.teams.get(), dana, f"Job {number}")
+    page.keyboard.press("g")
+    page.keyboard.press("j")
+    page.get_by_role("link", name="Succeeded").click()
+    page.wait_for_url("**/jobs/?state=succeeded")
+    page.evaluate("scrollTo(0, 700)")
+    page.evaluate(PUSHED_FILTER)
+    page.wait_for_url("**/jobs/?state=failed")
+    expect(page.locator("[data-row]")).to_have_count(0)
+    page.go_back()
+    expect(page.locator("[data-row]")).not_to_have_count(0)
+    page.wait_for_function("scrollY === 700")
