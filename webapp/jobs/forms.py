@@ -13,11 +13,10 @@ from webapp.graders.models import GraderVersion
 from webapp.registry.models import BaseModel
 from webapp.retention import forms as suite_forms
 
-from . import task_forms
+from . import presets, task_forms
 from .services import MAX_SEED, SECTIONS
 
 SEPARATOR = "__"
-STANDARD_STEPS = 100
 LABELS = {
     "alarm.pause": "Pause on signs of reward hacking",
     "alarm.held_out_answers": "Held-out answers",
@@ -153,6 +152,7 @@ class JobForm(forms.Form):
             initial=settings.get("seed", 0),
             help_text="Same seed, same job on CPU.",
         )
+        self.presets = presets.of({name: field.initial for name, field in self.fields.items()})
 
     def _share_choices(self, name: str, other: str) -> None:
         """Both fields offer the same; one query gives it."""
@@ -170,7 +170,7 @@ class JobForm(forms.Form):
     @property
     def basics(self) -> list[forms.BoundField]:
         """The choices that a person must make."""
-        return [self[name] for name in ("name", "base_model", "start", "dataset_version", "grader_version")]
+        return [self[name] for name in ("base_model", "dataset_version", "grader_version")]
 
     @property
     def task_rows(self) -> list[task_forms.TaskRow]:
@@ -191,11 +191,12 @@ class JobForm(forms.Form):
     def length(self) -> forms.BoundField:
         return self["grpo__max_steps"]
 
-    @property
-    def presets(self) -> list[tuple[str, int]]:
-        """Lengths to choose from, as (name, steps): the base model's, a third and three times that."""
-        standard = self.fields["grpo__max_steps"].initial or STANDARD_STEPS
-        return [("Quick", max(1, standard // 3)), ("Standard", standard), ("Thorough", 3 * standard)]
+    def use_preset(self, key: str) -> None:
+        """Start with the values of a preset."""
+        for preset in self.presets:
+            if preset.key == key:
+                for name, value in preset.values.items():
+                    self.fields[name].initial = value
 
     @property
     def sections(self) -> list[tuple[str, list[forms.BoundField]]]:
@@ -208,7 +209,7 @@ class JobForm(forms.Form):
             "alarm": "Alarms",
             "resources": "Resources",
         }
-        first = {"alarm": [self["held_out_grader"]]}
+        first = {"lora": [self["start"]], "alarm": [self["held_out_grader"]]}
         shown = [
             (
                 titles[section],

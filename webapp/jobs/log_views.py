@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
+
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -25,8 +28,7 @@ def lines_of(job: Job, level: str = "", text: str = "") -> QuerySet[JobEvent]:
     """The job's lines, newest first, of at least this level and with this text."""
     lines = job.events.filter(LEVELS.get(level, Q()), kind__in=KINDS).order_by("-pk")
     if text:
-        found = [Q(**{f"data__{name}__icontains": text}) for name in SEARCHED]
-        lines = lines.filter(Q.create(found, connector=Q.OR))
+        lines = lines.filter(reduce(or_, (Q(**{f"data__{name}__icontains": text}) for name in SEARCHED)))
     return lines
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from django.db.models import F
+
 from webapp.graders import services as graders
 from webapp.graders.models import GraderVersion
 from webapp.judges import services as judges
@@ -139,7 +141,8 @@ def recent(team: Team, state: str) -> list[Job]:
 
 
 def _rewards(jobs: list[Job]) -> dict[int, list[float]]:
-    rows = Metric.objects.filter(job__in=jobs).order_by("step").values_list("job_id", "values__reward")
+    last = Metric.objects.filter(job__in=jobs, step__gt=F("job__step") - SPARK_POINTS)
+    rows = last.order_by("step").values_list("job_id", "values__reward")
     rewards: dict[int, list[float]] = {}
     for job_id, reward in rows:
         if reward is not None:
@@ -163,8 +166,8 @@ def seconds_per_answer(base_model: BaseModel) -> float | None:
     return median(known) if known else None
 
 
-def outlook(values: dict[str, Any], settings: dict[str, Any], source: Job | None) -> dict[str, Any]:
-    """``steps``, ``per_step`` and ``seconds`` (None where not known), and what differs from ``source``."""
+def outlook(values: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """``steps``, ``per_step`` and ``seconds`` (None where not known), and what is known of the grader."""
     grpo, version, base = settings["grpo"], values["dataset_version"], values["base_model"]
     tasks = task_forms.chosen(values) if version else []
     steps = total_steps(grpo, *(task.dataset_version for task in tasks)) if tasks else None
@@ -174,7 +177,6 @@ def outlook(values: dict[str, Any], settings: dict[str, Any], source: Job | None
         "steps": steps,
         "per_step": per_step,
         "seconds": per_step * steps if per_step and steps else None,
-        "differences": differences(source.settings, settings) if source else [],
         "grader_findings": grader_findings(values["grader_version"]),
     }
 

@@ -23,7 +23,7 @@ from webapp.retention import services as retention
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
 
-from . import health, log_views, nodes, presenters, services, task_forms, tasks, written
+from . import health, log_views, nodes, outlook, presenters, services, task_forms, tasks, written
 from .forms import JobForm
 from .metrics import csv_lines, series
 from .models import Job, Node
@@ -126,23 +126,28 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
     initial, settings, source = _initial(access, request, choices)
     filled = request.POST or (request.GET if request.htmx else None)  # type: ignore[attr-defined]
     form = JobForm(filled, **choices, settings=settings, initial=initial)
+    form.use_preset(request.GET.get("preset", ""))
     more = {task_forms.MORE, suite_forms.MORE} & request.POST.keys()
     asked = request.method == "POST" and not more
     if asked and (job := _launch(access, form, source)):
         messages.success(request, f"Launched “{job.name}”.")
         return redirect(job)
     if filled is request.GET:
-        return _redrawn(request, form, choices, source)
+        return _redrawn(request, access, form, choices, source)
     ready = bool(initial["dataset_version"] and initial["grader_version"])
     context = {"form": form, "source": source, "ready": ready}
     if ready:
-        context |= presenters.outlook(form.values, form.settings(), source)
+        context |= outlook.of(access.team, form, form.values, form.settings(), source)
         context |= exporting.outlook(form.values["base_model"])
     return render(request, "jobs/new.html", context, status=422 if form.errors else 200)
 
 
 def _redrawn(
-    request: HttpRequest, form: JobForm, choices: dict[str, QuerySet[Any]], source: Job | None
+    request: HttpRequest,
+    access: Access,
+    form: JobForm,
+    choices: dict[str, QuerySet[Any]],
+    source: Job | None,
 ) -> HttpResponse:
     """The estimate for what is filled in; after a change of the base model, also that model's settings."""
     values, base = form.values, form.values["base_model"]
@@ -151,7 +156,9 @@ def _redrawn(
         kept = {name: values[name] for name in KEPT}
         form = JobForm(None, **choices, settings=base.settings, initial=kept)
     context = {"source": source, "form": form, "swap": swap}
-    context |= presenters.outlook(values, form.settings(), source) | exporting.outlook(base)
+    if swap:
+        values |= form.values | {name: values[name] for name in KEPT}
+    context |= outlook.of(access.team, form, values, form.settings(), source) | exporting.outlook(base)
     return render(request, "jobs/redrawn.html", context)
 
 

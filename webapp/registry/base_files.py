@@ -35,6 +35,13 @@ def _refusals(folder: Path, changed: float) -> dict[Kind, str | None]:
     return {kind: refusal(kind, config, tokenizer) for kind in KINDS}
 
 
+def weights_gib(base: BaseModel | None) -> float | None:
+    """GiB of the weights as they lie in files; None where no file can be read."""
+    folder = _folder(base) if base else None
+    total = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder else 0
+    return total / 2**30 or None
+
+
 def _folder(base: BaseModel) -> Path | None:
     if base.path:
         return settings.BASE_DIR / base.path
