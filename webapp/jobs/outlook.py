@@ -51,7 +51,7 @@ def of(
         "gpu_hours": _gpu_hours(time["seconds"], settings),
         "judge_cost": judge_cost(team, values["grader_version"], settings, time["steps"]),
         "judged": judged(values["grader_version"]),
-        "weights_gib": base_files.weights_gib(values["base_model"]),
+        "weight_bytes": base_files.weight_bytes(values["base_model"]),
         "advice": advice(team, values),
         "changed": changed(form, values, source) if source else [],
     }

@@ -13,7 +13,6 @@ from webapp.graders import services as graders
 from webapp.graders.models import GraderVersion
 from webapp.judges import services as judges
 from webapp.registry.models import BaseModel
-from webapp.teams.models import Team
 from workers.spec import EvaluationSettings
 
 from . import leases, nodes, task_forms
@@ -124,20 +123,13 @@ def chart_list() -> list[dict[str, Any]]:
     ]
 
 
-def recent(team: Team, state: str) -> list[Job]:
-    """The team's jobs, newest first, with what the list shows of each."""
-    jobs = Job.objects.filter(team=team).select_related(
-        "team", "base_model", "dataset_version__dataset", "grader_version__grader"
-    )  # fmt: skip
-    if state:
-        jobs = jobs.filter(state=state)
-    shown = list(jobs.prefetch_related("evaluations")[:100])
-    rewards = _rewards(shown)
-    for job in shown:
+def add_results(jobs: list[Job]) -> None:
+    """Give each job what the list shows of it: its rewards and its final comparison."""
+    rewards = _rewards(jobs)
+    for job in jobs:
         job.rewards = rewards.get(job.pk, [])[-SPARK_POINTS:]  # type: ignore[attr-defined]
         after = [each for each in job.evaluations.all() if each.stage == "after" and not each.task]
         job.comparison = after[-1] if after else None  # type: ignore[attr-defined]
-    return shown
 
 
 def _rewards(jobs: list[Job]) -> dict[int, list[float]]:

@@ -52,6 +52,6 @@ def of(standard: dict[str, Any]) -> list[Preset]:
     }
     return [
         Preset("quick", "Quick look", "Does the reward move at all?", quick),
-        Preset("standard", "Standard", "What this base model usually needs.", usual),
+        Preset("standard", "Standard", "The settings that this page starts with.", usual),
         Preset("thorough", "Thorough", "Longer, and measured more closely.", thorough),
     ]

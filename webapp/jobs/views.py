@@ -23,7 +23,7 @@ from webapp.retention import services as retention
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
 
-from . import health, log_views, nodes, outlook, presenters, services, task_forms, tasks, written
+from . import health, listing, log_views, nodes, outlook, presenters, services, task_forms, tasks, written
 from .forms import JobForm
 from .metrics import csv_lines, series
 from .models import Job, Node
@@ -55,14 +55,11 @@ def all_jobs() -> QuerySet[Job]:
 @member()
 @require_GET
 def job_list(request: HttpRequest, access: Access) -> HttpResponse:
-    state = request.GET.get("state", "")
-    jobs = presenters.recent(access.team, state if state in State.values else "")
-    context = {
-        "jobs": jobs,
-        "state": state,
-        "states": State.choices,
-        "uncalibrated": judges.uncalibrated(access.team, [job.grader_version for job in jobs]),
-    }
+    context = listing.of(access.team, request.GET)
+    jobs = list(context["page"])
+    presenters.add_results(jobs)
+    context["jobs"] = jobs
+    context["uncalibrated"] = judges.uncalibrated(access.team, [job.grader_version for job in jobs])
     return render(request, "jobs/list.html", context)
 
 

@@ -35,11 +35,11 @@ def _refusals(folder: Path, changed: float) -> dict[Kind, str | None]:
     return {kind: refusal(kind, config, tokenizer) for kind in KINDS}
 
 
-def weights_gib(base: BaseModel | None) -> float | None:
-    """GiB of the weights as they lie in files; None where no file can be read."""
+def weight_bytes(base: BaseModel | None) -> int | None:
+    """Size of the weights as they lie in files; None where no file can be read."""
     folder = _folder(base) if base else None
     total = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder else 0
-    return total / 2**30 or None
+    return total or None
 
 
 def _folder(base: BaseModel) -> Path | None:

@@ -1,0 +1,65 @@
+"""The list of jobs: filters and order live in the address, and it pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from webapp.jobs import listing, services
+from webapp.jobs.models import Job
+from webapp.jobs.states import State
+from webapp.registry.services import ensure_starter_model
+from webapp.teams.models import Team, User
+from webapp.teams.sample import create_sample_project
+from webapp.teams.services import create_team
+
+SignIn = Callable[[User], Client]
+
+
+@pytest.fixture
+def jobs(team: Team, alice: User) -> list[Job]:
+    dataset, grader = create_sample_project(team, alice)
+    return [
+        services.create_job(
+            team, alice, name=name, settings={}, base_model=ensure_starter_model(),
+            dataset_version=dataset.versions.get(), grader_version=grader.versions.get(),
+        )
+        for name in ("Beta", "Alpha", "Gamma")
+    ]  # fmt: skip
+
+
+def names(client: Client, team: Team, **query: str | int) -> list[str]:
+    return [job.name for job in client.get(f"/t/{team.slug}/jobs/", query).context["jobs"]]
+
+
+def test_jobs_are_found_by_text_state_and_model_and_sorted(
+    team: Team, alice: User, jobs: list[Job], as_user: SignIn
+) -> None:
+    client = as_user(alice)
+    Job.objects.filter(pk=jobs[1].pk).update(state=State.FAILED)
+    assert names(client, team) == ["Gamma", "Alpha", "Beta"]
+    assert names(client, team, sort="name") == ["Alpha", "Beta", "Gamma"]
+    assert names(client, team, q="ALP") == ["Alpha"]
+    assert names(client, team, q=jobs[0].uid) == ["Beta"]
+    assert names(client, team, state="failed") == ["Alpha"]
+    assert names(client, team, model=jobs[0].base_model.uid, q="gam") == ["Gamma"]
+    assert names(client, team, model="base_unknown") == []
+    assert "No job fits" in client.get(f"/t/{team.slug}/jobs/", {"q": "zzz"}).content.decode()
+
+
+def test_the_next_page_keeps_the_filters(
+    team: Team, alice: User, jobs: list[Job], as_user: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "PAGE", 2)
+    client = as_user(alice)
+    assert "sort=name&amp;page=2" in client.get(f"/t/{team.slug}/jobs/", {"sort": "name"}).content.decode()
+    assert names(client, team, sort="name", page=2) == ["Gamma"]
+
+
+def test_another_teams_jobs_are_not_listed(
+    team: Team, alice: User, charlie: User, jobs: list[Job], as_user: SignIn
+) -> None:
+    other = create_team(charlie, "Others")
+    assert names(as_user(charlie), other) == []

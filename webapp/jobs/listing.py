@@ -1,0 +1,55 @@
+"""The list of a team's jobs: found by text, state and model, sorted, a page at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.paginator import Page, Paginator
+from django.db.models import Q, QuerySet
+from django.http import QueryDict
+
+from webapp.registry.models import BaseModel
+from webapp.teams.models import Team
+
+from .models import Job
+from .states import State
+
+PAGE = 50
+SORTS = {
+    "": ("Newest first", ("-id",)),
+    "oldest": ("Oldest first", ("id",)),
+    "name": ("Name", ("name", "-id")),
+    "state": ("State", ("state", "-id")),
+}
+
+
+def of(team: Team, query: QueryDict) -> dict[str, Any]:
+    """The page of jobs that the address asks for, and what its filters hold."""
+    chosen = {name: query.get(name, "").strip() for name in ("q", "state", "model", "sort")}
+    return {
+        "page": _page(_found(team, chosen), query.get("page", "1")),
+        "chosen": chosen,
+        "filtered": any(chosen[name] for name in ("q", "state", "model")),
+        "states": State.choices,
+        "models": BaseModel.objects.filter(jobs__team=team).distinct(),
+        "sorts": [(key, title) for key, (title, _) in SORTS.items()],
+    }
+
+
+def _found(team: Team, chosen: dict[str, str]) -> QuerySet[Job]:
+    jobs = Job.objects.filter(team=team).select_related(
+        "team", "base_model", "dataset_version__dataset", "grader_version__grader"
+    )  # fmt: skip
+    if chosen["state"] in State.values:
+        jobs = jobs.filter(state=chosen["state"])
+    if chosen["model"]:
+        jobs = jobs.filter(base_model__uid=chosen["model"])
+    if text := chosen["q"]:
+        data, grader = "dataset_version__dataset__name", "grader_version__grader__name"
+        own = Q(name__icontains=text) | Q(uid=text)
+        jobs = jobs.filter(own | Q(**{f"{data}__icontains": text}) | Q(**{f"{grader}__icontains": text}))
+    return jobs.order_by(*SORTS.get(chosen["sort"], SORTS[""])[1])
+
+
+def _page(jobs: QuerySet[Job], number: str) -> Page[Job]:
+    return Paginator(jobs.prefetch_related("evaluations"), PAGE).get_page(number)
