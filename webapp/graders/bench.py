@@ -61,12 +61,13 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         if form.is_valid():
             _save(request, access, grader, form)
             return redirect(address(grader, request.GET))
-        return _page(request, access, grader, form=form)
-    return _page(request, access, grader)
+        return _page(request, access, grader, latest, form=form)
+    return _page(request, access, grader, latest)
 
 
 def _latest(grader: Grader) -> GraderVersion:
-    latest = grader.versions.select_related("grader__team", "check_run").first()
+    versions = grader.versions.select_related("grader__team", "check_run").prefetch_related("grader__tests")
+    latest = versions.first()
     assert latest is not None, f"{grader} has no version"
     return latest
 
@@ -78,10 +79,10 @@ def _save(request: HttpRequest, access: Access, grader: Grader, form: Definition
 
 
 def _page(
-    request: HttpRequest, access: Access, grader: Grader, *,
+    request: HttpRequest, access: Access, grader: Grader, latest: GraderVersion, *,
     form: DefinitionForm | None = None, trial_form: TrialForm | None = None,
 ) -> HttpResponse:  # fmt: skip
-    latest, trial = _latest(grader), _trial_in(request, grader)
+    trial = _trial_in(request, grader)
     draft = bool(trial and _is_draft(trial, latest))
     shown = trial.definition if trial and draft else latest.definition
     form = form or DefinitionForm(initial=initial(shown, as_json=request.GET.get("as") == "json"))
@@ -132,12 +133,12 @@ def check_context(version: GraderVersion) -> Json:
     """What ``graders/check.html`` shows."""
     check = getattr(version, "check_run", None)
     seen: Json = check.results.get("tests", {}) if check else {}
-    tests = version.grader.tests.all()
+    tests = list(version.grader.tests.all())
     return {
         "version": version,
         "check": check,
         "known": [(test, seen.get(test.uid)) for test in tests],
-        "unmet": services.unmet_conditions(version),
+        "unmet": services.unmet_by(version, tests, check),
     }
 
 
@@ -204,7 +205,7 @@ def try_grader(request: HttpRequest, access: Access) -> HttpResponse:
 
 def _refused(request: HttpRequest, access: Access, grader: Grader | None, form: TrialForm) -> HttpResponse:
     if grader and not request.htmx:  # type: ignore[attr-defined]
-        return _page(request, access, grader, form=form, trial_form=form)
+        return _page(request, access, grader, _latest(grader), form=form, trial_form=form)
     return render(request, "graders/trial.html#refused", {"trial_form": form})
 
 

@@ -171,9 +171,22 @@ class TrialForm(DefinitionForm):
     def __init__(self, *args: Any, versions: Any, base_models: Any, graders: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, objects in (("version", versions), ("base_model", base_models), ("second", graders)):
-            self.fields[name].queryset = objects  # type: ignore[attr-defined]
-        self.fields["base_model"].initial = base_models.first()
-        self.fields["second"].empty_label = "nothing"  # type: ignore[attr-defined]
+            self._offer(self.fields[name], objects)
+        self.fields["base_model"].initial = next(
+            (pk for pk, _ in self.fields["base_model"].choices if pk), None
+        )
+        self.fields["second"].choices[0] = ("", "nothing")
+
+    @staticmethod
+    def _offer(field: Any, objects: Any) -> None:
+        """Read once: the page asks for the choices more than once."""
+        field.queryset = objects
+        read = [(each.pk, field.label_from_instance(each)) for each in objects]
+        field.choices = [("", field.empty_label), *read]
+
+    def has_rows(self) -> bool:
+        """Whether there is a dataset to try the grader on."""
+        return len(self.fields["version"].choices) > 1
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()

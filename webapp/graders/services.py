@@ -179,7 +179,11 @@ def unmet_conditions(version: GraderVersion, check: GraderCheck | None = None) -
     A grader without known answers has no conditions; cheats only warn. ``check`` is its check if at hand.
     """
     tests = list(version.grader.tests.all())
-    check = check or check_of(version)
+    return unmet_by(version, tests, check or check_of(version)) if tests else []
+
+
+def unmet_by(version: GraderVersion, tests: list[GraderTest], check: GraderCheck | None) -> list[str]:
+    """The same by a check that is at hand, if there is one."""
     seen: Json = check.results.get("tests", {}) if check else {}
     open_tests = [test for test in tests if test.uid not in seen]
     wrong = [test for test in tests if test.uid in seen and not test.passed_by(seen[test.uid]["reward"])]

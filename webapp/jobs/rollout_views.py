@@ -21,16 +21,16 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     query = {key: str(value) for key, value in request.GET.items() if value}
     after = query.pop("after", "")
     found = rollouts.filtered(job, query)
-    shown, onward = rollouts.page_after(found, after)
+    shown = rollouts.page_after(found, after)
     asked = request.GET.copy()
     asked.pop("after", None)
     context = {
         "job": job,
-        "page": shown,
+        "page": shown.rollouts,
         "query": query,
         "after": after,
-        "onward": onward,
-        "count": rollouts.counted(found),
+        "onward": shown.onward,
+        "count": shown.count,
         "asked": asked.urlencode(),
         "tasks": job.tasks.all(),
         "saved": access.team.saved_views.all(),

@@ -69,23 +69,52 @@ def _shown_by(job: Job, code: str) -> Q:
     return reduce(or_, places, Q(pk=None))
 
 
-def page_after(rollouts: QuerySet[Rollout], after: str) -> tuple[list[Rollout], str]:
-    """One page behind the place ``after`` (``STEP-INDEX``), and the place where the next begins, if any.
+@dataclass(frozen=True)
+class Page:
+    """Some rollouts, the place where the next page begins if there is one, and how many there are in all."""
 
-    By place and not by number, so that the last page of a million comes as fast as the first.
+    rollouts: list[Rollout]
+    onward: str
+    count: str
+
+
+def page_after(rollouts: QuerySet[Rollout], after: str) -> Page:
+    """The page behind the place ``after`` (``STEP-INDEX``).
+
+    By place and not by number, so that the last page of a million comes as fast as the first. Few are found
+    together and put in order here; of many, the next ones are met soon on a walk in their order. PostgreSQL
+    itself cannot tell the two apart where filters go together, and then walks through everything.
     """
-    step, _, index = after.partition("-")
-    if step.isdecimal() and index.isdecimal():
-        rollouts = rollouts.filter(step__lte=int(step)).exclude(step=int(step), index__lte=int(index))
-    found = list(rollouts[: PAGE + 1])
+    places = list(rollouts.order_by().values_list("step", "index", "pk")[: MOST_COUNTED + 1])
+    if len(places) > MOST_COUNTED:
+        found = list(_behind(rollouts, after)[: PAGE + 1])
+        return _page(found, f"more than {MOST_COUNTED:,}")
+    behind = sorted((-step, index, pk) for step, index, pk in places if _is_behind(step, index, after))
+    keys = [pk for _, _, pk in behind[: PAGE + 1]]
+    found = list(Rollout.objects.filter(pk__in=keys).order_by("-step", "index"))
+    return _page(found, f"{len(places):,}")
+
+
+def _page(found: list[Rollout], count: str) -> Page:
     last = found[PAGE - 1] if len(found) > PAGE else None
-    return found[:PAGE], f"{last.step}-{last.index}" if last else ""
+    return Page(found[:PAGE], f"{last.step}-{last.index}" if last else "", count)
 
 
-def counted(rollouts: QuerySet[Rollout]) -> str:
-    """How many there are, up to a bound that is fast to count to."""
-    count = rollouts.order_by()[: MOST_COUNTED + 1].count()
-    return f"{count:,}" if count <= MOST_COUNTED else f"more than {MOST_COUNTED:,}"
+def _place(after: str) -> tuple[int, int] | None:
+    step, _, index = after.partition("-")
+    return (int(step), int(index)) if step.isdecimal() and index.isdecimal() else None
+
+
+def _is_behind(step: int, index: int, after: str) -> bool:
+    place = _place(after)
+    return place is None or (-step, index) > (-place[0], place[1])
+
+
+def _behind(rollouts: QuerySet[Rollout], after: str) -> QuerySet[Rollout]:
+    place = _place(after)
+    if place is None:
+        return rollouts
+    return rollouts.filter(step__lte=place[0]).exclude(step=place[0], index__lte=place[1])
 
 
 # --- one rollout -----------------------------------------------------------------------------------

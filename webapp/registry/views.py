@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.db.models import Prefetch, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
@@ -24,6 +25,8 @@ from . import exporting, packages, services, uploads
 from .forms import AdapterForm, BaseModelForm
 from .models import BaseModel, TunedModel
 
+MODELS = 50
+
 
 def _models() -> QuerySet[TunedModel]:
     """Models with what made them and, as ``job.evaluations``, what was measured after training."""
@@ -43,8 +46,9 @@ def _models() -> QuerySet[TunedModel]:
 def model_list(request: HttpRequest, access: Access) -> HttpResponse:
     """The team's models, the newest first; the deleted ones below, to restore."""
     models = _models().filter(team=access.team)
-    shown = gate.marked(models.filter(deleted_at=None))
-    context = {"models": shown, "deleted": models.exclude(deleted_at=None)}
+    page = Paginator(models.filter(deleted_at=None), MODELS).get_page(request.GET.get("page"))
+    deleted = models.exclude(deleted_at=None).order_by("-deleted_at")[:MODELS]
+    context = {"models": gate.marked(page), "page": page, "deleted": deleted}
     return render(request, "registry/list.html", context)
 
 

@@ -75,7 +75,7 @@ class Attention:
 def attention(team: Team) -> list[Attention]:
     """Jobs that paused or failed, alarms of jobs that run, and a queue without workers; the worst first."""
     now = timezone.now()
-    stopped = team.jobs.filter(
+    stopped = team.jobs.select_related("team").filter(
         Q(state=State.PAUSED) | Q(state=State.FAILED, finished_at__gt=now - FAILED_SINCE)
     )
     alarms = Alarm.objects.filter(job__team=team, job__state=State.RUNNING).select_related("job__team")
@@ -106,15 +106,15 @@ def _stopped(job: Job) -> Attention:
 
 def running(team: Team) -> list[Job]:
     """Jobs that are not at their end, the newest first."""
-    return list(team.jobs.exclude(state__in=TERMINAL).select_related("base_model"))
+    return list(team.jobs.exclude(state__in=TERMINAL).select_related("base_model", "team"))
 
 
 def results(team: Team) -> list[Result]:
     """The latest jobs that succeeded."""
     jobs = list(
-        team.jobs.filter(state=State.SUCCEEDED).select_related("base_model", "tuned_model", "grader_version")[
-            :RESULTS_SHOWN
-        ]
+        team.jobs.filter(state=State.SUCCEEDED).select_related(
+            "team", "base_model", "tuned_model__team", "grader_version"
+        )[:RESULTS_SHOWN]
     )
     rewards, evaluations = _rewards(jobs), _evaluations(jobs)
     unsure = judges.uncalibrated(team, [job.grader_version for job in jobs])
