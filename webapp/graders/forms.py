@@ -170,23 +170,23 @@ class TrialForm(DefinitionForm):
 
     def __init__(self, *args: Any, versions: Any, base_models: Any, graders: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.offered: dict[str, list[tuple[int, str]]] = {}
         for name, objects in (("version", versions), ("base_model", base_models), ("second", graders)):
-            self._offer(self.fields[name], objects)
-        self.fields["base_model"].initial = next(
-            (pk for pk, _ in self.fields["base_model"].choices if pk), None
-        )
-        self.fields["second"].choices[0] = ("", "nothing")
+            self._offer(name, objects)
+        base, second = self.fields["base_model"], self.fields["second"]
+        base.initial = next((pk for pk, _ in self.offered["base_model"]), None)
+        second.choices = [("", "nothing"), *self.offered["second"]]  # type: ignore[attr-defined]
 
-    @staticmethod
-    def _offer(field: Any, objects: Any) -> None:
+    def _offer(self, name: str, objects: Any) -> None:
         """Read once: the page asks for the choices more than once."""
+        field: Any = self.fields[name]
         field.queryset = objects
-        read = [(each.pk, field.label_from_instance(each)) for each in objects]
-        field.choices = [("", field.empty_label), *read]
+        self.offered[name] = [(each.pk, field.label_from_instance(each)) for each in objects]
+        field.choices = [("", field.empty_label), *self.offered[name]]
 
     def has_rows(self) -> bool:
         """Whether there is a dataset to try the grader on."""
-        return len(self.fields["version"].choices) > 1
+        return bool(self.offered["version"])
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
