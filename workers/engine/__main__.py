@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from workers.engine import errors
+from workers.engine import errors, parallel
 from workers.events import DoneEvent, EventWriter, PhaseEvent
 from workers.exports import KINDS
 from workers.grading.judge import Judges, read_keys
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("spec", type=Path, help="the job spec, a JSON file")
     run.add_argument("--out", type=Path, required=True, help="folder for events and artifacts")
     run.add_argument("--resume", type=Path, help="checkpoint folder to go on from")
+    run.add_argument("--processes", type=int, help="that train together; default: one, or one a GPU")
     run.add_argument("--lifeline", type=int, help="file descriptor; the engine exits when it closes")
     run.add_argument("--keys-fd", type=int, help="file descriptor with the judges' keys, a JSON object")
     run.add_argument("--judge-cache", type=Path, help="folder that keeps judges' verdicts beyond the job")
@@ -82,15 +83,31 @@ def _run(arguments: argparse.Namespace) -> int:
 
     judges = Judges(spec.judges, read_keys(arguments.keys_fd), arguments.judge_cache)
 
+    folder, out = arguments.spec.resolve().parent, arguments.out.resolve()
+    if parallel.rank():
+        return _follow(spec, folder, out, arguments.resume)
+
     def work(emit: EventWriter) -> int:
         emit(PhaseEvent(phase="prepare"))
-        from workers.engine.run import Job, run_job
+        together = arguments.processes or max(1, spec.resources.gpus)
+        told = parallel.argument_list(arguments.spec, arguments.out, arguments.resume)
+        with parallel.started(1 if spec.arm == "sft" else together, told) as followers:
+            from workers.engine.run import Job, run_job
 
-        folder, out = arguments.spec.resolve().parent, arguments.out.resolve()
-        job = Job(spec, folder, out, emit, stopping.is_set, judges)
-        return run_job(job, arguments.resume)
+            followers.watch(lambda lost: errors.fail(emit, errors.follower_lost(lost)))
+            job = Job(spec, folder, out, emit, stopping.is_set, judges)
+            return run_job(job, arguments.resume, followers)
 
     return _report(arguments.out, work)
+
+
+def _follow(spec: JobSpec, folder: Path, out: Path, resume: Path | None) -> int:
+    """One of the processes that help rank 0 to train: it reports nothing and stops when told by it alone."""
+    set_environment()
+    from workers.engine.run import Job
+
+    Job(spec, folder, out, lambda _: None, lambda: False).follow(resume)
+    return 0
 
 
 def _sample(arguments: argparse.Namespace) -> int:

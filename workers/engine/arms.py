@@ -8,7 +8,7 @@ from typing import Any
 
 from peft import PeftModel
 
-from workers.engine import sft
+from workers.engine import parallel, sft
 from workers.engine.alarms import Alarms
 from workers.engine.data import Row
 from workers.engine.keeping import Keeping
@@ -37,7 +37,8 @@ class Rft:
     def work(self, longest_prompt: int) -> Work:
         """The largest pieces that are in memory together."""
         grpo = self.spec.grpo
-        return Work(longest_prompt, grpo.max_completion_length, rollouts(self.spec), grpo.group_size)
+        own = rollouts(self.spec) // parallel.size()
+        return Work(longest_prompt, grpo.max_completion_length, own, grpo.group_size)
 
     def recorder(self, rows: list[Row], grade: GradeAnswers, base: Base) -> Recorder:
         """What knows the training rows and grades the rollouts of a step."""

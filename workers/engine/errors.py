@@ -215,11 +215,27 @@ def cuda_missing() -> EngineError:
     )
 
 
-def several_gpus(number: int) -> EngineError:
+def uneven_prompts(prompts: int, processes: int) -> EngineError:
     return EngineError(
-        "several_gpus",
-        f"The job asks for {number} GPUs; this engine trains one job on one GPU.",
-        "Launch the job with one GPU.",
+        "uneven_prompts",
+        f"The {prompts} prompts of a step cannot be shared evenly by {processes} GPUs.",
+        f"Set the prompts per step to a multiple of {processes}, or ask for another number of GPUs.",
+    )
+
+
+def follower_lost(rank: int) -> EngineError:
+    return EngineError(
+        "follower_lost",
+        f"The process on the job's GPU {rank} ended before the job did.",
+        "The job's log says why. Resume it from the last checkpoint.",
+    )
+
+
+def drifted(step: int) -> EngineError:
+    return EngineError(
+        "drifted",
+        f"After step {step} the job's processes no longer hold the same adapter.",
+        "This is a fault of ours or of a device. Resume from the last checkpoint, with one GPU if it recurs.",
     )
 
 

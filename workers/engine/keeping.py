@@ -7,7 +7,8 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
-from workers.engine import errors
+from workers.engine import errors, parallel
+from workers.engine.models import adapter_sha256
 from workers.engine.randomness import Randomness
 from workers.engine.rollouts import Recorder
 
@@ -53,6 +54,10 @@ class Keeping:
         self.not_saved = ""
         try:
             super()._save_checkpoint(model, trial)  # type: ignore[misc]
+            # Also waits: followers save their random states beside the rest.
+            adapters = parallel.gathered(adapter_sha256(self.model) if parallel.size() > 1 else "")
+            if len({*adapters}) > 1:
+                raise errors.drifted(self.state.global_step)
         except Exception as error:
             if not errors.is_disk_full(error):
                 raise

@@ -22,7 +22,7 @@ from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from workers.engine import errors
+from workers.engine import errors, parallel
 from workers.spec import BaseModelRef
 
 MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
@@ -73,6 +73,9 @@ def pick_device(wanted: str) -> torch.device:
     """The device a job asked for; raises ``EngineError`` if a GPU was asked for and none is there."""
     if wanted == "cuda" and not torch.cuda.is_available():
         raise errors.cuda_missing()
+    if wanted == "cuda":
+        torch.cuda.set_device(parallel.rank())
+        return torch.device("cuda", parallel.rank())
     return torch.device(wanted)
 
 

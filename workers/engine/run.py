@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from workers.engine import arms, checkpoint, errors, package, retention, start, tasks
+from workers.engine import arms, checkpoint, errors, package, parallel, retention, start, tasks
 from workers.engine.alarms import Alarms, held_out_grader
 from workers.engine.data import Row, checked_path, encode, prefill, read_rows
 from workers.engine.evaluate import Evaluator, Split
@@ -18,11 +18,12 @@ from workers.engine.models import Base, adapter_sha256, load, pick_device
 from workers.engine.preflight import Preflight
 from workers.engine.progress import Progress
 from workers.engine.sampling import Sampler
-from workers.engine.train import shares_prompts, threads
+from workers.engine.train import Following, shares_prompts, threads
 from workers.engine.trainer import MeasuringTrainer
 from workers.events import DoneEvent, EvaluationEvent, Event, LogEvent
 from workers.grading import (
     GradeAnswers,
+    GradeResult,
     GraderInvalid,
     GradingUnavailable,
     Judges,
@@ -30,6 +31,7 @@ from workers.grading import (
 from workers.spec import DataFile, JobSpec
 
 MEMORY = "About {:.2f} GiB of memory will be needed, with passes of at most {:,} tokens (an estimate)."
+LOST_SECONDS = 5.0  # in which a follower whose end broke a collective operation is seen to have ended
 Emit = Callable[[Event], None]
 
 
@@ -107,6 +109,21 @@ class Job:
         progress.enter("package", total=1, unit="packages")
         return package.build(lineage, trainer, evaluator.sampler, self.out, self.check_stop)
 
+    def follow(self, resume: Path | None) -> None:
+        """In a follower: trains with the leader and does nothing else."""
+        started_from = (
+            checkpoint.open_checkpoint(resume, checkpoint.fingerprint(self.spec)) if resume else None
+        )
+        train_rows, held_out = self._read()
+        steps = self.arm.steps(len(train_rows))
+        progress = Progress(self.emit, steps, 0)
+        trainer, _ = self._build(
+            self._load(train_rows, held_out, []), train_rows, _nothing_to_grade, steps, progress
+        )
+        trainer.add_callback(Following())
+        if not (started_from and started_from.step >= steps):
+            trainer.train(resume_from_checkpoint=str(started_from.path) if started_from else None)
+
     def check_stop(self, _: int = 0) -> None:
         """Raises ``Stopped`` once the job has been told to stop."""
         if self.stopping():
@@ -161,9 +178,9 @@ class Job:
 
     def _load(self, train: list[Row], held_out: HeldOut, suites: list[retention.OpenSuite]) -> Base:
         spec = self.spec
-        if spec.resources.gpus > 1:
-            raise errors.several_gpus(spec.resources.gpus)
-        threads(spec.resources.cpu_cores)
+        if spec.grpo.prompts_per_step % parallel.size():
+            raise errors.uneven_prompts(spec.grpo.prompts_per_step, parallel.size())
+        threads(max(1, spec.resources.cpu_cores // parallel.size()))
         base = load(spec.base_model, self.folder, pick_device(spec.resources.device))
         splits = {"train": train, "held-out": [*held_out.validation, *held_out.final]}
         self._check_lengths(base, splits | {f"suite {suite.name}": suite.rows for suite in suites})
@@ -209,9 +226,9 @@ class Job:
         self.memory = estimate(base.model, spec.lora.rank, work, plan.tokens, plan.gradient_checkpointing)
         self.emit(LogEvent(message=MEMORY.format(self.memory.total / 2**30, plan.tokens)))
         continued = start.attach(spec, base.model, self.folder)
-        trainer = self.arm.trainer(
-            self.out, base, recorder, steps, plan, self.emit, continued, self.check_stop
-        )
+        # With followers a step is not broken off: they would wait for its end in vain.
+        check_stop = self.check_stop if parallel.size() == 1 else lambda: None
+        trainer = self.arm.trainer(self.out, base, recorder, steps, plan, self.emit, continued, check_stop)
 
         def tick(answers: int) -> None:
             progress.answers(answers)
@@ -338,7 +355,11 @@ class Job:
         return package.Lineage(self.spec, base, steps, self.train_seconds, initial_sha256, event)
 
 
-def run_job(job: Job, resume: Path | None) -> int:
+def _nothing_to_grade(answers: object, groups: object = None) -> list[GradeResult]:
+    raise AssertionError("the leader grades")
+
+
+def run_job(job: Job, resume: Path | None, followers: parallel.Followers | None = None) -> int:
     """Runs ``job`` and emits how it ended. Returns the process's exit status."""
     try:
         path = job.run(resume)
@@ -346,7 +367,11 @@ def run_job(job: Job, resume: Path | None) -> int:
         job.emit(DoneEvent(outcome="stopped", step=job.step, train_seconds=job.train_seconds))
         return 0
     except Exception as error:
-        errors.fail(job.emit, error, job.step, job.train_seconds)
+        lost = (
+            followers.lost(LOST_SECONDS) if followers and not isinstance(error, errors.EngineError) else None
+        )
+        told = errors.follower_lost(lost) if lost else error
+        errors.fail(job.emit, told, job.step, job.train_seconds)
         return 0 if isinstance(error, errors.Paused) else 1
     done = DoneEvent(
         outcome="succeeded",

@@ -16,7 +16,7 @@ from peft import LoraConfig, PeftModel
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig
 
-from workers.engine import backends, checkpoint, errors
+from workers.engine import backends, checkpoint, errors, parallel
 from workers.engine.alarms import Alarms
 from workers.engine.balance import Balance
 from workers.engine.data import Row
@@ -70,7 +70,7 @@ def grpo_config(
         output_dir=str(out / "checkpoints" / ".unsealed"),
         max_steps=steps,
         # A step is one batch for TRL; the trainer divides it into passes that keep groups whole.
-        per_device_train_batch_size=rollouts(spec),
+        per_device_train_batch_size=rollouts(spec) // parallel.size(),
         gradient_accumulation_steps=1,
         gradient_checkpointing=plan.gradient_checkpointing,
         num_generations=grpo.group_size,
@@ -93,6 +93,7 @@ def grpo_config(
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="no",
+        ddp_timeout=parallel.PATIENCE,
         report_to=[],
         disable_tqdm=True,
         **sampling.options,
@@ -197,6 +198,8 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         state, control = self.trainer.state, self.trainer.control
         last = state.global_step >= state.max_steps
         due = state.global_step % self.spec.grpo.checkpoint_every == 0
+        if parallel.size() > 1:  # an evaluation that is broken off saves nothing: followers would not
+            due = due or self._is_evaluated(state.global_step)
         control.should_save = due or last or self.stopping()
         control.should_training_stop = last or self.stopping()
 
@@ -215,6 +218,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         self._watch_grading(step, all(rollout.reward is None for rollout in rollouts))
         self._pause_for(self.alarms.step(step, finite, recorder))
         self.progress.step()
+        agree(self.trainer.control)
 
     def on_save(self, *_: Any, **__: Any) -> None:
         step = self.trainer.state.global_step
@@ -249,8 +253,8 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         shutil.rmtree(self.trainer.args.output_dir, ignore_errors=True)
 
     def _evaluate_if_due(self) -> None:
-        step, every = self.trainer.state.global_step, self.spec.evaluation.every
-        if every == 0 or step == 0 or step % every != 0:
+        step = self.trainer.state.global_step
+        if not self._is_evaluated(step):
             return
         try:
             self.progress.pause_clock()
@@ -258,6 +262,10 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         except (errors.Stopped, errors.Paused):
             self._save_now(step)
             raise
+
+    def _is_evaluated(self, step: int) -> bool:
+        every = self.spec.evaluation.every
+        return every > 0 and step > 0 and step % every == 0
 
     def _save_now(self, step: int) -> None:
         if self.sealed_step != step:
@@ -286,6 +294,20 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         self._ungraded = self._ungraded + 1 if nothing_graded else 0
         if self._ungraded == STEPS_WITHOUT_GRADE and not self.pause:
             raise errors.grading_failed(f"of {STEPS_WITHOUT_GRADE} steps in a row", detail)
+
+
+class Following(TrainerCallback):  # type: ignore[misc]
+    """In a follower: what the leader decided at a step's end is done here, too."""
+
+    def on_log(self, _: Any, __: Any, control: Any, logs: dict[str, Any], **___: Any) -> None:
+        if "loss" in logs:
+            agree(control)
+
+
+def agree(control: Any) -> None:
+    """The leader's word on saving and stopping becomes every process's."""
+    told = parallel.leaders((control.should_save, control.should_training_stop))
+    control.should_save, control.should_training_stop = told
 
 
 def threads(cores: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
+from workers.engine import parallel
 from workers.engine.balance import Balance, TaskSampler, advantages
 from workers.engine.batching import loss_weight, micro_batches
 from workers.engine.fast import lora, shared
@@ -115,12 +115,35 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        own = output["advantages"]
         if self.balance and self.scale_rewards == "batch":
-            output["advantages"] = output["advantages"].new_tensor(advantages(*self.recorder.by_task()))
-        self.recorder.set_advantages(output["advantages"].tolist())
+            rows, leads = len(own), parallel.rank() == 0
+            balanced = parallel.leaders(advantages(*self.recorder.by_task()) if leads else None)
+            own = own.new_tensor(balanced[parallel.rank() * rows : (parallel.rank() + 1) * rows])
+            output["advantages"] = own
+        told = parallel.gathered(own.tolist())
+        if parallel.rank() == 0:
+            self.recorder.set_advantages([value for part in told for value in part])
         # TRL shuffles the rows next; the group travels with its row.
-        output["group"] = torch.tensor(self.recorder.groups(), device=output["advantages"].device)
+        output["group"] = torch.arange(len(own), device=own.device) // self.num_generations
         return output
+
+    def _calculate_rewards(
+        self, inputs: list[dict[str, Any]], prompts: Any, completions: Any, completion_ids: list[list[int]]
+    ) -> torch.Tensor:
+        """Rewards of all processes' rollouts (rollouts, 1), in their order. The leader grades them all."""
+        if parallel.size() == 1:
+            return torch.as_tensor(super()._calculate_rewards(inputs, prompts, completions, completion_ids))
+        parts = parallel.gathered(([each["row"] for each in inputs], completion_ids))
+        rewards = None
+        if parallel.rank() == 0:
+            rewards = self.recorder.grader(
+                completion_ids=[ids for _, part in parts for ids in part],
+                row=[row for part, _ in parts for row in part],
+                trainer_state=self.state,
+            )
+        known = [torch.nan if reward is None else reward for reward in parallel.leaders(rewards)]
+        return torch.tensor(known, device=self.accelerator.device)[:, None]
 
     # --- loss ------------------------------------------------------------------------------------
 
@@ -138,6 +161,7 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
                     raise
                 self._begin_anew(model, counted)
                 continue
+            parallel.average([p.grad for p in model.parameters() if p.grad is not None])
             self._merge_passes(counted, tokens)
             self._measure(inputs)
             return loss.requires_grad_()
@@ -147,15 +171,19 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
 
         A step without any token to train on has no such value at all.
         """
-        metrics, total = self._metrics["train"], sum(tokens)
+        metrics, own = self._metrics["train"], {}
         for name in list(metrics):
             before = counted.get(name, 0)
-            new = metrics[name][before:]
-            if len(new) != len(tokens):
-                continue
-            del metrics[name][before:]
-            if total:
-                metrics[name].append(_merged(name, new, tokens))
+            if len(metrics[name][before:]) == len(tokens):
+                own[name] = metrics[name][before:]
+                del metrics[name][before:]
+        parts = parallel.gathered((own, tokens))
+        weights = [weight for _, part in parts for weight in part]
+        for name in own:
+            if any(weights):
+                metrics[name].append(
+                    _merged(name, [value for part, _ in parts for value in part[name]], weights)
+                )
             elif not metrics[name]:
                 del metrics[name]
 
@@ -171,22 +199,26 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
         self._shrunk(self.most_tokens)
 
     def _backward(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, list[float]]:
-        """The step's loss, and how many tokens each pass trained on."""
+        """This process's loss of the step, and how many tokens each pass trained on.
+
+        The gradients are the mean over all processes'.
+        """
+        # Past what DDP wraps around the model: its passes would have to be as many in every process.
+        model = self.accelerator.unwrap_model(model)
         mask = inputs["completion_mask"]
         self._logps = torch.zeros(mask.shape, device=mask.device)
         batches = self._micro_batches(inputs)
         tokens: list[float] = []
         total = torch.zeros((), device=mask.device)
-        for number, rows in enumerate(batches):
+        for rows in batches:
             self._check_stop()
             part = select(inputs, rows)
             tokens.append(float(part["completion_mask"].sum()))
             weight = loss_weight(self.loss_type, len(rows), len(mask), tokens[-1], float(mask.sum()))
-            last = number == len(batches) - 1
-            with nullcontext() if last else self.accelerator.no_sync(model):
+            with parallel.alone(self.accelerator):
                 loss = super()._compute_loss(model, part) * weight
-                self._logps[rows, : self._pass_logps.size(1)] = self._pass_logps
-                self.accelerator.backward(loss)
+            self._logps[rows, : self._pass_logps.size(1)] = self._pass_logps
+            self.accelerator.backward(loss)
             total += loss.detach()
         return total, tokens
 
@@ -259,7 +291,15 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
             mask = inputs["completion_mask"]
             self._add("gap", float(((self._logps - sampled).abs() * mask).sum()))
             self._add("sampled_tokens", float(mask.sum()))
+        self._share_measured()
         self._add("time/measuring", time.perf_counter() - started)
+
+    def _share_measured(self) -> None:
+        """Sums over tokens become those of all processes; times stay this one's."""
+        parts = parallel.gathered({k: v for k, v in self.measured.items() if not k.startswith("time/")})
+        if len(parts) > 1:
+            for name in {name for part in parts for name in part}:
+                self.measured[name] = sum(part.get(name, 0.0) for part in parts)
 
     def _measure_kl(self, inputs: dict[str, Any]) -> None:
         """The KL of the policy to the reference, on tokens that the policy sampled, see ``docs/metrics.md``.
