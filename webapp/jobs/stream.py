@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import close_old_connections
 from django.http import HttpRequest, StreamingHttpResponse
@@ -22,16 +22,27 @@ from .states import TERMINAL
 from .transitions import CHANNEL
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 HEARTBEAT_SECONDS = 15
 RECONNECT_SECONDS = 1
 RETRY_MILLISECONDS = 2000
 BATCH = 500
+READERS = 8  # so many connections to the database at most, however many pages are open
+Found = tuple[list[tuple[int, str, dict[str, Any]]], bool]
+_pool = ThreadPoolExecutor(READERS, thread_name_prefix="stream")
+
+
+async def in_pool(call: Callable[..., T], *arguments: Any) -> T:
+    """The call's result, from one of the few threads that may read the database for streams."""
+    return await asyncio.get_running_loop().run_in_executor(_pool, call, *arguments)
 
 
 class Hub:
-    """One LISTEN connection for all streams of this process."""
+    """One LISTEN connection for all streams of this process, and one reading for those that wait alike."""
 
     def __init__(self) -> None:
+        self._told = 0
+        self._reading: dict[tuple[int, int, int], asyncio.Task[Found]] = {}
         self._waiting: dict[int, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -49,6 +60,15 @@ class Hub:
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
 
+    async def read_after(self, job_id: int, cursor: int) -> Found:
+        """The events behind ``cursor``, read once for all who ask for them after the same news."""
+        key = (job_id, cursor, self._told)
+        if key not in self._reading:
+            task = asyncio.get_running_loop().create_task(in_pool(read_after, job_id, cursor))
+            task.add_done_callback(lambda _: self._reading.pop(key))
+            self._reading[key] = task
+        return await asyncio.shield(self._reading[key])
+
     async def _listen(self) -> None:
         while True:
             try:
@@ -64,6 +84,7 @@ class Hub:
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     def _wake(self, job_id: int) -> None:
+        self._told += 1
         for event in self._waiting.get(job_id, ()):
             event.set()
 
@@ -82,8 +103,11 @@ def _cursor(request: HttpRequest) -> int:
 
 def _job_id(request: HttpRequest, team: str, uid: str) -> int:
     """The job's key if the signed-in user may see it. Raises Http404."""
-    access = access_of(signed_in(request), team)
-    return access.get(Job.objects.only("pk", "team"), uid=uid).pk
+    try:
+        access = access_of(signed_in(request), team)
+        return access.get(Job.objects.only("pk", "team"), uid=uid).pk
+    finally:
+        close_old_connections()
 
 
 def _data(event: JobEvent) -> dict[str, Any]:
@@ -95,7 +119,7 @@ def _data(event: JobEvent) -> dict[str, Any]:
     return {"points": [{"step": row.step, "values": row.values} for row in rows]}
 
 
-def read_after(job_id: int, cursor: int) -> tuple[list[tuple[int, str, dict[str, Any]]], bool]:
+def read_after(job_id: int, cursor: int) -> Found:
     """The events behind ``cursor``, oldest first, and whether the job has ended with them."""
     close_old_connections()
     ended = Job.objects.filter(pk=job_id, state__in=TERMINAL).exists()
@@ -111,12 +135,11 @@ def _message(kind: str, data: dict[str, Any], cursor: int) -> str:
 
 async def events(job_id: int, cursor: int) -> AsyncIterator[str]:
     """The stream's text: every event behind ``cursor``, then each as it happens, until the job ends."""
-    read = sync_to_async(read_after)
     yield f"retry: {RETRY_MILLISECONDS}\n\n"
     async with hub.news_of(job_id) as news:
         while True:
             news.clear()
-            found, ended = await read(job_id, cursor)
+            found, ended = await hub.read_after(job_id, cursor)
             for cursor, kind, data in found:
                 yield _message(kind, data, cursor)
             if ended:
@@ -132,8 +155,7 @@ async def events(job_id: int, cursor: int) -> AsyncIterator[str]:
 
 async def stream(request: HttpRequest, team: str, uid: str) -> StreamingHttpResponse:
     """``GET …/stream/?after=ID``: the job's events; a browser resumes by Last-Event-ID."""
-    await request.auser()  # loads the session outside the event loop's thread
-    job_id = await sync_to_async(_job_id)(request, team, uid)
+    job_id = await in_pool(_job_id, request, team, uid)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(
         events(job_id, _cursor(request)), content_type="text/event-stream", headers=headers
