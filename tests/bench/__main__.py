@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import grading_share, judge_concurrency, latency, pages, sandbox, speed
+from tests.bench import browsing, grading_share, judge_concurrency, latency, pages, sandbox, speed
 from tests.bench.result import Result
 
 RESULTS = Path("var/bench.jsonl")
@@ -30,6 +30,8 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "judge_concurrency": judge_concurrency.run,
     "page_p95": pages.page_p95,
     "rollout_filter": pages.rollout_filter,
+    "chart_draw": browsing.chart_draw,
+    "metric_latency": browsing.metric_latency,
 }
 
 
