@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import resource
@@ -183,3 +184,23 @@ def limit_files(size: int) -> None:
 
 def newest_checkpoint(out: Path) -> Path:
     return max((out / "checkpoints").glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
+
+
+def test_a_job_stopped_in_an_evaluation_between_epochs_goes_on_bit_for_bit(write_spec, tmp_path):
+    """The next epoch's order has been drawn by then, and is drawn again on the way on."""
+    grpo = {"max_steps": 4, "prompts_per_step": 4, "checkpoint_every": 5, "group_size": 4}
+    path = write_spec(train=8, grpo=grpo, evaluation={"every": 2})
+    spec = JobSpec.model_validate_json(path.read_text())
+    expected, first, second = (tmp_path / name for name in ("expected", "first", "second"))
+
+    def evaluating() -> bool:
+        return any(frame.function == "_evaluate_if_due" for frame in inspect.stack(context=0))
+
+    for out, told in ((expected, lambda: False), (first, evaluating), (second, lambda: False)):
+        out.mkdir()
+        resume = newest_checkpoint(first) if out is second else None
+        with (out / "events.jsonl").open("a") as file:
+            assert run_job(Job(spec, path.parent, out, EventWriter(file), told), resume) == 0
+    assert newest_checkpoint(first).name == "step-2"
+    assert adapter(second) == adapter(expected)
+    assert {**course(first), **course(second)} == course(expected)

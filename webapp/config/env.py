@@ -62,6 +62,13 @@ def embedded(folder: Path) -> dict[str, str]:
     return json.loads(file.read_text()) if file.exists() else {}
 
 
+# A host that vanishes without a word is missed after half a minute, not after the quarter of an hour of TCP.
+PATIENCE = {
+    "connect_timeout": "10", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}  # fmt: skip
+
+
 def database(url: str) -> dict[str, object]:
     """A Django database from ``postgresql://user:password@host:port/name?option=value``."""
     parts = urlsplit(url)
@@ -76,7 +83,7 @@ def database(url: str) -> dict[str, object]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
-        "OPTIONS": dict(parse_qsl(parts.query)),
+        "OPTIONS": PATIENCE | dict(parse_qsl(parts.query)),
     }
 
 
@@ -110,7 +117,9 @@ def mail(url: str) -> dict[str, object]:
     if not url:
         return {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
     if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
-        raise ImproperlyConfigured("MAIL_URL must look like smtp://user:password@host:port?tls=1, or smtps://…")
+        raise ImproperlyConfigured(
+            "MAIL_URL must look like smtp://user:password@host:port?tls=1, or smtps://…"
+        )
     secure = parts.scheme == "smtps"
     return {
         "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",

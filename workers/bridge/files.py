@@ -24,6 +24,7 @@ KEEP_CHECKPOINTS = 3
 CACHE = "cache"
 CACHE_SECONDS = 7 * 24 * 3600
 CHECKSUMS = "SHA256SUMS"
+SCRATCH = ("exports", "trials", "checks")
 
 
 class Damaged(Exception):
@@ -72,6 +73,8 @@ def fetch_split(version: DatasetVersion, split: str, target: Path) -> dict[str, 
     if not file["rows"]:
         return None
     cached = settings.WORK_DIR / CACHE / f"{file['sha256']}.jsonl"
+    if cached.exists() and sha256_of(cached) != file["sha256"]:
+        cached.unlink()  # torn by a power cut
     if not cached.exists() and not fetch(file["key"], file["sha256"], cached):
         raise Damaged(f"{version}: the SHA-256 of the stored {split} file is not what it was.")
     cached.touch()
@@ -101,8 +104,13 @@ def store_checkpoint(job: Job, folder: Path, step: int) -> tuple[str, int, str]:
         tar.add(folder, arcname=".")
     sha256, size = sha256_of(archive), archive.stat().st_size
     key = f"jobs/{job.uid}/checkpoints/attempt-{job.attempt}-step-{step}.tar"
-    put(archive, key)
-    archive.unlink()
+    try:
+        put(archive, key)
+    except Exception:
+        default_storage.delete(key)  # half of it may be there
+        raise
+    finally:
+        archive.unlink()
     return key, size, sha256
 
 
@@ -138,6 +146,10 @@ def discard_leftovers() -> None:
         number = int(folder.name.removeprefix("attempt_"))
         if not Job.objects.filter(uid=folder.parent.name, attempt=number, state=State.RUNNING).exists():
             shutil.rmtree(folder, ignore_errors=True)
+    for kind in SCRATCH:
+        for folder in (Path(settings.WORK_DIR) / kind).glob("*"):
+            if time.time() - folder.stat().st_mtime > CACHE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
     for cached in (Path(settings.WORK_DIR) / CACHE).glob("*.jsonl"):
         if time.time() - cached.stat().st_mtime > CACHE_SECONDS:
             cached.unlink(missing_ok=True)

@@ -39,6 +39,7 @@ JUDGE_REMEDY = "Mend the judge under Judges, or on this worker, then resume the 
 
 STUCK = "Attempt {} was ended: its process had said nothing for {:.0f} s. Where it stood is in its log below."
 WORDLESS = "Attempt {} ended without a word (exit status {})."
+NOT_STORED = "The checkpoint of step {} was not stored: {}. The next one is tried when it is due."
 DRAINING = threading.Event()
 T = TypeVar("T")
 
@@ -77,6 +78,7 @@ class Attempt:
     phase: str = "prepare"
     heard: float = 0.0
     stuck: bool = False
+    process: subprocess.Popen[bytes] | None = None
 
     @property
     def folder(self) -> Path:
@@ -138,9 +140,15 @@ class Attempt:
             renewed = now if due else renewed
             if asked is None:
                 self.lost.set()
+                self._kill()
             elif asked == "pause":
                 self.pausing.set()
         connection.close()
+
+    def _kill(self) -> None:
+        """At once, whatever the other thread is at: the devices may be another job's already."""
+        if self.process:
+            self.process.kill()
 
     def _lasting(self, write: Callable[[], T]) -> T:
         """What ``write`` returns; while the database is away it is tried again, as long as the lease lasts.
@@ -187,7 +195,7 @@ class Attempt:
         arguments += ["--judge-cache", str(judges.cache_folder(self.job.team))]
         output = self.folder / "engine.log"
         with child.started(arguments, self.job.devices, output, connection.secrets) as process:
-            self.heard = time.monotonic()
+            self.heard, self.process = time.monotonic(), process
             self._follow(process)
         if self.done is None:
             self._died(process.returncode, child.tail(output))
@@ -242,8 +250,9 @@ class Attempt:
             self.offset, self.heard = end, time.monotonic()
             self._heed(said)
         while self.unstored:
-            self._lasting(lambda: self._keep_checkpoint(self.unstored[0]))
+            self._lasting(lambda: self._store(self.unstored[0]))
             self.unstored.pop(0)
+            self.heard = time.monotonic()  # an upload may take long, and the engine may have spoken meanwhile
 
     def _heed(self, said: list[events.Event]) -> None:
         for event in said:
@@ -254,14 +263,24 @@ class Attempt:
             elif isinstance(event, events.DoneEvent):
                 self.done = event
 
+    def _store(self, event: events.CheckpointEvent) -> None:
+        """A storage that is full or away costs a checkpoint and not the job."""
+        try:
+            self._keep_checkpoint(event)
+        except OSError as error:
+            job, attempt = self.job.pk, self.job.attempt
+            said = events.LogEvent(level="warning", message=NOT_STORED.format(event.step, error))
+            self._fenced(recording.record_events(job, attempt, [said]))
+
     def _keep_checkpoint(self, event: events.CheckpointEvent) -> None:
         folder = self.out / event.path
-        if not folder.exists():  # the engine keeps only the newest few; a later one follows in this batch
+        if not folder.exists():  # stored before the database's answer was lost
             return
         key, size, sha256 = files.store_checkpoint(self.job, folder, event.step)
         held = recording.record_checkpoint(self.job.pk, self.job.attempt, event.step, key, size, sha256)
         self._fenced(held)
         files.discard_old_checkpoints(self.job)
+        shutil.rmtree(folder, ignore_errors=True)
 
     # --- endings ---------------------------------------------------------------------------------
 
@@ -277,7 +296,8 @@ class Attempt:
     def stopped(self, done: events.DoneEvent) -> None:
         """The pause that was asked for; a stop that nobody asked for (a shutdown) queues the job again."""
         with transaction.atomic():
-            self._end(State.PAUSED if self.pausing.is_set() else State.QUEUED, done)
+            asked = Job.objects.select_for_update().get(pk=self.job.pk).stop_requested
+            self._end(State.PAUSED if asked or self.pausing.is_set() else State.QUEUED, done)
             bell.ring("look")
 
     def paused(self, done: events.DoneEvent) -> None:

@@ -28,11 +28,14 @@ class Checkpoint:
 
 
 def fingerprint(spec: JobSpec) -> str:
-    """A hash of all that decides the training's course, wherever the files lie."""
-    values = spec.model_dump(mode="json", exclude=NOT_TRAINING)
+    """A hash of all that decides the training's course, wherever the files lie.
+
+    What stands at its default is left out, so that a field that a later version adds changes no hash.
+    """
+    values = spec.model_dump(mode="json", exclude=NOT_TRAINING, exclude_defaults=True)
     values["base_model"].pop("path")
     values["start"] = spec.start and spec.start.sha256
-    for file in [*values["dataset"].values(), (values["sft"] or {}).get("rows")]:
+    for file in [*values["dataset"].values(), (values.get("sft") or {}).get("rows")]:
         if isinstance(file, dict):
             file.pop("path")
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from workers.events import Event, Phase, PhaseEvent, ProgressEvent
 
+ALIVE_SECONDS = 60.0
 PACKAGE_SECONDS = 20.0  # a fresh process loads torch and the model to check the package
 
 
@@ -34,6 +35,7 @@ class Progress:
     _total: int = 0
     _unit: str = "steps"
     _since: float = field(default_factory=time.perf_counter)
+    _told: float = field(default_factory=time.perf_counter)
     _step: Pace = field(default_factory=Pace)
     _answer: Pace = field(default_factory=Pace)
 
@@ -64,6 +66,11 @@ class Progress:
         """What happened since the last unit belongs to none (a checkpoint, grading an evaluation)."""
         self._since = time.perf_counter()
 
+    def alive(self) -> None:
+        """Says now and then that work goes on, where a step or an evaluation takes long."""
+        if time.perf_counter() - self._told > ALIVE_SECONDS:
+            self._tell(0)
+
     def eta_seconds(self) -> float | None:
         """Estimated seconds to the end of the job; ``None`` until the first step has been timed."""
         if self._step.seconds is None and self.steps_left > 0:
@@ -77,6 +84,7 @@ class Progress:
         return lap
 
     def _tell(self, units: int) -> None:
+        self._told = time.perf_counter()
         self._done += units
         self.emit(
             ProgressEvent(

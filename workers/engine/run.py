@@ -55,6 +55,7 @@ class Job:
     stopping: Callable[[], bool]
     judges: Judges = field(default_factory=Judges)
     step: int = 0
+    progress: Progress | None = None
     memory: Estimate | None = None
     arm: arms.Rft = field(init=False)
     alarms: Alarms = field(init=False)
@@ -84,7 +85,7 @@ class Job:
             self.alarms.load(started_from.path)
         train_rows, held_out = self._read()
         steps = self.arm.steps(len(train_rows))
-        progress = Progress(self.emit, steps - self.step, self._answers(steps, held_out))
+        progress = self.progress = Progress(self.emit, steps - self.step, self._answers(steps, held_out))
         try:
             with (
                 tasks.open_by_task(spec, self.judges) as grade,
@@ -125,7 +126,9 @@ class Job:
             trainer.train(resume_from_checkpoint=str(started_from.path) if started_from else None)
 
     def check_stop(self, _: int = 0) -> None:
-        """Raises ``Stopped`` once the job has been told to stop."""
+        """Raises ``Stopped`` once the job has been told to stop; called often while something takes long."""
+        if self.progress:
+            self.progress.alive()
         if self.stopping():
             raise errors.Stopped
 
@@ -227,7 +230,7 @@ class Job:
         self.emit(LogEvent(message=MEMORY.format(self.memory.total / 2**30, plan.tokens)))
         continued = start.attach(spec, base.model, self.folder)
         # With followers a step is not broken off: they would wait for its end in vain.
-        check_stop = self.check_stop if parallel.size() == 1 else lambda: None
+        check_stop = self.check_stop if parallel.size() == 1 else progress.alive
         trainer = self.arm.trainer(self.out, base, recorder, steps, plan, self.emit, continued, check_stop)
 
         def tick(answers: int) -> None:

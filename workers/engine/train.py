@@ -260,6 +260,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             self.progress.pause_clock()
             self.evaluate(step)
         except (errors.Stopped, errors.Paused):
+            self.trainer.go_back()  # the next epoch's order has been drawn already, and will be again
             self._save_now(step)
             raise
 
