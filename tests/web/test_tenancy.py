@@ -26,6 +26,7 @@ from webapp.evaluations.models import Evaluation
 from webapp.graders.models import Grader, GraderTest, GraderTrial, GraderVersion
 from webapp.jobs.models import Job, Metric, Rollout
 from webapp.jobs.rollouts import save_view
+from webapp.jobs.services import checked_settings
 from webapp.jobs.states import State
 from webapp.judges.models import Endpoint, LabelTask
 from webapp.registry.models import BaseModel, TunedModel
@@ -163,7 +164,8 @@ def tuned(team: Team, base: BaseModel) -> TunedModel:
 def finished_job(team: Team, base: BaseModel, version: Any, grader: GraderVersion, model: TunedModel) -> Job:
     now = timezone.now()
     job = Job.objects.create(
-        team=team, name="J", base_model=base, dataset_version=version, grader_version=grader, settings={},
+        team=team, name="J", base_model=base, dataset_version=version, grader_version=grader,
+        settings=checked_settings({}),
         state=State.SUCCEEDED, tuned_model=model, step=1, total_steps=1,
         queued_at=now, started_at=now - timedelta(minutes=1), finished_at=now,
     )  # fmt: skip

@@ -26,9 +26,7 @@ class Node(models.Model):
     versions = models.JSONField(default=dict)
     devices = models.JSONField(default=dict, help_text="{cpu_cores, gpus: [{index, name, memory_gib}]}")
     sandbox = models.JSONField(default=dict, help_text="{available, layers, reason, remedy}")
-    health = models.JSONField(
-        default=dict, help_text="disk_free_gib, disk_gib, memory_free_gib, memory_gib"
-    )
+    health = models.JSONField(default=dict, help_text="disk_free_gib, disk_gib, memory_free_gib, memory_gib")
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()
 
@@ -157,9 +155,7 @@ class JobNotice(models.Model):
             models.UniqueConstraint(fields=["job", "user"], name="one_notice_per_job_and_user")
         ]
         indexes: ClassVar = [
-            models.Index(
-                fields=["mail_at"], name="notice_mail", condition=models.Q(mail_at__isnull=False)
-            ),
+            models.Index(fields=["mail_at"], name="notice_mail", condition=models.Q(mail_at__isnull=False)),
         ]
 
     def __str__(self) -> str:

@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import psycopg
+from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 from django.http import HttpRequest, StreamingHttpResponse
 
 from webapp.teams.access import access_of, signed_in
@@ -74,10 +75,10 @@ class Hub:
             try:
                 async with await psycopg.AsyncConnection.connect(
                     settings.DATABASE_URL, autocommit=True
-                ) as connection:
-                    await connection.execute(f"listen {CHANNEL}")
+                ) as listening:
+                    await listening.execute(f"listen {CHANNEL}")
                     self._wake_all()  # what happened while nobody listened is read from the cursor
-                    async for notification in connection.notifies():
+                    async for notification in listening.notifies():
                         self._wake(int(notification.payload))
             except psycopg.OperationalError as error:
                 log.warning("Live updates lost the database: %s", error)
@@ -107,7 +108,9 @@ def _job_id(request: HttpRequest, team: str, uid: str) -> int:
         access = access_of(signed_in(request), team)
         return access.get(Job.objects.only("pk", "team"), uid=uid).pk
     finally:
-        close_old_connections()
+        # An open page would hold the connection of its request's thread until it is closed.
+        if not connection.in_atomic_block:
+            connection.close()
 
 
 def _data(event: JobEvent) -> dict[str, Any]:
@@ -155,7 +158,8 @@ async def events(job_id: int, cursor: int) -> AsyncIterator[str]:
 
 async def stream(request: HttpRequest, team: str, uid: str) -> StreamingHttpResponse:
     """``GET …/stream/?after=ID``: the job's events; a browser resumes by Last-Event-ID."""
-    job_id = await in_pool(_job_id, request, team, uid)
+    await request.auser()  # loads the session outside the event loop's thread
+    job_id = await sync_to_async(_job_id)(request, team, uid)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(
         events(job_id, _cursor(request)), content_type="text/event-stream", headers=headers
