@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.workers.engine_jobs import events_of, of_type
 
 STEPS = {"max_steps": 4, "prompts_per_step": 4, "checkpoint_every": 2}
@@ -47,8 +49,11 @@ def adapter(out: Path) -> bytes:
 
 
 def test_whole_groups_of_all_processes_are_graded_recorded_and_learnt_from(write_spec, tmp_path):
-    """Checkpoints compare the processes' adapters, which learning from its own groups alone would part."""
-    spec = write_spec(train=16, grpo=STEPS | {"beta": 0.1})
+    """Checkpoints compare the processes' adapters, which learning from its own groups alone would part.
+
+    The first step's loss is -Σ A·n / Σ n over all rollouts: the policy is still the reference.
+    """
+    spec = write_spec(train=16, grpo=STEPS | {"beta": 0.1, "loss_type": "bnpo"})
     events = run(spec, tmp_path / "one")
     assert of_type(events, "done")[-1].outcome == "succeeded"
     metrics = of_type(events, "metrics")
@@ -63,6 +68,10 @@ def test_whole_groups_of_all_processes_are_graded_recorded_and_learnt_from(write
         completions = [rollout.completion for rollout in event.rollouts]
         assert completions[: 2 * size] != completions[2 * size :], "the processes drew different answers"
     assert metrics[-1].values["sampling/logp_gap"] < 1e-4
+    first = of_type(events, "rollouts")[0].rollouts
+    tokens = sum(rollout.length for rollout in first)
+    loss = -sum((rollout.advantage or 0.0) * rollout.length for rollout in first) / tokens
+    assert metrics[0].values["loss"] == pytest.approx(loss, rel=1e-3)
 
 
 def test_stopped_and_resumed_they_end_with_the_same_adapter(write_spec, tmp_path):

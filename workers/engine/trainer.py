@@ -152,10 +152,12 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
 
         When memory runs out the step begins anew with passes half as large.
         """
+        told = parallel.gathered(float(inputs["completion_mask"].sum()))
+        of_tokens = sum(told) / len(told)
         while True:
             counted = {name: len(values) for name, values in self._metrics["train"].items()}
             try:
-                loss, tokens = self._backward(model, inputs)
+                loss, tokens = self._backward(model, inputs, of_tokens)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or self.most_tokens <= 1:
                     raise
@@ -198,10 +200,13 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
         self.most_tokens //= 2
         self._shrunk(self.most_tokens)
 
-    def _backward(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, list[float]]:
-        """This process's loss of the step, and how many tokens each pass trained on.
+    def _backward(
+        self, model: Any, inputs: dict[str, Any], of_tokens: float
+    ) -> tuple[torch.Tensor, list[float]]:
+        """This process's share in the loss of the step, and how many tokens each pass trained on.
 
-        The gradients are the mean over all processes'.
+        ``of_tokens`` is the mean of the processes' tokens, so that the mean of their losses and of their
+        gradients is the step's.
         """
         # Past what DDP wraps around the model: its passes would have to be as many in every process.
         model = self.accelerator.unwrap_model(model)
@@ -214,7 +219,7 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
             self._check_stop()
             part = select(inputs, rows)
             tokens.append(float(part["completion_mask"].sum()))
-            weight = loss_weight(self.loss_type, len(rows), len(mask), tokens[-1], float(mask.sum()))
+            weight = loss_weight(self.loss_type, len(rows), len(mask), tokens[-1], of_tokens)
             with parallel.alone(self.accelerator):
                 loss = super()._compute_loss(model, part) * weight
             self._logps[rows, : self._pass_logps.size(1)] = self._pass_logps
