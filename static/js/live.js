@@ -4,6 +4,28 @@ const KINDS = [
   "state", "phase", "progress", "metrics", "rollouts", "checkpoint", "evaluation", "alarm", "log", "error", "rewind",
 ];
 
+// Fragments that would be fetched too often listen to `calm:<kind>`: told at once, then no oftener than this,
+// and never robbed of the last. (htmx's own `throttle` drops the last, and mutes the element's other triggers.)
+const CALM_MS = { metrics: 3000, progress: 1000, log: 1000 };
+
+function calm(kind, pause) {
+  let resting = false;
+  let missed = false;
+  function tell() {
+    missed = false;
+    resting = true;
+    setTimeout(() => {
+      resting = false;
+      if (missed) tell();
+    }, pause);
+    document.body.dispatchEvent(new CustomEvent(`calm:${kind}`));
+  }
+  document.body.addEventListener(`live:${kind}`, () => {
+    if (resting) missed = true;
+    else tell();
+  });
+}
+
 function show(text) {
   const status = document.querySelector("[data-live-status]");
   if (status) status.textContent = text;
@@ -50,4 +72,5 @@ function follow(url, wait = FIRST_RETRY_MS) {
   });
 }
 
+for (const [kind, pause] of Object.entries(CALM_MS)) calm(kind, pause);
 for (const element of document.querySelectorAll("[data-live-url]")) follow(element.dataset.liveUrl);
