@@ -29,6 +29,7 @@ SETTINGS = {
     "Validation max rows": "2",
     "Samples per row": "2",
     "Every": "0",
+    "Preflight rows": "0",
 }
 TRAINING_MS = 240_000
 BARRIERS: list[str] = []
