@@ -1,6 +1,7 @@
 // Curves with bands: {x, x_label, y_label, series: [{name, mean, low, high}]}, and if need be ticks: [x] and
 // marks: [{x, label}]; the table below has every value.
 import uPlot from "uplot";
+import { theme } from "./charts/ink.js";
 
 const HEIGHT = 260;
 const INK = {
@@ -8,9 +9,6 @@ const INK = {
   dark: { text: "#a3abb2", grid: "#2b3036", lines: ["#f0a35c", "#6fc7cd"] },
 };
 const DASHES = [[6, 4], []];
-
-const theme = () =>
-  document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 
 // Upright lines with their names, one below the other so that neighbours stay legible.
 function mark(plot, marks, ink) {

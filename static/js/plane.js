@@ -1,5 +1,6 @@
 // The plane of gain against retention: a point a checkpoint, in order of training, coloured by its KL.
 import uPlot from "uplot";
+import { theme } from "./charts/ink.js";
 
 const HEIGHT = 340;
 const RADIUS = 6;
@@ -7,9 +8,6 @@ const INK = {
   light: { text: "#565d63", grid: "#e6e6e0", line: "#a3abb2", edge: "#23282c", least: [214, 236, 238], most: [6, 58, 64] },
   dark: { text: "#a3abb2", grid: "#2b3036", line: "#565d63", edge: "#e6e6e0", least: [30, 62, 66], most: [167, 233, 238] },
 };
-
-const theme = () =>
-  document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 
 function range(values) {
   const low = Math.min(0, ...values), high = Math.max(0, ...values);

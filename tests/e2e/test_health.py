@@ -82,10 +82,10 @@ def test_a_loophole_pauses_the_job_and_its_page_shows_why(page: Page) -> None:
     alarm = page.get_by_role("article").filter(has_text="held-out grader, which is never trained against")
     expect(alarm.get_by_text("and paused the job")).to_be_visible(timeout=TRAINING_MS)
     expect(page.get_by_role("button", name="Resume")).to_be_visible()
-    expect(page.locator("figure[data-title='Held-out grader'] canvas")).to_be_visible()
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)
         page.reload()  # colours fade from one theme to the other
+        page.locator("figure[data-title='Held-out grader']").scroll_into_view_if_needed()
         expect(page.locator("figure[data-title='Held-out grader'] canvas")).to_be_visible()
         audit(page)
     page.set_viewport_size({"width": 390, "height": 844})

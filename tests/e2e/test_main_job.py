@@ -116,9 +116,11 @@ def launch(page: Page) -> None:
 
 def watch(page: Page) -> None:
     """Charts draw while it trains; a reload loses nothing; the end shows by itself."""
-    expect(page.locator("figure[data-title=Reward] canvas")).to_be_visible(timeout=TRAINING_MS)
+    reward = page.locator("figure[data-title=Reward]")
+    expect(reward).to_be_visible(timeout=TRAINING_MS)
     page.reload()
-    expect(page.locator("figure[data-title=Reward] canvas")).to_be_visible()
+    reward.scroll_into_view_if_needed()
+    expect(reward.locator("canvas")).to_be_visible()
     expect(page.get_by_role("link", name="View model")).to_be_visible(timeout=TRAINING_MS)
     metrics = page.request.get(page.url.split("?")[0] + "metrics/").json()
     assert metrics["steps"] == [1, 2, 3, 4, 5, 6]

@@ -29,7 +29,13 @@ MOST_QUERIES = 15
 KILOBYTE = 1000
 STYLES = 30
 GRADER_PAGES = ("detail", "version", "trial", "new", "import")
-WITH_CURVES = ("jobs:detail", "jobs:preflight", "retention:page", "evaluations:compare")  # a job's, all
+WITH_CURVES = (
+    "jobs:detail",
+    "jobs:compare",
+    "jobs:preflight",
+    "retention:page",
+    "evaluations:compare",
+)  # a job's, all
 SCRIPTS = dict.fromkeys(WITH_CURVES, 75) | {f"graders:{page}": 220 for page in GRADER_PAGES}
 SCRIPTS_ELSEWHERE = 45
 OUTSIDE = re.compile(r"""(?:src|srcset|action|poster)=["'](?:https?:)?//|<link[^>]+href=["'](?:https?:)?//""")

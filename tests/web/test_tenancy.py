@@ -63,6 +63,7 @@ PAGES = {
     "jobs:rollout",
     "jobs:log",
     "jobs:config",
+    "jobs:compare",
     "jobs:metrics",
     "jobs:stream",
     "jobs:workers",

@@ -1,33 +1,98 @@
-"""Metrics of a job as charts and files want them."""
+"""Metrics of jobs as charts and files want them."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from itertools import accumulate
 from typing import Any
 
+from . import health
 from .models import Job
 
 MAX_POINTS = 2000
+VALIDATION = "validation/reward"
+Column = list[float | None]
+Rows = list[tuple[int, dict[str, float]]]
 
 
-def series(job: Job) -> dict[str, Any]:
-    """``{"steps": [...], "series": {name: [...]}}``; a step without the metric holds None.
+def series(job: Job, weight: float = 0.0) -> dict[str, Any]:
+    """``{"steps": [...], "series": {name: [...]}, "x": {...}, "thinned": bool}``, and ``"smoothed"``.
 
-    Above 2,000 steps each bucket keeps, per metric, its extremes, so that no spike is lost.
+    A step without the metric holds None. ``x`` holds what had been spent by each step: seconds of training
+    and tokens of answers. Above 2,000 steps each bucket keeps, per metric, its extremes, so that no spike is
+    lost; then, given a weight, ``smoothed`` are the moving averages over all steps at the buckets' ends.
     """
-    rows = list(job.metrics.order_by("step").values_list("step", "values"))
-    names = sorted({name for _, values in rows for name in values})
+    rows = _rows(job)
     steps = [step for step, _ in rows]
-    columns = {name: [values.get(name) for _, values in rows] for name in names}
+    columns = _columns(rows, _names(rows, ()))
+    spent = _spent(rows)
     if len(steps) <= MAX_POINTS:
-        return {"steps": steps, "series": columns}
+        return {"steps": steps, "series": columns, "x": spent, "thinned": False}
     kept = _kept(len(steps))
-    thinned = {name: _extremes(column, kept) for name, column in columns.items()}
+    ends = [place for bucket in kept for place in (bucket[0], bucket[-1])]
+    smooth = {name: smoothed(column, weight) for name, column in columns.items()} if weight else {}
     return {
-        "steps": [steps[place] for bucket in kept for place in (bucket[0], bucket[-1])],
-        "series": thinned,
+        "steps": _at(steps, ends),
+        "series": {name: _extremes(column, kept) for name, column in columns.items()},
+        "x": {name: _at(column, ends) for name, column in spent.items()},
+        "thinned": True,
+        "smoothed": {name: _at(column, ends) for name, column in smooth.items()},
     }
+
+
+def smoothed(column: Column, weight: float) -> Column:
+    """Exponential moving average with the bias of its start removed; what is missing stays missing."""
+    mean = total = 0.0
+    result: Column = []
+    for value in column:
+        if value is not None:
+            mean = weight * mean + (1 - weight) * value
+            total = weight * total + (1 - weight)
+        result.append(None if value is None else mean / total)
+    return result
+
+
+def table(jobs: Sequence[Job], patterns: Sequence[str] = ()) -> Iterator[Sequence[object]]:
+    """A header, then a row a step and job; cells are empty where nothing was measured.
+
+    ``patterns`` such as ``tasks/*/reward`` choose metrics. Of several jobs each row begins with its job.
+    """
+    found = {job: _rows(job) for job in jobs}
+    names = _names([row for rows in found.values() for row in rows], patterns)
+    several = len(found) > 1
+    yield [*(["job"] if several else []), "step", *names]
+    for job, rows in found.items():
+        for step, values in rows:
+            yield [*([job.name] if several else []), step, *(values.get(name, "") for name in names)]
+
+
+def _rows(job: Job) -> Rows:
+    """The numbers of each step, and the validations."""
+    rows: dict[int, dict[str, float]] = dict(job.metrics.order_by("step").values_list("step", "values"))
+    for check in health.checks(job.evaluations.filter(split="validation", task="")):
+        rows[check.step] = rows.get(check.step, {}) | {VALIDATION: check.reward}
+    return sorted(rows.items())
+
+
+def _names(rows: Rows, patterns: Sequence[str]) -> list[str]:
+    names = {name for _, values in rows for name in values}
+    return sorted(name for name in names if not patterns or any(fnmatchcase(name, each) for each in patterns))
+
+
+def _columns(rows: Rows, names: Sequence[str]) -> dict[str, Column]:
+    return {name: [values.get(name) for _, values in rows] for name in names}
+
+
+def _spent(rows: Rows) -> dict[str, list[float]]:
+    times = [values.get("step_time") or 0.0 for _, values in rows]
+    rates = [values.get("tokens_per_second") or 0.0 for _, values in rows]
+    tokens = (time * rate for time, rate in zip(times, rates, strict=True))
+    return {"seconds": list(accumulate(times)), "tokens": list(accumulate(tokens))}
+
+
+def _at(column: Sequence[Any], places: Sequence[int]) -> list[Any]:
+    return [column[place] for place in places]
 
 
 def _kept(count: int) -> list[range]:
@@ -35,31 +100,14 @@ def _kept(count: int) -> list[range]:
     return [range(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def _extremes(column: list[float | None], buckets: list[range]) -> list[float | None]:
+def _extremes(column: Column, buckets: list[range]) -> Column:
     """Two values a bucket, the least and the greatest, in their order."""
-    result: list[float | None] = []
+    result: Column = []
     for bucket in buckets:
-        known = [(column[place], place) for place in bucket if column[place] is not None]
+        known = [(value, place) for place in bucket if (value := column[place]) is not None]
         if not known:
             result += [None, None]
             continue
         low, high = min(known), max(known)
         result += [value for value, _ in sorted((low, high), key=lambda pair: pair[1])]
     return result
-
-
-class _Line:
-    """A file that hands back what is written, for streaming CSV."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
-def csv_lines(job: Job) -> Iterator[str]:
-    """The metrics as CSV: a header, then a row a step; cells are empty where nothing was measured."""
-    rows = job.metrics.order_by("step").values_list("step", "values")
-    names = sorted({name for _, values in rows for name in values})
-    writer: Any = csv.writer(_Line())
-    yield writer.writerow(["step", *names])
-    for step, values in rows:
-        yield writer.writerow([step, *(values.get(name, "") for name in names)])

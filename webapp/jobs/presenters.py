@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -28,33 +27,6 @@ PHASE_NAMES = {
     "evaluate": "Compare",
     "package": "Package",
 }
-CHARTS = (
-    ("Reward", ["reward"], "Mean reward of the step's rollouts: what is optimised."),
-    ("Held-out grader", ["reward", "watch/reward"], "A grader that is never trained against."),
-    ("Reward by task", ["tasks/*/reward"], ""),
-    ("Reward by grader", ["rewards/*/mean"], "Each grader's own mean."),
-    ("Gain", ["gain/raw", "gain/length_matched"], "Since steps 1 to 5; and had length not changed."),
-    ("KL to the start", ["kl_to_base", "kl_to_base/*"], "How far the policy has moved from its start."),
-    ("Entropy", ["entropy"], "Near 0 the model has stopped exploring."),
-    ("Answer length", ["completions/mean_length", "completions/max_length"], "Tokens."),
-    ("Groups without signal", ["groups/no_signal_share"], "Groups that all score the same teach nothing."),
-    ("Truncated answers", ["completions/truncated_share"], "Cut at the length limit."),
-    ("Grading failures", ["grading/error_share", "grading/missing_share"], "Share of rollouts."),
-    ("Spread within groups", ["groups/reward_std"], "Without spread a group teaches nothing."),
-    ("Repetition and openings", ["answers/repetition", "answers/template_share"], "Shares."),
-    ("Length and reward", ["answers/length_reward_correlation"], "Correlation within a step."),
-    ("Adapter", ["adapter/*"], "Norm of the change since the last step."),
-    ("Sampler and trainer", ["sampling/logp_gap"], "Gap of log-probabilities, nats a token."),
-    ("Judge cost", ["judge/*/cost"], "Money a step, by the endpoint's prices."),
-    ("Judge tokens", ["judge/*/total_tokens"], "Read and written, a step."),
-    ("Learning rate", ["learning_rate"], ""),
-    ("Gradient norm", ["grad_norm"], ""),
-    ("Seconds a step", ["step_time", "time/*"], ""),
-    ("Tokens a second", ["tokens_per_second"], ""),
-    ("Loss", ["loss"], "Of SFT: nats a token of the demonstrations."),
-    ("Token accuracy", ["mean_token_accuracy"], "Of SFT: the demonstration's token is the likeliest."),
-)  # fmt: skip
-FIRST_CHARTS = 11
 SPARK_POINTS = 40
 TIMED_STEPS = 300
 
@@ -113,14 +85,6 @@ def waiting_for(job: Job) -> str:
 def confidence(job: Job) -> float:
     """The level of the job's intervals, such as 0.95."""
     return EvaluationSettings.model_validate(job.settings.get("evaluation", {})).confidence
-
-
-def chart_list() -> list[dict[str, Any]]:
-    """Charts of the job page, in their order."""
-    return [
-        {"title": title, "series": json.dumps(series), "hint": hint, "more": place >= FIRST_CHARTS}
-        for place, (title, series, hint) in enumerate(CHARTS)
-    ]
 
 
 def add_results(jobs: list[Job]) -> None:
@@ -189,7 +153,7 @@ def grader_findings(version: GraderVersion | None) -> list[Finding]:
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     """(place, value before, value after) of every setting that differs, in the order of the spec."""
-    old, new = _flat(before), _flat(in_order(after))
+    old, new = flat(before), flat(in_order(after))
     return [(place, old.get(place), value) for place, value in new.items() if old.get(place) != value]
 
 
@@ -203,7 +167,8 @@ def in_order(settings: dict[str, Any]) -> dict[str, Any]:
     return sections | ({"seed": settings["seed"]} if "seed" in settings else {})
 
 
-def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+def flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings by their place, such as ``grpo.max_steps``."""
     flat: dict[str, Any] = {}
     for section, values in settings.items():
         if isinstance(values, dict):

@@ -106,12 +106,10 @@ def _evaluation(job: Job, batch: list[events.EvaluationEvent]) -> None:
         _spend(job, event.judge_cost)
         if event.task:
             continue  # the one of all rows has been told
-        tell(
-            job.pk,
-            job.attempt,
-            "evaluation",
-            {"stage": event.stage, "split": event.split, "step": event.step},
-        )
+        told: dict[str, Any] = {"stage": event.stage, "split": event.split, "step": event.step}
+        if event.split == "validation":
+            told["validation"] = (event.tuned or event.base).reward.mean
+        tell(job.pk, job.attempt, "evaluation", told)
 
 
 def _retention(job: Job, batch: list[events.RetentionEvent]) -> None:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import arm_views, log_views, preflight_views, rollout_views, task_views, views
+from . import arm_views, comparing, log_views, preflight_views, rollout_views, task_views, views
 from .stream import stream
 
 app_name = "jobs"
@@ -10,6 +10,7 @@ urlpatterns = [
     path("", views.job_list, name="list"),
     path("new/", views.new, name="new"),
     path("workers/", views.workers, name="workers"),
+    path("compare/", comparing.page, name="compare"),
     path("<str:uid>/", views.detail, name="detail"),
     path("<str:uid>/stream/", stream, name="stream"),
     path("<str:uid>/metrics/", views.metrics, name="metrics"),

@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from webapp.config.streaming import streamed
+from webapp.config.streaming import csv_lines, streamed
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.judges import services as judges
@@ -23,9 +23,21 @@ from webapp.retention import services as retention
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
 
-from . import health, listing, log_views, nodes, outlook, presenters, services, task_forms, tasks, written
+from . import (
+    charts,
+    health,
+    listing,
+    log_views,
+    nodes,
+    outlook,
+    presenters,
+    services,
+    task_forms,
+    tasks,
+    written,
+)
 from .forms import JobForm
-from .metrics import csv_lines, series
+from .metrics import series, table
 from .models import Job, Node
 from .states import TERMINAL, State
 
@@ -191,7 +203,8 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     job = access.get(all_jobs(), uid=uid)
     last = job.events.order_by("-pk").values_list("pk", flat=True).first()
     evaluations = list(job.evaluations.all())
-    context = {
+    beside = charts.chosen(access.team, request.GET, "with")
+    context = charts.drawn([job, *beside]) | {
         "job": job,
         "cursor": last or 0,
         "live": job.state not in TERMINAL,
@@ -203,7 +216,7 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "tasks": tasks.shares(job),
         "confidence": presenters.confidence(job),
         "checkpoints": job.checkpoints.all(),
-        "charts": presenters.chart_list(),
+        "offered": charts.offered(access.team, beside, but=job),
         "lines": reversed(log_views.lines_of(job)[:8]),
     }
     part = PARTS.get(request.htmx.target, "")  # type: ignore[attr-defined]
@@ -213,12 +226,23 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @member()
 @require_GET
 def metrics(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
-    """The job's numbers as JSON, or as CSV with ``?format=csv``."""
+    """The job's numbers as JSON, or as CSV with ``?format=csv``; ``name`` chooses, ``with`` adds jobs."""
     job = access.get(Job.objects.all(), uid=uid)
     if request.GET.get("format") != "csv":
-        return JsonResponse(series(job))
+        return JsonResponse(series(job, _weight(request.GET.get("smooth", ""))))
+    jobs = [job, *charts.chosen(access.team, request.GET, "with")]
+    lines = csv_lines(table(jobs, request.GET.getlist("name")))
     headers = {"Content-Disposition": f'attachment; filename="{job.uid}.csv"'}
-    return StreamingHttpResponse(streamed(csv_lines(job)), content_type="text/csv", headers=headers)
+    return StreamingHttpResponse(streamed(lines), content_type="text/csv", headers=headers)
+
+
+def _weight(text: str) -> float:
+    """How much a moving average keeps of what was before, 0 to 0.99; 0 for what is no number."""
+    try:
+        weight = float(text)
+    except ValueError:
+        return 0.0
+    return min(weight, 0.99) if weight > 0 else 0.0
 
 
 @member()

@@ -171,6 +171,14 @@ def _evaluations(jobs: Sequence[Job]) -> None:
         base, tuned = 0.2 + random.random() / 10, 0.85 + random.random() / 10
         same = {"job": job, "samples_per_row": SAMPLES, "rows": 120, "base": _arm(base)}
         made.append(Evaluation(**same, stage="before", split="validation", step=0))
+        made += (
+            Evaluation(
+                **same, stage="during", split="validation", step=job.step * part // 5,
+                tuned=_arm(base + (tuned - base) * part / 5),
+            )
+            for part in range(1, 5)
+            if job.step >= 5
+        )  # fmt: skip
         made.append(Evaluation(
             **same, stage="after", split="test", step=job.step, tuned=_arm(tuned),
             difference=_interval(tuned - base), wins=90, ties=22, losses=8,

@@ -1,0 +1,113 @@
+// The numbers of one job, by step: a repeated step adds to what is known of it.
+// `x/…` columns are horizontal axes; `~…` columns were smoothed by the server over steps that it left out.
+export class Points {
+  #bySteps = new Map();
+  #columns = new Map();
+  #weight = 0;
+  thinned = false;
+
+  load({ steps, series, x, thinned, smoothed }, weight) {
+    this.#bySteps.clear();
+    this.thinned = thinned;
+    this.#weight = weight;
+    const columns = { ...series };
+    for (const [name, column] of Object.entries(x)) columns[`x/${name}`] = column;
+    for (const [name, column] of Object.entries(smoothed ?? {})) columns[`~${name}`] = column;
+    const entries = Object.entries(columns);
+    steps.forEach((step, place) => {
+      const values = this.#bySteps.get(step) ?? {};
+      for (const [name, column] of entries) values[name] = column[place];
+      this.#bySteps.set(step, values);
+    });
+    this.#columns.clear();
+  }
+
+  add(step, values) {
+    const known = this.#bySteps.get(step);
+    const last = this.#bySteps.get(this.steps.findLast((earlier) => earlier < step)) ?? {};
+    const time = values.step_time ?? 0;
+    const more = {
+      "x/seconds": (last["x/seconds"] ?? 0) + time,
+      "x/tokens": (last["x/tokens"] ?? 0) + time * (values.tokens_per_second ?? 0),
+    };
+    if (this.thinned && this.#weight > 0) {
+      for (const [name, value] of Object.entries(values)) {
+        const before = last[`~${name}`] ?? value;
+        more[`~${name}`] = this.#weight * before + (1 - this.#weight) * value;
+      }
+    }
+    this.#bySteps.set(step, known && !("step_time" in values) ? { ...known, ...values } : { ...known, ...more, ...values });
+    this.#columns.clear();
+  }
+
+  rewind(step) {
+    for (const known of [...this.#bySteps.keys()]) if (known > step) this.#bySteps.delete(known);
+    this.#columns.clear();
+  }
+
+  get steps() {
+    return this.#kept(" steps", () => [...this.#bySteps.keys()].sort((a, b) => a - b));
+  }
+
+  get names() {
+    return this.#kept(" names", () => {
+      const names = new Set();
+      for (const values of this.#bySteps.values()) {
+        for (const name in values) if (values[name] !== null && !/^(x\/|~)/.test(name)) names.add(name);
+      }
+      return [...names].sort();
+    });
+  }
+
+  column(name) {
+    return this.#kept(name, () => this.steps.map((step) => this.#bySteps.get(step)[name] ?? null));
+  }
+
+  // The steps themselves, or what had been spent by then.
+  axis(name) {
+    return name === "step" ? this.steps : this.column(`x/${name}`);
+  }
+
+  smoothed(name, weight) {
+    if (this.thinned) return this.column(`~${name}`);
+    return this.#kept(`~${weight} ${name}`, () => smooth(this.column(name), weight));
+  }
+
+  #kept(key, make) {
+    if (!this.#columns.has(key)) this.#columns.set(key, make());
+    return this.#columns.get(key);
+  }
+}
+
+// Exponential moving average over the raw values, with the bias of its start removed.
+export function smooth(values, weight) {
+  let mean = 0;
+  let total = 0;
+  return values.map((value) => {
+    if (value === null) return null;
+    mean = weight * mean + (1 - weight) * value;
+    total = weight * total + (1 - weight);
+    return mean / total;
+  });
+}
+
+// The least and the greatest value within as many steps as the smoothing looks back on.
+export function envelope(values, weight) {
+  const reach = Math.max(1, Math.round(0.5 / (1 - weight)));
+  const around = (place) => values.slice(Math.max(0, place - reach), place + reach + 1).filter((value) => value !== null);
+  const over = (choose) => values.map((_, place) => {
+    const near = around(place);
+    return near.length ? choose(...near) : null;
+  });
+  return [over(Math.max), over(Math.min)];
+}
+
+// The range that holds the inner 98 % of the values.
+export function withoutOutliers(columns, from, to) {
+  const known = columns
+    .flatMap((column) => column.slice(from, to + 1))
+    .filter((value) => value !== null && value !== undefined)
+    .sort((a, b) => a - b);
+  const at = (share) => known[Math.round(share * (known.length - 1))];
+  return known.length ? [at(0.01), at(0.99)] : [null, null];
+}

@@ -1,0 +1,142 @@
+"""Numbers of one job and of several beside each other: charts, files and the comparison of jobs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.web.comparison import compare, finished_job, row, sample
+from webapp.graders.services import create_grader
+from webapp.jobs import metrics
+from webapp.jobs.models import Job, Metric
+from webapp.teams.models import Team, User
+
+EXACT = {
+    "type": "string_check",
+    "name": "exact",
+    "input": "{{sample.output_text}}",
+    "reference": "x",
+    "operation": "eq",
+}
+SignIn = Callable[[User], Client]
+
+
+@pytest.fixture
+def job(team: Team, alice: User) -> Job:
+    return finished_job(team, alice)
+
+
+def measure(job: Job, steps: int, **columns: Callable[[int], float]) -> None:
+    Metric.objects.bulk_create(
+        Metric(job=job, step=step, values={name: of(step) for name, of in columns.items()})
+        for step in range(1, steps + 1)
+    )
+
+
+def again(job: Job, name: str, **changes: Any) -> Job:
+    """The job once more, with other settings."""
+    values = {each.attname: getattr(job, each.attname) for each in Job._meta.concrete_fields}
+    for own in ("id", "uid", "tuned_model_id"):
+        values.pop(own, None)
+    return Job.objects.create(**values | {"name": name} | changes)
+
+
+def numbers(client: Client, job: Job, **query: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = client.get(reverse("jobs:metrics", args=[job.team.slug, job.uid]), query).json()
+    return answer
+
+
+def table(client: Client, address: str) -> list[list[str]]:
+    answer = client.get(address)
+    return list(csv.reader(io.StringIO(b"".join(answer).decode())))  # type: ignore[call-overload]
+
+
+def test_charts_can_be_drawn_against_time_and_tokens(job: Job, alice: User, as_user: SignIn) -> None:
+    measure(job, 3, step_time=float, tokens_per_second=lambda step: 10.0)
+    assert numbers(as_user(alice), job)["x"] == {"seconds": [1.0, 3.0, 6.0], "tokens": [10.0, 30.0, 60.0]}
+
+
+def test_validations_stand_among_the_metrics(job: Job, alice: User, as_user: SignIn) -> None:
+    measure(job, 60, reward=lambda step: step / 60)
+    compare(job, [row("a", [sample(0.5, "x")], [sample(0.75, "y")])], "during", "validation")
+    shown = numbers(as_user(alice), job)["series"]["validation/reward"]
+    assert shown[59] == 0.75
+    assert shown[:59] == [None] * 59
+
+
+def test_many_steps_are_thinned_without_losing_a_spike_and_smoothed_over_all(
+    job: Job, alice: User, as_user: SignIn
+) -> None:
+    measure(job, 5_000, reward=lambda step: 9.0 if step == 2_345 else step / 5_000)
+    client = as_user(alice)
+    plain, smooth = numbers(client, job), numbers(client, job, smooth="0.9")
+    assert plain["thinned"]
+    assert len(plain["steps"]) <= metrics.MAX_POINTS
+    assert max(plain["series"]["reward"]) == 9.0
+    values = list(job.metrics.order_by("step").values_list("values__reward", flat=True))
+    expected = dict(zip(range(1, 5_001), metrics.smoothed(values, 0.9), strict=True))
+    assert smooth["smoothed"]["reward"] == [expected[step] for step in smooth["steps"]]
+    assert numbers(client, job, smooth="nonsense") == plain
+
+
+@given(st.lists(st.none() | st.floats(-1e6, 1e6)), st.floats(0, 0.99))
+def test_a_moving_average_stays_within_what_it_averages(column: list[float | None], weight: float) -> None:
+    known = [value for value in column if value is not None]
+    smoothed = metrics.smoothed(column, weight)
+    assert [value is None for value in smoothed] == [value is None for value in column]
+    assert all(min(known) - 1e-3 <= value <= max(known) + 1e-3 for value in smoothed if value is not None)
+
+
+def test_each_chart_leaves_as_csv_with_the_jobs_drawn_beside_it(
+    job: Job, alice: User, as_user: SignIn
+) -> None:
+    other = again(job, "=Second")
+    for each in (job, other):
+        measure(each, 1, reward=lambda step: 0.5, loss=lambda step: 1.0)
+    client = as_user(alice)
+    page = client.get(job.get_absolute_url(), {"with": other.uid})
+    reward = next(chart for chart in page.context["charts"] if chart["title"] == "Reward")
+    assert table(client, reward["csv"]) == [
+        ["job", "step", "reward"],
+        ["Invoices", "1", "0.5"],
+        ["'=Second", "1", "0.5"],
+    ]
+
+
+def test_another_teams_job_is_never_drawn(job: Job, alice: User, charlie: User, as_user: SignIn) -> None:
+    foreign = finished_job(charlie.teams.get(), charlie, "Secret")
+    measure(foreign, 1, reward=float)
+    client = as_user(alice)
+    page = client.get(job.get_absolute_url(), {"with": foreign.uid})
+    assert [each["name"] for each in json.loads(page.context["sources"])] == ["Invoices"]
+    beside = client.get(reverse("jobs:compare", args=[job.team.slug]), {"job": [job.uid, foreign.uid]})
+    assert "Secret" not in beside.text
+
+
+def test_jobs_are_compared_by_row_and_by_what_was_set_differently(
+    job: Job, alice: User, as_user: SignIn
+) -> None:
+    grpo = job.settings["grpo"] | {"learning_rate": 0.5}
+    second = again(job, "Faster", settings=job.settings | {"grpo": grpo})
+    grader = create_grader(job.team, alice, "Other", EXACT)
+    third = again(job, "Graded otherwise", grader_version_id=grader.versions.get().pk)
+    for each, tuned in ((job, 0.5), (second, 0.75), (third, 1.0)):
+        compare(each, [row(name, [sample(0.25, "x")], [sample(tuned, "y")]) for name in "abc"])
+    client, url = as_user(alice), reverse("jobs:compare", args=[job.team.slug])
+    page = client.get(url, {"job": [job.uid, second.uid, third.uid]})
+    lines = page.context["lines"]
+    assert [line.why_not for line in lines] == ["the baseline", "", "other grader version"]
+    assert (lines[1].ahead.mean, lines[1].ahead.rows) == (0.25, 3)
+    assert [setting.name for setting in page.context["settings"]] == ["grader", "grpo.learning_rate"]
+    turned = client.get(url, {"job": [job.uid, second.uid], "base": second.uid})
+    assert turned.context["lines"][0].ahead.mean == -0.25
+    assert "Which jobs?" in client.get(url).text

@@ -1,0 +1,119 @@
+"""The charts of one job or of several: which there are, and whose lines they draw."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import QueryDict
+from django.urls import reverse
+
+from webapp.teams.models import Team
+
+from .models import Job
+
+MOST_JOBS = 8
+OFFERED = 10
+FIRST_CHARTS = 12
+# (title, metrics by name or pattern, hint); one with + is drawn beside the others, if there are any.
+CHARTS = (
+    ("Reward", ["reward"], "Mean reward of the step's rollouts: what is optimised."),
+    ("Validation reward", ["validation/reward"], "Mean reward on held-out rows that nothing is trained on."),
+    ("Held-out grader", ["+reward", "watch/reward"], "A grader that is never trained against."),
+    ("Reward by task", ["tasks/*/reward"], ""),
+    ("Reward by grader", ["rewards/*/mean"], "Each grader's own mean."),
+    ("Gain", ["gain/raw", "gain/length_matched"], "Since steps 1 to 5; and had length not changed."),
+    ("KL to the start", ["kl_to_base", "kl_to_base/*"], "How far the policy has moved from its start."),
+    ("Entropy", ["entropy"], "Near 0 the model has stopped exploring."),
+    ("Answer length", ["completions/mean_length", "completions/max_length"], "Tokens."),
+    ("Groups without signal", ["groups/no_signal_share"], "Groups that all score the same teach nothing."),
+    ("Truncated answers", ["completions/truncated_share"], "Cut at the length limit."),
+    ("Grading failures", ["grading/error_share", "grading/missing_share"], "Share of rollouts."),
+    ("Spread within groups", ["groups/reward_std"], "Without spread a group teaches nothing."),
+    ("Repetition and openings", ["answers/repetition", "answers/template_share"], "Shares."),
+    ("Length and reward", ["answers/length_reward_correlation"], "Correlation within a step."),
+    ("Adapter", ["adapter/*"], "Norm of the change since the last step."),
+    ("Sampler and trainer", ["sampling/logp_gap"], "Gap of log-probabilities, nats a token."),
+    ("Judge cost", ["judge/*/cost"], "Money a step, by the endpoint's prices."),
+    ("Judge tokens", ["judge/*/total_tokens"], "Read and written, a step."),
+    ("Learning rate", ["learning_rate"], ""),
+    ("Gradient norm", ["grad_norm"], ""),
+    ("Seconds a step", ["step_time", "time/*"], ""),
+    ("Tokens a second", ["tokens_per_second"], ""),
+    ("Memory", ["memory/*", "gpu/memory_gib"], "GiB."),
+    ("GPU use", ["gpu/utilisation"], "Share of the time that the GPU computes."),
+    ("Loss", ["loss"], "Of SFT: nats a token of the demonstrations."),
+    ("Token accuracy", ["mean_token_accuracy"], "Of SFT: the demonstration's token is the likeliest."),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A job whose lines may be drawn beside the others."""
+
+    job: Job
+    chosen: bool
+
+
+def chosen(team: Team, query: QueryDict, name: str) -> list[Job]:
+    """The team's jobs that the address names, in its order, at most eight; names of no job are left out."""
+    uids = list(dict.fromkeys(query.getlist(name)))[:MOST_JOBS]
+    found = {
+        job.uid: job
+        for job in Job.objects.filter(team=team, uid__in=uids).select_related(
+            "team",
+            "base_model",
+            "dataset_version__dataset__team",
+            "grader_version__grader__team",
+            "tuned_model__team",
+        )
+    }
+    return [found[uid] for uid in uids if uid in found]
+
+
+def offered(team: Team, drawn: Sequence[Job], but: Job | None = None) -> list[Offered]:
+    """Those that are drawn, and the team's newest."""
+    known = {job.pk for job in drawn} | ({but.pk} if but else set())
+    newest = (
+        Job.objects.filter(team=team, step__gt=0).exclude(pk__in=known).select_related("team", "base_model")
+    )
+    return [
+        *(Offered(job, True) for job in drawn),
+        *(Offered(job, False) for job in newest.order_by("-pk")[:OFFERED]),
+    ]
+
+
+def drawn(jobs: Sequence[Job], baseline: Job | None = None) -> dict[str, Any]:
+    """What ``jobs/charts.html`` shows of these jobs; the first is the page's own."""
+    sources = [
+        {"name": job.name, "url": _metrics(job), "baseline": job == baseline and len(jobs) > 1}
+        for job in jobs
+    ]
+    return {
+        "sources": json.dumps(sources),
+        "charts": [_chart(jobs, *chart, more=place >= FIRST_CHARTS) for place, chart in enumerate(CHARTS)],
+        "all_values": _csv(jobs, []),
+    }
+
+
+def _chart(jobs: Sequence[Job], title: str, series: list[str], hint: str, *, more: bool) -> dict[str, Any]:
+    return {
+        "title": title,
+        "series": json.dumps(series),
+        "hint": hint,
+        "more": more,
+        "csv": _csv(jobs, series),
+    }
+
+
+def _metrics(job: Job) -> str:
+    return reverse("jobs:metrics", args=[job.team.slug, job.uid])
+
+
+def _csv(jobs: Sequence[Job], series: list[str]) -> str:
+    names = [name.removeprefix("+") for name in series]
+    asked = {"format": "csv", "with": [job.uid for job in jobs[1:]], "name": names}
+    return f"{_metrics(jobs[0])}?{urlencode(asked, doseq=True)}"

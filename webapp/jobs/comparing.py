@@ -1,0 +1,103 @@
+"""Jobs beside each other: their results on the same held-out rows, and the settings in which they differ."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from webapp.evaluations.models import ComparedRow, Evaluation
+from webapp.teams.access import Access, member
+
+from . import charts
+from .arm_results import Difference, difference
+from .models import Job
+from .presenters import flat, in_order
+
+OTHER_DATA = "other dataset version"
+OTHER_GRADER = "other grader version"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One job. ``ahead`` is its tuned model minus the baseline's, by row; else ``why_not`` says why."""
+
+    job: Job
+    evaluation: Evaluation | None
+    ahead: Difference | None
+    why_not: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting in which the jobs differ, with each job's value."""
+
+    name: str
+    values: list[Any]
+
+
+def lines(jobs: Sequence[Job], baseline: Job) -> list[Line]:
+    """The jobs with their results after training."""
+    after = Evaluation.objects.filter(job__in=jobs, stage="after", task="", tuned__isnull=False)
+    evaluations = {each.job_id: each for each in after.order_by("pk")}
+    rewards = _rewards(list(evaluations.values()))
+    return [_line(job, baseline, evaluations.get(job.pk), rewards) for job in jobs]
+
+
+def _line(
+    job: Job, baseline: Job, evaluation: Evaluation | None, rewards: dict[int, dict[str, float]]
+) -> Line:
+    if job == baseline:
+        return Line(job, evaluation, None, "the baseline")
+    if job.dataset_version_id != baseline.dataset_version_id:
+        return Line(job, evaluation, None, OTHER_DATA)
+    if job.grader_version_id != baseline.grader_version_id:
+        return Line(job, evaluation, None, OTHER_GRADER)
+    ahead = difference(rewards.get(job.pk, {}), rewards.get(baseline.pk, {}))
+    return Line(job, evaluation, ahead, "" if ahead else "not measured")
+
+
+def _rewards(evaluations: list[Evaluation]) -> dict[int, dict[str, float]]:
+    """Job -> row -> mean reward of the tuned model."""
+    rewards: dict[int, dict[str, float]] = defaultdict(dict)
+    rows = ComparedRow.objects.filter(evaluation__in=evaluations, tuned_reward__isnull=False)
+    for job, row, reward in rows.values_list("evaluation__job_id", "row_id", "tuned_reward"):
+        rewards[job][row] = reward or 0.0
+    return rewards
+
+
+def settings(jobs: Sequence[Job]) -> list[Setting]:
+    """What is not the same in all jobs: model, data, grader, then settings in the order of the spec."""
+    told = [
+        {
+            "base model": str(job.base_model),
+            "dataset": str(job.dataset_version),
+            "grader": str(job.grader_version),
+        }
+        | flat(in_order(job.settings))
+        for job in jobs
+    ]
+    names = dict.fromkeys(name for each in told for name in each)
+    rows = [Setting(name, [each.get(name) for each in told]) for name in names]
+    return [row for row in rows if any(value != row.values[0] for value in row.values)]
+
+
+@member()
+@require_GET
+def page(request: HttpRequest, access: Access) -> HttpResponse:
+    """``?job=UID&job=UID&base=UID``: up to eight jobs; the first is the baseline unless ``base`` names it."""
+    jobs = charts.chosen(access.team, request.GET, "job")
+    context: dict[str, Any] = {"jobs": jobs, "offered": charts.offered(access.team, jobs)}
+    if jobs:
+        baseline = next((job for job in jobs if job.uid == request.GET.get("base")), jobs[0])
+        context |= charts.drawn(jobs, baseline) | {
+            "baseline": baseline,
+            "lines": lines(jobs, baseline),
+            "settings": settings(jobs),
+        }
+    return render(request, "jobs/compare.html", context)
