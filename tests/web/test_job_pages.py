@@ -6,18 +6,22 @@ import csv
 import io
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from tests.web import comparison
 from webapp.jobs import leases, nodes, recording, services
 from webapp.jobs.models import Job
-from webapp.jobs.states import State
+from webapp.jobs.phases import Event as PhaseChange
+from webapp.jobs.phases import durations
+from webapp.jobs.states import TERMINAL, State
 from webapp.registry.models import BaseModel
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
@@ -189,6 +193,42 @@ def test_after_a_reload_the_stream_goes_on_where_the_page_stands(
     metrics = client.get(page_of(job, "metrics/")).json()
     assert metrics["steps"] == [1, 2, 3]
     assert metrics["series"]["reward"] == [0.1, 0.2, 0.3]
+
+
+def test_the_stepper_says_how_long_each_phase_took_over_all_attempts() -> None:
+    start = timezone.now()
+
+    def at(seconds: int, kind: str, **data: str) -> PhaseChange:
+        return start + timedelta(seconds=seconds), kind, data
+
+    events = [
+        at(0, "state", state="running"),
+        at(2, "phase", phase="prepare"),
+        at(5, "phase", phase="train"),
+        at(15, "state", state="paused"),
+        at(100, "phase", phase="prepare"),
+        at(101, "phase", phase="train"),
+    ]
+    assert durations(events, start + timedelta(seconds=111)) == {"prepare": 4.0, "train": 20.0}
+
+
+def test_a_failed_job_shows_where_it_stopped(alice: User, job: Job, as_user: SignIn) -> None:
+    job = train(begin(job))
+    Job.objects.filter(pk=job.pk).update(state=State.FAILED, phase="train")
+    steps = as_user(alice).get(page_of(job)).context["steps"]
+    assert [step.status for step in steps] == ["done", "done", "stopped here", "to come", "to come"]
+
+
+def test_a_job_is_relaunched_with_changes_in_its_own_place(alice: User, job: Job, as_user: SignIn) -> None:
+    client, url = as_user(alice), f"/t/{job.team.slug}/jobs/new/?from={job.uid}&replace"
+    assert f"Cancel “{job.name}” with it" in text_of(client, url)
+    client.post(url, form_data(client, url) | {"grpo__learning_rate": "0"})
+    job.refresh_from_db()
+    assert job.state not in TERMINAL, "a form with mistakes cancels nothing"
+    client.post(url, form_data(client, url) | {"replace": "on"})
+    job.refresh_from_db()
+    assert job.state == State.CANCELLED
+    assert Job.objects.get(cloned_from=job).name == f"{job.name} 2"
 
 
 def test_only_the_part_that_changed_is_sent_again(alice: User, job: Job, as_user: SignIn) -> None:

@@ -17,26 +17,9 @@ from workers.spec import EvaluationSettings
 from . import leases, nodes, task_forms
 from .models import Job, Metric
 from .services import SECTIONS, grader_conditions, total_steps
-from .states import State
 
-PHASES = ("prepare", "preflight", "train", "evaluate", "package")
-PHASE_NAMES = {
-    "prepare": "Prepare",
-    "preflight": "Measure base",
-    "train": "Train",
-    "evaluate": "Compare",
-    "package": "Package",
-}
 SPARK_POINTS = 40
 TIMED_STEPS = 300
-
-
-@dataclass(frozen=True)
-class Step:
-    """A phase in the stepper: done, current or to come."""
-
-    name: str
-    status: str
 
 
 @dataclass(frozen=True)
@@ -45,17 +28,6 @@ class Finding:
 
     kind: str
     text: str
-
-
-def stepper(job: Job) -> list[Step]:
-    """The phases with what has been done."""
-    if job.state == State.SUCCEEDED:
-        return [Step(PHASE_NAMES[phase], "done") for phase in PHASES]
-    place = PHASES.index(job.phase) if job.phase in PHASES else -1
-    statuses = [
-        "done" if at < place else "current" if at == place else "to come" for at in range(len(PHASES))
-    ]
-    return [Step(PHASE_NAMES[phase], status) for phase, status in zip(PHASES, statuses, strict=True)]
 
 
 def held_out(job: Job) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+from itertools import count
 from typing import Any
 
 from django.core.files.storage import default_storage
@@ -33,6 +36,7 @@ from .models import Job, JobTask
 from .states import State
 from .transitions import move, notify
 
+NAME_STEM = 110  # leaves room for a number
 SECTIONS: dict[str, type[Settings]] = {
     "lora": LoraSettings,
     "grpo": GrpoSettings,
@@ -204,6 +208,20 @@ def request_cancel(job: Job, user: User | None) -> None:
     if not move(job.pk, State.CANCELLED):
         raise _wrong_state(job, "cancelled")
     record(job.team, user, "cancelled job", job)
+
+
+def replace(job: Job, user: User) -> None:
+    """Cancel the job, for another stands in its place; one that has ended meanwhile stays as it is."""
+    with suppress(WrongState):
+        request_cancel(job, user)
+
+
+def next_name(job: Job) -> str:
+    """The job's name with the next number that none of the team's jobs has."""
+    stem, number = re.fullmatch(r"(.*?)(?: (\d{1,6}))?", job.name).groups()  # type: ignore[union-attr]
+    stem = stem[:NAME_STEM]
+    taken = set(Job.objects.filter(team=job.team, name__startswith=stem).values_list("name", flat=True))
+    return next(name for n in count(int(number or 1) + 1) if (name := f"{stem} {n}") not in taken)
 
 
 @transaction.atomic

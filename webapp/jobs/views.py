@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -30,6 +31,7 @@ from . import (
     log_views,
     nodes,
     outlook,
+    phases,
     presenters,
     services,
     task_forms,
@@ -102,7 +104,7 @@ def _initial(access: Access, request: HttpRequest, choices: dict[str, QuerySet[A
     if uid := request.GET.get("from"):
         source = access.get(all_jobs(), uid=uid)
         initial = {
-            "name": f"{source.name} again"[:120],
+            "name": services.next_name(source),
             "base_model": source.base_model,
             "dataset_version": source.dataset_version,
             "grader_version": source.grader_version,
@@ -138,13 +140,20 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
     form.use_preset(request.GET.get("preset", ""))
     more = {task_forms.MORE, suite_forms.MORE} & request.POST.keys()
     asked = request.method == "POST" and not more
-    if asked and (job := _launch(access, form, source)):
+    replaced = source if source and "replace" in request.POST else None
+    if asked and (job := _launch(access, form, source, replaced)):
         messages.success(request, f"Launched “{job.name}”.")
         return redirect(job)
     if filled is request.GET:
         return _redrawn(request, access, form, choices, source)
     ready = bool(initial["dataset_version"] and initial["grader_version"])
-    context = {"form": form, "source": source, "ready": ready}
+    context = {
+        "form": form,
+        "source": source,
+        "ready": ready,
+        "replaceable": source and source.state not in TERMINAL,
+        "replace": "replace" in request.GET or replaced,
+    }
     if ready:
         context |= outlook.of(access.team, form, form.values, form.settings(), source)
         context |= exporting.outlook(form.values["base_model"])
@@ -171,23 +180,28 @@ def _redrawn(
     return render(request, "jobs/redrawn.html", context)
 
 
-def _launch(access: Access, form: JobForm, source: Job | None) -> Job | None:
+def _launch(access: Access, form: JobForm, source: Job | None, replaced: Job | None) -> Job | None:
+    """The launched job, which takes the place of ``replaced``; else the form holds what is wrong."""
     if not form.is_valid():
         return None
     data = form.cleaned_data
     try:
-        return retention.launch_with_suites(
-            access.team,
-            access.user,
-            name=data["name"],
-            base_model=data["base_model"],
-            tasks=task_forms.chosen(data),
-            suites=suite_forms.chosen(data),
-            start=data["start"],
-            settings=form.settings(),
-            cloned_from=source,
-            held_out_grader=data["held_out_grader"],
-        )
+        with transaction.atomic():
+            job = retention.launch_with_suites(
+                access.team,
+                access.user,
+                name=data["name"],
+                base_model=data["base_model"],
+                tasks=task_forms.chosen(data),
+                suites=suite_forms.chosen(data),
+                start=data["start"],
+                settings=form.settings(),
+                cloned_from=source,
+                held_out_grader=data["held_out_grader"],
+            )
+            if replaced:
+                services.replace(replaced, access.user)
+            return job
     except services.SettingsInvalid as error:
         form.add_setting_errors(error.errors)
         return None
@@ -208,7 +222,7 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "job": job,
         "cursor": last or 0,
         "live": job.state not in TERMINAL,
-        "steps": presenters.stepper(job),
+        "steps": phases.stepper(job),
         "strip": health.strip(job, evaluations),
         "position": services.queue_position(job),
         "waiting": presenters.waiting_for(job) if job.state == State.QUEUED else "",
