@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from webapp.datasets import transfers
 from webapp.datasets.services import discard_stale_uploads
 from webapp.graders import checking
 from webapp.jobs import leases, notices, rollouts, services
@@ -73,4 +74,5 @@ def reap() -> None:
 def tidy() -> None:
     """Throw away what nobody committed, and what teams do not keep."""
     discard_stale_uploads()
+    transfers.forget_stale()
     rollouts.forget_old()

@@ -1,14 +1,12 @@
-// Uploads with progress, cancel and a drop zone; without it the form is a plain one.
+// Uploads in parts with progress and a drop zone; without it the form is a plain one.
+
+const MIB = 2 ** 20;
+const FIELDS = ["name", "prompt_column", "messages_column", "validation", "test", "dataset"];
 
 function initUpload(form) {
   const input = form.querySelector("input[type=file]");
   const zone = form.querySelector("[data-upload-zone]");
-  const progress = form.querySelector("[data-upload-progress]");
-  const status = form.querySelector("[data-upload-status]");
-  const button = form.querySelector("button:not([type=button])");
-  const named = () => {
-    form.querySelector("[data-upload-name]").textContent = input.files[0]?.name ?? "";
-  };
+  const named = () => say(form, "name", input.files[0]?.name ?? "");
   form.querySelector("[data-upload-hint]").hidden = false;
   input.addEventListener("change", named);
   zone.addEventListener("dragover", (event) => event.preventDefault());
@@ -18,51 +16,62 @@ function initUpload(form) {
     named();
   });
   form.addEventListener("submit", (event) => {
-    if (!input.files.length) return;
+    if (!input.files.length || !form.checkValidity()) return;
     event.preventDefault();
-    send(form, progress, status, button);
+    send(form, input.files[0]);
   });
 }
 
-function send(form, progress, status, button) {
-  const request = new XMLHttpRequest();
-  const bar = progress.querySelector("progress");
-  const done = () => {
-    progress.hidden = true;
-    button.disabled = false;
-  };
-  progress.hidden = false;
-  button.disabled = true;
-  request.upload.addEventListener("progress", (event) => {
-    bar.value = (100 * event.loaded) / event.total;
-    status.textContent =
-      event.loaded < event.total ? `${Math.round(bar.value)} % sent. Esc cancels.` : "Sent. Checking every row…";
-  });
-  request.addEventListener("load", () => {
-    if (request.responseURL && request.responseURL !== location.href) {
-      location.assign(request.responseURL);
-      return;
-    }
-    const answer = new DOMParser().parseFromString(request.responseText, "text/html");
-    document.querySelector("main").replaceWith(answer.querySelector("main"));
-    initAll();
-  });
-  request.addEventListener("error", () => {
-    done();
-    status.textContent = "";
-    form.querySelector("[data-upload-name]").textContent =
-      "The connection broke; nothing was stored. Try again when you are back online.";
-  });
-  request.addEventListener("abort", done);
-  const cancel = (event) => event.key === "Escape" && request.abort();
-  addEventListener("keydown", cancel);
-  request.addEventListener("loadend", () => removeEventListener("keydown", cancel));
-  request.open("POST", form.action);
-  request.send(new FormData(form));
+function say(form, place, text) {
+  form.querySelector(`[data-upload-${place}]`).textContent = text;
 }
 
-function initAll() {
-  document.querySelectorAll("form[data-upload]").forEach(initUpload);
+function busy(form, now) {
+  form.querySelector("[data-upload-progress]").hidden = !now;
+  form.querySelector("button:not([type=button])").disabled = now;
 }
 
-initAll();
+function show(form, sent, total) {
+  const share = total ? (100 * sent) / total : 100;
+  form.querySelector("progress").value = share;
+  const size = (bytes) => (bytes / MIB).toFixed(bytes < 10 * MIB ? 1 : 0);
+  say(form, "status", `${Math.floor(share)} %, ${size(sent)} of ${size(total)} MiB sent. What is sent is kept.`);
+}
+
+function reasonOf(error) {
+  if (error === null) return "Stopped. Upload the same file again to go on where it was.";
+  const answer = error.originalResponse;
+  if (answer?.getStatus() >= 400 && answer.getStatus() < 500) return answer.getBody() || `The server answered ${answer.getStatus()}.`;
+  return "The connection broke. What was sent is kept: upload the same file again to go on.";
+}
+
+async function send(form, file) {
+  busy(form, true);
+  say(form, "name", file.name);
+  const { sendInParts } = await import(form.dataset.resumable);
+  const filled = FIELDS.map((name) => [name, form.elements[name]?.value ?? ""]).filter(([, value]) => value);
+  try {
+    const address = await sendInParts(file, {
+      endpoint: form.dataset.transfers,
+      token: form.elements.csrfmiddlewaretoken.value,
+      fields: Object.fromEntries(filled),
+      progress: (sent, total) => show(form, sent, total),
+      stop: (breakOff) => (form.querySelector("[data-upload-stop]").onclick = breakOff),
+    });
+    say(form, "status", "Sent. Checking every row…");
+    check(form, `${address}finish/`);
+  } catch (error) {
+    busy(form, false);
+    say(form, "name", reasonOf(error));
+  }
+}
+
+// A plain form, so that the report is a page like any other.
+function check(form, address) {
+  const asked = Object.assign(document.createElement("form"), { method: "post", action: address, hidden: true });
+  asked.append(form.elements.csrfmiddlewaretoken.cloneNode());
+  document.body.append(asked);
+  asked.submit();
+}
+
+document.querySelectorAll("form[data-upload]").forEach(initUpload);

@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from webapp.datasets.checking import Options
 from webapp.datasets.services import Choices, commit, receive
+from webapp.datasets.transfers import begin
 from webapp.evaluations.models import Evaluation
 from webapp.graders.models import Grader, GraderTest, GraderTrial, GraderVersion
 from webapp.jobs.models import Job, Metric, Rollout
@@ -115,6 +116,7 @@ NAMES = [address.name for address in ADDRESSES]
 def objects(team: Team, alice: User) -> Objects:
     """What the addresses name: for a namespace, for one address, or ('') for all."""
     trial = receive(team, alice, "Trial", SimpleUploadedFile("a.jsonl", DATA), Options())
+    part = begin(team, alice, filename="b.jsonl", size=9, name="B", options=Options(), dataset=None)
     version, _ = commit(
         receive(team, alice, "D", SimpleUploadedFile("a.jsonl", DATA), Options()), alice, Choices()
     )
@@ -141,6 +143,7 @@ def objects(team: Team, alice: User) -> Objects:
         "datasets": {"uid": version.dataset.uid},
         "datasets:upload": {"uid": trial.uid},
         "datasets:discard": {"uid": trial.uid},
+        **{f"datasets:{name}": {"uid": part.uid} for name in ("transfer", "finish", "forget")},
         "graders": {"uid": grader.uid, "test": known.uid},
         "graders:trial": {"uid": bench.uid},
         "judges": {"uid": judge.uid, "version": grader_version.uid, "grader": grader.uid},

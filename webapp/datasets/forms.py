@@ -12,6 +12,11 @@ from .models import Dataset
 LEAST_TRAINED = 10  # percent
 
 
+def named(typed: str, filename: str) -> str:
+    """The dataset's name: as typed, or the file's without its ending."""
+    return typed.strip() or filename.rsplit(".", 1)[0][:120] or "Dataset"
+
+
 class OptionsForm(forms.Form):
     """Where the prompt is and how much is held out."""
 
@@ -71,11 +76,22 @@ class UploadForm(OptionsForm):
 
     def dataset_name(self) -> str:
         """The name typed, or the file's without its ending."""
-        typed: str = self.cleaned_data["name"].strip()
-        return typed or self.cleaned_data["file"].name.rsplit(".", 1)[0][:120] or "Dataset"
+        return named(self.cleaned_data["name"], self.cleaned_data["file"].name)
 
     def for_version_of(self, dataset: Dataset | None) -> UploadForm:
         """The form without a name if it adds a version to ``dataset``."""
         if dataset:
             del self.fields["name"]
         return self
+
+
+class TransferForm(OptionsForm):
+    """A new file that comes in parts."""
+
+    filename = forms.CharField(max_length=255, label="File")
+    size = forms.IntegerField(min_value=0, label="Size")
+    name = forms.CharField(max_length=120, required=False, label="Name")
+
+    def dataset_name(self) -> str:
+        """The name typed, or the file's without its ending."""
+        return named(self.cleaned_data["name"], self.cleaned_data["filename"])

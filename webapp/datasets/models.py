@@ -62,6 +62,30 @@ class Upload(models.Model):
         return reverse("datasets:upload", args=[self.team.slug, self.uid])
 
 
+class Transfer(models.Model):
+    """A file that comes in parts, one after the other. It is no upload before it is whole."""
+
+    uid = PublicIdField("transfer_")
+    team = models.ForeignKey(Team, models.CASCADE, related_name="transfers")
+    dataset = models.ForeignKey(Dataset, models.CASCADE, null=True, blank=True, related_name="transfers")
+    name = models.CharField(max_length=120, blank=True, help_text="name of the dataset to be")
+    filename = models.CharField(max_length=255)
+    bytes = models.BigIntegerField(help_text="of the whole file")
+    received = models.BigIntegerField(default=0, help_text="bytes that are stored")
+    parts = models.JSONField(default=list, help_text="keys in storage, in order")
+    options = models.JSONField(default=dict)
+    created_by = models.ForeignKey(User, models.CASCADE, related_name="+")
+    touched_at = models.DateTimeField(auto_now=True, help_text="when the last part came")
+
+    def __str__(self) -> str:
+        return self.filename
+
+    @property
+    def whole(self) -> bool:
+        """Whether every byte is here."""
+        return self.received == self.bytes
+
+
 class DatasetVersion(models.Model):
     """Rows that never change again, split once into train, validation and sealed test."""
 

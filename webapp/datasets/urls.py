@@ -1,11 +1,15 @@
 from django.urls import path
 
-from . import views
+from . import transfer_views, views
 
 app_name = "datasets"
 urlpatterns = [
     path("", views.index, name="list"),
     path("new/", views.new, name="new"),
+    path("transfers/", transfer_views.create, name="transfers"),
+    path("transfers/<str:uid>/", transfer_views.transfer, name="transfer"),
+    path("transfers/<str:uid>/finish/", transfer_views.finish, name="finish"),
+    path("transfers/<str:uid>/forget/", transfer_views.forget, name="forget"),
     path("uploads/<str:uid>/", views.upload, name="upload"),
     path("uploads/<str:uid>/discard/", views.discard, name="discard"),
     path("<str:uid>/", views.detail, name="detail"),

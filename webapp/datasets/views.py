@@ -18,7 +18,7 @@ from webapp.teams.services import record
 from . import contents, services
 from .forms import OptionsForm, UploadForm
 from .limits import PAGE_ROWS
-from .models import Dataset, DatasetVersion, Upload
+from .models import Dataset, DatasetVersion, Transfer, Upload
 from .preview import preview
 from .rows import SPLITS, Split
 
@@ -46,7 +46,9 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
         file = form.cleaned_data["file"]
         return redirect(services.receive(access.team, access.user, name, file, form.options(), dataset))
     status = 422 if form.is_bound else 200
-    return render(request, "datasets/new.html", {"form": form, "dataset": dataset}, status=status)
+    unfinished = Transfer.objects.filter(team=access.team, created_by=access.user).order_by("-touched_at")
+    context = {"form": form, "dataset": dataset, "unfinished": unfinished}
+    return render(request, "datasets/new.html", context, status=status)
 
 
 def _target(request: HttpRequest, access: Access) -> Dataset | None:

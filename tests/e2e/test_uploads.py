@@ -1,0 +1,59 @@
+"""A large file in a real browser: the page is reloaded in the middle, and the upload goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from playwright.sync_api import Page, Request, Route, expect
+
+from tests.e2e.test_every_page import sign_in
+from webapp.datasets.models import Transfer
+from webapp.datasets.transfers import PART_BYTES
+from webapp.teams.models import Team, User
+
+ROWS = 20_000
+
+
+def write(folder: Path) -> Path:
+    """More than two parts of rows."""
+    file = folder / "orders.jsonl"
+    rows = ({"messages": [{"role": "user", "content": f"Order {n} " + "x" * 900}]} for n in range(ROWS))
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert file.stat().st_size > 2 * PART_BYTES
+    return file
+
+
+def test_a_large_upload_survives_a_reload(
+    page: Page, live: str, team: Team, alice: User, tmp_path: Path
+) -> None:
+    file = write(tmp_path)
+    sign_in(page, live, alice)
+    sent: list[Request] = []
+
+    def first_part_only(route: Route) -> None:
+        sent.append(route.request)
+        route.continue_() if len(sent) == 1 else route.abort("internetdisconnected")
+
+    def choose() -> None:
+        page.get_by_label("File").set_input_files(file)
+        page.get_by_role("button", name="Upload and check").click()
+
+    page.route("**/transfers/transfer_*/", lambda route: (
+        first_part_only(route) if route.request.method == "PATCH" else route.continue_()
+    ))  # fmt: skip
+    page.goto(f"/t/{team.slug}/datasets/new/")
+    choose()
+    expect(page.locator("[data-upload-status]")).to_contain_text("What is sent is kept")
+    while len(sent) < 2:
+        page.wait_for_timeout(50)
+    page.goto("about:blank")
+    page.unroute_all(behavior="ignoreErrors")
+    page.goto(f"/t/{team.slug}/datasets/new/")
+    expect(page.get_by_text("Choose the same file below to go on")).to_be_visible()
+    assert Transfer.objects.get().received == PART_BYTES
+    with page.expect_request(lambda request: request.method == "PATCH") as resumed:
+        choose()
+    assert resumed.value.headers["upload-offset"] == str(PART_BYTES)
+    expect(page.get_by_text(f"{ROWS:,}").first).to_be_visible(timeout=60_000)
+    assert not Transfer.objects.exists()
