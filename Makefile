@@ -7,7 +7,7 @@ TORCH ?= torch==2.13.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup assets doctor demo test check bench crash up down worker browser lock format
+.PHONY: setup assets doctor demo test check bench screenshots crash up down worker browser lock format
 
 setup: $(VENV)/.locked $(VENV)/graders/.locked assets
 
@@ -62,6 +62,10 @@ check: $(VENV)/.locked
 
 bench: setup
 	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+# The README's pictures, of a job that runs for it.
+screenshots: setup browser
+	$(BIN)/python -m pytest -q tests/e2e/screenshots.py
 
 # One job is killed and cut off at random, and must end as if nothing had happened.
 crash: setup

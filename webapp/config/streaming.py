@@ -21,7 +21,7 @@ async def streamed(parts: Iterator[T]) -> AsyncIterator[T]:
         yield part
 
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def inert(value: object) -> object:

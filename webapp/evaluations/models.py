@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.db import models
 
 from webapp.jobs.models import Job
+from webapp.teams.models import User
 
 
 class Evaluation(models.Model):
@@ -63,3 +64,26 @@ class ComparedRow(models.Model):
 
     def __str__(self) -> str:
         return self.row_id
+
+
+class Vote(models.Model):
+    """Which of a row's two first answers a person prefers, who was not told whose they are."""
+
+    class Preferred(models.TextChoices):
+        TUNED = "tuned"
+        BASE = "base"
+        TIE = "tie"
+
+    row = models.ForeignKey(ComparedRow, models.CASCADE, related_name="votes")
+    user = models.ForeignKey(User, models.CASCADE, related_name="+")
+    preferred = models.CharField(max_length=10, choices=Preferred.choices)
+    created_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["created_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["row", "user"], name="one_vote_per_person_and_row")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.preferred} at {self.row_id}"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +30,6 @@ ROW_COLUMNS = (
     ),
     *("prompt", "completion"),
 )
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 SHOWN = {
     "win": ("Wins", Q(change__gt=SAME)),
@@ -166,30 +164,14 @@ def _summaries(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, Any]]:
 # --- CSV -------------------------------------------------------------------------------------------
 
 
-class _Line:
-    """A file that hands back what is written."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
-def inert(value: object) -> object:
-    """The value as a spreadsheet shows it without running it as a formula; numbers stay numbers."""
-    risky = isinstance(value, str) and value.lstrip(" ").startswith(FORMULA_STARTS)
-    return f"'{value}" if risky else value
-
-
-def csv_lines(evaluation: Evaluation) -> Iterator[str]:
-    """A header, then a line an answer: every sample of both models on every row."""
+def table(evaluation: Evaluation) -> Iterator[Sequence[object]]:
+    """A header, then an answer a row: every sample of both models on every held-out row."""
     names = sorted(
         {name for row in _batches(evaluation) for _, _, s in _samples(row) for name in s["sub_rewards"]}
     )
-    writer: Any = csv.writer(_Line())
-    header = [*COLUMNS, *(f"sub_reward.{name}" for name in names), *ROW_COLUMNS]
-    yield writer.writerow(map(inert, header))
+    yield [*COLUMNS, *(f"sub_reward.{name}" for name in names), *ROW_COLUMNS]
     for row in _batches(evaluation):
-        for cells in _lines(row, names):
-            yield writer.writerow(map(inert, cells))
+        yield from _lines(row, names)
 
 
 def _batches(evaluation: Evaluation) -> Iterator[ComparedRow]:

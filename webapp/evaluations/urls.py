@@ -7,6 +7,7 @@ from . import views
 app_name = "evaluations"
 urlpatterns = [
     path("", views.compare, name="compare"),
+    path("vote/", views.vote, name="vote"),
     path("compare.csv", views.csv, name="csv"),
     path("compare.json", views.numbers, name="numbers"),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.core.paginator import Paginator
 from django.http import (
     Http404,
@@ -11,17 +13,19 @@ from django.http import (
     JsonResponse,
     StreamingHttpResponse,
 )
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET
 
-from webapp.config.streaming import streamed
+from webapp.config.streaming import csv_lines, streamed
 from webapp.jobs.models import Job
 from webapp.teams.access import Access, member
+from webapp.teams.models import Role, User
 
-from . import paired, presenters
-from .models import Evaluation
+from . import paired, presenters, voting
+from .models import ComparedRow, Evaluation
 
 PAGE = 20
+NUMBER_DIGITS = 19
 
 
 @member()
@@ -48,9 +52,49 @@ def compare(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "shows": [(key, label) for key, (label, _) in presenters.SHOWN.items()],
         "sorts": presenters.SORTS.items(),
         "query": query,
+        **_votes(evaluation, access),
         "page": Paginator(rows, PAGE).get_page(request.GET.get("page")),
     }
     return render(request, "evaluations/compare.html", context)
+
+
+@member(Role.EDITOR)
+def vote(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """Two answers side by side, and no word on whose they are; ``?row=`` shows one again."""
+    evaluation = _wanted(request, access, uid)
+    rows = voting.pairs(evaluation)
+    if request.method == "POST" and request.POST.get("side") in voting.SIDES:
+        judged = get_object_or_404(rows, pk=_number(request.POST.get("row")))
+        voting.vote(judged, access.user, request.POST["side"])
+        return redirect(f"{request.path}?evaluation={evaluation.pk}&last={judged.pk}")
+    row = _asked_row(request, access, evaluation)
+    given = row and row.votes.filter(user=access.user).select_related("user").first()
+    context: dict[str, Any] = {
+        "job": evaluation.job,
+        "evaluation": evaluation,
+        "row": row,
+        "answers": _blind(row, access.user) if row else [],
+        "given": voting.side_of(given, row) if given and row else "",
+        "all": rows.count(),
+        "mine": voting.votes_on(evaluation).filter(user=access.user).count(),
+        "last": _number(request.GET.get("last")),
+    }
+    return render(request, "evaluations/vote.html", context)
+
+
+def _asked_row(request: HttpRequest, access: Access, evaluation: Evaluation) -> ComparedRow | None:
+    if again := _number(request.GET.get("row")):
+        return get_object_or_404(voting.pairs(evaluation), pk=again)
+    return voting.next_row(evaluation, access.user, _number(request.GET.get("skip")) or None)
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdigit() and len(text) < NUMBER_DIGITS else 0
+
+
+def _blind(row: ComparedRow, user: User) -> list[str]:
+    base, tuned = row.base[0]["completion"], row.tuned[0]["completion"]
+    return [tuned, base] if voting.tuned_is_left(row, user) else [base, tuned]
 
 
 @member()
@@ -59,7 +103,7 @@ def csv(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
     """Every answer of the chosen comparison."""
     evaluation = _wanted(request, access, uid)
     headers = _download(evaluation, "csv")
-    lines = streamed(presenters.csv_lines(evaluation))
+    lines = streamed(csv_lines(presenters.table(evaluation)))
     return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
 
 
@@ -70,6 +114,13 @@ def numbers(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     evaluation = _wanted(request, access, uid)
     content = paired.exported(evaluation, presenters.confidence(evaluation.job))
     return JsonResponse(content, json_dumps_params={"indent": 2}, headers=_download(evaluation, "json"))
+
+
+def _votes(evaluation: Evaluation, access: Access) -> dict[str, Any]:
+    """What people said; whoever may vote is told after having voted."""
+    mine = voting.votes_on(evaluation).filter(user=access.user).exists()
+    told = mine or not access.can_edit
+    return {"votes": voting.results(evaluation) if told else None, "may_vote": access.can_edit, "voted": mine}
 
 
 def _wanted(request: HttpRequest, access: Access, uid: str) -> Evaluation:

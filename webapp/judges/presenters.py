@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from webapp.evaluations import voting
+from webapp.evaluations.models import Vote
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
 from webapp.teams.models import Team
 from workers import grading
@@ -72,6 +74,7 @@ def card_page(version: GraderVersion) -> Json:
         "trials": trials,
         "labels": labels,
         "fewest": services.FEWEST_LABELS,
+        "votes": voting.agreement(Vote.objects.filter(row__evaluation__job__grader_version=version)),
         "lacking": max(0, services.FEWEST_LABELS - labels),
     }
 

@@ -1,0 +1,51 @@
+"""Pictures for the README, of a job that really runs: ``make screenshots``. No test of the suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.e2e.test_every_page import sign_in
+from webapp.jobs.services import create_job
+from webapp.registry.services import ensure_starter_model
+from webapp.teams.models import Team, User
+from webapp.teams.sample import create_sample_project
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
+WIDE = {"width": 1440, "height": 960}
+TRAINING_MS = 600_000
+
+
+def keep(page: Page, name: str, theme: str = "light") -> None:
+    page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
+    page.wait_for_timeout(1500)
+    page.screenshot(path=FOLDER / f"{name}.png")
+
+
+def test_pictures(page: Page, live: str, team: Team, alice: User) -> None:
+    dataset, grader = create_sample_project(team, alice)
+    base = ensure_starter_model()
+    job = create_job(
+        team, alice, name="Invoices, tickets and orders", base_model=base, settings=base.settings,
+        dataset_version=dataset.versions.get(), grader_version=grader.versions.get(),
+    )  # fmt: skip
+    page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    sign_in(page, live, alice)
+    page.goto(job.get_absolute_url())
+    expect(page.get_by_role("link", name="View model")).to_be_visible(timeout=TRAINING_MS)
+    page.reload()
+    keep(page, "job")
+    page.goto(f"{job.get_absolute_url()}?smooth=0.6&raw=band")
+    page.locator("figure[data-title=Reward]").scroll_into_view_if_needed()
+    page.mouse.wheel(0, 500)
+    keep(page, "charts", "dark")
+    page.goto(f"{job.get_absolute_url()}compare/?sort=-change")
+    page.get_by_role("heading", name="Answers, row by row").scroll_into_view_if_needed()
+    page.mouse.wheel(0, 700)
+    keep(page, "compare")
+    page.goto(f"{job.get_absolute_url()}rollouts/")
+    keep(page, "rollouts")
+    page.goto(grader.get_absolute_url())
+    expect(page.locator(".cm-editor").first).to_be_visible()
+    keep(page, "grader", "dark")
