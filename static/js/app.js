@@ -26,6 +26,8 @@ function toggleTheme() {
   document.body.dispatchEvent(new CustomEvent("theme"));
 }
 
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => document.body.dispatchEvent(new CustomEvent("theme")));
+
 async function copy(button) {
   await navigator.clipboard.writeText(button.dataset.copy);
   const before = button.textContent;

@@ -44,7 +44,7 @@ def test_pictures(page: Page, live: str, team: Team, alice: User) -> None:
     page.get_by_role("heading", name="Answers, row by row").scroll_into_view_if_needed()
     page.mouse.wheel(0, 700)
     keep(page, "compare")
-    page.goto(f"{job.get_absolute_url()}rollouts/")
+    page.goto(f"{job.get_absolute_url()}rollouts/?step=1")
     keep(page, "rollouts")
     page.goto(grader.get_absolute_url())
     expect(page.locator(".cm-editor").first).to_be_visible()
