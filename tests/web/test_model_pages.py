@@ -137,17 +137,6 @@ def test_downloads_are_recorded(model: TunedModel, alice: User, as_user: SignIn)
     ]
 
 
-def test_a_deleted_model_comes_back(model: TunedModel, alice: User, as_user: SignIn) -> None:
-    client = as_user(alice)
-    page = client.post(address(model, "delete"), follow=True).text
-    assert "Deleted models" in page
-    assert client.get(address(model, "archive")).status_code == 404
-    assert client.get(address(model, "download", WEIGHTS)).status_code == 404
-    assert "This model is deleted" in client.get(model.get_absolute_url()).text
-    client.post(address(model, "restore"))
-    assert body(client.get(address(model, "download", WEIGHTS))) == FILES[WEIGHTS]
-
-
 def test_commands_name_base_and_adapter(model: TunedModel) -> None:
     """The starter by its folder, a hub model by id and revision; vLLM's rank is one it takes."""
     folder = packages.folder_name(model)

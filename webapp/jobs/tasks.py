@@ -111,7 +111,12 @@ def _problems(tasks: Sequence[TaskChoice]) -> dict[str, str]:
 
 
 def _start_problems(base_model: BaseModel, start: TunedModel | None) -> dict[str, str]:
-    if start is None or start.base_model_id == base_model.pk:
+    if start is None:
+        return {}
+    kept = TunedModel.objects.select_for_update().filter(pk=start.pk, deleted_at=None)
+    if not kept.first():  # held until the job is saved: a deletion sees the job, or the job the deletion
+        return {"start": f"{start} was deleted. Restore it under Models, Deleted, or choose another."}
+    if start.base_model_id == base_model.pk:
         return {}
     return {
         "start": f"This adapter belongs to {start.base_model}. Choose that base model, or another adapter."

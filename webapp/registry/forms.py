@@ -97,3 +97,19 @@ class BaseModelForm(forms.Form):
         else:
             said = "This is no Hugging Face id: write organisation/name with letters, digits and . _ - only."
         self.add_error("model_id", said)
+
+
+class PurgeForm(forms.Form):
+    """What an owner types before a model's files are removed."""
+
+    confirmed = forms.CharField(label="The model's id, to confirm")
+
+    def __init__(self, *args: Any, uid: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.uid = uid
+
+    def clean_confirmed(self) -> str:
+        confirmed: str = self.cleaned_data["confirmed"]
+        if confirmed != self.uid:
+            raise forms.ValidationError(f"Type {self.uid}, exactly. Nothing was removed.")
+        return confirmed

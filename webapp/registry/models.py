@@ -54,6 +54,11 @@ class TunedModel(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("registry:model", args=[self.team.slug, self.uid])
 
+    @property
+    def purged(self) -> bool:
+        """Deleted for good: the files are gone, the name stays for lineage."""
+        return self.deleted_at is not None and not self.files
+
 
 class Export(models.Model):
     """A tuned model in another format: asked for, made and checked by a worker, kept in storage."""

@@ -6,7 +6,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 from django.utils.crypto import get_random_string
 from django.utils.text import slugify
 
@@ -64,19 +63,3 @@ def register_model(
 ) -> TunedModel:
     """An adapter package that lies complete and checked in storage."""
     return TunedModel.objects.create(team=team, base_model=base_model, name=name, prefix=prefix, files=files)
-
-
-@transaction.atomic
-def delete_model(model: TunedModel, user: User) -> None:
-    """Hide the model. Its files stay until it is purged, so it can be restored."""
-    model.deleted_at = timezone.now()
-    model.save(update_fields=["deleted_at"])
-    record(model.team, user, "deleted model", model)
-
-
-@transaction.atomic
-def restore_model(model: TunedModel, user: User) -> None:
-    """Undo ``delete_model``."""
-    model.deleted_at = None
-    model.save(update_fields=["deleted_at"])
-    record(model.team, user, "restored model", model)

@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from . import export_views, views
+from . import export_views, removal_views, views
 
 app_name = "registry"
 urlpatterns = [
     path("", views.model_list, name="list"),
+    path("deleted/", removal_views.deleted, name="deleted"),
     path("bases/", views.bases, name="bases"),
     path("upload/", views.upload, name="upload"),
     path("<str:uid>/", views.model, name="model"),
@@ -15,6 +16,7 @@ urlpatterns = [
     path("<str:uid>/exports/<slug:kind>/", export_views.request_export, name="export"),
     path("<str:uid>/exports/<slug:kind>/export.zip", export_views.download, name="export_archive"),
     path("<str:uid>/files/<path:name>", views.download, name="download"),
-    path("<str:uid>/delete/", views.delete, name="delete"),
-    path("<str:uid>/restore/", views.restore, name="restore"),
+    path("<str:uid>/delete/", removal_views.delete, name="delete"),
+    path("<str:uid>/restore/", removal_views.restore, name="restore"),
+    path("<str:uid>/purge/", removal_views.purge, name="purge"),
 ]

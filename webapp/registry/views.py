@@ -3,60 +3,37 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.core.paginator import Paginator
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import content_disposition_header
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods
 
 from webapp.config.streaming import streamed
 from webapp.datasets.contents import chunks
-from webapp.evaluations.models import Evaluation
 from webapp.retention import gate
 from webapp.retention.forms import ReleaseForm
-from webapp.retention.models import SuiteScore
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from webapp.teams.services import record
 from workers.adapter import AdapterInvalid
 
-from . import exporting, packages, services, uploads
+from . import exporting, listing, packages, services, uploads
 from .forms import AdapterForm, BaseModelForm
 from .models import BaseModel, TunedModel
-
-MODELS = 50
-
-
-def _models() -> QuerySet[TunedModel]:
-    """Models with what made them and, as ``job.evaluations``, what was measured after training."""
-    after = Evaluation.objects.filter(stage="after", tuned__isnull=False, task="")
-    return TunedModel.objects.select_related(
-        "team", "base_model", "job__team", "job__start__team",
-        "job__dataset_version__dataset__team", "job__grader_version__grader__team", "release__released_by",
-    ).prefetch_related(
-        Prefetch("job__evaluations", after),
-        "job__suites",
-        Prefetch("job__suite_scores", SuiteScore.objects.filter(stage="after")),
-    )  # fmt: skip
 
 
 @member()
 @require_GET
 def model_list(request: HttpRequest, access: Access) -> HttpResponse:
-    """The team's models, the newest first; the deleted ones below, to restore."""
-    models = _models().filter(team=access.team)
-    page = Paginator(models.filter(deleted_at=None), MODELS).get_page(request.GET.get("page"))
-    deleted = models.exclude(deleted_at=None).order_by("-deleted_at")[:MODELS]
-    context = {"models": gate.marked(page), "page": page, "deleted": deleted}
-    return render(request, "registry/list.html", context)
+    return render(request, "registry/list.html", listing.of(access.team, request.GET))
 
 
 @member()
 @require_GET
 def model(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """What made the model, what it measured, its files and how to use them."""
-    shown = access.get(_models(), uid=uid)
+    shown = access.get(listing.models_with_results(), uid=uid)
     context = {
         "model": shown,
         "bytes": sum(file["bytes"] for file in shown.files),
@@ -100,24 +77,6 @@ def attachment(name: str, size: int) -> dict[str, str]:
     """Headers of a file to save under this name."""
     disposition = content_disposition_header(True, name)
     return {"Content-Length": str(size), "Content-Disposition": disposition or "attachment"}
-
-
-@member(Role.EDITOR)
-@require_POST
-def delete(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    shown = access.get(TunedModel.objects.filter(deleted_at=None), uid=uid)
-    services.delete_model(shown, access.user)
-    messages.success(request, f"Deleted “{shown}”. You can restore it below.")
-    return redirect("registry:list", access.team.slug)
-
-
-@member(Role.EDITOR)
-@require_POST
-def restore(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    shown = access.get(TunedModel.objects.exclude(deleted_at=None), uid=uid)
-    services.restore_model(shown, access.user)
-    messages.success(request, f"Restored “{shown}”.")
-    return redirect(shown)
 
 
 @member()

@@ -1,0 +1,139 @@
+"""Models are found in their list, deleted, restored, and deleted for good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.test import Client
+from django.urls import reverse
+
+from tests.web.comparison import FILES, body, finished_job, tuned_model
+from webapp.jobs.models import Job
+from webapp.jobs.services import SettingsInvalid
+from webapp.jobs.states import State
+from webapp.jobs.tasks import TaskChoice, launch_job
+from webapp.registry import removal
+from webapp.registry.models import Export, TunedModel
+from webapp.teams.models import AuditEvent, Team, User
+
+SignIn = Callable[[User], Client]
+WEIGHTS = "adapter_model.safetensors"
+
+
+@pytest.fixture
+def job(team: Team, alice: User) -> Job:
+    return finished_job(team, alice)
+
+
+@pytest.fixture
+def model(job: Job) -> TunedModel:
+    return tuned_model(job)
+
+
+def address(model: TunedModel, name: str, *arguments: str) -> str:
+    return reverse(f"registry:{name}", args=[model.team.slug, model.uid, *arguments])
+
+
+def models(team: Team, name: str = "list", query: str = "") -> str:
+    return reverse(f"registry:{name}", args=[team.slug]) + query
+
+
+def test_a_deletion_is_undone(model: TunedModel, alice: User, as_user: SignIn) -> None:
+    client = as_user(alice)
+    page = client.post(address(model, "delete"), follow=True).text
+    assert "It can still be restored." in page
+    assert address(model, "restore") in page
+    assert model.get_absolute_url() not in client.get(models(model.team)).text
+    assert model.get_absolute_url() in client.get(models(model.team, "deleted")).text
+    assert model.uid not in client.get(reverse("jobs:new", args=[model.team.slug])).text
+    for url in (address(model, "archive"), address(model, "download", WEIGHTS)):
+        assert client.get(url).status_code == 404
+    assert "This model is deleted" in client.get(model.get_absolute_url()).text
+
+    client.post(address(model, "restore"))
+    assert model.get_absolute_url() not in client.get(models(model.team, "deleted")).text
+    assert body(client.get(address(model, "download", WEIGHTS))) == FILES[WEIGHTS]
+    verbs = AuditEvent.objects.filter(target=model.name, verb__endswith="ed model").order_by("id")
+    assert list(verbs.values_list("verb", flat=True)) == ["deleted model", "restored model"]
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.RUNNING, State.PAUSED])
+def test_a_model_that_a_job_trains_from_stays(
+    model: TunedModel, alice: User, as_user: SignIn, state: State
+) -> None:
+    other = finished_job(model.team, alice, "Goes on")
+    Job.objects.filter(pk=other.pk).update(start=model, state=state)
+    page = as_user(alice).post(address(model, "delete"), follow=True).text
+    assert "“Goes on” trains from this model. Wait until it ends or cancel it" in page
+    Job.objects.filter(pk=other.pk).update(state=State.CANCELLED)
+    as_user(alice).post(address(model, "delete"))
+    model.refresh_from_db()
+    assert model.deleted_at
+
+
+def test_no_job_starts_from_a_deleted_model(model: TunedModel, alice: User) -> None:
+    """Not even one whose form was open before the deletion."""
+    job = model.job
+    removal.delete_model(TunedModel.objects.get(pk=model.pk), alice)
+    with pytest.raises(SettingsInvalid) as refused:
+        launch_job(
+            model.team, alice, name="Late", base_model=job.base_model, start=model, settings={},
+            tasks=[TaskChoice("", job.dataset_version, job.grader_version)],
+        )  # fmt: skip
+    assert "was deleted. Restore it" in refused.value.errors["start"]
+
+
+def test_an_owner_deletes_for_good(model: TunedModel, alice: User, as_user: SignIn) -> None:
+    """The files and exports go once the id is typed; the page stays, for the lineage of others."""
+    client, purge = as_user(alice), address(model, "purge")
+    exported = default_storage.save("exports/x/model.gguf", ContentFile(b"gguf"))
+    files = [{"name": "model.gguf", "bytes": 4, "sha256": "0"}]
+    model.exports.create(kind="gguf", state=Export.State.READY, prefix="exports/x", files=files)
+    keys = [exported, *(f"{model.prefix}/{name}" for name in FILES)]
+    assert "Delete the model first" in client.post(purge, {"confirmed": model.uid}).text
+    client.post(address(model, "delete"))
+
+    answer = client.post(purge, {"confirmed": model.name})
+    assert answer.status_code == 422
+    assert "Nothing was removed." in answer.text
+    assert all(default_storage.exists(key) for key in keys)
+
+    gone = client.post(purge, {"confirmed": model.uid}, follow=True).text
+    assert model.get_absolute_url() not in gone
+    assert not any(default_storage.exists(key) for key in keys)
+    page = client.get(model.get_absolute_url()).text
+    assert "This model was deleted for good" in page
+    assert address(model, "restore") not in page
+    assert "its files are gone" in client.post(address(model, "restore"), follow=True).text
+    assert AuditEvent.objects.filter(verb="deleted model for good", user=alice).exists()
+
+
+def test_an_export_in_the_making_is_waited_for(model: TunedModel, alice: User, as_user: SignIn) -> None:
+    model.exports.create(kind="gguf", state=Export.State.RUNNING)
+    removal.delete_model(model, alice)
+    answer = as_user(alice).post(address(model, "purge"), {"confirmed": model.uid})
+    assert answer.status_code == 422
+    assert "Wait until it is done." in answer.text
+    assert all(default_storage.exists(f"{model.prefix}/{name}") for name in FILES)
+
+
+def test_the_list_is_found_and_sorted_by_its_address(model: TunedModel, alice: User, as_user: SignIn) -> None:
+    client, team = as_user(alice), model.team
+    tuned_model(finished_job(team, alice, "Contracts"), "ft:zeta")
+    brought = TunedModel.objects.create(
+        team=team, base_model=model.base_model, name="brought", prefix="b", files=[{}], uploaded=True
+    )
+
+    def shown(query: str) -> list[str]:
+        return [each.name for each in client.get(models(team, query=query)).context["models"]]
+
+    assert shown("") == ["brought", "ft:zeta", model.name]
+    assert shown("?sort=oldest") == [model.name, "ft:zeta", "brought"]
+    assert shown("?q=contracts") == ["ft:zeta"]
+    assert shown(f"?q={brought.uid}") == ["brought"]
+    assert shown("?origin=upload") == ["brought"]
+    assert shown(f"?origin=job&base={model.base_model.uid}&sort=name") == [model.name, "ft:zeta"]
+    assert "No model fits" in client.get(models(team, query="?q=nothing")).text

@@ -1,0 +1,82 @@
+"""The lists of a team's models, a page at a time: found by text, base and origin, sorted; and the deleted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.db.models import Prefetch, Q, QuerySet
+from django.http import QueryDict
+
+from webapp.evaluations.models import Evaluation
+from webapp.retention import gate
+from webapp.retention.models import SuiteScore
+from webapp.teams.models import Team
+
+from .models import BaseModel, TunedModel
+
+PAGE = 50
+SORTS = {
+    "": ("Newest first", ("-id",)),
+    "oldest": ("Oldest first", ("id",)),
+    "name": ("Name", ("name", "-id")),
+    "base": ("Base model", ("base_model__model_id", "-id")),
+}
+ORIGINS = {"job": ("Made by a job", Q(uploaded=False)), "upload": ("Uploaded", Q(uploaded=True))}
+
+
+def models_with_results() -> QuerySet[TunedModel]:
+    """Models with what made them and, as ``job.evaluations``, what was measured after training."""
+    after = Evaluation.objects.filter(stage="after", tuned__isnull=False, task="")
+    return TunedModel.objects.select_related(
+        "team", "base_model", "job__team", "job__start__team",
+        "job__dataset_version__dataset__team", "job__grader_version__grader__team", "release__released_by",
+    ).prefetch_related(
+        Prefetch("job__evaluations", after),
+        "job__suites",
+        Prefetch("job__suite_scores", SuiteScore.objects.filter(stage="after")),
+    )  # fmt: skip
+
+
+def of(team: Team, query: QueryDict) -> dict[str, Any]:
+    """The page of models that the address asks for, and what its filters hold."""
+    chosen = {name: query.get(name, "").strip() for name in ("q", "base", "origin", "sort")}
+    page = Paginator(_found(team, chosen), PAGE).get_page(query.get("page"))
+    return {
+        "page": page,
+        "models": gate.marked(page),
+        "chosen": chosen,
+        "filtered": any(chosen[name] for name in ("q", "base", "origin")),
+        "bases": BaseModel.objects.filter(pk__in=_kept(team).order_by().values("base_model").distinct()),
+        "origins": [(key, title) for key, (title, _) in ORIGINS.items()],
+        "sorts": [(key, title) for key, (title, _) in SORTS.items()],
+        "undo": restorable(team).filter(uid=query.get("deleted", "")).first() if "deleted" in query else None,
+    }
+
+
+def deleted(team: Team, query: QueryDict) -> dict[str, Any]:
+    """The page of deleted models whose files are still there, the last deleted first."""
+    page = Paginator(restorable(team).order_by("-deleted_at"), PAGE).get_page(query.get("page"))
+    return {"page": page, "models": page.object_list}
+
+
+def restorable(team: Team) -> QuerySet[TunedModel]:
+    """Deleted models of the team that can come back."""
+    return (
+        TunedModel.objects.filter(team=team).exclude(deleted_at=None).exclude(files=[]).select_related("team")
+    )
+
+
+def _kept(team: Team) -> QuerySet[TunedModel]:
+    return TunedModel.objects.filter(team=team, deleted_at=None)
+
+
+def _found(team: Team, chosen: dict[str, str]) -> QuerySet[TunedModel]:
+    models = models_with_results().filter(team=team, deleted_at=None)
+    if chosen["origin"] in ORIGINS:
+        models = models.filter(ORIGINS[chosen["origin"]][1])
+    if chosen["base"]:
+        models = models.filter(base_model__uid=chosen["base"])
+    if text := chosen["q"]:
+        models = models.filter(Q(name__icontains=text) | Q(uid=text) | Q(job__name__icontains=text))
+    return models.order_by(*SORTS.get(chosen["sort"], SORTS[""])[1])

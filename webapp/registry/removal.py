@@ -1,0 +1,81 @@
+"""Models that leave: deleted, which can be undone; restored; deleted for good, with their files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.utils import timezone
+
+from webapp.jobs.states import TERMINAL
+from webapp.teams.models import User
+from webapp.teams.services import record
+
+from .models import Export, TunedModel
+
+NAMED = 3
+
+
+class RemovalRefused(ValueError):
+    """The model must stay as it is; the message says why and what to do."""
+
+
+@transaction.atomic
+def delete_model(model: TunedModel, user: User) -> None:
+    """Hide the model. Its files stay until it is deleted for good. Raises ``RemovalRefused``."""
+    locked = _locked(model)
+    going_on = locked.continued_by.exclude(state__in=TERMINAL).values_list("name", flat=True)
+    if names := list(going_on):
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        raise RemovalRefused(
+            f"{', '.join(f'“{name}”' for name in names[:NAMED])}{more} trains from this model. "
+            "Wait until it ends or cancel it, then delete the model."
+        )
+    if locked.deleted_at is None:
+        _mark(model, locked, user, deleted=True)
+
+
+@transaction.atomic
+def restore_model(model: TunedModel, user: User) -> None:
+    """Undo ``delete_model``. Raises ``RemovalRefused``."""
+    locked = _locked(model)
+    if locked.purged:
+        raise RemovalRefused("This model was deleted for good: its files are gone. Train or upload it again.")
+    if locked.deleted_at is not None:
+        _mark(model, locked, user, deleted=False)
+
+
+@transaction.atomic
+def purge_model(model: TunedModel, user: User) -> None:
+    """Remove the files and exports of a deleted model; its name stays for lineage. Raises ``RemovalRefused``.
+
+    Files go first: if that breaks off, the row still lists them and it can be asked for again.
+    """
+    locked = _locked(model)
+    if locked.deleted_at is None:
+        raise RemovalRefused("Delete the model first; then its files can be removed.")
+    if locked.exports.filter(state=Export.State.RUNNING).exists():
+        raise RemovalRefused("A worker is making an export of this model. Wait until it is done.")
+    for key in _keys(locked):
+        default_storage.delete(key)
+    locked.exports.all().delete()
+    locked.files = model.files = []
+    locked.save(update_fields=["files"])
+    record(locked.team, user, "deleted model for good", locked)
+
+
+def _locked(model: TunedModel) -> TunedModel:
+    return TunedModel.objects.select_for_update(of=("self",)).select_related("team").get(pk=model.pk)
+
+
+def _mark(model: TunedModel, locked: TunedModel, user: User, *, deleted: bool) -> None:
+    locked.deleted_at = model.deleted_at = timezone.now() if deleted else None
+    locked.save(update_fields=["deleted_at"])
+    record(locked.team, user, "deleted model" if deleted else "restored model", locked)
+
+
+def _keys(model: TunedModel) -> Iterator[str]:
+    for prefix, files in ((model.prefix, model.files), *model.exports.values_list("prefix", "files")):
+        for file in files:
+            yield f"{prefix}/{file['name']}"
