@@ -111,6 +111,14 @@ def test_an_owner_deletes_for_good(model: TunedModel, alice: User, as_user: Sign
     assert AuditEvent.objects.filter(verb="deleted model for good", user=alice).exists()
 
 
+def test_files_that_another_model_has_too_stay(model: TunedModel, alice: User) -> None:
+    same = {"base_model": model.base_model, "prefix": model.prefix, "files": model.files}
+    TunedModel.objects.create(team=model.team, name="twin", **same)
+    removal.delete_model(model, alice)
+    removal.purge_model(model, alice)
+    assert all(default_storage.exists(f"{model.prefix}/{name}") for name in FILES)
+
+
 def test_an_export_in_the_making_is_waited_for(model: TunedModel, alice: User, as_user: SignIn) -> None:
     model.exports.create(kind="gguf", state=Export.State.RUNNING)
     removal.delete_model(model, alice)
@@ -137,3 +145,29 @@ def test_the_list_is_found_and_sorted_by_its_address(model: TunedModel, alice: U
     assert shown("?origin=upload") == ["brought"]
     assert shown(f"?origin=job&base={model.base_model.uid}&sort=name") == [model.name, "ft:zeta"]
     assert "No model fits" in client.get(models(team, query="?q=nothing")).text
+
+
+def test_a_new_job_lists_the_newest_models_and_takes_any(
+    model: TunedModel, alice: User, as_user: SignIn
+) -> None:
+    """The page does not grow with the team's models; one that is older comes by its own page's link."""
+    team, base = model.team, model.base_model
+    TunedModel.objects.bulk_create(
+        TunedModel(team=team, base_model=base, name=f"ft:{number}", prefix="p", files=[{}])
+        for number in range(60)
+    )
+    url = reverse("jobs:new", args=[team.slug])
+    start = as_user(alice).get(url).context["form"]["start"]
+    assert len(start.field.choices) == 51
+    assert "press Continue training" in start.help_text
+    chosen = as_user(alice).get(f"{url}?base={base.uid}&start={model.uid}").context["form"]
+    assert f'<option value="{model.uid}" selected>' in str(chosen["start"])
+    assert chosen.fields["start"].clean(model.uid) == model
+
+
+def test_a_clone_says_that_its_start_was_deleted(model: TunedModel, alice: User, as_user: SignIn) -> None:
+    other = finished_job(model.team, alice, "Goes on")
+    Job.objects.filter(pk=other.pk).update(start=model)
+    removal.delete_model(model, alice)
+    page = as_user(alice).get(reverse("jobs:new", args=[model.team.slug]) + f"?from={other.uid}").text
+    assert "where the other job started, was deleted; restore it to start there." in page

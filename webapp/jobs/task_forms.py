@@ -17,6 +17,7 @@ from .tasks import MAX_TASKS, MAX_WEIGHT, TaskChoice
 PARTS = ("name", "dataset_version", "grader_version", "weight")
 COUNT = "tasks"
 MORE = "add_task"
+STARTS = 50  # adapters in the list; any other is chosen on its own page
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,7 @@ class TaskRow:
 
 def add_fields(form: forms.Form, data: Any, tasks: Sequence[TaskChoice], starts: Any) -> None:
     """Adds ``start`` and the fields of each task: as many as ``data`` says, or as ``tasks`` has."""
-    form.fields["start"] = forms.ModelChoiceField(
-        starts,
-        to_field_name="uid",
-        required=False,
-        label="Start from",
-        empty_label="the base model",
-        initial=form.initial.get("start"),
-        help_text="A tuned model of the team or an uploaded adapter: training goes on from it, with its "
-        "rank, alpha and layers, and it is what the result is compared with.",
-    )
+    form.fields["start"] = _start_field(starts, form.initial.get("start"), data)
     count = _count(data) if data else max(len(tasks), 1)
     for number in range(1, count + 1):
         initial = tasks[number - 1] if number <= len(tasks) and len(tasks) > 1 else None
@@ -46,6 +38,32 @@ def add_fields(form: forms.Form, data: Any, tasks: Sequence[TaskChoice], starts:
             field = _field(form, part, initial)
             field.label = f"{field.label or part.capitalize()} of task {number}"
             form.fields[f"task_{number}__{part}"] = field
+
+
+def _start_field(starts: Any, initial: TunedModel | None, data: Any) -> Any:
+    """Takes any adapter of ``starts``; lists the newest, and the one that is chosen."""
+    field = forms.ModelChoiceField(
+        starts,
+        to_field_name="uid",
+        required=False,
+        label="Start from",
+        initial=initial,
+        help_text="A tuned model of the team or an uploaded adapter: training goes on from it, with its "
+        "rank, alpha and layers, and it is what the result is compared with.",
+    )
+    listed = dict(starts[: STARTS + 1].values_list("uid", "name"))
+    if len(listed) > STARTS:
+        listed.popitem()
+        field.help_text += (
+            f" The newest {STARTS} are listed; for another, find it under Models and press Continue training."
+        )
+    chosen = str(data.get("start", "")) if data else initial.uid if initial else ""
+    if chosen and chosen not in listed:
+        listed |= dict(starts.filter(uid=chosen).values_list("uid", "name"))
+    if initial and initial.deleted_at:
+        field.help_text += f" {initial}, where the other job started, was deleted; restore it to start there."
+    field.choices = [("", "the base model"), *listed.items()]
+    return field
 
 
 def _count(data: Any) -> int:

@@ -76,6 +76,8 @@ def _mark(model: TunedModel, locked: TunedModel, user: User, *, deleted: bool) -
 
 
 def _keys(model: TunedModel) -> Iterator[str]:
-    for prefix, files in ((model.prefix, model.files), *model.exports.values_list("prefix", "files")):
+    others = TunedModel.objects.filter(prefix=model.prefix).exclude(pk=model.pk).exclude(files=[])
+    own = [] if others.exists() else model.files
+    for prefix, files in ((model.prefix, own), *model.exports.values_list("prefix", "files")):
         for file in files:
             yield f"{prefix}/{file['name']}"
