@@ -77,6 +77,19 @@ def test_a_model_names_everything_that_made_it(model: TunedModel, bob: User, as_
         assert made_of in page
 
 
+def test_a_model_names_the_jobs_and_models_that_came_from_it(
+    model: TunedModel, bob: User, alice: User, as_user: SignIn
+) -> None:
+    onward = finished_job(model.team, alice, "Goes on")
+    child = tuned_model(onward, "ft:child")
+    Job.objects.filter(pk=onward.pk).update(start=model)
+    page = as_user(bob).get(model.get_absolute_url()).text
+    assert "Continued by" in page
+    assert onward.get_absolute_url() in page
+    assert child.get_absolute_url() in page
+    assert model.get_absolute_url() in as_user(bob).get(child.get_absolute_url()).text
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_arrives_as_it_was_stored(model: TunedModel, alice: User, as_user: SignIn, name: str) -> None:
     answer = as_user(alice).get(address(model, "download", name))

@@ -22,6 +22,8 @@ from . import exporting, listing, packages, services, uploads
 from .forms import AdapterForm, BaseModelForm
 from .models import BaseModel, TunedModel
 
+ONWARD = 20
+
 
 @member()
 @require_GET
@@ -36,6 +38,7 @@ def model(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     shown = access.get(listing.models_with_results(), uid=uid)
     context = {
         "model": shown,
+        "onward": shown.continued_by.select_related("team", "tuned_model__team").order_by("-id")[:ONWARD],
         "bytes": sum(file["bytes"] for file in shown.files),
         "folder": packages.folder_name(shown),
         "peft": packages.peft_code(shown),
