@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import shutil
@@ -19,10 +20,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.web.comparison import body, finished_job, tuned_model
-from webapp.registry import exporting
+from webapp.registry import exporting, packages
 from webapp.registry.models import BaseModel, Export, TunedModel
 from webapp.teams.models import Team, User
-from workers.exports import PATTERNS, Kind
+from workers.exports import KINDS, PATTERNS, Kind
 
 SignIn = Callable[[User], Client]
 State = Export.State
@@ -65,6 +66,21 @@ def test_an_export_is_asked_for_made_and_downloaded(model: TunedModel, alice: Us
     assert "2.5e-06" in page
     with zipfile.ZipFile(io.BytesIO(body(client.get(address(model, "export_archive", "merged"))))) as archive:
         assert [archive.read(name) for name in archive.namelist()] == [b"weights"]
+
+
+def test_a_finished_export_says_how_it_is_served(model: TunedModel, alice: User, as_user: SignIn) -> None:
+    """Each command names the archive's folder, and a button copies it."""
+    for kind in KINDS:
+        model.exports.create(kind=kind, state=Export.State.READY)
+    page = html.unescape(as_user(alice).get(model.get_absolute_url()).text)
+    folder = packages.folder_name(model)
+    for command in (
+        f"vllm serve ./{folder}-merged --served-model-name {folder}",
+        f"cd {folder}-gguf && llama-server -m model.gguf",
+        f"cd {folder}-gguf && ollama create tuned -f Modelfile && ollama run tuned",
+        f"cd {folder}-gguf-adapter && llama-server -m base.gguf --lora adapter.gguf",
+    ):
+        assert f'data-copy="{command}"' in page
 
 
 def test_what_is_impossible_shows_its_reason_and_no_button(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from webapp.teams.models import User
 from webapp.teams.services import record
 from workers.exports import KINDS, LABELS, Kind
 
+from . import packages
 from .base_files import refusals
 from .models import BaseModel, Export, TunedModel
 
@@ -43,6 +45,7 @@ class Offer:
     about: str
     refused: str | None
     export: Export | None = None
+    commands: Sequence[str] = ()
 
     @property
     def waiting(self) -> bool:
@@ -57,17 +60,19 @@ class Offer:
         return sum(file["bytes"] for file in self.export.files) if self.export else 0
 
 
-def offers(base: BaseModel, made: dict[str, Export] | None = None) -> list[Offer]:
-    """All kinds, for a base model and what has been made of one model tuned from it."""
+def offers(base: BaseModel) -> list[Offer]:
+    """All kinds, for a base model."""
     refused = refusals(base) or {}
-    return [
-        Offer(kind, LABELS[kind], ABOUT[kind], refused.get(kind), (made or {}).get(kind)) for kind in KINDS
-    ]
+    return [Offer(kind, LABELS[kind], ABOUT[kind], refused.get(kind)) for kind in KINDS]
 
 
 def page(model: TunedModel) -> Json:
     """What the section on a model's page shows."""
-    shown = offers(model.base_model, {export.kind: export for export in model.exports.all()})
+    made = {export.kind: export for export in model.exports.all()}
+    shown = [
+        replace(offer, export=made.get(offer.kind), commands=packages.export_commands(model, offer.kind))
+        for offer in offers(model.base_model)
+    ]
     return {"offers": shown, "exporting": any(offer.waiting for offer in shown)}
 
 

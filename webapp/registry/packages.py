@@ -11,6 +11,8 @@ from typing import Any
 from django.core.files.storage import default_storage
 from zipstream import ZipStream
 
+from workers.exports import Kind
+
 from .models import TunedModel
 
 CHUNK_BYTES = 2**18
@@ -82,6 +84,16 @@ def vllm_command(model: TunedModel) -> str:
     allowed = next(each for each in VLLM_RANKS if each >= rank)
     words += ["--enable-lora", "--max-lora-rank", str(allowed), "--lora-modules", f"{folder}=./{folder}"]
     return shlex.join(words)
+
+
+def export_commands(model: TunedModel, kind: Kind) -> list[str]:
+    """Shell commands that serve an unpacked export, run beside its folder."""
+    folder = shlex.quote(f"{folder_name(model)}-{kind}")
+    if kind == "merged":
+        return [f"vllm serve ./{folder} --served-model-name {shlex.quote(folder_name(model))}"]
+    parts = "-m model.gguf" if kind == "gguf" else "-m base.gguf --lora adapter.gguf"
+    ollama = "ollama create tuned -f Modelfile && ollama run tuned"
+    return [f"cd {folder} && llama-server {parts}", f"cd {folder} && {ollama}"]
 
 
 def _quoted(text: str) -> str:
