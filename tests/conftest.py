@@ -119,13 +119,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-@pytest.fixture
-def live(start: Callable[..., Process], start_worker: Callable[..., Process]) -> str:
-    """The whole site: web, worker and beat. Gives its address."""
-    port = free_port()
-    start("uvicorn", "webapp.config.asgi:application", "--port", str(port), "--lifespan", "off")
-    start_worker()
-    address, end = f"http://127.0.0.1:{port}", time.monotonic() + 60
+def until_up(address: str) -> str:
+    """The address, once its web process answers."""
+    end = time.monotonic() + 60
     while True:
         try:
             urllib.request.urlopen(f"{address}/healthz")
@@ -134,3 +130,12 @@ def live(start: Callable[..., Process], start_worker: Callable[..., Process]) ->
             time.sleep(0.1)
             continue
         return address
+
+
+@pytest.fixture
+def live(start: Callable[..., Process], start_worker: Callable[..., Process]) -> str:
+    """The whole site: web, worker and beat. Gives its address."""
+    port = free_port()
+    start("uvicorn", "webapp.config.asgi:application", "--port", str(port), "--lifespan", "off")
+    start_worker()
+    return until_up(f"http://127.0.0.1:{port}")

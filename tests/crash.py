@@ -26,7 +26,7 @@ from typing import Any
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 
 PATIENCE = 600.0
-CLOCKS = ("time", "per_second")
+CLOCKS = ("time", "per_second", "memory")
 LIMIT = 300_000  # bytes by which files may still grow: less than a checkpoint's, more than a step's events
 
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from datetime import timedelta
 
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
+from tests.conftest import Process, free_port, until_up
 from tests.e2e.test_every_page import sign_in
+from tests.web.comparison import finished_job
 from webapp.config.seeding import Sizes, seed
+from webapp.jobs import recording
 from webapp.jobs.models import Job
+from webapp.jobs.states import State
 from webapp.teams.models import Team, User
+from workers.events import MetricsEvent
 
 
 def test_what_one_chooses_of_the_charts_is_in_the_link(
@@ -50,9 +58,56 @@ def test_what_one_chooses_of_the_charts_is_in_the_link(
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
     expect(page.locator("#announce")).to_contain_text(re.compile(rf"training [\d.]+, .*{job.name}"))
+    expect(page.locator("figure[data-title='Entropy'] .u-legend tr").nth(1)).to_contain_text(
+        re.compile(r"\d")
+    )
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    reward.get_by_role("button", name="Copy the values of Reward").click()
+    expect(page.locator("#toasts")).to_contain_text("copied")
+    assert page.evaluate("navigator.clipboard.readText()").startswith("seconds of training\t")
     with page.expect_download() as picture:
         reward.get_by_role("button", name="Reward as PNG").click()
     assert picture.value.suggested_filename == "Reward.png"
     with page.expect_download() as values:
         reward.get_by_role("link", name="Reward as CSV").click()
     assert other.name in values.value.path().read_text()
+
+
+BACK_MS = 40_000
+
+
+def report(job: Job, first: int, last: int) -> None:
+    """What a worker says of these steps."""
+    steps = range(first, last + 1)
+    values = {"reward": 0.5, "step_time": 1.0}
+    recording.record_events(
+        job.pk, 1, [MetricsEvent(step=step, total_steps=20, values=values) for step in steps]
+    )
+
+
+def test_a_cut_connection_leaves_no_gap_and_two_tabs_agree(
+    page: Page, live: str, start: Callable[..., Process], team: Team, alice: User
+) -> None:
+    job = finished_job(team, alice)
+    lease = timezone.now() + timedelta(hours=1)
+    Job.objects.filter(pk=job.pk).update(state=State.RUNNING, attempt=1, lease_until=lease)
+    report(job, 1, 3)
+    port = str(free_port())
+    serve = ("uvicorn", "webapp.config.asgi:application", "--port", port, "--lifespan", "off")
+    server = start(*serve)
+    sign_in(page, live, alice)
+    tabs = [page, page.context.new_page()]
+    until_up(f"http://127.0.0.1:{port}")
+    for tab in tabs:
+        tab.goto(f"http://127.0.0.1:{port}{job.get_absolute_url()}")
+        tab.locator("figure[data-title='Reward'] summary").click()
+        expect(tab.locator("[data-live-status]")).to_have_text("Live")
+    server.kill()
+    for tab in tabs:
+        expect(tab.locator("[data-live-status]")).to_have_text("Reconnecting…")
+    report(job, 4, 9)
+    start(*serve)
+    for tab in tabs:
+        expect(tab.locator("[data-live-status]")).to_have_text("Live", timeout=BACK_MS)
+        rows = tab.locator("figure[data-title='Reward'] [data-values] tr td:first-child")
+        expect(rows).to_have_text([str(step) for step in range(1, 10)])

@@ -19,7 +19,7 @@ from webapp.jobs.models import Job
 from webapp.teams.models import Team, User
 
 SMALL = Sizes(jobs=8, points=6_000, rollouts=800)
-WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 320, "height": 844}
 TO_DARK = """
 document.documentElement.dataset.theme = "dark";
 for (let fades; (fades = document.getAnimations()).length; ) fades.forEach(fade => fade.cancel());

@@ -6,7 +6,6 @@ import hashlib
 import os
 import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from tests.conftest import free_port
+from tests.conftest import free_port, until_up
 from webapp.datasets.models import Upload
 from webapp.teams.models import Team, User
 from webapp.teams.sample import create_sample_project
@@ -29,15 +28,8 @@ def port(start: Callable[..., subprocess.Popen[bytes]]) -> int:
     """A web process's port."""
     found = free_port()
     start("uvicorn", "webapp.config.asgi:application", "--port", str(found), "--lifespan", "off")
-    end = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{found}/healthz")
-        except OSError:
-            assert time.monotonic() < end, "the web process did not answer within a minute"
-            time.sleep(0.1)
-            continue
-        return found
+    until_up(f"http://127.0.0.1:{found}")
+    return found
 
 
 def body(rows: int) -> bytes:

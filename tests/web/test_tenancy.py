@@ -74,6 +74,7 @@ PAGES = {
     "retention:page",
     "registry:list",
     "registry:model",
+    "registry:deleted",
 }
 NO_PAGES = {"jobs:stream"}  # nobody looks at it, so there is nobody to send to the sign-in page
 OWN_AFFAIRS = {"teams:checklist"}  # a viewer may hide the first steps from herself

@@ -47,6 +47,7 @@ OUR_NAMES = {
     "time/training",
     "time/measuring",
     "tokens_per_second",
+    "memory/peak_gib",
     "rewards/likeness/mean",
     "rewards/within/mean",
 }

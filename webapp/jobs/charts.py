@@ -43,8 +43,7 @@ CHARTS = (
     ("Gradient norm", ["grad_norm"], ""),
     ("Seconds a step", ["step_time", "time/*"], ""),
     ("Tokens a second", ["tokens_per_second"], ""),
-    ("Memory", ["memory/*", "gpu/memory_gib"], "GiB."),
-    ("GPU use", ["gpu/utilisation"], "Share of the time that the GPU computes."),
+    ("Memory", ["memory/*"], "GiB at most so far: of the GPU, or of the process on a CPU."),
     ("Loss", ["loss"], "Of SFT: nats a token of the demonstrations."),
     ("Token accuracy", ["mean_token_accuracy"], "Of SFT: the demonstration's token is the likeliest."),
 )  # fmt: skip

@@ -105,6 +105,7 @@ WATCHED: tuple[tuple[str, str, str, str], ...] = (
     ("time/grading", "Grading", "seconds", "A step's grading."),
     ("step_time", "Step", "seconds", "Generation, grading, forward and backward."),
     ("tokens_per_second", "Tokens a second", "", "Completion tokens by step time."),
+    ("memory/peak_gib", "Memory, GiB", "", "At most so far: of the GPU, or of the process on a CPU."),
     ("adapter/norm_change", "Adapter change", "", "Norm of the adapter's change since the last step."),
     ("sampling/logp_gap", "Sampler gap", "", "Sampler and trainer on the sampled tokens, nats a token."),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from transformers import PreTrainedModel
 
 from workers.engine.fast.decoder import SHARED_FROM
 
+KIB, GIB = 2**10, 2**30
 CPU_TOKENS = 4096  # a pass with more is bound by memory bandwidth, not by arithmetic
 USABLE = 0.85  # of the free memory; the rest is left to fragmentation
 LOGIT_ROWS = 256  # positions that TRL's fused head projects at once
@@ -176,6 +178,13 @@ def _most_tokens(model: PreTrainedModel, rank: int, work: Work, budget: int, che
     while tokens and estimate(model, rank, work, tokens, checkpointing).training > budget:
         tokens //= 2
     return tokens
+
+
+def peak() -> dict[str, float]:
+    """GiB at most so far: what PyTorch allocated on the device, or, on a CPU, what the process held."""
+    if torch.cuda.is_available():
+        return {"memory/peak_gib": torch.cuda.max_memory_allocated() / GIB}
+    return {"memory/peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB / GIB}
 
 
 def release() -> None:

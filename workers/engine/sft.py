@@ -18,7 +18,7 @@ from trl import SFTConfig, SFTTrainer
 from workers.engine import errors
 from workers.engine.data import checked_path, encode
 from workers.engine.keeping import Keeping
-from workers.engine.memory import MemoryPlan, Work
+from workers.engine.memory import MemoryPlan, Work, peak
 from workers.engine.models import Base
 from workers.engine.retention import log_probabilities
 from workers.engine.rollouts import Recorder
@@ -163,7 +163,7 @@ class DemonstrationTrainer(Keeping, SFTTrainer):  # type: ignore[misc]
     def take_metrics(self, step_time: float) -> dict[str, float]:
         """Time and speed; prompts count among the tokens, for they are computed too."""
         tokens, self._tokens_before = self._total_train_tokens - self._tokens_before, self._total_train_tokens
-        return {"step_time": step_time, "tokens_per_second": tokens / step_time}
+        return {"step_time": step_time, "tokens_per_second": tokens / step_time, **peak()}
 
     def logprobs(self, prompt_ids: list[int], completion_ids: list[int]) -> list[float]:
         """The log-probabilities that the trained model gives the tokens of one completion."""

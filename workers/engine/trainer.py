@@ -19,7 +19,7 @@ from workers.engine.fast import lora, shared
 from workers.engine.fast.architecture import describe
 from workers.engine.fast.decoder import Decoder, Drawn
 from workers.engine.keeping import Keeping
-from workers.engine.memory import MemoryPlan, is_out_of_memory, release
+from workers.engine.memory import MemoryPlan, is_out_of_memory, peak, release
 from workers.engine.models import folded
 from workers.engine.rollouts import Recorder
 from workers.engine.sampling import Portion
@@ -408,6 +408,7 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
             "time/training": step_time - generation - grading - measured["time/measuring"],
             "time/measuring": measured["time/measuring"],
             "tokens_per_second": self.recorder.completion_tokens() / step_time,
+            **peak(),
         }
         if tokens := measured.get("kl_tokens"):
             values |= {
