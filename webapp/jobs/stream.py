@@ -30,6 +30,7 @@ RETRY_MILLISECONDS = 2000
 BATCH = 500
 READERS = 8  # so many connections to the database at most, however many pages are open
 Found = tuple[list[tuple[int, str, dict[str, Any]]], bool]
+_door = asyncio.Semaphore(READERS)  # after a restart all open pages come back at once
 _pool = ThreadPoolExecutor(READERS, thread_name_prefix="stream")
 
 
@@ -158,8 +159,9 @@ async def events(job_id: int, cursor: int) -> AsyncIterator[str]:
 
 async def stream(request: HttpRequest, team: str, uid: str) -> StreamingHttpResponse:
     """``GET …/stream/?after=ID``: the job's events; a browser resumes by Last-Event-ID."""
-    await request.auser()  # loads the session outside the event loop's thread
-    job_id = await sync_to_async(_job_id)(request, team, uid)
+    async with _door:
+        await request.auser()  # loads the session outside the event loop's thread
+        job_id = await sync_to_async(_job_id)(request, team, uid)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(
         events(job_id, _cursor(request)), content_type="text/event-stream", headers=headers
