@@ -65,9 +65,10 @@ def _line(
 def _rewards(evaluations: list[Evaluation]) -> dict[int, dict[str, float]]:
     """Job -> row -> mean reward of the tuned model."""
     rewards: dict[int, dict[str, float]] = defaultdict(dict)
-    rows = ComparedRow.objects.filter(evaluation__in=evaluations, tuned_reward__isnull=False)
+    rows = ComparedRow.objects.filter(evaluation__in=evaluations)
     for job, row, reward in rows.values_list("evaluation__job_id", "row_id", "tuned_reward"):
-        rewards[job][row] = reward or 0.0
+        if reward is not None:
+            rewards[job][row] = reward
     return rewards
 
 
