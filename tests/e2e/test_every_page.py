@@ -24,7 +24,14 @@ TO_DARK = """
 document.documentElement.dataset.theme = "dark";
 for (let fades; (fades = document.getAnimations()).length; ) fades.forEach(fade => fade.cancel());
 """
-TOO_WIDE = "document.documentElement.scrollWidth > innerWidth"
+# Charts shrink a frame or more after the window has.
+TOO_WIDE = """async () => {
+  for (let frame = 0; frame < 60; frame++) {
+    if (document.documentElement.scrollWidth <= innerWidth) return false;
+    await new Promise(requestAnimationFrame);
+  }
+  return true;
+}"""
 
 
 def sign_in(page: Page, live: str, user: User) -> None:
