@@ -18,11 +18,9 @@ from webapp.teams.models import Role
 from webapp.teams.services import record
 from workers.adapter import AdapterInvalid
 
-from . import exporting, listing, packages, services, uploads
+from . import exporting, lineage, listing, packages, services, uploads
 from .forms import AdapterForm, BaseModelForm
 from .models import BaseModel, TunedModel
-
-ONWARD = 20
 
 
 @member()
@@ -38,7 +36,7 @@ def model(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     shown = access.get(listing.models_with_results(), uid=uid)
     context = {
         "model": shown,
-        "onward": shown.continued_by.select_related("team", "tuned_model__team").order_by("-id")[:ONWARD],
+        "lineage": lineage.of(shown),
         "bytes": sum(file["bytes"] for file in shown.files),
         "folder": packages.folder_name(shown),
         "peft": packages.peft_code(shown),
