@@ -28,14 +28,23 @@ ORIGINS = {"job": ("Made by a job", Q(uploaded=False)), "upload": ("Uploaded", Q
 def models_with_results() -> QuerySet[TunedModel]:
     """Models with what made them and, as ``job.evaluations``, what was measured after training."""
     after = Evaluation.objects.filter(stage="after", tuned__isnull=False, task="")
+    return _models().prefetch_related(
+        Prefetch("job__evaluations", after.defer("comparison")),
+        Prefetch("job__suite_scores", SuiteScore.objects.filter(stage="after")),
+    )
+
+
+def models_with_history() -> QuerySet[TunedModel]:
+    """The same with every measurement, also before and during training."""
+    every = Evaluation.objects.defer("comparison")
+    return _models().prefetch_related(Prefetch("job__evaluations", every), "job__suite_scores")
+
+
+def _models() -> QuerySet[TunedModel]:
     return TunedModel.objects.select_related(
         "team", "base_model", "job__team", "job__start__team",
         "job__dataset_version__dataset__team", "job__grader_version__grader__team", "release__released_by",
-    ).prefetch_related(
-        Prefetch("job__evaluations", after),
-        "job__suites",
-        Prefetch("job__suite_scores", SuiteScore.objects.filter(stage="after")),
-    )  # fmt: skip
+    ).prefetch_related("job__suites")  # fmt: skip
 
 
 def of(team: Team, query: QueryDict) -> dict[str, Any]:

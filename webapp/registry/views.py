@@ -18,7 +18,7 @@ from webapp.teams.models import Role
 from webapp.teams.services import record
 from workers.adapter import AdapterInvalid
 
-from . import exporting, lineage, listing, packages, services, uploads
+from . import exporting, history, lineage, listing, packages, services, uploads
 from .forms import AdapterForm, BaseModelForm
 from .models import BaseModel, TunedModel
 
@@ -33,7 +33,7 @@ def model_list(request: HttpRequest, access: Access) -> HttpResponse:
 @require_GET
 def model(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """What made the model, what it measured, its files and how to use them."""
-    shown = access.get(listing.models_with_results(), uid=uid)
+    shown = access.get(listing.models_with_history(), uid=uid)
     context = {
         "model": shown,
         "lineage": lineage.of(shown),
@@ -41,6 +41,7 @@ def model(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "folder": packages.folder_name(shown),
         "peft": packages.peft_code(shown),
         "vllm": packages.vllm_command(shown),
+        **history.of(shown),
         **exporting.page(shown),
         "gate": gate.of(shown),
         "release_form": ReleaseForm(),
