@@ -21,9 +21,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
+from tests.web.stored import rows_of
 from webapp.datasets import limits
 from webapp.datasets.checking import Options
-from webapp.datasets.contents import rows_of
 from webapp.datasets.models import Dataset, DatasetVersion, Upload
 from webapp.datasets.services import (
     CannotCommit,
@@ -326,11 +326,11 @@ def test_every_row_is_on_exactly_one_page_and_test_rows_on_none(
     for number in (1, 2, 3):
         page = client.get(base, {"split": "train", "page": number})
         if page.context["page"].number == number:
-            shown += [row["item"]["label"] for row in page.context["rows"]]
+            shown += [row["item"]["label"] for row in page.context["found"].rows]
     stored = [row["item"]["label"] for row in rows_of(committed.files["train"]["key"])]
     assert shown == stored
     sealed = client.get(base, {"split": "test"})
-    assert sealed.context["rows"] == []
+    assert "found" not in sealed.context
     for row in rows_of(committed.files["test"]["key"]):
         assert row["messages"][0]["content"] + "<" not in sealed.content.decode()
 
@@ -341,8 +341,8 @@ def test_pages_far_into_a_split_are_found(team: Team, alice: User, client: Clien
     page = client.get(version.get_absolute_url(), {"page": last})
     stored = [row["item"]["label"] for row in rows_of(version.files["train"]["key"])]
     assert len(version.report["offsets"]["train"]) > 2
-    assert page.context["rows"][-1]["item"]["label"] == stored[-1]
-    assert page.context["rows"][-1]["number"] == len(stored)
+    assert page.context["found"].rows[-1]["item"]["label"] == stored[-1]
+    assert page.context["found"].rows[-1]["number"] == len(stored)
 
 
 def test_an_unknown_split_is_not_found(client: Client, committed: DatasetVersion) -> None:

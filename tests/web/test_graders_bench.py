@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from webapp.datasets.contents import rows_of
+from tests.web.stored import rows_of
 from webapp.datasets.models import DatasetVersion
 from webapp.graders import choosing
 from webapp.graders.examples import EXAMPLES

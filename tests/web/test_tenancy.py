@@ -20,6 +20,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
+from tests.web.stored import rows_of
 from webapp.datasets.checking import Options
 from webapp.datasets.services import Choices, commit, receive
 from webapp.datasets.transfers import begin
@@ -53,6 +54,8 @@ PAGES = {
     "datasets:list",
     "datasets:detail",
     "datasets:version",
+    "datasets:row",
+    "datasets:changes",
     "graders:lint",
     "graders:list",
     "graders:version",
@@ -74,6 +77,7 @@ PAGES = {
     "retention:page",
     "registry:list",
     "registry:model",
+    "registry:card",
     "registry:deleted",
 }
 NO_PAGES = {"jobs:stream"}  # nobody looks at it, so there is nobody to send to the sign-in page
@@ -121,6 +125,7 @@ def objects(team: Team, alice: User) -> Objects:
     version, _ = commit(
         receive(team, alice, "D", SimpleUploadedFile("a.jsonl", DATA), Options()), alice, Choices()
     )
+    row = rows_of(version.files["train"]["key"])[0]
     grader = Grader.objects.create(team=team, name="G")
     grader_version = GraderVersion.objects.create(grader=grader, number=1, definition=DEFINITION, sha256="0")
     bench = GraderTrial.objects.create(team=team, definition=DEFINITION, rows=[])
@@ -141,7 +146,8 @@ def objects(team: Team, alice: User) -> Objects:
     return {
         "": {"number": 1, "step": 1, "index": 0},
         "teams": {"membership": membership.pk, "invitation": invitation.pk},
-        "datasets": {"uid": version.dataset.uid},
+        "datasets": {"uid": version.dataset.uid, "since": 1},
+        "datasets:row": {"uid": version.dataset.uid, "row_id": row["row_id"]},
         "datasets:upload": {"uid": trial.uid},
         "datasets:discard": {"uid": trial.uid},
         **{f"datasets:{name}": {"uid": part.uid} for name in ("transfer", "finish", "forget")},
@@ -159,8 +165,10 @@ def objects(team: Team, alice: User) -> Objects:
 
 def tuned(team: Team, base: BaseModel) -> TunedModel:
     prefix = f"teams/{team.pk}/models/m"
-    default_storage.save(f"{prefix}/adapter_config.json", ContentFile(b"{}"))
-    files = [{"name": "adapter_config.json", "bytes": 2, "sha256": "0"}]
+    contents = {"adapter_config.json": b"{}", "README.md": b"# Tiny"}
+    for name, content in contents.items():
+        default_storage.save(f"{prefix}/{name}", ContentFile(content))
+    files = [{"name": name, "bytes": len(content), "sha256": "0"} for name, content in contents.items()]
     model = TunedModel.objects.create(team=team, base_model=base, name="ft:tiny", prefix=prefix, files=files)
     model.exports.create(kind="merged", state="ready", prefix=prefix, files=files)
     return model

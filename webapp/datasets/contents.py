@@ -1,20 +1,26 @@
-"""A version's three files: written once with their hashes, read a page at a time."""
+"""A version's files, one a split: written once with their hashes, read where one looks.
+
+The splits that are not sealed have their columns beside them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import pyarrow as pa
 from asgiref.sync import sync_to_async
 from django.core.files import File
 from django.core.files.storage import default_storage
 
+from .columns import ColumnWriter
 from .limits import ROWS_PER_OFFSET
+from .models import DatasetVersion
 from .rows import Row, Split
 
 CHUNK_BYTES = 2**18
@@ -25,6 +31,7 @@ class Written:
     """One split's file on this machine. ``offsets`` holds the byte where every 500th row begins."""
 
     path: Path
+    columns: Path | None = None
     rows: int = 0
     size: int = 0
     offsets: list[int] = field(default_factory=list)
@@ -43,13 +50,23 @@ class Written:
 Files = dict[Split, Written]
 
 
-def write(rows: Iterator[tuple[Split, Row]], folder: Path) -> Files:
-    """The rows as one JSON Lines file a split below ``folder``."""
+def write(rows: Iterator[tuple[Split, Row]], kinds: Mapping[str, pa.DataType], folder: Path) -> Files:
+    """The rows below ``folder``: a JSON Lines file a split, and the columns of each that is not sealed."""
     files = {split: Written(folder / f"{split.label}.jsonl") for split in Split}
+    for split in Split:
+        if not split.sealed:
+            files[split].columns = folder / f"{split.label}.parquet"
     with ExitStack() as stack:
         streams = {split: stack.enter_context(file.path.open("wb")) for split, file in files.items()}
+        columns = {
+            split: stack.enter_context(closing(ColumnWriter(file.columns, kinds)))
+            for split, file in files.items()
+            if file.columns
+        }
         for split, row in rows:
             files[split].add(streams[split], row)
+            if split in columns:
+                columns[split].add(row)
     return files
 
 
@@ -64,44 +81,47 @@ def store(files: Files, prefix: str) -> dict[str, dict[str, Any]]:
     stored: dict[str, dict[str, Any]] = {}
     try:
         for split, file in files.items():
-            with file.path.open("rb") as stream:
-                key = default_storage.save(f"{prefix}/{split.label}.jsonl", File(stream))
             stored[split.label] = {
-                "key": key,
+                "key": _copy(file.path, prefix),
                 "sha256": file.hash.hexdigest(),
                 "rows": file.rows,
                 "bytes": file.size,
             }
+            if file.columns:
+                stored[split.label]["columns"] = _copy(file.columns, prefix)
     except BaseException:
         discard(stored)
         raise
     return stored
 
 
+def _copy(path: Path, prefix: str) -> str:
+    with path.open("rb") as stream:
+        return default_storage.save(f"{prefix}/{path.name}", File(stream))
+
+
 def discard(stored: dict[str, dict[str, Any]]) -> None:
     """Remove what ``store`` copied."""
     for file in stored.values():
-        default_storage.delete(file["key"])
+        for key in (file["key"], file.get("columns")):
+            if key:
+                default_storage.delete(key)
 
 
-def page(key: str, offsets: list[int], first: int, count: int) -> list[dict[str, Any]]:
-    """Rows ``first`` to ``first + count`` (0-based) of a stored file; only what lies near them is read."""
-    block = first // ROWS_PER_OFFSET
-    if block >= len(offsets):
-        return []
-    with default_storage.open(key) as file:
-        file.seek(offsets[block])
-        for _ in range(first % ROWS_PER_OFFSET):
-            file.readline()
-        lines = [file.readline() for _ in range(count)]
-    return [json.loads(line) for line in lines if line]
-
-
-def rows_of(key: str) -> Iterator[dict[str, Any]]:
-    """Every row of a stored file, one at a time."""
-    with default_storage.open(key) as file:
-        for line in file:
-            yield json.loads(line)
+def at(version: DatasetVersion, split: str, places: Iterable[int]) -> list[dict[str, Any]]:
+    """The rows at rising ``places`` (0-based); only what lies near them is read."""
+    offsets, found = version.report["offsets"][split], []
+    with default_storage.open(version.files[split]["key"]) as file:
+        position = 0
+        for place in places:
+            if place // ROWS_PER_OFFSET > position // ROWS_PER_OFFSET:
+                position = place // ROWS_PER_OFFSET * ROWS_PER_OFFSET
+                file.seek(offsets[position // ROWS_PER_OFFSET])
+            for _ in range(place - position):
+                file.readline()
+            found.append(json.loads(file.readline()))
+            position = place + 1
+    return found
 
 
 async def chunks(key: str) -> AsyncIterator[bytes]:

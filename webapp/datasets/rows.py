@@ -26,6 +26,11 @@ class Split(IntEnum):
     def label(self) -> str:
         return self.name.lower()
 
+    @property
+    def sealed(self) -> bool:
+        """Whether nobody looks at its rows before a job has trained."""
+        return self is Split.TEST
+
 
 SPLITS = {split.label: split for split in Split}
 

@@ -21,8 +21,9 @@ from django.utils import timezone
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
 
-from . import contents, formats, problems
+from . import contents, formats, histograms, problems
 from .checking import Options, Tally, check, fill, placed, refused
+from .columns import kinds_of
 from .contents import Files
 from .limits import STALE_UPLOAD_HOURS
 from .models import Dataset, DatasetVersion, Upload
@@ -172,13 +173,19 @@ def _write(upload: Upload, choices: Choices, folder: Path) -> tuple[Files, int]:
         fill(index, Tally(), _plain(file), kind, options)
         index.settle()
         dropped = index.drop_overlap() if choices.drop_overlap else 0
-        return contents.write(placed(_plain(file), kind, options, index), folder), dropped
+        rows = placed(_plain(file), kind, options, index)
+        return contents.write(rows, kinds_of(upload.report["fields"]), folder), dropped
 
 
 def _version_report(upload: Upload, choices: Choices, files: Files, dropped: int) -> dict[str, Any]:
     return {key: upload.report[key] for key in REPORT_KEPT} | {
         "splits": {split.label: file.rows for split, file in files.items()},
         "offsets": {split.label: file.offsets for split, file in files.items()},
+        "columns": {
+            split.label: histograms.of_file(file.columns, upload.report["fields"])
+            for split, file in files.items()
+            if file.columns
+        },
         "dropped": dropped,
         "drop_overlap": choices.drop_overlap,
         "options": upload.options,

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import transfer_views, views
+from . import transfer_views, version_views, views
 
 app_name = "datasets"
 urlpatterns = [
@@ -15,6 +15,8 @@ urlpatterns = [
     path("<str:uid>/", views.detail, name="detail"),
     path("<str:uid>/delete/", views.delete, name="delete"),
     path("<str:uid>/restore/", views.restore, name="restore"),
-    path("<str:uid>/v<int:number>/", views.version, name="version"),
-    path("<str:uid>/v<int:number>/download/", views.download, name="download"),
+    path("<str:uid>/v<int:number>/", version_views.version, name="version"),
+    path("<str:uid>/v<int:number>/rows/<str:row_id>/", version_views.row, name="row"),
+    path("<str:uid>/v<int:number>/since/v<int:since>/", version_views.changes, name="changes"),
+    path("<str:uid>/v<int:number>/download/", version_views.download, name="download"),
 ]

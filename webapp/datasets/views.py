@@ -1,26 +1,19 @@
-"""Pages of datasets: list, upload, report, versions, rows."""
+"""Pages of datasets: list, upload, report, versions."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import messages
-from django.core.paginator import Page, Paginator
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.text import slugify
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-from webapp.teams.services import record
 
-from . import contents, services
+from . import services
 from .forms import OptionsForm, UploadForm
-from .limits import PAGE_ROWS
-from .models import Dataset, DatasetVersion, Transfer, Upload
-from .preview import preview
-from .rows import SPLITS, Split
+from .models import Dataset, Transfer, Upload
 
 LIST_ROWS = 30
 
@@ -135,59 +128,3 @@ def restore(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     services.restore_dataset(dataset, access.user)
     messages.success(request, f"{dataset.name} is back.")
     return redirect(dataset)
-
-
-def _version(access: Access, uid: str, number: int) -> DatasetVersion:
-    versions = DatasetVersion.objects.select_related("dataset__team")
-    return get_object_or_404(versions, dataset__team=access.team, dataset__uid=uid, number=number)
-
-
-def _split(request: HttpRequest) -> Split:
-    """The split in the query, train if none. Raises Http404 for an unknown name."""
-    name = request.GET.get("split", Split.TRAIN.label)
-    if name not in SPLITS:
-        raise Http404(f"There is no split {name!r}.")
-    return SPLITS[name]
-
-
-@member()
-def version(request: HttpRequest, access: Access, uid: str, number: int) -> HttpResponse:
-    """A version: what its fields hold, and its rows a page at a time. Test rows stay sealed."""
-    found, split = _version(access, uid, number), _split(request)
-    sealed = split is Split.TEST
-    page = _page(found, split, request.GET.get("page"))
-    context = {
-        "version": found,
-        "dataset": found.dataset,
-        "split": split.label,
-        "splits": [(each.label, found.files[each.label]["rows"]) for each in Split],
-        "sealed": sealed,
-        "page": page,
-        "rows": [] if sealed else _rows(found, split, page),
-    }
-    return render(request, "datasets/version.html", context)
-
-
-def _page(found: DatasetVersion, split: Split, number: str | None) -> Page[int]:
-    return Paginator(range(found.files[split.label]["rows"]), PAGE_ROWS).get_page(number)
-
-
-def _rows(found: DatasetVersion, split: Split, page: Page[int]) -> list[dict[str, Any]]:
-    """The page's rows, long values cut, each with its number in the split."""
-    first = (page.number - 1) * PAGE_ROWS
-    offsets = found.report["offsets"][split.label]
-    rows = contents.page(found.files[split.label]["key"], offsets, first, PAGE_ROWS)
-    return [preview(number, row["messages"], row["item"]) for number, row in enumerate(rows, start=first + 1)]
-
-
-@member(Role.EDITOR)
-def download(request: HttpRequest, access: Access, uid: str, number: int) -> HttpResponseBase:
-    """One split as JSON Lines, as jobs read it."""
-    found, split = _version(access, uid, number), _split(request)
-    file = found.files[split.label]
-    record(access.team, access.user, f"downloaded {split.label} rows", found)
-    response = StreamingHttpResponse(contents.chunks(file["key"]), content_type="application/jsonl")
-    name = f"{slugify(found.dataset.name) or 'dataset'}-v{found.number}-{split.label}.jsonl"
-    response["Content-Length"] = file["bytes"]
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response

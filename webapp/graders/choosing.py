@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-import pydantic_core
 from django.core.files.storage import default_storage
 
-from webapp.datasets.limits import ROWS_PER_OFFSET
+from webapp.datasets import contents
+from webapp.datasets.columns import opened
+from webapp.datasets.finding import find
 from webapp.datasets.models import DatasetVersion
 
 from .models import Grader
@@ -40,9 +41,10 @@ def randomly(version: DatasetVersion, split: str, count: int, seed: int) -> list
 
 
 def searched(version: DatasetVersion, split: str, count: int, text: str) -> list[Row]:
-    """The first rows that hold ``text`` in a message or field, whatever its case."""
-    wanted = json.dumps(text, ensure_ascii=False)[1:-1].casefold()
-    return _scanned(version, split, count, lambda line: wanted in line.decode().casefold())
+    """The first rows that hold ``text`` in a message or a text field, whatever its case."""
+    with opened(version.files[split]["columns"]) as columns:
+        places = find(columns, text, [])[:count]
+    return _at(version, split, places.to_pylist())
 
 
 def named(version: DatasetVersion, split: str, row_ids: Iterable[str]) -> list[Row]:
@@ -55,30 +57,17 @@ def _size(version: DatasetVersion, split: str) -> int:
     return int(version.files[split]["rows"])
 
 
-def _at(version: DatasetVersion, split: str, indexes: Iterable[int]) -> list[Row]:
-    """The rows at rising ``indexes``; only what lies near them is read."""
-    offsets, found = version.report["offsets"][split], []
-    with default_storage.open(version.files[split]["key"]) as file:
-        position = 0
-        for index in indexes:
-            if index // ROWS_PER_OFFSET > position // ROWS_PER_OFFSET:
-                position = index // ROWS_PER_OFFSET * ROWS_PER_OFFSET
-                file.seek(offsets[position // ROWS_PER_OFFSET])
-            for _ in range(index - position):
-                file.readline()
-            found.append(_row(file.readline()))
-            position = index + 1
-    return found
+def _at(version: DatasetVersion, split: str, places: Iterable[int]) -> list[Row]:
+    return [_kept(row) for row in contents.at(version, split, places)]
 
 
 def _scanned(version: DatasetVersion, split: str, count: int, fits: Callable[[bytes], bool]) -> list[Row]:
     with default_storage.open(version.files[split]["key"]) as file:
         fitting = (line for line in islice(file, SCANNED_ROWS) if fits(line))
-        return [_row(line) for line in islice(fitting, count)]
+        return [_kept(json.loads(line)) for line in islice(fitting, count)]
 
 
-def _row(line: bytes) -> Row:
-    row = pydantic_core.from_json(line)
+def _kept(row: Json) -> Row:
     return {key: row[key] for key in ("row_id", "messages", "item")}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import template
@@ -88,6 +88,12 @@ def state_label(state: str) -> str:
 def state_kind(state: str) -> str:
     """The colour of a job state's badge."""
     return KINDS[State(state)]
+
+
+@register.filter
+def pairs(mapping: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Its keys and values. In a template ``mapping.items`` would be the value of a key that is named so."""
+    return list(mapping.items())
 
 
 @register.filter

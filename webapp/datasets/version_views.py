@@ -1,0 +1,99 @@
+"""Pages of a version: its rows and what they hold, one row, what changed since another version, its files."""
+
+from __future__ import annotations
+
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.text import slugify
+
+from webapp.teams.access import Access, member
+from webapp.teams.models import Role
+from webapp.teams.services import record
+
+from . import browsing, contents
+from .differences import KINDS, differences, page_of
+from .models import DatasetVersion
+from .rows import SPLITS, Split
+from .single import row_of
+
+JOBS_SHOWN = 5
+
+
+def _version(access: Access, uid: str, number: int) -> DatasetVersion:
+    versions = DatasetVersion.objects.select_related("dataset__team")
+    return get_object_or_404(versions, dataset__team=access.team, dataset__uid=uid, number=number)
+
+
+def _split(request: HttpRequest) -> Split:
+    """The split in the query, train if none. Raises Http404 for an unknown name."""
+    name = request.GET.get("split", Split.TRAIN.label)
+    if name not in SPLITS:
+        raise Http404(f"There is no split {name!r}.")
+    return SPLITS[name]
+
+
+@member()
+def version(request: HttpRequest, access: Access, uid: str, number: int) -> HttpResponse:
+    """A version: what its fields hold, and its rows a page at a time. Test rows stay sealed."""
+    version, split = _version(access, uid, number), _split(request)
+    context = {
+        "version": version,
+        "dataset": version.dataset,
+        "split": split,
+        "size": version.files[split.label]["rows"],
+        "splits": [(each.label, version.files[each.label]["rows"]) for each in Split],
+    }
+    if not split.sealed:
+        context["found"] = found = browsing.rows_of(version, split, request.GET)
+        context["page"] = found.page
+        context["histograms"] = browsing.statistics_of(version, split, request.GET)
+    return render(request, "datasets/version.html", context)
+
+
+@member()
+def row(request: HttpRequest, access: Access, uid: str, number: int, row_id: str) -> HttpResponse:
+    """One row, whole, and the jobs that know it."""
+    version = _version(access, uid, number)
+    place = row_of(version, row_id)
+    if place is None:
+        raise Http404(f"{version} has no row {row_id} in its open splits.")
+    context = {
+        "version": version,
+        "dataset": version.dataset,
+        "place": place,
+        "row": place.row,
+        "jobs": version.jobs.select_related("team").order_by("-id")[:JOBS_SHOWN],
+    }
+    return render(request, "datasets/row.html", context)
+
+
+@member()
+def changes(request: HttpRequest, access: Access, uid: str, number: int, since: int) -> HttpResponse:
+    """What a version has that an earlier one had not, and the other way round."""
+    newer, older = _version(access, uid, number), _version(access, uid, since)
+    found = differences(older, newer)
+    counts = [(kind, len(getattr(found, kind))) for kind in KINDS]
+    usual = next((kind for kind, count in counts if count), KINDS[0])
+    kind = request.GET.get("kind", usual)
+    if kind not in KINDS:
+        raise Http404(f"Rows are {', '.join(KINDS)}; not {kind!r}.")
+    page, shown = page_of(older, newer, found, kind, request.GET.get("page"))
+    context = {
+        "dataset": newer.dataset, "newer": newer, "older": older, "same": found.same,
+        "counts": counts, "kind": kind, "page": page, "changes": shown,
+        "shown_in": older if kind == "removed" else newer,
+    }  # fmt: skip
+    return render(request, "datasets/changes.html", context)
+
+
+@member(Role.EDITOR)
+def download(request: HttpRequest, access: Access, uid: str, number: int) -> HttpResponseBase:
+    """One split as JSON Lines, as jobs read it."""
+    found, split = _version(access, uid, number), _split(request)
+    file = found.files[split.label]
+    record(access.team, access.user, f"downloaded {split.label} rows", found)
+    response = StreamingHttpResponse(contents.chunks(file["key"]), content_type="application/jsonl")
+    name = f"{slugify(found.dataset.name) or 'dataset'}-v{found.number}-{split.label}.jsonl"
+    response["Content-Length"] = file["bytes"]
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
