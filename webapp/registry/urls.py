@@ -11,6 +11,7 @@ urlpatterns = [
     path("bases/", views.bases, name="bases"),
     path("upload/", views.upload, name="upload"),
     path("<str:uid>/", views.model, name="model"),
+    path("<str:uid>/card/", views.model_card, name="card"),
     path("<str:uid>/adapter.zip", views.archive, name="archive"),
     path("<str:uid>/exports/", export_views.exports, name="exports"),
     path("<str:uid>/exports/<slug:kind>/", export_views.request_export, name="export"),

@@ -18,7 +18,7 @@ from webapp.teams.models import Role
 from webapp.teams.services import record
 from workers.adapter import AdapterInvalid
 
-from . import exporting, history, lineage, listing, packages, services, uploads
+from . import card, exporting, history, lineage, listing, packages, services, uploads
 from .forms import AdapterForm, BaseModelForm
 from .models import BaseModel, TunedModel
 
@@ -37,6 +37,7 @@ def model(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     context = {
         "model": shown,
         "lineage": lineage.of(shown),
+        "has_card": card.exists(shown) and not shown.deleted_at,
         "bytes": sum(file["bytes"] for file in shown.files),
         "folder": packages.folder_name(shown),
         "peft": packages.peft_code(shown),
@@ -47,6 +48,18 @@ def model(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "release_form": ReleaseForm(),
     }
     return render(request, "registry/model.html", context)
+
+
+@member()
+@require_GET
+def model_card(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """README.md of the package, readable."""
+    shown = access.get(TunedModel.objects.filter(deleted_at=None).select_related("team"), uid=uid)
+    if not card.exists(shown):
+        raise Http404(f"{shown} has no card.")
+    text = card.text(shown)
+    context = {"model": shown, "card": card.html(text), "text": text, "file": card.FILE}
+    return render(request, "registry/card.html", context)
 
 
 @member(Role.EDITOR)
