@@ -10,6 +10,7 @@ from asgiref.sync import async_to_sync
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.http import StreamingHttpResponse
+from django.urls import reverse
 
 from webapp.evaluations.models import Evaluation
 from webapp.evaluations.services import record_evaluation
@@ -24,9 +25,10 @@ from workers.engine.comparison import compared, graded, pairs_of, right
 from workers.engine.statistics import Resampling
 from workers.events import ArmSummary, EvaluationEvent, EvaluationRow, EvaluationSample, Interval
 
+WEIGHTS = "adapter_model.safetensors"
 FILES = {
     "adapter_config.json": b'{"r": 16}\n',
-    "adapter_model.safetensors": bytes(range(256)) * 3000,
+    WEIGHTS: bytes(range(256)) * 3000,
     "README.md": b"# A model\n",
 }
 
@@ -117,6 +119,11 @@ def tuned_model(job: Job, name: str = "ft:groove/starter:acme:invoices:Ab3dE6gh"
     job.tuned_model = model
     job.save(update_fields=["tuned_model"])
     return model
+
+
+def address(model: TunedModel, name: str, *arguments: str) -> str:
+    """Of one of the model's pages."""
+    return reverse(f"registry:{name}", args=[model.team.slug, model.uid, *arguments])
 
 
 def body(answer: StreamingHttpResponse) -> bytes:

@@ -8,12 +8,11 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.test import Client
-from django.urls import reverse
 
-from tests.web.comparison import body, finished_job, tuned_model
+from tests.web.comparison import address, body
 from webapp.registry import card, removal
 from webapp.registry.models import TunedModel
-from webapp.teams.models import Team, User
+from webapp.teams.models import User
 
 SignIn = Callable[[User], Client]
 CARD = """---
@@ -34,13 +33,6 @@ model = "<b>"
 """
 
 
-@pytest.fixture
-def model(team: Team, alice: User) -> TunedModel:
-    made = tuned_model(finished_job(team, alice))
-    put(made, CARD.encode())
-    return made
-
-
 def put(model: TunedModel, content: bytes) -> None:
     """Another README.md in the package."""
     key = f"{model.prefix}/README.md"
@@ -52,15 +44,12 @@ def put(model: TunedModel, content: bytes) -> None:
     model.save(update_fields=["files"])
 
 
-def address(model: TunedModel) -> str:
-    return reverse("registry:card", args=[model.team.slug, model.uid])
-
-
 def test_the_card_is_read_by_all_and_downloaded_as_it_is(
     model: TunedModel, alice: User, bob: User, as_user: SignIn
 ) -> None:
-    assert f'href="{address(model)}"' in as_user(bob).get(model.get_absolute_url()).text
-    page = as_user(bob).get(address(model)).text
+    put(model, CARD.encode())
+    assert f'href="{address(model, "card")}"' in as_user(bob).get(model.get_absolute_url()).text
+    page = as_user(bob).get(address(model, "card")).text
     article = page.partition("<article")[2].partition("</article>")[0]
     assert "<h2>Reads invoices</h2>" in article
     assert "<td>0.900</td>" in article
@@ -68,9 +57,9 @@ def test_the_card_is_read_by_all_and_downloaded_as_it_is(
     assert "base_model" not in article
     assert "run.json" in article
     assert 'href="run.json"' not in article
-    download = reverse("registry:download", args=[model.team.slug, model.uid, "README.md"])
+    download = address(model, "download", "README.md")
     assert download not in page
-    assert download in as_user(alice).get(address(model)).text
+    assert download in as_user(alice).get(address(model, "card")).text
     assert body(as_user(alice).get(download)) == CARD.encode()
 
 
@@ -103,7 +92,7 @@ def test_a_card_in_another_encoding_or_with_odd_front_matter_is_still_shown(
     model: TunedModel, alice: User, as_user: SignIn
 ) -> None:
     put(model, "---\nnever closed\n\n# Größe".encode("latin-1"))
-    answer = as_user(alice).get(address(model))
+    answer = as_user(alice).get(address(model, "card"))
     assert answer.status_code == 200
     assert "never closed" in answer.text
 
@@ -113,11 +102,11 @@ def test_a_model_without_a_card_or_a_deleted_one_has_no_such_page(
 ) -> None:
     client, files = as_user(alice), model.files
     put(model, b"x" * (card.MAX_BYTES + 1))
-    assert client.get(address(model)).status_code == 404
+    assert client.get(address(model, "card")).status_code == 404
     TunedModel.objects.update(files=[file for file in files if file["name"] != "README.md"])
-    assert client.get(address(model)).status_code == 404
-    assert address(model) not in client.get(model.get_absolute_url()).text
+    assert client.get(address(model, "card")).status_code == 404
+    assert address(model, "card") not in client.get(model.get_absolute_url()).text
     TunedModel.objects.update(files=files)
     removal.delete_model(model, alice)
-    assert client.get(address(model)).status_code == 404
-    assert address(model) not in client.get(model.get_absolute_url()).text
+    assert client.get(address(model, "card")).status_code == 404
+    assert address(model, "card") not in client.get(model.get_absolute_url()).text

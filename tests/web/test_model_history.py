@@ -6,24 +6,18 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from django.test import Client
 
-from tests.web.comparison import compare, finished_job, row, sample, tuned_model
+from tests.web.comparison import compare, finished_job, row, sample
 from webapp.evaluations.models import Evaluation
 from webapp.jobs.models import Job
 from webapp.registry import history
 from webapp.registry.history import Measured, Series, figure
 from webapp.registry.models import TunedModel
 from webapp.retention.models import SuiteScore
-from webapp.teams.models import Team, User
+from webapp.teams.models import User
 
 SignIn = Callable[[User], Client]
-
-
-@pytest.fixture
-def model(team: Team, alice: User) -> TunedModel:
-    return tuned_model(finished_job(team, alice))
 
 
 def interval(mean: float) -> dict[str, float]:

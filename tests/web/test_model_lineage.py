@@ -17,18 +17,13 @@ from webapp.judges.models import Endpoint
 from webapp.registry import lineage
 from webapp.registry.lineage import Node, arranged
 from webapp.registry.models import TunedModel
-from webapp.teams.models import Team, User
+from webapp.teams.models import User
 
 SignIn = Callable[[User], Client]
 JUDGED = {
     "type": "score_model", "name": "judged", "model": "gpt-judge", "range": [0, 1],
     "input": [{"role": "user", "content": "Grade {{ sample.output_text }} from 0 to 1."}],
 }  # fmt: skip
-
-
-@pytest.fixture
-def model(team: Team, alice: User) -> TunedModel:
-    return tuned_model(finished_job(team, alice))
 
 
 def drawn(page: str) -> str:

@@ -13,28 +13,23 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from tests.web.comparison import FILES, body, compare, finished_job, row, sample, tuned_model
+from tests.web.comparison import (
+    FILES,
+    WEIGHTS,
+    address,
+    body,
+    compare,
+    finished_job,
+    row,
+    sample,
+    tuned_model,
+)
 from webapp.jobs.models import Job
 from webapp.registry import packages
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import AuditEvent, Team, User
 
 SignIn = Callable[[User], Client]
-WEIGHTS = "adapter_model.safetensors"
-
-
-@pytest.fixture
-def job(team: Team, alice: User) -> Job:
-    return finished_job(team, alice)
-
-
-@pytest.fixture
-def model(job: Job) -> TunedModel:
-    return tuned_model(job)
-
-
-def address(model: TunedModel, name: str, *arguments: str) -> str:
-    return reverse(f"registry:{name}", args=[model.team.slug, model.uid, *arguments])
 
 
 def bases(team: Team) -> str:

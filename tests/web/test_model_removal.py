@@ -10,7 +10,7 @@ from django.core.files.storage import default_storage
 from django.test import Client
 from django.urls import reverse
 
-from tests.web.comparison import FILES, body, finished_job, tuned_model
+from tests.web.comparison import FILES, WEIGHTS, address, body, finished_job, tuned_model
 from webapp.jobs.models import Job
 from webapp.jobs.services import SettingsInvalid
 from webapp.jobs.states import State
@@ -20,21 +20,6 @@ from webapp.registry.models import Export, TunedModel
 from webapp.teams.models import AuditEvent, Team, User
 
 SignIn = Callable[[User], Client]
-WEIGHTS = "adapter_model.safetensors"
-
-
-@pytest.fixture
-def job(team: Team, alice: User) -> Job:
-    return finished_job(team, alice)
-
-
-@pytest.fixture
-def model(job: Job) -> TunedModel:
-    return tuned_model(job)
-
-
-def address(model: TunedModel, name: str, *arguments: str) -> str:
-    return reverse(f"registry:{name}", args=[model.team.slug, model.uid, *arguments])
 
 
 def models(team: Team, name: str = "list", query: str = "") -> str:
@@ -106,6 +91,8 @@ def test_an_owner_deletes_for_good(model: TunedModel, alice: User, as_user: Sign
     assert not any(default_storage.exists(key) for key in keys)
     page = client.get(model.get_absolute_url()).text
     assert "This model was deleted for good" in page
+    assert "Use it" not in page
+    assert WEIGHTS not in page
     assert address(model, "restore") not in page
     assert "its files are gone" in client.post(address(model, "restore"), follow=True).text
     assert AuditEvent.objects.filter(verb="deleted model for good", user=alice).exists()

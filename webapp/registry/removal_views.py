@@ -64,4 +64,5 @@ def purge(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
             messages.success(request, f"Deleted “{shown}” for good.")
             return redirect("registry:deleted", access.team.slug)
     status = 422 if form.errors else 200
-    return render(request, "registry/purge.html", {"model": shown, "form": form}, status=status)
+    context = {"bytes": sum(file["bytes"] for file in shown.files), "exports": shown.exports.count()}
+    return render(request, "registry/purge.html", context | {"model": shown, "form": form}, status=status)
