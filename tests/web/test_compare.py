@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
+import re
 from collections.abc import Callable
 from math import ceil
 from statistics import stdev
@@ -115,6 +117,37 @@ def test_text_is_searched_in_prompts_and_answers(
     assert shown(as_user(bob), job, text=text) == rows
 
 
+@pytest.mark.parametrize(
+    ("query", "rows"),
+    [
+        ({"row": "1"}, ["worse"]),
+        ({"row": "99999999999999999999"}, []),
+        ({"least": "0.6"}, ["better", "broken"]),
+        ({"least": "0.45", "most": "0.6"}, ["same"]),
+        ({"shortest": "2", "longest": "9"}, ["better"]),
+        ({"task": "orders"}, []),
+        ({"show": "loss", "most": "0.5"}, ["worse"]),
+        ({"least": "nan", "longest": "far"}, ["better", "worse", "same", "broken"]),
+    ],
+)
+def test_rows_are_found_by_what_they_are_and_the_csv_has_the_same(
+    job: Job, bob: User, as_user: SignIn, query: dict[str, str], rows: list[str]
+) -> None:
+    compare(job, ROWS)
+    client = as_user(bob)
+    assert shown(client, job, **query) == rows
+    page = client.get(address(job), query)
+    link = re.search(r'href="([^"]*compare.csv[^"]*)"', page.text)
+    assert link
+    lines = csv.DictReader(io.StringIO(body(client.get(html.unescape(link[1]))).decode(), newline=""))
+    assert list(dict.fromkeys(line["row_id"] for line in lines)) == rows
+
+
+def test_rows_are_found_by_their_task(job: Job, bob: User, as_user: SignIn) -> None:
+    compare(job, [row(f"{task}/1", [sample(0.1, "a")], [sample(0.2, "b")]) for task in ("orders", "mails")])
+    assert shown(as_user(bob), job, task="mails") == ["mails/1"]
+
+
 def test_what_models_write_is_text(job: Job, bob: User, as_user: SignIn) -> None:
     compare(job, ROWS)
     page = as_user(bob).get(address(job), {"text": ATTACK}).text
@@ -178,7 +211,7 @@ def test_the_page_asks_the_database_little(job: Job, bob: User, as_user: SignIn)
     compare(job, [row(f"{number}", [sample(0.1, "a")], [sample(0.2, "b")]) for number in range(70)])
     with CaptureQueriesContext(connection) as many:
         assert len(shown(client, job)) == 20
-    assert len(many) == len(few) <= 12
+    assert len(many) == len(few) <= 13
     assert shown(client, job, page="4") == [str(number) for number in range(60, 70)]
 
 

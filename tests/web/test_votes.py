@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -39,7 +40,13 @@ def answer(client: Client, evaluation: Evaluation, preferred: str) -> None:
     """Judge the row that is shown by what it says, as a person would."""
     shown = client.get(place(evaluation))
     side = ("left", "right")[[text.split()[0] for text in shown.context["answers"]].index(preferred)]
-    client.post(place(evaluation), {"row": shown.context["row"].pk, "side": side})
+    send(client, evaluation, shown.context["row"], side)
+
+
+def send(client: Client, evaluation: Evaluation, row: ComparedRow, side: str) -> Any:
+    """What the page of this row sends when a side is pressed."""
+    page = client.get(place(evaluation), {"row": row.pk})
+    return client.post(place(evaluation), {"row": row.pk, "side": side, "shown": page.context["shown"]})
 
 
 def test_votes_are_counted_for_the_model_whose_answer_was_chosen(
@@ -85,7 +92,7 @@ def test_a_vote_can_be_changed_and_counts_once(evaluation: Evaluation, alice: Us
     client, first = as_user(alice), voting.next_row(evaluation, alice)
     assert first is not None
     for side in ("left", "right", "tie"):
-        client.post(place(evaluation), {"row": first.pk, "side": side})
+        send(client, evaluation, first, side)
     assert Vote.objects.get().preferred == "tie"
     again = client.get(place(evaluation), {"row": first.pk})
     assert again.context["given"] == "tie"
@@ -107,3 +114,26 @@ def test_the_interval_holds_the_mean_and_never_claims_certainty(rows: list[float
     mean, low, high = voting._preference(rows)
     assert -1 <= low < high <= 1
     assert low - 2 / (len(rows) + 2) <= mean <= high + 2 / (len(rows) + 2)
+
+
+def test_a_page_that_was_open_while_the_secret_changed_counts_nothing(
+    evaluation: Evaluation, alice: User, as_user: SignIn, settings: Any
+) -> None:
+    client = as_user(alice)
+    page = client.get(place(evaluation))
+    row, shown = page.context["row"], page.context["shown"]
+    settings.SECRET_KEY = "another secret, as long as it has to be to count as one at all"
+    client = as_user(alice)
+    answer = client.post(place(evaluation), {"row": row.pk, "side": "left", "shown": shown}, follow=True)
+    assert "Look again" in answer.text
+    assert answer.context["row"] == row
+    assert not Vote.objects.exists()
+
+
+def test_agreement_is_told_to_voters_after_their_vote_and_to_viewers(
+    evaluation: Evaluation, alice: User, bob: User, as_user: SignIn
+) -> None:
+    answer(as_user(alice), evaluation, "tuned")
+    assert voting.votes_told(alice, may_vote=True).count() == 1
+    assert voting.votes_told(bob, may_vote=True).count() == 0
+    assert voting.votes_told(bob, may_vote=False).count() == 1

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from django.db.models import F, Func, OrderBy, Q, QuerySet, TextField
@@ -48,6 +50,13 @@ SORTS = {
     "tuned": "tuned, lowest first",
     "-tuned": "tuned, highest first",
 }
+NAMES = ("show", "sort", "text", "row", "task", "least", "most", "shortest", "longest")
+RANGES = {
+    "least": "tuned_reward__gte",
+    "most": "tuned_reward__lte",
+    "shortest": "tuned__0__length__gte",
+    "longest": "tuned__0__length__lte",
+}
 FIELDS = {"change": "change", "base": "base_reward", "tuned": "tuned_reward"}
 
 
@@ -78,14 +87,32 @@ class _Answers(Func):
     output_field = TextField()
 
 
+def asked(query: Mapping[str, str]) -> dict[str, str]:
+    """What of the address is about rows."""
+    return {name: value for name in NAMES if (value := query.get(name, "").strip())}
+
+
 def selected(evaluation: Evaluation, query: Mapping[str, str]) -> QuerySet[ComparedRow]:
-    """The rows that ``show`` and ``text`` of the query leave, in the order of its ``sort``."""
-    rows = evaluation.compared_rows.all()
+    """The rows that the query's filters leave, in its order; what cannot be read is ignored."""
+    rows = evaluation.compared_rows.filter(**_limits(query))
     if shown := SHOWN.get(query.get("show", "")):
         rows = rows.filter(shown[1])
+    if task := storable(query.get("task", "")):
+        rows = rows.filter(row_id__startswith=f"{task}/")
     if text := storable(query.get("text", "").strip()):
         rows = _holding(rows, text)
     return rows.order_by(*_order(query.get("sort", "")), "index")
+
+
+def _limits(query: Mapping[str, str]) -> dict[str, float]:
+    """Lookups of one row by its place, and of the tuned model's reward and length of its first answer."""
+    found: dict[str, float] = {}
+    for name, lookup in RANGES.items():
+        with suppress(ValueError):
+            found[lookup] = float(query.get(name, ""))
+    if (place := query.get("row", "")).isdecimal():
+        found["index"] = int(place)
+    return {lookup: value for lookup, value in found.items() if isfinite(value)}
 
 
 def _holding(rows: QuerySet[ComparedRow], text: str) -> QuerySet[ComparedRow]:
@@ -164,20 +191,18 @@ def _summaries(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, Any]]:
 # --- CSV -------------------------------------------------------------------------------------------
 
 
-def table(evaluation: Evaluation) -> Iterator[Sequence[object]]:
-    """A header, then an answer a row: every sample of both models on every held-out row."""
-    names = sorted(
-        {name for row in _batches(evaluation) for _, _, s in _samples(row) for name in s["sub_rewards"]}
-    )
+def table(rows: QuerySet[ComparedRow]) -> Iterator[Sequence[object]]:
+    """A header, then an answer a row: every sample of both models on each of these rows."""
+    names = sorted({name for row in _batches(rows) for _, _, s in _samples(row) for name in s["sub_rewards"]})
     yield [*COLUMNS, *(f"sub_reward.{name}" for name in names), *ROW_COLUMNS]
-    for row in _batches(evaluation):
+    for row in _batches(rows):
         yield from _lines(row, names)
 
 
-def _batches(evaluation: Evaluation) -> Iterator[ComparedRow]:
-    """All rows, a batch a query, so that no cursor stays open while a slow reader pauses."""
+def _batches(rows: QuerySet[ComparedRow]) -> Iterator[ComparedRow]:
+    """The rows by their place, a batch a query, so that no cursor stays open while a slow reader pauses."""
     last = -1
-    while batch := list(evaluation.compared_rows.filter(index__gt=last)[:BATCH]):
+    while batch := list(rows.order_by("index").filter(index__gt=last)[:BATCH]):
         yield from batch
         last = batch[-1].index
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
+from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import (
     Http404,
@@ -37,7 +39,7 @@ def compare(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     evaluation = presenters.chosen(evaluations, request.GET.get("evaluation", ""))
     if evaluation is None:
         return render(request, "evaluations/compare.html", {"job": job})
-    query = {key: value for key in ("show", "sort", "text") if (value := request.GET.get(key))}
+    query = presenters.asked(request.GET)
     rows = presenters.selected(evaluation, query)
     level = presenters.confidence(job)
     context = {
@@ -52,6 +54,8 @@ def compare(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "shows": [(key, label) for key, (label, _) in presenters.SHOWN.items()],
         "sorts": presenters.SORTS.items(),
         "query": query,
+        "address": urlencode({"evaluation": evaluation.pk} | query),
+        "tasks": list(job.tasks.values_list("name", flat=True)),
         **_votes(evaluation, access),
         "page": Paginator(rows, PAGE).get_page(request.GET.get("page")),
     }
@@ -65,6 +69,9 @@ def vote(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     rows = voting.pairs(evaluation)
     if request.method == "POST" and request.POST.get("side") in voting.SIDES:
         judged = get_object_or_404(rows, pk=_number(request.POST.get("row")))
+        if not voting.saw(judged, access.user, request.POST.get("shown", "")):
+            messages.error(request, "This page was too old to know which answer stood left. Look again.")
+            return redirect(f"{request.path}?evaluation={evaluation.pk}&row={judged.pk}")
         voting.vote(judged, access.user, request.POST["side"])
         return redirect(f"{request.path}?evaluation={evaluation.pk}&last={judged.pk}")
     row = _asked_row(request, access, evaluation)
@@ -73,6 +80,7 @@ def vote(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "job": evaluation.job,
         "evaluation": evaluation,
         "row": row,
+        "shown": voting.shown(row, access.user) if row else "",
         "answers": _blind(row, access.user) if row else [],
         "given": voting.side_of(given, row) if given and row else "",
         "all": rows.count(),
@@ -100,10 +108,10 @@ def _blind(row: ComparedRow, user: User) -> list[str]:
 @member()
 @require_GET
 def csv(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
-    """Every answer of the chosen comparison."""
+    """Every answer of the chosen comparison on the rows that the address asks for."""
     evaluation = _wanted(request, access, uid)
     headers = _download(evaluation, "csv")
-    lines = streamed(csv_lines(presenters.table(evaluation)))
+    lines = streamed(csv_lines(presenters.table(presenters.selected(evaluation, request.GET))))
     return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
 
 

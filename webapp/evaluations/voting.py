@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from django.db.models import F, QuerySet
-from django.utils.crypto import salted_hmac
+from django.utils.crypto import constant_time_compare, salted_hmac
 
 from webapp.jobs.interference import interval
 from webapp.judges.statistics import kappa
@@ -81,6 +81,19 @@ def tuned_is_left(row: ComparedRow, user: User) -> bool:
     return int(_dice(row.pk, user)[-1], 16) % 2 == 0
 
 
+def shown(row: ComparedRow, user: User) -> str:
+    """What a voting page sends back with its vote, so that the sides it showed are known to still hold.
+
+    They follow from the secret key; under another one a page that was open would count the wrong way.
+    """
+    return salted_hmac("webapp.evaluations.voting.shown", f"{row.pk}:{user.pk}").hexdigest()
+
+
+def saw(row: ComparedRow, user: User, sent: str) -> bool:
+    """Whether the page that sends this showed the sides as they are now."""
+    return constant_time_compare(sent, shown(row, user))
+
+
 def _dice(row: int, user: User) -> str:
     return salted_hmac("webapp.evaluations.voting", f"{row}:{user.pk}").hexdigest()
 
@@ -108,6 +121,13 @@ def side_of(given: Vote, row: ComparedRow) -> str:
 
 def votes_on(evaluation: Evaluation) -> QuerySet[Vote]:
     return Vote.objects.filter(row__evaluation=evaluation)
+
+
+def votes_told(user: User, may_vote: bool) -> QuerySet[Vote]:
+    """The votes that this person may know of: who may vote is told of a comparison after having voted."""
+    if not may_vote:
+        return Vote.objects.all()
+    return Vote.objects.filter(row__evaluation__in=Evaluation.objects.filter(compared_rows__votes__user=user))
 
 
 def results(evaluation: Evaluation) -> Results | None:

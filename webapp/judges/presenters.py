@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from django.db.models import QuerySet
+
 from webapp.evaluations import voting
 from webapp.evaluations.models import Vote
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
@@ -53,8 +55,8 @@ def labelling(task: LabelTask, at: int | None) -> Json:
     }
 
 
-def card_page(version: GraderVersion) -> Json:
-    """The newest card and what is needed for another one."""
+def card_page(version: GraderVersion, votes: QuerySet[Vote]) -> Json:
+    """The newest card, what is needed for another, and which of these votes are on the version's answers."""
     grader = version.grader
     newest = version.judge_cards.first()
     finished = services.card_for(version)
@@ -74,7 +76,7 @@ def card_page(version: GraderVersion) -> Json:
         "trials": trials,
         "labels": labels,
         "fewest": services.FEWEST_LABELS,
-        "votes": voting.agreement(Vote.objects.filter(row__evaluation__job__grader_version=version)),
+        "votes": voting.agreement(votes.filter(row__evaluation__job__grader_version=version)),
         "lacking": max(0, services.FEWEST_LABELS - labels),
     }
 

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from webapp.evaluations import voting
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
 from webapp.jobs import nodes
 from webapp.teams.access import Access, member
@@ -138,7 +139,7 @@ def card(request: HttpRequest, access: Access, version: str) -> HttpResponse:
     """How far the judge of a grader version agrees with the team's labels."""
     shown = _version(access, version)
     page = "judges/card.html" + ("#card" if request.htmx else "")  # type: ignore[attr-defined]
-    return render(request, page, presenters.card_page(shown))
+    return render(request, page, presenters.card_page(shown, voting.votes_told(access.user, access.can_edit)))
 
 
 @member(Role.EDITOR)
