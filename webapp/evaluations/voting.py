@@ -145,7 +145,7 @@ def results(evaluation: Evaluation) -> Results | None:
         tuned=counted.count(Vote.Preferred.TUNED),
         tie=counted.count(Vote.Preferred.TIE),
         base=counted.count(Vote.Preferred.BASE),
-        preference=_preference([fmean(worths) for _, worths in sorted(by_row.items())]),
+        preference=_preference(sorted(fmean(worths) for worths in by_row.values())),
         agreement=agreement(votes_on(evaluation)),
     )
 
