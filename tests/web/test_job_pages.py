@@ -17,6 +17,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from tests.web import comparison
+from tests.web.stored import rows_of
 from webapp.jobs import leases, nodes, recording, services
 from webapp.jobs.models import Job
 from webapp.jobs.phases import Event as PhaseChange
@@ -343,6 +344,17 @@ def test_a_rollout_stands_beside_its_group_and_leads_to_the_next(
     assert "ZeroDivisionError" in shown
     assert "2.1" not in shown
     assert re.findall(r'rel="(?:prev|next)"\s+href="[^"]*rollouts/(\d+/\d+)/"', shown) == ["2/0", "3/0"]
+
+
+def test_a_rollout_leads_to_its_row_of_the_data(alice: User, job: Job, as_user: SignIn) -> None:
+    job, client = train(begin(job)), as_user(alice)
+    row_id = rows_of(job.dataset_version.files["train"]["key"])[0]["row_id"]
+    job.rollouts.filter(step=2).update(row_id=row_id)
+    link = re.search(
+        r'href="([^"]*/datasets/[^"]*/rows/[^"]*)"', text_of(client, page_of(job, "rollouts/2/2/"))
+    )
+    assert link
+    assert row_id in text_of(client, link[1])
 
 
 def test_filters_are_kept_under_a_name_for_every_job_of_the_team(

@@ -111,3 +111,7 @@ class DatasetVersion(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("datasets:version", args=[self.dataset.team.slug, self.dataset.uid, self.number])
+
+    def address_of(self, row_id: str) -> str:
+        """The page of one of its rows."""
+        return reverse("datasets:row", args=[self.dataset.team.slug, self.dataset.uid, self.number, row_id])

@@ -44,7 +44,11 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 def rollout(request: HttpRequest, access: Access, uid: str, step: int, index: int) -> HttpResponse:
     """A rollout beside its whole group, held against another answer, and its prompt through the steps."""
     job = access.get(Job.objects.select_related("team"), uid=uid)
-    shown = get_object_or_404(job.rollouts.select_related("job__team"), step=step, index=index)
+    shown = get_object_or_404(
+        job.rollouts.select_related("job__team", "job__dataset_version__dataset__team"),
+        step=step,
+        index=index,
+    )
     group, frames = rollouts.group_of(shown), rollouts.strip(shown)
     before, after = rollouts.neighbours(shown)
     choices = rollouts.choices_against(shown, group, frames)
@@ -52,6 +56,7 @@ def rollout(request: HttpRequest, access: Access, uid: str, step: int, index: in
     context = {
         "job": job,
         "shown": shown,
+        "data_row": rollouts.data_row(shown),
         "group": group,
         "best": rollouts.best_of(group),
         "before": before,
