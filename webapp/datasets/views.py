@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.core.paginator import Paginator
+from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
@@ -13,7 +14,7 @@ from webapp.teams.models import Role
 
 from . import services
 from .forms import OptionsForm, UploadForm
-from .models import Dataset, Transfer, Upload
+from .models import Dataset, DatasetVersion, Transfer, Upload
 
 LIST_ROWS = 30
 
@@ -22,7 +23,8 @@ LIST_ROWS = 30
 def index(request: HttpRequest, access: Access) -> HttpResponse:
     """The team's datasets; the deleted ones on ``?deleted=1``."""
     deleted = request.GET.get("deleted") == "1"
-    datasets = access.team.datasets.filter(deleted_at__isnull=not deleted).prefetch_related("versions")
+    versions = Prefetch("versions", DatasetVersion.objects.defer("report"))
+    datasets = access.team.datasets.filter(deleted_at__isnull=not deleted).prefetch_related(versions)
     page = Paginator(datasets, LIST_ROWS).get_page(request.GET.get("page"))
     waiting = access.team.uploads.filter(state=Upload.State.CHECKED).order_by("-id")[:5]
     context = {"page": page, "deleted": deleted, "waiting": waiting}
@@ -104,7 +106,7 @@ def discard(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """A dataset and its versions."""
     dataset = access.get(Dataset.objects.select_related("created_by"), uid=uid)
-    versions = dataset.versions.select_related("created_by")
+    versions = dataset.versions.select_related("created_by").defer("report")
     return render(request, "datasets/detail.html", {"dataset": dataset, "versions": versions})
 
 

@@ -155,7 +155,9 @@ def _trial_form(
     access: Access, grader: Grader | None, latest: GraderVersion | None,
     trial: GraderTrial | None = None, data: Any = None,
 ) -> TrialForm:  # fmt: skip
-    versions = DatasetVersion.objects.filter(dataset__team=access.team, dataset__deleted_at=None)
+    versions = DatasetVersion.objects.filter(dataset__team=access.team, dataset__deleted_at=None).defer(
+        "report"
+    )
     second = GraderVersion.objects.filter(grader__team=access.team, grader__deleted_at=None)
     return TrialForm(
         data,

@@ -39,7 +39,7 @@ def of(team: Team, query: QueryDict) -> dict[str, Any]:
 def _found(team: Team, chosen: dict[str, str]) -> QuerySet[Job]:
     jobs = Job.objects.filter(team=team).select_related(
         "team", "base_model", "dataset_version__dataset", "grader_version__grader"
-    )  # fmt: skip
+    ).defer("dataset_version__report")  # fmt: skip
     if chosen["state"] in State.values:
         jobs = jobs.filter(state=chosen["state"])
     if chosen["model"]:

@@ -90,7 +90,7 @@ def _choices(access: Access) -> dict[str, QuerySet[Any]]:
     )
     return {
         "base_models": BaseModel.objects.filter(Q(team=team) | Q(team=None)),
-        "versions": versions.order_by("-id"),
+        "versions": versions.defer("report").order_by("-id"),
         "graders": graders.order_by("-id"),
         "starts": task_forms.offered_starts(team),
     }
