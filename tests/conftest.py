@@ -44,6 +44,13 @@ def bob(team: Team) -> User:
 
 
 @pytest.fixture
+def erin(team: Team) -> User:
+    user = User.objects.create_user("erin@example.com", PASSWORD)
+    Membership.objects.create(team=team, user=user, role=Role.EDITOR)
+    return user
+
+
+@pytest.fixture
 def charlie(db: None) -> User:
     user = User.objects.create_user("charlie@example.com", PASSWORD)
     create_team(user, "Elsewhere")

@@ -24,7 +24,7 @@ from tests.web.stored import rows_of
 from webapp.datasets.checking import Options
 from webapp.datasets.services import Choices, commit, receive
 from webapp.datasets.transfers import begin
-from webapp.evaluations.models import Evaluation
+from webapp.evaluations.models import ComparedRow, Evaluation
 from webapp.graders.models import Grader, GraderTest, GraderTrial, GraderVersion
 from webapp.jobs.models import Job, Metric, Rollout
 from webapp.jobs.rollouts import save_view
@@ -156,7 +156,7 @@ def objects(team: Team, alice: User) -> Objects:
         "judges": {"uid": judge.uid, "version": grader_version.uid, "grader": grader.uid},
         "judges:label": {"uid": labels.uid},
         "jobs": {"uid": job.uid, "view": view.pk},
-        "evaluations": {"uid": job.uid},
+        "evaluations": {"uid": job.uid, "row": ComparedRow.objects.get(evaluation__job=job).pk},
         "retention": {"uid": job.uid},
         "retention:release": {"uid": model.uid},
         "registry": {"uid": model.uid, "name": "adapter_config.json", "kind": "merged"},

@@ -17,10 +17,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as drawn
 from hypothesis import strategies as st
 
-from tests.conftest import PASSWORD
 from webapp.datasets import transfers
 from webapp.datasets.models import Transfer, Upload
-from webapp.teams.models import Membership, Role, Team, User
+from webapp.teams.models import Team, User
 from workers.tasks import tidy
 
 SignIn = Callable[[User], Client]
@@ -112,11 +111,9 @@ def test_mistakes_are_named_before_a_byte_is_sent(
     assert client.post(url, headers={"Upload-Length": "1", "Upload-Metadata": "name %%%"}).status_code == 400
 
 
-def test_even_a_colleague_cannot_touch_it(team: Team, alice: User, as_user: SignIn) -> None:
+def test_even_a_colleague_cannot_touch_it(team: Team, alice: User, erin: User, as_user: SignIn) -> None:
     url = begin(as_user(alice), team).headers["Location"]
-    colleague = User.objects.create_user("erin@example.com", PASSWORD)
-    Membership.objects.create(team=team, user=colleague, role=Role.EDITOR)
-    other = as_user(colleague)
+    other = as_user(erin)
     assert part(other, url, 0, DATA).status_code == other.delete(url).status_code == 404
     assert other.head(url).status_code == 404
 

@@ -11,11 +11,10 @@ from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import PASSWORD
 from tests.web.comparison import compare, finished_job, row, sample
 from webapp.evaluations import voting
 from webapp.evaluations.models import ComparedRow, Evaluation, Vote
-from webapp.teams.models import Membership, Role, Team, User
+from webapp.teams.models import Team, User
 
 SignIn = Callable[[User], Client]
 ROWS = 12
@@ -78,13 +77,11 @@ def test_the_page_does_not_tell_whose_answer_is_whose(
 
 
 def test_the_result_is_told_to_those_who_have_voted(
-    evaluation: Evaluation, alice: User, bob: User, as_user: SignIn
+    evaluation: Evaluation, alice: User, bob: User, erin: User, as_user: SignIn
 ) -> None:
-    editor = User.objects.create_user("erin@example.com", PASSWORD)
-    Membership.objects.create(team=evaluation.job.team, user=editor, role=Role.EDITOR)
-    answer(as_user(editor), evaluation, "tuned")
+    answer(as_user(erin), evaluation, "tuned")
     assert "Too few rows to tell" not in as_user(alice).get(page(evaluation)).text
-    assert "Too few rows to tell" in as_user(editor).get(page(evaluation)).text
+    assert "Too few rows to tell" in as_user(erin).get(page(evaluation)).text
     assert "Too few rows to tell" in as_user(bob).get(page(evaluation)).text, "a viewer may not vote"
 
 

@@ -87,3 +87,23 @@ class Vote(models.Model):
 
     def __str__(self) -> str:
         return f"{self.preferred} at {self.row_id}"
+
+
+class Note(models.Model):
+    """What a member remarks on a row's answers, for the whole team to read."""
+
+    LONGEST = 2000
+
+    row = models.ForeignKey(ComparedRow, models.CASCADE, related_name="notes")
+    author = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    text = models.TextField()
+    written_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["written_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["row", "author"], name="one_note_per_person_and_row")
+        ]
+
+    def __str__(self) -> str:
+        return f"note on {self.row_id}"

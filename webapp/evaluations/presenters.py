@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from django.db.models import F, Func, OrderBy, Q, QuerySet, TextField
+from django.db.models import Exists, F, Func, OrderBy, OuterRef, Prefetch, Q, QuerySet, TextField
 
 from webapp.config.fields import storable
 from webapp.jobs.models import Job
 from workers.spec import EvaluationSettings
 
-from .models import ComparedRow, Evaluation
+from .models import ComparedRow, Evaluation, Note
 from .paired import GAINED, LOST
 
 SAME = 1e-9  # as workers.engine.statistics counts ties
@@ -30,7 +30,7 @@ ROW_COLUMNS = (
         "row_tuned_right",
         "row_coverage",
     ),
-    *("prompt", "completion"),
+    *("row_notes", "prompt", "completion"),
 )
 
 SHOWN = {
@@ -40,6 +40,7 @@ SHOWN = {
     "gained": ("Newly solved", GAINED),
     "lost": ("No longer solved", LOST),
     "ungraded": ("Not graded", Q(change=None)),
+    "noted": ("With notes", Q(Exists(Note.objects.filter(row=OuterRef("pk"))))),
 }
 SORTS = {
     "": "as evaluated",
@@ -94,7 +95,8 @@ def asked(query: Mapping[str, str]) -> dict[str, str]:
 
 def selected(evaluation: Evaluation, query: Mapping[str, str]) -> QuerySet[ComparedRow]:
     """The rows that the query's filters leave, in its order; what cannot be read is ignored."""
-    rows = evaluation.compared_rows.filter(**_limits(query))
+    notes = Prefetch("notes", Note.objects.select_related("author"))
+    rows = evaluation.compared_rows.filter(**_limits(query)).prefetch_related(notes)
     if shown := SHOWN.get(query.get("show", "")):
         rows = rows.filter(shown[1])
     if task := storable(query.get("task", "")):
@@ -220,7 +222,8 @@ def _lines(row: ComparedRow, names: list[str]) -> Iterator[list[object]]:
             *(sample["length"], sample["truncated"]),
             *(sample["sub_rewards"].get(name) for name in names),
             *(row.base_reward, row.tuned_reward, row.change),
-            *(row.base_right, row.tuned_right, _coverage(row), row.prompt, sample["completion"]),
+            *(row.base_right, row.tuned_right, _coverage(row)),
+            *(_remarks(row), row.prompt, sample["completion"]),
         ]
 
 
@@ -229,3 +232,7 @@ def _coverage(row: ComparedRow) -> str:
     if row.base_right is None or row.tuned_right is None or (row.base_right > 0) == (row.tuned_right > 0):
         return ""
     return "gained" if row.tuned_right else "lost"
+
+
+def _remarks(row: ComparedRow) -> str:
+    return "\n".join(f"{note.author or 'a former member'}: {note.text}" for note in row.notes.all())

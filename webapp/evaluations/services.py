@@ -1,34 +1,46 @@
-"""Evaluations: keep what the engine measured."""
+"""Evaluations: keep what the engine measured and what people remark on it."""
 
 from __future__ import annotations
 
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from django.forms import model_to_dict
+
 from webapp.config.fields import storable
 from workers.events import EvaluationEvent, EvaluationRow, EvaluationSample
 
-from .models import ComparedRow, Evaluation
+from .models import ComparedRow, Evaluation, Note
 
 if TYPE_CHECKING:
     from webapp.jobs.models import Job
+    from webapp.teams.models import User
 
 FREE_TEXT = ("completion", "error_detail", "explanation")
 
 
 def record_evaluation(job: Job, event: EvaluationEvent) -> Evaluation:
-    """Store one evaluation with its rows; the same one again replaces it. Call it in a transaction."""
+    """Store one evaluation with its rows; the same one again replaces it. Call it in a transaction.
+
+    Votes and notes are about answers: a row with the answers it had keeps them, a changed one loses them.
+    """
     values = event.model_dump(
         mode="json", exclude={"type", "time", "details", "stage", "split", "step", "task", "judge_cost"}
     )
     evaluation, _ = Evaluation.objects.update_or_create(
         job=job, stage=event.stage, split=event.split, step=event.step, task=event.task, defaults=values
     )
-    evaluation.compared_rows.all().delete()
-    ComparedRow.objects.bulk_create(
-        _compared(evaluation, index, row) for index, row in enumerate(event.details)
-    )
+    rows = [_compared(evaluation, index, row) for index, row in enumerate(event.details)]
+    known = {row.index: row for row in evaluation.compared_rows.all()}
+    changed = [row for row in rows if row.index not in known or _content(row) != _content(known[row.index])]
+    same = {row.index for row in rows} - {row.index for row in changed}
+    evaluation.compared_rows.exclude(index__in=same).delete()
+    ComparedRow.objects.bulk_create(changed)
     return evaluation
+
+
+def _content(row: ComparedRow) -> dict[str, Any]:
+    return model_to_dict(row, exclude=["id", "evaluation"])
 
 
 def _compared(evaluation: Evaluation, index: int, row: EvaluationRow) -> ComparedRow:
@@ -58,3 +70,18 @@ def _samples(samples: list[EvaluationSample]) -> list[dict[str, Any]]:
         sample.model_dump(mode="json") | {name: storable(getattr(sample, name) or "") for name in FREE_TEXT}
         for sample in samples
     ]
+
+
+def write_note(row: ComparedRow, author: User, text: str) -> Note | None:
+    """Keep a member's one note on a row; a new text replaces the old one, an empty one removes it.
+
+    Raises ValueError with what to change.
+    """
+    text = storable(text.replace("\r\n", "\n")).strip()
+    if len(text) > Note.LONGEST:
+        length = f"it has {len(text):,} characters of at most {Note.LONGEST:,}"
+        raise ValueError(f"The note was not saved: {length}.")
+    if not text:
+        row.notes.filter(author=author).delete()
+        return None
+    return Note.objects.update_or_create(row=row, author=author, defaults={"text": text})[0]

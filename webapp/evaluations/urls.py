@@ -8,6 +8,7 @@ app_name = "evaluations"
 urlpatterns = [
     path("", views.compare, name="compare"),
     path("vote/", views.vote, name="vote"),
+    path("note/<int:row>/", views.note, name="note"),
     path("compare.csv", views.csv, name="csv"),
     path("compare.json", views.numbers, name="numbers"),
 ]

@@ -16,15 +16,16 @@ from django.http import (
     StreamingHttpResponse,
 )
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
 
 from webapp.config.streaming import csv_lines, streamed
 from webapp.jobs.models import Job
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
 
-from . import paired, presenters, voting
-from .models import ComparedRow, Evaluation
+from . import paired, presenters, services, voting
+from .models import ComparedRow, Evaluation, Note
 
 PAGE = 20
 NUMBER_DIGITS = 19
@@ -57,6 +58,8 @@ def compare(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "address": urlencode({"evaluation": evaluation.pk} | query),
         "tasks": list(job.tasks.values_list("name", flat=True)),
         **_votes(evaluation, access),
+        "longest": Note.LONGEST,
+        "back": request.GET.urlencode(),
         "page": Paginator(rows, PAGE).get_page(request.GET.get("page")),
     }
     return render(request, "evaluations/compare.html", context)
@@ -88,6 +91,28 @@ def vote(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "last": _number(request.GET.get("last")),
     }
     return render(request, "evaluations/vote.html", context)
+
+
+@member(Role.EDITOR)
+@require_POST
+def note(request: HttpRequest, access: Access, uid: str, row: int) -> HttpResponse:
+    """Keep, change or, where it comes empty, remove one's note on a row."""
+    job = access.get(Job.objects.all(), uid=uid)
+    noted = get_object_or_404(ComparedRow, evaluation__job=job, pk=row)
+    typed, problem = request.POST.get("text", ""), ""
+    try:
+        services.write_note(noted, access.user, typed)
+    except ValueError as error:
+        problem = str(error)
+    if request.htmx:  # type: ignore[attr-defined]
+        context = {"job": job, "row": noted, "longest": Note.LONGEST, "back": request.GET.urlencode()}
+        if problem:
+            context |= {"problem": problem, "typed": typed}
+        return render(request, "evaluations/notes.html", context)
+    if problem:
+        messages.error(request, problem)
+    page = reverse("evaluations:compare", args=[access.team.slug, uid])
+    return redirect(f"{page}?{request.GET.urlencode()}#row-{noted.index}")
 
 
 def _asked_row(request: HttpRequest, access: Access, evaluation: Evaluation) -> ComparedRow | None:

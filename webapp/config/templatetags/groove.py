@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import template
 from django.forms import BoundField, CheckboxInput, FileInput, Select, Textarea
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from webapp.graders.models import GraderVersion
@@ -16,6 +18,8 @@ from webapp.judges import services as judges
 register = template.Library()
 ABSENT = "–"
 SPARK_WIDTH, SPARK_HEIGHT = 96, 22
+# As the chat templates of ChatML, Llama 3, Phi, gpt-oss, Gemma and Mistral write them.
+CONTROL_TOKEN = re.compile(r"(<\|[^\s<>|]{1,40}\|>|</?s>|<(?:start|end)_of_turn>|\[/?INST\])")
 KINDS = {
     State.VALIDATING_FILES: "info",
     State.QUEUED: "info",
@@ -94,6 +98,19 @@ def state_kind(state: str) -> str:
 def pairs(mapping: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Its keys and values. In a template ``mapping.items`` would be the value of a key that is named so."""
     return list(mapping.items())
+
+
+@register.filter
+def rendered(prompt: str) -> SafeString:
+    """A prompt exactly as the model reads it, its chat template's control tokens set back."""
+    return format_html_join(
+        "",
+        "{}",
+        (
+            (format_html('<span class="control-token">{}</span>', part) if place % 2 else part,)
+            for place, part in enumerate(CONTROL_TOKEN.split(prompt))
+        ),
+    )
 
 
 @register.filter
