@@ -140,3 +140,14 @@ def test_jobs_are_compared_by_row_and_by_what_was_set_differently(
     turned = client.get(url, {"job": [job.uid, second.uid], "base": second.uid})
     assert turned.context["lines"][0].ahead.mean == -0.25
     assert "Which jobs?" in client.get(url).text
+
+
+def test_a_sparkline_runs_from_the_first_step_to_the_last(job: Job) -> None:
+    short, silent = again(job, "Short", step=3), again(job, "Silent", step=0)
+    job.step = 1000
+    measure(job, 1000, reward=float)
+    measure(short, 3, reward=float)
+    found = metrics.rewards([job, short, silent])
+    assert (found[job.pk][0], found[job.pk][-1], len(found[job.pk])) == (1.0, 1000.0, metrics.SPARK_POINTS)
+    assert found[short.pk] == [1.0, 2.0, 3.0]
+    assert silent.pk not in found

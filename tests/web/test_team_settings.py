@@ -137,11 +137,15 @@ def test_workers_show_their_room_and_the_queue_hides_other_teams(
     job: Job, charlie: User, bob: User, as_user: SignIn
 ) -> None:
     nodes.announce("node", {}, {"cpu_cores": 8, "gpus": []}, {"available": True, "layers": []})
-    nodes.seen("node", {"disk_free_gib": 1.5, "disk_gib": 100.0, "memory_free_gib": 2.0, "memory_gib": 8.0})
+    gpu = {"index": 0, "name": "A100", "memory_gib": 80.0, "memory_used_gib": 31.5, "busy_percent": 97}
+    room = {"disk_free_gib": 1.5, "disk_gib": 100.0, "memory_free_gib": 2.0, "memory_gib": 8.0}
+    nodes.seen("node", room | {"cpu_busy_percent": 12.6, "gpus": [gpu]})
     queued(job, "ours")
     queued(finished_job(create_team(charlie, "Other"), charlie), "theirs, secret")
     shown = as_user(bob).get(reverse("jobs:workers", args=[job.team.slug])).text
     assert "1.5 of 100.0 GiB free: make room" in shown
+    assert "97 % busy, 31.5 of 80.0 GiB in use" in shown
+    assert "13 % busy, 6.0 of 8.0 GiB in use" in shown
     assert "ours</a>" in shown
     assert "A job of another team" in shown
     assert "secret" not in shown

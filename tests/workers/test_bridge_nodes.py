@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workers.bridge.nodes import health
+from workers.bridge.nodes import gpus, health
 
 
 def test_a_fresh_machine_tells_its_room(settings, tmp_path):
@@ -10,3 +10,5 @@ def test_a_fresh_machine_tells_its_room(settings, tmp_path):
     told = health()
     assert 0 < told["disk_free_gib"] <= told["disk_gib"]
     assert 0 < told["memory_free_gib"] <= told["memory_gib"]
+    assert 0 <= told["cpu_busy_percent"] <= 100
+    assert len(told["gpus"]) == len(gpus())

@@ -48,6 +48,7 @@ OUR_NAMES = {
     "time/measuring",
     "tokens_per_second",
     "memory/peak_gib",
+    "device/busy",
     "rewards/likeness/mean",
     "rewards/within/mean",
 }

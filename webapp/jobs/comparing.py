@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
 from webapp.evaluations.models import ComparedRow, Evaluation
@@ -91,11 +91,17 @@ def settings(jobs: Sequence[Job]) -> list[Setting]:
 @member()
 @require_GET
 def page(request: HttpRequest, access: Access) -> HttpResponse:
-    """``?job=UID&job=UID&base=UID``: up to eight jobs; the first is the baseline unless ``base`` names it."""
+    """``?job=UID&job=UID&base=UID``: up to eight jobs; ``job=pinned`` stands for the pinned ones.
+
+    Without ``base`` the others are held against the team's baseline, if it is among them, or the first.
+    """
+    if query := charts.spelt_out(access.team, request.GET, "job"):
+        return redirect(f"{request.path}?{query}")
     jobs = charts.chosen(access.team, request.GET, "job")
-    context: dict[str, Any] = {"jobs": jobs, "offered": charts.offered(access.team, jobs)}
+    context: dict[str, Any] = {"jobs": jobs} | charts.offered(access.team, jobs)
     if jobs:
-        baseline = next((job for job in jobs if job.uid == request.GET.get("base")), jobs[0])
+        asked = next((job for job in jobs if job.uid == request.GET.get("base")), None)
+        baseline = asked or charts.baseline(jobs) or jobs[0]
         context |= charts.drawn(jobs, baseline) | {
             "baseline": baseline,
             "lines": lines(jobs, baseline),

@@ -106,6 +106,7 @@ WATCHED: tuple[tuple[str, str, str, str], ...] = (
     ("step_time", "Step", "seconds", "Generation, grading, forward and backward."),
     ("tokens_per_second", "Tokens a second", "", "Completion tokens by step time."),
     ("memory/peak_gib", "Memory, GiB", "", "At most so far: of the GPU, or of the process on a CPU."),
+    ("device/busy", "Device busy", "share", "Share of the time: of the GPU, or of the job's CPU threads."),
     ("adapter/norm_change", "Adapter change", "", "Norm of the adapter's change since the last step."),
     ("sampling/logp_gap", "Sampler gap", "", "Sampler and trainer on the sampled tokens, nats a token."),
 )  # fmt: skip

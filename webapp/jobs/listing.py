@@ -11,12 +11,14 @@ from django.http import QueryDict
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team
 
-from .models import Job
+from . import pins
+from .models import Job, Pin
 from .states import State
 
 PAGE = 50
-SORTS = {
-    "": ("Newest first", ("-id",)),
+SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "": ("Pinned, then newest", (pins.FIRST, "-id")),
+    "newest": ("Newest first", ("-id",)),
     "oldest": ("Oldest first", ("id",)),
     "name": ("Name", ("name", "-id")),
     "state": ("State", ("state", "-id")),
@@ -30,6 +32,7 @@ def of(team: Team, query: QueryDict) -> dict[str, Any]:
         "page": _page(_found(team, chosen), query.get("page", "1")),
         "chosen": chosen,
         "filtered": any(chosen[name] for name in ("q", "state", "model")),
+        "baseline": pins.pinned(team).filter(pin=Pin.BASELINE).first(),
         "states": State.choices,
         "models": BaseModel.objects.filter(jobs__team=team).distinct(),
         "sorts": [(key, title) for key, (title, _) in SORTS.items()],

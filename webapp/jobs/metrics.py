@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
+from functools import reduce
 from itertools import accumulate
+from operator import or_
 from typing import Any
 
+from django.db.models import Q
+
 from . import health
-from .models import Job
+from .models import Job, Metric
 
 MAX_POINTS = 2000
+SPARK_POINTS = 40
 VALIDATION = "validation/reward"
 Column = list[float | None]
 Rows = list[tuple[int, dict[str, float]]]
@@ -39,6 +45,25 @@ def series(job: Job, weight: float = 0.0) -> dict[str, Any]:
         "thinned": True,
         "smoothed": {name: _at(column, ends) for name, column in smooth.items()},
     }
+
+
+def rewards(jobs: Sequence[Job]) -> dict[int, list[float]]:
+    """Job -> its mean reward from the first step to the last, at forty of them at most."""
+    alike: dict[int, list[int]] = defaultdict(list)
+    for job in jobs:
+        alike[job.step].append(job.pk)
+    wanted = reduce(or_, (Q(job__in=ids, step__in=_spread(last)) for last, ids in alike.items()), Q(pk=None))
+    found: dict[int, list[float]] = {}
+    rows = Metric.objects.filter(wanted).order_by("job", "step").values_list("job_id", "values__reward")
+    for job_id, reward in rows:
+        if reward is not None:
+            found.setdefault(job_id, []).append(reward)
+    return found
+
+
+def _spread(last: int) -> set[int]:
+    count = min(last, SPARK_POINTS)
+    return {1 + place * (last - 1) // max(count - 1, 1) for place in range(count)}
 
 
 def smoothed(column: Column, weight: float) -> Column:

@@ -26,7 +26,9 @@ class Node(models.Model):
     versions = models.JSONField(default=dict)
     devices = models.JSONField(default=dict, help_text="{cpu_cores, gpus: [{index, name, memory_gib}]}")
     sandbox = models.JSONField(default=dict, help_text="{available, layers, reason, remedy}")
-    health = models.JSONField(default=dict, help_text="disk_free_gib, disk_gib, memory_free_gib, memory_gib")
+    health = models.JSONField(
+        default=dict, help_text="room, and how busy CPU and GPUs are: workers.bridge.nodes.health"
+    )
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()
 
@@ -37,6 +39,13 @@ class Node(models.Model):
         return self.name
 
 
+class Pin(models.TextChoices):
+    """How a team keeps a job at hand."""
+
+    PINNED = "pinned", "Pinned"
+    BASELINE = "baseline", "Baseline"
+
+
 class Job(models.Model):
     """One RFT job. ``attempt`` fences writes: whoever does not hold the present number changes nothing."""
 
@@ -45,6 +54,7 @@ class Job(models.Model):
     name = models.CharField(max_length=120)
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
+    pin = models.CharField(max_length=10, blank=True, choices=Pin.choices)
     cloned_from = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="clones")
 
     base_model = models.ForeignKey(BaseModel, models.PROTECT, related_name="jobs")
@@ -106,6 +116,11 @@ class Job(models.Model):
                 fields=["queued_at"], name="job_queue", condition=models.Q(state__in=["queued", "running"])
             ),
             models.Index(fields=["team", "-id"], name="job_of_team"),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["team"], name="one_baseline_per_team", condition=Q(pin=Pin.BASELINE)
+            )
         ]
 
     def __str__(self) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from .models import Node
+from .models import Job, Node
+from .states import State
 
 SILENCE = timedelta(minutes=1)
 
@@ -21,9 +23,40 @@ def announce(name: str, versions: dict[str, Any], devices: dict[str, Any], sandb
     return node
 
 
-def seen(name: str, health: dict[str, float]) -> None:
-    """The worker is alive, with so much room."""
+def seen(name: str, health: dict[str, Any]) -> None:
+    """The worker is alive, with so much room and so busy."""
     Node.objects.filter(name=name).update(seen_at=timezone.now(), health=health)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How busy a device was when its node last said so; memory in GiB, a CPU's is the machine's."""
+
+    device: str
+    busy_percent: float
+    memory_used: float
+    memory: float
+
+
+def usage(job: Job) -> list[Usage]:
+    """Of the devices that a running job holds: its GPUs, or without any the CPU; empty while unknown."""
+    if job.state != State.RUNNING or job.node is None:
+        return []
+    held = {f"GPU {index}" for index in job.devices.get("gpus", [])} or {"CPU"}
+    return [each for each in usage_of(job.node) if each.device in held]
+
+
+def usage_of(node: Node) -> list[Usage]:
+    """Of a node's CPU and GPUs, as far as it has told."""
+    health = node.health
+    if "cpu_busy_percent" not in health:
+        return []
+    used = round(health["memory_gib"] - health["memory_free_gib"], 1)
+    gpus = (
+        Usage(f"GPU {gpu['index']}", gpu["busy_percent"], gpu["memory_used_gib"], gpu["memory_gib"])
+        for gpu in health["gpus"]
+    )
+    return [Usage("CPU", health["cpu_busy_percent"], used, health["memory_gib"]), *gpus]
 
 
 def online() -> QuerySet[Node]:

@@ -6,19 +6,16 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from django.db.models import F
-
 from webapp.graders import services as graders
 from webapp.graders.models import GraderVersion
 from webapp.judges import services as judges
 from webapp.registry.models import BaseModel
 from workers.spec import EvaluationSettings
 
-from . import leases, nodes, task_forms
+from . import leases, metrics, nodes, task_forms
 from .models import Job, Metric
 from .services import SECTIONS, grader_conditions, total_steps
 
-SPARK_POINTS = 40
 TIMED_STEPS = 300
 
 
@@ -61,21 +58,11 @@ def confidence(job: Job) -> float:
 
 def add_results(jobs: list[Job]) -> None:
     """Give each job what the list shows of it: its rewards and its final comparison."""
-    rewards = _rewards(jobs)
+    rewards = metrics.rewards(jobs)
     for job in jobs:
-        job.rewards = rewards.get(job.pk, [])[-SPARK_POINTS:]  # type: ignore[attr-defined]
+        job.rewards = rewards.get(job.pk, [])  # type: ignore[attr-defined]
         after = [each for each in job.evaluations.all() if each.stage == "after" and not each.task]
         job.comparison = after[-1] if after else None  # type: ignore[attr-defined]
-
-
-def _rewards(jobs: list[Job]) -> dict[int, list[float]]:
-    last = Metric.objects.filter(job__in=jobs, step__gt=F("job__step") - SPARK_POINTS)
-    rows = last.order_by("step").values_list("job_id", "values__reward")
-    rewards: dict[int, list[float]] = {}
-    for job_id, reward in rows:
-        if reward is not None:
-            rewards.setdefault(job_id, []).append(reward)
-    return rewards
 
 
 # --- launching -----------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import arm_views, comparing, log_views, preflight_views, rollout_views, task_views, views
+from . import arm_views, comparing, log_views, pins, preflight_views, rollout_views, task_views, views
 from .stream import stream
 
 app_name = "jobs"
@@ -26,4 +26,5 @@ urlpatterns = [
     path("<str:uid>/cancel/", views.cancel, name="cancel"),
     path("<str:uid>/pause/", views.pause, name="pause"),
     path("<str:uid>/resume/", views.resume, name="resume"),
+    path("<str:uid>/pin/", pins.change, name="pin"),
 ]

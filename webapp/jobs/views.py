@@ -215,10 +215,12 @@ def _launch(access: Access, form: JobForm, source: Job | None, replaced: Job | N
 def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """The job's page; htmx asks for the part that something happened to."""
     job = access.get(all_jobs(), uid=uid)
+    if query := charts.spelt_out(access.team, request.GET, "with"):
+        return redirect(f"{job.get_absolute_url()}?{query}")
     last = job.events.order_by("-pk").values_list("pk", flat=True).first()
     evaluations = list(job.evaluations.all())
     beside = charts.chosen(access.team, request.GET, "with")
-    context = charts.drawn([job, *beside]) | {
+    context = charts.drawn([job, *beside], charts.baseline(beside)) | {
         "job": job,
         "cursor": last or 0,
         "live": job.state not in TERMINAL,
@@ -230,7 +232,8 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "tasks": tasks.shares(job),
         "confidence": presenters.confidence(job),
         "checkpoints": job.checkpoints.all(),
-        "offered": charts.offered(access.team, beside, but=job),
+        **charts.offered(access.team, beside, but=job),
+        "usage": nodes.usage(job),
         "lines": reversed(log_views.lines_of(job)[:8]),
     }
     part = PARTS.get(request.htmx.target, "")  # type: ignore[attr-defined]
@@ -317,6 +320,7 @@ def workers(request: HttpRequest, access: Access) -> HttpResponse:
             "node": node,
             "online": node.pk in online,
             "jobs": [job for job in running if job.node_id == node.pk],
+            "usage": nodes.usage_of(node),
             "disk_is_low": node.health.get("disk_free_gib", LOW_DISK_GIB) < LOW_DISK_GIB,
         }
         for node in Node.objects.all()

@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from webapp.evaluations.models import Evaluation
-from webapp.jobs import nodes
-from webapp.jobs.models import Alarm, Job, Metric
+from webapp.jobs import metrics, nodes
+from webapp.jobs.models import Alarm, Job
 from webapp.jobs.states import TERMINAL, State
 from webapp.judges import services as judges
 
@@ -21,7 +21,6 @@ from .models import AuditEvent, Team
 RESULTS_SHOWN = 5
 ATTENTION_SHOWN = 6
 FAILED_SINCE = timedelta(days=7)
-SPARKLINE_POINTS = 80
 
 
 @dataclass(frozen=True)
@@ -116,22 +115,12 @@ def results(team: Team) -> list[Result]:
             "team", "base_model", "tuned_model__team", "grader_version"
         )[:RESULTS_SHOWN]
     )
-    rewards, evaluations = _rewards(jobs), _evaluations(jobs)
+    rewards, evaluations = metrics.rewards(jobs), _evaluations(jobs)
     unsure = judges.uncalibrated(team, [job.grader_version for job in jobs])
     return [
         Result(job, rewards.get(job.pk, []), evaluations.get(job.pk), job.grader_version_id in unsure)
         for job in jobs
     ]
-
-
-def _rewards(jobs: Iterable[Job]) -> dict[int, list[float]]:
-    """Job -> its mean reward at each step, thinned to what a sparkline can show."""
-    found: dict[int, list[float]] = {}
-    metrics = Metric.objects.filter(job__in=list(jobs)).order_by("job", "step")
-    for job, reward in metrics.values_list("job_id", "values__reward"):
-        if reward is not None:
-            found.setdefault(job, []).append(reward)
-    return {job: rewards[:: len(rewards) // SPARKLINE_POINTS + 1] for job, rewards in found.items()}
 
 
 def _evaluations(jobs: Iterable[Job]) -> dict[int, Evaluation]:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -38,10 +39,14 @@ def gpus() -> list[dict[str, Any]]:
 
     ``CUDA_VISIBLE_DEVICES`` of the worker, if it lists indices, narrows them: so two workers share a machine.
     """
+    return _of_each_gpu(_gpu)
+
+
+def _of_each_gpu(told: Callable[[int, Any], dict[str, Any]]) -> list[dict[str, Any]]:
     try:
         pynvml.nvmlInit()
         handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        found = [_gpu(index, handle) for index, handle in enumerate(handles)]
+        found = [told(index, handle) for index, handle in enumerate(handles)]
     except pynvml.NVMLError:
         return []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -72,8 +77,15 @@ def sandbox() -> dict[str, Any]:
     return status
 
 
-def health() -> dict[str, float]:
-    """Room on the disk that jobs work on, and memory, in GiB."""
+def _gpu_use(index: int, handle: Any) -> dict[str, Any]:
+    return _gpu(index, handle) | {
+        "memory_used_gib": round(pynvml.nvmlDeviceGetMemoryInfo(handle).used / GIB, 1),
+        "busy_percent": pynvml.nvmlDeviceGetUtilizationRates(handle).gpu,
+    }
+
+
+def health() -> dict[str, Any]:
+    """Room on the disk that jobs work on, and memory, in GiB; how busy CPU and GPUs are, in percent."""
     settings.WORK_DIR.mkdir(parents=True, exist_ok=True)
     disk, memory = shutil.disk_usage(settings.WORK_DIR), psutil.virtual_memory()
     return {
@@ -81,10 +93,13 @@ def health() -> dict[str, float]:
         "disk_gib": round(disk.total / GIB, 1),
         "memory_free_gib": round(memory.available / GIB, 1),
         "memory_gib": round(memory.total / GIB, 1),
+        "cpu_busy_percent": psutil.cpu_percent(),
+        "gpus": _of_each_gpu(_gpu_use),
     }
 
 
 def _announce() -> None:
+    psutil.cpu_percent()  # from here on, until the first sign of life
     versions = {"python": platform.python_version(), "os": platform.platform()}
     versions |= {package: version(package) for package in PACKAGES}
     devices = {"cpu_cores": settings.CPU_CORES, "gpus": gpus()}

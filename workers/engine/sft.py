@@ -24,6 +24,7 @@ from workers.engine.retention import log_probabilities
 from workers.engine.rollouts import Recorder
 from workers.engine.start import keep_reference
 from workers.engine.train import Reporter, lora_config
+from workers.engine.usage import Usage
 from workers.events import MetricsEvent
 from workers.spec import JobSpec, SftSettings
 
@@ -153,7 +154,7 @@ class DemonstrationTrainer(Keeping, SFTTrainer):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         self.recorder, self.temperature, self._check_stop = recorder, temperature, check_stop
-        self._tokens_before = 0
+        self._tokens_before, self._usage = 0, Usage()
         super().__init__(*args, **kwargs)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
@@ -163,7 +164,8 @@ class DemonstrationTrainer(Keeping, SFTTrainer):  # type: ignore[misc]
     def take_metrics(self, step_time: float) -> dict[str, float]:
         """Time and speed; prompts count among the tokens, for they are computed too."""
         tokens, self._tokens_before = self._total_train_tokens - self._tokens_before, self._total_train_tokens
-        return {"step_time": step_time, "tokens_per_second": tokens / step_time, **peak()}
+        used = peak() | self._usage.take()
+        return {"step_time": step_time, "tokens_per_second": tokens / step_time, **used}
 
     def logprobs(self, prompt_ids: list[int], completion_ids: list[int]) -> list[float]:
         """The log-probabilities that the trained model gives the tokens of one completion."""

@@ -24,6 +24,7 @@ from workers.engine.models import folded
 from workers.engine.rollouts import Recorder
 from workers.engine.sampling import Portion
 from workers.engine.start import reference
+from workers.engine.usage import Usage
 
 KL_SHARE = 0.05  # of a step's work that measuring the KL may add
 PASSES = 3  # a step is a forward pass and a backward pass, which costs two
@@ -60,7 +61,7 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
         self.recorder, self.shares, self.balance = recorder, shares, balance
         self.most_tokens, self._shrunk, self._check_stop = plan.tokens, shrunk, check_stop
         self.measured: dict[str, float] = {}
-        self._together = Portion(sys.maxsize)
+        self._together, self._usage = Portion(sys.maxsize), Usage()
         super().__init__(*args, reward_funcs=recorder.grader, **kwargs)
         if shares:
             lora.speed_up(self.model)
@@ -409,6 +410,7 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
             "time/measuring": measured["time/measuring"],
             "tokens_per_second": self.recorder.completion_tokens() / step_time,
             **peak(),
+            **self._usage.take(),
         }
         if tokens := measured.get("kl_tokens"):
             values |= {

@@ -140,7 +140,7 @@ export class Chart {
           kind === "high" ? [{ series: [at + 1, at + 2], fill: this.#ink(trace) + "33" }] : []),
         cursor: { sync: { key: "charts" }, focus: { prox: 24 }, drag: { setScale: false }, bind: { dblclick: () => () => this.options.zoom(null, null) } },
         focus: { alpha: 0.25 },
-        hooks: { setSelect: [(plot) => this.#zoom(plot)] },
+        hooks: { setSelect: [(plot) => this.#zoom(plot)], setLegend: [(plot) => this.#rest(plot)] },
       },
       this.#table,
       this.box,
@@ -183,6 +183,13 @@ export class Chart {
     return { range: inner };
   }
 
+  // Away from the crosshair the legend tells each line's last value.
+  #rest(plot) {
+    if (plot.cursor.idx !== null) return;
+    const last = (column) => column.findLastIndex((value) => value !== null && value !== undefined);
+    plot.setLegend({ idxs: plot.data.map(last) }, false);
+  }
+
   #zoom(plot) {
     const { left, width } = plot.select;
     if (width < ZOOM_LEAST_PX) return;
@@ -199,7 +206,8 @@ export class Chart {
     if (target === undefined || !this.#plot || last < 0) return;
     event.preventDefault();
     const to = Math.min(Math.max(target, 0), last);
-    this.#plot.setCursor({ left: this.#plot.valToPos(this.#table[0][to], "x"), top: this.#plot.over.clientHeight / 2 });
+    const meeting = { left: this.#plot.valToPos(this.#table[0][to], "x"), top: this.#plot.over.clientHeight / 2 };
+    this.#plot.setCursor(meeting, true, true);
     const said = this.#rows(to, to + 1)[0].map((value, at) => `${this.#heads[at]} ${tidy(value)}`);
     document.getElementById("announce").textContent = said.join(", ");
   }

@@ -132,6 +132,10 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='saved_views', to='teams.team'),
         ),
         migrations.AddConstraint(
+            model_name='job',
+            constraint=models.UniqueConstraint(condition=models.Q(('pin', 'baseline')), fields=('team',), name='one_baseline_per_team'),
+        ),
+        migrations.AddConstraint(
             model_name='checkpoint',
             constraint=models.UniqueConstraint(fields=('job', 'step'), name='one_checkpoint_per_step'),
         ),
