@@ -284,9 +284,9 @@ def test_metrics_leave_as_csv(alice: User, job: Job, as_user: SignIn) -> None:
 
 def test_the_log_can_be_cut_to_problems(alice: User, job: Job, as_user: SignIn) -> None:
     job, client = train(begin(job)), as_user(alice)
-    assert "Phase: train" in text_of(client, page_of(job, "log/"))
+    assert "Phase: Train" in text_of(client, page_of(job, "log/"))
     problems = text_of(client, page_of(job, "log/"), {"level": "problems"})
-    assert "Phase: train" not in problems
+    assert "Phase: Train" not in problems
     assert "&lt;script&gt;" in problems
 
 

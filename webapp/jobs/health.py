@@ -79,7 +79,11 @@ class Strip:
     shown: list[Shown]
     watched: list[Watched]
     tasks: list[TaskHealth]
-    spark_points: int = SPARK_POINTS
+
+    @property
+    def spark_points(self) -> int:
+        """How many steps the lines show."""
+        return min(self.steps, SPARK_POINTS)
 
     @property
     def well(self) -> bool:
@@ -93,22 +97,22 @@ WATCHED: tuple[tuple[str, str, str, str], ...] = (
     ("groups/reward_std", "Spread within groups", "", "Deviation of the rewards of one prompt, mean."),
     ("watch/reward", "Held-out grader", "", "Never trained against; grades the same answers."),
     ("gain/length_matched", "Gain at equal length", "", "Since steps 1 to 5, had length not changed."),
-    ("kl_to_base", "KL to the start, k3", "", "Nats a token: how far the policy has moved."),
-    ("kl_to_base/k1", "KL to the start, k1", "", "Unbiased and noisy; may be negative."),
-    ("kl_to_base/k2", "KL to the start, k2", "", "Half the squared log ratio; biased, low noise."),
-    ("entropy", "Entropy", "", "Nats a token. Near 0 the model has stopped exploring."),
-    ("completions/mean_length", "Answer length", "", "Tokens."),
+    ("kl_to_base", "KL to the start, k3", "nats", "A token: how far the policy has moved."),
+    ("kl_to_base/k1", "KL to the start, k1", "nats", "Unbiased and noisy; may be negative."),
+    ("kl_to_base/k2", "KL to the start, k2", "nats", "Half the squared log ratio; biased, low noise."),
+    ("entropy", "Entropy", "nats", "A token. Near 0 the model has stopped exploring."),
+    ("completions/mean_length", "Answer length", "tokens", "Mean of the step."),
     ("completions/truncated_share", "Truncated", "share", "Answers cut at the length limit."),
     ("answers/repetition", "Repetition", "share", "Token triples of an answer that repeat earlier ones."),
     ("answers/template_share", "Same opening", "share", "Answers with the commonest first 40 characters."),
     ("grading/missing_share", "Not graded", "share", "Answers without a reward."),
-    ("time/grading", "Grading", "seconds", "A step's grading."),
-    ("step_time", "Step", "seconds", "Generation, grading, forward and backward."),
-    ("tokens_per_second", "Tokens a second", "", "Completion tokens by step time."),
-    ("memory/peak_gib", "Memory, GiB", "", "At most so far: of the GPU, or of the process on a CPU."),
+    ("time/grading", "Grading", "s", "A step's grading."),
+    ("step_time", "Time a step", "s", "Generation, grading, forward and backward."),
+    ("tokens_per_second", "Speed", "tokens/s", "Completion tokens by step time."),
+    ("memory/peak_gib", "Memory", "GiB", "At most so far: of the GPU, or of the process on a CPU."),
     ("device/busy", "Device busy", "share", "Share of the time: of the GPU, or of the job's CPU threads."),
     ("adapter/norm_change", "Adapter change", "", "Norm of the adapter's change since the last step."),
-    ("sampling/logp_gap", "Sampler gap", "", "Sampler and trainer on the sampled tokens, nats a token."),
+    ("sampling/logp_gap", "Sampler gap", "nats", "A token, between sampler and trainer."),
 )  # fmt: skip
 LABELS = {name: label for name, label, _, _ in WATCHED} | {
     "reward": "Trained reward",

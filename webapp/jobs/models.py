@@ -16,7 +16,7 @@ from webapp.graders.models import GraderVersion
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Team, User
 
-from .states import State
+from .states import TERMINAL, State
 
 
 class Node(models.Model):
@@ -128,6 +128,11 @@ class Job(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("jobs:detail", args=[self.team.slug, self.uid])
+
+    @property
+    def live(self) -> bool:
+        """Whether it is not at its end."""
+        return self.state not in TERMINAL
 
     @property
     def base_arm(self) -> str:

@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import Any
 
 from .models import Job
-from .services import PREFLIGHT
 from .states import State
 
 TITLES = {
@@ -21,11 +20,6 @@ TITLES = {
 EARLY_STEPS = 20
 MOST_SILENT = 0.3  # share of groups without signal, as workers.engine.forecast chooses the size
 INTERVAL, POWER = 1.96, 2.8  # standard errors in half an interval, and in the detectable effect
-
-
-def waits(job: Job) -> bool:
-    """Whether the job is paused because its preflight advises against it."""
-    return job.state == State.PAUSED and (job.error or {}).get("code") == PREFLIGHT
 
 
 # --- the page --------------------------------------------------------------------------------------

@@ -23,7 +23,6 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     if report := job.preflight:
         context |= {
             "title": preflight.TITLES[report["verdict"]],
-            "waits": preflight.waits(job),
             "bars": preflight.bars(report),
             "curve": json.dumps(preflight.curve(report)),
             "group_size": str(job.settings["grpo"]["group_size"]),

@@ -14,6 +14,7 @@ from django.utils import timezone
 from pydantic import BaseModel as Settings
 from pydantic import ValidationError
 
+from webapp.config.fields import storable
 from webapp.datasets.models import DatasetVersion
 from webapp.graders import services as graders
 from webapp.graders.models import GraderCheck, GraderVersion
@@ -36,6 +37,7 @@ from .models import Job, JobTask
 from .states import State
 from .transitions import move, notify
 
+NAME_LENGTH = 120
 NAME_STEM = 110  # leaves room for a number
 SECTIONS: dict[str, type[Settings]] = {
     "lora": LoraSettings,
@@ -214,6 +216,16 @@ def replace(job: Job, user: User) -> None:
     """Cancel the job, for another stands in its place; one that has ended meanwhile stays as it is."""
     with suppress(WrongState):
         request_cancel(job, user)
+
+
+@transaction.atomic
+def rename(job: Job, user: User, name: str) -> None:
+    """Give a job another name. Raises ValueError with what to change."""
+    name = storable(name).strip()
+    if not 0 < len(name) <= NAME_LENGTH:
+        raise ValueError(f"A job's name has 1 to {NAME_LENGTH} characters.")
+    record(job.team, user, "renamed job", f"{job.name} to {name}")
+    Job.objects.filter(pk=job.pk).update(name=name)
 
 
 def next_name(job: Job) -> str:

@@ -27,4 +27,5 @@ urlpatterns = [
     path("<str:uid>/pause/", views.pause, name="pause"),
     path("<str:uid>/resume/", views.resume, name="resume"),
     path("<str:uid>/pin/", pins.change, name="pin"),
+    path("<str:uid>/rename/", views.rename, name="rename"),
 ]

@@ -45,7 +45,9 @@ from .states import TERMINAL, State
 
 QUEUE_SHOWN = 50
 LOW_DISK_GIB = 5
-PARTS = {f"job-{part}": f"#{part}" for part in ("actions", "head", "health", "evaluations", "lines")}
+PARTS = {f"job-{part}": f"jobs/detail.html#{part}" for part in ("head", "health", "evaluations", "lines")} | {
+    "job-actions": "jobs/actions.html"
+}
 KEPT = ("name", "base_model", "dataset_version", "grader_version", "held_out_grader")
 
 
@@ -223,7 +225,6 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     context = charts.drawn([job, *beside], charts.baseline(beside)) | {
         "job": job,
         "cursor": last or 0,
-        "live": job.state not in TERMINAL,
         "steps": phases.stepper(job),
         "strip": health.strip(job, evaluations),
         "position": services.queue_position(job),
@@ -236,8 +237,7 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "usage": nodes.usage(job),
         "lines": reversed(log_views.lines_of(job)[:8]),
     }
-    part = PARTS.get(request.htmx.target, "")  # type: ignore[attr-defined]
-    return render(request, f"jobs/detail.html{part}", context)
+    return render(request, PARTS.get(request.htmx.target, "jobs/detail.html"), context)  # type: ignore[attr-defined]
 
 
 @member()
@@ -307,6 +307,17 @@ def pause(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @require_POST
 def resume(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     return act(request, access, uid, services.resume_job, "Queued; it goes on from its last checkpoint.")
+
+
+@member(Role.EDITOR)
+@require_POST
+def rename(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    job = access.get(Job.objects.select_related("team"), uid=uid)
+    try:
+        services.rename(job, access.user, request.POST.get("name", ""))
+    except ValueError as error:
+        messages.error(request, str(error))
+    return redirect(job)
 
 
 @member()

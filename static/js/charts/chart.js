@@ -5,6 +5,8 @@ import { envelope, withoutOutliers } from "./points.js";
 import { picture, save, tabbed } from "./takeaway.js";
 
 const DASHES = [[], [6, 4], [2, 3], [10, 3, 2, 3]];
+const CSS_DASHES = ["solid", "dashed", "dotted", "double"];
+const WIDTHS = [2, 1.25, 3];
 const HEIGHT = 200;
 const NEAR = "300px";
 const UNITS = { step: "step", seconds: "seconds of training", tokens: "tokens answered" };
@@ -16,7 +18,13 @@ const tidy = (value) => (value === null || value === undefined ? "–" : String(
 function labelOf(name) {
   if (name === "watch/reward") return "held-out reward";
   const part = name.match(/^rewards\/(.*)\/mean$/) ?? name.match(/^tasks\/(.*)\/[a-z_]+$/);
-  return part ? part[1] : name.replace(/^[a-z]+\//, "");
+  return part ? part[1] : name.replace(/^[a-z]+\//, "").replaceAll("_", " ");
+}
+
+// Marks of the time axis, in the unit that their distance asks for.
+function clock(ticks) {
+  const [size, unit] = ticks.at(-1) >= 7200 ? [3600, "h"] : ticks.at(-1) >= 120 ? [60, "min"] : [1, "s"];
+  return ticks.map((tick) => `${tidy(tick / size)} ${unit}`);
 }
 
 function pattern(wanted) {
@@ -81,8 +89,10 @@ export class Chart {
         source,
         name,
         label: several ? [source.name, ...(names.length > 1 ? [labelOf(name)] : [])].join(" · ") : labelOf(name),
+        // Jobs differ by colour and dash, their metrics by width.
         colour: several ? place : at,
-        dash: source.baseline ? DASHES[1] : several ? DASHES[at % 4] : DASHES[Math.floor(at / 4) % 4],
+        dash: DASHES[source.baseline ? 1 : several ? place % 4 : Math.floor(at / COLOURS.light.length) % 4],
+        width: several ? WIDTHS[at % 3] : WIDTHS[0],
       }));
     });
   }
@@ -129,17 +139,19 @@ export class Chart {
     const paper = PAPER[theme()];
     const grid = { stroke: paper.grid, width: 1 };
     const axis = { stroke: paper.text, grid, ticks: grid };
+    const across = this.#axis === "seconds" ? { ...axis, values: (_, ticks) => clock(ticks) } : axis;
     this.#plot = new uPlot(
       {
         width: this.#width,
         height: HEIGHT,
         scales: { x: { time: false, range: this.#rangeX }, y: this.#scaleY() },
-        axes: [axis, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : tidy(tick))) }],
+        axes: [across, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : tidy(tick))) }],
         series: [{ label: UNITS[this.#axis], value: (_, value) => tidy(value) }, ...lines.map((line) => this.#series(line))],
         bands: lines.flatMap(({ kind, trace }, at) =>
           kind === "high" ? [{ series: [at + 1, at + 2], fill: this.#ink(trace) + "33" }] : []),
         cursor: { sync: { key: "charts" }, focus: { prox: 24 }, drag: { setScale: false }, bind: { dblclick: () => () => this.options.zoom(null, null) } },
         focus: { alpha: 0.25 },
+        legend: { markers: { dash: (plot, at) => CSS_DASHES[DASHES.indexOf(plot.series[at].dash)] ?? "solid" } },
         hooks: { setSelect: [(plot) => this.#zoom(plot)], setLegend: [(plot) => this.#rest(plot)] },
       },
       this.#table,
@@ -149,7 +161,7 @@ export class Chart {
   }
 
   #ink(trace) {
-    return trace.source.baseline ? PAPER[theme()].baseline : COLOURS[theme()][trace.colour % 4];
+    return trace.source.baseline ? PAPER[theme()].baseline : COLOURS[theme()][trace.colour % COLOURS.light.length];
   }
 
   #series({ trace, kind, column }) {
@@ -158,7 +170,7 @@ export class Chart {
       label: kind === "line" ? trace.label : `${trace.label} (${kind})`,
       class: kind === "line" ? undefined : "aside",
       stroke: kind === "line" || faint ? this.#ink(trace) + (faint ? "55" : "") : undefined,
-      width: kind === "line" ? 2 : faint ? 1 : 0,
+      width: kind === "line" ? trace.width : faint ? 1 : 0,
       dash: trace.dash,
       spanGaps: trace.name.startsWith("validation/"),
       points: { show: kind === "line" && column.reduce((known, value) => known + (value !== null), 0) < 3 },
@@ -187,7 +199,8 @@ export class Chart {
   #rest(plot) {
     if (plot.cursor.idx !== null) return;
     const last = (column) => column.findLastIndex((value) => value !== null && value !== undefined);
-    plot.setLegend({ idxs: plot.data.map(last) }, false);
+    const [, ...lines] = plot.data.map(last);
+    plot.setLegend({ idxs: [Math.max(...lines), ...lines] }, false);
   }
 
   #zoom(plot) {
