@@ -14,7 +14,7 @@ from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.web.comparison import compare, finished_job, row, sample
+from tests.web.comparison import body, compare, finished_job, row, sample
 from webapp.graders.services import create_grader
 from webapp.jobs import metrics
 from webapp.jobs.models import Job, Metric
@@ -56,8 +56,7 @@ def numbers(client: Client, job: Job, **query: Any) -> dict[str, Any]:
 
 
 def table(client: Client, address: str) -> list[list[str]]:
-    answer = client.get(address)
-    return list(csv.reader(io.StringIO(b"".join(answer).decode())))  # type: ignore[call-overload]
+    return list(csv.reader(io.StringIO(body(client.get(address)).decode())))
 
 
 def test_charts_can_be_drawn_against_time_and_tokens(job: Job, alice: User, as_user: SignIn) -> None:
@@ -151,3 +150,25 @@ def test_a_sparkline_runs_from_the_first_step_to_the_last(job: Job) -> None:
     assert (found[job.pk][0], found[job.pk][-1], len(found[job.pk])) == (1.0, 1000.0, metrics.SPARK_POINTS)
     assert found[short.pk] == [1.0, 2.0, 3.0]
     assert silent.pk not in found
+
+
+def test_any_job_is_found_to_be_drawn_or_compared(job: Job, alice: User, as_user: SignIn) -> None:
+    """However many newer ones there are; what is chosen already stays."""
+    client, page = as_user(alice), reverse("jobs:compare", args=[job.team.slug])
+    many = [again(job, f"Job {number}") for number in range(30)]
+    assert job.name not in client.get(page).text
+    headers = {"HX-Request": "true", "HX-Target": "chooser"}
+    part = client.get(page, {"find": "invo", "job": many[3].uid}, headers=headers).text
+    assert part.strip().startswith('<div id="chooser"')
+    assert job.name in part
+    assert f'value="{many[3].uid}"\n                 checked' in part
+    own = client.get(many[0].get_absolute_url(), {"find": job.uid}, headers=headers).text
+    assert job.name in own
+    assert 'name="with"' in own
+
+
+def test_more_jobs_than_fit_are_not_left_out_in_silence(job: Job, alice: User, as_user: SignIn) -> None:
+    uids = [again(job, f"Job {number}").uid for number in range(10)]
+    shown = as_user(alice).get(reverse("jobs:compare", args=[job.team.slug]), {"job": uids})
+    assert len(shown.context["jobs"]) == 8
+    assert "2 more were chosen and left out" in shown.text

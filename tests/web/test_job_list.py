@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 
 from webapp.jobs import listing, services
 from webapp.jobs.models import Job
@@ -63,3 +64,38 @@ def test_another_teams_jobs_are_not_listed(
 ) -> None:
     other = create_team(charlie, "Others")
     assert names(as_user(charlie), other) == []
+
+
+def test_jobs_are_found_by_who_launched_them_and_sorted_by_gain(
+    team: Team, alice: User, bob: User, jobs: list[Job], as_user: SignIn
+) -> None:
+    client = as_user(alice)
+    Job.objects.filter(pk=jobs[0].pk).update(created_by=bob)
+    assert names(client, team, by=bob.email) == ["Beta"]
+    for job, gain in zip(jobs[:2], (0.1, 0.3), strict=True):
+        job.evaluations.create(
+            stage="after", split="test", step=1, rows=1, samples_per_row=1, base={}, tuned={},
+            difference={"mean": gain, "low": gain, "high": gain},
+        )  # fmt: skip
+    assert names(client, team, sort="gain") == ["Alpha", "Beta", "Gamma"], "without a result: last"
+
+
+def test_the_list_follows_jobs_that_are_not_at_their_end(
+    team: Team, alice: User, jobs: list[Job], as_user: SignIn
+) -> None:
+    client, page = as_user(alice), f"/t/{team.slug}/jobs/?sort=name"
+    assert f'hx-get="{page}"' in client.get(page).text
+    part = client.get(page, headers={"HX-Request": "true", "HX-Target": "job-table"}).text
+    assert part.strip().startswith('<div id="job-table"')
+    Job.objects.update(state=State.SUCCEEDED)
+    assert 'hx-trigger="every' not in client.get(page).text
+
+
+def test_a_job_is_renamed_by_an_editor(
+    team: Team, alice: User, bob: User, jobs: list[Job], as_user: SignIn
+) -> None:
+    address = reverse("jobs:rename", args=[team.slug, jobs[0].uid])
+    as_user(alice).post(address, {"name": "  Delta "})
+    assert as_user(alice).post(address, {"name": " "}, follow=True).text.count("has 1 to 120 characters") == 1
+    assert as_user(bob).post(address, {"name": "mine"}).status_code == 403
+    assert "Delta" in names(as_user(alice), team)

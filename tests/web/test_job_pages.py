@@ -273,7 +273,7 @@ def test_a_failure_shows_cause_remedy_and_detail(alice: User, job: Job, as_user:
 
 def test_metrics_leave_as_csv(alice: User, job: Job, as_user: SignIn) -> None:
     answer = as_user(alice).get(page_of(train(begin(job)), "metrics/"), {"format": "csv"})
-    rows = list(csv.reader(io.StringIO(b"".join(answer).decode())))
+    rows = list(csv.reader(io.StringIO(comparison.body(answer).decode())))
     assert rows[0] == ["step", "reward", "step_time"]
     assert rows[1:] == [
         ["1", "0.1", "2.0"],

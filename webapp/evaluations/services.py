@@ -5,6 +5,9 @@ from __future__ import annotations
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from django.db.models import FloatField, OrderBy, OuterRef, Subquery
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast
 from django.forms import model_to_dict
 
 from webapp.config.fields import storable
@@ -17,6 +20,13 @@ if TYPE_CHECKING:
     from webapp.teams.models import User
 
 FREE_TEXT = ("completion", "error_detail", "explanation")
+
+
+def by_gain(job: str) -> OrderBy:
+    """The greatest paired difference after training first; ``job`` names the outer query's job field."""
+    after = Evaluation.objects.filter(job=OuterRef(job), stage="after", task="").order_by("-pk")
+    gain = Cast(KT("difference__mean"), FloatField())
+    return Subquery(after.values(gain=gain)[:1]).desc(nulls_last=True)
 
 
 def record_evaluation(job: Job, event: EvaluationEvent) -> Evaluation:

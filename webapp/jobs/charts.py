@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import QueryDict
 from django.urls import reverse
 
-from webapp.teams.models import Team
+from .models import Job
 
-from . import pins
-from .models import Job, Pin
-
-MOST_JOBS = pins.MOST_PINS + 1
-PINNED = "pinned"
-OFFERED = 10
 FIRST_CHARTS = 12
 # (title, metrics by name or pattern, hint); one with + is drawn beside the others, if there are any.
 CHARTS = (
@@ -50,62 +42,6 @@ CHARTS = (
     ("Loss", ["loss"], "Of SFT: nats a token of the demonstrations."),
     ("Token accuracy", ["mean_token_accuracy"], "Of SFT: the demonstration's token is the likeliest."),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Offered:
-    """A job whose lines may be drawn beside the others."""
-
-    job: Job
-    chosen: bool
-
-
-def chosen(team: Team, query: QueryDict, name: str) -> list[Job]:
-    """The team's jobs that the address names, in its order, at most eight; names of no job are left out."""
-    uids = list(dict.fromkeys(query.getlist(name)))[:MOST_JOBS]
-    found = {
-        job.uid: job
-        for job in Job.objects.filter(team=team, uid__in=uids).select_related(
-            "team",
-            "base_model",
-            "dataset_version__dataset__team",
-            "grader_version__grader__team",
-            "tuned_model__team",
-        )
-    }
-    return [found[uid] for uid in uids if uid in found]
-
-
-def offered(team: Team, drawn: Sequence[Job], but: Job | None = None) -> dict[str, Any]:
-    """``offered``: those that are drawn, the pinned ones, the newest; ``pinned``: whether there are such."""
-    known = {job.pk for job in drawn} | ({but.pk} if but else set())
-    others = (
-        Job.objects.filter(team=team, step__gt=0).exclude(pk__in=known).select_related("team", "base_model")
-    )
-    found = [
-        *(Offered(job, True) for job in drawn),
-        *(Offered(job, False) for job in others.order_by(pins.FIRST, "-pk")[: OFFERED + pins.MOST_PINS]),
-    ]
-    return {"offered": found, "pinned": any(each.job.pin for each in found)}
-
-
-def spelt_out(team: Team, query: QueryDict, name: str) -> str:
-    """The address's query with every pinned job by its id, where it asks for the pinned ones; else empty.
-
-    So a link shows the same jobs when others are pinned.
-    """
-    uids = query.getlist(name)
-    if PINNED not in uids:
-        return ""
-    asked = query.copy()
-    known = [uid for uid in uids if uid != PINNED]
-    asked.setlist(name, [*known, *pins.pinned(team).values_list("uid", flat=True)])
-    return asked.urlencode()
-
-
-def baseline(jobs: Sequence[Job]) -> Job | None:
-    """The team's baseline, if it is among the jobs."""
-    return next((job for job in jobs if job.pin == Pin.BASELINE), None)
 
 
 def drawn(jobs: Sequence[Job], baseline: Job | None = None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET
 from webapp.evaluations.models import ComparedRow, Evaluation
 from webapp.teams.access import Access, member
 
-from . import charts
+from . import beside, charts
 from .arm_results import Difference, difference
 from .models import Job
 from .presenters import flat, in_order
@@ -95,13 +95,19 @@ def page(request: HttpRequest, access: Access) -> HttpResponse:
 
     Without ``base`` the others are held against the team's baseline, if it is among them, or the first.
     """
-    if query := charts.spelt_out(access.team, request.GET, "job"):
+    if query := beside.spelt_out(access.team, request.GET, "job"):
         return redirect(f"{request.path}?{query}")
-    jobs = charts.chosen(access.team, request.GET, "job")
-    context: dict[str, Any] = {"jobs": jobs} | charts.offered(access.team, jobs)
+    jobs = beside.chosen(access.team, request.GET, "job")
+    context: dict[str, Any] = {
+        "jobs": jobs,
+        "field": "job",
+        "left_out": beside.left_out(request.GET, "job"),
+    } | beside.offered(access.team, jobs, request.GET)
+    if request.htmx.target == "chooser":  # type: ignore[attr-defined]
+        return render(request, "jobs/chooser.html", context)
     if jobs:
         asked = next((job for job in jobs if job.uid == request.GET.get("base")), None)
-        baseline = asked or charts.baseline(jobs) or jobs[0]
+        baseline = asked or beside.baseline(jobs) or jobs[0]
         context |= charts.drawn(jobs, baseline) | {
             "baseline": baseline,
             "lines": lines(jobs, baseline),

@@ -8,8 +8,9 @@ from django.core.paginator import Page, Paginator
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
+from webapp.evaluations.services import by_gain
 from webapp.registry.models import BaseModel
-from webapp.teams.models import Team
+from webapp.teams.models import Team, User
 
 from . import pins
 from .models import Job, Pin
@@ -20,6 +21,7 @@ SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "": ("Pinned, then newest", (pins.FIRST, "-id")),
     "newest": ("Newest first", ("-id",)),
     "oldest": ("Oldest first", ("id",)),
+    "gain": ("Greatest gain", (by_gain("pk"), "-id")),
     "name": ("Name", ("name", "-id")),
     "state": ("State", ("state", "-id")),
 }
@@ -27,11 +29,14 @@ SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
 
 def of(team: Team, query: QueryDict) -> dict[str, Any]:
     """The page of jobs that the address asks for, and what its filters hold."""
-    chosen = {name: query.get(name, "").strip() for name in ("q", "state", "model", "sort")}
+    chosen = {name: query.get(name, "").strip() for name in ("q", "state", "model", "by", "sort")}
+    page = _page(_found(team, chosen), query.get("page", "1"))
     return {
-        "page": _page(_found(team, chosen), query.get("page", "1")),
+        "page": page,
         "chosen": chosen,
-        "filtered": any(chosen[name] for name in ("q", "state", "model")),
+        "filtered": any(chosen[name] for name in ("q", "state", "model", "by")),
+        "changing": any(job.live for job in page),
+        "people": User.objects.filter(pk__in=team.jobs.values("created_by")).order_by("email"),
         "baseline": pins.pinned(team).filter(pin=Pin.BASELINE).first(),
         "states": State.choices,
         "models": BaseModel.objects.filter(jobs__team=team).distinct(),
@@ -41,12 +46,14 @@ def of(team: Team, query: QueryDict) -> dict[str, Any]:
 
 def _found(team: Team, chosen: dict[str, str]) -> QuerySet[Job]:
     jobs = Job.objects.filter(team=team).select_related(
-        "team", "base_model", "dataset_version__dataset", "grader_version__grader"
+        "team", "base_model", "created_by", "dataset_version__dataset", "grader_version__grader"
     ).defer("dataset_version__report")  # fmt: skip
     if chosen["state"] in State.values:
         jobs = jobs.filter(state=chosen["state"])
     if chosen["model"]:
         jobs = jobs.filter(base_model__uid=chosen["model"])
+    if chosen["by"]:
+        jobs = jobs.filter(created_by__email=chosen["by"])
     if text := chosen["q"]:
         data, grader = "dataset_version__dataset__name", "grader_version__grader__name"
         own = Q(name__icontains=text) | Q(uid=text)

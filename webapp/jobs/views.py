@@ -25,6 +25,7 @@ from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
 
 from . import (
+    beside,
     charts,
     health,
     listing,
@@ -46,7 +47,8 @@ from .states import TERMINAL, State
 QUEUE_SHOWN = 50
 LOW_DISK_GIB = 5
 PARTS = {f"job-{part}": f"jobs/detail.html#{part}" for part in ("head", "health", "evaluations", "lines")} | {
-    "job-actions": "jobs/actions.html"
+    "job-actions": "jobs/actions.html",
+    "chooser": "jobs/chooser.html",
 }
 KEPT = ("name", "base_model", "dataset_version", "grader_version", "held_out_grader")
 
@@ -76,7 +78,8 @@ def job_list(request: HttpRequest, access: Access) -> HttpResponse:
     presenters.add_results(jobs)
     context["jobs"] = jobs
     context["uncalibrated"] = judges.uncalibrated(access.team, [job.grader_version for job in jobs])
-    return render(request, "jobs/list.html", context)
+    part = "#table" if request.htmx.target == "job-table" else ""  # type: ignore[attr-defined]
+    return render(request, f"jobs/list.html{part}", context)
 
 
 # --- launching -----------------------------------------------------------------------------------
@@ -217,12 +220,12 @@ def _launch(access: Access, form: JobForm, source: Job | None, replaced: Job | N
 def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """The job's page; htmx asks for the part that something happened to."""
     job = access.get(all_jobs(), uid=uid)
-    if query := charts.spelt_out(access.team, request.GET, "with"):
+    if query := beside.spelt_out(access.team, request.GET, "with"):
         return redirect(f"{job.get_absolute_url()}?{query}")
     last = job.events.order_by("-pk").values_list("pk", flat=True).first()
     evaluations = list(job.evaluations.all())
-    beside = charts.chosen(access.team, request.GET, "with")
-    context = charts.drawn([job, *beside], charts.baseline(beside)) | {
+    drawn = beside.chosen(access.team, request.GET, "with")
+    context = charts.drawn([job, *drawn], beside.baseline(drawn)) | {
         "job": job,
         "cursor": last or 0,
         "steps": phases.stepper(job),
@@ -233,7 +236,8 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "tasks": tasks.shares(job),
         "confidence": presenters.confidence(job),
         "checkpoints": job.checkpoints.all(),
-        **charts.offered(access.team, beside, but=job),
+        "field": "with",
+        **beside.offered(access.team, drawn, request.GET, but=job),
         "usage": nodes.usage(job),
         "lines": reversed(log_views.lines_of(job)[:8]),
     }
@@ -247,7 +251,7 @@ def metrics(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
     job = access.get(Job.objects.all(), uid=uid)
     if request.GET.get("format") != "csv":
         return JsonResponse(series(job, _weight(request.GET.get("smooth", ""))))
-    jobs = [job, *charts.chosen(access.team, request.GET, "with")]
+    jobs = [job, *beside.chosen(access.team, request.GET, "with")]
     lines = csv_lines(table(jobs, request.GET.getlist("name")))
     headers = {"Content-Disposition": f'attachment; filename="{job.uid}.csv"'}
     return StreamingHttpResponse(streamed(lines), content_type="text/csv", headers=headers)

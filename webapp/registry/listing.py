@@ -9,6 +9,7 @@ from django.db.models import Prefetch, Q, QuerySet
 from django.http import QueryDict
 
 from webapp.evaluations.models import Evaluation
+from webapp.evaluations.services import by_gain
 from webapp.retention import gate
 from webapp.retention.models import SuiteScore
 from webapp.teams.models import Team
@@ -16,9 +17,10 @@ from webapp.teams.models import Team
 from .models import BaseModel, TunedModel
 
 PAGE = 50
-SORTS = {
+SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "": ("Newest first", ("-id",)),
     "oldest": ("Oldest first", ("id",)),
+    "gain": ("Greatest gain", (by_gain("job"), "-id")),
     "name": ("Name", ("name", "-id")),
     "base": ("Base model", ("base_model__model_id", "-id")),
 }
