@@ -98,7 +98,7 @@ def release(page: Page) -> None:
     expect(page.get_by_text("Nobody wants prose.")).to_be_visible()
     audit(page)
     page.get_by_role("link", name="Models", exact=True).first.click()
-    expect(page.get_by_text("ready, by an owner's word")).to_be_visible()
+    expect(page.get_by_text("released by an owner")).to_be_visible()
 
 
 def test_a_model_that_may_have_forgotten_is_held_back_until_an_owner_says_otherwise(page: Page) -> None:

@@ -18,6 +18,7 @@ from webapp.jobs.models import Job, Node
 from webapp.jobs.states import State
 from webapp.teams.models import Team, User
 from webapp.teams.services import create_team, record
+from workers.tasks import tidy
 
 SignIn = Callable[[User], Client]
 
@@ -150,3 +151,14 @@ def test_workers_show_their_room_and_the_queue_hides_other_teams(
     assert "A job of another team" in shown
     assert "secret" not in shown
     assert Node.objects.get().health["memory_gib"] == 8.0
+
+
+def test_a_node_that_left_is_forgotten_after_a_month(job: Job, bob: User, as_user: SignIn) -> None:
+    for name, days in (("gone", 31), ("silent", 3)):
+        node = nodes.announce(name, {}, {"cpu_cores": 8, "gpus": []}, {"available": True, "layers": []})
+        Node.objects.filter(pk=node.pk).update(seen_at=timezone.now() - timedelta(days=days))
+    tidy()
+    assert [node.name for node in Node.objects.all()] == ["silent"]
+    shown = as_user(bob).get(reverse("jobs:workers", args=[job.team.slug])).text
+    assert "Its jobs go on elsewhere" in shown
+    assert "Idle." not in shown

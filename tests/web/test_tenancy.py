@@ -159,7 +159,12 @@ def objects(team: Team, alice: User) -> Objects:
         "evaluations": {"uid": job.uid, "row": ComparedRow.objects.get(evaluation__job=job).pk},
         "retention": {"uid": job.uid},
         "retention:release": {"uid": model.uid},
-        "registry": {"uid": model.uid, "name": "adapter_config.json", "kind": "merged"},
+        "registry": {
+            "uid": model.uid,
+            "name": "adapter_config.json",
+            "kind": "merged",
+            "base": base.uid,
+        },
     }
 
 

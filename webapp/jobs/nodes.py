@@ -13,6 +13,7 @@ from .models import Job, Node
 from .states import State
 
 SILENCE = timedelta(minutes=1)
+FORGOTTEN_AFTER = timedelta(days=30)
 
 
 def announce(name: str, versions: dict[str, Any], devices: dict[str, Any], sandbox: dict[str, Any]) -> Node:
@@ -26,6 +27,11 @@ def announce(name: str, versions: dict[str, Any], devices: dict[str, Any], sandb
 def seen(name: str, health: dict[str, Any]) -> None:
     """The worker is alive, with so much room and so busy."""
     Node.objects.filter(name=name).update(seen_at=timezone.now(), health=health)
+
+
+def forget_silent() -> None:
+    """Drop nodes that have been silent for a month; one that comes back announces itself anew."""
+    Node.objects.filter(seen_at__lt=timezone.now() - FORGOTTEN_AFTER).delete()
 
 
 @dataclass(frozen=True)

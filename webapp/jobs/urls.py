@@ -2,14 +2,24 @@
 
 from django.urls import path
 
-from . import arm_views, comparing, log_views, pins, preflight_views, rollout_views, task_views, views
+from . import (
+    arm_views,
+    comparing,
+    log_views,
+    node_views,
+    pins,
+    preflight_views,
+    rollout_views,
+    task_views,
+    views,
+)
 from .stream import stream
 
 app_name = "jobs"
 urlpatterns = [
     path("", views.job_list, name="list"),
     path("new/", views.new, name="new"),
-    path("workers/", views.workers, name="workers"),
+    path("workers/", node_views.workers, name="workers"),
     path("compare/", comparing.page, name="compare"),
     path("<str:uid>/", views.detail, name="detail"),
     path("<str:uid>/stream/", stream, name="stream"),

@@ -41,11 +41,9 @@ from . import (
 )
 from .forms import JobForm
 from .metrics import series, table
-from .models import Job, Node
+from .models import Job
 from .states import TERMINAL, State
 
-QUEUE_SHOWN = 50
-LOW_DISK_GIB = 5
 PARTS = {f"job-{part}": f"jobs/detail.html#{part}" for part in ("head", "health", "evaluations", "lines")} | {
     "job-actions": "jobs/actions.html",
     "chooser": "jobs/chooser.html",
@@ -322,29 +320,3 @@ def rename(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     except ValueError as error:
         messages.error(request, str(error))
     return redirect(job)
-
-
-@member()
-@require_GET
-def workers(request: HttpRequest, access: Access) -> HttpResponse:
-    """Nodes, what they have, and this team's share of what runs there."""
-    online = set(nodes.online().values_list("pk", flat=True))
-    running = Job.objects.filter(state=State.RUNNING).select_related("team")
-    shown = [
-        {
-            "node": node,
-            "online": node.pk in online,
-            "jobs": [job for job in running if job.node_id == node.pk],
-            "usage": nodes.usage_of(node),
-            "disk_is_low": node.health.get("disk_free_gib", LOW_DISK_GIB) < LOW_DISK_GIB,
-        }
-        for node in Node.objects.all()
-    ]
-    queued = Job.objects.filter(state=State.QUEUED).order_by("queued_at", "id").select_related("team")
-    context = {
-        "nodes": shown,
-        "queued": queued.count(),
-        "ours": queued.filter(team=access.team),
-        "waiting": list(enumerate(queued[:QUEUE_SHOWN], start=1)),
-    }
-    return render(request, "jobs/workers.html", context)

@@ -38,6 +38,7 @@ class TunedModel(models.Model):
     team = models.ForeignKey(Team, models.CASCADE, related_name="tuned_models")
     base_model = models.ForeignKey(BaseModel, models.PROTECT, related_name="tuned_models")
     name = models.CharField(max_length=160, help_text="ft:BASE:TEAM:SUFFIX:RANDOM")
+    description = models.CharField(max_length=200, blank=True, help_text="what it is for, in a line")
     prefix = models.CharField(max_length=255, help_text="folder in storage")
     files = models.JSONField(help_text="[{name, bytes, sha256}]")
     uploaded = models.BooleanField(default=False, help_text="brought along, not made by a job here")

@@ -6,14 +6,17 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import ProtectedError
 from django.utils.crypto import get_random_string
 from django.utils.text import slugify
 
+from webapp.config.fields import storable
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
 
 from .models import BaseModel, TunedModel
 
+DESCRIPTION_LENGTH = 200
 STARTER_ID = "groove/starter"
 STARTER_PATH = "workers/starter/model"
 STARTER_SETTINGS: dict[str, Any] = {
@@ -50,6 +53,32 @@ def add_base_model(team: Team, user: User, model_id: str, revision: str = "", pa
     model = BaseModel.objects.create(team=team, model_id=model_id, revision=revision, path=path)
     record(team, user, "added base model", model)
     return model
+
+
+class InUse(ValueError):
+    """A base model that something was made from stays."""
+
+
+@transaction.atomic
+def remove_base_model(base: BaseModel, user: User) -> None:
+    """Take a team's base model off its list. Raises ``InUse`` if jobs, models or judges need it."""
+    assert base.team is not None, "a model of everyone's stays"
+    record(base.team, user, "removed base model", base)
+    try:
+        base.delete()
+    except ProtectedError as error:
+        users = ", ".join(sorted({str(each._meta.verbose_name_plural) for each in error.protected_objects}))
+        raise InUse(f"{base} stays: {users} of the team were made with it.") from error
+
+
+@transaction.atomic
+def describe(model: TunedModel, user: User, text: str) -> None:
+    """Say in a line what a model is for. Raises ValueError if it is too long."""
+    text = " ".join(storable(text).split())
+    if len(text) > DESCRIPTION_LENGTH:
+        raise ValueError(f"The line has {len(text)} characters of at most {DESCRIPTION_LENGTH}.")
+    TunedModel.objects.filter(pk=model.pk).update(description=text)
+    record(model.team, user, "described model", model)
 
 
 def tuned_name(base_model: BaseModel, team: Team, job_name: str) -> str:

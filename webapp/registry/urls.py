@@ -2,15 +2,17 @@
 
 from django.urls import path
 
-from . import export_views, removal_views, views
+from . import base_views, export_views, removal_views, views
 
 app_name = "registry"
 urlpatterns = [
     path("", views.model_list, name="list"),
     path("deleted/", removal_views.deleted, name="deleted"),
-    path("bases/", views.bases, name="bases"),
+    path("bases/", base_views.bases, name="bases"),
+    path("bases/<str:base>/remove/", base_views.remove, name="remove_base"),
     path("upload/", views.upload, name="upload"),
     path("<str:uid>/", views.model, name="model"),
+    path("<str:uid>/describe/", views.describe, name="describe"),
     path("<str:uid>/card/", views.model_card, name="card"),
     path("<str:uid>/adapter.zip", views.archive, name="archive"),
     path("<str:uid>/exports/", export_views.exports, name="exports"),

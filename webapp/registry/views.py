@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import content_disposition_header
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webapp.config.streaming import streamed
 from webapp.datasets.contents import chunks
@@ -19,7 +19,7 @@ from webapp.teams.services import record
 from workers.adapter import AdapterInvalid
 
 from . import card, exporting, history, lineage, listing, packages, services, uploads
-from .forms import AdapterForm, BaseModelForm
+from .forms import AdapterForm
 from .models import BaseModel, TunedModel
 
 
@@ -94,20 +94,15 @@ def attachment(name: str, size: int) -> dict[str, str]:
     return {"Content-Length": str(size), "Content-Disposition": disposition or "attachment"}
 
 
-@member()
-@require_http_methods(["GET", "POST"])
-def bases(request: HttpRequest, access: Access) -> HttpResponse:
-    """The models that jobs may start from. A POST adds one."""
-    form = BaseModelForm(request.POST if request.method == "POST" else None, team=access.team)
-    if request.method == "POST":
-        access.require(Role.EDITOR)
-        if form.is_valid():
-            added = services.add_base_model(access.team, access.user, **form.cleaned_data)
-            messages.success(request, f"Added {added}. It is fetched when the first job with it starts.")
-            return redirect("registry:bases", access.team.slug)
-    models = BaseModel.objects.filter(Q(team=access.team) | Q(team=None))
-    status = 422 if form.is_bound and form.errors else 200
-    return render(request, "registry/bases.html", {"models": models, "form": form}, status=status)
+@member(Role.EDITOR)
+@require_POST
+def describe(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    shown = access.get(TunedModel.objects.filter(deleted_at=None).select_related("team"), uid=uid)
+    try:
+        services.describe(shown, access.user, request.POST.get("description", ""))
+    except ValueError as error:
+        messages.error(request, str(error))
+    return redirect(shown)
 
 
 @member(Role.EDITOR)

@@ -54,6 +54,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uid', webapp.config.fields.PublicIdField(prefix='model_')),
                 ('name', models.CharField(help_text='ft:BASE:TEAM:SUFFIX:RANDOM', max_length=160)),
+                ('description', models.CharField(blank=True, help_text='what it is for, in a line', max_length=200)),
                 ('prefix', models.CharField(help_text='folder in storage', max_length=255)),
                 ('files', models.JSONField(help_text='[{name, bytes, sha256}]')),
                 ('uploaded', models.BooleanField(default=False, help_text='brought along, not made by a job here')),
