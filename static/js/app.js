@@ -9,6 +9,7 @@ import "./notify.js";
 import "./scroll.js";
 import "./live.js";
 import "./upload.js";
+import "./sending.js";
 import "./diff.js";
 import "./label.js";
 

@@ -25,6 +25,7 @@ class AdapterForm(forms.Form):
     base_model = forms.ModelChoiceField(
         BaseModel.objects.none(),
         to_field_name="uid",
+        empty_label="Choose one",
         help_text="The model that it was trained on. Another one of the same size would load and answer "
         "nonsense.",
     )

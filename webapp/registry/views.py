@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, St
 from django.shortcuts import redirect, render
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRedirect
 
 from webapp.config.streaming import streamed
 from webapp.datasets.contents import chunks
@@ -119,5 +120,8 @@ def upload(request: HttpRequest, access: Access) -> HttpResponse:
             form.add_error("archive", str(error))
         else:
             messages.success(request, f"Uploaded “{kept}”. A job can continue from it.")
-            return redirect(kept)
-    return render(request, "registry/upload.html", {"form": form}, status=422 if form.errors else 200)
+            url = kept.get_absolute_url()
+            return HttpResponseClientRedirect(url) if request.htmx else redirect(url)  # type: ignore[attr-defined]
+    # htmx shows no answer that says it failed.
+    wrong = form.errors and not request.htmx  # type: ignore[attr-defined]
+    return render(request, "registry/upload.html", {"form": form}, status=422 if wrong else 200)
