@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
+from django.utils import timezone
 
 from webapp.evaluations.services import by_gain
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
 
 from . import pins
-from .models import Job, Pin
+from .models import Alarm, Job, Pin
 from .states import State
 
 PAGE = 50
+FAILED_SINCE = timedelta(days=7)
 SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "": ("Pinned, then newest", (pins.FIRST, "-id")),
     "newest": ("Newest first", ("-id",)),
@@ -25,6 +28,21 @@ SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "name": ("Name", ("name", "-id")),
     "state": ("State", ("state", "-id")),
 }
+
+
+def active() -> Q:
+    """Jobs that run or wait for their turn."""
+    return Q(state__in=[State.VALIDATING_FILES, State.QUEUED, State.RUNNING])
+
+
+def needs_attention() -> Q:
+    """Jobs that paused, failed within a week, or run with an alarm."""
+    failed = Q(state=State.FAILED, finished_at__gt=timezone.now() - FAILED_SINCE)
+    alarmed = Q(Exists(Alarm.objects.filter(job=OuterRef("pk"))), state=State.RUNNING)
+    return Q(state=State.PAUSED) | failed | alarmed
+
+
+GROUPS = {"active": ("Running and queued", active), "attention": ("Needs attention", needs_attention)}
 
 
 def of(team: Team, query: QueryDict) -> dict[str, Any]:
@@ -38,7 +56,7 @@ def of(team: Team, query: QueryDict) -> dict[str, Any]:
         "changing": any(job.live for job in page),
         "people": User.objects.filter(pk__in=team.jobs.values("created_by")).order_by("email"),
         "baseline": pins.pinned(team).filter(pin=Pin.BASELINE).first(),
-        "states": State.choices,
+        "states": [*((key, title) for key, (title, _) in GROUPS.items()), *State.choices],
         "models": BaseModel.objects.filter(jobs__team=team).distinct(),
         "sorts": [(key, title) for key, (title, _) in SORTS.items()],
     }
@@ -50,6 +68,8 @@ def _found(team: Team, chosen: dict[str, str]) -> QuerySet[Job]:
     ).defer("dataset_version__report")  # fmt: skip
     if chosen["state"] in State.values:
         jobs = jobs.filter(state=chosen["state"])
+    elif chosen["state"] in GROUPS:
+        jobs = jobs.filter(GROUPS[chosen["state"]][1]())
     if chosen["model"]:
         jobs = jobs.filter(base_model__uid=chosen["model"])
     if chosen["by"]:

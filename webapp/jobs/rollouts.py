@@ -214,11 +214,15 @@ def forget_old() -> int:
     """Remove the rollouts of jobs that ended longer ago than their team keeps them. Returns how many."""
     removed = 0
     for team in Team.objects.exclude(rollouts_kept_days=None):
-        until = timezone.now() - timedelta(days=team.rollouts_kept_days or 0)
-        old = team.jobs.filter(state__in=TERMINAL, finished_at__lt=until)
-        for job in old.filter(Exists(Rollout.objects.filter(job=OuterRef("pk")))):
+        for job in kept_too_long(team, team.rollouts_kept_days or 0):
             removed += job.rollouts.all().delete()[0]
     return removed
+
+
+def kept_too_long(team: Team, days: int) -> QuerySet[Job]:
+    """Jobs with rollouts that ended more than ``days`` ago."""
+    old = team.jobs.filter(state__in=TERMINAL, finished_at__lt=timezone.now() - timedelta(days=days))
+    return old.filter(Exists(Rollout.objects.filter(job=OuterRef("pk"))))
 
 
 # --- saved views -----------------------------------------------------------------------------------

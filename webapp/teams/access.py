@@ -29,6 +29,7 @@ class Access:
     team: Team
     role: Role
     teams: tuple[Team, ...] = ()  # all that the member is in, for the team switcher
+    checklist_hidden: bool = False  # whether the member dismissed the first steps
 
     def may(self, role: Role) -> bool:
         """Whether the member's role includes ``role``."""
@@ -65,7 +66,8 @@ def access_of(user: User, team_slug: str) -> Access:
     found = next((each for each in memberships if each.team.slug == team_slug), None)
     if found is None:
         raise Http404
-    return Access(user, found.team, Role(found.role), tuple(each.team for each in memberships))
+    teams = tuple(each.team for each in memberships)
+    return Access(user, found.team, Role(found.role), teams, found.checklist_hidden)
 
 
 def member(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 
-from .models import Role, User
+from .models import Role, Team, User
 
 
 class TeamForm(forms.Form):
@@ -29,16 +31,21 @@ class SettingsForm(forms.Form):
         required=False,
         min_value=1,
         max_value=36_500,
-        label="Keep rollouts for days",
-        help_text="Counted from the end of their job. Metrics, evaluations and models stay. Empty keeps all.",
+        label="Delete rollouts this many days after their job's end",
+        help_text="Metrics, evaluations and models stay. Empty keeps all.",
     )
     max_running_jobs = forms.IntegerField(
-        required=False,
-        min_value=1,
-        max_value=10_000,
-        label="Jobs that run at once",
-        help_text="The team's others wait in the queue. Empty is no limit. The site's staff sets it.",
+        required=False, min_value=1, max_value=10_000, label="Jobs that run at once"
     )
+
+    def __init__(self, data: Any, *, team: Team, staff: bool, running: int) -> None:
+        super().__init__(data, initial={name: getattr(team, name) for name in self.base_fields})
+        limit, most = self.fields["max_running_jobs"], team.max_running_jobs
+        limit.disabled = not staff
+        used = f"{running} running" + (f" of {most}" if most else "")
+        limit.help_text = (
+            f"Now {used}. The others wait in the queue. Empty is no limit. The site's staff sets it."
+        )
 
 
 class InvitationForm(forms.Form):

@@ -127,6 +127,7 @@ class AuditEvent(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [models.Index(fields=["team", "-id"], name="audit_of_team")]
 
     def __str__(self) -> str:
         return f"{self.user} {self.verb} {self.target}"

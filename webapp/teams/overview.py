@@ -1,36 +1,158 @@
-"""What a team's home shows: what runs, what came out, and what to do next."""
+"""What a team's home shows: what there is, what runs, what waits for a person, and what came out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Case, Exists, F, Func, IntegerField, QuerySet, Subquery, When
 from django.urls import reverse
-from django.utils import timezone
 
 from webapp.evaluations.models import Evaluation
-from webapp.jobs import metrics, nodes
+from webapp.jobs import listing, metrics, nodes
 from webapp.jobs.models import Alarm, Job
-from webapp.jobs.states import TERMINAL, State
+from webapp.jobs.states import State
 from webapp.judges import services as judges
 
-from .models import AuditEvent, Team
+from . import audit
+from .models import Team
 
 RESULTS_SHOWN = 5
 ATTENTION_SHOWN = 6
-FAILED_SINCE = timedelta(days=7)
+RUNNING_SHOWN = 10
+
+
+# --- what there is ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Step:
-    """One of the first steps. ``done`` once the team has such an object."""
+class Counts:
+    """How much a team has, and whether it ever downloaded a model."""
 
+    datasets: int
+    graders: int
+    models: int
+    jobs: int
+    running: int
+    waiting: int
+    attention: int
+    workers: int
+    downloaded: bool
+
+    @property
+    def active(self) -> int:
+        return self.running + self.waiting
+
+
+def counts(team: Team) -> Counts:
+    """All of them, in one query."""
+    active = team.jobs.filter(listing.active())
+    values = (
+        _count(team.datasets.filter(deleted_at=None)),
+        _count(team.graders.filter(deleted_at=None)),
+        _count(team.tuned_models.filter(deleted_at=None)),
+        _count(team.jobs.all()),
+        _count(active.filter(state=State.RUNNING)),
+        _count(active.exclude(state=State.RUNNING)),
+        _count(team.jobs.filter(listing.needs_attention())),
+        _count(nodes.online()),
+        Exists(audit.model_downloads(team)),
+    )
+    return Counts(*Team.objects.filter(pk=team.pk).values_list(*values).get())
+
+
+def _count(objects: QuerySet[Any]) -> Subquery:
+    counted = objects.order_by().annotate(found=Func("pk", function="COUNT", output_field=IntegerField()))
+    return Subquery(counted.values("found"))
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A number that leads to what it counts."""
+
+    label: str
+    value: int
+    hint: str
+    url: str
+
+
+def tiles(team: Team, found: Counts) -> list[Tile]:
+    """What the team has, and who works for it."""
+    at_work = f"{found.running} running, {found.waiting} waiting" if found.active else "none at work"
+    told = (
+        ("Datasets", found.datasets, "", "datasets:list"),
+        ("Graders", found.graders, "", "graders:list"),
+        ("Jobs", found.jobs, at_work, "jobs:list"),
+        ("Models", found.models, "", "registry:list"),
+        ("Workers online", found.workers, "", "jobs:workers"),
+    )
+    return [Tile(label, value, hint, reverse(url, args=[team.slug])) for label, value, hint, url in told]
+
+
+# --- what waits for a person -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Something that waits for a person: what, why, and where to go. ``command`` is one to type."""
+
+    key: str
+    kind: str
+    word: str
     title: str
     text: str
     url: str
-    done: bool
+    command: str = ""
+
+
+def attention(team: Team, found: Counts) -> list[Attention]:
+    """A queue without workers, jobs that failed or paused, and jobs that run with an alarm; at most six."""
+    jobs = team.jobs.filter(listing.needs_attention()).select_related("team")
+    worst = list(jobs.order_by(F("finished_at").desc(nulls_last=True), "state", "-id")[:ATTENTION_SHOWN])
+    running = [job for job in worst if job.state == State.RUNNING]
+    alarms = Alarm.objects.filter(job__in=running).order_by("job_id", "-step", "id").distinct("job_id")
+    newest = {alarm.job_id: alarm for alarm in alarms} if running else {}
+    told = [_alarmed(job, newest[job.pk]) if job.pk in newest else _stopped(job) for job in worst]
+    return [*_no_worker(team, found), *told][:ATTENTION_SHOWN]
+
+
+def unshown(found: Counts, shown: list[Attention]) -> int:
+    """How many more jobs wait for a person than ``shown``."""
+    return max(0, found.attention - sum(each.key != NO_WORKER for each in shown))
+
+
+NO_WORKER = "worker"
+
+
+def _no_worker(team: Team, found: Counts) -> Iterator[Attention]:
+    if found.waiting and not found.workers:
+        title = f"{found.waiting} job{'s' * (found.waiting != 1)} in the queue, and no worker is online"
+        text = "On a machine that reaches the database, broker and storage, start one with"
+        url = reverse("jobs:workers", args=[team.slug])
+        yield Attention(NO_WORKER, "error", "no worker", title, text, url, "make worker")
+
+
+def _alarmed(job: Job, alarm: Alarm) -> Attention:
+    title, url = f"{job.name}: alarm at step {alarm.step}", job.get_absolute_url()
+    return Attention(job.uid, "warning", "alarm", title, alarm.message, f"{url}rollouts/?alarm={alarm.code}")
+
+
+def _stopped(job: Job) -> Attention:
+    kind, word = ("warning", "paused") if job.state == State.PAUSED else ("error", "failed")
+    error = job.error or {}
+    text = " ".join(filter(None, [error.get("message"), error.get("remedy")])) or "Somebody paused it."
+    return Attention(job.uid, kind, word, f"{job.name} {word}", text, job.get_absolute_url())
+
+
+# --- what runs, and what came out ------------------------------------------------------------------
+
+
+def running(team: Team) -> list[Job]:
+    """Jobs that run, then those that wait, the newest first; at most ten."""
+    first = Case(When(state=State.RUNNING, then=0), default=1)
+    jobs = team.jobs.filter(listing.active()).select_related("base_model", "team")
+    return list(jobs.order_by(first, "-id")[:RUNNING_SHOWN])
 
 
 @dataclass(frozen=True)
@@ -46,73 +168,11 @@ class Result:
     uncalibrated: bool
 
 
-def first_steps(team: Team) -> list[Step]:
-    """Dataset, grader, job, model, in the order in which they are needed."""
-    texts = (
-        ("datasets:list", "Add a dataset", "Prompts, with whatever a grader needs to judge an answer.",
-         team.datasets.filter(deleted_at=None).exists()),
-        ("graders:list", "Write a grader", "It gives every answer a reward between 0 and 1.",
-         team.graders.filter(deleted_at=None).exists()),
-        ("jobs:new", "Launch a job", "The model practises, and the rewards of its answers rise.",
-         team.jobs.exists()),
-        ("registry:list", "Download the model", "Compare base and tuned, then take the adapter with you.",
-         team.tuned_models.exists()),
-    )  # fmt: skip
-    return [Step(title, text, reverse(url, args=[team.slug]), done) for url, title, text, done in texts]
-
-
-@dataclass(frozen=True)
-class Attention:
-    """Something that waits for a person: what, why, and where to go."""
-
-    kind: str
-    title: str
-    text: str
-    url: str
-
-
-def attention(team: Team) -> list[Attention]:
-    """Jobs that paused or failed, alarms of jobs that run, and a queue without workers; the worst first."""
-    now = timezone.now()
-    stopped = team.jobs.select_related("team").filter(
-        Q(state=State.PAUSED) | Q(state=State.FAILED, finished_at__gt=now - FAILED_SINCE)
-    )
-    alarms = Alarm.objects.filter(job__team=team, job__state=State.RUNNING).select_related("job__team")
-    found = [*_no_worker(team)]
-    found += [_stopped(job) for job in stopped[:ATTENTION_SHOWN]]
-    found += [
-        Attention("warning", f"{alarm.job.name}: alarm at step {alarm.step}", alarm.message,
-                  f"{alarm.job.get_absolute_url()}rollouts/?alarm={alarm.code}")
-        for alarm in alarms[:ATTENTION_SHOWN]
-    ]  # fmt: skip
-    return found[:ATTENTION_SHOWN]
-
-
-def _no_worker(team: Team) -> Iterator[Attention]:
-    waiting = team.jobs.filter(state=State.QUEUED).count()
-    if waiting and not nodes.online().exists():
-        title = f"{waiting} job{'s' * (waiting != 1)} in the queue, and no worker is online"
-        text = "Start one with `make worker` on a machine that reaches the database, broker and storage."
-        yield Attention("error", title, text, reverse("jobs:workers", args=[team.slug]))
-
-
-def _stopped(job: Job) -> Attention:
-    kind, did = ("warning", "paused") if job.state == State.PAUSED else ("error", "failed")
-    error = job.error or {}
-    text = " ".join(filter(None, [error.get("message"), error.get("remedy")])) or "Somebody paused it."
-    return Attention(kind, f"{job.name} {did}", text, job.get_absolute_url())
-
-
-def running(team: Team) -> list[Job]:
-    """Jobs that are not at their end, the newest first."""
-    return list(team.jobs.exclude(state__in=TERMINAL).select_related("base_model", "team"))
-
-
 def results(team: Team) -> list[Result]:
     """The latest jobs that succeeded."""
     jobs = list(
         team.jobs.filter(state=State.SUCCEEDED).select_related(
-            "team", "base_model", "tuned_model__team", "grader_version"
+            "team", "base_model", "tuned_model__team", "grader_version__grader"
         )[:RESULTS_SHOWN]
     )
     rewards, evaluations = metrics.rewards(jobs), _evaluations(jobs)
@@ -127,20 +187,3 @@ def _evaluations(jobs: Iterable[Job]) -> dict[int, Evaluation]:
     """Job -> its comparison after training."""
     after = Evaluation.objects.filter(job__in=list(jobs), stage="after", task="").order_by("id")
     return {evaluation.job_id: evaluation for evaluation in after}
-
-
-def audit_events(team: Team, query: Mapping[str, str]) -> QuerySet[AuditEvent]:
-    """The team's record, the latest first, of one person (``who``) or with some words (``text``)."""
-    events = team.audit_events.select_related("user")
-    if who := query.get("who"):
-        events = events.filter(user__email=who)
-    if text := query.get("text", "").replace("\x00", ""):
-        events = events.filter(Q(verb__icontains=text) | Q(target__icontains=text))
-    return events
-
-
-def audit_rows(events: QuerySet[AuditEvent]) -> Iterator[tuple[object, ...]]:
-    """The record for a file: a header, then an event a row."""
-    yield ("when", "who", "did", "to")
-    for event in events.iterator():
-        yield (event.created_at.isoformat(), event.user or "", event.verb, event.target)

@@ -95,7 +95,9 @@ def accept_invitation(invitation: Invitation, user: User) -> Team | None:
 
 @transaction.atomic
 def change_role(membership: Membership, user: User, role: Role) -> None:
-    """Raises LastOwner if nobody would own the team."""
+    """Raises LastOwner if nobody would own the team. The role that is held already is no change."""
+    if role == membership.role:
+        return
     if role != Role.OWNER:
         _keep_an_owner(membership)
     Membership.objects.filter(pk=membership.pk).update(role=role)

@@ -97,6 +97,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
+                'indexes': [models.Index(fields=['team', '-id'], name='audit_of_team')],
             },
         ),
         migrations.AddConstraint(

@@ -1,0 +1,135 @@
+"""Pages of who is in a team: members, their roles, invitations."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib import messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from . import letters, services
+from .access import Access, member, signed_in
+from .accounts import SESSION_KEY
+from .forms import InvitationForm, RoleForm
+from .models import Invitation, Membership, Role
+
+
+@member()
+def members(request: HttpRequest, access: Access) -> HttpResponse:
+    """Who is in the team. Owners invite by POST."""
+    form = InvitationForm(request.POST or None)
+    if request.method == "POST":
+        access.require(Role.OWNER)
+        if form.is_valid():
+            role = Role(form.cleaned_data["role"])
+            _tell(request, services.invite(access.team, access.user, form.cleaned_data["email"], role))
+            return redirect("teams:members", access.team.slug)
+    context = {
+        "form": form,
+        "memberships": access.team.memberships.select_related("user").order_by("user__email"),
+        "invitations": _links(request, access),
+        "roles": Role.choices,
+        "mail": settings.MAIL_URL,
+    }
+    return render(request, "teams/members.html", context, status=422 if form.errors else 200)
+
+
+def _tell(request: HttpRequest, invitation: Invitation) -> None:
+    """Mail the link if the site can, and say what is left to do."""
+    email = invitation.email
+    if not settings.MAIL_URL:
+        messages.success(request, f"Send {email} the link below; it works once, for a week.")
+    elif reason := letters.send(invitation):
+        messages.warning(request, f"The mail to {email} was not sent: {reason}. Send the link yourself.")
+    else:
+        messages.success(request, f"The link was mailed to {email}; it works once, for a week.")
+
+
+def _links(request: HttpRequest, access: Access) -> list[tuple[Invitation, str]]:
+    """Open invitations with their links; the links are for owners only."""
+    if not access.can_own:
+        return []
+    invitations = services.open_invitations().filter(team=access.team).order_by("-id")
+    return [(each, request.build_absolute_uri(each.get_absolute_url())) for each in invitations]
+
+
+def _memberships() -> QuerySet[Membership]:
+    return Membership.objects.select_related("user", "team")
+
+
+@member(Role.OWNER)
+@require_POST
+def change_role(request: HttpRequest, access: Access, membership: int) -> HttpResponse:
+    """Give a member another role. Owners who would lower their own are asked first."""
+    found, form = access.get(_memberships(), pk=membership), RoleForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "No role was chosen, so nothing was changed.")
+        return redirect("teams:members", access.team.slug)
+    role, own = Role(form.cleaned_data["role"]), found.user == access.user
+    if own and role != Role.OWNER and "sure" not in request.POST:
+        return _ask_to_step_down(request, access, role)
+    try:
+        services.change_role(found, access.user, role)
+    except services.LastOwner as error:
+        messages.error(request, str(error))
+    else:
+        who = "You are" if own else f"{found.user} is"
+        messages.success(request, f"{who} now {role.label.lower()} of {access.team}.")
+    return redirect("teams:members", access.team.slug)
+
+
+def _ask_to_step_down(request: HttpRequest, access: Access, role: Role) -> HttpResponse:
+    context = {
+        "title": f"Become {role.label.lower()} yourself?",
+        "text": "You will no longer choose who is in; only another owner can make you one again.",
+        "label": f"Become {role.label.lower()}",
+        "values": {"role": role.value},
+        "back": reverse("teams:members", args=[access.team.slug]),
+    }
+    return render(request, "teams/sure.html", context)
+
+
+@member()
+@require_POST
+def remove(request: HttpRequest, access: Access, membership: int) -> HttpResponse:
+    """Owners remove members; everybody may leave."""
+    found = access.get(_memberships(), pk=membership)
+    leaves = found.user == access.user
+    if not leaves:
+        access.require(Role.OWNER)
+    try:
+        services.remove_member(found, access.user)
+    except services.LastOwner as error:
+        messages.error(request, str(error))
+        return redirect("teams:members", access.team.slug)
+    messages.success(request, f"You left {access.team}." if leaves else f"{found.user} was removed.")
+    return redirect("index") if leaves else redirect("teams:members", access.team.slug)
+
+
+@member(Role.OWNER)
+@require_POST
+def revoke(request: HttpRequest, access: Access, invitation: int) -> HttpResponse:
+    """End an invitation."""
+    found = access.get(services.open_invitations(), pk=invitation)
+    services.revoke_invitation(found, access.user)
+    messages.success(request, f"The link for {found.email} no longer works.")
+    return redirect("teams:members", access.team.slug)
+
+
+def invitation(request: HttpRequest, token: str) -> HttpResponse:
+    """What a bearer of the link sees. Strangers sign in or up first; POST accepts."""
+    found = services.open_invitations().select_related("created_by").filter(token=token).first()
+    if found is None:
+        return render(request, "teams/invitation.html", status=404)
+    if not request.user.is_authenticated:
+        request.session[SESSION_KEY] = token
+        return render(request, "teams/invitation.html", {"invitation": found})
+    user = signed_in(request)
+    present = found.team.memberships.filter(user=user).exists()
+    if request.method == "POST" and not present:
+        team = services.accept_invitation(found, user)
+        return redirect(team) if team else render(request, "teams/invitation.html", status=404)
+    return render(request, "teams/invitation.html", {"invitation": found, "present": present})

@@ -1,0 +1,107 @@
+"""What to do next: the first steps of a new team, and later the one thing that is worth most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from django.db.models import Exists, OuterRef
+from django.urls import reverse
+
+from webapp.datasets.limits import STALE_UPLOAD_HOURS
+from webapp.datasets.models import Upload
+from webapp.graders.models import GraderCheck, GraderVersion
+from webapp.jobs.models import Job
+
+from . import audit
+from .models import Team
+from .overview import Counts, Result
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to do. One of the first steps is ``done`` once the team has what it leads to."""
+
+    title: str
+    text: str
+    url: str
+    done: bool = False
+
+
+def first_steps(team: Team, found: Counts) -> list[Step]:
+    """Dataset, grader, job, download, in the order in which they are needed."""
+    texts = (
+        ("datasets:list", "Add a dataset", "Prompts, with whatever a grader needs to judge an answer.",
+         found.datasets),
+        ("graders:list", "Write a grader", "It gives every answer a reward between 0 and 1.", found.graders),
+        ("jobs:new", "Launch a job", "The model practises, and the rewards of its answers rise.", found.jobs),
+        ("registry:list", "Download the model", "Compare base and tuned, then take the adapter with you.",
+         found.downloaded),
+    )  # fmt: skip
+    return [Step(title, text, reverse(url, args=[team.slug]), bool(done)) for url, title, text, done in texts]
+
+
+def next_step(team: Team, first: Sequence[Step], results: Sequence[Result]) -> Step | None:
+    """The first thing that holds of ``CONDITIONS``, else the first step that is not done, if there is one."""
+    for condition in CONDITIONS:
+        if step := condition(team, results):
+            return step
+    return next((step for step in first if not step.done), None)
+
+
+def _upload_to_decide(team: Team, _: Sequence[Result]) -> Step | None:
+    waiting = team.uploads.filter(state=Upload.State.CHECKED).select_related("team").defer("report")
+    if not (upload := waiting.order_by("-pk").first()):
+        return None
+    text = f"It is checked and waits for your word; after {STALE_UPLOAD_HOURS} hours it is thrown away."
+    return Step(f"Make a dataset version of {upload.filename}", text, upload.get_absolute_url())
+
+
+def _model_to_take(team: Team, results: Sequence[Result]) -> Step | None:
+    newest = next((each for each in results if not (each.job.arm_of_id or each.job.interference_of_id)), None)
+    model = newest.job.tuned_model if newest else None
+    if newest is None or model is None or model.deleted_at:
+        return None
+    if audit.model_downloads(team).filter(target__endswith=model.name).exists():
+        return None
+    if newest.evaluation is None:
+        return Step(f"Download the model of {newest.job}", "Nobody has yet.", model.get_absolute_url())
+    text = "Then take its model: nobody has downloaded it yet."
+    url = reverse("evaluations:compare", args=[team.slug, newest.job.uid])
+    return Step(f"Compare base and tuned of {newest.job}", text, url)
+
+
+def _loophole_to_close(team: Team, _: Sequence[Result]) -> Step | None:
+    """The newest version of a grader that jobs use pays a cheat."""
+    newer = GraderVersion.objects.filter(
+        grader=OuterRef("version__grader"), number__gt=OuterRef("version__number")
+    )
+    paying = GraderCheck.objects.filter(
+        ~Exists(newer),
+        Exists(Job.objects.filter(grader_version=OuterRef("version"))),
+        version__grader__team=team,
+        version__grader__deleted_at=None,
+        state=GraderCheck.State.FINISHED,
+        results__cheats__contains=[{"warned": True}],
+    )
+    if not (check := paying.select_related("version__grader__team").order_by("-pk").first()):
+        return None
+    grader, cheat = check.version.grader, check.warnings[0]["title"]
+    return Step(f"Close the loophole of {grader}", f"It pays a cheat: {cheat}.", grader.get_absolute_url())
+
+
+def _judge_to_calibrate(team: Team, results: Sequence[Result]) -> Step | None:
+    version = next((each.job.grader_version for each in results if each.uncalibrated), None)
+    if version is None:
+        return None
+    text = "A judge gave the latest rewards, and nobody has held its word against people's labels."
+    url = reverse("judges:card", args=[team.slug, version.uid])
+    return Step(f"Calibrate the judge of {version}", text, url)
+
+
+CONDITIONS: tuple[Callable[[Team, Sequence[Result]], Step | None], ...] = (
+    _upload_to_decide,
+    _model_to_take,
+    _loophole_to_close,
+    _judge_to_calibrate,
+)
