@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from smtplib import SMTPServerDisconnected
 from typing import Any
 
 import pytest
+from django.core import mail
 from django.test import Client
 from django.utils import timezone
 
-from webapp.jobs.models import Job, Metric
-from webapp.jobs.states import State
-from webapp.registry.models import BaseModel
 from webapp.teams.models import AuditEvent, Invitation, Membership, Role, Team, User
 from webapp.teams.sample import create_sample_project
 from webapp.teams.services import LastOwner, accept_invitation, change_role, invite, remove_member
@@ -64,8 +63,51 @@ def test_an_invitation_lets_one_person_in_once(
     assert not Membership.objects.filter(team=team, user=charlie).exists()
     as_user(charlie).post(invitation.get_absolute_url())
     assert membership(team, charlie).role == Role.VIEWER
-    assert as_user(charlie).get(invitation.get_absolute_url()).status_code == 404
+    used = as_user(charlie).get(invitation.get_absolute_url())
+    assert used.status_code == 404
+    assert "This link no longer works" in used.text
     assert accept_invitation(invitation, User.objects.create_user("eve@example.com")) is None
+
+
+def test_an_invitation_names_whom_it_is_for(
+    team: Team, alice: User, charlie: User, as_user: SignIn, client: Client
+) -> None:
+    invitation = invite(team, alice, "dora@example.com", Role.VIEWER)
+    link = invitation.get_absolute_url()
+    assert "alice@example.com invited dora@example.com as viewer" in client.get(link).text
+    assert "The link was sent to another address" in as_user(charlie).get(link).text
+
+
+def test_a_member_who_opens_an_invitation_does_not_use_it_up(
+    team: Team, alice: User, as_user: SignIn
+) -> None:
+    invitation = invite(team, alice, "dora@example.com", Role.VIEWER)
+    for answer in (as_user(alice).get, as_user(alice).post):
+        assert "You are in Acme already" in answer(invitation.get_absolute_url()).text
+    invitation.refresh_from_db()
+    assert invitation.accepted_at is None
+
+
+def test_an_invitation_is_mailed_where_the_site_can(
+    team: Team, alice: User, as_user: SignIn, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, base = as_user(alice), f"/t/{team.slug}/members/"
+    values = {"email": "d@example.com", "role": "editor"}
+    client.post(base, values)
+    assert mail.outbox == []
+    settings.MAIL_URL = "smtp://mail.example"
+    assert "was mailed to d@example.com" in client.post(base, values, follow=True).text
+    (letter,) = mail.outbox
+    assert (letter.to, letter.subject) == (["d@example.com"], "Invitation to Acme in Groove")
+    assert settings.SITE_URL + Invitation.objects.get().get_absolute_url() in letter.body
+
+    def refuse(letter: object) -> None:
+        raise SMTPServerDisconnected("please run connect() first")
+
+    monkeypatch.setattr("django.core.mail.EmailMessage.send", refuse)
+    page = client.post(base, values, follow=True).text
+    assert "was not sent: please run connect() first" in page
+    assert Invitation.objects.get().get_absolute_url() in page
 
 
 def test_an_old_invitation_is_not_found(team: Team, alice: User, client: Client) -> None:
@@ -92,6 +134,16 @@ def test_the_last_owner_stays(team: Team, alice: User, bob: User, as_user: SignI
     assert list(team.members.all()) == [bob]
 
 
+def test_an_owner_is_asked_before_she_steps_down(team: Team, alice: User, bob: User, as_user: SignIn) -> None:
+    client, own = as_user(alice), f"/t/{team.slug}/members/{membership(team, alice).pk}/role/"
+    change_role(membership(team, bob), alice, Role.OWNER)
+    assert "Become editor yourself?" in client.post(own, {"role": "editor"}).text
+    assert membership(team, alice).role == Role.OWNER
+    page = client.post(own, {"role": "editor", "sure": "1"}, follow=True)
+    assert "You are now editor of Acme" in page.text
+    assert membership(team, alice).role == Role.EDITOR
+
+
 def test_owners_invite_change_and_remove_and_all_is_recorded(
     team: Team, alice: User, bob: User, as_user: SignIn
 ) -> None:
@@ -99,9 +151,10 @@ def test_owners_invite_change_and_remove_and_all_is_recorded(
     page = client.post(base, {"email": "dora@example.com", "role": "editor"}, follow=True)
     assert f"http://testserver{Invitation.objects.get().get_absolute_url()}" in page.content.decode()
     pk = membership(team, bob).pk
-    client.post(f"{base}{pk}/role/", {"role": "editor"})
+    changed = client.post(f"{base}{pk}/role/", {"role": "editor"}, follow=True)
+    assert "bob@example.com is now editor of Acme" in changed.text
     assert membership(team, bob).role == Role.EDITOR
-    client.post(f"{base}{pk}/remove/")
+    assert "bob@example.com was removed" in client.post(f"{base}{pk}/remove/", follow=True).text
     assert not Membership.objects.filter(pk=pk).exists()
     verbs = set(AuditEvent.objects.values_list("verb", flat=True))
     assert {"invited as editor", "made editor", "removed member"} <= verbs
@@ -121,46 +174,6 @@ def test_a_member_may_leave_but_not_remove_others(
 def test_invitation_links_are_for_owners(team: Team, alice: User, bob: User, as_user: SignIn) -> None:
     invitation = invite(team, alice, "dora@example.com", Role.OWNER)
     assert invitation.token not in as_user(bob).get(f"/t/{team.slug}/members/").content.decode()
-
-
-def test_home_names_the_next_step_and_the_checklist_can_be_hidden(
-    team: Team, alice: User, as_user: SignIn
-) -> None:
-    client = as_user(alice)
-    assert client.get(team.get_absolute_url()).context["next_step"].title == "Add a dataset"
-    client.post(f"/t/{team.slug}/sample/")
-    page = client.get(team.get_absolute_url())
-    assert page.context["next_step"].title == "Launch a job"
-    assert "First steps" in page.content.decode()
-    client.post(f"/t/{team.slug}/checklist/")
-    assert "Download the model" not in client.get(team.get_absolute_url()).content.decode()
-    client.post(f"/t/{team.slug}/checklist/", {"show": "1"})
-    assert "Download the model" in client.get(team.get_absolute_url()).content.decode()
-
-
-def test_home_shows_what_runs_and_the_rewards_of_what_finished(
-    team: Team, alice: User, as_user: SignIn, django_assert_max_num_queries: Any
-) -> None:
-    dataset, grader = create_sample_project(team, alice)
-    common = {
-        "team": team,
-        "base_model": BaseModel.objects.create(model_id="tiny"),
-        "dataset_version": dataset.versions.get(),
-        "grader_version": grader.versions.get(),
-        "settings": {},
-    }
-    Job.objects.create(name="Now running", state=State.RUNNING, step=3, total_steps=10, **common)
-    done = Job.objects.create(name="Done", state=State.SUCCEEDED, finished_at=timezone.now(), **common)
-    Metric.objects.bulk_create(
-        [Metric(job=done, step=step, values={"reward": step / 200}) for step in range(1, 201)]
-    )
-    client = as_user(alice)
-    with django_assert_max_num_queries(15):
-        page = client.get(team.get_absolute_url())
-    assert "Now running" in page.content.decode()
-    (result,) = page.context["results"]
-    assert 40 <= len(result.rewards) <= 80
-    assert result.rewards == sorted(result.rewards)
 
 
 def test_teams_of_one_name_get_different_addresses(alice: User, as_user: SignIn) -> None:
