@@ -1,4 +1,4 @@
-"""What a team's home asks attention for, its settings, its record and what it keeps."""
+"""A team's settings, its record and what it keeps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.web.comparison import body, finished_job
 from webapp.jobs import leases, nodes, presenters, rollouts
 from webapp.jobs.models import Job, Node
 from webapp.jobs.states import State
-from webapp.teams.models import Team, User
+from webapp.teams.models import AuditEvent, Membership, Team, User
 from webapp.teams.services import create_team, record
 from workers.tasks import tidy
 
@@ -40,25 +40,6 @@ def queued(job: Job, name: str) -> Job:
         grader_version=job.grader_version, settings={"resources": resources}, state=State.QUEUED,
         queued_at=timezone.now(),
     )  # fmt: skip
-
-
-# --- home ------------------------------------------------------------------------------------------
-
-
-def test_home_says_what_waits_for_a_person(job: Job, bob: User, as_user: SignIn) -> None:
-    client = as_user(bob)
-    assert client.get(page("home", job.team)).context["attention"] == []
-    error = {"code": "x", "message": "The grader <b>fails</b>.", "remedy": "Mend it."}
-    Job.objects.filter(pk=job.pk).update(state=State.FAILED, error=error, finished_at=timezone.now())
-    queued(job, "waits")
-    shown = client.get(page("home", job.team))
-    assert [each.title for each in shown.context["attention"]] == [
-        "1 job in the queue, and no worker is online",
-        f"{job.name} failed",
-    ]
-    assert "The grader &lt;b&gt;fails&lt;/b&gt;. Mend it." in shown.text
-    Job.objects.filter(pk=job.pk).update(finished_at=timezone.now() - timedelta(days=8))
-    assert len(client.get(page("home", job.team)).context["attention"]) == 1
 
 
 # --- settings --------------------------------------------------------------------------------------
@@ -100,6 +81,31 @@ def test_rollouts_are_kept_as_long_as_the_team_says(job: Job) -> None:
     assert recent.rollouts.exists()
 
 
+def test_an_owner_is_asked_before_rollouts_go(job: Job, alice: User, as_user: SignIn) -> None:
+    job.rollouts.create(
+        step=1, index=0, group=0, row_id="r", prompt="p", completion="c", length=1, truncated=False,
+        adapter_step=0,
+    )  # fmt: skip
+    Job.objects.filter(pk=job.pk).update(finished_at=timezone.now() - timedelta(days=31))
+    client, url = as_user(alice), page("settings", job.team)
+    values = {"name": "Acme", "rollouts_kept_days": "30"}
+    asked = client.post(url, values)
+    assert "Delete the rollouts of about 1 job?" in asked.text
+    assert '<input type="hidden" name="rollouts_kept_days" value="30">' in asked.text
+    job.team.refresh_from_db()
+    assert job.team.rollouts_kept_days is None
+    assert client.post(url, values | {"rollouts_kept_days": "60"}).status_code == 302
+    assert client.post(url, values | {"sure": "1"}).status_code == 302
+    job.team.refresh_from_db()
+    assert job.team.rollouts_kept_days == 30
+
+
+def test_settings_say_how_much_of_the_limit_is_used(job: Job, alice: User, as_user: SignIn) -> None:
+    Team.objects.filter(pk=job.team_id).update(max_running_jobs=4)
+    Job.objects.filter(pk=job.pk).update(state=State.RUNNING)
+    assert "Now 1 running of 4." in as_user(alice).get(page("settings", job.team)).text
+
+
 def test_a_team_at_its_limit_waits_and_another_goes_ahead(job: Job, charlie: User) -> None:
     nodes.announce("node", {}, {"cpu_cores": 8, "gpus": []}, {})
     Team.objects.filter(pk=job.team_id).update(max_running_jobs=1)
@@ -129,6 +135,26 @@ def test_the_record_is_cut_to_a_person_or_words_and_leaves_as_csv(
     assert header == ["when", "who", "did", "to"]
     assert [line[1:] for line in lines] == [[bob.email, "downloaded adapter", "'=HYPERLINK(1)"]]
     assert as_user(bob).get(page("audit_csv", team)).status_code == 403
+
+
+def test_the_record_names_people_who_have_left_and_is_cut_to_days(
+    team: Team, alice: User, bob: User, as_user: SignIn
+) -> None:
+    record(team, bob, "downloaded adapter", "long ago")
+    AuditEvent.objects.filter(user=bob).update(created_at="2026-03-01T12:00:00Z")
+    Membership.objects.filter(user=bob).delete()
+    client = as_user(alice)
+
+    def found(**query: str) -> list[str]:
+        return [event.verb for event in client.get(page("audit", team), query).context["page"]]
+
+    assert bob in client.get(page("audit", team)).context["people"]
+    assert found(who=bob.email) == ["downloaded adapter"]
+    assert found(since="2026-03-01", until="2026-03-01") == ["downloaded adapter"]
+    assert found(until="2026-02-28") == []
+    assert found(since="2026-02-31", until="nonsense") == found()
+    lines = body(client.get(page("audit_csv", team), {"until": "2026-03-01"})).decode().splitlines()
+    assert len(lines) == 2
 
 
 # --- workers ---------------------------------------------------------------------------------------
