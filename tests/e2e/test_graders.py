@@ -30,7 +30,7 @@ def sign_up(page: Page) -> None:
     page.get_by_label("Email").fill("dana@example.com")
     page.get_by_label("Password").fill("a long enough phrase")
     page.get_by_role("button", name="Create account").click()
-    page.get_by_role("link", name="Graders").click()
+    page.get_by_role("link", name="Graders", exact=True).click()
 
 
 def audit(page: Page) -> None:

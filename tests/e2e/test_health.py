@@ -59,7 +59,7 @@ def prepare(dana: User) -> None:
 
 
 def launch(page: Page) -> None:
-    page.get_by_role("link", name="Jobs").click()
+    page.get_by_role("link", name="Jobs", exact=True).click()
     page.get_by_role("link", name="New job").first.click()
     page.get_by_label("Dataset", exact=True).select_option(label="Tickets v1")
     page.get_by_label("Grader", exact=True).select_option(label="Pays a word v1")

@@ -72,7 +72,7 @@ def upload(page: Page, folder: Path) -> None:
     broken, mended = folder / "broken.jsonl", folder / "orders.jsonl"
     broken.write_text("\n".join([*rows[:20], '{"messages": [', *rows[20:30]]) + "\n")
     mended.write_text("\n".join(rows) + "\n")
-    page.get_by_role("link", name="Datasets").click()
+    page.get_by_role("link", name="Datasets", exact=True).click()
     page.get_by_role("link", name="Upload").first.click()
     page.get_by_label("File").set_input_files(broken)
     page.get_by_label("Name").fill("Orders")
@@ -91,7 +91,7 @@ def upload(page: Page, folder: Path) -> None:
 
 def grade(page: Page) -> None:
     """A grader is written, tried on rows in the sandbox and on the base model's answers, and saved."""
-    page.get_by_role("link", name="Graders").click()
+    page.get_by_role("link", name="Graders", exact=True).click()
     page.get_by_role("link", name="New grader").click()
     page.get_by_label("Name").fill("Fields")
     page.get_by_role("button", name="Create grader").click()
@@ -105,7 +105,7 @@ def grade(page: Page) -> None:
 
 
 def launch(page: Page) -> None:
-    page.get_by_role("link", name="Jobs").click()
+    page.get_by_role("link", name="Jobs", exact=True).click()
     page.get_by_role("link", name="New job").first.click()
     page.get_by_text("Advanced", exact=True).click()
     for label, value in SETTINGS.items():

@@ -45,7 +45,7 @@ def test_a_job_that_cannot_learn_waits_and_goes_on_against_the_advice(page: Page
     if not team.datasets.exists():
         create_sample_project(team, dana)
     create_grader(team, dana, "Never", NEVER)
-    page.get_by_role("link", name="Jobs").click()
+    page.get_by_role("link", name="Jobs", exact=True).click()
     page.get_by_role("link", name="New job").first.click()
     page.get_by_label("Grader", exact=True).select_option(label="Never v1")
     page.get_by_text("Advanced", exact=True).click()

@@ -95,11 +95,11 @@ def test_an_invitation_is_mailed_where_the_site_can(
     values = {"email": "d@example.com", "role": "editor"}
     client.post(base, values)
     assert mail.outbox == []
-    settings.MAIL_URL = "smtp://mail.example"
+    settings.MAIL_URL, settings.SITE_URL = "smtp://mail.example", "https://groove.example"
     assert "was mailed to d@example.com" in client.post(base, values, follow=True).text
     (letter,) = mail.outbox
     assert (letter.to, letter.subject) == (["d@example.com"], "Invitation to Acme in Groove")
-    assert settings.SITE_URL + Invitation.objects.get().get_absolute_url() in letter.body
+    assert f"https://groove.example{Invitation.objects.get().get_absolute_url()}\n" in letter.body
 
     def refuse(letter: object) -> None:
         raise SMTPServerDisconnected("please run connect() first")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from smtplib import SMTPException
 
-from django.conf import settings
 from django.core.mail import EmailMessage
 
 from .models import Invitation
@@ -13,23 +12,23 @@ from .models import Invitation
 log = logging.getLogger(__name__)
 
 
-def send(invitation: Invitation) -> str:
+def send(invitation: Invitation, link: str) -> str:
     """Mail the link at once. Returns why that failed; empty if it did not."""
     try:
-        letter(invitation).send()
+        letter(invitation, link).send()
     except (SMTPException, OSError) as error:
         log.warning("The invitation to %s was not mailed: %s", invitation.email, error)
         return str(error) or type(error).__name__
     return ""
 
 
-def letter(invitation: Invitation) -> EmailMessage:
+def letter(invitation: Invitation, link: str) -> EmailMessage:
     """Who invites, where to, the link, and until when it works."""
     team, role = invitation.team, invitation.get_role_display().lower()
     lines = [
         f"{invitation.created_by} invites you to {team} in Groove, as {role}.",
         "",
-        f"{settings.SITE_URL}{invitation.get_absolute_url()}",
+        link,
         "",
         f"The link works once, until {invitation.expires_at:%-d %B %Y}.",
     ]

@@ -42,7 +42,7 @@ def _tell(request: HttpRequest, invitation: Invitation) -> None:
     email = invitation.email
     if not settings.MAIL_URL:
         messages.success(request, f"Send {email} the link below; it works once, for a week.")
-    elif reason := letters.send(invitation):
+    elif reason := letters.send(invitation, _link(request, invitation)):
         messages.warning(request, f"The mail to {email} was not sent: {reason}. Send the link yourself.")
     else:
         messages.success(request, f"The link was mailed to {email}; it works once, for a week.")
@@ -53,7 +53,12 @@ def _links(request: HttpRequest, access: Access) -> list[tuple[Invitation, str]]
     if not access.can_own:
         return []
     invitations = services.open_invitations().filter(team=access.team).order_by("-id")
-    return [(each, request.build_absolute_uri(each.get_absolute_url())) for each in invitations]
+    return [(each, _link(request, each)) for each in invitations]
+
+
+def _link(request: HttpRequest, invitation: Invitation) -> str:
+    path = invitation.get_absolute_url()
+    return f"{settings.SITE_URL}{path}" if settings.SITE_URL else request.build_absolute_uri(path)
 
 
 def _memberships() -> QuerySet[Membership]:

@@ -51,8 +51,8 @@ def _ask_to_delete(request: HttpRequest, team: Team, values: dict[str, Any], job
     days, many = values["rollouts_kept_days"], "s" * (jobs != 1)
     context = {
         "title": f"Delete the rollouts of about {jobs} job{many}?",
-        "text": f"They ended more than {days} day{'s' * (days != 1)} ago. Their rollouts go at the next "
-        "sweep and cannot be brought back; metrics, evaluations and models stay.",
+        "text": f"What ended more than {days} day{'s' * (days != 1)} ago loses its rollouts at the next "
+        "sweep, for good; metrics, evaluations and models stay.",
         "label": "Save and delete",
         "values": {name: "" if value is None else value for name, value in values.items()},
         "back": reverse("teams:settings", args=[team.slug]),
