@@ -40,9 +40,7 @@ document.addEventListener("click", (event) => {
   if (closest(event, "[data-theme-toggle]")) toggleTheme();
   const copied = closest(event, "[data-copy]");
   if (copied) copy(copied);
-  const opened = closest(event, "[data-confirm-open]");
-  if (opened) opened.closest("[data-confirm]").querySelector("dialog").showModal();
-  if (closest(event, "[data-confirm-close], [data-dialog-close]")) closest(event, "dialog").close();
+  if (closest(event, "[data-dialog-close]")) closest(event, "dialog").close();
   const sheet = closest(event, "[data-dialog-open]");
   if (sheet) document.getElementById(sheet.dataset.dialogOpen).showModal();
   for (const menu of document.querySelectorAll("details[data-menu][open]")) if (!menu.contains(event.target)) menu.open = false;
