@@ -12,6 +12,7 @@ import "./upload.js";
 import "./sending.js";
 import "./diff.js";
 import "./label.js";
+import "./busy.js";
 
 window.htmx = htmx;
 

@@ -8,7 +8,9 @@ export function singleKey(event) {
   return modified || elsewhere || document.body.dataset.singleKeys === "off" ? null : event.key;
 }
 
-const PLACES = { h: "/", d: "/datasets/", g: "/graders/", j: "/jobs/", m: "/models/", w: "/jobs/workers/" };
+const PLACES = {
+  h: "/", d: "/datasets/", g: "/graders/", u: "/judges/", j: "/jobs/", m: "/models/", w: "/jobs/workers/", s: "/members/",
+};
 const PATIENCE_MS = 1000;
 let began = -Infinity;
 

@@ -38,15 +38,27 @@ document.addEventListener("click", (event) => {
   if (event.target.closest?.("[data-dismiss]")) event.target.closest("[data-toast]").remove();
 });
 
+const OUTDATED = "This page is out of date. Reload it, then try again.";
+const ANSWERS = {
+  403: "You may not do this, or you have signed in anew since this page was opened. Reload it, then try again.",
+  404: "What this page shows was deleted or moved. Reload it.",
+};
+
+function causeOf(xhr) {
+  if (!xhr?.status) return "The server could not be reached. Nothing was changed; try again.";
+  return ANSWERS[xhr.status] ?? `The server answered ${xhr.status}. Nothing was changed; try again.`;
+}
+
 // What a person asked for and did not get is said; what refreshes by itself tries again in silence.
 const ASKED = ["click", "submit", "change", "input", "keydown"];
-function failed(event) {
-  const { requestConfig, xhr } = event.detail;
-  if (!ASKED.includes(requestConfig?.triggeringEvent?.type) || xhr?.status === 422) return;
-  const cause = xhr?.status ? `The server answered ${xhr.status}.` : "The server could not be reached.";
-  toast(`${cause} Nothing was changed; try again.`, "error");
+function failed({ detail: { requestConfig, xhr } }, text = causeOf(xhr)) {
+  if (ASKED.includes(requestConfig?.triggeringEvent?.type) && xhr?.status !== 422) toast(text, "error");
 }
-document.body.addEventListener("htmx:responseError", failed);
-document.body.addEventListener("htmx:sendError", failed);
+document.body.addEventListener("htmx:responseError", (event) => failed(event));
+document.body.addEventListener("htmx:sendError", (event) => failed(event));
+// The answer is there and may have had its effect, but has no place on this page any more.
+document.body.addEventListener("htmx:onLoadError", (event) => failed(event, OUTDATED));
+// Before any request, so who asked is not known; what refreshes by itself always has its place.
+document.body.addEventListener("htmx:targetError", () => toast(OUTDATED, "error"));
 
 readAloud();

@@ -33,7 +33,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Place:
-    """A page or action that stands at a fixed address."""
+    """A page or action that stands at a fixed address, found by its label and ``words``."""
 
     label: str
     view: str
@@ -52,23 +52,28 @@ PAGES = (
     Place("Base models", "registry:bases", "layers"),
     Place("Workers", "jobs:workers", "server", words="nodes gpus queue"),
     Place("Members", "teams:members", "users", words="roles invitations settings"),
+    Place("Team settings", "teams:settings", "settings", Role.OWNER, "name retention rollouts quota limit"),
     Place("Audit trail", "teams:audit", "scroll-text", Role.OWNER, "log who"),
 )
 ACTIONS = (
     Place("Launch a job", "jobs:new", "zap", Role.EDITOR, "new train run"),
     Place("Upload a dataset", "datasets:new", "upload", Role.EDITOR, "new add import"),
     Place("Write a grader", "graders:new", "plus", Role.EDITOR, "new add"),
+    Place("Import a grader", "graders:import", "upload", Role.EDITOR, "new add openai json"),
+    Place("Connect a judge", "judges:new", "plug", Role.OWNER, "new add endpoint key"),
+    Place("Invite somebody", "teams:members", "mail", Role.OWNER, "new add member"),
 )
 ANYWHERE = (
-    Entry("Your account", "/account/", "user"),
-    Entry("New team", "/teams/new/", "plus"),
+    Place("Your account", "account", "user", words="settings e-mail notifications keys"),
+    Place("Change the password", "account_change_password", "key-round", words="account"),
+    Place("New team", "teams:new", "plus"),
 )
 
 
-def _places(access: Access, places: tuple[Place, ...], text: str) -> Iterator[Entry]:
+def _places(access: Access, places: tuple[Place, ...], text: str, where: list[str]) -> Iterator[Entry]:
     for place in places:
         if access.may(place.role) and _fits(text, f"{place.label} {place.words}"):
-            yield Entry(place.label, reverse(place.view, args=[access.team.slug]), place.icon)
+            yield Entry(place.label, reverse(place.view, args=where), place.icon)
 
 
 def _fits(text: str, haystack: str) -> bool:
@@ -98,10 +103,10 @@ def find(access: Access, text: str) -> list[tuple[str, list[Entry]]]:
             ("Graders", _named(Grader.objects.all(), access, text, "scale")),
             ("Models", _named(TunedModel.objects.all(), access, text, "package")),
         ]
-    anywhere = [entry for entry in ANYWHERE if _fits(text, entry.label)]
+    team = [access.team.slug]
     places = [
-        ("Actions", list(_places(access, ACTIONS, text))),
-        ("Pages", [*_places(access, PAGES, text), *anywhere]),
+        ("Actions", list(_places(access, ACTIONS, text, team))),
+        ("Pages", [*_places(access, PAGES, text, team), *_places(access, ANYWHERE, text, [])]),
     ]
     return [
         (heading, entries) for heading, entries in (places + groups if text else groups + places) if entries

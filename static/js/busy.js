@@ -1,0 +1,22 @@
+// A form is sent once: a second press before the next page is there would launch, invite or delete twice.
+const PATIENCE_MS = 20_000; // a load that was stopped, or an answer that is a file, leaves the page as it was
+const sent = new Map();
+
+function release(form) {
+  sent.get(form)?.removeAttribute("aria-busy");
+  sent.delete(form);
+}
+
+const isPost = (form, button) => /^post$/i.test(button?.getAttribute("formmethod") ?? form.getAttribute("method"));
+
+document.addEventListener("submit", (event) => {
+  const { target: form, submitter: button } = event;
+  if (event.defaultPrevented || !isPost(form, button)) return;
+  if (sent.has(form)) return event.preventDefault();
+  sent.set(form, button);
+  button?.setAttribute("aria-busy", "true");
+  setTimeout(release, PATIENCE_MS, form);
+});
+
+// Back may show the page as it was left.
+addEventListener("pageshow", () => [...sent.keys()].forEach(release));
