@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.core import mail
 from django.test import Client
 
-from webapp.teams.models import User
+from webapp.teams.models import Role, Team, User
+from webapp.teams.services import invite
 
 
 @pytest.mark.parametrize("name", ["login", "signup", "password/reset"])
@@ -19,3 +22,32 @@ def test_a_forgotten_password_is_reset_by_mail(alice: User, client: Client) -> N
     answer = client.post("/accounts/password/reset/", {"email": alice.email}, follow=True)
     assert answer.status_code == 200
     assert [message.to for message in mail.outbox] == [[alice.email]]
+
+
+def test_a_reset_says_whether_a_mail_was_sent(alice: User, client: Client, settings: Any) -> None:
+    def told() -> str:
+        answer = client.post("/accounts/password/reset/", {"email": alice.email}, follow=True)
+        return answer.content.decode()
+
+    settings.MAIL_URL = ""
+    assert "This site sends no mail" in told()
+    assert "on its way" not in told()
+    settings.MAIL_URL = "smtp://mail.example.com"
+    assert "A mail is on its way" in told()
+    assert "sends no mail" not in told()
+
+
+def test_where_sign_up_is_closed_nobody_is_sent_there(db: None, client: Client, settings: Any) -> None:
+    places = ("/", "/accounts/login/")
+    assert all("/accounts/signup/" in client.get(place).content.decode() for place in places)
+    settings.SIGNUP_OPEN = False
+    assert not any("/accounts/signup/" in client.get(place).content.decode() for place in places)
+    assert "by invitation" in client.get("/accounts/signup/").content.decode()
+
+
+def test_the_invited_are_told_which_team_they_join(team: Team, alice: User, client: Client) -> None:
+    assert "You get a team" in client.get("/accounts/signup/").content.decode()
+    client.get(invite(team, alice, "dora@example.com", Role.EDITOR).get_absolute_url())
+    page = client.get("/accounts/signup/").content.decode()
+    assert "You join Acme." in page
+    assert "You get a team" not in page

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from django.test import Client
+from django.test import Client, RequestFactory
+from django.views.defaults import bad_request, server_error
 
 from tests.web.test_shell import found
 from webapp.teams.models import Team, User
@@ -50,3 +51,26 @@ def test_the_palette_names_nothing_that_would_be_refused(
     team: Team, bob: User, as_user: SignIn, text: str
 ) -> None:
     assert "Nothing in" in found(as_user(bob), team, text)
+
+
+def test_a_dead_link_says_what_it_was(team: Team, alice: User, as_user: SignIn) -> None:
+    client = as_user(alice)
+    invitation = client.get("/invitations/unknown/")
+    assert invitation.status_code == 404
+    assert "Ask for another one." in invitation.content.decode()
+    for address in (f"/t/{team.slug}/jobs/ftjob-unknown/", "/nowhere/", "/t/elsewhere/"):
+        page = client.get(address)
+        assert page.status_code == 404
+        assert "The address is wrong, the object was deleted" in page.content.decode()
+
+
+def test_a_form_from_before_signing_in_is_explained(db: None) -> None:
+    page = Client(enforce_csrf_checks=True).post("/accounts/login/", {})
+    assert page.status_code == 403
+    assert "This form is out of date" in page.content.decode()
+
+
+def test_what_broke_is_said_even_without_the_database() -> None:
+    request = RequestFactory().get("/")
+    assert "Something broke here" in server_error(request).content.decode()
+    assert "This was not understood" in bad_request(request, ValueError()).content.decode()

@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
+from webapp.jobs.models import Job, Pin
 from webapp.jobs.states import State
 from webapp.teams.access import signed_in
 
@@ -30,8 +31,10 @@ def page(request: HttpRequest) -> HttpResponse:
         "kinds": ["info", "success", "warning", "error"],
         "states": State.values,
         "now": timezone.now(),
+        "pinned": Job(pin=Pin.BASELINE),
         "curve": [0.1, 0.3, 0.25, 0.5, 0.7, 0.68, 0.9],
         "page": Paginator(range(1, 2049), 3).get_page(request.GET.get("page")),
         "form": ExampleForm({"role": "editor"}),
+        "second": ExampleForm(auto_id="second_%s"),
     }
     return render(request, "styleguide.html", context)

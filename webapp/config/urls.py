@@ -5,6 +5,7 @@ from django.urls import include, path
 from webapp.config import styleguide, views
 from webapp.teams import account_views
 
+handler404 = views.not_found
 urlpatterns = [
     path("", views.index, name="index"),
     path("styleguide/", styleguide.page, name="styleguide"),

@@ -17,6 +17,13 @@ def index(request: HttpRequest) -> HttpResponse:
     return redirect(team) if team else redirect("teams:new")
 
 
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """404, in the words of whoever raised it, unless they are Django's own."""
+    words = next(iter(exception.args), "")
+    told = isinstance(words, str) and not words.endswith("matches the given query.")
+    return render(request, "404.html", {"words": words if told else ""}, status=404)
+
+
 def healthz(request: HttpRequest) -> JsonResponse:
     """200 if this process can reach its database."""
     with connection.cursor() as cursor:

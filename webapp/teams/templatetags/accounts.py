@@ -1,0 +1,40 @@
+"""What the pages of accounts must know: who may sign up, and whether mail leaves this site."""
+
+from __future__ import annotations
+
+from allauth.account.adapter import get_adapter
+from django import template
+from django.conf import settings
+from django.template.context import Context
+from django.template.defaultfilters import stringfilter
+
+from webapp.teams.accounts import pending_invitation
+from webapp.teams.models import Team
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def signup_open(context: Context) -> bool:
+    """Whether this browser may create an account."""
+    return bool(get_adapter().is_open_for_signup(context["request"]))
+
+
+@register.simple_tag(takes_context=True)
+def invited_to(context: Context) -> Team | None:
+    """The team whose invitation this browser opened."""
+    invitation = pending_invitation(context["request"])
+    return invitation.team if invitation else None
+
+
+@register.simple_tag
+def mail_leaves() -> bool:
+    """Whether there is a mail server; without one mails are only written to the log."""
+    return bool(settings.MAIL_URL)
+
+
+@register.filter
+@stringfilter
+def sentence(text: str) -> str:
+    """allauth's Title Case as a sentence."""
+    return text.strip().capitalize()
