@@ -18,13 +18,16 @@ def test_a_job_is_cancelled_without_scripts(browser: Browser, live: str, team: T
     job = finished_job(team, alice, "Invoices")
     running = {"state": State.RUNNING, "attempt": 1, "lease_until": timezone.now() + timedelta(hours=1)}
     Job.objects.filter(pk=job.pk).update(**running)
-    page = browser.new_context(base_url=live, java_script_enabled=False).new_page()
+    page = browser.new_context(
+        base_url=live, java_script_enabled=False, reduced_motion="reduce"
+    ).new_page()
     sign_in(page, live, alice)
     page.goto(job.get_absolute_url())
     question = page.get_by_role("dialog", name="Cancel this job?")
     asks = page.get_by_role("button", name="Cancel job")
     asks.press("Enter")
-    question.get_by_role("button", name="Keep it").click()
+    expect(question.get_by_role("button", name="Keep it")).to_be_focused()
+    page.keyboard.press("Enter")
     expect(question).to_be_hidden()
     expect(asks).to_be_focused()
     asks.click()
