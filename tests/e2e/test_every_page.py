@@ -43,7 +43,7 @@ def sign_in(page: Page, live: str, user: User) -> None:
 
 def paths(page: Page, team: Team, named: Objects) -> Iterator[str]:
     """The addresses that answer with a page."""
-    yield from ("/account/", "/teams/new/")
+    yield from ("/account/", "/accounts/password/change/", "/accounts/email/", "/teams/new/")
     for address in ADDRESSES:
         path = address.url(team.slug, named)
         if address.name == "jobs:stream":
