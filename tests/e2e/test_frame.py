@@ -47,3 +47,12 @@ def test_an_answer_without_a_place_is_said(page: Page, live: str, team: Team, al
     page.goto(team.get_absolute_url())
     page.evaluate(OUTDATED)
     expect(page.locator("#toasts")).to_contain_text("This page is out of date. Reload it")
+
+
+def test_an_ended_session_leads_to_sign_in(page: Page, live: str, team: Team, alice: User) -> None:
+    sign_in(page, live, alice)
+    page.goto(team.get_absolute_url())
+    page.context.clear_cookies()
+    page.keyboard.press("Control+k")
+    page.wait_for_url(f"**/accounts/login/?next=%2Ft%2F{team.slug}%2F")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()

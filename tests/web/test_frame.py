@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from django.test import Client, RequestFactory
@@ -39,6 +39,19 @@ def test_the_sheet_lists_the_keys_of_the_page(team: Team, alice: User, as_user: 
     sheet = as_user(alice).get(grader.get_absolute_url()).content.decode().split('id="shortcuts"')[1]
     assert "Save a version" in sheet
     assert "Save a version" not in as_user(alice).get(team.get_absolute_url()).content.decode()
+
+
+def test_a_form_sent_after_a_session_has_ended_changes_nothing_and_says_so(
+    team: Team, alice: User, client: Client
+) -> None:
+    members = f"/t/{team.slug}/members/"
+    pk = team.memberships.get(user=alice).pk
+    page = client.post(
+        f"{members}{pk}/remove/", follow=True, headers={"referer": f"http://testserver{members}"}
+    )
+    assert page.redirect_chain == [(f"/accounts/login/?{urlencode({'next': members})}", 302)]
+    assert "You were signed out, so nothing was changed." in page.content.decode()
+    assert team.members.count() == 1
 
 
 @pytest.mark.parametrize("text", ["team settings", "import grader", "connect judge", "invite", "password"])
