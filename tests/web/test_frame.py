@@ -70,7 +70,7 @@ def test_a_dead_link_says_what_it_was(team: Team, alice: User, as_user: SignIn) 
     client = as_user(alice)
     invitation = client.get("/invitations/unknown/")
     assert invitation.status_code == 404
-    assert "Ask for another one." in invitation.content.decode()
+    assert "This link no longer works" in invitation.content.decode()
     for address in (f"/t/{team.slug}/jobs/ftjob-unknown/", "/nowhere/", "/t/elsewhere/"):
         page = client.get(address)
         assert page.status_code == 404
