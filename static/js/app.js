@@ -13,6 +13,7 @@ import "./sending.js";
 import "./diff.js";
 import "./label.js";
 import "./busy.js";
+import "./turn.js";
 
 window.htmx = htmx;
 

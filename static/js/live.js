@@ -6,7 +6,7 @@ const KINDS = [
 
 // Fragments that would be fetched too often listen to `calm:<kind>`: told at once, then no oftener than this,
 // and never robbed of the last. (htmx's own `throttle` drops the last, and mutes the element's other triggers.)
-const CALM_MS = { metrics: 3000, progress: 1000, log: 1000 };
+const CALM_MS = { metrics: 3000, progress: 1000, log: 1000, rollouts: 1000 };
 
 function calm(kind, pause) {
   let resting = false;

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -17,7 +16,6 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from tests.web import comparison
-from tests.web.stored import rows_of
 from webapp.jobs import leases, nodes, recording, services
 from webapp.jobs.models import Job
 from webapp.jobs.phases import Event as PhaseChange
@@ -288,109 +286,6 @@ def test_the_log_can_be_cut_to_problems(alice: User, job: Job, as_user: SignIn) 
     problems = text_of(client, page_of(job, "log/"), {"level": "problems"})
     assert "Phase: Train" not in problems
     assert "&lt;script&gt;" in problems
-
-
-# --- rollouts --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("query", "found"),
-    [
-        ({}, 12),
-        ({"step": "2"}, 4),
-        ({"step": "2", "least": "0.25"}, 2),
-        ({"most": "0"}, 3),
-        ({"only": "errors"}, 3),
-        ({"only": "truncated", "step": "1"}, 1),
-        ({"text": " 3.1"}, 1),
-        ({"text": "no such words"}, 0),
-        ({"step": "²", "least": "y", "only": "z", "after": "q"}, 12),
-        ({"step": "9" * 30, "most": "inf"}, 0),
-        ({"least": "nan"}, 0),
-        ({"since": "2", "until": "2"}, 4),
-        ({"only": "ungraded"}, 3),
-        ({"error": "python_grader_runtime_error"}, 3),
-        ({"longest": "0"}, 0),
-        ({"row": "no such row"}, 0),
-    ],
-)
-def test_rollouts_are_found_by_what_they_are(
-    alice: User, job: Job, as_user: SignIn, query: dict[str, str], found: int
-) -> None:
-    answer = as_user(alice).get(page_of(train(begin(job)), "rollouts/"), query)
-    assert answer.context["count"] == str(found)
-
-
-def test_pages_of_rollouts_show_each_once(alice: User, job: Job, as_user: SignIn) -> None:
-    job, client = begin(job), as_user(alice)
-    report = [RolloutsEvent(step=step, rollouts=[rollout(step, at) for at in range(90)]) for step in (1, 2)]
-    recording.record_events(job.pk, job.attempt, report)
-    url, seen = page_of(job, "rollouts/"), []
-    while url:
-        answer = client.get(url)
-        seen += [(each.step, each.index) for each in answer.context["page"]]
-        onward = re.search(r'rel="next"\s+href="([^"]+)"', answer.content.decode())
-        url = page_of(job, "rollouts/") + onward[1] if onward else ""
-    assert seen == [(2, at) for at in range(90)] + [(1, at) for at in range(90)]
-
-
-def test_a_rollout_stands_beside_its_group_and_leads_to_the_next(
-    alice: User, job: Job, as_user: SignIn
-) -> None:
-    job, client = train(begin(job)), as_user(alice)
-    shown = text_of(client, page_of(job, "rollouts/2/2/"))
-    assert "2.2" in shown
-    assert "2.3" in shown
-    assert "ZeroDivisionError" in shown
-    assert "2.1" not in shown
-    assert re.findall(r'rel="(?:prev|next)"\s+href="[^"]*rollouts/(\d+/\d+)/"', shown) == ["2/0", "3/0"]
-
-
-def test_a_rollout_leads_to_its_row_of_the_data(alice: User, job: Job, as_user: SignIn) -> None:
-    job, client = train(begin(job)), as_user(alice)
-    row_id = rows_of(job.dataset_version.files["train"]["key"])[0]["row_id"]
-    job.rollouts.filter(step=2).update(row_id=row_id)
-    link = re.search(
-        r'href="([^"]*/datasets/[^"]*/rows/[^"]*)"', text_of(client, page_of(job, "rollouts/2/2/"))
-    )
-    assert link
-    assert row_id in text_of(client, link[1])
-
-
-def test_filters_are_kept_under_a_name_for_every_job_of_the_team(
-    alice: User, bob: User, charlie: User, job: Job, as_user: SignIn
-) -> None:
-    job, client = train(begin(job)), as_user(alice)
-    address = page_of(job, "rollouts/")
-    saved = {"name": "Broken", "query": "only=errors&after=1-2&strange=<b>"}
-    assert client.post(address + "views/", saved, follow=True).redirect_chain
-    view = job.team.saved_views.get()
-    assert (view.name, view.query, view.created_by) == ("Broken", "only=errors", alice)
-    assert 'href="?only=errors"' in text_of(as_user(bob), address)
-    for unusable in ({"name": "", "query": "step=2"}, {"name": "Everything", "query": "after=1-2"}):
-        assert "The view was not saved" in client.post(address + "views/", unusable, follow=True).text
-    forget = f"{address}views/{view.pk}/forget/"
-    assert as_user(bob).post(forget).status_code == 403
-    assert as_user(charlie).post(forget).status_code == 404
-    client.post(forget)
-    assert not job.team.saved_views.exists()
-
-
-def test_a_prompt_is_followed_through_the_steps_and_an_answer_held_against_others(
-    alice: User, job: Job, as_user: SignIn
-) -> None:
-    job, client = train(begin(job)), as_user(alice)
-    job.rollouts.update(row_id="the same")
-    address = page_of(job, "rollouts/3/0/")
-    answer = client.get(address)
-    assert [frame.step for frame in answer.context["frames"]] == [1, 2, 3]
-    assert answer.context["frames"][0].by_start
-    best, first = answer.context["choices"]
-    assert best.rollout.reward == max(r.reward for r in answer.context["group"] if r.reward is not None)
-    assert (first.name, first.rollout.step) == ("first", 1)
-    assert answer.context["against"] == best
-    shown = text_of(client, address, {"against": "first"})
-    assert "Against step 1, by the model that training began with" in shown
 
 
 # --- steering --------------------------------------------------------------------------------------

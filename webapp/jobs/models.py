@@ -252,7 +252,7 @@ class Rollout(models.Model):
         indexes: ClassVar = [
             models.Index("job", F("step").desc(), "index", name="rollouts_newest_first"),
             models.Index("job", "row_id", "step", name="rollouts_of_a_row"),
-            models.Index("job", "reward", name="rollouts_by_reward"),
+            models.Index("job", "reward", "step", "index", name="rollouts_by_reward"),
             models.Index("job", "length", name="rollouts_by_length"),
             models.Index("job", "error_class", condition=~Q(error_class=""), name="rollouts_with_errors"),
             models.Index("job", condition=Q(truncated=True), name="rollouts_cut_off"),

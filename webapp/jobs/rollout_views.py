@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
+from typing import Any
+from urllib.parse import urlencode
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_POST
 
+from webapp.graders import words
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 
-from . import health, rollouts
+from . import against, answers, health, rollouts, saved_views
 from .models import Job, SavedView
 
 
 @member()
 @require_GET
 def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """The rollouts found; htmx asks how many came ``beyond`` the step that the page was drawn at."""
     job = access.get(Job.objects.select_related("team"), uid=uid)
-    query = {key: str(value) for key, value in request.GET.items() if value}
-    after = query.pop("after", "")
-    found = rollouts.filtered(job, query)
+    query, after = rollouts.asked(request.GET), request.GET.get("after", "")
+    found = rollouts.find(job, query)
+    context: dict[str, Any] = {"job": job, "query": query, "asked": urlencode(query), "after": after}
+    if request.htmx.target == "newer":  # type: ignore[attr-defined]
+        context["newer"] = rollouts.newer(found, request.GET.get("beyond", ""))
+        return render(request, "jobs/rollouts.html#newer", context)
     shown = rollouts.page_after(found, after)
-    asked = request.GET.copy()
-    asked.pop("after", None)
-    context = {
-        "job": job,
-        "page": shown.rollouts,
-        "query": query,
-        "after": after,
+    context |= {
+        "runs": rollouts.runs(job, shown.rollouts),
         "onward": shown.onward,
         "count": shown.count,
-        "asked": asked.urlencode(),
+        "order": found.order,
+        "orders": [(key, order.label) for key, order in rollouts.ORDERS.items()],
+        "errors": words.ERRORS.items(),
         "tasks": job.tasks.all(),
         "saved": access.team.saved_views.all(),
         "alarm_message": health.message_of(query["alarm"]) if "alarm" in query else "",
+        "following": job.live and not after,
+        "cursor": job.events.order_by("-pk").values_list("pk", flat=True).first() or 0,
+        "beyond": rollouts.latest_step(job),
     }
     return render(request, "jobs/rollouts.html", context)
 
@@ -42,28 +51,34 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @member()
 @require_GET
 def rollout(request: HttpRequest, access: Access, uid: str, step: int, index: int) -> HttpResponse:
-    """A rollout beside its whole group, held against another answer, and its prompt through the steps."""
-    job = access.get(Job.objects.select_related("team"), uid=uid)
+    """A rollout beside its whole group, held against another answer, and its prompt through the steps.
+
+    With the filters it was found by in the address, it leads to the matches before and after it.
+    """
+    job = access.get(Job.objects.select_related("team", "tuned_model"), uid=uid)
     shown = get_object_or_404(
         job.rollouts.select_related("job__team", "job__dataset_version__dataset__team"),
         step=step,
         index=index,
     )
-    group, frames = rollouts.group_of(shown), rollouts.strip(shown)
-    before, after = rollouts.neighbours(shown)
-    choices = rollouts.choices_against(shown, group, frames)
-    wanted = request.GET.get("against")
+    group, frames = answers.group_of(shown), answers.strip(shown)
+    before, after = answers.neighbours(shown)
+    choices = against.choices_against(shown, group, frames)
+    wanted, query = request.GET.get("against"), rollouts.asked(request.GET)
     context = {
         "job": job,
         "shown": shown,
-        "data_row": rollouts.data_row(shown),
+        "asked": urlencode(query),
+        "around": rollouts.around(rollouts.find(job, query), shown) if query else None,
+        "data_row": answers.data_row(shown),
         "group": group,
-        "best": rollouts.best_of(group),
+        "best": answers.best_of(group),
         "before": before,
         "after": after,
         "frames": frames,
         "choices": choices,
         "against": next((each for each in choices if each.name == wanted), choices[0] if choices else None),
+        "without_base": against.without_base(shown, choices),
     }
     return render(request, "jobs/rollout.html", context)
 
@@ -75,19 +90,25 @@ def save(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     job = access.get(Job.objects.all(), uid=uid)
     query = request.POST.get("query", "")
     try:
-        view = rollouts.save_view(access.team, access.user, request.POST.get("name", ""), query)
+        view = saved_views.save_view(access.team, access.user, request.POST.get("name", ""), query)
         messages.success(request, f"Saved as “{view.name}”: it stands on the rollouts page of every job.")
     except ValueError as error:
         messages.error(request, str(error))
-    return redirect(f"{job.get_absolute_url()}rollouts/?{query}")
+    return _back_to(job, request.POST.get("back", query))
 
 
 @member(Role.EDITOR)
 @require_POST
 def forget(request: HttpRequest, access: Access, uid: str, view: int) -> HttpResponse:
-    """Remove a saved view."""
+    """Remove a saved view; the message that says so can bring it back."""
     job = access.get(Job.objects.all(), uid=uid)
     found = access.get(SavedView.objects.all(), pk=view)
-    rollouts.forget_view(found, access.user)
-    messages.success(request, f"Removed the view “{found.name}”.")
-    return redirect(f"{job.get_absolute_url()}rollouts/")
+    saved_views.forget_view(found, access.user)
+    back = request.POST.get("back", "")
+    said = {"view": found, "job": job, "team": access.team, "back": back}
+    messages.success(request, render_to_string("jobs/view_removed.html", said, request))
+    return _back_to(job, back)
+
+
+def _back_to(job: Job, query: str) -> HttpResponse:
+    return redirect(f"{job.get_absolute_url()}rollouts/?{saved_views.asked_in(query)}")

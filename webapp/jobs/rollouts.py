@@ -1,28 +1,27 @@
-"""Rollouts of a job: found by filters, paged by place, shown beside their group and through the steps."""
+"""Rollouts of a job: found by filters, in an order, paged by place, kept for some time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import reduce
+from itertools import groupby
 from operator import or_
-from statistics import fmean
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Avg, Count, Exists, FloatField, Func, Max, Min, OuterRef, Q, QuerySet, Value
+from django.db.models.lookups import GreaterThan, LessThan
 from django.utils import timezone
 
-from webapp.teams.models import Team, User
-from webapp.teams.services import record
+from webapp.teams.models import Team
 
-from .models import Job, Rollout, SavedView
+from .models import Job, Rollout
 from .states import TERMINAL
 
 PAGE = 50
 MOST_COUNTED = 10_000
-STRIP_STEPS = 60
 
 
 # --- filters ---------------------------------------------------------------------------------------
@@ -33,7 +32,6 @@ def _text(text: str) -> str:
 
 
 FILTERS: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "step": ("step", int),
     "since": ("step__gte", int),
     "until": ("step__lte", int),
     "least": ("reward__gte", float),
@@ -46,10 +44,19 @@ FILTERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "text": ("completion__icontains", _text),
 }
 ONLY = {"errors": ~Q(error_class=""), "truncated": Q(truncated=True), "ungraded": Q(reward=None)}
+NAMES = (*FILTERS, "only", "alarm", "sort")
 
 
-def filtered(job: Job, query: Mapping[str, str]) -> QuerySet[Rollout]:
-    """The job's rollouts that the page's filters ask for, newest first; what cannot be read is ignored."""
+def asked(address: Mapping[str, str]) -> dict[str, str]:
+    """What of an address is about rollouts; one step is a range of steps."""
+    found = {name: value for name in NAMES if (value := address.get(name))}
+    if step := address.get("step"):
+        found |= {"since": step, "until": step}
+    return found
+
+
+def _wanted(job: Job, query: Mapping[str, str]) -> Q:
+    """The query's filters; what cannot be read is ignored."""
     wanted = ONLY.get(query.get("only", ""), Q())
     for name, (lookup, read) in FILTERS.items():
         if value := query.get(name, ""):
@@ -59,7 +66,7 @@ def filtered(job: Job, query: Mapping[str, str]) -> QuerySet[Rollout]:
                 continue
     if code := query.get("alarm", ""):
         wanted &= _shown_by(job, code)
-    return job.rollouts.filter(wanted).order_by("-step", "index")
+    return wanted
 
 
 def _shown_by(job: Job, code: str) -> Q:
@@ -67,6 +74,86 @@ def _shown_by(job: Job, code: str) -> Q:
     alarms = job.alarms.filter(code=code).values_list("step", "rollouts")
     places = [Q(step=step, index__in=indices) for step, indices in alarms]
     return reduce(or_, places, Q(pk=None))
+
+
+# --- orders ----------------------------------------------------------------------------------------
+
+Place = tuple[Any, ...]
+
+
+class _Row(Func):
+    """Columns compared as one, so that PostgreSQL seeks a place in an index over just these."""
+
+    function = "ROW"
+    output_field = FloatField()
+
+
+@dataclass(frozen=True)
+class Order:
+    """Columns that give every rollout a place of its own, the last two step and index, and their signs."""
+
+    label: str
+    columns: tuple[str, ...]
+    signs: tuple[int, ...]
+
+    def key(self, place: Place) -> Place:
+        """What sorts such places in Python."""
+        return tuple(sign * value for sign, value in zip(self.signs, place, strict=True))
+
+    def walk(self, rollouts: QuerySet[Rollout], place: Place | None, back: bool = False) -> QuerySet[Rollout]:
+        """The rollouts behind the place, nearest first; those before it with ``back``."""
+        signs = [-sign for sign in self.signs] if back else self.signs
+        names = [f"-{name}" if sign < 0 else name for name, sign in zip(self.columns, signs, strict=True)]
+        return (rollouts.filter(self._beyond(place, signs[0])) if place else rollouts).order_by(*names)
+
+    def _beyond(self, place: Place, sign: int) -> Q:
+        if len(set(self.signs)) == 1:
+            compare = GreaterThan if sign > 0 else LessThan
+            return Q(compare(_Row(*self.columns), _Row(*map(Value, place))))
+        step, index = place
+        bound, passed = ("gte", "index__gte") if sign > 0 else ("lte", "index__lte")
+        return Q(**{f"step__{bound}": step}) & ~Q(**{"step": step, passed: index})
+
+
+ORDERS = {
+    "": Order("newest first", ("step", "index"), (-1, 1)),
+    "reward": Order("lowest reward first", ("reward", "step", "index"), (1, 1, 1)),
+    "-reward": Order("highest reward first", ("reward", "step", "index"), (-1, -1, -1)),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The rollouts of a job that filters leave, and their order."""
+
+    job: Job
+    rollouts: QuerySet[Rollout]
+    order: Order
+
+    def place(self, step: int, index: int) -> Place | None:
+        """Where a rollout of the job stands in this order; ``None`` for one without a reward to order by."""
+        if "reward" not in self.order.columns:
+            return step, index
+        graded = self.job.rollouts.filter(step=step, index=index, reward__isnull=False)
+        return graded.values_list(*self.order.columns).first()
+
+    def few(self) -> list[tuple[Place, int]] | None:
+        """Sort keys and ids of all that were found, in order; ``None`` where they are too many to count."""
+        columns = (*self.order.columns, "pk")
+        places = list(self.rollouts.order_by().values_list(*columns)[: MOST_COUNTED + 1])
+        if len(places) > MOST_COUNTED:
+            return None
+        return sorted((self.order.key(place), pk) for *place, pk in places)
+
+
+def find(job: Job, query: Mapping[str, str]) -> Found:
+    """What the filters ask for, newest first or by reward; what was not graded has no place by reward."""
+    order = ORDERS.get(query.get("sort", ""), ORDERS[""])
+    graded = Q(reward__isnull=False) if "reward" in order.columns else Q()
+    return Found(job, job.rollouts.filter(_wanted(job, query), graded), order)
+
+
+# --- pages -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -78,133 +165,118 @@ class Page:
     count: str
 
 
-def page_after(rollouts: QuerySet[Rollout], after: str) -> Page:
-    """The page behind the place ``after`` (``STEP-INDEX``).
+def page_after(found: Found, after: str) -> Page:
+    """The page behind the rollout ``after`` (``STEP-INDEX``).
 
     By place and not by number, so that the last page of a million comes as fast as the first. Few are found
     together and put in order here; of many, the next ones are met soon on a walk in their order. PostgreSQL
     itself cannot tell the two apart where filters go together, and then walks through everything.
     """
-    places = list(rollouts.order_by().values_list("step", "index", "pk")[: MOST_COUNTED + 1])
-    if len(places) > MOST_COUNTED:
-        found = list(_behind(rollouts, after)[: PAGE + 1])
-        return _page(found, f"more than {MOST_COUNTED:,}")
-    behind = sorted((-step, index, pk) for step, index, pk in places if _is_behind(step, index, after))
-    keys = [pk for _, _, pk in behind[: PAGE + 1]]
-    found = list(Rollout.objects.filter(pk__in=keys).order_by("-step", "index"))
-    return _page(found, f"{len(places):,}")
+    place, few = _place(found, after), found.few()
+    if few is None:
+        return _page(list(found.order.walk(found.rollouts, place)[: PAGE + 1]), _counted(few))
+    behind = few[_passed(few, found.order.key(place)) :] if place else few
+    by_id = Rollout.objects.in_bulk([pk for _, pk in behind[: PAGE + 1]])
+    return _page([by_id[pk] for _, pk in behind[: PAGE + 1] if pk in by_id], _counted(few))
 
 
-def _page(found: list[Rollout], count: str) -> Page:
-    last = found[PAGE - 1] if len(found) > PAGE else None
-    return Page(found[:PAGE], f"{last.step}-{last.index}" if last else "", count)
+def _page(rollouts: list[Rollout], count: str) -> Page:
+    last = rollouts[PAGE - 1] if len(rollouts) > PAGE else None
+    return Page(rollouts[:PAGE], f"{last.step}-{last.index}" if last else "", count)
 
 
-def _place(after: str) -> tuple[int, int] | None:
-    step, _, index = after.partition("-")
-    return (int(step), int(index)) if step.isdecimal() and index.isdecimal() else None
+def _place(found: Found, after: str) -> Place | None:
+    step, _, index = after[:40].partition("-")
+    return found.place(int(step), int(index)) if step.isdecimal() and index.isdecimal() else None
 
 
-def _is_behind(step: int, index: int, after: str) -> bool:
-    place = _place(after)
-    return place is None or (-step, index) > (-place[0], place[1])
+def _passed(few: list[tuple[Place, int]], key: Place) -> int:
+    """How many come no later than this key."""
+    at = bisect_left(few, key, key=lambda each: each[0])
+    return at + (at < len(few) and few[at][0] == key)
 
 
-def _behind(rollouts: QuerySet[Rollout], after: str) -> QuerySet[Rollout]:
-    place = _place(after)
-    if place is None:
-        return rollouts
-    return rollouts.filter(step__lte=place[0]).exclude(step=place[0], index__lte=place[1])
-
-
-# --- one rollout -----------------------------------------------------------------------------------
-
-
-def data_row(shown: Rollout) -> str:
-    """The address of the row of data that was its prompt; with several tasks its id begins with one."""
-    task, _, row_id = shown.row_id.rpartition("/")
-    using = shown.job.tasks.filter(name=task).first() if task else None
-    version = (using or shown.job).dataset_version
-    return version.address_of(row_id)
-
-
-def group_of(shown: Rollout) -> list[Rollout]:
-    """The answers to the same prompt in the same step, by place."""
-    return list(shown.job.rollouts.filter(step=shown.step, group=shown.group).order_by("index"))
-
-
-def best_of(group: Iterable[Rollout]) -> Rollout | None:
-    """The first with the highest reward; ``None`` where nothing was graded."""
-    known = [rollout for rollout in group if rollout.reward is not None]
-    return max(known, key=lambda rollout: (rollout.reward, -rollout.index), default=None)
-
-
-def neighbours(shown: Rollout) -> tuple[Rollout | None, Rollout | None]:
-    """The first rollouts of the groups before and after, by step and group."""
-    rollouts, step = shown.job.rollouts.only("step", "index", "job"), shown.step
-    earlier = rollouts.filter(step__in=[step - 1, step]).filter(Q(step__lt=step) | Q(group__lt=shown.group))
-    later = rollouts.filter(step__in=[step, step + 1]).filter(Q(step__gt=step) | Q(group__gt=shown.group))
-    return (
-        earlier.order_by("-step", "-group", "index").first(),
-        later.order_by("step", "group", "index").first(),
-    )
-
-
-# --- the same prompt through the steps -------------------------------------------------------------
+def _counted(few: list[Any] | None) -> str:
+    return f"more than {MOST_COUNTED:,}" if few is None else f"{len(few):,}"
 
 
 @dataclass(frozen=True)
-class Frame:
-    """The answers of one step to a prompt. ``typical`` is the one in the middle by reward."""
+class Around:
+    """The matches before and after a rollout. ``position`` is its own among them; 0 where it is none."""
 
-    step: int
-    answers: int
-    mean: float | None
-    typical: Rollout
+    before: Rollout | None
+    after: Rollout | None
+    position: int
+    count: str
+
+
+def around(found: Found, shown: Rollout) -> Around:
+    """Where a rollout stands among those that were found."""
+    place, few = found.place(shown.step, shown.index), found.few()
+    if place is None:
+        return Around(None, None, 0, _counted(few))
+    if few is None:
+        before, after = (found.order.walk(found.rollouts, place, back).first() for back in (True, False))
+        return Around(before, after, 0, _counted(few))
+    key = found.order.key(place)
+    passed = _passed(few, key)
+    among = bool(passed) and few[passed - 1][0] == key
+    earlier, later = few[: passed - among][-1:], few[passed:][:1]
+    by_id = Rollout.objects.in_bulk([pk for _, pk in (*earlier, *later)])
+    before, after = (by_id.get(side[0][1]) if side else None for side in (earlier, later))
+    return Around(before, after, passed if among else 0, _counted(few))
+
+
+# --- what came since ---------------------------------------------------------------------------------
+
+
+def latest_step(job: Job) -> int:
+    """The last step that has rollouts; 0 before the first."""
+    return job.rollouts.order_by("-step").values_list("step", flat=True).first() or 0
+
+
+def newer(found: Found, beyond: str) -> str:
+    """How many came behind this step; empty for none."""
+    if not beyond.isdecimal() or len(beyond) > 18:
+        return ""
+    count = len(found.rollouts.filter(step__gt=int(beyond)).values_list("pk")[: MOST_COUNTED + 1])
+    return f"more than {MOST_COUNTED:,}" if count > MOST_COUNTED else f"{count:,}" if count else ""
+
+
+# --- groups on a page ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbours on a page that answer the same prompt in the same step, and what their whole group got."""
+
+    rollouts: list[Rollout]
+    answers: int = 0
+    mean: float | None = None
+    lowest: float | None = None
+    highest: float | None = None
 
     @property
-    def by_start(self) -> bool:
-        """Whether the model that training began with wrote them."""
-        return self.typical.adapter_step == 0
+    def together(self) -> bool:
+        """Whether the prompt is better said once, above them."""
+        return len(self.rollouts) > 1
+
+    @property
+    def no_signal(self) -> bool:
+        """Whether all were worth the same, so that nothing was learnt from them."""
+        return self.answers > 1 and self.lowest is not None and self.lowest == self.highest
 
 
-def strip(shown: Rollout) -> list[Frame]:
-    """Every step that had this row, rising; of very many, the last ones."""
-    rows = shown.job.rollouts.filter(row_id=shown.row_id)
-    steps = sorted(rows.order_by("-step").values_list("step", flat=True).distinct()[:STRIP_STEPS])
-    by_step: dict[int, list[Rollout]] = {}
-    for rollout in rows.filter(step__in=steps).order_by("step", "index"):
-        by_step.setdefault(rollout.step, []).append(rollout)
-    return [_frame(step, rollouts) for step, rollouts in by_step.items()]
-
-
-def _frame(step: int, rollouts: list[Rollout]) -> Frame:
-    known = sorted((r for r in rollouts if r.reward is not None), key=lambda r: (r.reward, r.index))
-    rewards = [rollout.reward for rollout in known if rollout.reward is not None]
-    typical = known[len(known) // 2] if known else rollouts[0]
-    return Frame(step, len(rollouts), fmean(rewards) if rewards else None, typical)
-
-
-@dataclass(frozen=True)
-class Against:
-    """Another answer to the same prompt that the shown one is held against, word by word."""
-
-    name: str
-    label: str
-    rollout: Rollout
-
-
-def choices_against(shown: Rollout, group: list[Rollout], frames: list[Frame]) -> list[Against]:
-    """What the shown answer can be held against: the best of its group, and the first ever to the prompt."""
-    found: list[Against] = []
-    best = best_of(group)
-    if best and best.index != shown.index:
-        found.append(Against("best", f"the best of its group ({best.index})", best))
-    if frames and frames[0].step != shown.step:
-        first = frames[0]
-        by = "the model that training began with" if first.by_start else "an earlier adapter"
-        found.append(Against("first", f"step {first.step}, by {by}", first.typical))
-    return found
+def runs(job: Job, rollouts: list[Rollout]) -> list[Run]:
+    """The page's rollouts in their order, put together with their groups."""
+    steps, groups = {rollout.step for rollout in rollouts}, {rollout.group for rollout in rollouts}
+    whole = job.rollouts.filter(step__in=steps, group__in=groups).order_by().values_list("step", "group")
+    got = whole.annotate(Count("pk"), Avg("reward"), Min("reward"), Max("reward"))
+    by_group = {(step, group): numbers for step, group, *numbers in got}
+    return [
+        Run(list(together), *by_group.get(place, ()))
+        for place, together in groupby(rollouts, key=lambda rollout: (rollout.step, rollout.group))
+    ]
 
 
 # --- keeping ---------------------------------------------------------------------------------------
@@ -223,28 +295,3 @@ def kept_too_long(team: Team, days: int) -> QuerySet[Job]:
     """Jobs with rollouts that ended more than ``days`` ago."""
     old = team.jobs.filter(state__in=TERMINAL, finished_at__lt=timezone.now() - timedelta(days=days))
     return old.filter(Exists(Rollout.objects.filter(job=OuterRef("pk"))))
-
-
-# --- saved views -----------------------------------------------------------------------------------
-
-
-def save_view(team: Team, user: User, name: str, query: str) -> SavedView:
-    """Keep filters under a name; the same name again replaces it. Raises ValueError with what to change."""
-    name, known = name.replace("\x00", "").strip(), {*FILTERS, "only", "alarm"}
-    if not name or len(name) > 60:
-        raise ValueError("The view was not saved: give it a name of 1 to 60 characters.")
-    asked = [(key, value) for key, value in parse_qsl(query) if key in known]
-    if not asked:
-        raise ValueError("The view was not saved: filter something first.")
-    text = urlencode(asked)
-    if len(text) > 2000:
-        raise ValueError("The view was not saved: its filters are too long.")
-    view, _ = team.saved_views.update_or_create(name=name, defaults={"query": text, "created_by": user})
-    record(team, user, "saved a view of rollouts", view)
-    return view
-
-
-def forget_view(view: SavedView, user: User) -> None:
-    """Remove it for the whole team."""
-    record(view.team, user, "removed a view of rollouts", view)
-    view.delete()

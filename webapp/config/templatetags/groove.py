@@ -11,6 +11,7 @@ from django.forms import BoundField, CheckboxInput, FileInput, Select, Textarea
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from webapp.graders import words
 from webapp.graders.models import GraderVersion
 from webapp.jobs.states import State
 from webapp.judges import services as judges
@@ -92,6 +93,18 @@ def state_label(state: str) -> str:
 def state_kind(state: str) -> str:
     """The colour of a job state's badge."""
     return KINDS[State(state)]
+
+
+@register.filter
+def grader_kind(kind: str) -> str:
+    """A kind of grader in words."""
+    return words.KINDS.get(kind, kind)
+
+
+@register.filter
+def grading_error(error_class: str) -> str:
+    """What went wrong in grading an answer, in words."""
+    return words.ERRORS.get(error_class, error_class)
 
 
 @register.filter

@@ -1,0 +1,31 @@
+"""Kinds of graders and what goes wrong in grading, in words; the ids stay OpenAI's."""
+
+from __future__ import annotations
+
+KINDS = {
+    "python": "Python code",
+    "string_check": "String check",
+    "text_similarity": "Text similarity",
+    "score_model": "Score of a judge",
+    "label_model": "Label of a judge",
+    "multi": "Formula over graders",
+    "json_schema": "JSON schema",
+    "regex": "Regular expression",
+    "math": "Mathematics",
+    "sql": "SQL query",
+    "rubric": "Rubric",
+    "ranking": "Ranking",
+}
+ERRORS = {
+    "formula_parse_error": "The formula gave no number",
+    "sample_parse_error": "The answer could not be read",
+    "truncated_observation_error": "The answer is too long",
+    "unresponsive_reward_error": "This answer took too long to grade",
+    "invalid_variable_error": "A field is missing",
+    "other_error": "It could not be graded",
+    "python_grader_server_error": "The sandbox failed",
+    "python_grader_runtime_error": "The grader's code failed",
+    "model_grader_server_error": "The judge did not answer",
+    "model_grader_refusal_error": "The judge refused",
+    "model_grader_parse_error": "The judge's reply could not be read",
+}
