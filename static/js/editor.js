@@ -43,13 +43,18 @@ function initEditor(textarea) {
         EditorState.readOnly.of(textarea.readOnly),
         EditorView.contentAttributes.of({ "aria-label": label }),
         EditorView.updateListener.of((update) => {
-          if (update.docChanged) textarea.value = update.state.doc.toString();
+          if (!update.docChanged) return;
+          textarea.value = update.state.doc.toString();
+          textarea.dispatchEvent(new Event("input"));
         }),
         ...(textarea.dataset.lintUrl ? [lintGutter(), serverLint(textarea.dataset.lintUrl, textarea.name)] : []),
       ],
     }),
   });
   view.scrollDOM.tabIndex = 0;
+  textarea.addEventListener("replaced", () => {
+    view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: textarea.value } });
+  });
   textarea.before(view.dom);
   textarea.hidden = true;
 }

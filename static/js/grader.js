@@ -1,4 +1,5 @@
-// The grader bench: shortcuts, and only the fields that the chosen rows and answers need.
+// The grader bench: shortcuts, only the fields that the chosen rows and answers need, and text that is not lost.
+import { guardText } from "./unsaved.js";
 
 function showNeeded(form) {
   const pick = form.querySelector("[name=pick]");
@@ -9,6 +10,12 @@ function showNeeded(form) {
   for (const part of form.querySelectorAll("[data-answers]")) {
     part.hidden = !form.querySelector(`[name=answers][value=${part.dataset.answers}]`).checked;
   }
+}
+
+// A trial began: the options make room, and its results come into view.
+function showResults(form) {
+  form.querySelector("[data-grader-options]").open = false;
+  document.getElementById("results-title").scrollIntoView({ block: "nearest" });
 }
 
 function initBench(form) {
@@ -24,7 +31,9 @@ function initBench(form) {
     if (event.key === "s") press(event, "[data-grader-save]");
   });
   form.addEventListener("change", () => showNeeded(form));
+  document.body.addEventListener("trial", () => showResults(form));
   showNeeded(form);
+  guardText(form);
 }
 
 for (const form of document.querySelectorAll("[data-grader-bench]")) initBench(form);

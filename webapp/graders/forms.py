@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
 from webapp.config.fields import storable
-from webapp.datasets.models import Dataset, DatasetVersion
+from webapp.datasets.models import Dataset
 from webapp.datasets.problems import RowError
 from webapp.datasets.rows import Columns, row_of
-from webapp.registry.models import BaseModel
 from workers.grading import GraderInvalid, validate
 
-from . import choosing
 from .examples import EXAMPLES, EXPLANATIONS, GROUPS
-from .models import GraderTest, GraderVersion
-from .reading import Json, Row, TextInvalid, read_json
+from .models import Grader, GraderTest
+from .reading import Json, TextInvalid, read_json
+from .words import KINDS
 
 MAX_DEFINITION_BYTES = 1_000_000
-MAX_SAMPLES = 8
 
 
 class DefinitionForm(forms.Form):
@@ -70,12 +67,40 @@ class DefinitionForm(forms.Form):
         return None
 
 
+class SaveForm(DefinitionForm):
+    """The text of the bench, saved as a version with a note on what changed."""
+
+    note = forms.CharField(max_length=200, required=False, label="What changed")
+
+    def __init__(self, *args: Any, grader: Grader, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.grader = grader
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        if self.grader.deleted_at:
+            self.add_error(None, "This grader is deleted. Restore it, then save your text.")
+        return cleaned
+
+
+class DescriptionForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A grader's name, and what it is for in one line."""
+
+    class Meta:
+        model = Grader
+        fields = ("name", "description")
+        help_texts: ClassVar = {
+            "name": "Pages of jobs show it too, also of those that ran.",
+            "description": "One line for the list: what it rewards.",
+        }
+
+
 class NewGraderForm(forms.Form):
     """A named grader that starts from an example."""
 
     name = forms.CharField(max_length=120, help_text="What it rewards, for example “Invoice fields”.")
     kind = forms.ChoiceField(
-        choices=[(kind, kind) for kind in EXAMPLES], widget=forms.RadioSelect, initial="python"
+        choices=[(kind, KINDS[kind]) for kind in EXAMPLES], widget=forms.RadioSelect, initial="python"
     )
 
     @property
@@ -117,105 +142,6 @@ class ImportForm(DefinitionForm):
         """The name typed, or the definition's own."""
         own = storable(self.cleaned_data["parsed"].get("name"))[:120]
         return self.cleaned_data["name"] or own or "Imported grader"
-
-
-PICKS = (
-    ("first", "The first"),
-    ("random", "A random draw"),
-    ("search", "Those that hold a text"),
-    ("ids", "Particular rows"),
-)
-ANSWERS = (
-    ("field", "A field of the row"),
-    ("typed", "An answer I type"),
-    ("base_model", "Samples of a base model"),
-)
-
-
-class TrialForm(DefinitionForm):
-    """Which rows to try a grader on, and where the answers come from."""
-
-    version = forms.ModelChoiceField(DatasetVersion.objects.none(), label="Dataset")
-    split = forms.ChoiceField(
-        choices=[(s, s) for s in choosing.SPLITS], initial="train", required=False, label="Split"
-    )
-    pick = forms.ChoiceField(choices=PICKS, initial="first", required=False, label="Rows")
-    count = forms.IntegerField(
-        min_value=1, max_value=choosing.MAX_ROWS, initial=8, required=False, label="How many"
-    )
-    seed = forms.IntegerField(min_value=0, max_value=2**31 - 1, initial=0, required=False, label="Seed")
-    text = forms.CharField(max_length=500, required=False, label="Text in the row")
-    ids = forms.CharField(
-        required=False, widget=forms.Textarea(attrs={"rows": 2}), label="Row ids",
-        help_text="By spaces or lines; the first characters are enough.",
-    )  # fmt: skip
-    answers = forms.MultipleChoiceField(
-        choices=ANSWERS, initial=["field"], label="Answers", widget=forms.CheckboxSelectMultiple
-    )
-    field = forms.CharField(required=False, max_length=200, initial="reference", label="Field")
-    answer = forms.CharField(
-        required=False, strip=False, widget=forms.Textarea(attrs={"rows": 3}), label="Answer"
-    )
-    base_model = forms.ModelChoiceField(BaseModel.objects.none(), required=False, label="Base model")
-    samples = forms.IntegerField(
-        min_value=1, max_value=MAX_SAMPLES, initial=4, required=False, label="Samples a row"
-    )
-    second = forms.ModelChoiceField(
-        GraderVersion.objects.none(), required=False, label="Compare with",
-        help_text="Grades the same answers, to see whether both order them alike.",
-    )  # fmt: skip
-    choice_names = (
-        "split", "pick", "count", "seed", "text", "ids", "answers", "field", "answer", "samples",
-    )  # fmt: skip
-
-    def __init__(self, *args: Any, versions: Any, base_models: Any, graders: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.offered: dict[str, list[tuple[int, str]]] = {}
-        for name, objects in (("version", versions), ("base_model", base_models), ("second", graders)):
-            self._offer(name, objects)
-        base, second = self.fields["base_model"], self.fields["second"]
-        base.initial = next((pk for pk, _ in self.offered["base_model"]), None)
-        second.choices = [("", "nothing"), *self.offered["second"]]  # type: ignore[attr-defined]
-
-    def _offer(self, name: str, objects: Any) -> None:
-        """Read once: the page asks for the choices more than once."""
-        field: Any = self.fields[name]
-        field.queryset = objects
-        self.offered[name] = [(each.pk, field.label_from_instance(each)) for each in objects]
-        field.choices = [("", field.empty_label), *self.offered[name]]
-
-    def has_rows(self) -> bool:
-        """Whether there is a dataset to try the grader on."""
-        return bool(self.offered["version"])
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean()
-        for name in ("split", "pick", "count", "seed", "samples"):
-            if cleaned.get(name) in ("", None):
-                cleaned[name] = self.fields[name].initial
-        if "base_model" in cleaned.get("answers", []) and not cleaned.get("base_model"):
-            self.add_error("base_model", "Choose the model that writes the answers.")
-        if cleaned.get("pick") == "search" and not cleaned.get("text"):
-            self.add_error("text", "Say which text the rows should hold.")
-        if cleaned.get("pick") == "ids" and not cleaned.get("ids", "").split():
-            self.add_error("ids", "Say which rows, by their ids.")
-        return cleaned
-
-    def rows(self) -> list[Row]:
-        """The rows that were chosen."""
-        data = self.cleaned_data
-        version, split, count = data["version"], data["split"], data["count"]
-        pick: dict[str, Callable[[], list[Row]]] = {
-            "first": lambda: choosing.first(version, split, count),
-            "random": lambda: choosing.randomly(version, split, count, data["seed"]),
-            "search": lambda: choosing.searched(version, split, count, data["text"]),
-            "ids": lambda: choosing.named(version, split, data["ids"].replace(",", " ").split()),
-        }
-        return pick[data["pick"]]()
-
-    def choices(self) -> Json:
-        """What was filled in, to be kept with the trial."""
-        return {name: self.cleaned_data[name] for name in self.choice_names}
 
 
 class CheckingForm(forms.Form):

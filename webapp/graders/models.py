@@ -21,6 +21,7 @@ class Grader(models.Model):
     uid = PublicIdField("grader_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="graders")
     name = models.CharField(max_length=120)
+    description = models.CharField(max_length=200, blank=True)
     dataset = models.ForeignKey(
         Dataset, models.SET_NULL, null=True, blank=True, related_name="+",
         help_text="gives the rows of checks; none: chosen each time",
@@ -51,6 +52,7 @@ class GraderVersion(models.Model):
     number = models.PositiveIntegerField()
     definition = WrittenJSONField()
     sha256 = models.CharField(max_length=64, help_text="hash of the definition's normal form")
+    note = models.CharField(max_length=200, blank=True, help_text="what changed, in its author's words")
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 

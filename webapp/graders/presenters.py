@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.core.paginator import Page, Paginator
 
-from .models import GraderTrial
+from .models import Grader, GraderTrial
 from .statistics import Agreement, Discrimination, agreement, bin_of, discrimination, edges, histogram
 
 ROWS_SHOWN = 10
 NOT_GRADED = "none"
+KEPT_IN_URL = ("trial", "bin", "page")
 Json = dict[str, Any]
 
 
@@ -48,6 +50,42 @@ class Shown:
     agreement: Agreement | None
     tokens: int
     cost: float
+
+    @property
+    def filter(self) -> str:
+        """The filter as it begins an address's query."""
+        return f"bin={self.selected.key}&" if self.selected else ""
+
+
+def address(grader: Grader, query: Mapping[str, str]) -> str:
+    """The bench with the trial and the filter that ``query`` names."""
+    kept = {name: query[name] for name in KEPT_IN_URL if query.get(name)}
+    return grader.get_absolute_url() + (f"?{urlencode(kept)}" if kept else "")
+
+
+def home(trial: GraderTrial) -> str:
+    """Where the trial shows: on its grader's bench, or on a page of its own."""
+    return address(trial.grader, {"trial": trial.uid}) if trial.grader else trial.get_absolute_url()
+
+
+def chosen(trial: GraderTrial) -> str:
+    """The rows and answers of a trial in one line."""
+    count, text = len(trial.rows), trial.choices.get("text")
+    rows = f"{count} row{'' if count == 1 else 's'}"
+    picked = {"first": f"The first {rows}", "random": f"{rows} at random", "search": f"{rows} with “{text}”"}
+    said = picked.get(trial.choices.get("pick", "first"), rows)
+    if trial.dataset_version:
+        said += f" of {trial.dataset_version}, {trial.choices.get('split', 'train')}"
+    return f"{said}; {', '.join(_answers(trial))}"
+
+
+def _answers(trial: GraderTrial) -> list[str]:
+    said = {
+        "field": f"field {trial.choices.get('field')}",
+        "typed": "an answer typed",
+        "base_model": f"{trial.choices.get('samples')} samples of {trial.base_model}",
+    }
+    return [said[source] for source in trial.choices.get("answers", []) if source in said]
 
 
 def shown(trial: GraderTrial, query: Mapping[str, str]) -> Shown:

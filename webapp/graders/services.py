@@ -41,9 +41,12 @@ def create_grader(team: Team, user: User | None, name: str, definition: Json) ->
 
 
 @transaction.atomic
-def add_version(grader: Grader, user: User | None, definition: Json) -> tuple[GraderVersion, bool]:
+def add_version(
+    grader: Grader, user: User | None, definition: Json, note: str = ""
+) -> tuple[GraderVersion, bool]:
     """The version that holds ``definition``, and whether it is new: unchanged meaning makes no version.
 
+    ``note`` says what changed.
     Raises ``workers.grading.GraderInvalid``.
     """
     sha256 = sha256_of(definition)
@@ -55,11 +58,22 @@ def add_version(grader: Grader, user: User | None, definition: Json) -> tuple[Gr
         number=latest.number + 1 if latest else 1,
         definition=definition,
         sha256=sha256,
+        note=note,
         created_by=user,
     )
     record(grader.team, user, "saved grader", version)
     request_check(version)
     return version, True
+
+
+@transaction.atomic
+def describe_grader(grader: Grader, user: User, name: str, description: str) -> None:
+    """Give the grader another name and description. Jobs show the new name too."""
+    before = grader.name
+    grader.name, grader.description = name, description
+    grader.save(update_fields=["name", "description"])
+    changed = f"{before} to {name}" if name != before else name
+    record(grader.team, user, "renamed grader" if name != before else "described grader", changed)
 
 
 @transaction.atomic
@@ -217,4 +231,4 @@ def _not_yet_seen(version: GraderVersion, count: int, check: GraderCheck | None)
     if check and check.state == GraderCheck.State.FAILED:
         message = (check.error or {}).get("message", "")
         return f"The check of {version} failed, so {answers} were not graded: {message}"
-    return f"{version} was not checked on {answers}. Open the version and check it again."
+    return f"{version} was not checked on {answers} yet. Have it checked."

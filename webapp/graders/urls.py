@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import bench, views
+from . import bench, known_views, removal_views, trial_views, views
 
 app_name = "graders"
 urlpatterns = [
@@ -10,15 +10,18 @@ urlpatterns = [
     path("new/", views.new, name="new"),
     path("import/", views.import_grader, name="import"),
     path("lint/", views.lint, name="lint"),
-    path("try/", bench.try_grader, name="try"),
-    path("trials/<str:uid>/", bench.trial, name="trial"),
+    path("deleted/", removal_views.deleted, name="deleted"),
+    path("try/", trial_views.try_grader, name="try"),
+    path("fields/", trial_views.fields, name="fields"),
+    path("trials/<str:uid>/", trial_views.trial, name="trial"),
     path("<str:uid>/", bench.detail, name="detail"),
-    path("<str:uid>/delete/", views.delete, name="delete"),
-    path("<str:uid>/restore/", views.restore, name="restore"),
-    path("<str:uid>/checking/", views.checking, name="checking"),
-    path("<str:uid>/keep/", bench.keep, name="keep"),
-    path("<str:uid>/known/", bench.add_known, name="add_known"),
-    path("<str:uid>/known/<str:test>/delete/", bench.delete_test, name="delete_test"),
+    path("<str:uid>/describe/", views.describe, name="describe"),
+    path("<str:uid>/delete/", removal_views.delete, name="delete"),
+    path("<str:uid>/restore/", removal_views.restore, name="restore"),
+    path("<str:uid>/checking/", known_views.checking, name="checking"),
+    path("<str:uid>/keep/", known_views.keep, name="keep"),
+    path("<str:uid>/known/", known_views.add_known, name="add_known"),
+    path("<str:uid>/known/<str:test>/delete/", known_views.delete_test, name="delete_test"),
     path("<str:uid>/v<int:number>/", views.version, name="version"),
     path("<str:uid>/v<int:number>/check/", views.check, name="check"),
     path("<str:uid>/v<int:number>/grader.json", views.export, name="export"),

@@ -1,37 +1,27 @@
-"""Pages of graders: list, new, import, versions, checks. The bench has its own module."""
+"""Pages of graders: list, new, import, name, versions, checks. The bench has its own module."""
 
 from __future__ import annotations
 
 from django.contrib import messages
-from django.db.models import Count, Prefetch
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from workers.grading import python_problems
 
-from . import bench, reading, services
+from . import bench, listing, reading, services
 from .checking import request_check
 from .examples import EXAMPLES
-from .forms import ImportForm, NewGraderForm
+from .forms import DescriptionForm, ImportForm, NewGraderForm
 from .models import Grader, GraderVersion
-
-NEWEST_VERSIONS = GraderVersion.objects.order_by("grader_id", "-number").distinct("grader_id")
 
 
 @member()
 @require_GET
 def grader_list(request: HttpRequest, access: Access) -> HttpResponse:
-    graders = (
-        Grader.objects.filter(team=access.team, deleted_at=None)
-        .annotate(jobs=Count("versions__jobs"))
-        .select_related("team")
-        .prefetch_related(Prefetch("versions", NEWEST_VERSIONS.select_related("check_run"), to_attr="newest"))
-    )
-    deleted = Grader.objects.filter(team=access.team).exclude(deleted_at=None)
-    return render(request, "graders/list.html", {"graders": graders, "deleted": deleted})
+    return render(request, "graders/list.html", listing.of(access.team, request.GET))
 
 
 @member(Role.EDITOR)
@@ -54,50 +44,58 @@ def import_grader(request: HttpRequest, access: Access) -> HttpResponse:
     return render(request, "graders/import.html", {"form": form}, status=422 if form.errors else 200)
 
 
+@member(Role.EDITOR)
+@require_http_methods(["GET", "POST"])
+def describe(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """The grader's name and description, to change."""
+    grader = access.get(Grader.objects.filter(deleted_at=None).select_related("team"), uid=uid)
+    form = DescriptionForm(request.POST or None, instance=access.get(Grader.objects.all(), uid=uid))
+    if request.method == "POST" and form.is_valid():
+        services.describe_grader(grader, access.user, **form.cleaned_data)
+        messages.success(request, f"Saved “{grader.name}”.")
+        return redirect(grader)
+    context = {"grader": grader, "form": form}
+    return render(request, "graders/describe.html", context, status=422 if form.errors else 200)
+
+
 @member()
 @require_GET
 def version(request: HttpRequest, access: Access, uid: str, number: int) -> HttpResponse:
+    """One version: its text, how it differs from ``?with=`` or the one before, what its check found."""
     grader = access.get(Grader.objects.select_related("team"), uid=uid)
-    shown = get_object_or_404(grader.versions.select_related("grader__team", "check_run"), number=number)
-    before = grader.versions.filter(number__lt=number).first()
+    versions = grader.versions.select_related("grader__team", "check_run", "created_by")
+    shown = get_object_or_404(versions, number=number)
+    others = list(grader.versions.exclude(pk=shown.pk))
+    before = _other(others, shown, request.GET.get("with", ""))
     context = {
         "grader": grader,
+        "others": others,
         "before": before,
-        "text_before": _text(before) if before else "",
-        "text": _text(shown),
+        "text_before": bench.text_of(before) if before else "",
+        "text": bench.text_of(shown),
     } | bench.check_context(shown)
     part = "check.html" if request.htmx else "version.html"  # type: ignore[attr-defined]
     return render(request, f"graders/{part}", context)
 
 
-def _text(version: GraderVersion) -> str:
-    return next(iter(bench.initial(version.definition).values()))
+def _other(others: list[GraderVersion], shown: GraderVersion, number: str) -> GraderVersion | None:
+    """The version to compare with: the one asked for, else the one before; ``none`` is neither."""
+    if number == "none":
+        return None
+    asked = [other for other in others if str(other.number) == number]
+    before = [other for other in others if other.number < shown.number]
+    return next(iter(asked or before), None)
 
 
 @member(Role.EDITOR)
 @require_POST
 def check(request: HttpRequest, access: Access, uid: str, number: int) -> HttpResponse:
-    """Check a version again."""
-    grader = access.get(Grader.objects.select_related("team"), uid=uid)
+    """Have a version checked, again if it was."""
+    grader = access.get(Grader.objects.filter(deleted_at=None).select_related("team"), uid=uid)
     shown = get_object_or_404(grader.versions, number=number)
     request_check(shown)
-    messages.success(request, f"Version {shown.number} is being checked again.")
+    messages.success(request, f"Version {shown.number} is being checked.")
     return redirect(shown)
-
-
-@member(Role.EDITOR)
-@require_POST
-def checking(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """Change how versions are checked."""
-    grader = access.get(Grader.objects.filter(deleted_at=None).select_related("team"), uid=uid)
-    form = bench.checking_form(access, grader, request.POST)
-    if form.is_valid():
-        services.set_checking(grader, access.user, **form.cleaned_data)
-        messages.success(request, "Saved. The newest version is being checked again.")
-    else:
-        said = [f"{form[name].label}: {error}" for name, errors in form.errors.items() for error in errors]
-        messages.error(request, " ".join(said))
-    return redirect(bench.address(grader, request.GET))
 
 
 @member()
@@ -118,21 +116,3 @@ def lint(request: HttpRequest, access: Access) -> JsonResponse:
     if "definition" in request.POST:
         return JsonResponse({"problems": reading.problems(request.POST["definition"])})
     return JsonResponse({"problems": python_problems(request.POST.get("source", ""))})
-
-
-@member(Role.EDITOR)
-@require_POST
-def delete(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    grader = access.get(Grader.objects.filter(deleted_at=None), uid=uid)
-    services.delete_grader(grader, access.user)
-    messages.success(request, f"Deleted “{grader.name}”. Jobs that use it go on. You can restore it below.")
-    return redirect("graders:list", access.team.slug)
-
-
-@member(Role.EDITOR)
-@require_POST
-def restore(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    grader = access.get(Grader.objects.exclude(deleted_at=None), uid=uid)
-    services.restore_grader(grader, access.user)
-    messages.success(request, f"Restored “{grader.name}”.")
-    return redirect(grader)

@@ -19,6 +19,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uid', webapp.config.fields.PublicIdField(prefix='grader_')),
                 ('name', models.CharField(max_length=120)),
+                ('description', models.CharField(blank=True, max_length=200)),
                 ('reference_field', models.CharField(blank=True, help_text='field of a row that holds the right answer; empty: chosen', max_length=200)),
                 ('cheat_threshold', models.FloatField(default=0.3, help_text='a cheat that earns more is warned of')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
@@ -85,6 +86,7 @@ class Migration(migrations.Migration):
                 ('number', models.PositiveIntegerField()),
                 ('definition', webapp.graders.fields.WrittenJSONField()),
                 ('sha256', models.CharField(help_text="hash of the definition's normal form", max_length=64)),
+                ('note', models.CharField(blank=True, help_text="what changed, in its author's words", max_length=200)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={
