@@ -30,6 +30,7 @@ class LabelForm(forms.Form):
 
     answer = forms.IntegerField(min_value=0)
     value = forms.IntegerField(min_value=1, max_value=5)
+    seen = forms.IntegerField(required=False)  # the label that it replaces, as the page showed it
 
 
 class PlaceForm(forms.Form):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import QuerySet
 
 from webapp.evaluations import voting
 from webapp.evaluations.models import Vote
+from webapp.graders.listing import newest_versions
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
+from webapp.graders.reading import item_fields, text_of
 from webapp.teams.models import Team
 from workers import grading
 
 from . import services
-from .models import JudgeCard, LabelTask
+from .models import Endpoint, JudgeCard, LabelTask
 from .statistics import LEVELS, share
 
 PENDING = (JudgeCard.State.QUEUED, JudgeCard.State.RUNNING)
@@ -24,35 +27,55 @@ PLOT_WIDTH, PLOT_HEIGHT, JITTER = 400, 200, 22
 Json = dict[str, Any]
 
 
-def graders_by_judge(team: Team) -> dict[str, list[Grader]]:
-    """The graders whose newest version asks each judge."""
-    asking: dict[str, list[Grader]] = {}
-    for grader in Grader.objects.filter(team=team, deleted_at=None).prefetch_related("versions"):
-        newest = next(iter(grader.versions.all()), None)
-        for judge in grading.judge_models(grading.validate(newest.definition)) if newest else []:
-            asking.setdefault(judge, []).append(grader)
-    return asking
+@dataclass(frozen=True)
+class Use:
+    """A grader whose newest version asks a judge, and how far people agree with it (``None``: unknown)."""
+
+    grader: Grader
+    version: GraderVersion
+    kappa: Json | None
+
+
+def with_uses(team: Team, endpoints: list[Endpoint]) -> list[tuple[Endpoint, list[Use]]]:
+    """Each endpoint with the graders that ask it."""
+    versions = list(
+        newest_versions().filter(grader__team=team, grader__deleted_at=None).select_related("grader__team")
+    )
+    kappas = services.agreements(team, versions)
+    asking: dict[str, list[Use]] = {}
+    for version in versions:
+        for judge in grading.judge_models(grading.validate(version.definition)):
+            asking.setdefault(judge, []).append(Use(version.grader, version, kappas[version.pk]))
+    return [(endpoint, asking.get(endpoint.name, [])) for endpoint in endpoints]
 
 
 def labelling(task: LabelTask, at: int | None) -> Json:
     """The answer at a place, by default the first without a label; past the end there is none."""
-    given = {label.answer: label.value for label in task.labels.all()}
+    given = {label.answer: label for label in task.labels.select_related("labelled_by")}
     unlabelled = [place for place in range(len(task.answers)) if place not in given]
     place = next(iter(unlabelled), len(task.answers)) if at is None else min(at, len(task.answers))
     shown = task.answers[place] if place < len(task.answers) else None
+    row, version = task.rows[shown["row"]] if shown else None, task.grader.versions.first()
     return {
         "task": task,
         "place": place,
         "number": place + 1,
         "before": place - 1 if place else None,
         "answer": shown,
-        "row": task.rows[shown["row"]] if shown else None,
+        "row": row,
+        "fields": _fields(row, version) if row and version else [],
         "given": given.get(place),
         "labelled": len(given),
-        "version": task.grader.versions.first(),
+        "version": version,
         "fewest": services.FEWEST_LABELS,
         "all_labels": len(services.labels_of(task.grader)),
     }
+
+
+def _fields(row: Json, version: GraderVersion) -> list[tuple[str, str]]:
+    """What the judge is told of the row besides its prompt: the fields that the grader names."""
+    named = [(name, text_of(row, name)) for name in item_fields(version.definition)]
+    return [(name, text) for name, text in named if text is not None]
 
 
 def card_page(version: GraderVersion, votes: QuerySet[Vote]) -> Json:

@@ -147,8 +147,19 @@ def create_label_task(grader: Grader, user: User, trial: GraderTrial) -> LabelTa
     return task
 
 
-def label(task: LabelTask, user: User, answer: int, value: int) -> HumanLabel:
-    """What ``user`` thinks of an answer; a second thought replaces the first."""
+class LabelledMeanwhile(ValueError):
+    """Somebody else has labelled the answer, which this person was not shown."""
+
+
+@transaction.atomic
+def label(task: LabelTask, user: User, answer: int, value: int, seen: int | None = None) -> HumanLabel:
+    """What ``user`` thinks of an answer; a second thought replaces the first.
+
+    Another person's label is replaced only by someone who has ``seen`` it. Raises ``LabelledMeanwhile``.
+    """
+    before = task.labels.select_for_update().filter(answer=answer).first()
+    if before and before.labelled_by != user and before.value != seen:
+        raise LabelledMeanwhile
     given, _ = HumanLabel.objects.update_or_create(
         task=task, answer=answer, defaults={"value": value, "labelled_by": user}
     )
@@ -210,21 +221,31 @@ def asks_judge(version: GraderVersion) -> bool:
     return bool(grading.judge_models(grading.validate(version.definition)))
 
 
-def uncalibrated(team: Team, versions: Iterable[GraderVersion]) -> set[int]:
-    """Which of the team's ``versions`` ask a judge that nobody has held against people's labels, by key."""
+def agreements(team: Team, versions: Iterable[GraderVersion]) -> dict[int, Json | None]:
+    """How far people agree with each of the team's ``versions`` that ask a judge, by the version's key.
+
+    Cohen's kappa as ``{value, low, high}``, of the newest card that counts; ``None`` without one.
+    """
     asked = {version: grading.judge_models(grading.validate(version.definition)) for version in set(versions)}
     asking = {version: models for version, models in asked.items() if models}
     if not asking:
-        return set()
+        return {}
     endpoints = Endpoint.objects.filter(team=team, deleted_at=None).select_related("base_model")
     now = {endpoint.name: endpoint_spec(endpoint).revision for endpoint in endpoints}
     finished = JudgeCard.objects.filter(team=team, state=JudgeCard.State.FINISHED)
-    cards = list(finished.values_list("grader_version__sha256", "results__judges"))
-    return {
-        version.pk
-        for version, models in asking.items()
-        if (version.sha256, {name: now[name] for name in models if name in now}) not in cards
-    }
+    cards = list(finished.values_list("grader_version__sha256", "results__judges", "results__kappa"))
+
+    def measured(version: GraderVersion, models: list[str]) -> Json | None:
+        revisions = {name: now[name] for name in models if name in now}
+        counting = (kappa or {} for *made, kappa in cards if made == [version.sha256, revisions])
+        return next(counting, None)
+
+    return {version.pk: measured(version, models) for version, models in asking.items()}
+
+
+def uncalibrated(team: Team, versions: Iterable[GraderVersion]) -> set[int]:
+    """Which of the team's ``versions`` ask a judge that nobody has held against people's labels, by key."""
+    return {key for key, kappa in agreements(team, versions).items() if kappa is None}
 
 
 def is_uncalibrated(version: GraderVersion) -> bool:

@@ -7,7 +7,6 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -35,8 +34,7 @@ def endpoint_list(request: HttpRequest, access: Access) -> HttpResponse:
     """The team's judges; nobody ever sees a key."""
     endpoints = list(_endpoints(access))
     context = {
-        "endpoints": endpoints,
-        "used": presenters.graders_by_judge(access.team),
+        "endpoints": presenters.with_uses(access.team, endpoints),
         "pending": any(endpoint.checked.get("pending") for endpoint in endpoints),
         "worker_online": nodes.online().exists(),
     }
@@ -110,19 +108,26 @@ def start_labelling(request: HttpRequest, access: Access, grader: str) -> HttpRe
 @require_http_methods(["GET", "POST"])
 def label(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """One answer at a time, without a word of the judge's. A POST labels it and shows the next."""
-    task = access.get(LabelTask.objects.select_related("grader"), uid=uid)
+    task = access.get(LabelTask.objects.select_related("grader", "team"), uid=uid)
     if request.method == "POST":
         form = LabelForm(request.POST)
         if not form.is_valid() or form.cleaned_data["answer"] >= len(task.answers):
             return HttpResponse("There is no such answer or label.", status=422)
-        services.label(task, access.user, **form.cleaned_data)
-        place = reverse("judges:label", args=[access.team.slug, task.uid])
-        return redirect(f"{place}?at={form.cleaned_data['answer'] + 1}")
+        return redirect(f"{task.get_absolute_url()}?at={_labelled(task, access, form.cleaned_data)}")
     wanted = PlaceForm(request.GET)
     at = wanted.cleaned_data["at"] if wanted.is_valid() else None
     context = presenters.labelling(task, at)
     page = "judges/label.html" + ("#labelling" if request.htmx else "")  # type: ignore[attr-defined]
     return render(request, page, context)
+
+
+def _labelled(task: LabelTask, access: Access, data: dict[str, Any]) -> int:
+    """Where to go on: at the next answer, or at the same one if it has a label that was not seen."""
+    try:
+        services.label(task, access.user, **data)
+    except services.LabelledMeanwhile:
+        return int(data["answer"])
+    return int(data["answer"]) + 1
 
 
 # --- cards -----------------------------------------------------------------------------------------
