@@ -27,7 +27,7 @@ from webapp.datasets.transfers import begin
 from webapp.evaluations.models import ComparedRow, Evaluation
 from webapp.graders.models import Grader, GraderTest, GraderTrial, GraderVersion
 from webapp.jobs.models import Job, Metric, Rollout
-from webapp.jobs.rollouts import save_view
+from webapp.jobs.saved_views import save_view
 from webapp.jobs.services import checked_settings
 from webapp.jobs.states import State
 from webapp.judges.models import Endpoint, LabelTask
