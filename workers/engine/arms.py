@@ -12,12 +12,13 @@ from workers.engine import parallel, sft
 from workers.engine.alarms import Alarms
 from workers.engine.data import Row
 from workers.engine.keeping import Keeping
-from workers.engine.memory import MemoryPlan, Work
+from workers.engine.memory import MemoryPlan
 from workers.engine.models import Base
 from workers.engine.rollouts import Recorder
 from workers.engine.train import Reporter, build_trainer, rollouts, total_steps
 from workers.events import Event
 from workers.grading import GradeAnswers
+from workers.memory import Work
 from workers.spec import JobSpec
 
 

@@ -13,7 +13,7 @@ from workers.engine.alarms import Alarms, held_out_grader
 from workers.engine.data import Row, checked_path, encode, prefill, read_rows
 from workers.engine.evaluate import Evaluator, Split
 from workers.engine.keeping import Keeping
-from workers.engine.memory import Estimate, estimate, plan_memory
+from workers.engine.memory import plan_memory, shape_of
 from workers.engine.models import Base, adapter_sha256, load, pick_device
 from workers.engine.preflight import Preflight
 from workers.engine.progress import Progress
@@ -28,6 +28,7 @@ from workers.grading import (
     GradingUnavailable,
     Judges,
 )
+from workers.memory import Estimate, estimate
 from workers.spec import DataFile, JobSpec
 
 MEMORY = "About {:.2f} GiB of memory will be needed, with passes of at most {:,} tokens (an estimate)."
@@ -226,7 +227,9 @@ class Job:
         recorder = self.arm.recorder(train, grade, base)
         work = replace(self.arm.work(self._longest_prompt), shares=shares_prompts(spec, base))
         plan = plan_memory(base.model, spec.lora.rank, work)
-        self.memory = estimate(base.model, spec.lora.rank, work, plan.tokens, plan.gradient_checkpointing)
+        self.memory = estimate(
+            shape_of(base.model), spec.lora.rank, work, plan.tokens, plan.gradient_checkpointing
+        )
         self.emit(LogEvent(message=MEMORY.format(self.memory.total / 2**30, plan.tokens)))
         continued = start.attach(spec, base.model, self.folder)
         # With followers a step is not broken off: they would wait for its end in vain.

@@ -18,7 +18,7 @@ from trl import SFTConfig, SFTTrainer
 from workers.engine import errors
 from workers.engine.data import checked_path, encode
 from workers.engine.keeping import Keeping
-from workers.engine.memory import MemoryPlan, Work, peak
+from workers.engine.memory import MemoryPlan, peak
 from workers.engine.models import Base
 from workers.engine.retention import log_probabilities
 from workers.engine.rollouts import Recorder
@@ -26,6 +26,7 @@ from workers.engine.start import keep_reference
 from workers.engine.train import Reporter, lora_config
 from workers.engine.usage import Usage
 from workers.events import MetricsEvent
+from workers.memory import Work
 from workers.spec import JobSpec, SftSettings
 
 SINCE_START = {"num_tokens"}  # TRL counts it from the process's start, so a resume would tell another number

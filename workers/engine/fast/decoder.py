@@ -15,8 +15,8 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from workers.engine.fast.architecture import Architecture, Block
+from workers.memory import SHARED_FROM
 
-SHARED_FROM = 32  # tokens of a prompt from which its keys are not copied for each answer
 COMPACT_BELOW = 0.9  # share of live rows under which the others are dropped
 
 

@@ -1,0 +1,163 @@
+"""What a job needs of memory, from a model's shape alone: the engine plans by it, the form tells it before.
+
+Standard library only: neither side of the system is imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+CPU_TOKENS = 4096  # a pass with more is bound by memory bandwidth, not by arithmetic
+LOGIT_ROWS = 256  # positions that TRL's fused head projects at once
+LEAST_PASS = 8  # rows of full length below which a GPU computes activations twice instead
+SHARED_FROM = 32  # tokens of a prompt from which its keys are not copied for each answer
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A dense transformer. ``size`` is bytes a number; ``adapted`` the numbers of an adapter of rank 1."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    queries: int
+    keys: int
+    vocabulary: int
+    size: int
+    parameters: int
+    adapted: int
+
+    @property
+    def weights(self) -> int:
+        return self.parameters * self.size
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes by purpose, for passes of a given number of tokens. ``total`` is the expected peak."""
+
+    weights: int
+    adapter: int
+    optimizer: int
+    activations: int
+    cache: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        """Sampling and training come in turn: the larger of cache and activations counts."""
+        held = self.weights + self.adapter + self.optimizer
+        return held + max(self.activations + self.logits, self.cache)
+
+    @property
+    def training(self) -> int:
+        """What a pass adds to the weights."""
+        return self.adapter + self.optimizer + self.activations + self.logits
+
+
+@dataclass(frozen=True)
+class Work:
+    """The largest pieces of a job: prompts, answers and rollouts that are in memory together."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    rollouts: int
+    group_size: int
+    shares: bool = True
+
+    @property
+    def longest(self) -> int:
+        """Tokens of a row of full length."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a whole step as they go through the model: a shared prompt counts once a group."""
+        copies = self.rollouts // self.group_size if self.shares else self.rollouts
+        return copies * self.prompt_tokens + self.rollouts * self.completion_tokens
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens whose keys and values are kept while a step is sampled: a long prompt's once a group."""
+        if self.shares and self.prompt_tokens >= SHARED_FROM:
+            return self.tokens
+        return self.rollouts * self.longest
+
+
+def shape(config: Any, size: int, parameters: int, adapted: int | None = None) -> Shape:
+    """From a Hugging Face config, an object with attributes; raises ``AttributeError`` for an unknown kind.
+
+    Without ``adapted`` every linear layer but the head is taken to have the usual form.
+    """
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    queries = config.num_attention_heads * head
+    keys = (getattr(config, "num_key_value_heads", None) or config.num_attention_heads) * head
+    hidden, intermediate = config.hidden_size, config.intermediate_size
+    each = 2 * (hidden + queries) + 2 * (hidden + keys) + 3 * (hidden + intermediate)
+    return Shape(
+        layers=config.num_hidden_layers,
+        hidden=hidden,
+        intermediate=intermediate,
+        queries=queries,
+        keys=keys,
+        vocabulary=config.vocab_size,
+        size=size,
+        parameters=parameters,
+        adapted=config.num_hidden_layers * each if adapted is None else adapted,
+    )
+
+
+def estimate(shape: Shape, rank: int, work: Work, tokens: int, checkpointing: bool) -> Estimate:
+    """The memory of a job with an adapter of ``rank`` and passes of at most ``tokens`` tokens."""
+    tokens, adapter = min(tokens, work.tokens), rank * shape.adapted
+    back = tokens * 4 * shape.intermediate * shape.size  # a layer's gradients on the way back
+    return Estimate(
+        weights=shape.weights,
+        adapter=adapter * 4 * 2,  # float32 values and gradients
+        optimizer=adapter * 4 * 2,  # Adam's two moments
+        activations=tokens * token_bytes(shape, checkpointing) + _expanded(shape, work, tokens) + back,
+        cache=work.cached_tokens * 2 * shape.keys * shape.layers * shape.size + _folded(shape),
+        logits=3 * LOGIT_ROWS * shape.vocabulary * 4,
+    )
+
+
+def token_bytes(shape: Shape, checkpointing: bool) -> int:
+    """Activations that one token leaves for the backward pass, counted over a layer's saved tensors.
+
+    Kept a layer: each norm's input, normalised values and output (6 of the hidden size); queries before and
+    after their norm, in attention, its output twice (5); keys and values likewise (6); gate, its activation,
+    up and their product (4 of the intermediate size). With checkpointing a layer keeps its input alone, and
+    one layer at a time is whole.
+    """
+    kept = 6 * shape.hidden + 5 * shape.queries + 6 * shape.keys + 4 * shape.intermediate
+    layer = shape.size * kept
+    if checkpointing:
+        return shape.layers * shape.hidden * shape.size + layer
+    return shape.layers * layer
+
+
+def _expanded(shape: Shape, work: Work, tokens: int) -> int:
+    """The prompt's keys and values, copied beside each completion that attends to them."""
+    if not work.shares:
+        return 0
+    each = work.prompt_tokens + work.group_size * work.completion_tokens
+    rows = min(work.rollouts, max(1, tokens // each) * work.group_size)
+    return rows * work.longest * 2 * shape.keys * shape.size * shape.layers
+
+
+def _folded(shape: Shape) -> int:
+    """In float32 sampling runs on a second copy of the projections with the adapter folded in."""
+    if shape.size < 4:
+        return 0
+    return 2 * shape.size * (shape.parameters - shape.vocabulary * shape.hidden)
+
+
+def cpu_tokens(work: Work) -> int:
+    """Tokens of a pass on a CPU, where memory is plenty."""
+    return min(work.tokens, max(CPU_TOKENS, work.longest))
+
+
+def least_tokens(work: Work) -> int:
+    """Tokens of the smallest pass that a GPU makes without gradient checkpointing."""
+    return min(LEAST_PASS * work.longest, work.tokens)
