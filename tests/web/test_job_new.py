@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from webapp.jobs import services
+from webapp.jobs import nodes, services
 from webapp.jobs.models import Job
+from webapp.registry.models import BaseModel
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.teams.sample import create_sample_project
@@ -95,3 +97,122 @@ def test_gpu_hours_are_estimated_from_steps_that_were_measured_else_said_to_be_u
 def test_a_grader_without_a_judge_costs_nothing(team: Team, alice: User, job: Job, as_user: SignIn) -> None:
     shown = as_user(alice).get(f"/t/{team.slug}/jobs/new/").content.decode()
     assert "none: the grader asks no judge" in shown
+
+
+def test_the_same_form_sent_twice_launches_one_job(
+    team: Team, alice: User, job: Job, as_user: SignIn
+) -> None:
+    client, url = as_user(alice), f"/t/{team.slug}/jobs/new/"
+    data = sent(client, url)
+    first, second = client.post(url, data), client.post(url, data | {"grpo__group_size": "16"})
+    launched = Job.objects.exclude(pk=job.pk).get()
+    assert first.headers["Location"] == second.headers["Location"] == launched.get_absolute_url()
+    assert "was sent before" in client.get(launched.get_absolute_url()).text
+    client.post(url, sent(client, url))
+    assert Job.objects.count() == 3, "a fresh form launches another"
+
+
+def test_every_setting_stands_on_the_form_once(team: Team, alice: User, job: Job, as_user: SignIn) -> None:
+    page = as_user(alice).get(f"/t/{team.slug}/jobs/new/")
+    form, text = page.context["form"], page.text
+    assert {name: text.count(f' name="{name}"') for name in form.fields} == dict.fromkeys(form.fields, 1)
+
+
+def test_the_marked_preset_is_the_one_whose_values_the_form_holds(
+    team: Team, alice: User, job: Job, as_user: SignIn
+) -> None:
+    client, url = as_user(alice), f"/t/{team.slug}/jobs/new/"
+
+    def marked(page: Any) -> list[str]:
+        return re.findall(r'id="preset-(\w+)"(?=[^>]*aria-current)', page.text)
+
+    assert marked(client.get(url)) == ["standard"]
+    assert marked(client.get(url, {"preset": "thorough"})) == ["thorough"]
+    data = sent(client, url)
+    assert marked(client.get(url, data, headers=HX)) == ["standard"]
+    assert marked(client.get(url, data | {"evaluation__max_rows": "3"}, headers=HX)) == []
+
+
+def test_presets_and_estimate_name_the_same_steps(team: Team, alice: User, job: Job, as_user: SignIn) -> None:
+    """No steps are stated, so that the epochs say how many there are."""
+    BaseModel.objects.update(settings={})
+    page = as_user(alice).get(f"/t/{team.slug}/jobs/new/")
+    quick, standard, thorough = page.context["form"].presets
+    steps = page.context["steps"]
+    assert standard.values["grpo__max_steps"] is None
+    assert standard.changes.startswith(f"{steps} steps")
+    assert (quick.steps, thorough.steps) == (steps // 3, 3 * steps)
+
+
+def test_another_base_model_replaces_only_what_nobody_changed_and_there_is_a_way_back(
+    team: Team, alice: User, job: Job, as_user: SignIn
+) -> None:
+    recommended = {"grpo": {"learning_rate": 4e-6, "beta": 0.5}, "lora": {"rank": 4}}
+    other = BaseModel.objects.create(team=team, model_id="big", settings=recommended)
+    client, url = as_user(alice), f"/t/{team.slug}/jobs/new/"
+    started = sent(client, url)
+    mine = started | {"lora__rank": "7", "grpo__epsilon": "much", "name": "Mine", "alarm__pause": "on"}
+    page = client.get(url, mine | {"base_model": other.uid}, headers=HX)
+    form, text = page.context["form"], page.text
+    held = {name: str(form[name].value()) for name in form.fields}
+    assert (held["grpo__learning_rate"], held["grpo__beta"]) == ("4e-06", "0.5")
+    assert (held["lora__rank"], held["grpo__epsilon"], held["alarm__pause"]) == ("7", "much", "True")
+    assert "taken from big" in text
+    assert {"Rank", "Epsilon", "Pause on signs of reward hacking"} == set(page.context["kept"])
+    assert f'data-value="{started["base_model"]}"' in text
+    sent_on = {field.html_name: field.value() for field in form if field.value() not in (None, False)}
+    back = sent_on | {"base_model": started["base_model"], "settings_of": other.uid}
+    again = client.get(url, back, headers=HX).context["form"]
+    assert str(again["grpo__learning_rate"].value()) == str(started["grpo__learning_rate"])
+    assert again["lora__rank"].value() == "7"
+
+
+def test_before_the_launch_it_says_which_workers_fit_who_is_ahead_and_the_limit(
+    team: Team, alice: User, job: Job, as_user: SignIn
+) -> None:
+    client, url = as_user(alice), f"/t/{team.slug}/jobs/new/"
+    assert "No worker is online" in client.get(url).text
+    nodes.announce("small", {}, {"cpu_cores": 2, "gpus": []}, {})
+    services.validate_files(job.pk)
+    Team.objects.filter(pk=team.pk).update(max_running_jobs=3)
+    shown = client.get(url).text
+    assert "Online with what it asks for: small." in shown
+    assert "1 job ahead of it in the queue" in shown
+    assert "0 of at most 3 jobs" in shown
+    more = sent(client, url) | {"resources__cpu_cores": "3"}
+    assert "has the devices this job asks for" in client.get(url, more, headers=HX).text
+
+
+def test_the_estimate_of_memory_follows_rank_group_and_lengths(
+    team: Team, alice: User, job: Job, as_user: SignIn
+) -> None:
+    client, url = as_user(alice), f"/t/{team.slug}/jobs/new/"
+    data = sent(client, url)
+
+    def needed(**changed: str) -> int:
+        memory = client.get(url, data | changed, headers=HX).context["memory"]
+        return int(memory.peak)
+
+    usual = needed()
+    assert usual < needed(lora__rank="128")
+    assert usual < needed(grpo__group_size="32", grpo__prompts_per_step="128")
+    assert usual < needed(grpo__prompts_per_step="128", grpo__max_completion_length="900")
+    elsewhere = BaseModel.objects.create(team=team, model_id="elsewhere/unknown")
+    page = client.get(url, data | {"base_model": elsewhere.uid}, headers=HX)
+    assert "files are not on this machine" in page.text
+
+
+def test_money_is_shown_only_where_a_price_is_set(
+    team: Team, alice: User, job: Job, as_user: SignIn, settings: Any
+) -> None:
+    client, url = as_user(alice), f"/t/{team.slug}/jobs/new/"
+    answers = job.settings["grpo"]["group_size"] * job.settings["grpo"]["prompts_per_step"]
+    job.metrics.create(step=1, values={"step_time": answers * 1.0})
+    data = sent(client, url) | {
+        "resources__device": "cuda", "resources__gpus": "2", "grpo__max_steps": "9",
+        "grpo__group_size": "10", "grpo__prompts_per_step": "20",
+    }  # fmt: skip
+    settings.GPU_HOUR_PRICE = None
+    assert client.get(url, data, headers=HX).context["gpu_cost"] is None
+    settings.GPU_HOUR_PRICE = 2.5
+    assert "about 2.5 at 2.5 an hour" in client.get(url, data, headers=HX).text

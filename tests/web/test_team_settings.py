@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.web.comparison import body, finished_job
-from webapp.jobs import leases, nodes, presenters, rollouts
+from webapp.jobs import leases, nodes, placing, rollouts
 from webapp.jobs.models import Job, Node
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Membership, Team, User
@@ -116,7 +116,7 @@ def test_a_team_at_its_limit_waits_and_another_goes_ahead(job: Job, charlie: Use
     assert leases.claim("node") == third
     assert leases.claim("node") is None
     second.refresh_from_db()
-    assert presenters.waiting_for(second) == "The team runs 1 job at once, which is its limit."
+    assert placing.waiting_for(second) == "The team runs 1 job at once, which is its limit."
 
 
 # --- record ----------------------------------------------------------------------------------------

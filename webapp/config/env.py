@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import sys
 from contextlib import suppress
@@ -49,6 +50,14 @@ def number(name: str, default: int, at_least: int = 0) -> int:
     if not value.isdigit() or int(value) < at_least:
         raise ImproperlyConfigured(f"{name} is {value!r}; it must be a whole number of at least {at_least}")
     return int(value)
+
+
+def price(name: str) -> float | None:
+    """Money, in whichever currency the installation counts; None unless stated."""
+    value = text(name)
+    if value and not re.fullmatch(r"\d+(\.\d+)?", value):
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be a number such as 2.5")
+    return float(value) if value else None
 
 
 def words(name: str, default: str = "") -> list[str]:

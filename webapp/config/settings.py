@@ -184,6 +184,7 @@ BELL_SECONDS = env.number("GROOVE_BELL_SECONDS", 10, at_least=1)
 MAX_DEATHS = env.number("GROOVE_MAX_DEATHS", 3, at_least=0)
 WARM_ENGINES = env.flag("GROOVE_WARM_ENGINES", True)
 STOP_GRACE_SECONDS = env.number("GROOVE_STOP_GRACE_SECONDS", 8, at_least=1)
+GPU_HOUR_PRICE = env.price("GROOVE_GPU_HOUR_PRICE")
 CPU_CORES = env.number("GROOVE_CPU_CORES", env.cores(), at_least=1)
 WORK_DIR = Path(env.text("GROOVE_WORK", str(VAR_DIR / "work"))).resolve()
 

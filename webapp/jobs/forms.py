@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
+from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from django import forms
+from django.utils.functional import cached_property
 from pydantic.fields import FieldInfo
 
 from webapp.datasets.models import DatasetVersion
@@ -14,7 +17,7 @@ from webapp.registry.models import BaseModel
 from webapp.retention import forms as suite_forms
 
 from . import presets, task_forms
-from .services import MAX_SEED, SECTIONS
+from .services import MAX_SEED, SECTIONS, total_steps
 
 SEPARATOR = "__"
 LABELS = {
@@ -71,6 +74,38 @@ EXPLANATIONS = {
 }
 
 
+def _all(section: str, but: tuple[str, ...] = ()) -> tuple[str, ...]:
+    places = (f"{section}.{name}" for name in SECTIONS[section].model_fields)
+    return tuple(place for place in places if place not in but)
+
+
+STEPS = tuple(f"grpo.{name}" for name in ("prompts_per_step", "group_size", "epochs", "checkpoint_every"))
+ANSWERS = tuple(
+    f"grpo.{name}"
+    for name in ("temperature", "max_prompt_length", "max_completion_length", "mask_truncated_completions")
+)
+ADVANCED = (
+    ("Steps", "What goes into one step, and how many there are.", STEPS),
+    ("Answers", "How answers are drawn, and how long they may be.", ANSWERS),
+    ("Optimiser", "How the adapter follows the rewards.", _all("grpo", (*STEPS, *ANSWERS, "grpo.max_steps"))),
+    ("Adapter", "What is trained: low-rank matrices beside the base model's.", ("start", *_all("lora"))),
+    ("Preflight", "A trial before training, which says whether training can work.", _all("preflight")),
+    ("Evaluation", "How base and tuned model are measured on held-out rows.", _all("evaluation")),
+    ("Alarms", "What pauses a job that goes wrong.", ("held_out_grader", *_all("alarm"))),
+    ("Resources", "What the job asks of a worker.", _all("resources")),
+    ("Reproducibility", "What makes a job the same again.", ("seed",)),
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Fields that belong together."""
+
+    title: str
+    about: str
+    fields: list[forms.BoundField]
+
+
 def _bounds(info: FieldInfo) -> dict[str, Any]:
     bounds: dict[str, Any] = {}
     for mark in info.metadata:
@@ -111,6 +146,9 @@ def _field(place: str, info: FieldInfo) -> forms.Field:
 class JobForm(forms.Form):
     """Five choices, and every setting of the spec under "Advanced"."""
 
+    ticket = forms.CharField(
+        max_length=22, required=False, widget=forms.HiddenInput, initial=lambda: secrets.token_urlsafe(16)
+    )
     name = forms.CharField(max_length=120, initial="Job")
     base_model = forms.ModelChoiceField(BaseModel.objects.none(), to_field_name="uid")
     dataset_version = forms.ModelChoiceField(
@@ -136,30 +174,22 @@ class JobForm(forms.Form):
             "base_model": base_models, "dataset_version": versions, "grader_version": graders,
             "held_out_grader": graders,
         }.items():  # fmt: skip
-            self.fields[name].queryset = choices  # type: ignore[attr-defined]
-        self._share_choices("grader_version", "held_out_grader")
+            field: Any = self.fields[name]
+            field.queryset = choices
+            field.choices = [  # of the rows that the caller has read already
+                ("", "---------" if field.required else "none"),
+                *((each.uid, str(each)) for each in choices),
+            ]
         task_forms.add_fields(self, data, initial.get("tasks", ()), starts)
         suite_forms.add_fields(self, data, initial.get("suites", ()))
         for section, model in SECTIONS.items():
-            given = settings.get(section, {})
             for name, info in model.model_fields.items():
-                field = _field(f"{section}.{name}", info)
-                field.initial = given.get(name, info.get_default())
-                self.fields[section + SEPARATOR + name] = field
+                self.fields[section + SEPARATOR + name] = _field(f"{section}.{name}", info)
         self.fields["seed"] = forms.IntegerField(
-            min_value=0,
-            max_value=MAX_SEED,
-            initial=settings.get("seed", 0),
-            help_text="Same seed, same job on CPU.",
+            min_value=0, max_value=MAX_SEED, help_text="Same seed, same job on CPU."
         )
-        self.presets = presets.of({name: field.initial for name, field in self.fields.items()})
-
-    def _share_choices(self, name: str, other: str) -> None:
-        """Both fields offer the same; one query gives it."""
-        field, second = self.fields[name], self.fields[other]
-        offered = [*iter(field.choices)]  # type: ignore[attr-defined]
-        field.choices = offered  # type: ignore[attr-defined]
-        second.choices = [("", "none"), *(pair for pair in offered if pair[0])]  # type: ignore[attr-defined]
+        for name, value in self.advice(settings).items():
+            self.fields[name].initial = value
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -188,8 +218,29 @@ class JobForm(forms.Form):
         return suite_forms.built_in_fields(self)
 
     @property
+    def mistaken(self) -> bool:
+        """Whether a field under "Advanced" holds a mistake: it must be seen."""
+        return any(field.errors for section in self.sections for field in section.fields)
+
+    @property
     def length(self) -> forms.BoundField:
         return self["grpo__max_steps"]
+
+    @cached_property
+    def presets(self) -> list[presets.Preset]:
+        """Around the settings that the form starts with; one is marked if the form holds just its values."""
+        version = self.values["dataset_version"]
+        standard = {name: self.fields[name].initial for name in presets.WORDS}
+        grpo = {name: self.fields[f"grpo__{name}"].initial for name in ("epochs", "prompts_per_step")}
+        epochs = grpo | {"max_steps": None}
+        return presets.of(standard, total_steps(epochs, version) if version else None)
+
+    @property
+    def preset(self) -> str:
+        """The key of the preset whose values the form holds."""
+        values = self.values
+        held = {name: values[name] for name in presets.WORDS}
+        return next((preset.key for preset in self.presets if preset.values == held), "")
 
     def use_preset(self, key: str) -> None:
         """Start with the values of a preset."""
@@ -199,26 +250,12 @@ class JobForm(forms.Form):
                     self.fields[name].initial = value
 
     @property
-    def sections(self) -> list[tuple[str, list[forms.BoundField]]]:
-        """(title, fields) of everything under "Advanced"."""
-        titles = {
-            "lora": "Adapter",
-            "grpo": "Training",
-            "evaluation": "Evaluation",
-            "preflight": "Preflight",
-            "alarm": "Alarms",
-            "resources": "Resources",
-        }
-        first = {"lora": [self["start"]], "alarm": [self["held_out_grader"]]}
-        shown = [
-            (
-                titles[section],
-                first.get(section, [])
-                + [self[section + SEPARATOR + name] for name in model.model_fields if name != "max_steps"],
-            )
-            for section, model in SECTIONS.items()
+    def sections(self) -> list[Section]:
+        """Everything under "Advanced"."""
+        return [
+            Section(title, about, [self[place.replace(".", SEPARATOR)] for place in places])
+            for title, about, places in ADVANCED
         ]
-        return [*shown, ("Reproducibility", [self["seed"]])]
 
     @property
     def values(self) -> dict[str, Any]:
@@ -237,6 +274,18 @@ class JobForm(forms.Form):
             for section, model in SECTIONS.items()
         }
         return chosen | {"seed": values["seed"]}
+
+    def advice(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Field -> its value in ``settings``, which a base model recommends, or the spec's default."""
+        return {
+            section + SEPARATOR + name: settings.get(section, {}).get(name, info.get_default())
+            for section, model in SECTIONS.items()
+            for name, info in model.model_fields.items()
+        } | {"seed": settings.get("seed", 0)}
+
+    def is_own(self, name: str) -> bool:
+        """Whether the person put in another value than the form started with, be it a wrong one."""
+        return name in self.errors or self.cleaned_data[name] != self.fields[name].initial
 
     def add_setting_errors(self, errors: dict[str, str]) -> None:
         """Put the spec's complaints beside the fields they are about."""

@@ -55,6 +55,7 @@ class Job(models.Model):
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     pin = models.CharField(max_length=10, blank=True, choices=Pin.choices)
+    ticket = models.CharField(max_length=22, blank=True, help_text="of the form that launched it, used once")
     cloned_from = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="clones")
 
     base_model = models.ForeignKey(BaseModel, models.PROTECT, related_name="jobs")
@@ -120,7 +121,10 @@ class Job(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["team"], name="one_baseline_per_team", condition=Q(pin=Pin.BASELINE)
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["team", "ticket"], name="one_job_of_a_form", condition=~Q(ticket="")
+            ),
         ]
 
     def __str__(self) -> str:

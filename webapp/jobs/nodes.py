@@ -65,6 +65,11 @@ def usage_of(node: Node) -> list[Usage]:
     return [Usage("CPU", health["cpu_busy_percent"], used, health["memory_gib"]), *gpus]
 
 
+def largest_gpu() -> float | None:
+    """GiB of the largest GPU that is online; None without any."""
+    return max((gpu["memory_gib"] for node in online() for gpu in node.devices["gpus"]), default=None)
+
+
 def online() -> QuerySet[Node]:
     """Nodes heard of within the last minute."""
     return Node.objects.filter(seen_at__gt=timezone.now() - SILENCE)

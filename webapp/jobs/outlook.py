@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import forms
+from django.conf import settings as site
 
 from webapp.graders.models import GraderVersion
 from webapp.registry import base_files
+from webapp.registry.models import BaseModel
 from webapp.teams.models import Team
-from workers import grading
+from workers import grading, memory
 
-from . import preflight, presenters
+from . import nodes, placing, preflight, presenters
 from .models import Job
 
 ARMS_OF_GRPO = ("rft", "placebo")
+GIB = 2**30
 CHOICES = ("base_model", "start", "dataset_version", "grader_version", "held_out_grader")
 
 
@@ -29,6 +32,20 @@ class Advice:
     remedy: str
     group_size: str
     against: bool
+
+
+@dataclass(frozen=True)
+class Memory:
+    """An estimated peak in bytes, on each GPU or, without any, on the CPU; ``weights`` are a part of it."""
+
+    peak: int
+    weights: int
+    largest_gpu_gib: float | None
+
+    @property
+    def is_short(self) -> bool:
+        """Whether no online worker has a GPU so large: it trains in smaller passes, or not at all."""
+        return self.largest_gpu_gib is not None and self.peak > self.largest_gpu_gib * GIB
 
 
 @dataclass(frozen=True)
@@ -47,12 +64,20 @@ def of(
 ) -> dict[str, Any]:
     """Everything beside the form that follows what is filled in."""
     time = presenters.outlook(values, settings)
+    hours, price = _gpu_hours(time["seconds"], settings), site.GPU_HOUR_PRICE
+    placed, needed = placing.place(settings["resources"], team), peak(values["base_model"], settings)
+    found = advice(team, values)
+    doubts = (placed.refused, needed and needed.is_short, found and found.against, *time["grader_findings"])
     return time | {
-        "gpu_hours": _gpu_hours(time["seconds"], settings),
+        "placing": placed,
+        "memory": needed,
+        "gpu_hours": hours,
+        "gpu_cost": hours * price if hours and price is not None else None,
+        "gpu_hour_price": price,
         "judge_cost": judge_cost(team, values["grader_version"], settings, time["steps"]),
         "judged": judged(values["grader_version"]),
-        "weight_bytes": base_files.weight_bytes(values["base_model"]),
-        "advice": advice(team, values),
+        "advice": found,
+        "warnings": sum(map(bool, doubts)),
         "changed": changed(form, values, source) if source else [],
     }
 
@@ -60,6 +85,25 @@ def of(
 def _gpu_hours(seconds: float | None, settings: dict[str, Any]) -> float | None:
     gpus = settings["resources"]["gpus"]
     return seconds * gpus / 3600 if seconds and gpus else None
+
+
+def peak(base: BaseModel | None, settings: dict[str, Any]) -> Memory | None:
+    """By the engine's own count, with prompts and answers as long as they may be; None where not known.
+
+    On a GPU it counts a step sampled at once and trained in the smallest passes of full speed.
+    """
+    gpus, grpo = settings["resources"]["gpus"], settings["grpo"]
+    shape = base_files.shape(base, size=2 if gpus else 4) if base else None
+    if shape is None:
+        return None
+    own = max(_answers(grpo) // max(gpus, 1), grpo["group_size"])
+    shares = settings["lora"]["dropout"] == 0
+    work = memory.Work(
+        grpo["max_prompt_length"], grpo["max_completion_length"], own, grpo["group_size"], shares
+    )
+    tokens = memory.least_tokens(work) if gpus else memory.cpu_tokens(work)
+    counted = memory.estimate(shape, settings["lora"]["rank"], work, tokens, checkpointing=False)
+    return Memory(counted.total, counted.weights, nodes.largest_gpu() if gpus else None)
 
 
 def judged(grader: GraderVersion | None) -> bool:
@@ -125,7 +169,7 @@ def changed(form: forms.Form, values: dict[str, Any], source: Job) -> list[Diffe
     """Every field that differs from the cloned job, in the form's order."""
     held = _held(source)
     return [
-        Difference(name, str(form[name].label), _said(held[name]), _said(values[name]), _sent(held[name]))
+        Difference(name, str(form[name].label), _said(held[name]), _said(values[name]), as_sent(held[name]))
         for name in form.fields
         if name in held and held[name] != values[name]
     ]
@@ -137,7 +181,7 @@ def _said(value: Any) -> str:
     return "none" if value is None or value == "" else str(value)
 
 
-def _sent(value: Any) -> str:
+def as_sent(value: Any) -> str:
     """A value as the form sends it: an object by its uid, a box as on or nothing."""
     if isinstance(value, bool):
         return "on" if value else ""

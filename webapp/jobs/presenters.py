@@ -12,7 +12,7 @@ from webapp.judges import services as judges
 from webapp.registry.models import BaseModel
 from workers.spec import EvaluationSettings
 
-from . import leases, metrics, nodes, task_forms
+from . import metrics, task_forms
 from .models import Job, Metric
 from .services import SECTIONS, grader_conditions, total_steps
 
@@ -31,24 +31,6 @@ def held_out(job: Job) -> dict[str, Any]:
     """The held-out grader as the settings page shows it; empty without one."""
     version = job.held_out_grader
     return {"held_out_grader": {"version": str(version), "sha256": version.sha256}} if version else {}
-
-
-def waiting_for(job: Job) -> str:
-    """Why a queued job has not started."""
-    online = list(nodes.online())
-    if not online:
-        return "No worker is online. Start one with `make worker`."
-    limit = job.team.max_running_jobs
-    if limit is not None and leases.at_once(job.team) >= limit:
-        return f"The team runs {limit} job{'s' * (limit != 1)} at once, which is its limit."
-    wanted = job.settings["resources"]
-    able = [
-        node for node in online
-        if len(node.devices["gpus"]) >= wanted["gpus"] and node.devices["cpu_cores"] >= wanted["cpu_cores"]
-    ]  # fmt: skip
-    if not able:
-        return "No worker that is online has the devices this job asks for."
-    return "Workers are busy with other jobs."
 
 
 def confidence(job: Job) -> float:

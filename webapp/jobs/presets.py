@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-STANDARD_STEPS = 100
 STEPS = "grpo__max_steps"
 WORDS = {
     STEPS: "{} steps",
@@ -18,40 +17,48 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Preset:
-    """``values`` maps form fields to what the preset puts into them."""
+    """``values`` maps form fields to what the preset puts into them; ``steps`` are None where not known."""
 
     key: str
     name: str
     purpose: str
-    values: dict[str, int]
+    values: dict[str, int | None]
+    steps: int | None
 
     @property
     def changes(self) -> str:
         """What it sets, in words."""
-        return ", ".join(WORDS[name].format(f"{value:,}") for name, value in self.values.items())
+        said = {**self.values, STEPS: self.steps}
+        return ", ".join(
+            words.format(f"{said[name]:,}") for name, words in WORDS.items() if said[name] is not None
+        )
 
     @property
     def as_json(self) -> str:
         return json.dumps(self.values)
 
 
-def of(standard: dict[str, Any]) -> list[Preset]:
-    """The presets around the settings that the form starts with, which are the base model's own."""
-    usual = {name: int(standard[name]) if standard[name] else STANDARD_STEPS for name in WORDS}
+def of(standard: dict[str, Any], epochs: int | None) -> list[Preset]:
+    """The presets around the settings that the form starts with.
+
+    ``epochs`` are the steps that the epochs take: so many there are where no steps are stated.
+    """
+    usual = {name: standard[name] for name in WORDS}
+    steps = usual[STEPS] or epochs
     quick = usual | {
-        STEPS: max(1, usual[STEPS] // 3),
+        STEPS: max(1, steps // 3) if steps else None,
         "preflight__rows": min(12, usual["preflight__rows"]),
         "evaluation__max_rows": max(1, usual["evaluation__max_rows"] // 4),
         "evaluation__samples_per_row": min(4, usual["evaluation__samples_per_row"]),
     }
     thorough = usual | {
-        STEPS: 3 * usual[STEPS],
+        STEPS: 3 * steps if steps else None,
         "preflight__rows": max(48, usual["preflight__rows"]),
         "evaluation__max_rows": 2 * usual["evaluation__max_rows"],
         "evaluation__samples_per_row": max(16, usual["evaluation__samples_per_row"]),
     }
     return [
-        Preset("quick", "Quick look", "Does the reward move at all?", quick),
-        Preset("standard", "Standard", "The settings that this page starts with.", usual),
-        Preset("thorough", "Thorough", "Longer, and measured more closely.", thorough),
+        Preset("quick", "Quick look", "Does the reward move at all?", quick, quick[STEPS]),
+        Preset("standard", "Standard", "The settings that this page starts with.", usual, steps),
+        Preset("thorough", "Thorough", "Longer, and measured more closely.", thorough, thorough[STEPS]),
     ]

@@ -94,6 +94,7 @@ def create_job(
     settings: dict[str, Any],
     cloned_from: Job | None = None,
     held_out_grader: GraderVersion | None = None,
+    ticket: str = "",
 ) -> Job:
     """A new job that pins its dataset and grader version. Raises ``SettingsInvalid``."""
     complete = checked_settings(settings)
@@ -113,6 +114,7 @@ def create_job(
         total_steps=total_steps(complete["grpo"], dataset_version),
         cloned_from=cloned_from,
         held_out_grader=held_out_grader,
+        ticket=ticket,
     )
     record(team, user, "launched job", job)
     bell.ring("validate_job", job.pk)

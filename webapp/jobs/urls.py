@@ -5,6 +5,7 @@ from django.urls import path
 from . import (
     arm_views,
     comparing,
+    launching,
     log_views,
     node_views,
     pins,
@@ -18,7 +19,7 @@ from .stream import stream
 app_name = "jobs"
 urlpatterns = [
     path("", views.job_list, name="list"),
-    path("new/", views.new, name="new"),
+    path("new/", launching.new, name="new"),
     path("workers/", node_views.workers, name="workers"),
     path("compare/", comparing.page, name="compare"),
     path("<str:uid>/", views.detail, name="detail"),

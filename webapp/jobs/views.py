@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from django.contrib import messages
-from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from webapp.config.streaming import csv_lines, streamed
-from webapp.datasets.models import DatasetVersion
-from webapp.graders.models import GraderVersion
 from webapp.judges import services as judges
-from webapp.registry import exporting
-from webapp.registry.models import BaseModel
-from webapp.retention import forms as suite_forms
-from webapp.retention import services as retention
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
 
@@ -31,24 +23,21 @@ from . import (
     listing,
     log_views,
     nodes,
-    outlook,
     phases,
+    placing,
     presenters,
     services,
-    task_forms,
     tasks,
     written,
 )
-from .forms import JobForm
 from .metrics import series, table
 from .models import Job
-from .states import TERMINAL, State
+from .states import State
 
 PARTS = {f"job-{part}": f"jobs/detail.html#{part}" for part in ("head", "health", "evaluations", "lines")} | {
     "job-actions": "jobs/actions.html",
     "chooser": "jobs/chooser.html",
 }
-KEPT = ("name", "base_model", "dataset_version", "grader_version", "held_out_grader")
 
 
 def all_jobs() -> QuerySet[Job]:
@@ -80,136 +69,6 @@ def job_list(request: HttpRequest, access: Access) -> HttpResponse:
     return render(request, f"jobs/list.html{part}", context)
 
 
-# --- launching -----------------------------------------------------------------------------------
-
-
-def _choices(access: Access) -> dict[str, QuerySet[Any]]:
-    team = access.team
-    versions = DatasetVersion.objects.filter(dataset__team=team, dataset__deleted_at=None).select_related(
-        "dataset"
-    )
-    graders = GraderVersion.objects.filter(grader__team=team, grader__deleted_at=None).select_related(
-        "grader__team"
-    )
-    return {
-        "base_models": BaseModel.objects.filter(Q(team=team) | Q(team=None)),
-        "versions": versions.defer("report").order_by("-id"),
-        "graders": graders.order_by("-id"),
-        "starts": task_forms.offered_starts(team),
-    }
-
-
-Start = tuple[dict[str, Any], dict[str, Any], Job | None]
-
-
-def _initial(access: Access, request: HttpRequest, choices: dict[str, QuerySet[Any]]) -> Start:
-    """(choices, settings, cloned job) to start from; without a clone, the newest of everything."""
-    if uid := request.GET.get("from"):
-        source = access.get(all_jobs(), uid=uid)
-        initial = {
-            "name": services.next_name(source),
-            "base_model": source.base_model,
-            "dataset_version": source.dataset_version,
-            "grader_version": source.grader_version,
-            "held_out_grader": source.held_out_grader,
-            "start": source.start,
-            "tasks": tasks.choices_of(source),
-            "suites": retention.choices_of(source),
-        }
-        return initial, source.settings, source
-
-    def named_or_newest(name: str, key: str) -> Any:
-        uid = request.GET.get(name)
-        return (uid and choices[key].filter(uid=uid).first()) or choices[key].first()
-
-    base, version = named_or_newest("base", "base_models"), named_or_newest("dataset", "versions")
-    initial = {
-        "name": version.dataset.name[:120] if version else "Job",
-        "base_model": base,
-        "dataset_version": version,
-        "grader_version": named_or_newest("grader", "graders"),
-        "start": choices["starts"].filter(uid=request.GET.get("start", "")).first(),
-    }
-    return initial, base.settings if base else {}, None
-
-
-@member(Role.EDITOR)
-def new(request: HttpRequest, access: Access) -> HttpResponse:
-    """The form; htmx asks again with what is filled in, for another estimate or another model's settings."""
-    choices = _choices(access)
-    initial, settings, source = _initial(access, request, choices)
-    filled = request.POST or (request.GET if request.htmx else None)  # type: ignore[attr-defined]
-    form = JobForm(filled, **choices, settings=settings, initial=initial)
-    form.use_preset(request.GET.get("preset", ""))
-    more = {task_forms.MORE, suite_forms.MORE} & request.POST.keys()
-    asked = request.method == "POST" and not more
-    replaced = source if source and "replace" in request.POST else None
-    if asked and (job := _launch(access, form, source, replaced)):
-        messages.success(request, f"Launched “{job.name}”.")
-        return redirect(job)
-    if filled is request.GET:
-        return _redrawn(request, access, form, choices, source)
-    ready = bool(initial["dataset_version"] and initial["grader_version"])
-    context = {
-        "form": form,
-        "source": source,
-        "ready": ready,
-        "replaceable": source and source.state not in TERMINAL,
-        "replace": "replace" in request.GET or replaced,
-    }
-    if ready:
-        context |= outlook.of(access.team, form, form.values, form.settings(), source)
-        context |= exporting.outlook(form.values["base_model"])
-    return render(request, "jobs/new.html", context, status=422 if form.errors else 200)
-
-
-def _redrawn(
-    request: HttpRequest,
-    access: Access,
-    form: JobForm,
-    choices: dict[str, QuerySet[Any]],
-    source: Job | None,
-) -> HttpResponse:
-    """The estimate for what is filled in; after a change of the base model, also that model's settings."""
-    values, base = form.values, form.values["base_model"]
-    swap = base and base.uid != request.GET.get("settings_of")
-    if swap:
-        kept = {name: values[name] for name in KEPT}
-        form = JobForm(None, **choices, settings=base.settings, initial=kept)
-    context = {"source": source, "form": form, "swap": swap}
-    if swap:
-        values |= form.values | {name: values[name] for name in KEPT}
-    context |= outlook.of(access.team, form, values, form.settings(), source) | exporting.outlook(base)
-    return render(request, "jobs/redrawn.html", context)
-
-
-def _launch(access: Access, form: JobForm, source: Job | None, replaced: Job | None) -> Job | None:
-    """The launched job, which takes the place of ``replaced``; else the form holds what is wrong."""
-    if not form.is_valid():
-        return None
-    data = form.cleaned_data
-    try:
-        with transaction.atomic():
-            job = retention.launch_with_suites(
-                access.team,
-                access.user,
-                name=data["name"],
-                base_model=data["base_model"],
-                tasks=task_forms.chosen(data),
-                suites=suite_forms.chosen(data),
-                start=data["start"],
-                settings=form.settings(),
-                cloned_from=source,
-                held_out_grader=data["held_out_grader"],
-            )
-            if replaced:
-                services.replace(replaced, access.user)
-            return job
-    except services.SettingsInvalid as error:
-        form.add_setting_errors(error.errors)
-        return None
-
-
 # --- one job -------------------------------------------------------------------------------------
 
 
@@ -229,7 +88,7 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "steps": phases.stepper(job),
         "strip": health.strip(job, evaluations),
         "position": services.queue_position(job),
-        "waiting": presenters.waiting_for(job) if job.state == State.QUEUED else "",
+        "waiting": placing.waiting_for(job) if job.state == State.QUEUED else "",
         "evaluations": evaluations,
         "tasks": tasks.shares(job),
         "confidence": presenters.confidence(job),

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 
 from django.conf import settings
 
+from workers import memory
 from workers.exports import KINDS, Kind, read_base, refusal
 
 from .models import BaseModel
 
 MAX_BYTES = 100_000_000
+NUMBER_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+EXPERTS = {"num_experts", "num_local_experts", "n_routed_experts"}
 
 
 def refusals(base: BaseModel) -> dict[Kind, str | None] | None:
@@ -40,6 +45,25 @@ def weight_bytes(base: BaseModel | None) -> int | None:
     folder = _folder(base) if base else None
     total = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder else 0
     return total or None
+
+
+def shape(base: BaseModel, size: int) -> memory.Shape | None:
+    """For the estimate of memory, with ``size`` bytes a number; None where no file says it.
+
+    Of a mixture of experts the files tell too little.
+    """
+    folder, stored = _folder(base), weight_bytes(base)
+    if folder is None or stored is None:
+        return None
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        each = NUMBER_BYTES[config.get("dtype") or config["torch_dtype"]]
+        text = config.get("text_config") or config
+        if EXPERTS & text.keys():
+            return None
+        return memory.shape(SimpleNamespace(**text), size, stored // each)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # files of someone else
+        return None
 
 
 def _folder(base: BaseModel) -> Path | None:

@@ -156,6 +156,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=120)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('pin', models.CharField(blank=True, choices=[('pinned', 'Pinned'), ('baseline', 'Baseline')], max_length=10)),
+                ('ticket', models.CharField(blank=True, help_text='of the form that launched it, used once', max_length=22)),
                 ('arm', models.CharField(default='rft', help_text='rft, placebo or sft (docs/arms.md)', max_length=10)),
                 ('sft', models.JSONField(blank=True, help_text='{source, template, learning_rate, epochs, batch_size} of an sft arm', null=True)),
                 ('settings', models.JSONField(help_text='{lora, grpo, evaluation, alarm, resources, seed} of the job spec')),

@@ -136,6 +136,10 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(condition=models.Q(('pin', 'baseline')), fields=('team',), name='one_baseline_per_team'),
         ),
         migrations.AddConstraint(
+            model_name='job',
+            constraint=models.UniqueConstraint(condition=models.Q(('ticket', ''), _negated=True), fields=('team', 'ticket'), name='one_job_of_a_form'),
+        ),
+        migrations.AddConstraint(
             model_name='checkpoint',
             constraint=models.UniqueConstraint(fields=('job', 'step'), name='one_checkpoint_per_step'),
         ),

@@ -1,0 +1,49 @@
+"""Where a job can run: what it asks for, held against the workers, the queue and the team's limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, Q
+
+from webapp.teams.models import Team
+
+from . import leases, nodes
+from .models import Job
+from .states import State
+
+
+@dataclass(frozen=True)
+class Placing:
+    """``refused`` says why nothing could start now; ``able`` are online workers with the devices."""
+
+    refused: str
+    able: list[str]
+    ahead: int
+    running: int
+    limit: int | None
+
+
+def place(wanted: dict[str, Any], team: Team) -> Placing:
+    """For a job of ``team`` that asks for ``wanted`` (``workers.spec.Resources``) and is not queued yet."""
+    online = list(nodes.online())
+    able = [node.name for node in online if leases.fit(wanted, node.devices)]
+    jobs = Job.objects.filter(state__in=[State.QUEUED, State.RUNNING]).aggregate(
+        ahead=Count("pk", filter=Q(state=State.QUEUED)),
+        running=Count("pk", filter=Q(state=State.RUNNING, team=team)),
+    )
+    running, limit = jobs["running"], team.max_running_jobs
+    refused = ""
+    if not online:
+        refused = "No worker is online. Start one with `make worker`."
+    elif limit is not None and running >= limit:
+        refused = f"The team runs {limit} job{'s' * (limit != 1)} at once, which is its limit."
+    elif not able:
+        refused = "No worker that is online has the devices this job asks for."
+    return Placing(refused, able, jobs["ahead"], running, limit)
+
+
+def waiting_for(job: Job) -> str:
+    """Why a queued job has not started."""
+    return place(job.settings["resources"], job.team).refused or "Workers are busy with other jobs."
