@@ -24,6 +24,7 @@ LABELS = {
     "alarm.pause": "Pause on signs of reward hacking",
     "alarm.held_out_answers": "Held-out answers",
     "resources.gpus": "GPUs",
+    "resources.cpu_cores": "CPU cores",
     "resources.gpu_memory_gib": "GPU memory, GiB",
     "preflight.rows": "Preflight rows",
     "preflight.samples_per_row": "Preflight answers a row",
