@@ -14,7 +14,7 @@ from webapp.datasets.models import DatasetVersion
 from webapp.graders import choosing
 from webapp.graders.examples import EXAMPLES
 from webapp.graders.models import Grader, GraderTrial
-from webapp.graders.services import create_grader
+from webapp.graders.services import add_version, create_grader
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.teams.sample import create_sample_project
@@ -95,6 +95,43 @@ def test_a_choice_that_leaves_no_row_says_so_and_keeps_the_text(
     assert "typed!" in answer.content.decode()
 
 
+def test_a_refused_run_says_so_beside_the_button_and_leaves_the_results(
+    sample: tuple[DatasetVersion, Grader], team: Team, alice: User, as_user: SignIn
+) -> None:
+    client, htmx = as_user(alice), {"HX-Request": "true"}
+    form = bench_form(*sample, pick="search", text="no row says this")
+    refused = client.post(f"/t/{team.slug}/graders/try/", form, headers=htmx)
+    assert (refused["HX-Retarget"], refused["HX-Reswap"]) == ("#refused", "outerHTML")
+    assert 'id="refused"' in refused.content.decode()
+    assert "No row of this split is like that." in refused.content.decode()
+    begun = client.post(f"/t/{team.slug}/graders/try/", bench_form(*sample), headers=htmx)
+    assert "HX-Retarget" not in begun
+    assert '<div id="trial"' in begun.content.decode()
+    assert '<div id="refused" hx-swap-oob="true">' in begun.content.decode(), "clears the refusal"
+
+
+def test_a_field_that_the_rows_lack_is_refused_with_those_that_they_have(
+    sample: tuple[DatasetVersion, Grader], team: Team, alice: User, as_user: SignIn
+) -> None:
+    client = as_user(alice)
+    answer = client.post(f"/t/{team.slug}/graders/try/", bench_form(*sample, field="refernce"))
+    assert answer.status_code == 422
+    assert "has no field “refernce”. It has" in answer.content.decode()
+    offered = client.get(f"/t/{team.slug}/graders/fields/", {"version": sample[0].pk}).content.decode()
+    assert '<option value="reference">' in offered
+
+
+def test_newest_versions_are_offered_before_older_ones(
+    sample: tuple[DatasetVersion, Grader], alice: User, as_user: SignIn
+) -> None:
+    _, grader = sample
+    newer, _ = add_version(grader, alice, grader.versions.get().definition | {"name": "again"})
+    form = as_user(alice).get(grader.get_absolute_url()).context["trial_form"]
+    *first, (group, older) = form.fields["second"].choices
+    assert newer.pk in [pk for pk, _ in first]
+    assert (group, [name for _, name in older]) == ("Older versions", [f"{grader} v1"])
+
+
 # --- results ---------------------------------------------------------------------------------------
 
 
@@ -151,6 +188,7 @@ def test_an_error_shows_its_class_its_traceback_and_what_was_printed(
     trial = tried(as_user(alice), team, form)
     run_trial(trial.pk)
     page = as_user(alice).get(f"{sample[1].get_absolute_url()}?trial={trial.uid}").content.decode()
+    assert "The grader&#x27;s code failed" in page
     assert "python_grader_runtime_error" in page
     assert "line 3" in page
     assert "so far" in page

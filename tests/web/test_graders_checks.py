@@ -16,7 +16,7 @@ from django.utils import timezone
 from webapp.datasets.checking import Options
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.services import Choices, commit, receive
-from webapp.graders import checking, choosing
+from webapp.graders import checking, choosing, services
 from webapp.graders.examples import EXAMPLES
 from webapp.graders.models import GraderCheck, GraderTest, GraderVersion
 from webapp.graders.services import (
@@ -214,7 +214,7 @@ def test_a_silent_check_is_taken_again_and_its_old_worker_changes_nothing(team: 
 
 
 def test_a_result_is_kept_with_one_click_and_shows_on_the_bench(
-    team: Team, alice: User, as_user: SignIn
+    team: Team, alice: User, as_user: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grader = create_grader(team, alice, "G", EXACT)
     trial = create_trial(team, alice, EXACT, [ROW], {"answers": ["typed"]}, grader=grader)
@@ -228,6 +228,10 @@ def test_a_result_is_kept_with_one_click_and_shows_on_the_bench(
     assert "not yet seen" in answer.content.decode()
     for wrong in ({"index": 1}, {"index": "-1"}, {"kind": "ugly"}, {"trial": "x"}):
         assert as_user(alice).post(f"{grader.get_absolute_url()}keep/", form | wrong).status_code == 404
+    monkeypatch.setattr(services, "MAX_TESTS", 1)
+    full = as_user(alice).post(f"{grader.get_absolute_url()}keep/", form, headers={"HX-Request": "true"})
+    assert full["HX-Reswap"] == "none"
+    assert "at most 1 known answers" in json.loads(full["HX-Trigger"])["toast"]["text"]
 
 
 @pytest.mark.parametrize(

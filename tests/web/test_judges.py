@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from tests.workers.judge_server import KEY, Answer, JudgeServer
 from webapp.graders.models import Grader, GraderTrial
-from webapp.graders.services import create_grader
-from webapp.judges import services, statistics
+from webapp.graders.services import add_version, create_grader
+from webapp.judges import presenters, services, statistics
 from webapp.judges.models import Endpoint, HumanLabel, JudgeCard
 from webapp.judges.statistics import Judged
 from webapp.teams.models import AuditEvent, Team, User
@@ -269,6 +269,26 @@ def test_labelling_is_blind_quick_and_can_be_taken_back(
     assert "Answer 2 of 40" in client.get(place).content.decode()
 
 
+def test_labels_see_what_the_judge_sees_and_replace_nobodys_word_unseen(
+    as_user: AsUser, alice: User, erin: User, grader: Grader, trial: GraderTrial
+) -> None:
+    definition = DEFINITION | {"input": [{"role": "user", "content": "{{item.tone}} {{sample.output_text}}"}]}
+    add_version(grader, alice, definition)
+    for row in trial.rows:
+        row["item"] |= {"tone": "a polite tone", "secret": "not for the judge"}
+    task = services.create_label_task(grader, alice, trial)
+    page = as_user(alice).get(task.get_absolute_url()).content.decode()
+    assert "a polite tone" in page
+    assert "not for the judge" not in page
+    services.label(task, erin, 0, 5)
+    as_user(alice).post(task.get_absolute_url(), {"answer": 0, "value": 1})
+    assert task.labels.get().value == 5
+    again = as_user(alice).get(f"{task.get_absolute_url()}?at=0").content.decode()
+    assert "erin@example.com" in again
+    as_user(alice).post(task.get_absolute_url(), {"answer": 0, "value": 1, "seen": 5})
+    assert (task.labels.get().value, task.labels.get().labelled_by) == (1, alice)
+
+
 def labelled(grader: Grader, trial: GraderTrial, user: User, number: int) -> None:
     """Labels as the answers deserve: by length."""
     task = services.create_label_task(grader, user, trial)
@@ -315,6 +335,9 @@ def test_a_card_shows_how_far_the_judge_agrees_and_takes_the_mark_away(
     assert "on 35 labels" in page
     assert page.count("<title>label ") == 35
     assert re.search(r"Uncalibrated", page) is None
+    judges = client.get(f"/t/{team.slug}/judges/").content.decode()
+    assert "κ 1.000" in judges
+    assert "[1.000, 1.000]" in judges
 
 
 def test_a_card_does_not_count_for_another_model_behind_the_same_name(
@@ -325,6 +348,8 @@ def test_a_card_does_not_count_for_another_model_behind_the_same_name(
     cards.make_card(services.create_card(grader.versions.get(), alice).pk)
     assert not services.is_uncalibrated(grader.versions.get())
     services.update_endpoint(endpoint, alice, model="another")
+    [(_, [use])] = presenters.with_uses(grader.team, [endpoint])
+    assert (use.grader, use.kappa) == (grader, None)
     assert services.is_uncalibrated(grader.versions.get())
     assert services.uncalibrated(grader.team, grader.versions.all()) == {grader.versions.get().pk}
 

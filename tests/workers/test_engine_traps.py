@@ -297,6 +297,7 @@ def test_sampling_takes_fewer_prompts_at_once_when_memory_runs_out():
 def test_when_memory_runs_out_the_step_is_done_again_in_smaller_passes(build, beta):
     """The model refuses passes of more than 60 tokens, as a device that is too small would."""
     calm, small = (build(warmup_steps=0, max_steps=2, beta=beta) for _ in range(2))
+    before = {name: value.detach().clone() for name, value in calm.model.named_parameters()}
     told: list[int] = []
     small._shrunk = told.append
 
@@ -312,7 +313,8 @@ def test_when_memory_runs_out_the_step_is_done_again_in_smaller_passes(build, be
     assert len(told) >= 2
     assert small.most_tokens == told[-1]
     for (name, expected), found in zip(calm.model.named_parameters(), small.model.parameters(), strict=True):
-        assert torch.allclose(expected, found, atol=1e-5), name
+        # Adam divides by a gradient's size, so where there is hardly any, rounding alone turns single weights.
+        assert (found - expected).norm() <= 0.01 * (expected - before[name]).norm(), name
     assert len(small._metrics["train"]["entropy"]) == 0  # logged and emptied, nothing counted twice
 
 

@@ -88,7 +88,7 @@ def page(
         "grader": grader,
         "latest": latest,
         "trial_form": trial_form,
-        "field_names": trying.field_names(access, str(trial_form["version"].value() or "")),
+        "field_names": trial_form.field_names,
         "checking_form": checking_form(access, grader),
         "known_form": KnownAnswerForm(),
         "versions": grader.versions.select_related("check_run", "created_by").defer("definition"),
@@ -131,7 +131,7 @@ def _trial_in(request: HttpRequest, grader: Grader) -> GraderTrial | None:
 
 
 def _recent(grader: Grader) -> Any:
-    trials = grader.trials.select_related("dataset_version__dataset", "created_by")
+    trials = grader.trials.select_related("dataset_version__dataset")
     heavy = ("rows", "results", "definition", "dataset_version__report")
     return trials.defer(*heavy)[:RECENT_TRIALS]
 

@@ -82,8 +82,11 @@ class TrialForm(DefinitionForm):
         "split", "pick", "count", "seed", "text", "ids", "answers", "field", "answer", "samples",
     )  # fmt: skip
 
-    def __init__(self, *args: Any, versions: Any, base_models: Any, graders: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, versions: Any, base_models: Any, graders: Any, field_names: list[str], **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.field_names = field_names
         self.offered = list(versions)
         bases, seconds = list(base_models), list(graders)
         self._offer("version", versions, newest_first(self.offered, "dataset_id"), "---------")
@@ -113,11 +116,10 @@ class TrialForm(DefinitionForm):
         if cleaned.get("pick") == "ids" and not cleaned.get("ids", "").split():
             self.add_error("ids", "Say which rows, by their ids.")
         if "field" in cleaned.get("answers", []) and cleaned.get("version"):
-            self._check_field(cleaned["version"], cleaned.get("field", ""))
+            self._check_field(cleaned["version"], cleaned.get("field", ""), self.field_names)
         return cleaned
 
-    def _check_field(self, version: DatasetVersion, field: str) -> None:
-        known = choosing.field_names(version)
+    def _check_field(self, version: DatasetVersion, field: str, known: list[str]) -> None:
         if field not in known:
             offered = f"It has {', '.join(known[:NAMED])}" if known else "Its rows have messages only"
             more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""

@@ -27,21 +27,40 @@ def form(
 ) -> TrialForm:  # fmt: skip
     """The rows and answers to choose, with those of ``trial`` chosen; ``edited`` is what the editor shows."""
     second = GraderVersion.objects.filter(grader__team=access.team, grader__deleted_at=None)
+    version = _chosen(access, grader, edited, trial, data)
     return TrialForm(
         data,
         versions=_versions(access).defer("report").order_by("-id"),
         base_models=BaseModel.objects.filter(Q(team=access.team) | Q(team=None)),
         graders=second.select_related("grader").defer("definition").order_by("-id"),
+        field_names=choosing.field_names(version) if version else [],
         latest=edited.definition if edited else None,
-        initial=_choices(trial) if trial else _first_choices(grader, edited),
+        initial=_choices(trial) if trial else _first_choices(grader, edited, version),
     )
+
+
+def _chosen(
+    access: Access, grader: Grader | None, edited: GraderVersion | None,
+    trial: GraderTrial | None, data: Any,
+) -> DatasetVersion | None:  # fmt: skip
+    """Whose rows the form has chosen."""
+    if data is not None:
+        return _version(access, data.get("version", ""))
+    if trial:
+        return trial.dataset_version
+    return choosing.dataset_version(grader, edited.definition) if grader and edited else None
 
 
 def field_names(access: Access, version: str) -> list[str]:
     """The fields of the team's dataset version with this key; none if it is not there."""
-    known = version.isdecimal() and len(version) <= MOST_DIGITS
-    shown = _versions(access).filter(pk=version).first() if known else None
+    shown = _version(access, version)
     return choosing.field_names(shown) if shown else []
+
+
+def _version(access: Access, key: str) -> DatasetVersion | None:
+    known = key.isdecimal() and len(key) <= MOST_DIGITS
+    found: DatasetVersion | None = _versions(access).filter(pk=key).first() if known else None
+    return found
 
 
 def _versions(access: Access) -> Any:
@@ -56,9 +75,10 @@ def _choices(trial: GraderTrial) -> Json:
     return {**trial.choices, **chosen, **base}
 
 
-def _first_choices(grader: Grader | None, edited: GraderVersion | None) -> Json:
+def _first_choices(
+    grader: Grader | None, edited: GraderVersion | None, version: DatasetVersion | None
+) -> Json:
     """The dataset that fits the grader, and its right answers."""
-    version = choosing.dataset_version(grader, edited.definition) if grader and edited else None
     if not (grader and edited and version):
         return {}
     reference = choosing.reference_of(grader, edited.definition, version)
