@@ -47,7 +47,9 @@ def test_where_sign_up_is_closed_nobody_is_sent_there(db: None, client: Client, 
 
 def test_the_invited_are_told_which_team_they_join(team: Team, alice: User, client: Client) -> None:
     assert "You get a team" in client.get("/accounts/signup/").content.decode()
-    client.get(invite(team, alice, "dora@example.com", Role.EDITOR).get_absolute_url())
-    page = client.get("/accounts/signup/").content.decode()
+    door = client.get(invite(team, alice, "dora@example.com", Role.EDITOR).get_absolute_url())
+    assert "/accounts/signup/?email=dora%40example.com" in door.content.decode()
+    page = client.get("/accounts/signup/?email=dora%40example.com").content.decode()
+    assert 'value="dora@example.com"' in page
     assert "You join Acme." in page
     assert "You get a team" not in page
