@@ -313,7 +313,7 @@ def test_when_memory_runs_out_the_step_is_done_again_in_smaller_passes(build, be
     assert len(told) >= 2
     assert small.most_tokens == told[-1]
     for (name, expected), found in zip(calm.model.named_parameters(), small.model.parameters(), strict=True):
-        # Adam divides by a gradient's size, so where there is hardly any, rounding alone turns single weights.
+        # Adam divides by a gradient's size: where there is hardly any, rounding alone turns single weights.
         assert (found - expected).norm() <= 0.01 * (expected - before[name]).norm(), name
     assert len(small._metrics["train"]["entropy"]) == 0  # logged and emptied, nothing counted twice
 
