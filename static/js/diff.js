@@ -1,19 +1,32 @@
-// Word differences: an element with data-diff="idA idB" shows how B differs from A.
+// Word differences of two elements' texts: data-diff="idA idB" shows in one place how B differs from A;
+// data-marks="idA idB" marks in A what B lacks, and in B what A lacks.
 import { diffWordsWithSpace } from "diff";
 
-const TAGS = { added: "ins", removed: "del" };
+const partsOf = (before, after) => diffWordsWithSpace(before?.textContent ?? "", after?.textContent ?? "");
 
-function fill(element) {
-  const [before, after] = element.dataset.diff.split(" ").map((id) => document.getElementById(id)?.textContent ?? "");
-  const parts = diffWordsWithSpace(before, after).map((part) => {
-    const tag = part.added ? TAGS.added : part.removed ? TAGS.removed : "span";
-    const node = document.createElement(tag);
-    node.textContent = part.value;
-    return node;
-  });
-  element.replaceChildren(...parts);
+function nodeOf(part) {
+  const node = document.createElement(part.added ? "ins" : part.removed ? "del" : "span");
+  node.textContent = part.value;
+  return node;
 }
 
-const fillAll = (root) => root.querySelectorAll("[data-diff]").forEach(fill);
+const pair = (names) => names.split(" ").map((id) => document.getElementById(id));
+
+function fill(element) {
+  element.replaceChildren(...partsOf(...pair(element.dataset.diff)).map(nodeOf));
+}
+
+function mark(element) {
+  const [before, after] = pair(element.dataset.marks);
+  const parts = partsOf(before, after);
+  before.replaceChildren(...parts.filter((part) => !part.added).map(nodeOf));
+  after.replaceChildren(...parts.filter((part) => !part.removed).map(nodeOf));
+}
+
+function fillAll(root) {
+  root.querySelectorAll("[data-diff]").forEach(fill);
+  root.querySelectorAll("[data-marks]").forEach(mark);
+}
+
 fillAll(document);
 document.addEventListener("htmx:afterSwap", (event) => fillAll(event.target));

@@ -159,7 +159,7 @@ def test_the_difference_names_answers_that_are_on_the_page(job: Job, bob: User, 
     compare(job, ROWS)
     page = as_user(bob).get(address(job)).text
     for index in range(len(ROWS)):
-        assert f'data-diff="base-{index} tuned-{index}"' in page
+        assert f'data-marks="base-{index} tuned-{index}"' in page
         assert page.count(f'id="base-{index}"') == page.count(f'id="tuned-{index}"') == 1
 
 

@@ -18,9 +18,9 @@ from workers.engine.statistics import (
     none_right_by_chance,
     pass_at_k,
     rows_to_detect,
-    wilson,
     wins_ties_losses,
 )
+from workers.shares import wilson
 
 RESAMPLING = Resampling(0.95, 300, 1)
 REWARDS = st.lists(st.floats(0, 1, allow_nan=False), min_size=1, max_size=40)

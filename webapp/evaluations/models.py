@@ -9,6 +9,8 @@ from django.db import models
 from webapp.jobs.models import Job
 from webapp.teams.models import User
 
+SAME = 1e-9  # as workers.engine.statistics counts ties
+
 
 class Evaluation(models.Model):
     """One comparison (``workers.events.EvaluationEvent`` without its details)."""
@@ -40,6 +42,11 @@ class Evaluation(models.Model):
     def __str__(self) -> str:
         return f"{self.stage} {self.split} at step {self.step}"
 
+    @property
+    def title(self) -> str:
+        """When and on which rows it was made, in words."""
+        return f"{'After training' if self.stage == 'after' else f'Step {self.step}'}, {self.split} rows"
+
 
 class ComparedRow(models.Model):
     """The answers of both models to one held-out row."""
@@ -64,6 +71,13 @@ class ComparedRow(models.Model):
 
     def __str__(self) -> str:
         return self.row_id
+
+    @property
+    def outcome(self) -> str:
+        """``win``, ``tie`` or ``loss`` of the tuned model; empty where an arm has no grade."""
+        if self.change is None:
+            return ""
+        return "tie" if abs(self.change) <= SAME else "win" if self.change > 0 else "loss"
 
 
 class Vote(models.Model):

@@ -13,6 +13,7 @@ from django.db.models import Q
 from workers.events import Comparison, Interval, PairedPoint, PassCurves
 
 from .models import ComparedRow, Evaluation
+from .outcomes import outcomes_of
 
 FEW_ROWS = 200  # below, intervals come out too narrow: arXiv 2503.01747 and docs/statistics.md
 LEAST_ROWS = 10  # below, an interval from the bootstrap excludes 0 far too often to say anything
@@ -226,9 +227,11 @@ def exported(evaluation: Evaluation, level: float) -> dict[str, Any]:
     """Every number of the comparison as data, without the answers."""
     names = ("stage", "split", "task", "step", "rows", "samples_per_row", "base", "tuned", "difference")
     rows = evaluation.compared_rows
+    counted = outcomes_of(evaluation, level)
     return {
         "job": evaluation.job.uid,
         "confidence": level,
+        "won_of_decided": counted and {"share": counted.won, "low": counted.low, "high": counted.high},
         **{name: getattr(evaluation, name) for name in (*names, "wins", "ties", "losses", "comparison")},
         "gained": list(rows.filter(GAINED).values_list("row_id", flat=True)),
         "lost": list(rows.filter(LOST).values_list("row_id", flat=True)),

@@ -15,10 +15,9 @@ from webapp.config.fields import storable
 from webapp.jobs.models import Job
 from workers.spec import EvaluationSettings
 
-from .models import ComparedRow, Evaluation, Note
+from .models import SAME, ComparedRow, Evaluation, Note
 from .paired import GAINED, LOST
 
-SAME = 1e-9  # as workers.engine.statistics counts ties
 BATCH = 50
 COLUMNS = ("row", "row_id", "arm", "sample", "reward", "error", "tokens", "truncated")
 ROW_COLUMNS = (
@@ -71,6 +70,12 @@ def chosen(evaluations: list[Evaluation], wanted: str) -> Evaluation | None:
     by_id = {str(evaluation.pk): evaluation for evaluation in evaluations}
     after = [evaluation for evaluation in evaluations if evaluation.stage == "after"]
     return by_id.get(wanted) or next(iter([*after[-1:], *evaluations[-1:]]), None)
+
+
+def arrived(evaluations: list[Evaluation], seen: str) -> Evaluation | None:
+    """The latest that came after the one that a page was drawn with."""
+    later = [each for each in evaluations if each.pk > (int(seen) if seen.isdecimal() else 0)]
+    return later[-1] if later else None
 
 
 def confidence(job: Job) -> float:

@@ -26,28 +26,42 @@ from webapp.teams.models import Role, User
 
 from . import paired, presenters, services, voting
 from .models import ComparedRow, Evaluation, Note
+from .outcomes import outcomes_of
 
-PAGE = 20
+PAGE, LINES = 20, 50
 NUMBER_DIGITS = 19
 
 
 @member()
 @require_GET
 def compare(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """The numbers first, then the answers of both models row by row."""
+    """The numbers first, then the answers of both models row by row, or as a table.
+
+    While the job runs, htmx asks which comparisons have come since the page was drawn.
+    """
     job = access.get(Job.objects.select_related("team", "tuned_model"), uid=uid)
     evaluations = list(presenters.comparisons(job))
     evaluation = presenters.chosen(evaluations, request.GET.get("evaluation", ""))
-    if evaluation is None:
-        return render(request, "evaluations/compare.html", {"job": job})
-    query = presenters.asked(request.GET)
-    rows = presenters.selected(evaluation, query)
+    context = {"job": job, "evaluations": evaluations, "evaluation": evaluation}
+    if request.htmx.target == "comparisons":  # type: ignore[attr-defined]
+        context["arrived"] = presenters.arrived(evaluations, request.GET.get("seen", ""))
+        return render(request, "evaluations/comparisons.html", context)
+    if job.live:
+        last = job.events.order_by("-pk").values_list("pk", flat=True).first()
+        context |= {"cursor": last or 0, "seen": max((each.pk for each in evaluations), default=0)}
+    if evaluation:
+        context |= _shown(request, access, evaluation)
+    return render(request, "evaluations/compare.html", context)
+
+
+def _shown(request: HttpRequest, access: Access, evaluation: Evaluation) -> dict[str, Any]:
+    """The numbers of a comparison, and its rows as the address asks for them."""
+    job, query = evaluation.job, presenters.asked(request.GET)
+    rows, table = presenters.selected(evaluation, query), request.GET.get("view") == "table"
     level = presenters.confidence(job)
-    context = {
-        "job": job,
-        "evaluations": evaluations,
-        "evaluation": evaluation,
+    return {
         "confidence": level,
+        "outcomes": outcomes_of(evaluation, level),
         "verdict": paired.verdict(evaluation, level),
         **paired.context(evaluation),
         "figure": presenters.figure(evaluation),
@@ -60,9 +74,11 @@ def compare(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         **_votes(evaluation, access),
         "longest": Note.LONGEST,
         "back": request.GET.urlencode(),
-        "page": Paginator(rows, PAGE).get_page(request.GET.get("page")),
+        "table": table,
+        "marks": request.GET.get("marks") != "off",
+        "fold": "row" not in query and query.get("show") != "tie",
+        "page": Paginator(rows, LINES if table else PAGE).get_page(request.GET.get("page")),
     }
-    return render(request, "evaluations/compare.html", context)
 
 
 @member(Role.EDITOR)

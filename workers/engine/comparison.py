@@ -19,7 +19,6 @@ from workers.engine.statistics import (
     none_right_by_chance,
     pass_at_k,
     rows_to_detect,
-    wilson,
 )
 from workers.events import (
     Comparison,
@@ -30,6 +29,7 @@ from workers.events import (
     PairedPoint,
     PassCurves,
 )
+from workers.shares import wilson
 
 Samples = Sequence[EvaluationSample]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, comb, sqrt
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -85,17 +84,6 @@ class Resampling:
 def bootstrap(values: Sequence[float], confidence: float, resamples: int, seed: int) -> Interval:
     """Mean with its percentile bootstrap interval; ``values`` holds one number a row."""
     return Resampling(confidence, resamples, seed)(values)
-
-
-def wilson(count: int, of: int, confidence: float) -> Interval:
-    """A share with Wilson's score interval (1927), which holds for few rows and for shares near 0."""
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    share, room = count / of, z * z / of
-    middle = (share + room / 2) / (1 + room)
-    half = z * sqrt(share * (1 - share) / of + room / of / 4) / (1 + room)
-    return Interval(
-        mean=share, low=min(max(middle - half, 0.0), share), high=max(min(middle + half, 1.0), share)
-    )
 
 
 # --- pairs -----------------------------------------------------------------------------------------

@@ -1,0 +1,70 @@
+"""Rows won, tied and lost: the share won of those that were decided, with its interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workers.shares import wilson
+
+from .models import Evaluation
+
+FEW_DECIDED = 10  # below, even a clean sweep says little; docs/statistics.md
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of the bar; ``start`` and ``width`` are CSS percentages."""
+
+    name: str
+    kind: str
+    count: int
+    share: float
+    start: str
+    width: str
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """``won`` is the share of the decided rows that the tuned model won; ``None`` where all were ties."""
+
+    parts: list[Part]
+    decided: int
+    won: float | None
+    low: float
+    high: float
+
+    @property
+    def words(self) -> str:
+        """What the interval says of the two."""
+        if self.won is None:
+            return "No row was decided: both models got the same on every row."
+        if self.decided < FEW_DECIDED:
+            return f"Fewer than {FEW_DECIDED} rows were decided, too few to tell."
+        if self.low > 0.5:
+            return "The interval lies above one half: the tuned model wins more rows than it loses."
+        if self.high < 0.5:
+            return "The interval lies below one half: the tuned model loses more rows than it wins."
+        return "The interval includes one half: as many rows may be lost as won."
+
+
+def outcomes(wins: int, ties: int, losses: int, confidence: float) -> Outcomes | None:
+    """``None`` where no row was graded for both models."""
+    total, decided = wins + ties + losses, wins + losses
+    if not total:
+        return None
+    counts = [("won", "win", wins), ("tied", "tie", ties), ("lost", "loss", losses)]
+    parts, start = [], 0
+    for name, kind, count in counts:
+        parts.append(
+            Part(name, kind, count, count / total, *(f"{100 * at / total:.2f}%" for at in (start, count)))
+        )
+        start += count
+    if not decided:
+        return Outcomes(parts, 0, None, 0.0, 1.0)
+    won = wilson(wins, decided, confidence)
+    return Outcomes(parts, decided, won.mean, won.low, won.high)
+
+
+def outcomes_of(evaluation: Evaluation, confidence: float) -> Outcomes | None:
+    """The outcomes of a comparison."""
+    return outcomes(evaluation.wins or 0, evaluation.ties or 0, evaluation.losses or 0, confidence)
