@@ -1,7 +1,8 @@
 // One stream of server-sent events a page. Each event becomes `live:<kind>` on the body, where charts
 // listen and htmx triggers fragments. The browser resumes by Last-Event-ID, so no point is lost.
 const KINDS = [
-  "state", "phase", "progress", "metrics", "rollouts", "checkpoint", "evaluation", "alarm", "log", "error", "rewind",
+  "state", "phase", "progress", "metrics", "rollouts", "checkpoint", "evaluation", "retention", "preflight",
+  "alarm", "log", "error", "rewind",
 ];
 
 // Fragments that would be fetched too often listen to `calm:<kind>`: told at once, then no oftener than this,
@@ -73,4 +74,10 @@ function follow(url, wait = FIRST_RETRY_MS) {
 }
 
 for (const [kind, pause] of Object.entries(CALM_MS)) calm(kind, pause);
+// What is new is offered, not thrown at somebody who reads.
+for (const element of document.querySelectorAll("[data-live-news]")) {
+  for (const kind of element.dataset.liveNews.split(" ")) {
+    document.body.addEventListener(`live:${kind}`, () => (element.hidden = false));
+  }
+}
 for (const element of document.querySelectorAll("[data-live-url]")) follow(element.dataset.liveUrl);

@@ -44,6 +44,7 @@ def _number_of_page(lines: QuerySet[JobEvent], asked: str, line: str) -> str | i
 def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Newest first; ``line`` finds the page of one line, ``follow=off`` stands still while the job runs."""
     job = access.get(Job.objects.select_related("team"), uid=uid)
+    cursor = job.cursor()
     level, text, line = (request.GET.get(name, "").strip() for name in ("level", "q", "line"))
     lines = lines_of(job, level, text)
     shown = Paginator(lines, LINES).get_page(_number_of_page(lines, request.GET.get("page", ""), line[:18]))
@@ -57,7 +58,7 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "chosen": line,
         "live": live,
         "following": live and shown.number == 1 and not line and request.GET.get("follow") != "off",
-        "cursor": job.events.order_by("-pk").values_list("pk", flat=True).first() or 0,
+        "cursor": cursor,
     }
     part = "#lines" if request.htmx.target == "log-lines" else ""  # type: ignore[attr-defined]
     return render(request, f"jobs/log.html{part}", context)

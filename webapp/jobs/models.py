@@ -138,6 +138,10 @@ class Job(models.Model):
         """Whether it is not at its end."""
         return self.state not in TERMINAL
 
+    def cursor(self) -> int:
+        """The latest event; a page reads it before all else, so that what comes later reaches it live."""
+        return self.events.order_by("-pk").values_list("pk", flat=True).first() or 0
+
     @property
     def base_arm(self) -> str:
         """What the tuned model is compared with, in a word."""

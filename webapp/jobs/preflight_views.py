@@ -19,7 +19,10 @@ from .views import all_jobs
 def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """The advice first, then what it follows from."""
     job = access.get(all_jobs(), uid=uid)
-    context = {"job": job, "report": job.preflight}
+    cursor = job.cursor()
+    if job.preflight is None:  # it may have come just before the cursor
+        job.refresh_from_db(fields=["preflight"])
+    context = {"job": job, "report": job.preflight, "cursor": cursor}
     if report := job.preflight:
         context |= {
             "title": preflight.TITLES[report["verdict"]],

@@ -116,6 +116,7 @@ def _retention(job: Job, batch: list[events.RetentionEvent]) -> None:
     for event in batch:
         record_retention(job, event)
         _spend(job, event.judge_cost)
+    tell(job.pk, job.attempt, "retention", {"step": batch[-1].step})
 
 
 def _alarms(job: Job, batch: list[events.AlarmEvent]) -> None:

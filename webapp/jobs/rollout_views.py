@@ -25,6 +25,7 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """The rollouts found; htmx asks how many came ``beyond`` the step that the page was drawn at."""
     job = access.get(Job.objects.select_related("team"), uid=uid)
     query, after = rollouts.asked(request.GET), request.GET.get("after", "")
+    cursor = job.cursor()
     found = rollouts.find(job, query)
     context: dict[str, Any] = {"job": job, "query": query, "asked": urlencode(query), "after": after}
     if request.htmx.target == "newer":  # type: ignore[attr-defined]
@@ -42,7 +43,7 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "saved": access.team.saved_views.all(),
         "alarm_message": health.message_of(query["alarm"]) if "alarm" in query else "",
         "following": job.live and not after,
-        "cursor": job.events.order_by("-pk").values_list("pk", flat=True).first() or 0,
+        "cursor": cursor,
         "beyond": rollouts.latest_step(job),
     }
     return render(request, "jobs/rollouts.html", context)

@@ -79,12 +79,12 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     job = access.get(all_jobs(), uid=uid)
     if query := beside.spelt_out(access.team, request.GET, "with"):
         return redirect(f"{job.get_absolute_url()}?{query}")
-    last = job.events.order_by("-pk").values_list("pk", flat=True).first()
+    cursor = job.cursor()
     evaluations = list(job.evaluations.all())
     drawn = beside.chosen(access.team, request.GET, "with")
     context = charts.drawn([job, *drawn], beside.baseline(drawn)) | {
         "job": job,
-        "cursor": last or 0,
+        "cursor": cursor,
         "steps": phases.stepper(job),
         "strip": health.strip(job, evaluations),
         "position": services.queue_position(job),

@@ -29,6 +29,7 @@ def _jobs() -> QuerySet[Job]:
 def retention(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Each suite before and after, the plane, and the gate; ``?suite=`` draws one suite."""
     job = access.get(_jobs(), uid=uid)
+    cursor = job.cursor()
     word = gate.of_job(job)
     scores = presenters.latest(list(job.suite_scores.all()))
     names = [verdict.suite.name for verdict in word.verdicts]
@@ -36,6 +37,7 @@ def retention(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     points = presenters.plane(job, wanted if wanted in names else presenters.WORST)
     context = {
         "job": job,
+        "cursor": cursor,
         "gate": word,
         "rows": [(verdict, scores.get(verdict.suite.name)) for verdict in word.verdicts],
         "own": scores.get(""),
