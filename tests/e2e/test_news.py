@@ -1,4 +1,4 @@
-"""What comes while one reads a page of a running job is offered there; nothing moves until it is asked for."""
+"""What comes while one reads a page of a running job is offered there, and nothing moves before."""
 
 from __future__ import annotations
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
-from . import formats, problems
+from . import formats, mapping, problems
 from .fields import Fields
 from .limits import ERRORS_SHOWN, EXAMPLES_SHOWN, MAX_ROWS, PREVIEW_ROWS
 from .preview import preview
@@ -23,13 +23,14 @@ class Options:
     messages_column: str = ""
     validation: int = 10
     test: int = 10
+    left_out: Sequence[str] = ()
 
     @property
     def columns(self) -> Columns | None:
         """None lets the reader look for the usual names."""
         if not self.prompt_column and not self.messages_column:
             return None
-        return Columns(messages=self.messages_column or "messages", prompt=self.prompt_column)
+        return Columns(self.messages_column or "messages", self.prompt_column, frozenset(self.left_out))
 
     @property
     def shares(self) -> Shares:
@@ -75,7 +76,9 @@ def check(file: IO[bytes], kind: str, options: Options) -> dict[str, Any]:
             refusal = None
         except FileError as error:
             refusal = error
-        return report(index, tally, kind, refusal)
+        found = report(index, tally, kind, refusal)
+    file.seek(0)
+    return found | {"table": mapping.columns(file, kind, options.columns)}
 
 
 def fill(index: Index, tally: Tally, file: IO[bytes], kind: str, options: Options) -> None:

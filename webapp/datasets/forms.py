@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
 
+from . import mapping
 from .checking import Options
 from .models import Dataset
 
@@ -18,7 +20,7 @@ def named(typed: str, filename: str) -> str:
 
 
 class OptionsForm(forms.Form):
-    """Where the prompt is and how much is held out."""
+    """Where the prompt is, how much is held out, and of a table whose columns are known what each is."""
 
     prompt_column = forms.CharField(
         max_length=200,
@@ -47,8 +49,17 @@ class OptionsForm(forms.Form):
         help_text="Used once, after training, to compare base and tuned model.",
     )
 
+    def __init__(self, *args: Any, table: Sequence[dict[str, Any]] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.roles = self.data.getlist("role") if self.is_bound and table else []  # type: ignore[attr-defined]
+        known = [column["role"] for column in table]
+        shown = self.roles if len(self.roles) == len(known) else known
+        self.table = [column | {"role": role} for column, role in zip(table, shown, strict=True)]
+
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
+        if self.table:
+            self._map(cleaned)
         held_out = (cleaned.get("validation") or 0) + (cleaned.get("test") or 0)
         if held_out > 100 - LEAST_TRAINED:
             self.add_error(
@@ -60,7 +71,14 @@ class OptionsForm(forms.Form):
 
     def options(self) -> Options:
         """The cleaned values."""
-        return Options(**{name: self.cleaned_data[name] for name in OptionsForm.base_fields})
+        names = [*OptionsForm.base_fields, "left_out"]
+        return Options(**{name: self.cleaned_data[name] for name in names if name in self.cleaned_data})
+
+    def _map(self, cleaned: dict[str, Any]) -> None:
+        try:
+            cleaned |= mapping.chosen([column["name"] for column in self.table], self.roles)
+        except ValueError as error:
+            self.add_error(None, str(error))
 
 
 class UploadForm(OptionsForm):

@@ -37,10 +37,14 @@ SPLITS = {split.label: split for split in Split}
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a row keeps its prompt: a list of ``messages``, or a plain ``prompt`` text if that is set."""
+    """Where a row keeps its prompt: a list of ``messages``, or a plain ``prompt`` text if that is set.
+
+    Columns that are ``left_out`` are no part of a table's rows.
+    """
 
     messages: str = "messages"
     prompt: str = ""
+    left_out: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 
-from . import services
+from . import mapping, services
 from .forms import OptionsForm, UploadForm
 from .models import Dataset, DatasetVersion, Transfer, Upload
 
@@ -57,14 +57,14 @@ def upload(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     trial = access.get(Upload.objects.select_related("dataset"), uid=uid)
     if request.method == "POST":
         return _decide(request, access, trial)
-    return _report(request, trial, OptionsForm(initial=trial.options))
+    return _report(request, trial, OptionsForm(initial=trial.options, table=trial.report.get("table", ())))
 
 
 def _decide(request: HttpRequest, access: Access, trial: Upload) -> HttpResponse:
     access.require(Role.EDITOR)
     if "commit" in request.POST:
         return _commit(request, access, trial)
-    form = OptionsForm(request.POST)
+    form = OptionsForm(request.POST, table=trial.report.get("table", ()))
     if not form.is_valid():
         return _report(request, trial, form, status=422)
     try:
@@ -89,7 +89,7 @@ def _commit(request: HttpRequest, access: Access, trial: Upload) -> HttpResponse
 
 
 def _report(request: HttpRequest, trial: Upload, form: OptionsForm, status: int = 200) -> HttpResponse:
-    context = {"upload": trial, "report": trial.report, "form": form}
+    context = {"upload": trial, "report": trial.report, "form": form, "roles": mapping.ROLES}
     return render(request, "datasets/upload.html", context, status=status)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import IO
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Any
 
 from webapp.datasets import problems
 from webapp.datasets.problems import RowError
@@ -15,6 +15,11 @@ Found = tuple[int, Row | RowError]
 Reader = Callable[[IO[bytes], Columns | None], Iterator[Found]]
 
 READERS: dict[str, Reader] = {"jsonl": jsonl.rows, "csv": csv_text.rows, "parquet": parquet.rows}
+# What a table is made of, at a glance: its columns and its first rows.
+GLANCES: dict[str, Callable[[IO[bytes]], tuple[list[str], Sequence[dict[str, Any]]]]] = {
+    "csv": csv_text.glance,
+    "parquet": parquet.glance,
+}
 COMPRESSED = {
     b"\x1f\x8b": "gzip",
     b"PK\x03\x04": "zip",

@@ -34,7 +34,7 @@ def find_columns(names: list[str], wanted: Columns | None) -> Columns:
 def cells_to_row(cells: Mapping[str, Any], columns: Columns) -> Row | RowError:
     """The row, or why there is none. Messages and tools may be JSON text."""
     try:
-        fields = dict(cells)
+        fields = {name: cell for name, cell in cells.items() if name not in columns.left_out}
         _check_sizes(fields)
         for name in STRUCTURED if columns.prompt else (*STRUCTURED, columns.messages):
             if isinstance(fields.get(name), str):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from typing import IO
+from itertools import islice
+from typing import IO, Any
 
 from webapp.datasets import problems
-from webapp.datasets.limits import MAX_CELL_BYTES
+from webapp.datasets.limits import GLANCED, MAX_CELL_BYTES
 from webapp.datasets.problems import FileError, RowError
 from webapp.datasets.rows import Columns, Row
 
@@ -19,12 +20,7 @@ DELIMITERS = ",;\t"
 
 def rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, Row | RowError]]:
     """Each record below the header, at the line it ends on."""
-    csv.field_size_limit(MAX_CELL_BYTES)
-    text = _texts(file)
-    header = next(text, "")
-    table = csv.reader(_chained(header, text), delimiter=_delimiter(header), strict=True)
-    names = _next(table) or []
-    _check_header(names)
+    names, table = _opened(file)
     columns = find_columns(names, columns)
     while (cells := _next(table)) is not None:
         if not cells:
@@ -33,6 +29,23 @@ def rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, Row | 
             yield table.line_num, problems.wrong_cells(len(cells), len(names))
         else:
             yield table.line_num, cells_to_row(dict(zip(names, cells, strict=True)), columns)
+
+
+def glance(file: IO[bytes]) -> tuple[list[str], list[dict[str, str]]]:
+    """The header and the first rows that fit it. Raises FileError."""
+    names, table = _opened(file)
+    first = islice((cells for cells in iter(lambda: _next(table), None) if len(cells) == len(names)), GLANCED)
+    return names, [dict(zip(names, cells, strict=True)) for cells in first]
+
+
+def _opened(file: IO[bytes]) -> tuple[list[str], Any]:
+    csv.field_size_limit(MAX_CELL_BYTES)
+    text = _texts(file)
+    header = next(text, "")
+    table = csv.reader(_chained(header, text), delimiter=_delimiter(header), strict=True)
+    names = _next(table) or []
+    _check_header(names)
+    return names, table
 
 
 def _texts(file: IO[bytes]) -> Iterator[str]:
@@ -52,7 +65,7 @@ def _delimiter(header: str) -> str:
     return max(DELIMITERS, key=header.count)
 
 
-def _next(table: Iterator[list[str]]) -> list[str] | None:
+def _next(table: Any) -> list[str] | None:
     try:
         return next(table, None)
     except csv.Error as error:

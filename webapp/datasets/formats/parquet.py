@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from webapp.datasets import problems
-from webapp.datasets.limits import MAX_ROWS, MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO, MIN_RATIO_BYTES
+from webapp.datasets.limits import GLANCED, MAX_ROWS, MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO, MIN_RATIO_BYTES
 from webapp.datasets.problems import RowError
 from webapp.datasets.rows import Columns, Row, parse_json
 
@@ -37,6 +37,22 @@ def rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, Row | 
             unpacked += len(line)
             _check(number, unpacked, size)
             yield number, _row(line, columns)
+
+
+def glance(file: IO[bytes]) -> tuple[list[str], list[dict[str, Any]]]:
+    """The columns and the first rows. Raises FileError."""
+    with _unpacking(file) as lines:
+        _, head = _message(lines.readline())
+        told = (_glanced(lines.readline()) for _ in range(min(GLANCED, head["rows"])))
+        return head["columns"], [row for row in told if row is not None]
+
+
+def _glanced(line: bytes) -> dict[str, Any] | None:
+    try:
+        _, value = _message(line)
+    except RowError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _size(file: IO[bytes]) -> int:
