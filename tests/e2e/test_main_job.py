@@ -29,7 +29,7 @@ SETTINGS = {
     "Samples per row": "2",
     "Validation samples per row": "2",
     "Every": "3",
-    "Cpu cores": "2",
+    "CPU cores": "2",
 }
 BARRIERS: list[str] = []
 # Only what a downloader has: torch, transformers and peft.
