@@ -31,6 +31,9 @@ FILTERS = {
     "no such text": "text=zebra",
     "text and error": "text=amount&only=errors",
     "text and reward": "text=EUR&most=0.3",
+    "lowest first": "sort=reward",
+    "highest first": "sort=-reward",
+    "highest of the cut off": "sort=-reward&only=truncated",
     "far page": "after=100-5",
 }
 
