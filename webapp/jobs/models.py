@@ -263,7 +263,9 @@ class Rollout(models.Model):
             models.Index("job", "reward", "step", "index", name="rollouts_by_reward"),
             models.Index("job", "length", name="rollouts_by_length"),
             models.Index("job", "error_class", condition=~Q(error_class=""), name="rollouts_with_errors"),
-            models.Index("job", condition=Q(truncated=True), name="rollouts_cut_off"),
+            models.Index(
+                "job", "reward", "step", "index", condition=Q(truncated=True), name="rollouts_cut_off"
+            ),
             models.Index("job", condition=Q(reward=None), name="rollouts_ungraded"),
             GinIndex(OpClass(Upper("completion"), name="gin_trgm_ops"), name="rollouts_by_text"),
         ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import reduce
@@ -267,11 +268,21 @@ class Run:
         return self.answers > 1 and self.lowest is not None and self.lowest == self.highest
 
 
+def _measured(job: Job, step: int, groups: Collection[int]) -> QuerySet[Rollout, Any]:
+    whole = job.rollouts.filter(step=step, group__in=groups).order_by().values_list("step", "group")
+    return whole.annotate(Count("pk"), Avg("reward"), Min("reward"), Max("reward"))
+
+
 def runs(job: Job, rollouts: list[Rollout]) -> list[Run]:
     """The page's rollouts in their order, put together with their groups."""
-    steps, groups = {rollout.step for rollout in rollouts}, {rollout.group for rollout in rollouts}
-    whole = job.rollouts.filter(step__in=steps, group__in=groups).order_by().values_list("step", "group")
-    got = whole.annotate(Count("pk"), Avg("reward"), Min("reward"), Max("reward"))
+    if not rollouts:
+        return []
+    wanted: dict[int, set[int]] = defaultdict(set)
+    for rollout in rollouts:
+        wanted[rollout.step].add(rollout.group)
+    first, *rest = (_measured(job, step, groups) for step, groups in wanted.items())
+    # Step by step, since only a step's rollouts lie together in an index.
+    got = first.union(*rest, all=True) if rest else first
     by_group = {(step, group): numbers for step, group, *numbers in got}
     return [
         Run(list(together), *by_group.get(place, ()))

@@ -197,7 +197,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='rollout',
-            index=models.Index(models.F('job'), condition=models.Q(('truncated', True)), name='rollouts_cut_off'),
+            index=models.Index(models.F('job'), models.F('reward'), models.F('step'), models.F('index'), condition=models.Q(('truncated', True)), name='rollouts_cut_off'),
         ),
         migrations.AddIndex(
             model_name='rollout',
