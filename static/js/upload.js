@@ -9,9 +9,15 @@ function initUpload(form) {
   const named = () => say(form, "name", input.files[0]?.name ?? "");
   form.querySelector("[data-upload-hint]").hidden = false;
   input.addEventListener("change", named);
-  zone.addEventListener("dragover", (event) => event.preventDefault());
+  const over = (now) => zone.toggleAttribute("data-over", now);
+  zone.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    over(true);
+  });
+  zone.addEventListener("dragleave", () => over(false));
   zone.addEventListener("drop", (event) => {
     event.preventDefault();
+    over(false);
     input.files = event.dataTransfer.files;
     named();
   });
@@ -31,11 +37,25 @@ function busy(form, now) {
   form.querySelector("button:not([type=button])").disabled = now;
 }
 
-function show(form, sent, total) {
+const size = (bytes) => (bytes / MIB).toFixed(bytes < 10 * MIB ? 1 : 0);
+
+// How fast it goes and how long it will, over what this page has sent.
+function pace() {
+  let began = null;
+  return (sent, total) => {
+    began ??= { at: performance.now(), sent };
+    const seconds = (performance.now() - began.at) / 1000;
+    const rate = (sent - began.sent) / seconds;
+    if (seconds < 1 || !(rate > 0)) return "";
+    const left = Math.ceil((total - sent) / rate);
+    return `, ${size(rate)} MiB/s, about ${left < 90 ? `${left} s` : `${Math.ceil(left / 60)} min`} left`;
+  };
+}
+
+function show(form, sent, total, paced) {
   const share = total ? (100 * sent) / total : 100;
   form.querySelector("progress").value = share;
-  const size = (bytes) => (bytes / MIB).toFixed(bytes < 10 * MIB ? 1 : 0);
-  say(form, "status", `${Math.floor(share)} %, ${size(sent)} of ${size(total)} MiB sent. What is sent is kept.`);
+  say(form, "status", `${Math.floor(share)} %, ${size(sent)} of ${size(total)} MiB sent${paced(sent, total)}. What is sent is kept.`);
 }
 
 function reasonOf(error) {
@@ -49,13 +69,14 @@ async function send(form, file) {
   busy(form, true);
   say(form, "name", file.name);
   const { sendInParts } = await import(form.dataset.resumable);
+  const paced = pace();
   const filled = FIELDS.map((name) => [name, form.elements[name]?.value ?? ""]).filter(([, value]) => value);
   try {
     const address = await sendInParts(file, {
       endpoint: form.dataset.transfers,
       token: form.elements.csrfmiddlewaretoken.value,
       fields: Object.fromEntries(filled),
-      progress: (sent, total) => show(form, sent, total),
+      progress: (sent, total) => show(form, sent, total, paced),
       stop: (breakOff) => (form.querySelector("[data-upload-stop]").onclick = breakOff),
     });
     say(form, "status", "Sent. Checking every row…");

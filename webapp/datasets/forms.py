@@ -9,6 +9,7 @@ from django import forms
 
 from . import mapping
 from .checking import Options
+from .formats import ENDINGS
 from .models import Dataset
 
 LEAST_TRAINED = 10  # percent
@@ -85,7 +86,11 @@ class UploadForm(OptionsForm):
     """A new file."""
 
     file = forms.FileField(
-        label="File", allow_empty_file=True, max_length=255, help_text="JSON Lines, CSV or Parquet."
+        label="File",
+        allow_empty_file=True,
+        max_length=255,
+        help_text="JSON Lines, CSV or Parquet.",
+        widget=forms.FileInput(attrs={"accept": ",".join(ENDINGS)}),
     )
     name = forms.CharField(
         max_length=120, required=False, label="Name", help_text="Left empty, the name of the file is taken."

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.core.paginator import Paginator
-from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 
-from . import mapping, services
+from . import listing, mapping, services
 from .forms import OptionsForm, UploadForm
-from .models import Dataset, DatasetVersion, Transfer, Upload
-
-LIST_ROWS = 30
+from .models import Dataset, Transfer, Upload
 
 
 @member()
 def index(request: HttpRequest, access: Access) -> HttpResponse:
     """The team's datasets; the deleted ones on ``?deleted=1``."""
-    deleted = request.GET.get("deleted") == "1"
-    versions = Prefetch("versions", DatasetVersion.objects.defer("report"))
-    datasets = access.team.datasets.filter(deleted_at__isnull=not deleted).prefetch_related(versions)
-    page = Paginator(datasets, LIST_ROWS).get_page(request.GET.get("page"))
-    waiting = access.team.uploads.filter(state=Upload.State.CHECKED).order_by("-id")[:5]
-    context = {"page": page, "deleted": deleted, "waiting": waiting}
-    return render(request, "datasets/list.html", context)
+    return render(request, "datasets/list.html", listing.of(access.team, request.GET))
 
 
 @member(Role.EDITOR)
@@ -116,10 +107,7 @@ def delete(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Hide a dataset; its files stay."""
     dataset = access.get(Dataset.objects.all(), uid=uid)
     services.delete_dataset(dataset, access.user)
-    messages.success(
-        request, f"{dataset.name} was deleted. It can be restored from the list of deleted datasets."
-    )
-    return redirect("datasets:list", access.team.slug)
+    return redirect(f"{reverse('datasets:list', args=[access.team.slug])}?undo={dataset.uid}")
 
 
 @member(Role.EDITOR)

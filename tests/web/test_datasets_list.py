@@ -1,0 +1,49 @@
+"""The list of datasets: searched, sorted, paged in the address; what was deleted comes back at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from webapp.datasets.models import Dataset
+from webapp.teams.models import Team, User
+
+SignIn = Callable[[User], Client]
+
+
+@pytest.fixture
+def datasets(team: Team, alice: User) -> list[Dataset]:
+    return [Dataset.objects.create(team=team, name=name, created_by=alice) for name in ("Beta", "Alpha")]
+
+
+def names(client: Client, team: Team, **query: Any) -> list[str]:
+    return [each.name for each in client.get(f"/t/{team.slug}/datasets/", query).context["page"]]
+
+
+def test_datasets_are_found_by_name_and_sorted(
+    team: Team, alice: User, datasets: list[Dataset], as_user: SignIn
+) -> None:
+    client = as_user(alice)
+    assert names(client, team) == ["Alpha", "Beta"]
+    assert names(client, team, sort="oldest") == ["Beta", "Alpha"]
+    assert names(client, team, q="BET") == ["Beta"]
+    assert "No dataset fits" in client.get(f"/t/{team.slug}/datasets/", {"q": "zzz"}).text
+    Dataset.objects.bulk_create(Dataset(team=team, name=f"D{n:02}") for n in range(40))
+    page = client.get(f"/t/{team.slug}/datasets/", {"q": "D", "sort": "name"})
+    assert "q=D&amp;sort=name&amp;page=2" in page.text
+
+
+def test_a_deletion_is_undone_at_once(
+    team: Team, alice: User, datasets: list[Dataset], as_user: SignIn
+) -> None:
+    client, beta = as_user(alice), datasets[0]
+    said = client.post(f"{beta.get_absolute_url()}delete/", follow=True)
+    assert "Dataset deleted" in said.text
+    assert f"{beta.get_absolute_url()}restore/" in said.text
+    assert names(client, team) == ["Alpha"]
+    client.post(f"{beta.get_absolute_url()}restore/")
+    assert names(client, team) == ["Alpha", "Beta"]
+    assert "Dataset deleted" not in client.get(f"/t/{team.slug}/datasets/", {"undo": beta.uid}).text
