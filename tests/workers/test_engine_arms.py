@@ -116,7 +116,7 @@ def test_a_batch_in_several_passes_learns_the_same(
         assert run_engine("run", path, "--out", tmp_path / name) == 0
         metrics = of_type(events_of(tmp_path / name), "metrics")
         courses.append([event.values[key] for event in metrics for key in ("loss", "grad_norm")])
-        monkeypatch.setattr("workers.engine.memory.CPU_TOKENS", 1)  # a pass holds one row
+        monkeypatch.setattr("workers.memory.CPU_TOKENS", 1)  # a pass holds one row
     assert len(courses[0]) == 6
     assert courses[0] == pytest.approx(courses[1], rel=1e-4)
 

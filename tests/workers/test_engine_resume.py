@@ -22,7 +22,7 @@ from workers.engine.run import Job, run_job
 from workers.events import EventWriter
 from workers.spec import JobSpec
 
-CLOCKS = ("time", "per_second", "memory")
+CLOCKS = ("time", "per_second", "memory", "busy")
 
 
 def start(*arguments: object, **options: Any) -> subprocess.Popen[bytes]:
