@@ -96,7 +96,7 @@ def too_large(size: int, limit: int) -> FileError:
 def no_prompt_column(columns: list[str]) -> FileError:
     return FileError(
         f"No column is known to hold the prompt. The columns are: {', '.join(columns[:40])}.",
-        "Name the prompt column (or the messages column) below and check again.",
+        "Say under “Columns and splits” which column it is, and check again.",
         keep=True,
     )
 
