@@ -108,3 +108,15 @@ def test_json_lines_have_no_columns_to_map(team: Team, alice: User, as_user: Sig
     upload = trial(team, alice, "a.jsonl", lines)
     assert upload.report["table"] == []
     assert "Check again with other columns or splits" in as_user(alice).get(upload.get_absolute_url()).text
+
+
+@pytest.mark.parametrize("rows", [[{"question": "a\0b"}], [{"question": "a", "b\0": "c"}]])
+def test_what_cannot_be_stored_is_told_and_breaks_nothing(
+    rows: list[dict[str, Any]], team: Team, alice: User, as_user: SignIn
+) -> None:
+    file = SimpleUploadedFile("a.parquet", as_parquet(rows))
+    address = f"/t/{team.slug}/datasets/new/"
+    page = as_user(alice).post(address, {"file": file, "validation": 10, "test": 10}, follow=True)
+    assert page.status_code == 200
+    assert "NUL" in page.text
+    assert Upload.objects.get().report["rows"] == 0

@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import IO, Any
 
+from webapp.config.fields import storable
+
 from . import formats
 from .formats.cells import find_columns
 from .problems import FileError
@@ -23,6 +25,8 @@ def columns(file: IO[bytes], kind: str, wanted: Columns | None) -> list[dict[str
     try:
         names, rows = formats.GLANCES[kind](file)
     except FileError:
+        return []
+    if any(name != storable(name) for name in names):
         return []
     try:
         found = find_columns(names, wanted)
@@ -43,7 +47,7 @@ def _role(name: str, found: Columns) -> str:
 
 
 def _sample(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = storable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     return text if len(text) <= SAMPLE_CHARACTERS else f"{text[:SAMPLE_CHARACTERS]}…"
 
 
