@@ -34,6 +34,8 @@ FILTERS = {
     "lowest first": "sort=reward",
     "highest first": "sort=-reward",
     "highest of the cut off": "sort=-reward&only=truncated",
+    "highest of the short": "sort=-reward&longest=12",
+    "lowest of the low": "sort=reward&most=0.3",
     "far page": "after=100-5",
 }
 

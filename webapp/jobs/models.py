@@ -257,10 +257,11 @@ class Rollout(models.Model):
             models.UniqueConstraint(fields=["job", "step", "index"], name="one_rollout_per_place")
         ]
         # Rare ones are found among millions; what is common is found by walking back through the steps.
+        # The length stands with the reward, so that a walk by reward passes answers by without reading them.
         indexes: ClassVar = [
             models.Index("job", F("step").desc(), "index", name="rollouts_newest_first"),
             models.Index("job", "row_id", "step", name="rollouts_of_a_row"),
-            models.Index("job", "reward", "step", "index", name="rollouts_by_reward"),
+            models.Index("job", "reward", "step", "index", "length", name="rollouts_by_reward"),
             models.Index("job", "length", name="rollouts_by_length"),
             models.Index("job", "error_class", condition=~Q(error_class=""), name="rollouts_with_errors"),
             models.Index(

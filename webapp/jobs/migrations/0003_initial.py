@@ -185,7 +185,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='rollout',
-            index=models.Index(models.F('job'), models.F('reward'), models.F('step'), models.F('index'), name='rollouts_by_reward'),
+            index=models.Index(models.F('job'), models.F('reward'), models.F('step'), models.F('index'), models.F('length'), name='rollouts_by_reward'),
         ),
         migrations.AddIndex(
             model_name='rollout',
