@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from webapp.datasets import transfers
 from webapp.datasets.services import discard_stale_uploads
-from webapp.graders import checking
+from webapp.graders import checking, trial_queue
 from webapp.jobs import leases, nodes, notices, rollouts, services
 from webapp.judges import services as judges
 from webapp.registry import exporting
@@ -64,6 +64,7 @@ def send_mail() -> None:
 def reap() -> None:
     """Take jobs back from silent workers, and ring again for all that waits."""
     leases.reap()
+    trial_queue.requeue_silent_trials()
     checking.ring_again()
     judges.ring_again()
     exporting.ring_again()

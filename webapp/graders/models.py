@@ -102,6 +102,8 @@ class GraderTrial(models.Model):
     error = models.JSONField(null=True, blank=True, help_text="{message, remedy}")
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
+    attempt = models.PositiveIntegerField(default=0, help_text="fencing token: every write names it")
+    lease_until = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

@@ -10,15 +10,12 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from webapp.graders.models import GraderTrial
 from webapp.teams.models import Team
 
 from . import bell
 from .models import Job, Node
 from .states import State
 from .transitions import move
-
-TRIAL_PATIENCE = timedelta(minutes=15)
 
 
 def _lease() -> datetime:
@@ -146,7 +143,3 @@ def _ring_for_waiting() -> None:
         bell.ring("validate_job", job_id)
     if Job.objects.filter(state=State.QUEUED).exists():
         bell.ring("look")
-    stale = Q(state=GraderTrial.State.RUNNING, started_at__lt=timezone.now() - TRIAL_PATIENCE)
-    GraderTrial.objects.filter(stale).update(state=GraderTrial.State.QUEUED)
-    for trial_id in GraderTrial.objects.filter(state=GraderTrial.State.QUEUED).values_list("pk", flat=True):
-        bell.ring("run_trial", trial_id)

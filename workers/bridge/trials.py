@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.utils import timezone
 
 from webapp.config.fields import storable
+from webapp.graders import trial_queue
 from webapp.graders.models import GraderTrial
 from webapp.graders.reading import text_of
 from webapp.graders.statistics import mean
@@ -25,36 +25,36 @@ from workers.spec import SampleSpec
 SAMPLING_SECONDS = 300
 Json = dict[str, Any]
 log = logging.getLogger(__name__)
-State = GraderTrial.State
+
+
+class LeaseLost(Exception):
+    """Another attempt has taken the trial over; this one must not write any more."""
 
 
 def run_trial(trial_id: int) -> None:
-    """Run a queued trial; a second bell for the same one finds nothing to do."""
-    queued = GraderTrial.objects.filter(pk=trial_id, state=State.QUEUED)
-    if not queued.update(state=State.RUNNING, started_at=timezone.now()):
+    """Run a queued trial. A second message for the same trial finds nothing to do."""
+    trial = trial_queue.claim_trial(trial_id)
+    if trial is None:
         return
-    trial = GraderTrial.objects.select_related("team", "base_model", "second").get(pk=trial_id)
-    folder = settings.WORK_DIR / "trials" / trial.uid
+    folder = settings.WORK_DIR / "trials" / f"{trial.uid}-{trial.attempt}"
     folder.mkdir(parents=True, exist_ok=True)
     try:
         results = _graded(trial, _answers(trial, folder), folder)
-        _finish(trial, state=State.FINISHED, results=results, summary=_summary(results))
+        trial_queue.finish_trial(trial, results, _summary(results))
+    except LeaseLost:
+        log.warning("Attempt %s of trial %s lost its lease", trial.attempt, trial.uid)
     except NotGraded as error:
-        _fail(trial, error.message, error.remedy)
+        trial_queue.fail_trial(trial, error.message, error.remedy)
     except Exception as error:  # the person who waits must hear of it
         log.exception("Trial %s failed", trial.uid)
-        _fail(trial, f"{type(error).__name__}: {error}", "Try again.")
+        trial_queue.fail_trial(trial, f"{type(error).__name__}: {error}", "Try again.")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fail(trial: GraderTrial, message: str, remedy: str) -> None:
-    _finish(trial, state=State.FAILED, error={"message": storable(message), "remedy": remedy})
-
-
-def _finish(trial: GraderTrial, **values: Any) -> None:
-    running = GraderTrial.objects.filter(pk=trial.pk, state=State.RUNNING)
-    running.update(finished_at=timezone.now(), **values)
+def _renew(trial: GraderTrial) -> None:
+    if not trial_queue.renew_trial(trial):
+        raise LeaseLost(trial.uid)
 
 
 def _summary(results: list[Json]) -> Json:
@@ -147,11 +147,13 @@ def _graded(trial: GraderTrial, answers: list[Json], folder: Path) -> list[Json]
     subjects = [
         Answer(answer["answer"], trial.rows[answer["row"]]["item"], str(answer["row"])) for answer in answers
     ]
+    _renew(trial)
     results = [
         answer | grade | {"answer": storable(answer["answer"])}
         for answer, grade in zip(answers, graded(trial.team, trial.definition, subjects, folder), strict=True)
     ]
     if trial.second:
+        _renew(trial)
         grades = graded(trial.team, trial.second.definition, subjects, folder)
         for result, grade in zip(results, grades, strict=True):
             result["second"] = {key: grade[key] for key in ("reward", "error_class", "error_detail")}
