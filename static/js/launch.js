@@ -2,7 +2,7 @@
 function fill(form, values) {
   let last = null;
   for (const [name, value] of Object.entries(values)) {
-    const field = form.elements[name];
+    const field = form.elements.namedItem(name);
     if (!field) continue;
     if (field.type === "checkbox") field.checked = value === "on";
     else field.value = value ?? "";
@@ -15,7 +15,7 @@ function mark() {
   for (const preset of document.querySelectorAll("[data-preset]")) {
     const { elements } = preset.closest("form");
     const values = Object.entries(JSON.parse(preset.dataset.preset));
-    const holds = values.every(([name, value]) => elements[name]?.value === String(value ?? ""));
+    const holds = values.every(([name, value]) => elements.namedItem(name)?.value === String(value ?? ""));
     if (holds) preset.setAttribute("aria-current", "true");
     else preset.removeAttribute("aria-current");
   }

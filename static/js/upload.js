@@ -1,7 +1,7 @@
 // Uploads in parts with progress and a drop zone; without it the form is a plain one.
 
 const MIB = 2 ** 20;
-const FIELDS = ["name", "prompt_column", "messages_column", "validation", "test", "dataset"];
+const TOKEN = "csrfmiddlewaretoken";
 
 function initUpload(form) {
   const input = form.querySelector("input[type=file]");
@@ -62,20 +62,28 @@ function reasonOf(error) {
   if (error === null) return "Stopped. Upload the same file again to go on where it was.";
   const answer = error.originalResponse;
   if (answer?.getStatus() >= 400 && answer.getStatus() < 500) return answer.getBody() || `The server answered ${answer.getStatus()}.`;
-  return "The connection broke. What was sent is kept: upload the same file again to go on.";
+  if (error.originalRequest) return "The connection broke. What was sent is kept: upload the same file again to go on.";
+  return `The upload could not start (${error.message}). Reload the page and try again.`;
 }
+
+// A form's fields shadow its properties (a field named "dataset" hides form.dataset), so attributes are read.
+function filledFields(form) {
+  const texts = [...new FormData(form)].filter(([name, value]) => typeof value === "string" && value && name !== TOKEN);
+  return Object.fromEntries(texts);
+}
+
+const tokenOf = (form) => form.querySelector(`[name=${TOKEN}]`);
 
 async function send(form, file) {
   busy(form, true);
   say(form, "name", file.name);
-  const { sendInParts } = await import(form.dataset.resumable);
   const paced = pace();
-  const filled = FIELDS.map((name) => [name, form.elements[name]?.value ?? ""]).filter(([, value]) => value);
   try {
+    const { sendInParts } = await import(form.getAttribute("data-resumable"));
     const address = await sendInParts(file, {
-      endpoint: form.dataset.transfers,
-      token: form.elements.csrfmiddlewaretoken.value,
-      fields: Object.fromEntries(filled),
+      endpoint: form.getAttribute("data-transfers"),
+      token: tokenOf(form).value,
+      fields: filledFields(form),
       progress: (sent, total) => show(form, sent, total, paced),
       stop: (breakOff) => (form.querySelector("[data-upload-stop]").onclick = breakOff),
     });
@@ -90,7 +98,7 @@ async function send(form, file) {
 // A plain form, so that the report is a page like any other.
 function check(form, address) {
   const asked = Object.assign(document.createElement("form"), { method: "post", action: address, hidden: true });
-  asked.append(form.elements.csrfmiddlewaretoken.cloneNode());
+  asked.append(tokenOf(form).cloneNode());
   document.body.append(asked);
   asked.submit();
 }

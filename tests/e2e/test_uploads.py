@@ -1,4 +1,4 @@
-"""A large file in a real browser: the page is reloaded in the middle, and the upload goes on."""
+"""Uploads in a real browser: a reload in the middle of a large file, and a new version of a dataset."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Page, Request, Route, expect
 
 from tests.e2e.test_every_page import sign_in
-from webapp.datasets.models import Transfer
+from webapp.datasets.models import Dataset, Transfer
 from webapp.datasets.transfers import PART_BYTES
 from webapp.teams.models import Team, User
 
@@ -57,3 +57,19 @@ def test_a_large_upload_survives_a_reload(
     assert resumed.value.headers["upload-offset"] == str(PART_BYTES)
     expect(page.get_by_text(f"{ROWS:,}").first).to_be_visible(timeout=60_000)
     assert not Transfer.objects.exists()
+
+
+def test_a_new_version_is_uploaded(page: Page, live: str, team: Team, alice: User, tmp_path: Path) -> None:
+    """The form's hidden field "dataset" hid the form's own dataset from its script, and the page hung."""
+    dataset = Dataset.objects.create(team=team, name="Orders", created_by=alice)
+    file = tmp_path / "orders.jsonl"
+    rows = ({"messages": [{"role": "user", "content": f"Order {n}"}]} for n in range(40))
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sign_in(page, live, alice)
+    page.goto(f"/t/{team.slug}/datasets/{dataset.uid}/")
+    page.get_by_role("link", name="New version").click()
+    page.get_by_label("File").set_input_files(file)
+    page.get_by_role("button", name="Upload and check").click()
+    page.get_by_role("button", name="Add the version").click()
+    expect(page.get_by_role("heading", name="Orders v1")).to_be_visible()
+    assert Dataset.objects.get().versions.get().rows == 40

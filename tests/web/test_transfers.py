@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.files.storage import default_storage
 from django.http import HttpResponse
 from django.test import Client, TestCase
@@ -134,3 +137,14 @@ def test_what_is_given_up_or_forgotten_leaves_nothing_behind(
             give_up(url)
         assert not Transfer.objects.exists()
         assert not any(default_storage.exists(key) for key in keys)
+
+
+@pytest.mark.parametrize(
+    "script", sorted((settings.BASE_DIR / "static/js").rglob("*.js")), ids=lambda path: path.name
+)
+def test_scripts_read_attributes_of_forms_and_no_properties_that_fields_hide(script: Path) -> None:
+    """A field named "dataset" hides ``form.dataset``, one named "action" ``form.action``, and so on."""
+    hidden = (
+        r"\bform\.(dataset|action|method|target|name|id|title|hidden|length|elements(\[|\.(?!namedItem)))"
+    )
+    assert re.findall(hidden, script.read_text()) == []

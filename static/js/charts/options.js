@@ -55,7 +55,7 @@ export class Options {
 
   #show() {
     for (const [name, value] of Object.entries(this.#given)) {
-      const field = this.form?.elements[name];
+      const field = this.form?.elements.namedItem(name);
       if (field?.type === "checkbox") field.checked = value === "1";
       else if (field) field.value = value;
     }
@@ -64,7 +64,7 @@ export class Options {
   #take() {
     const axis = this.#given.x;
     for (const name in DEFAULTS) {
-      const field = this.form.elements[name];
+      const field = this.form.elements.namedItem(name);
       if (field) this.#given[name] = field.type === "checkbox" ? (field.checked ? "1" : "") : field.value;
     }
     if (axis !== this.#given.x) this.zoom(null, null); // another unit
