@@ -346,6 +346,13 @@ class AdapterRef(Frozen):
     sha256: str = Field(description="of adapter_model.safetensors")
 
 
+class PromotedFrom(Frozen):
+    """The checkpoint that becomes a model without further training."""
+
+    job_id: str
+    step: int = Field(ge=1)
+
+
 class LoraSettings(Frozen):
     """The adapter's shape (TRL's LoRA guide; 'LoRA Without Regret')."""
 
@@ -466,6 +473,7 @@ class JobSpec(Frozen):
     )
     start: AdapterRef | None = None
     sft: SftSettings | None = None
+    promoted_from: PromotedFrom | None = None
     suites: list[Suite] = Field(default_factory=list, max_length=16)
     preflight: PreflightSettings = PreflightSettings()
     alarm: AlarmSettings = AlarmSettings()

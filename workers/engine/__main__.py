@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("spec", type=Path, help="the job spec, a JSON file")
     run.add_argument("--out", type=Path, required=True, help="folder for events and artifacts")
     run.add_argument("--resume", type=Path, help="checkpoint folder to go on from")
+    run.add_argument("--finish-file", type=Path, help="training ends early once this file is there")
     run.add_argument("--processes", type=int, help="that train together; default: one, or one a GPU")
     run.add_argument("--lifeline", type=int, help="file descriptor; the engine exits when it closes")
     run.add_argument("--keys-fd", type=int, help="file descriptor with the judges' keys, a JSON object")
@@ -95,7 +96,8 @@ def _run(arguments: argparse.Namespace) -> int:
             from workers.engine.run import Job, run_job
 
             followers.watch(lambda lost: errors.fail(emit, errors.follower_lost(lost)))
-            job = Job(spec, folder, out, emit, stopping.is_set, judges)
+            finishing = arguments.finish_file.exists if arguments.finish_file else lambda: False
+            job = Job(spec, folder, out, emit, stopping.is_set, judges, finishing)
             return run_job(job, arguments.resume, followers)
 
     return _report(arguments.out, work)

@@ -15,6 +15,7 @@ from workers.spec import JobSpec
 MANIFEST = "manifest.json"
 NOT_TRAINING = {
     "job_id", "model_name", "labels", "resources", "evaluation", "judges", "suites", "preflight", "alarm",
+    "promoted_from",
 }  # fmt: skip
 
 

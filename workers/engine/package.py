@@ -47,6 +47,7 @@ class Lineage:
     spec: JobSpec
     base: Base
     steps: int
+    planned_steps: int
     train_seconds: float
     initial_sha256: str
     evaluation: EvaluationEvent
@@ -169,6 +170,8 @@ def write_run_file(lineage: Lineage, adapter_hash: str, verdict: Verdict, folder
         | {"sft": spec.sft and spec.sft.model_dump(mode="json", exclude={"rows": {"path"}})},
         "labels": spec.labels,
         "steps": lineage.steps,
+        "planned_steps": lineage.planned_steps,
+        "promoted_from": spec.promoted_from and spec.promoted_from.model_dump(),
         "train_seconds": round(lineage.train_seconds, 1),
         "metrics": lineage.evaluation.model_dump(mode="json", exclude={"details", "time", "type"}),
         "adapter_sha256": {"initial": lineage.initial_sha256, "tuned": adapter_hash},
@@ -214,7 +217,7 @@ def model_card(lineage: Lineage) -> str:
         revision=f", revision `{lineage.base.revision}`" if lineage.base.revision else "",
         revision_argument=f', revision="{lineage.base.revision}"' if lineage.base.revision else "",
         steps=lineage.steps,
-        origin=_origin(spec),
+        origin=_origin(lineage),
         method=METHODS[spec.arm],
         arm="start" if spec.start else "base",
         rank=spec.lora.rank,
@@ -231,9 +234,13 @@ def model_card(lineage: Lineage) -> str:
     )
 
 
-def _origin(spec: JobSpec) -> str:
-    """What it started from and what it was trained on at once, in sentences; empty if neither is unusual."""
-    said = ""
+def _origin(lineage: Lineage) -> str:
+    """Sentences about a promotion, an early end, an initial adapter and several tasks; empty without any."""
+    spec, said = lineage.spec, ""
+    if spec.promoted_from:
+        said += f" It is the checkpoint after step {lineage.steps} of job `{spec.promoted_from.job_id}`."
+    if lineage.steps < lineage.planned_steps:
+        said += f" {lineage.planned_steps} steps were planned."
     if spec.start:
         said += f" It continues the adapter `{spec.start.id}`, which is the start that it is compared with."
     if len(spec.tasks) > 1:

@@ -51,6 +51,10 @@ class Progress:
         self._step.add(1, self._lap())
         self._tell(1)
 
+    def end_training(self, answers_left: int) -> None:
+        """Training is over, perhaps before its last step; so many answers are still to be sampled."""
+        self.steps_left, self.answers_left = 0, answers_left
+
     def aside(self, number: int) -> None:
         """So many answers have been sampled that the phase does not count: to the rows of suites."""
         self.answers_left -= number

@@ -12,6 +12,7 @@ from workers.engine import arms, checkpoint, errors, package, parallel, retentio
 from workers.engine.alarms import Alarms, held_out_grader
 from workers.engine.data import Row, checked_path, encode, prefill, read_rows
 from workers.engine.evaluate import Evaluator, Split
+from workers.engine.finishing import Finish, agree_on_end, check_promotion, never
 from workers.engine.keeping import Keeping
 from workers.engine.memory import plan_memory, shape_of
 from workers.engine.models import Base, adapter_sha256, load, pick_device
@@ -47,7 +48,7 @@ class HeldOut:
 
 @dataclass
 class Job:
-    """One run of the engine on one spec. ``stopping`` turns true when the job has been told to stop."""
+    """One run of the engine on one spec. ``stopping`` and ``finishing`` say what the job was told to do."""
 
     spec: JobSpec
     folder: Path
@@ -55,6 +56,7 @@ class Job:
     emit: Emit
     stopping: Callable[[], bool]
     judges: Judges = field(default_factory=Judges)
+    finishing: Callable[[], bool] = never
     step: int = 0
     progress: Progress | None = None
     memory: Estimate | None = None
@@ -81,6 +83,7 @@ class Job:
         """Does the whole job and returns the package. Raises ``EngineError`` or ``Stopped``."""
         spec = self.spec
         started_from = checkpoint.open_checkpoint(resume, checkpoint.fingerprint(spec)) if resume else None
+        check_promotion(spec, started_from)
         if started_from:
             self.step, self._trained_before = started_from.step, started_from.train_seconds
             self.alarms.load(started_from.path)
@@ -102,7 +105,9 @@ class Job:
                 if started_from is None:
                     self._measure_base(evaluator, held_out, progress)
                     self._preflight(trainer, evaluator, train_rows, held_out, progress, steps)
-                self._train(trainer, evaluator, held_out, progress, started_from, steps)
+                finish = Finish(self.finishing, trainer, initial)
+                self._train(trainer, evaluator, held_out, progress, started_from, steps, finish)
+                progress.end_training(self._final_answers(held_out))
                 lineage = self._compare(base, evaluator, held_out, progress, initial, steps)
         except GradingUnavailable as error:
             raise errors.grading_unavailable(error.reason, error.remedy) from error
@@ -123,7 +128,7 @@ class Job:
             self._load(train_rows, held_out, []), train_rows, _nothing_to_grade, steps, progress
         )
         trainer.add_callback(Following())
-        if not (started_from and started_from.step >= steps):
+        if not agree_on_end(started_from):
             trainer.train(resume_from_checkpoint=str(started_from.path) if started_from else None)
 
     def check_stop(self, _: int = 0) -> None:
@@ -159,8 +164,12 @@ class Job:
         during = self._answers_during(steps, held_out)
         once = len(held_out.validation) * settings.validation_samples_per_row
         first = once if self.step == 0 or during else 0
-        final = 2 * len(held_out.final) * settings.samples_per_row
-        return first + during + final + self._suite_answers(steps)
+        return first + during + self._suite_answers(steps) + self._final_answers(held_out)
+
+    def _final_answers(self, held_out: HeldOut) -> int:
+        """Answers of the comparison at the end, to the suites' rows too."""
+        rows = len(held_out.final) + sum(suite.rows.rows for suite in self.spec.suites)
+        return 2 * rows * self.spec.evaluation.samples_per_row
 
     def _answers_during(self, steps: int, held_out: HeldOut) -> int:
         """Of those, the tuned model's while it trains."""
@@ -169,11 +178,11 @@ class Job:
         return self._evaluations(steps) * validation
 
     def _suite_answers(self, steps: int) -> int:
-        """Those to the suites' rows: by the base at first, by the model on the way, by both at the end."""
+        """Those to the suites' rows before the end: by the base at first, by the model on the way."""
         settings, sizes = self.spec.evaluation, [suite.rows.rows for suite in self.spec.suites]
         some = sum(min(size, settings.validation_max_rows) for size in sizes)
         on_the_way = (self._evaluations(steps) + (self.step == 0)) * some
-        return on_the_way * settings.validation_samples_per_row + 2 * sum(sizes) * settings.samples_per_row
+        return on_the_way * settings.validation_samples_per_row
 
     def _evaluations(self, steps: int) -> int:
         """Validation runs still to come while it trains."""
@@ -296,6 +305,7 @@ class Job:
         progress: Progress,
         started_from: checkpoint.Checkpoint | None,
         steps: int,
+        finish: Finish,
     ) -> None:
         progress.enter("train", done=self.step, total=steps)
         evaluate = partial(self._evaluate, evaluator, held_out)
@@ -310,12 +320,12 @@ class Job:
             lambda: self.train_seconds,
             self.alarms,
             sealed_step=self.step,
+            finish=finish,
         )
         trainer.add_callback(reporter)
         self._train_began = time.perf_counter()
         try:
-            if started_from and started_from.step >= steps:
-                trainer.take_finished(started_from.path, started_from.step)
+            if finish.load(self.spec, started_from, steps):
                 reporter.on_train_end()
             else:
                 trainer.train(resume_from_checkpoint=str(started_from.path) if started_from else None)
@@ -323,8 +333,7 @@ class Job:
             reporter.stop_here()
             raise
         finally:
-            self.step = trainer.state.global_step
-            self._train_ended = time.perf_counter()
+            self.step, self._train_ended = trainer.state.global_step, time.perf_counter()
         if reporter.pause:
             raise reporter.pause
         self.check_stop()
@@ -356,9 +365,9 @@ class Job:
     ) -> package.Lineage:
         rows, samples = held_out.final, self.spec.evaluation.samples_per_row
         progress.enter("evaluate", total=2 * len(rows) * samples, unit="answers")
-        event = evaluator.compare("after", steps, rows, held_out.final_split, samples)
+        event = evaluator.compare("after", self.step, rows, held_out.final_split, samples)
         self._tell(evaluator, event, rows)
-        return package.Lineage(self.spec, base, steps, self.train_seconds, initial_sha256, event)
+        return package.Lineage(self.spec, base, self.step, steps, self.train_seconds, initial_sha256, event)
 
 
 def _nothing_to_grade(answers: object, groups: object = None) -> list[GradeResult]:

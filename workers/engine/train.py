@@ -184,6 +184,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     train_seconds: Callable[[], float]
     alarms: Alarms
     sealed_step: int = 0
+    finish: Callable[[], bool] = lambda: False
     pause: errors.Paused | None = None
     _judges: JudgeWatch = field(default_factory=JudgeWatch)
     _ungraded: int = 0
@@ -200,8 +201,8 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         due = state.global_step % self.spec.grpo.checkpoint_every == 0
         if parallel.size() > 1:  # an evaluation that is broken off saves nothing: followers would not
             due = due or self._is_evaluated(state.global_step)
-        control.should_save = due or last or self.stopping()
-        control.should_training_stop = last or self.stopping()
+        ends = last or self.stopping() or self.finish()
+        control.should_save, control.should_training_stop = due or ends, ends
 
     def on_log(self, *_: Any, logs: dict[str, Any], **__: Any) -> None:
         if "loss" not in logs:
