@@ -281,6 +281,9 @@ class JudgeEndpoint(Frozen):
     base_url: str = Field(description="an OpenAI-compatible API, up to and including /v1")
     model: str = Field(description="the endpoint's own name of the model")
     revision: str = Field(default="", description="stands for address and model in cache keys")
+    on_this_worker: bool = Field(
+        default=False, description="served by this worker: its loopback address may be reached, no other"
+    )
     requests_per_minute: int | None = Field(default=None, ge=1)
     tokens_per_minute: int | None = Field(default=None, ge=1)
     concurrency: int = Field(default=16, ge=1, le=256, description="requests in flight")

@@ -74,7 +74,8 @@ def run() -> Result:
 
 def graded(port: int) -> list[float]:
     """Seconds of each batch; the connections are open from the first on."""
-    endpoint = JudgeEndpoint(base_url=f"http://127.0.0.1:{port}/v1", model="m", concurrency=IN_FLIGHT)
+    url = f"http://127.0.0.1:{port}/v1"
+    endpoint = JudgeEndpoint(base_url=url, model="m", concurrency=IN_FLIGHT, on_this_worker=True)
     seconds = []
     with open_grader(validate(GRADER), judges=Judges({"m": endpoint})) as grade:
         for number in range(RUNS + 1):

@@ -129,6 +129,21 @@ def test_a_key_does_not_follow_to_another_address(
     assert (endpoint.base_url, endpoint.api_key or "") == ("http://elsewhere.example/v1", "")
 
 
+def test_the_form_refuses_an_internal_address_and_says_who_can_allow_it(
+    team: Team, alice: User, as_user: Callable[[User], Client]
+) -> None:
+    for url in (
+        "http://10.0.0.1/v1",
+        "http://[::1]/v1",
+        "http://2130706434/v1",
+        "http://u:p@judge.example/v1",
+    ):
+        answer = as_user(alice).post(f"/t/{team.slug}/judges/new/", FORM | {"base_url": url})
+        assert (answer.status_code, Endpoint.objects.exists()) == (422, False)
+    answer = as_user(alice).post(f"/t/{team.slug}/judges/new/", FORM | {"base_url": "http://10.0.0.1/v1"})
+    assert "GROOVE_OUTBOUND_ALLOW" in answer.content.decode()
+
+
 def test_disconnecting_forgets_the_key_and_frees_the_name(
     as_user: AsUser, alice: User, team: Team, endpoint: Endpoint
 ) -> None:

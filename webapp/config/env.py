@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from workers.outbound import AllowList
+
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
@@ -63,6 +65,17 @@ def price(name: str) -> float | None:
 def words(name: str, default: str = "") -> list[str]:
     """A list separated by commas."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def outbound_allow(name: str) -> list[str]:
+    """Host names, addresses and networks that requests for users may reach beyond public addresses."""
+    listed = words(name)
+    try:
+        AllowList.parse(listed)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}") from error
+    os.environ[name] = ",".join(listed)  # where workers.outbound reads it, also if a file held it
+    return listed
 
 
 def embedded(folder: Path) -> dict[str, str]:

@@ -156,6 +156,8 @@ USE_TZ = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2**20
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = str(VAR_DIR / "tmp")
+# What requests for users (judges, imports from a URL) may reach beyond public addresses.
+OUTBOUND_ALLOW = env.outbound_allow("GROOVE_OUTBOUND_ALLOW")
 MAX_UPLOAD_BYTES = env.number("GROOVE_MAX_UPLOAD_BYTES", 8 * 2**30, at_least=1)
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION

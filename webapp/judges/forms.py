@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team
+from workers import outbound
 
 from .models import Endpoint
 
@@ -93,6 +94,16 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
         if hint := self.instance.key_hint:
             kept = f"The stored key ends in {hint}. Empty keeps it; a new address needs it anew."
             self.fields["api_key"].help_text = kept
+
+    def clean_base_url(self) -> str:
+        """Refuse at once what needs no name server; workers check every connection."""
+        url: str = self.cleaned_data["base_url"]
+        if url:
+            try:
+                outbound.check_url(url)
+            except outbound.AddressRefused as error:
+                raise forms.ValidationError(str(error)) from error
+        return url
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}

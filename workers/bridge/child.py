@@ -18,7 +18,7 @@ from workers.bridge import warm
 PASSED_ON = {
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE",
     "VIRTUAL_ENV", "GROOVE_CGROUP", "GROOVE_GRADER_PACKAGES", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
-    "http_proxy", "https_proxy", "no_proxy",
+    "http_proxy", "https_proxy", "no_proxy", "GROOVE_OUTBOUND_PROXY",
 }  # fmt: skip
 PASSED_PREFIXES = ("HF_", "CUDA_", "NCCL_", "VLLM_", "TRANSFORMERS_", "TORCH_")
 TAIL_BYTES = 8000
@@ -33,6 +33,7 @@ def environment(devices: dict[str, Any]) -> dict[str, str]:
         if name in PASSED_ON or name.startswith(PASSED_PREFIXES)
     }
     return kept | {
+        "GROOVE_OUTBOUND_ALLOW": ",".join(settings.OUTBOUND_ALLOW),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as NVML counts
         "CUDA_VISIBLE_DEVICES": ",".join(map(str, devices.get("gpus", []))),
         "OMP_NUM_THREADS": str(devices.get("cpu_cores", 1)),

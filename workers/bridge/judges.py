@@ -74,7 +74,11 @@ def connected(
             if endpoint.base_model:
                 base_url, keys[name] = stack.enter_context(_served(endpoint))
             told = endpoint_spec(endpoint, base_url)
-            endpoints[name] = told.model_copy(update={"spent": (spent or {}).get(name, 0.0)})
+            changed = {
+                "spent": (spent or {}).get(name, 0.0),
+                "on_this_worker": endpoint.base_model is not None,
+            }
+            endpoints[name] = told.model_copy(update=changed)
         yield Connection(endpoints, keys)
 
 

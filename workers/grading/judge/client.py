@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import httpx2
 import openai
 from pydantic import BaseModel, Field, ValidationError
 
@@ -19,6 +20,7 @@ from workers.events import GradingErrorClass
 from workers.grading.judge.cache import VerdictCache, key_of
 from workers.grading.judge.limits import Limits
 from workers.grading.results import TokenUsage, added
+from workers.outbound import AddressRefused, AllowList, Caps, OutboundTransport, check_url, explain
 from workers.spec import JudgeEndpoint, SamplingParams
 
 T = TypeVar("T")
@@ -27,6 +29,7 @@ Json = dict[str, Any]
 MAX_RETRIES = (
     2  # the client's own: after connection errors, 408, 409, 429 and 5xx, with backoff or retry-after
 )
+MAX_ANSWER_BYTES = 4 * 2**20
 EXCERPT = 400
 FORM_VERSION = 1  # part of cache keys: raise it when a prompt of ours changes
 _FENCE = re.compile(r"^\s*```\w*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
@@ -116,7 +119,7 @@ class Judge:
     """One judge model, used by any number of graders of a job within the limits of its endpoint."""
 
     def __init__(self, name: str, endpoint: JudgeEndpoint, key: str, cache: VerdictCache, loop: Loop) -> None:
-        self._name, self._endpoint, self._key = name, endpoint, key
+        self._name, self._endpoint = name, endpoint
         self._cache, self._loop = cache, loop
         self._limits = Limits(endpoint)
         self._way = 0
@@ -126,6 +129,7 @@ class Judge:
             api_key=key or "none",
             max_retries=MAX_RETRIES,
             timeout=endpoint.timeout_seconds,
+            http_client=_http_client(endpoint),
         )
 
     def all(self, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
@@ -198,9 +202,7 @@ class Judge:
         except _Failed as error:
             failure = error
         except Exception as error:
-            failure = _Failed(
-                "model_grader_server_error", f"{type(error).__name__}: {self._clean(str(error))}"
-            )
+            failure = _Failed("model_grader_server_error", f"{self._name} failed: {type(error).__name__}")
         seconds = time.perf_counter() - started
         return Reply(None, failure.error_class, failure.detail, self._sum(usage), seconds=seconds)
 
@@ -215,8 +217,7 @@ class Judge:
         try:
             answer = _Completion.model_validate(completion)
         except ValidationError as error:
-            said = f"{self._name} sent no chat completion: {_excerpt(str(completion))}"
-            raise _Failed("model_grader_server_error", said) from error
+            raise _Failed("model_grader_server_error", f"{self._name} sent no chat completion") from error
         cached = answer.usage.prompt_tokens_details or _Details()
         tokens = answer.usage.prompt_tokens, answer.usage.completion_tokens, cached.cached_tokens or 0
         usage.append(await self._limits.used(*tokens, characters))
@@ -229,6 +230,7 @@ class Judge:
     async def _completion(self, question: Question, messages: list[Json]) -> Any:
         """Tries each way of asking until one is not answered by 400."""
         way = self._way
+        self._check_address()
         while True:
             try:
                 # The method for chat completions spends more time on types than all the rest takes.
@@ -245,16 +247,25 @@ class Judge:
                 seconds = self._endpoint.timeout_seconds
                 detail = f"{self._name} did not answer within {seconds:g} s ({MAX_RETRIES + 1} tries)"
                 raise _Failed("model_grader_server_error", detail) from None
-            except ValueError as error:
-                said = f"{self._name} sent no chat completion: {error}"
-                raise _Failed("model_grader_server_error", said) from None
-            except openai.APIConnectionError as error:
-                cause = self._clean(str(error.__cause__ or error))
-                detail = f"{self._name} cannot be reached at {self._endpoint.base_url}: {cause}"
+            except ValueError:
+                detail = f"{self._name} sent no chat completion"
                 raise _Failed("model_grader_server_error", detail) from None
+            except openai.APIConnectionError as error:
+                raise self._unreachable(error.__cause__ or error) from None
             else:
                 self._way = max(self._way, way)
                 return answer
+
+    def _check_address(self) -> None:
+        if not self._endpoint.on_this_worker:
+            try:
+                check_url(self._endpoint.base_url)
+            except AddressRefused as error:
+                raise self._unreachable(error) from None
+
+    def _unreachable(self, cause: BaseException) -> _Failed:
+        detail = f"{self._name} cannot be reached at {self._endpoint.base_url}: {explain(cause)}"
+        return _Failed("model_grader_server_error", detail)
 
     def _request(self, question: Question, messages: list[Json], way: int) -> Json:
         form, cold = WAYS[way]
@@ -281,16 +292,26 @@ class Judge:
             404: "Check the address and the model's name.",
             429: "Lower the limits, or raise them at the provider.",
         }
+        if error.status_code in range(300, 400):
+            return f"{self._name} redirects to another URL (status {error.status_code}). Give that URL."
         advice = remedy.get(error.status_code, "Its server or our request is at fault.")
-        said = _excerpt(self._clean(str(error.message)))
-        return f"{self._name} answered with status {error.status_code}: {said} {advice}"
-
-    def _clean(self, text: str) -> str:
-        return text.replace(self._key, "…") if self._key else text
+        return f"{self._name} answered with status {error.status_code}. {advice}"
 
     def _sum(self, usage: list[TokenUsage]) -> dict[str, TokenUsage]:
         """Under the name that the grader calls the judge by."""
         return {self._name: added(usage)} if usage else {}
+
+
+def _http_client(endpoint: JudgeEndpoint) -> httpx2.AsyncClient:
+    """A client that follows no redirect and reaches allowed addresses only."""
+    allow = None
+    if endpoint.on_this_worker:
+        url = httpx2.URL(endpoint.base_url)
+        allow = AllowList.only(url.host, url.port or 80)
+    caps = Caps(MAX_ANSWER_BYTES, endpoint.timeout_seconds)
+    return httpx2.AsyncClient(
+        transport=OutboundTransport(caps, allow), trust_env=False, follow_redirects=False
+    )
 
 
 def _next_way(way: int, question: Question) -> int | None:

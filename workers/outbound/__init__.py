@@ -1,0 +1,14 @@
+"""The one way out: HTTP requests to URLs that users name, kept away from internal addresses.
+
+Every module that fetches for a user goes through this package. It knows neither Django nor torch.
+"""
+
+from workers.outbound.addresses import AllowList, check_url, operator_allow_list, operator_proxy
+from workers.outbound.download import Download, download, fetch
+from workers.outbound.errors import AddressRefused, AnswerRefused, OutboundError, explain
+from workers.outbound.transport import Caps, OutboundTransport
+
+__all__ = [
+    "AddressRefused", "AllowList", "AnswerRefused", "Caps", "Download", "OutboundError", "OutboundTransport",
+    "check_url", "download", "explain", "fetch", "operator_allow_list", "operator_proxy",
+]  # fmt: skip
