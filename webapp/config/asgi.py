@@ -2,7 +2,12 @@
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.config.settings")
-application = get_asgi_application()
+django.setup(set_prefix=False)
+
+from webapp.config.bodies import LimitedHandler, prepare_folder  # noqa: E402
+
+prepare_folder()
+application = LimitedHandler()

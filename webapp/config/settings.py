@@ -154,6 +154,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2**20
+DATA_UPLOAD_MAX_NUMBER_FILES = 4
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = str(VAR_DIR / "tmp")
 # What requests for users (judges, imports from a URL) may reach beyond public addresses.

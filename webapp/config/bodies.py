@@ -1,0 +1,163 @@
+"""Limits of request bodies, enforced while they arrive and before Django stores anything.
+
+Most routes take small forms. Larger bodies are for upload routes, and there only for editors of the team.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Any
+
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.db import connections
+from django.http import Http404, HttpResponse
+from django.urls import Resolver404, resolve
+
+from webapp.teams.access import access_of
+from webapp.teams.models import Role, User
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Scope = dict[str, Any]
+
+TEXT = "text/plain; charset=utf-8"
+FORM_BYTES = 2**20
+PART_BYTES = 9 * 2**20  # one part of a resumable upload, which the view limits exactly
+IDLE_SECONDS = 30.0
+STALE_SECONDS = 24 * 3600
+GRACE_SECONDS = 30.0
+BYTES_A_SECOND = 4096  # the slowest that a body may arrive at, once the grace is over
+
+
+class BodyRefused(Exception):
+    """A body that is too large (413) or arrives too slowly (408)."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+    def response(self) -> HttpResponse:
+        """The answer; the connection closes with it, because the rest of the body is not read."""
+        return HttpResponse(f"{self}\n", TEXT, status=self.status, headers={"Connection": "close"})
+
+
+def prepare_folder() -> None:
+    """Make the folder of bodies and uploads, for this user only, and delete what a killed process left."""
+    folder = Path(settings.FILE_UPLOAD_TEMP_DIR)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    for file in folder.glob("*.upload*"):
+        if file.stat().st_mtime < time.time() - STALE_SECONDS:
+            file.unlink(missing_ok=True)
+
+
+def _upload_limits() -> dict[str, int]:
+    """Bytes by the name of the route."""
+    file = settings.MAX_UPLOAD_BYTES + FORM_BYTES
+    return {
+        "datasets:new": file,
+        "datasets:transfer": PART_BYTES,
+        "registry:upload": file,
+        "graders:import": 2 * FORM_BYTES,
+    }
+
+
+async def find_limit(scope: Scope) -> int:
+    """Bytes that the body of this request may have."""
+    try:
+        match = resolve(scope["path"])
+    except (Resolver404, ValueError):
+        return FORM_BYTES
+    limit = _upload_limits().get(match.view_name, FORM_BYTES)
+    if limit <= FORM_BYTES or scope["method"] in {"GET", "HEAD"}:
+        return FORM_BYTES
+    async with ThreadSensitiveContext():
+        editor = await sync_to_async(_is_editor)(scope, match.kwargs["team"])
+    return limit if editor else FORM_BYTES
+
+
+def _is_editor(scope: Scope, team: str) -> bool:
+    """True if the session of the request belongs to an editor of the team."""
+    try:
+        request = ASGIRequest(scope, io.BytesIO())
+        store = import_module(settings.SESSION_ENGINE).SessionStore
+        request.session = store(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+        user = get_user(request)
+        return isinstance(user, User) and access_of(user, team).may(Role.EDITOR)
+    except (Http404, ValueError):
+        return False
+    finally:
+        connections.close_all()
+
+
+class LimitedBody:
+    """Wraps an ASGI ``receive``: raises ``BodyRefused`` for a body beyond the limits."""
+
+    def __init__(self, receive: Receive, scope: Scope, limit: int) -> None:
+        self._receive, self._limit = receive, limit
+        self._size, self._complete = 0, False
+        self._started = asyncio.get_running_loop().time()
+        announced = dict(scope["headers"]).get(b"content-length", b"")
+        if announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
+            raise self._too_large()
+
+    def _too_large(self) -> BodyRefused:
+        return BodyRefused(
+            413, f"The request is larger than the {self._limit:,} bytes that this URL takes from you."
+        )
+
+    async def receive(self) -> dict[str, Any]:
+        """The next message; without limits once the body is complete."""
+        if self._complete:
+            return await self._receive()
+        now = asyncio.get_running_loop().time()
+        slowest = self._started + GRACE_SECONDS + self._size / BYTES_A_SECOND
+        try:
+            async with asyncio.timeout(max(0.0, min(IDLE_SECONDS, slowest - now))):
+                message = await self._receive()
+        except TimeoutError:
+            raise BodyRefused(408, "The request took too long to arrive. Send it again.") from None
+        self._size += len(message.get("body", b""))
+        if self._size > self._limit:
+            raise self._too_large()
+        self._complete = not message.get("more_body", False)
+        return message
+
+
+class LimitedHandler(ASGIHandler):
+    """Django behind the limits. Bodies lie in ``FILE_UPLOAD_TEMP_DIR``, without a name."""
+
+    async def handle(self, scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            body = LimitedBody(receive, scope, await find_limit(scope))
+            await super().handle(scope, body.receive, send)
+        except BodyRefused as refused:
+            await self.send_response(refused.response(), send)
+
+    async def read_body(self, receive: Any) -> IO[bytes]:
+        """The whole body. It is gone when this raises."""
+        body = tempfile.SpooledTemporaryFile(  # noqa: SIM115 -- Django closes it with the request
+            max_size=settings.FILE_UPLOAD_MAX_MEMORY_SIZE, dir=settings.FILE_UPLOAD_TEMP_DIR
+        )
+        try:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise RequestAborted
+                body.write(message.get("body", b""))
+                if not message.get("more_body", False):
+                    break
+        except BaseException:
+            body.close()
+            raise
+        body.seek(0)
+        return body
