@@ -36,3 +36,15 @@ def test_what_is_unwell_comes_with_its_remedy(tmp_path: Path) -> None:
     assert done.returncode == 1
     for part in ("UNWELL  database", "DATABASE_URL", "UNWELL  broker", "BROKER_URL", "UNWELL  sandbox"):
         assert part in done.stdout
+
+
+def test_folders_that_other_users_can_read_are_named(tmp_path: Path) -> None:
+    """What Groove makes is private; what an older version left open is found."""
+    work = tmp_path / "work"
+    first = doctor(GROOVE_WORK=str(work))
+    assert "well    privacy: " in first.stdout, first.stdout + first.stderr
+    assert work.stat().st_mode & 0o777 == 0o700
+    work.chmod(0o755)
+    second = doctor(GROOVE_WORK=str(work))
+    assert f"UNWELL  privacy: other users of this machine can read {work}" in second.stdout
+    assert f"chmod -R go= {work}" in second.stdout

@@ -71,6 +71,7 @@ def test_no_attack_gets_through_as_an_ordinary_user(wall: str, tmp_path: Path) -
         capture_output=True,
         text=True,
         timeout=240,
+        umask=0o022,  # the site's own would close what the ordinary user must read
     )
     if "unshare" in done.stderr or "mount:" in done.stderr:
         pytest.skip(f"this machine gives no private view of its files: {done.stderr.strip()[-200:]}")

@@ -18,12 +18,16 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psycopg
 import redis
 
+from webapp.config import keep_running
+from webapp.config.keep_running import Placement
+
+ROOT = Path(__file__).resolve().parents[2]
 DATABASE = "groove"
 START_SECONDS = 60
 STOP_SECONDS = 20
@@ -66,12 +70,22 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def _start(name: str, command: list[str], placement: Placement) -> Process:
+    """Start a service in a process group of its own; it is started again whenever it ends."""
+    return subprocess.Popen(
+        keep_running.wrap(name, command, placement), cwd=ROOT,
+        stdin=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+
+
 def _stop(process: Process, with_signal: int) -> None:
-    process.send_signal(with_signal)
+    """Send the signal to the service and to the process that keeps it running."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, with_signal)
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -137,14 +151,11 @@ def postgres(folder: Path, durable: bool = True) -> Iterator[str]:
     _stop_leftover(data)
     prefix, identity = _unprivileged()
     port = _free_port()
-    with log.open("ab") as output:
-        process: Process = subprocess.Popen(
-            [*prefix, binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", "",
-             "-c", "max_connections=200", "-c", f"fsync={'on' if durable else 'off'}"],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=data,
-            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"},
-            start_new_session=True, **identity,  # type: ignore[call-overload]
-        )  # fmt: skip
+    command = ["env", "-i", f"PATH={os.environ.get('PATH', '')}", "LC_ALL=C", "TZ=UTC", *prefix]
+    command += [str(binaries / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", ""]
+    command += ["-c", "max_connections=200", "-c", f"fsync={'on' if durable else 'off'}"]
+    user = (identity["user"], identity["group"]) if identity else None
+    process = _start("PostgreSQL", command, Placement(log, data, user))
     server = f"postgresql://{DATABASE}:{password}@127.0.0.1:{port}"
     try:
         _wait("PostgreSQL", process, lambda: psycopg.connect(f"{server}/postgres").close(), log)
@@ -174,12 +185,9 @@ def valkey(folder: Path) -> Iterator[str]:
         if len(str(sock)) > MAX_SOCKET_PATH:
             sock = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="groove-"))) / "socket"
         log = folder / "valkey.log"
-        with log.open("ab") as output:
-            process: Process = subprocess.Popen(
-                [str(get_binary_path()), "--port", "0", "--unixsocket", str(sock), "--unixsocketperm", "700",
-                 "--appendonly", "yes", "--dir", str(home)],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-            )  # fmt: skip
+        command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(sock)]
+        command += ["--unixsocketperm", "700", "--appendonly", "yes", "--dir", str(home)]
+        process = _start("Valkey", command, Placement(log))
         stack.callback(_stop, process, signal.SIGTERM)
         _wait("Valkey", process, lambda: _ping(sock), log)
         yield f"redis+socket://{sock}?virtual_host=0"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from webapp.config import env
+
+os.umask(0o077)  # datasets, rollouts and adapters of teams: other users of the machine read none of them
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 VAR_DIR = Path(env.text("GROOVE_VAR", str(BASE_DIR / "var"))).resolve()

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.management.base import CommandError
+from filelock import FileLock, Timeout
 from honcho.manager import Manager
 
-from webapp.config import embedded, env
+from webapp.config import embedded, env, keep_running
+from webapp.config.keep_running import Placement
 
 PYTHON = sys.executable
 CELERY = [PYTHON, "-m", "celery", "-A", "workers.celery"]
@@ -44,14 +46,43 @@ def commands(port: int) -> dict[str, list[str]]:
     }
 
 
+def _make_private_folders(folder: Path) -> None:
+    """Make the folders that teams' data passes through, and close those that an older Groove left open."""
+    for private in (folder / "tmp", folder / "log", settings.WORK_DIR):
+        private.mkdir(parents=True, exist_ok=True)
+        private.chmod(0o700)
+    folder.chmod(0o711)  # an embedded PostgreSQL may run as another user, which must pass through
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder, so that no second Groove works on its data. Raises ``CommandError`` if one does."""
+    lock = FileLock(folder / "groove.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        pid_file = folder / "groove.pid"
+        process = f" (process {pid_file.read_text()})" if pid_file.exists() else ""
+        raise CommandError(
+            f"Groove already runs from {folder}{process}. Stop it with `make down`, or set GROOVE_VAR to "
+            "another folder to run a second one."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 @contextmanager
 def running_services() -> Iterator[dict[str, str]]:
-    """Start embedded services and bring the database up to date; yields the children's environment."""
+    """Start embedded services and bring the database up to date; yields the children's environment.
+
+    Raises ``CommandError`` if a Groove already runs from this folder.
+    """
     folder: Path = settings.VAR_DIR
-    (folder / "tmp").mkdir(parents=True, exist_ok=True)
-    (folder / "log").mkdir(exist_ok=True)
+    _make_private_folders(folder)
     pid_file = folder / "groove.pid"
-    with embedded.services(folder) as addresses:
+    with locked(folder), embedded.services(folder) as addresses:
         names = {"database": "DATABASE_URL", "broker": "BROKER_URL"}
         child = os.environ | {names[key]: value for key, value in addresses.items()}
         for command in (["migrate", "--verbosity", "0"], ["prepare"]):
@@ -66,15 +97,15 @@ def running_services() -> Iterator[dict[str, str]]:
 def supervise(
     child: dict[str, str], port: int, extra: dict[str, list[str]], log_folder: Path | None = None
 ) -> int:
-    """Run everything until one process ends or the user interrupts; returns that process's exit status.
+    """Run everything until the user interrupts, ``extra`` ends, or a process ends too often.
 
-    With ``log_folder`` the site's own lines go to files there and only ``extra`` speaks on the terminal.
+    A process of the site that ends is started again. Returns the exit status. With ``log_folder`` the site's
+    own lines go to files there, and only ``extra`` and restarts speak on the terminal.
     """
     manager = Manager()
     for name, command in commands(port).items():
-        line = "exec " + shlex.join(command)
-        if log_folder:
-            line += f" >> {shlex.quote(str(log_folder / name))}.log 2>&1"
+        placement = Placement(log=log_folder and log_folder / f"{name}.log")
+        line = "exec " + shlex.join(keep_running.wrap(name, command, placement))
         manager.add_process(name, line, env=child, cwd=str(settings.BASE_DIR))
     for name, command in extra.items():
         manager.add_process(name, "exec " + shlex.join(command), env=child, cwd=str(settings.BASE_DIR))

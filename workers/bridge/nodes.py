@@ -87,6 +87,7 @@ def _gpu_use(index: int, handle: Any) -> dict[str, Any]:
 def health() -> dict[str, Any]:
     """Room on the disk that jobs work on, and memory, in GiB; how busy CPU and GPUs are, in percent."""
     settings.WORK_DIR.mkdir(parents=True, exist_ok=True)
+    settings.WORK_DIR.chmod(0o700)  # an older Groove left it open to other users
     disk, memory = shutil.disk_usage(settings.WORK_DIR), psutil.virtual_memory()
     return {
         "disk_free_gib": round(disk.free / GIB, 1),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import stat
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import redis
 from django.conf import settings
 from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
+from django.core.files.storage import FileSystemStorage, default_storage
 from django.core.management.base import BaseCommand
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
@@ -22,6 +24,7 @@ from workers.grading import probe
 
 FREE_GIB = 5
 GIB = 2**30
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class Unwell(Exception):
@@ -75,6 +78,17 @@ def disk() -> str:
     return f"{free:.0f} GiB free"
 
 
+def privacy() -> str:
+    """No other user of the machine can read what teams store."""
+    folders = {settings.WORK_DIR, *(settings.VAR_DIR / name for name in ("log", "tmp", "uploads"))}
+    if isinstance(default_storage, FileSystemStorage):
+        folders.add(Path(default_storage.location))
+    for folder in sorted(folders):
+        if folder.is_dir() and stat.S_IMODE(folder.stat().st_mode) & OTHERS:
+            raise Unwell(f"other users of this machine can read {folder}", f"Run chmod -R go= {folder}")
+    return "only this user can read the folders of jobs, uploads and storage"
+
+
 def sandbox() -> str:
     """Tries attacks in a locked-in process."""
     status = probe()
@@ -95,6 +109,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "broker": broker,
     "storage": storage,
     "disk": disk,
+    "privacy": privacy,
     "sandbox": sandbox,
     "pages": pages,
 }

@@ -10,6 +10,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from webapp.config import stack
+
 PATIENCE_SECONDS = 60
 
 
@@ -17,9 +19,18 @@ class Command(BaseCommand):
     help = "Stop the running Groove of this folder."
     requires_system_checks = ()
 
+    def is_running(self) -> bool:
+        """True if a launcher holds this folder's lock."""
+        try:
+            with stack.locked(settings.VAR_DIR):
+                return False
+        except CommandError:
+            return (settings.VAR_DIR / "groove.pid").exists()
+
     def handle(self, *args: Any, **options: Any) -> None:
         file = settings.VAR_DIR / "groove.pid"
-        if not file.exists():
+        if not self.is_running():
+            file.unlink(missing_ok=True)  # a launcher that was killed leaves it behind
             self.stdout.write("Groove is not running here.\n")
             return
         os.kill(int(file.read_text()), signal.SIGINT)
