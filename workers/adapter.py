@@ -47,6 +47,7 @@ class Tensor(BaseModel):
 
 
 HEADER: Final = TypeAdapter(dict[str, Tensor | dict[str, str]])
+MERGE_FIRST: Final = " Merge it into its base and upload that as a base model."
 PLAIN: Final[dict[str, tuple[Any, ...]]] = {
     "bias": ("none",),
     "use_dora": (False,),
@@ -75,8 +76,7 @@ def read_config(content: bytes) -> AdapterConfig:
     for name, plain in PLAIN.items():
         if (value := (config.model_extra or {}).get(name, plain[0])) not in plain:
             raise AdapterInvalid(
-                f"{CONFIG}: {name} is {value!r}, which cannot be continued here. "
-                "Merge it into its base and upload that as a base model."
+                f"{CONFIG}: {name} is {value!r}, which cannot be continued here.{MERGE_FIRST}"
             )
     return config
 

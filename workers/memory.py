@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from workers import model_config
+
 CPU_TOKENS = 4096  # a pass with more is bound by memory bandwidth, not by arithmetic
 LOGIT_ROWS = 256  # positions that TRL's fused head projects at once
 LEAST_PASS = 8  # rows of full length below which a GPU computes activations twice instead
@@ -88,15 +90,17 @@ class Work:
 def shape(config: Any, size: int, parameters: int, adapted: int | None = None) -> Shape:
     """From a Hugging Face config, an object with attributes; raises ``AttributeError`` for an unknown kind.
 
-    Without ``adapted`` every linear layer but the head is taken to have the usual form.
+    Without ``adapted`` every linear layer but the head is taken to have the usual form. A model without
+    attention (Mamba) counts as if its states were as wide as its hidden size.
     """
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    queries = config.num_attention_heads * head
-    keys = (getattr(config, "num_key_value_heads", None) or config.num_attention_heads) * head
-    hidden, intermediate = config.hidden_size, config.intermediate_size
-    each = 2 * (hidden + queries) + 2 * (hidden + keys) + 3 * (hidden + intermediate)
+    hidden, intermediate = model_config.require(config, "hidden"), model_config.intermediate(config)
+    layers, heads = model_config.require(config, "layers"), model_config.find(config, "heads") or 1
+    width = getattr(config, "head_dim", None) or hidden // heads
+    queries, keys = heads * width, model_config.key_heads(config, heads) * width
+    matrices = 3 if model_config.is_gated(config) else 2
+    each = 2 * (hidden + queries) + 2 * (hidden + keys) + matrices * (hidden + intermediate)
     return Shape(
-        layers=config.num_hidden_layers,
+        layers=layers,
         hidden=hidden,
         intermediate=intermediate,
         queries=queries,
@@ -104,7 +108,7 @@ def shape(config: Any, size: int, parameters: int, adapted: int | None = None) -
         vocabulary=config.vocab_size,
         size=size,
         parameters=parameters,
-        adapted=config.num_hidden_layers * each if adapted is None else adapted,
+        adapted=layers * each if adapted is None else adapted,
     )
 
 

@@ -171,11 +171,95 @@ def model_unusable(name: str, detail: str) -> EngineError:
     )
 
 
+def no_causal_model(name: str, kind: str) -> EngineError:
+    return EngineError(
+        "model_unusable",
+        f"The base model {name} is of the kind {kind!r}, which is no causal language model.",
+        "Choose a model that writes text, such as the text-only or chat variant.",
+    )
+
+
+def unknown_architecture(name: str, version: str, detail: str) -> EngineError:
+    return EngineError(
+        "unknown_architecture",
+        f"The base model {name} has an architecture that transformers {version}, as installed here, does not "
+        "know.",
+        "Choose another model, or ask the operator for a release of Groove with a newer transformers. "
+        "docs/models.md lists what was tried.",
+        detail,
+    )
+
+
+def custom_code(name: str, detail: str) -> EngineError:
+    return EngineError(
+        "custom_code",
+        f"The base model {name} needs Python code of its makers to be run, which Groove never does.",
+        "Choose a version of the model in an architecture that transformers has itself.",
+        detail,
+    )
+
+
+def base_too_large(name: str, detail: str) -> EngineError:
+    return EngineError(
+        "base_too_large",
+        f"This worker has too little memory to load the base model {name}.",
+        "Choose a smaller model, or run the job on a worker with more memory.",
+        detail,
+    )
+
+
 def no_chat_template(name: str) -> EngineError:
     return EngineError(
         "no_chat_template",
         f"The tokenizer of {name} has no chat template, so messages cannot be turned into a prompt.",
         "Choose the instruct or chat variant of the model.",
+    )
+
+
+def no_layer_matches(targets: str, known: list[str]) -> EngineError:
+    return EngineError(
+        "no_layer_matches",
+        f"No linear layer of the base model matches the LoRA targets {targets!r}.",
+        f"Use all-linear, or a pattern over layer names; this model's end in {', '.join(known)}.",
+    )
+
+
+def head_adapted(whose: str, name: str, tied: bool) -> EngineError:
+    said = ", which shares its matrix with the input embeddings (tied embeddings)" if tied else ""
+    return EngineError(
+        "head_adapted",
+        f"{whose} include {name}, the model's head{said}. An adapter on the head cannot be trained here: "
+        "the loss reads the head's own weights.",
+        f"Leave {name} out of the targets. To build on an adapter that has it, export it merged and add the "
+        "result as a base model.",
+    )
+
+
+def sampling_disagrees(name: str, who: str, difference: float, tolerance: float) -> EngineError:
+    return EngineError(
+        "sampling_disagrees",
+        f"The architecture {name} cannot be tuned here: {who} a token's log-probability that differs by "
+        f"{difference:.2g} from the model's own (at most {tolerance} is allowed), so training would follow "
+        "another policy than the one that answers.",
+        "Choose another base model. docs/models.md lists the architectures that were tried.",
+    )
+
+
+def tokens_beyond_model(name: str, token: int, rows: int) -> EngineError:
+    return EngineError(
+        "tokens_beyond_model",
+        f"The tokenizer of {name} writes the token id {token}, but the model has embeddings for {rows} ids "
+        "only.",
+        "Tokens were added to the tokenizer and not to the model. Use the tokenizer that was published with "
+        "the weights, or resize the model's embeddings.",
+    )
+
+
+def no_end_token(name: str) -> EngineError:
+    return EngineError(
+        "no_end_token",
+        f"Neither the tokenizer nor the generation config of {name} names a token that ends an answer.",
+        "Set eos_token in tokenizer_config.json, or eos_token_id in generation_config.json.",
     )
 
 

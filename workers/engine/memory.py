@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
+from workers.engine.targets import ALL_LINEAR, find_layers
 from workers.memory import Shape, Work, cpu_tokens, estimate, least_tokens, shape
 
 KIB, GIB = 2**10, 2**30
@@ -28,13 +29,12 @@ class MemoryPlan:
 def shape_of(model: PreTrainedModel) -> Shape:
     """The shape of a loaded model, its weights and layers counted one by one."""
     parameters = list(model.parameters())
-    head = model.get_output_embeddings()
-    layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
+    layers = [model.get_submodule(name).weight for name in find_layers(model, ALL_LINEAR)]
     return shape(
         model.config.get_text_config(),
         size=parameters[0].element_size(),
         parameters=sum(each.numel() for each in parameters),
-        adapted=sum(layer.in_features + layer.out_features for layer in layers),
+        adapted=sum(sum(weight.shape) for weight in layers),
     )
 
 

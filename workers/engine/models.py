@@ -20,12 +20,14 @@ from huggingface_hub.errors import (
 )
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from workers.engine import errors, parallel
+from workers import base_model
+from workers.engine import errors, loading, parallel
 from workers.spec import BaseModelRef
 
-MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
+MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
+NOT_FETCHED = ["original/*", "consolidated*", "*/*.safetensors", "onnx/*", "coreml/*"]
 
 
 @dataclass(frozen=True)
@@ -49,23 +51,33 @@ def locate(ref: BaseModelRef, folder: Path) -> tuple[Path, str | None]:
     """The folder that holds the weights and, for a hub model, the commit it is. Raises ``EngineError``."""
     if ref.path is not None:
         path = folder / ref.path
-        if not (path / "config.json").is_file():
+        if not path.is_dir():
             raise errors.model_not_found(str(path))
         return path, ref.revision
-    if (Path(ref.id) / "config.json").is_file():
+    if (Path(ref.id) / "config.json").is_file() or (Path(ref.id).is_absolute() and Path(ref.id).is_dir()):
         return Path(ref.id).resolve(), ref.revision
     path = _download(ref)
     return path, path.name
 
 
 def _download(ref: BaseModelRef) -> Path:
+    """Fetches what loading reads, and nothing a second time: no ``consolidated``, no ``.bin``."""
     try:
-        return Path(snapshot_download(ref.id, revision=ref.revision, allow_patterns=MODEL_FILES))
+        path = Path(
+            snapshot_download(
+                ref.id, revision=ref.revision, allow_patterns=MODEL_FILES, ignore_patterns=NOT_FETCHED
+            )
+        )
+        if loading.allows_pickled() and not base_model.weight_files(path):
+            snapshot_download(ref.id, revision=path.name, allow_patterns=[base_model.PICKLED])
+        return path
     except GatedRepoError as error:
         raise errors.model_gated(ref.id, str(error)) from error
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise errors.model_not_found(ref.id, str(error)) from error
     except (LocalEntryNotFoundError, OSError) as error:
+        if errors.is_disk_full(error):
+            raise errors.disk_full(str(error)) from error
         raise errors.hub_unreachable(ref.id, str(error)) from error
 
 
@@ -87,29 +99,50 @@ def pick_dtype(device: torch.device) -> torch.dtype:
 def load(ref: BaseModelRef, folder: Path, device: torch.device) -> Base:
     """Loads tokenizer and weights. Raises ``EngineError`` when they are missing or of no use."""
     path, revision = locate(ref, folder)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left", truncation_side="left")
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=pick_dtype(device))
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise errors.model_unusable(ref.id, str(error)) from error
+    loading.check_files(ref.id, path)
+    tokenizer = loading.load_tokenizer(ref.id, path, padding_side="left", truncation_side="left")
     if tokenizer.chat_template is None:
         raise errors.no_chat_template(ref.id)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return Base(ref, path, revision, model.to(device).eval(), tokenizer, end_tokens(model, tokenizer))
+    config = loading.load_config(ref.id, path)
+    loading.turn_off_dropout(config)
+    model = loading.load_model(ref.id, path, pick_dtype(device), config)
+    ends = end_tokens(model, tokenizer)
+    if not ends:
+        raise errors.no_end_token(ref.id)
+    choose_padding(tokenizer, ends, embedding_rows(model))
+    return Base(ref, path, revision, model.to(device).eval(), tokenizer, ends)
+
+
+def embedding_rows(model: PreTrainedModel) -> int:
+    """How many token ids the model has an embedding for."""
+    embeddings: Any = model.get_input_embeddings()
+    return len(embeddings.weight)
+
+
+def choose_padding(tokenizer: PreTrainedTokenizerBase, ends: list[int], rows: int) -> None:
+    """Gives the tokenizer a padding token that the model has an embedding for.
+
+    Padding is masked everywhere, so any token will do; one beyond the embedding would end the process.
+    """
+    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id < rows:
+        return
+    known = [
+        token for token in (tokenizer.eos_token_id, *ends, tokenizer.unk_token_id, 0) if token is not None
+    ]
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(next(token for token in known if token < rows))
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Every token id that ends an answer: the generation config's (one or several) and the tokenizer's."""
     declared = model.generation_config.eos_token_id if model.generation_config else None
     ids = [] if declared is None else declared if isinstance(declared, list) else [declared]
-    return list(dict.fromkeys([*ids, tokenizer.eos_token_id]))
+    return [token for token in dict.fromkeys([*ids, tokenizer.eos_token_id]) if token is not None]
 
 
 def weights_sha256(path: Path) -> str:
     """One hash over the base model's weight files, in name order."""
     digest = hashlib.sha256()
-    for file in sorted(path.glob("*.safetensors")):
+    for file in base_model.weight_files(path, pickled=True):
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()

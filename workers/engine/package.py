@@ -21,6 +21,7 @@ from workers.engine.data import encode
 from workers.engine.keeping import Keeping
 from workers.engine.models import Base, adapter_sha256, folded, weights_sha256
 from workers.engine.sampling import Sampler
+from workers.engine.targets import adapted_layers, describe_frozen
 from workers.engine.verify import StoredRollout, Verdict
 from workers.events import EvaluationEvent
 from workers.spec import JobSpec
@@ -218,6 +219,7 @@ def model_card(lineage: Lineage) -> str:
         revision_argument=f', revision="{lineage.base.revision}"' if lineage.base.revision else "",
         steps=lineage.steps,
         origin=_origin(lineage),
+        frozen=_frozen(lineage.base),
         method=METHODS[spec.arm],
         arm="start" if spec.start else "base",
         rank=spec.lora.rank,
@@ -249,6 +251,12 @@ def _origin(lineage: Lineage) -> str:
     return said
 
 
+def _frozen(base: Base) -> str:
+    """Of a mixture of experts: what the adapter does not change."""
+    said = describe_frozen(base.model, adapted_layers(base.model))
+    return f"\n\n{said}" if said else ""
+
+
 def _result(lineage: Lineage, name: str, value: float) -> EvalResult:
     return EvalResult(
         task_type="text-generation",
@@ -272,7 +280,7 @@ CARD = """---
 # {name}
 
 A LoRA adapter (rank {rank}, alpha {alpha}) for `{base}`{revision}, tuned with {method}
-for {steps} steps.{origin}
+for {steps} steps.{origin}{frozen}
 
 ## Measured
 

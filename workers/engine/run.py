@@ -8,17 +8,21 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from workers import model_config
 from workers.engine import arms, checkpoint, errors, package, parallel, retention, start, tasks
 from workers.engine.alarms import Alarms, held_out_grader
 from workers.engine.data import Row, checked_path, encode, prefill, read_rows
 from workers.engine.evaluate import Evaluator, Split
+from workers.engine.fast.architecture import known
 from workers.engine.finishing import Finish, agree_on_end, check_promotion, never
 from workers.engine.keeping import Keeping
 from workers.engine.memory import plan_memory, shape_of
-from workers.engine.models import Base, adapter_sha256, load, pick_device
+from workers.engine.models import Base, adapter_sha256, embedding_rows, load, pick_device
 from workers.engine.preflight import Preflight
 from workers.engine.progress import Progress
 from workers.engine.sampling import Sampler
+from workers.engine.scoring import refuse_disagreement
+from workers.engine.targets import describe_frozen, find_layers
 from workers.engine.train import Following, shares_prompts, threads
 from workers.engine.trainer import MeasuringTrainer
 from workers.events import DoneEvent, EvaluationEvent, Event, LogEvent
@@ -33,6 +37,7 @@ from workers.memory import Estimate, estimate
 from workers.spec import DataFile, JobSpec
 
 MEMORY = "About {:.2f} GiB of memory will be needed, with passes of at most {:,} tokens (an estimate)."
+PROBED_ROWS = 16  # among whose prompts two are held against the model's own log-probabilities
 LOST_SECONDS = 5.0  # in which a follower whose end broke a collective operation is seen to have ended
 Emit = Callable[[Event], None]
 
@@ -219,15 +224,18 @@ class Job:
             longest_of_all = max(longest_of_all, longest)
         self._longest_prompt = longest_of_all
         needed = longest_of_all + self.spec.grpo.max_completion_length
-        context = getattr(base.model.config.get_text_config(), "max_position_embeddings", needed)
-        if needed > context:
+        context = model_config.find(base.model.config.get_text_config(), "context")
+        if context is not None and needed > context:
             raise errors.context_too_short(needed, context)
 
     def _length(self, base: Base, row: Row) -> int:
         try:
-            return len(encode(base.tokenizer, row.messages))
+            ids = encode(base.tokenizer, row.messages)
         except Exception as error:  # templates are code of the model's makers and raise what they like
             raise errors.template_refuses(base.ref.id, row.row_id, str(error)) from error
+        if (largest := max(ids, default=0)) >= embedding_rows(base.model):
+            raise errors.tokens_beyond_model(base.ref.id, largest, embedding_rows(base.model))
+        return len(ids)
 
     def _build(
         self, base: Base, train: list[Row], grade: GradeAnswers, steps: int, progress: Progress
@@ -240,10 +248,15 @@ class Job:
             shape_of(base.model), spec.lora.rank, work, plan.tokens, plan.gradient_checkpointing
         )
         self.emit(LogEvent(message=MEMORY.format(self.memory.total / 2**30, plan.tokens)))
+        if frozen := describe_frozen(base.model, find_layers(base.model, spec.lora.targets)):
+            self.emit(LogEvent(level="warning", message=frozen))
         continued = start.attach(spec, base.model, self.folder)
         # With followers a step is not broken off: they would wait for its end in vain.
         check_stop = self.check_stop if parallel.size() == 1 else progress.alive
         trainer = self.arm.trainer(self.out, base, recorder, steps, plan, self.emit, continued, check_stop)
+        if not known(base.model):
+            prompts = [encode(base.tokenizer, row.messages) for row in train[:PROBED_ROWS]]
+            refuse_disagreement(base, trainer, prompts, spec.grpo.temperature)
 
         def tick(answers: int) -> None:
             progress.answers(answers)

@@ -130,6 +130,7 @@ def sft_config(spec: JobSpec, out: Path, steps: int, plan: MemoryPlan, longest: 
         warmup_steps=min(grpo.warmup_steps, steps // WARMUP_SHARE),
         max_grad_norm=grpo.max_grad_norm,
         completion_only_loss=True,
+        router_aux_loss_coef=0.0,  # as in GRPO
         max_length=None,
         seed=spec.seed,
         # The weights are in the device's precision already: no autocast on top.
@@ -194,7 +195,7 @@ def build_trainer(
         args=sft_config(spec, out, steps, plan, max(map(len, rows["input_ids"]))),
         train_dataset=rows,
         processing_class=base.tokenizer,
-        peft_config=None if start else lora_config(spec),
+        peft_config=None if start else lora_config(spec, base.model),
         recorder=recorder,
         temperature=spec.grpo.temperature,
         check_stop=check_stop,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict
-from peft.tuners.lora import LoraLayer
 from safetensors import safe_open
 from torch import nn
 from transformers import PreTrainedModel
@@ -18,6 +17,7 @@ from trl.trainer.utils import use_adapter
 from workers import adapter
 from workers.engine import errors
 from workers.engine.checkpoint import sha256_of
+from workers.engine.targets import adapted_layers, find_layers, refuse_head
 from workers.spec import AdapterRef, JobSpec, LoraSettings
 
 REFERENCE = "ref"  # TRL's name for it
@@ -33,14 +33,14 @@ def attach(spec: JobSpec, model: PreTrainedModel, folder: Path) -> PeftModel | N
         return None
     path = folder / spec.start.path
     config = _checked(spec.start, path, spec.lora)
-    wanted = _targets(model, spec.lora.targets)
+    _refuse_other_targets(spec, config, model)
     peft_config = LoraConfig.from_pretrained(path)
     peft_config.lora_dropout = spec.lora.dropout
     try:
         tuned = PeftModel.from_pretrained(model, path, config=peft_config, is_trainable=True)
     except (RuntimeError, ValueError, KeyError) as error:
         raise errors.start_unusable(spec.start.id, str(error)) from error
-    _refuse_other_layers(spec, config, tuned, wanted)
+    _refuse_foreign_layers(spec.start, tuned)
     _refuse_other_weights(spec.start, path, tuned)
     return tuned
 
@@ -82,24 +82,24 @@ def _checked(start: AdapterRef, path: Path, lora: LoraSettings) -> adapter.Adapt
     return config
 
 
-def _targets(model: PreTrainedModel, targets: str) -> set[str]:
-    """Names of the linear layers that ``LoraSettings.targets`` means, in a model without adapter."""
-    head = model.get_output_embeddings()
-    linear = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear | Conv1D)}
-    if targets == "all-linear":
-        return {name for name, layer in linear.items() if layer is not head}
-    return {name for name in linear if re.fullmatch(targets, name)}
-
-
-def _refuse_other_layers(
-    spec: JobSpec, config: adapter.AdapterConfig, model: PeftModel, wanted: set[str]
-) -> None:
-    base = model.get_base_model()
-    adapted = {name for name, layer in base.named_modules() if isinstance(layer, LoraLayer)}
-    if spec.start and adapted != wanted:
+def _refuse_other_targets(spec: JobSpec, config: adapter.AdapterConfig, model: PreTrainedModel) -> None:
+    """The job's targets are the adapter's; ``layers_to_transform`` and the like stay the adapter's own."""
+    assert spec.start is not None, "a start that is attached"
+    if find_layers(model, config.targets) != find_layers(model, spec.lora.targets):
         raise errors.start_disagrees(
             spec.start.id, f"the targets {config.targets}", f"the targets {spec.lora.targets}"
         )
+
+
+def _refuse_foreign_layers(start: AdapterRef, model: PeftModel) -> None:
+    """Raises ``EngineError`` for an adapted head, embedding or convolution, which training here ignores."""
+    base = model.get_base_model()
+    adapted = adapted_layers(base)
+    refuse_head(base, adapted, f"The targets of the adapter {start.id}")
+    for name in sorted(adapted):
+        layer: Any = base.get_submodule(name)
+        if not isinstance(layer.get_base_layer(), nn.Linear | Conv1D):
+            raise errors.start_unusable(start.id, f"it changes {name}, which is no linear layer.")
 
 
 def _refuse_other_weights(start: AdapterRef, path: Path, model: PeftModel) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
+from transformers.pytorch_utils import Conv1D
 from trl import GRPOConfig
 
 from workers.engine import backends, checkpoint, errors, parallel
@@ -29,6 +30,7 @@ from workers.engine.models import Base
 from workers.engine.progress import Progress
 from workers.engine.rollouts import Recorder
 from workers.engine.start import keep_reference
+from workers.engine.targets import choose_layers
 from workers.engine.trainer import MeasuringTrainer
 from workers.events import CheckpointEvent, Event, LogEvent, MetricsEvent, RolloutsEvent
 from workers.spec import JobSpec
@@ -86,6 +88,7 @@ def grpo_config(
         epsilon=grpo.epsilon,
         epsilon_high=grpo.epsilon_high,
         mask_truncated_completions=grpo.mask_truncated_completions,
+        router_aux_loss_coef=0.0,  # routers are frozen: balancing them is not the adapter's work
         seed=spec.seed,
         # The weights are in the device's precision already, in trainer and sampler alike: no autocast on top.
         bf16=False,
@@ -100,13 +103,15 @@ def grpo_config(
     )
 
 
-def lora_config(spec: JobSpec) -> LoraConfig:
-    lora = spec.lora
+def lora_config(spec: JobSpec, model: PreTrainedModel) -> LoraConfig:
+    """PEFT's config of a fresh adapter. Raises ``EngineError`` if the targets cannot be adapted."""
+    lora, names = spec.lora, choose_layers(model, spec.lora)
     return LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=lora.targets,
+        target_modules=sorted(names),
+        fan_in_fan_out=all(isinstance(model.get_submodule(name), Conv1D) for name in names),
         task_type="CAUSAL_LM",
     )
 
@@ -152,7 +157,7 @@ def build_trainer(
         args=grpo_config(spec, out, steps, plan, sampling),
         train_dataset=prompt_dataset(rows),
         processing_class=base.tokenizer,
-        peft_config=None if start else lora_config(spec),
+        peft_config=None if start else lora_config(spec, base.model),
         recorder=recorder,
         plan=plan,
         shares=shares,

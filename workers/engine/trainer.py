@@ -12,7 +12,7 @@ import torch
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
-from workers.engine import parallel
+from workers.engine import parallel, scoring
 from workers.engine.balance import Balance, TaskSampler, advantages
 from workers.engine.batching import loss_weight, micro_batches
 from workers.engine.fast import lora, shared
@@ -249,9 +249,8 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
             ids, mask = input_ids[rows], attention_mask[rows]
             if self.shares:
                 return self._shared_logps(model, ids, mask, logits_to_keep)
-            return super(MeasuringTrainer, self)._get_per_token_logps_and_entropies(
-                model, ids, mask, logits_to_keep, *args, **kwargs
-            )
+            with self.accelerator.autocast():
+                return *scoring.per_token(model, ids, mask, logits_to_keep), None
 
         if torch.is_grad_enabled():
             result = run(slice(None))

@@ -8,7 +8,8 @@ from typing import Any, TypedDict
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+
+from workers.engine import loading
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25}
 """Largest difference of one token's log-probability, by precision of the weights. In float32 it is the order
@@ -37,7 +38,7 @@ def verify(package: Path, base_path: Path, stored_file: Path) -> Verdict:
     """Loads base and adapter with plain transformers and peft and compares on the stored rollouts."""
     stored: dict[str, Any] = json.loads(stored_file.read_text())
     device = "cuda" if stored["device"] == "cuda" and torch.cuda.is_available() else "cpu"
-    base = AutoModelForCausalLM.from_pretrained(base_path, dtype=getattr(torch, stored["dtype"]))
+    base = loading.load_model(base_path.name, base_path, getattr(torch, stored["dtype"]))
     model = PeftModel.from_pretrained(base, package).to(device).eval()
     rollouts: list[StoredRollout] = stored["rollouts"]
     tuned = largest_difference(model, rollouts, stored["temperature"])

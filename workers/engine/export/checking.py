@@ -53,5 +53,5 @@ def differs(detail: str) -> EngineError:
     return EngineError(
         "export_differs",
         f"The export, loaded again, is not the model: {detail}. It was thrown away.",
-        "Export again; if it happens twice, the disk or our converter is at fault: report it.",
+        "Export again. If it happens twice, report it with the architecture and the adapter's settings.",
     )

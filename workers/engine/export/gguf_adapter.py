@@ -10,7 +10,7 @@ import gguf
 import torch
 from safetensors.torch import load_file
 
-from workers.adapter import CONFIG, TENSOR, WEIGHTS, AdapterInvalid, read_config
+from workers.adapter import CONFIG, MERGE_FIRST, TENSOR, WEIGHTS, AdapterInvalid, read_config
 from workers.engine.errors import EngineError
 from workers.engine.export.checking import Verification, differs, same_numbers, same_tensors
 from workers.engine.export.naming import Names, array, finish
@@ -42,7 +42,8 @@ def _alpha(source: Source) -> float:
     try:
         config = read_config((source.package / CONFIG).read_bytes())
     except AdapterInvalid as error:
-        raise EngineError("export_refused", str(error), "Export merged safetensors instead.") from error
+        said = str(error).removesuffix(MERGE_FIRST).replace("be continued here", "be written as GGUF")
+        raise EngineError("export_refused", said, "Export merged safetensors instead.") from error
     stabilised = (config.model_extra or {}).get("use_rslora")
     return config.lora_alpha * (config.r**0.5 if stabilised else 1.0)
 

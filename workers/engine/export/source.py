@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from workers.engine import loading
 from workers.engine.errors import EngineError
+from workers.engine.targets import changes_tied, untie
 from workers.engine.verify import StoredRollout, completion_logprobs
 
 PROMPTS = ("Hello!", "What can you do?", "Answer with the number 42 and one sentence.")
@@ -51,15 +52,30 @@ def load(package: Path, base_path: Path, rollouts: Path | None) -> Source:
     """
     told = json.loads(rollouts.read_text()) if rollouts else None
     dtype = told["dtype"] if told else _dtype(package, base_path)
-    base = AutoModelForCausalLM.from_pretrained(base_path, dtype=getattr(torch, dtype))
-    model = PeftModel.from_pretrained(base, package).eval()
+    loading.check_files(base_path.name, base_path)
+    base = loading.load_model(base_path.name, base_path, getattr(torch, dtype))
+    if changes_tied(base, package):
+        untie(base)
+    try:
+        model = PeftModel.from_pretrained(base, package).eval()
+    except Exception as error:  # PEFT says in many ways that an adapter does not fit
+        raise unfit(str(error)) from error
     has_own = (package / "tokenizer_config.json").exists()
-    tokenizer = AutoTokenizer.from_pretrained(package if has_own else base_path)
+    tokenizer = loading.load_tokenizer(base_path.name, package if has_own else base_path)
     if told:
         stored = Stored(told["rollouts"], told["temperature"], dtype, "the trainer's log-probabilities")
     else:
         stored = Stored(_answers(model, tokenizer), 1.0, dtype, "base and adapter loaded by peft")
     return Source(package, base_path, model, tokenizer, stored)
+
+
+def unfit(detail: str) -> EngineError:
+    return EngineError(
+        "adapter_unfit",
+        "PEFT cannot load the adapter over this base model.",
+        "Choose the base model, in the version, that the adapter was trained on.",
+        detail,
+    )
 
 
 def _run_file(package: Path) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Architectures tried with small random weights: the table of ``docs/models.md``."""

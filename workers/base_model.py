@@ -1,0 +1,259 @@
+"""What is wrong with a base model's folder, told from its files alone: the standard library only.
+
+Nothing is loaded and nothing that the files hold is run.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+CONFIG: Final = "config.json"
+INDEX: Final = "model.safetensors.index.json"
+SINGLE: Final = "model.safetensors"
+PICKLED: Final = "pytorch_model*.bin"
+CONSOLIDATED: Final = "consolidated"
+LFS_POINTER: Final = b"version https://git-lfs"
+MAX_HEADER_BYTES: Final = 100_000_000
+TOKENIZERS: Final = {
+    "tokenizer.json": (),
+    "tokenizer.model": ("sentencepiece", "google.protobuf"),
+    "spiece.model": ("sentencepiece", "google.protobuf"),
+    "vocab.json": (),
+    "vocab.txt": (),
+    "tekken.json": ("mistral_common",),
+}
+"""A tokenizer's file -> modules that turn it into a tokenizer; files further up are preferred."""
+
+PACKAGES: Final = {
+    "google.protobuf": "protobuf", "mistral_common": "mistral-common", "bitsandbytes": "bitsandbytes",
+}  # fmt: skip
+QUANTISERS: Final = {
+    "bitsandbytes": "bitsandbytes", "gptq": "gptqmodel", "awq": "gptqmodel", "auto-round": "auto-round",
+    "compressed-tensors": "compressed-tensors", "hqq": "hqq", "quanto": "optimum-quanto", "aqlm": "aqlm",
+    "eetq": "eetq", "torchao": "torchao", "fbgemm_fp8": "fbgemm-gpu", "mxfp4": "kernels", "vptq": "vptq",
+}  # fmt: skip
+"""``quant_method`` of a config -> the package that reads such weights."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a folder is no base model: cause with its place, and what to do."""
+
+    code: str
+    message: str
+    remedy: str
+
+
+def weight_files(folder: Path, pickled: bool = False) -> list[Path]:
+    """The files that loading reads: safetensors, or, where there are none and it is allowed, pickled ones.
+
+    Mistral's ``consolidated.safetensors`` holds the same weights a second time and is not among them.
+    """
+    found = [path for path in folder.glob("*.safetensors") if not path.name.startswith(CONSOLIDATED)]
+    return sorted(found or (folder.glob(PICKLED) if pickled else []))
+
+
+def find_problem(folder: Path, pickled: bool = False) -> Problem | None:
+    """The first thing that keeps ``folder`` from being loaded; ``pickled`` allows ``.bin`` weights."""
+    try:
+        return (
+            _config_problem(folder)
+            or _quantised(_read(folder / CONFIG))
+            or _weights_problem(folder, pickled)
+            or _tokenizer_problem(folder)
+        )
+    except (OSError, ValueError) as error:
+        return _broken(CONFIG, str(error))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises ValueError if the file holds something else."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} holds no JSON object")
+    return content
+
+
+def _config_problem(folder: Path) -> Problem | None:
+    config = folder / CONFIG
+    if (folder / "adapter_config.json").is_file() and not weight_files_besides_adapter(folder):
+        return Problem(
+            "base_is_adapter",
+            "The folder holds an adapter (adapter_config.json), not a whole model.",
+            "Add the model that the adapter was trained on, then upload the adapter under Models.",
+        )
+    if not config.is_file():
+        if list(folder.glob("*.gguf")):
+            return _gguf_only()
+        return Problem(
+            "config_missing",
+            f"The folder has no {CONFIG}, so nothing says what kind of model it is.",
+            "Give the folder that save_pretrained wrote, or a model in the transformers format.",
+        )
+    if _is_pointer(config):
+        return _pointer(CONFIG)
+    try:
+        _read(config)
+    except ValueError as error:
+        return _broken(CONFIG, str(error))
+    return None
+
+
+def weight_files_besides_adapter(folder: Path) -> list[Path]:
+    """Weights of a whole model, of whatever format."""
+    found = [*folder.glob("*.safetensors"), *folder.glob(PICKLED), *folder.glob("*.gguf")]
+    return [path for path in found if not path.name.startswith("adapter")]
+
+
+def _quantised(config: dict[str, Any]) -> Problem | None:
+    settings = config.get("quantization_config")
+    if not isinstance(settings, dict):
+        return None
+    method = str(settings.get("quant_method") or "an unnamed method")
+    package = QUANTISERS.get(method)
+    reader = f" Reading them takes the package {package}." if package else ""
+    return Problem(
+        "weights_quantised",
+        f"The weights are quantised ({method}), and training here needs plain ones.{reader}",
+        "Choose the model's unquantised version, in float32, bfloat16 or float16.",
+    )
+
+
+def _weights_problem(folder: Path, pickled: bool) -> Problem | None:
+    index = folder / INDEX
+    if index.is_file() and (problem := _index_problem(folder, index)):
+        return problem
+    found = weight_files(folder, pickled)
+    if not found:
+        return _no_weights(folder)
+    for path in found:
+        if _is_pointer(path):
+            return _pointer(path.name)
+        if path.suffix == ".safetensors" and (reason := _cut_off(path)):
+            return _broken(path.name, reason)
+    return None
+
+
+def _index_problem(folder: Path, index: Path) -> Problem | None:
+    try:
+        shards = sorted(set(_read(index)["weight_map"].values()))
+        missing = [name for name in shards if not (folder / str(name)).is_file()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return _broken(INDEX, str(error))
+    if not missing:
+        return None
+    return Problem(
+        "weights_missing",
+        f"{len(missing)} of {len(shards)} weight files that {INDEX} names are not there, "
+        f"among them {missing[0]}.",
+        "Copy or download the model again, whole.",
+    )
+
+
+def _no_weights(folder: Path) -> Problem:
+    if list(folder.glob(PICKLED)):
+        return Problem(
+            "weights_pickled",
+            "The weights are in pickled .bin files only, which can run code when they are opened.",
+            "Choose a version with safetensors, or convert it: load it once with transformers and call "
+            "save_pretrained. An operator who trusts every base model can set "
+            "GROOVE_ALLOW_PICKLED_WEIGHTS=1.",
+        )
+    if list(folder.glob("*.gguf")):
+        return _gguf_only()
+    others = [path.name for path in folder.glob("*.safetensors")] or [
+        path.name for path in folder.iterdir() if path.suffix in {".pth", ".msgpack", ".h5", ".onnx"}
+    ]
+    beside = f" {others[0]} is in a format of its own." if others else ""
+    return Problem(
+        "weights_missing",
+        f"The folder has no weights in safetensors.{beside}",
+        "Give a folder with model.safetensors, or shards and model.safetensors.index.json.",
+    )
+
+
+def _gguf_only() -> Problem:
+    return Problem(
+        "gguf_only",
+        "The model is there as GGUF only, a format to run models, which cannot be trained.",
+        "Choose the model that the GGUF was made from, with safetensors.",
+    )
+
+
+def _tokenizer_problem(folder: Path) -> Problem | None:
+    found = [name for name in TOKENIZERS if (folder / name).is_file()]
+    if not found and not list(folder.glob("*.tiktoken")):
+        return Problem(
+            "tokenizer_missing",
+            "The folder has no tokenizer (tokenizer.json or tokenizer.model).",
+            "Copy the tokenizer's files beside the weights.",
+        )
+    if found and _is_pointer(folder / found[0]):
+        return _pointer(found[0])
+    modules = TOKENIZERS[found[0]] if found else ("tiktoken",)
+    missing = [module for module in modules if not _installed(module)]
+    return (
+        package_missing(missing[0], f"The tokenizer ({found[0] if found else 'tiktoken'})")
+        if missing
+        else None
+    )
+
+
+def package_missing(module: str, whose: str) -> Problem:
+    """A Python package that the workers lack, by its name on the package index."""
+    package = PACKAGES.get(module, module)
+    return Problem(
+        "package_missing",
+        f"{whose} needs the Python package {package}, which this worker does not have.",
+        f"Have the operator run `pip install {package}` in the workers' environment and restart them; or "
+        "choose a version of the model that does not need it.",
+    )
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of its parent
+        return False
+
+
+def _is_pointer(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(LFS_POINTER)) == LFS_POINTER
+
+
+def _pointer(name: str) -> Problem:
+    return Problem(
+        "file_is_pointer",
+        f"{name} is a Git LFS pointer, not the file itself.",
+        "Run `git lfs pull` in the folder, or download the model anew.",
+    )
+
+
+def _broken(name: str, reason: str) -> Problem:
+    return Problem(
+        "file_damaged",
+        f"{name} cannot be read: {reason}.".replace("..", "."),
+        "It may have been cut off while it was copied. Copy or download the file again.",
+    )
+
+
+def _cut_off(path: Path) -> str | None:
+    """Why a safetensors file is not whole, from its header and size; None if it is."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        begin = file.read(8)
+        length = int.from_bytes(begin, "little")
+        if len(begin) < 8 or length > min(MAX_HEADER_BYTES, size - 8):
+            return f"it has {size:,} bytes and no whole header"
+        try:
+            header = json.loads(file.read(length))
+            ends = [each["data_offsets"][1] for name, each in header.items() if name != "__metadata__"]
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            return "its header is no safetensors header"
+    wanted = 8 + length + max(ends, default=0)
+    return None if wanted == size else f"it has {size:,} bytes, its header says {wanted:,}"
