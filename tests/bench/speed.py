@@ -161,7 +161,6 @@ def _starter_with_adapter() -> tuple[Any, Any, list[list[int]]]:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from workers.engine.data import encode
     from workers.engine.models import load
     from workers.spec import BaseModelRef
 
@@ -169,7 +168,7 @@ def _starter_with_adapter() -> tuple[Any, Any, list[list[int]]]:
     base = load(BaseModelRef(id="groove/starter", path=path), Path(), torch.device("cpu"))
     config = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
     lines = (STARTER / "sample" / "dataset.jsonl").read_text().splitlines()
-    prompts = [encode(base.tokenizer, json.loads(line)["messages"]) for line in lines[:800:100]]
+    prompts = [base.renderer.encode(json.loads(line)["messages"]) for line in lines[:800:100]]
     return base, get_peft_model(base.model, config).eval(), prompts
 
 

@@ -94,7 +94,7 @@ def raised(pause: bool, steps: int = 80) -> tuple[list[AlarmEvent], list[errors.
     """What comes of a reward that is high from step 21 to 40 and after 65, while the held-out one is flat."""
     events: list[Any] = []
     watch = Alarms(AlarmSettings(pause=pause), events.append)
-    recorder = Recorder(rows=[], grade=lambda *_: [], tokenizer=None, eos_ids=[])  # type: ignore[arg-type]
+    recorder = Recorder(rows=[], grade=lambda *_: [], renderer=None, eos_ids=[])  # type: ignore[arg-type]
     pauses = []
     for step in range(1, steps + 1):
         reward = 0.2 + (0.5 if 20 < step <= 40 or step > 65 else 0.0)

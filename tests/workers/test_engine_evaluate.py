@@ -16,6 +16,7 @@ from tests.workers.engine_jobs import rows, tiny_model, tiny_tokenizer
 from workers.engine.data import Row, choose
 from workers.engine.errors import EngineError, Paused, Stopped
 from workers.engine.evaluate import Evaluator
+from workers.engine.rendering import Renderer
 from workers.engine.sampling import Sampler
 from workers.grading import GradeResult
 from workers.spec import EvaluationSettings
@@ -41,7 +42,9 @@ def tuned_model(moved: bool = True) -> PeftModel:
 
 
 def evaluator(model: PeftModel, grade: Any = grade_by_words, stop: Any = lambda *_: None) -> Evaluator:
-    return Evaluator(model, Sampler(tiny_tokenizer(), [1, 2], 1.0, 8, stop), grade, SETTINGS, 5, stop)
+    return Evaluator(
+        model, Sampler(Renderer(tiny_tokenizer(), [1, 2]), [1, 2], 1.0, 8, stop), grade, SETTINGS, 5, stop
+    )
 
 
 def test_an_adapter_that_changes_nothing_wins_nothing():

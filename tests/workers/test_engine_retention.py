@@ -25,8 +25,9 @@ from tests.workers.engine_jobs import (
     tiny_tokenizer,
     write_split,
 )
-from workers.engine.data import Row, encode
+from workers.engine.data import Row
 from workers.engine.models import folded
+from workers.engine.rendering import Renderer
 from workers.engine.retention import drift, log_probabilities, turned
 from workers.engine.sampling import Sampler
 from workers.engine.verify import completion_logprobs
@@ -86,8 +87,8 @@ def test_log_probabilities_do_not_depend_on_what_else_is_in_the_batch() -> None:
 def test_the_estimate_is_the_exact_kl_of_the_next_token() -> None:
     """Answers of one token: their KL can be summed over the whole vocabulary."""
     model, tokenizer, temperature = tuned_model(), tiny_tokenizer(), 1.3
-    prompts = [encode(tokenizer, Row(**row).messages) for row in rows(2)]
-    sampler = Sampler(tokenizer, [1, 2], temperature, 1)
+    sampler = Sampler(Renderer(tokenizer, [1, 2]), [1, 2], temperature, 1)
+    prompts = [sampler.renderer.encode(Row(**row).messages) for row in rows(2)]
     with model.disable_adapter():
         answers = sampler(model.get_base_model(), prompts, 4000, 0)
     pairs = [(p, a.ids) for p, drawn in zip(prompts, answers, strict=True) for a in drawn]

@@ -18,10 +18,11 @@ from tests.workers.engine_jobs import (
     tiny_model,
     tiny_tokenizer,
 )
-from workers.engine.data import Row, encode, prefill
+from workers.engine.data import Row
 from workers.engine.fast.decoder import Decoder, Drawn
 from workers.engine.memory import MemoryPlan
 from workers.engine.models import Base, adapter_sha256, end_tokens, folded
+from workers.engine.rendering import Renderer
 from workers.engine.rollouts import Recorder
 from workers.engine.sampling import Portion, Sampler
 from workers.engine.train import build_trainer
@@ -59,7 +60,7 @@ def build(tmp_path: Path, model_folder: Path) -> Callable[..., MeasuringTrainer]
             tokenizer.pad_token = pad
         eos_ids = end_tokens(model, tokenizer)
         base = Base(BaseModelRef(id="tests/tiny"), model_folder, None, model, tokenizer, eos_ids)
-        recorder = Recorder(data, grade, tokenizer, eos_ids)
+        recorder = Recorder(data, grade, base.renderer, eos_ids)
         return build_trainer(spec, tmp_path / "out", base, data, recorder, 3, PLAN, lambda _: None)
 
     return make
@@ -93,7 +94,7 @@ def test_answers_that_end_in_a_second_eos_id_are_not_truncated(build):
     last = [int(output["completion_ids"][r.index, r.length - 1]) for r in trainer.recorder.rollouts]
     assert TURN in last
     assert [r.truncated for r in trainer.recorder.rollouts] == [token not in (END, TURN) for token in last]
-    sampler = Sampler(trainer.processing_class, [END, TURN], 1.0, 8)
+    sampler = Sampler(trainer.recorder.renderer, [END, TURN], 1.0, 8)
     drawn = sampler(trainer.model.get_base_model(), [[5, 6], [7]], 16, seed=0)
     assert any(answer.ids[-1] == TURN for answers in drawn for answer in answers)
     for answer in (answer for answers in drawn for answer in answers):
@@ -159,7 +160,7 @@ def test_a_failed_grading_silences_its_group_and_leaves_the_mean(build):
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7])
 def test_log_probabilities_are_those_of_the_temperature_that_is_sampled(build, temperature):
     trainer = build(temperature=temperature)
-    prompt, answer = encode(trainer.processing_class, [{"role": "user", "content": "a b"}]), [7, 9, END]
+    prompt, answer = trainer.recorder.renderer.encode([{"role": "user", "content": "a b"}]), [7, 9, END]
     model = trainer.model.eval()
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
@@ -245,7 +246,7 @@ QWEN_LIKE = (
 def test_what_a_template_writes_into_the_answer_is_noticed(template, expected):
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = template
-    assert prefill(tokenizer, [{"role": "user", "content": "a b"}]) == expected
+    assert Renderer(tokenizer).written_ahead([{"role": "user", "content": "a b"}]) == expected
 
 
 @pytest.mark.parametrize("loss_type", ["dapo", "dr_grpo", "grpo", "bnpo"])

@@ -68,7 +68,7 @@ def _scanned(version: DatasetVersion, split: str, count: int, fits: Callable[[by
 
 
 def _kept(row: Json) -> Row:
-    return {key: row[key] for key in ("row_id", "messages", "item")}
+    return {key: row[key] for key in ("row_id", "messages", "item", "tools") if key in row}
 
 
 # --- the dataset of a grader -----------------------------------------------------------------------

@@ -37,7 +37,8 @@ def fetch_demonstrations(job: Job, folder: Path, splits: dict[str, Any]) -> dict
     with (folder / splits["train"]["path"]).open() as lines, (folder / NAME).open("w") as target:
         for row in map(json.loads, lines):
             if (completion := answer(row)) is not None:
-                shown = {"row_id": row["row_id"], "messages": row["messages"], "completion": completion}
+                shown = {key: row[key] for key in ("row_id", "messages", "tools") if key in row}
+                shown["completion"] = completion
                 target.write(json.dumps(shown, ensure_ascii=False) + "\n")
                 rows += 1
     if not rows:

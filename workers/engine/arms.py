@@ -43,7 +43,7 @@ class Rft:
 
     def recorder(self, rows: list[Row], grade: GradeAnswers, base: Base) -> Recorder:
         """What knows the training rows and grades the rollouts of a step."""
-        return Recorder(rows, grade, base.tokenizer, base.eos_ids)
+        return Recorder(rows, grade, base.renderer, base.eos_ids)
 
     def trainer(
         self,
@@ -74,7 +74,7 @@ class Placebo(Rft):
     alarms = Silent
 
     def recorder(self, rows: list[Row], grade: GradeAnswers, base: Base) -> Recorder:
-        return Recorder(rows, grade, base.tokenizer, base.eos_ids, placebo_seed=self.spec.seed)
+        return Recorder(rows, grade, base.renderer, base.eos_ids, placebo_seed=self.spec.seed)
 
 
 class Sft(Rft):

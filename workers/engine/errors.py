@@ -12,6 +12,8 @@ from typing import Literal
 from workers.events import DoneEvent, ErrorEvent, Event
 from workers.health import Finding
 
+DETAIL_CHARACTERS = 500
+
 
 class EngineError(Exception):
     """A failure with a code and a remedy; it becomes the job's ``error`` event."""
@@ -282,8 +284,9 @@ def start_disagrees(name: str, has: str, asked: str) -> EngineError:
 def template_refuses(name: str, row_id: str, detail: str) -> EngineError:
     return EngineError(
         "chat_template_failed",
-        f"The chat template of {name} cannot render row {row_id}.",
-        "Check the roles and order of the row's messages; some templates know no system message.",
+        f"The chat template of {name} cannot render row {row_id}: {detail}"[:DETAIL_CHARACTERS],
+        "Change the row's messages or leave out its tools, choose a base model whose template shows them, or "
+        "give the base model another chat template.",
         detail,
     )
 

@@ -12,7 +12,7 @@ from peft import PeftModel
 
 from workers.engine import errors
 from workers.engine.comparison import compared, graded, pairs_of, right, row_reward
-from workers.engine.data import Row, encode, render
+from workers.engine.data import Row
 from workers.engine.judging import JUDGE_FAILURES
 from workers.engine.models import folded
 from workers.engine.sampling import Answer, Sampler
@@ -78,7 +78,7 @@ class Evaluator:
         threshold = self.settings.pass_threshold
         return EvaluationRow(
             row_id=row.row_id,
-            prompt=render(self.sampler.tokenizer, row.messages),
+            prompt=self.sampler.renderer.render(row.messages, row.tools),
             base=base,
             tuned=tuned,
             base_right=right(base, threshold) if graded(base) else None,
@@ -176,7 +176,7 @@ class Evaluator:
     def _draw(
         self, which: AbstractContextManager[None], rows: list[Row], split: Split, samples: int
     ) -> Answers:
-        prompts = [encode(self.sampler.tokenizer, row.messages) for row in rows]
+        prompts = [self.sampler.renderer.encode(row.messages, row.tools) for row in rows]
         seed = int.from_bytes(hashlib.sha256(f"{self.seed} {split}".encode()).digest()[:4])
         with which:
             answers = self.sampler(self.model.get_base_model(), prompts, samples, seed)

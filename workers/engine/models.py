@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from workers import base_model
 from workers.engine import errors, loading, parallel
+from workers.engine.rendering import Renderer
 from workers.spec import BaseModelRef
 
 MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
@@ -40,6 +42,11 @@ class Base:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     eos_ids: list[int]
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """Renders conversations for this model and decodes its completions."""
+        return Renderer(self.tokenizer, self.eos_ids)
 
     @property
     def public_id(self) -> str:

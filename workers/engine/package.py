@@ -17,7 +17,6 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from workers.engine import errors
 from workers.engine.checkpoint import sha256_of
-from workers.engine.data import encode
 from workers.engine.keeping import Keeping
 from workers.engine.models import Base, adapter_sha256, folded, weights_sha256
 from workers.engine.sampling import Sampler
@@ -97,7 +96,8 @@ def store_rollouts(trainer: Keeping, sampler: Sampler, lineage: Lineage, file: P
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     recorder = trainer.recorder
-    prompts = [encode(recorder.tokenizer, row.messages) for row in recorder.rows[:VERIFIED_PROMPTS]]
+    rows = recorder.rows[:VERIFIED_PROMPTS]
+    prompts = [recorder.renderer.encode(row.messages, row.tools) for row in rows]
     with folded(model):
         drawn = sampler(model.get_base_model(), prompts, VERIFIED_EACH, lineage.spec.seed)
     rollouts = [

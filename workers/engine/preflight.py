@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from workers.engine import errors, forecast, tasks
-from workers.engine.data import Row, encode
+from workers.engine.data import Row
 from workers.engine.forecast import Signs
 from workers.engine.memory import is_out_of_memory, release
 from workers.engine.models import folded
@@ -61,7 +61,7 @@ class Preflight:
         )
 
     def _sample(self, rows: list[Row], each: int) -> list[list[Answer]]:
-        prompts = [encode(self.sampler.tokenizer, row.messages) for row in rows]
+        prompts = [self.sampler.renderer.encode(row.messages, row.tools) for row in rows]
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         with folded(model):
             return self.sampler(model.get_base_model(), prompts, each, self.spec.seed + 1)
@@ -81,7 +81,7 @@ class Preflight:
         """
         grpo = self.spec.grpo
         pairs = [
-            (encode(self.sampler.tokenizer, row.messages), answer.ids)
+            (self.sampler.renderer.encode(row.messages, row.tools), answer.ids)
             for row, drawn in zip(rows, answers, strict=True)
             for answer in drawn[: grpo.group_size]
             if answer.ids

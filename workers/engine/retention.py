@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from workers.engine.data import Row, checked_path, choose, encode, read_rows
+from workers.engine.data import Row, checked_path, choose, read_rows
 from workers.engine.evaluate import Evaluator, Split, Stage
 from workers.engine.models import folded
 from workers.engine.start import reference
@@ -116,7 +116,7 @@ class Retention:
         sampler, model = evaluator.sampler, evaluator.model
         each = min(samples, max(1, DRIFT_ANSWERS // len(rows)))
         answers = [drawn[:each] for drawn in evaluator.base_answers(rows, split, samples)]
-        prompts = [encode(sampler.tokenizer, row.messages) for row in rows]
+        prompts = [sampler.renderer.encode(row.messages, row.tools) for row in rows]
         pairs = [(prompt, a.ids) for prompt, drawn in zip(prompts, answers, strict=True) for a in drawn]
         key = (suite, split, samples, len(rows))
         if key not in self._base_logps:

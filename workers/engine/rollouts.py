@@ -10,12 +10,11 @@ from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
 from workers.engine import measures, placebo
-from workers.engine.data import Row, render
+from workers.engine.data import Row
 from workers.events import Rollout
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
+    from workers.engine.rendering import Renderer
     from workers.grading import GradeAnswers, GradeResult
 
 
@@ -31,7 +30,7 @@ class Recorder:
 
     rows: list[Row]
     grade: GradeAnswers
-    tokenizer: PreTrainedTokenizerBase
+    renderer: Renderer
     eos_ids: list[int]
     rollouts: list[Rollout] = field(default_factory=list)
     grading_seconds: float = 0.0
@@ -49,14 +48,14 @@ class Recorder:
         """The rewards that TRL optimises; ``None`` for the whole group of an answer that has no grade."""
         started = time.perf_counter()
         self.completion_ids, self._row = completion_ids, row
-        texts = self.tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
+        texts = list(map(self.renderer.decode, completion_ids))
         answers = [(text, self.rows[i].item) for text, i in zip(texts, row, strict=True)]
         self.results = results = self.grade(answers, [str(i) for i in row])
         self.grading_seconds = time.perf_counter() - started
         self.failed = sum(result.reward is None for result in results)
         missing = {i for i, result in zip(row, results, strict=True) if result.reward is None}
         groups = {i: number for number, i in enumerate(dict.fromkeys(row))}
-        prompts = {i: render(self.tokenizer, self.rows[i].messages) for i in groups}
+        prompts = {i: self.renderer.render(self.rows[i].messages, self.rows[i].tools) for i in groups}
         rewards = [None if i in missing else result.reward for i, result in zip(row, results, strict=True)]
         if self.placebo_seed is not None:
             tasks = [self.rows[i].task for i in row]

@@ -11,7 +11,7 @@ from pathlib import Path
 from workers import model_config
 from workers.engine import arms, checkpoint, errors, package, parallel, retention, start, tasks
 from workers.engine.alarms import Alarms, held_out_grader
-from workers.engine.data import Row, checked_path, encode, prefill, read_rows
+from workers.engine.data import Row, checked_path, read_rows
 from workers.engine.evaluate import Evaluator, Split
 from workers.engine.fast.architecture import known
 from workers.engine.finishing import Finish, agree_on_end, check_promotion, never
@@ -20,6 +20,7 @@ from workers.engine.memory import plan_memory, shape_of
 from workers.engine.models import Base, adapter_sha256, embedding_rows, load, pick_device
 from workers.engine.preflight import Preflight
 from workers.engine.progress import Progress
+from workers.engine.rendering import RenderingError
 from workers.engine.sampling import Sampler
 from workers.engine.scoring import refuse_disagreement
 from workers.engine.targets import describe_frozen, find_layers
@@ -202,7 +203,7 @@ class Job:
         base = load(spec.base_model, self.folder, pick_device(spec.resources.device))
         splits = {"train": train, "held-out": [*held_out.validation, *held_out.final]}
         self._check_lengths(base, splits | {f"suite {suite.name}": suite.rows for suite in suites})
-        written = prefill(base.tokenizer, train[0].messages)
+        written = base.renderer.written_ahead(train[0].messages)
         if written:
             message = f"The chat template begins every answer with {written!r}; graders see what follows it."
             self.emit(LogEvent(level="warning", message=message))
@@ -230,8 +231,8 @@ class Job:
 
     def _length(self, base: Base, row: Row) -> int:
         try:
-            ids = encode(base.tokenizer, row.messages)
-        except Exception as error:  # templates are code of the model's makers and raise what they like
+            ids = base.renderer.encode(row.messages, row.tools)
+        except RenderingError as error:
             raise errors.template_refuses(base.ref.id, row.row_id, str(error)) from error
         if (largest := max(ids, default=0)) >= embedding_rows(base.model):
             raise errors.tokens_beyond_model(base.ref.id, largest, embedding_rows(base.model))
@@ -255,7 +256,7 @@ class Job:
         check_stop = self.check_stop if parallel.size() == 1 else progress.alive
         trainer = self.arm.trainer(self.out, base, recorder, steps, plan, self.emit, continued, check_stop)
         if not known(base.model):
-            prompts = [encode(base.tokenizer, row.messages) for row in train[:PROBED_ROWS]]
+            prompts = [base.renderer.encode(row.messages, row.tools) for row in train[:PROBED_ROWS]]
             refuse_disagreement(base, trainer, prompts, spec.grpo.temperature)
 
         def tick(answers: int) -> None:
@@ -263,7 +264,7 @@ class Job:
             self.check_stop()
 
         sampler = Sampler(
-            base.tokenizer, base.eos_ids, spec.grpo.temperature, spec.grpo.max_completion_length, tick
+            base.renderer, base.eos_ids, spec.grpo.temperature, spec.grpo.max_completion_length, tick
         )
         evaluator = Evaluator(
             trainer.accelerator.unwrap_model(trainer.model),

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from workers.engine.data import encode
 from workers.engine.models import load, pick_device
 from workers.engine.sampling import Sampler
 from workers.engine.train import threads
@@ -26,8 +25,8 @@ def sample(
     """Writes ``out/samples.jsonl``, an object an answer, whole or not at all. Raises ``EngineError``."""
     threads(SAMPLING_THREADS)
     base = load(spec.base_model, folder, pick_device("cpu"))
-    prompts = [encode(base.tokenizer, row["messages"]) for row in spec.rows]
-    sampler = Sampler(base.tokenizer, base.eos_ids, spec.temperature, spec.max_completion_length, check_stop)
+    prompts = [base.renderer.encode(row["messages"], row.get("tools") or []) for row in spec.rows]
+    sampler = Sampler(base.renderer, base.eos_ids, spec.temperature, spec.max_completion_length, check_stop)
     emit(PhaseEvent(phase="evaluate"))
     answers = sampler(base.model, prompts, spec.samples_per_row, spec.seed)
     flat = [(row, answer) for row, drawn in enumerate(answers) for answer in drawn]

@@ -9,12 +9,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel
 
 from workers.engine.fast.architecture import describe, known
 from workers.engine.fast.decoder import Decoder, Drawn
 from workers.engine.memory import is_out_of_memory, release
 from workers.engine.randomness import own_randomness
+from workers.engine.rendering import Renderer
 
 BATCH = 128  # answers drawn together
 
@@ -66,7 +67,7 @@ class Portion:
 class Sampler:
     """Draws answers; one batch after another calls ``tick`` with its number of answers."""
 
-    tokenizer: PreTrainedTokenizerBase
+    renderer: Renderer
     eos_ids: list[int]
     temperature: float
     max_new_tokens: int
@@ -94,16 +95,16 @@ class Sampler:
         return answers
 
     def _answers(self, rows: list[list[int]]) -> list[Answer]:
-        texts = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
         return [
-            Answer(text, ids, not ids or ids[-1] not in self.eos_ids)
-            for text, ids in zip(texts, rows, strict=True)
+            Answer(self.renderer.decode(ids), ids, not ids or ids[-1] not in self.eos_ids) for ids in rows
         ]
 
     def _generate(self, model: PreTrainedModel, prompts: list[list[int]], each: int, *_: Any) -> list[Drawn]:
         """What the decoder does, by transformers' own ``generate``; log-probabilities are left out."""
         repeated = [prompt for prompt in prompts for _ in range(each)]
-        inputs = self.tokenizer.pad({"input_ids": repeated}, padding_side="left", return_tensors="pt")
+        inputs = self.renderer.tokenizer.pad(
+            {"input_ids": repeated}, padding_side="left", return_tensors="pt"
+        )
         width = inputs["input_ids"].shape[1]
         with _generation_config(model, self._config()) as config:
             output = model.generate(**inputs.to(model.device), generation_config=config)
@@ -119,7 +120,7 @@ class Sampler:
             repetition_penalty=1.0,
             max_new_tokens=self.max_new_tokens,
             eos_token_id=self.eos_ids,
-            pad_token_id=self.tokenizer.pad_token_id,
+            pad_token_id=self.renderer.tokenizer.pad_token_id,
             disable_compile=True,
         )
 

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from workers.engine import errors
-from workers.engine.data import checked_path, encode
+from workers.engine.data import checked_path
 from workers.engine.keeping import Keeping
 from workers.engine.memory import MemoryPlan, peak
 from workers.engine.models import Base
@@ -30,7 +30,6 @@ from workers.memory import Work
 from workers.spec import JobSpec, SftSettings
 
 SINCE_START = {"num_tokens"}  # TRL counts it from the process's start, so a resume would tell another number
-MARK = "\u2402answer\u2402"
 WARMUP_SHARE = 10  # at most a tenth of the steps, or a short job would never reach its learning rate
 
 
@@ -41,6 +40,7 @@ class Demonstration:
     row_id: str
     messages: list[dict[str, Any]]
     completion: str
+    tools: list[dict[str, Any]] = field(default_factory=list)
 
 
 def settings(spec: JobSpec) -> SftSettings:
@@ -76,21 +76,11 @@ def read(spec: JobSpec, folder: Path, train: Collection[str]) -> list[Demonstrat
 def _demonstration(path: Path, number: int, line: str) -> Demonstration:
     try:
         value = json.loads(line)
-        return Demonstration(str(value["row_id"]), value["messages"], str(value["completion"]))
+        tools = value.get("tools") or []
+        return Demonstration(str(value["row_id"]), value["messages"], str(value["completion"]), tools)
     except (ValueError, TypeError, KeyError) as error:
         said = f"not an object with row_id, messages and completion ({error})"
         raise errors.bad_row(path, number, said) from error
-
-
-def end_token(base: Base, messages: list[dict[str, Any]]) -> int:
-    """The token that closes an answer: of those that sampling stops at, the one the chat template writes."""
-    try:
-        finished = [*messages, {"role": "assistant", "content": MARK}]
-        after = str(base.tokenizer.apply_chat_template(finished, tokenize=False)).split(MARK)[-1]
-    except Exception:  # a template may refuse a finished turn: then the tokenizer's own end token closes it
-        after = ""
-    ids = base.tokenizer(after, add_special_tokens=False)["input_ids"]
-    return next((token for token in ids if token in base.eos_ids), base.eos_ids[-1])
 
 
 def dataset(spec: JobSpec, base: Base, demonstrations: Sequence[Demonstration]) -> Dataset:
@@ -100,10 +90,10 @@ def dataset(spec: JobSpec, base: Base, demonstrations: Sequence[Demonstration]) 
     what is learnt is what is evaluated. Raises ``EngineError`` for answers that no evaluation would let end.
     """
     limit, columns, too_long = spec.grpo.max_completion_length, [], []
-    end = end_token(base, demonstrations[0].messages)
+    end = base.renderer.end_of_turn(demonstrations[0].messages)
     for each in demonstrations:
-        prompt = encode(base.tokenizer, each.messages)
-        answer = [*base.tokenizer(each.completion, add_special_tokens=False)["input_ids"], end]
+        prompt = base.renderer.encode(each.messages, each.tools)
+        answer = [*base.renderer.encode_text(each.completion), end]
         if len(answer) > limit:
             too_long.append(each.row_id)
         columns.append(

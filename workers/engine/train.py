@@ -28,6 +28,7 @@ from workers.engine.keeping import Keeping
 from workers.engine.memory import MemoryPlan
 from workers.engine.models import Base
 from workers.engine.progress import Progress
+from workers.engine.rendering import Renderer
 from workers.engine.rollouts import Recorder
 from workers.engine.start import keep_reference
 from workers.engine.targets import choose_layers
@@ -116,11 +117,13 @@ def lora_config(spec: JobSpec, model: PreTrainedModel) -> LoraConfig:
     )
 
 
-def prompt_dataset(rows: list[Row]) -> Dataset:
-    """The rows as TRL reads them. Messages stay plain Python: Arrow would unify their fields with nulls."""
+def prompt_dataset(rows: list[Row], renderer: Renderer) -> Dataset:
+    """The rows as TRL reads them, rendered here: TRL would apply the template without tools and rewrites."""
 
     def look_up(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
-        return {"prompt": [rows[i].messages for i in batch["row"]], "row": batch["row"]}
+        chosen = [rows[i] for i in batch["row"]]
+        prompts = [renderer.render(row.messages, row.tools) for row in chosen]
+        return {"prompt": prompts, "row": batch["row"]}
 
     return Dataset.from_dict({"row": list(range(len(rows)))}).with_transform(look_up)
 
@@ -155,7 +158,7 @@ def build_trainer(
     trainer = MeasuringTrainer(
         model=start or base.model,
         args=grpo_config(spec, out, steps, plan, sampling),
-        train_dataset=prompt_dataset(rows),
+        train_dataset=prompt_dataset(rows, base.renderer),
         processing_class=base.tokenizer,
         peft_config=None if start else lora_config(spec, base.model),
         recorder=recorder,

@@ -81,6 +81,10 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
 
     # --- rollouts --------------------------------------------------------------------------------
 
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        """Token ids of rendered prompts, as evaluation and serving encode them; no images."""
+        return [self.recorder.renderer.encode_text(prompt) for prompt in prompts], None, {}
+
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: Any, fields: Any, number: int, *rest: Any
     ) -> Any:

@@ -7,12 +7,11 @@ import secrets
 import time
 from typing import Annotated, Any, Literal
 
-import jinja2
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 from pydantic_core import from_json
 
-from workers.engine.data import encode
 from workers.engine.models import Base
+from workers.engine.rendering import RenderingError
 from workers.serve.errors import ApiError, invalid
 from workers.serve.form import Form, Forms
 from workers.serve.generate import Row
@@ -36,6 +35,10 @@ class _Message(BaseModel):
     content: Annotated[
         list[_Part], BeforeValidator(lambda v: [{"type": "text", "text": v}] if isinstance(v, str) else v)
     ]
+
+    def plain(self) -> Json:
+        """The message as a dataset holds it."""
+        return {"role": self.role, "content": [part.model_dump() for part in self.content]}
 
 
 class _Schema(BaseModel):
@@ -88,9 +91,6 @@ class Chat:
         config = base.model.config.get_text_config()
         self._context = int(getattr(config, "max_position_embeddings", base.tokenizer.model_max_length))
         self._forms = Forms(base)
-        self._control = [
-            str(token) for token in base.tokenizer.added_tokens_decoder.values() if token.special
-        ]
 
     def rows(self, request: ChatRequest) -> list[Row]:
         """A row a choice. Raises ``ApiError``."""
@@ -113,22 +113,15 @@ class Chat:
 
     def _prompt(self, request: ChatRequest) -> list[int]:
         try:
-            prompt = encode(self.base.tokenizer, [self._plain(message) for message in request.messages])
-        except jinja2.TemplateError as error:
-            raise invalid("messages", f"the model's chat template refuses them: {error}") from error
+            prompt = self.base.renderer.encode([message.plain() for message in request.messages])
+        except RenderingError as error:
+            raise invalid("messages", f"the model's chat template cannot render them: {error}") from error
         if len(prompt) >= self._context:
             said = (
                 f"they have {len(prompt)} tokens; this model's context is {self._context}, answer included."
             )
             raise invalid("messages", f"{said} Shorten them.", "context_length_exceeded")
         return prompt
-
-    def _plain(self, message: _Message) -> Json:
-        """As chat templates know it. Control tokens in a text are broken up, or it could forge a turn."""
-        text = "\n".join(part.text for part in message.content)
-        for token in self._control:
-            text = text.replace(token, f"{token[:1]} {token[1:]}")
-        return {"role": "system" if message.role == "developer" else message.role, "content": text}
 
     def _form(self, wanted: _Format) -> Form | None:
         """What the answer must satisfy, if anything. Raises ``ApiError``."""

@@ -42,7 +42,7 @@ class Row:
 
     def text(self, base: Base) -> str:
         """What was written, up to the first stop text."""
-        text = _decoded(base, self.ids)
+        text = base.renderer.decode(self.ids)
         return text[: min((place for stop in self.stop if (place := text.find(stop)) >= 0), default=None)]
 
     def take(self, token: int, base: Base) -> None:
@@ -77,13 +77,8 @@ class Row:
         if not self.stop:
             return False
         reach = BYTES_PER_CHARACTER * (max(map(len, self.stop)) + 1)  # a token holds at least one byte
-        tail = _decoded(base, self.ids[-reach:])
+        tail = base.renderer.decode(self.ids[-reach:])
         return any(stop in tail for stop in self.stop)
-
-
-def _decoded(base: Base, ids: list[int]) -> str:
-    kept = [token for token in ids if token not in base.eos_ids]
-    return str(base.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
 def generate(base: Base, rows: list[Row]) -> None:

@@ -12,6 +12,7 @@ from peft import PeftModel
 
 from workers.engine import loading
 from workers.engine.errors import EngineError
+from workers.engine.rendering import Renderer
 from workers.engine.targets import changes_tied, untie
 from workers.engine.verify import StoredRollout, completion_logprobs
 
@@ -98,11 +99,7 @@ def _answers(model: Any, tokenizer: Any) -> list[StoredRollout]:
 def _encoded(tokenizer: Any, prompt: str) -> list[int]:
     if tokenizer.chat_template is None:
         raise EngineError("no_chat_template", "The tokenizer has no chat template.", "Add one and try again.")
-    message = [{"role": "user", "content": prompt}]
-    ids: list[int] = tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=True)[
-        "input_ids"
-    ]
-    return ids
+    return Renderer(tokenizer).encode([{"role": "user", "content": prompt}])
 
 
 @torch.no_grad()
