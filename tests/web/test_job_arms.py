@@ -26,7 +26,7 @@ from webapp.retention.services import record_retention
 from webapp.teams.models import AuditEvent, Team, User
 from workers.bridge import tasks as bridge
 from workers.bridge.arms import NoDemonstration, fetch_demonstrations
-from workers.bridge.jobs import job_spec
+from workers.bridge.job_specs import job_spec
 from workers.events import Drift, Interval, RetentionEvent
 from workers.spec import JobSpec
 

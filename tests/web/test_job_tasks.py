@@ -35,7 +35,7 @@ from webapp.registry.uploads import upload_adapter
 from webapp.teams.models import Team, User
 from webapp.teams.sample import create_sample_project
 from workers.bridge import tasks as bridge
-from workers.bridge.jobs import definitions, job_spec
+from workers.bridge.job_specs import definitions, job_spec
 from workers.events import ArmSummary, EvaluationEvent, Interval, MetricsEvent
 from workers.spec import JobSpec
 

@@ -29,7 +29,7 @@ from webapp.retention.presenters import plane
 from webapp.retention.services import record_retention
 from webapp.teams.models import AuditEvent, Membership, Role, Team, User
 from webapp.teams.sample import create_sample_project
-from workers.bridge.jobs import definitions, job_spec
+from workers.bridge.job_specs import definitions, job_spec
 from workers.bridge.suites import fetch_suites
 from workers.engine.retention import turned
 from workers.events import Drift, Interval, RetentionEvent

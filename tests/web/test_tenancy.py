@@ -187,6 +187,7 @@ def finished_job(team: Team, base: BaseModel, version: Any, grader: GraderVersio
         state=State.SUCCEEDED, tuned_model=model, step=1, total_steps=1,
         queued_at=now, started_at=now - timedelta(minutes=1), finished_at=now,
     )  # fmt: skip
+    job.checkpoints.create(step=1, attempt=1, key="gone", bytes=1, sha256="0")
     Metric.objects.create(job=job, step=1, values={"reward": 0.5})
     Rollout.objects.create(
         job=job, step=1, index=0, group=0, row_id="r", prompt="p", completion="c", reward=0.5, advantage=0.0,

@@ -99,7 +99,7 @@ def present(job: Job, arm: str, sft: dict[str, Any] | None = None) -> bool:
 
 def arms_of(job: Job) -> QuerySet[Job]:
     """The arms that count: neither failed nor cancelled."""
-    return job.arms.exclude(state__in=OVER).order_by("pk")
+    return job.arms.filter(promoted_step=None).exclude(state__in=OVER).order_by("pk")
 
 
 def root_of(job: Job) -> Job:
@@ -125,8 +125,10 @@ def shown(job: Job) -> dict[str, Any]:
 
 
 def _settings(job: Job) -> dict[str, Any]:
-    """The job's own, without a preflight: what it would advise is known."""
+    """The job's own, without a preflight: what it would advise is known. An early end counts, too."""
     settings: dict[str, Any] = job.settings
+    if job.finished_early:
+        settings = settings | {"grpo": settings["grpo"] | {"max_steps": job.step}}
     return settings | {"preflight": settings.get("preflight", {}) | {"rows": 0}}
 
 

@@ -89,15 +89,20 @@ def holds(job_id: int, attempt: int) -> Q:
 
 
 def renew(job_id: int, attempt: int) -> str | None:
-    """Keep the job for another lease. Returns what was asked of it (``''``, ``'pause'``); None if lost."""
+    """Keep the job for another lease. Returns what ``asked`` does."""
     if not Job.objects.filter(holds(job_id, attempt)).update(lease_until=_lease()):
         return None
-    return Job.objects.values_list("stop_requested", flat=True).get(pk=job_id)
+    return asked(job_id, attempt)
 
 
 def asked(job_id: int, attempt: int) -> str | None:
-    """What was asked of the job (``''``, ``'pause'``), without renewing anything; None if it is lost."""
-    return Job.objects.filter(holds(job_id, attempt)).values_list("stop_requested", flat=True).first()
+    """What was asked of the job: ``'pause'``, ``'finish'`` or ``''``. None if the attempt has lost it."""
+    held = Job.objects.filter(holds(job_id, attempt))
+    found = held.values_list("stop_requested", "finish_early").first()
+    if found is None:
+        return None
+    stop, finish = found
+    return stop or ("finish" if finish else "")
 
 
 @transaction.atomic

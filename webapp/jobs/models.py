@@ -85,6 +85,14 @@ class Job(models.Model):
     settings = models.JSONField(help_text="{lora, grpo, evaluation, alarm, resources, seed} of the job spec")
 
     state = models.CharField(max_length=20, choices=State.choices, default=State.VALIDATING_FILES)
+    finish_early = models.BooleanField(
+        default=False, help_text="told to end training at the next step boundary; every attempt heeds it"
+    )
+    promoted_from = models.ForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, related_name="promotions",
+        help_text="the job whose checkpoint this one makes a model of, without further training",
+    )  # fmt: skip
+    promoted_step = models.PositiveIntegerField(null=True, blank=True, help_text="of that checkpoint")
     stop_requested = models.CharField(max_length=10, blank=True, help_text="'', 'pause' or 'cancel'")
     phase = models.CharField(max_length=20, blank=True)
     step = models.PositiveIntegerField(default=0)
@@ -137,6 +145,19 @@ class Job(models.Model):
     def live(self) -> bool:
         """Whether it is not at its end."""
         return self.state not in TERMINAL
+
+    @property
+    def may_finish_early(self) -> bool:
+        """Whether training goes on, or can, so that it can be ended early."""
+        if self.finish_early or self.promoted_step is not None or self.phase in ("evaluate", "package"):
+            return False
+        return self.state == State.RUNNING or (self.state == State.PAUSED and self.step > 0)
+
+    @property
+    def finished_early(self) -> bool:
+        """Whether the job trained fewer steps than planned, as it was told."""
+        ended = self.state == State.SUCCEEDED and self.promoted_step is None
+        return ended and 0 < self.step < self.total_steps
 
     def cursor(self) -> int:
         """The latest event; a page reads it before all else, so that what comes later reaches it live."""

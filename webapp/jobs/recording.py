@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any
 
-from django.core.files.storage import default_storage
 from django.db import connection, transaction
 from django.db.models import Model
 from django.utils import timezone
@@ -18,6 +16,7 @@ from webapp.evaluations.services import record_evaluation
 from webapp.retention.services import record_retention
 from workers import events
 
+from . import checkpoints
 from .leases import holds
 from .models import Alarm, Checkpoint, Job, Metric, Rollout
 from .transitions import tell
@@ -196,9 +195,7 @@ def begin_attempt(job_id: int, attempt: int, step: int) -> bool:
         return False
     Metric.objects.filter(job=job, step__gt=step).delete()
     Rollout.objects.filter(job=job, step__gt=step).delete()
-    later = Checkpoint.objects.filter(job=job, step__gt=step)
-    _drop_archives([*later.values_list("key", flat=True)])
-    later.delete()
+    checkpoints.remove(job.checkpoints.filter(step__gt=step))
     job.evaluations.filter(step__gt=step).delete()
     job.alarms.filter(step__gt=step).delete()
     job.suite_scores.filter(step__gt=step).delete()
@@ -210,12 +207,6 @@ def begin_attempt(job_id: int, attempt: int, step: int) -> bool:
     return True
 
 
-def _drop_archives(keys: list[str]) -> None:
-    """Once it is certain that no row names them any more."""
-    for key in keys:
-        transaction.on_commit(partial(default_storage.delete, key))
-
-
 @transaction.atomic
 def record_checkpoint(job_id: int, attempt: int, step: int, key: str, size: int, sha256: str) -> bool:
     """A checkpoint's archive lies complete in storage. False if the attempt lost the job."""
@@ -224,7 +215,7 @@ def record_checkpoint(job_id: int, attempt: int, step: int, key: str, size: int,
         return False
     values = {"attempt": attempt, "key": key, "bytes": size, "sha256": sha256}
     replaced = Checkpoint.objects.filter(job=job, step=step).exclude(key=key)
-    _drop_archives([*replaced.values_list("key", flat=True)])
+    checkpoints.drop_archives([*replaced.values_list("key", flat=True)])
     Checkpoint.objects.update_or_create(job=job, step=step, defaults=values)
     Job.objects.filter(pk=job_id).update(deaths=0)  # it gets on: deaths count between checkpoints
     tell(job.pk, attempt, "checkpoint", {"step": step})

@@ -35,7 +35,7 @@ from workers.spec import (
 from . import bell
 from .models import Job, JobTask
 from .states import State
-from .transitions import move, notify
+from .transitions import move, notify, tell
 
 NAME_LENGTH = 120
 NAME_STEM = 110  # leaves room for a number
@@ -48,6 +48,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "resources": Resources,
 }
 PREFLIGHT = "preflight"  # code of the error that a job waits with on the advice
+FINISHING = "Told to finish early: training ends at the next step boundary, then evaluation begins."
 MAX_SEED = 2_147_483_647
 
 
@@ -245,6 +246,25 @@ def request_pause(job: Job, user: User | None) -> None:
         raise _wrong_state(job, "paused")
     notify(job.pk)
     record(job.team, user, "paused job", job)
+
+
+@transaction.atomic
+def request_finish(job: Job, user: User | None) -> None:
+    """End training at the next step boundary, then evaluate and package. Raises ``WrongState``.
+
+    A paused job is queued for that and trains no further step. The request outlives crashes.
+    """
+    locked = Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
+    if locked.finish_early and locked.live:
+        raise WrongState("The job is finishing early already.")
+    if not locked.may_finish_early:
+        raise _wrong_state(job, "finished early" if locked.phase == "train" else "finished early now")
+    Job.objects.filter(pk=job.pk).update(finish_early=True)
+    if locked.state == State.PAUSED:
+        move(job.pk, State.QUEUED)
+        bell.ring("look")
+    tell(job.pk, locked.attempt, "log", {"level": "info", "message": FINISHING})
+    record(job.team, user, "finished job early", job)
 
 
 @transaction.atomic

@@ -4,6 +4,7 @@ from django.urls import path
 
 from . import (
     arm_views,
+    checkpoint_views,
     comparing,
     launching,
     log_views,
@@ -37,6 +38,9 @@ urlpatterns = [
     path("<str:uid>/cancel/", views.cancel, name="cancel"),
     path("<str:uid>/pause/", views.pause, name="pause"),
     path("<str:uid>/resume/", views.resume, name="resume"),
+    path("<str:uid>/finish/", views.finish, name="finish"),
+    path("<str:uid>/checkpoints/<int:step>/", checkpoint_views.download, name="checkpoint"),
+    path("<str:uid>/checkpoints/<int:step>/promote/", checkpoint_views.promote, name="promote"),
     path("<str:uid>/pin/", pins.change, name="pin"),
     path("<str:uid>/rename/", views.rename, name="rename"),
 ]

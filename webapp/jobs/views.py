@@ -19,6 +19,7 @@ from webapp.teams.models import Role, User
 from . import (
     beside,
     charts,
+    checkpoints,
     health,
     listing,
     log_views,
@@ -34,7 +35,8 @@ from .metrics import series, table
 from .models import Job
 from .states import State
 
-PARTS = {f"job-{part}": f"jobs/detail.html#{part}" for part in ("head", "health", "evaluations", "lines")} | {
+REDRAWN = ("head", "health", "evaluations", "checkpoints", "lines")
+PARTS = {f"job-{part}": f"jobs/detail.html#{part}" for part in REDRAWN} | {
     "job-actions": "jobs/actions.html",
     "chooser": "jobs/chooser.html",
 }
@@ -54,6 +56,7 @@ def all_jobs() -> QuerySet[Job]:
         "node",
         "tuned_model__team",
         "cloned_from__team",
+        "promoted_from__team",
     )
 
 
@@ -92,7 +95,7 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "evaluations": evaluations,
         "tasks": tasks.shares(job),
         "confidence": presenters.confidence(job),
-        "checkpoints": job.checkpoints.all(),
+        "checkpoints": checkpoints.listed(job, evaluations),
         "field": "with",
         **beside.offered(access.team, drawn, request.GET, but=job),
         "usage": nodes.usage(job),
@@ -162,6 +165,12 @@ def cancel(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @require_POST
 def pause(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     return act(request, access, uid, services.request_pause, "Pausing: a checkpoint is written first.")
+
+
+@member(Role.EDITOR)
+@require_POST
+def finish(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    return act(request, access, uid, services.request_finish, "Finishing: evaluation follows the last step.")
 
 
 @member(Role.EDITOR)

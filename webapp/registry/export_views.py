@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webapp.config.streaming import streamed
 from webapp.teams.access import Access, member
@@ -13,7 +13,7 @@ from webapp.teams.models import Role
 from webapp.teams.services import record
 from workers.exports import KINDS
 
-from . import exporting, packages
+from . import exporting, leaving, packages
 from .models import Export, TunedModel
 from .views import attachment
 
@@ -48,11 +48,13 @@ def request_export(request: HttpRequest, access: Access, uid: str, kind: str) ->
 
 
 @member(Role.EDITOR)
-@require_GET
+@require_http_methods(["GET", "POST"])
 def download(request: HttpRequest, access: Access, uid: str, kind: str) -> HttpResponseBase:
     """A finished export as one zip file."""
     model = _model(access, uid)
     export = get_object_or_404(model.exports, kind=kind, state=Export.State.READY)
+    if asked := leaving.ask_for_model(request, access, model, str(export)):
+        return asked
     record(access.team, access.user, "downloaded export", export)
     name = f"{packages.folder_name(model)}-{kind}"
     archive = packages.zipped(name, export.prefix, export.files)

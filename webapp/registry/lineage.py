@@ -194,11 +194,24 @@ def _job(job: Job) -> Node:
 
 def _steps(job: Job) -> list[Node]:
     """The job, and the last checkpoint that the model came by."""
+    if job.promoted_step is not None:
+        return _promotion_steps(job)
     steps = [Node("Job", job.name, job.get_absolute_url())]
     if saved := job.checkpoints.filter(step__lte=job.step).first():
         label = f"step {saved.step} of {job.step}"
         steps.append(Node("Checkpoint", label, f"{job.get_absolute_url()}#checkpoints-title"))
     return steps
+
+
+def _promotion_steps(job: Job) -> list[Node]:
+    """The job that trained, its checkpoint, and the job that made a model of the checkpoint."""
+    source, label = job.promoted_from, f"step {job.promoted_step} of {job.total_steps}"
+    place = source.get_absolute_url() if source else ""
+    return [
+        *([Node("Job", source.name, place)] if source else []),
+        Node("Checkpoint", label, f"{place}#checkpoints-title" if place else ""),
+        Node("Promotion", job.name, job.get_absolute_url()),
+    ]
 
 
 def _dataset(job: Job, version: DatasetVersion) -> Node:

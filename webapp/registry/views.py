@@ -19,7 +19,7 @@ from webapp.teams.models import Role
 from webapp.teams.services import record
 from workers.adapter import AdapterInvalid
 
-from . import card, exporting, history, lineage, listing, packages, services, uploads
+from . import card, exporting, history, leaving, lineage, listing, packages, services, uploads
 from .forms import AdapterForm
 from .models import BaseModel, TunedModel
 
@@ -64,13 +64,15 @@ def model_card(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 
 
 @member(Role.EDITOR)
-@require_GET
+@require_http_methods(["GET", "POST"])
 def download(request: HttpRequest, access: Access, uid: str, name: str) -> HttpResponseBase:
     """One file of the package, as it lies in storage."""
-    shown = access.get(TunedModel.objects.filter(deleted_at=None), uid=uid)
+    shown = access.get(TunedModel.objects.filter(deleted_at=None).select_related("team"), uid=uid)
     file = next((file for file in shown.files if file["name"] == name), None)
     if file is None:
         raise Http404(f"{shown} has no file {name!r}.")
+    if asked := leaving.ask_for_model(request, access, shown, f"{name} of {shown}"):
+        return asked
     record(access.team, access.user, "downloaded file", f"{name} of {shown}")
     headers = attachment(name.rpartition("/")[2], file["bytes"])
     return StreamingHttpResponse(
@@ -79,10 +81,12 @@ def download(request: HttpRequest, access: Access, uid: str, name: str) -> HttpR
 
 
 @member(Role.EDITOR)
-@require_GET
+@require_http_methods(["GET", "POST"])
 def archive(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
     """The whole package as one zip file."""
-    shown = access.get(TunedModel.objects.filter(deleted_at=None), uid=uid)
+    shown = access.get(TunedModel.objects.filter(deleted_at=None).select_related("team"), uid=uid)
+    if asked := leaving.ask_for_model(request, access, shown):
+        return asked
     record(access.team, access.user, "downloaded adapter", shown)
     zipped = packages.archive(shown)
     headers = attachment(f"{packages.folder_name(shown)}.zip", len(zipped))

@@ -16,11 +16,10 @@ from django.core.files import File
 from django.core.files.storage import default_storage
 
 from webapp.datasets.models import DatasetVersion
-from webapp.jobs.models import Checkpoint, Job
+from webapp.jobs.models import Job
 from webapp.jobs.states import State
 
 log = logging.getLogger(__name__)
-KEEP_CHECKPOINTS = 3
 CACHE = "cache"
 CACHE_SECONDS = 7 * 24 * 3600
 CHECKSUMS = "SHA256SUMS"
@@ -33,6 +32,14 @@ class Damaged(Exception):
     def as_json(self) -> dict[str, str]:
         """As the job's error."""
         return {"code": "invalid_training_file", "message": str(self), "remedy": "Upload the dataset again."}
+
+
+class CheckpointGone(Damaged):
+    """The checkpoint that should become a model is not what was stored."""
+
+    def as_json(self) -> dict[str, str]:
+        remedy = "Promote another checkpoint of the job."
+        return {"code": "checkpoint_missing", "message": str(self), "remedy": remedy}
 
 
 def sha256_of(path: Path) -> str:
@@ -112,13 +119,6 @@ def store_checkpoint(job: Job, folder: Path, step: int) -> tuple[str, int, str]:
     finally:
         archive.unlink()
     return key, size, sha256
-
-
-def discard_old_checkpoints(job: Job) -> None:
-    """Keep the newest few; the rest leave storage and table together."""
-    for old in Checkpoint.objects.filter(job=job).order_by("-step")[KEEP_CHECKPOINTS:]:
-        default_storage.delete(old.key)
-        old.delete()
 
 
 def store_package(job: Job, package: Path) -> tuple[str, list[dict[str, Any]]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,16 +19,15 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from webapp.jobs import bell, leases, recording
+from webapp.jobs import bell, checkpoints, leases, recording
 from webapp.jobs.models import Job
-from webapp.jobs.services import parts_of
 from webapp.jobs.states import State
 from webapp.jobs.transitions import move
 from webapp.registry.services import register_model, tuned_name
-from workers import events, grading
-from workers.bridge import arms, child, files, judges, suites, tasks
+from workers import events
+from workers.bridge import arms, child, files, job_specs, judges, suites, tasks
 from workers.bridge.nodes import node_name
-from workers.spec import AlarmSettings, JobSpec
+from workers.spec import AlarmSettings
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.25
@@ -40,6 +38,7 @@ JUDGE_REMEDY = "Mend the judge under Judges, or on this worker, then resume the 
 STUCK = "Attempt {} was ended: its process had said nothing for {:.0f} s. Where it stood is in its log below."
 WORDLESS = "Attempt {} ended without a word (exit status {})."
 NOT_STORED = "The checkpoint of step {} was not stored: {}. The next one is tried when it is due."
+GONE = "The stored checkpoint of step {} is missing or damaged."
 DRAINING = threading.Event()
 T = TypeVar("T")
 
@@ -89,6 +88,11 @@ class Attempt:
         return self.folder / "out"
 
     @property
+    def finish_file(self) -> Path:
+        """The engine ends its training early once it is there."""
+        return self.folder / "finish"
+
+    @property
     def patience(self) -> float:
         """Seconds without a word after which the engine counts as stuck."""
         return AlarmSettings.model_validate(self.job.settings.get("alarm", {})).stuck_seconds
@@ -98,7 +102,9 @@ class Attempt:
         renewing = threading.Thread(target=self._keep_lease, name=f"lease {self.job.uid}", daemon=True)
         renewing.start()
         try:
-            with judges.connected(self.job.team, definitions(self.job), self.job.judge_cost) as connection:
+            with judges.connected(
+                self.job.team, job_specs.definitions(self.job), self.job.judge_cost
+            ) as connection:
                 self._engine(self._prepare(connection), connection)
         except LeaseLost:
             log.info("Job %s: attempt %s no longer holds it", self.job.uid, self.job.attempt)
@@ -143,7 +149,14 @@ class Attempt:
                 self._kill()
             elif asked == "pause":
                 self.pausing.set()
+            elif asked == "finish":
+                self._finish()
         connection.close()
+
+    def _finish(self) -> None:
+        """Have the engine end its training early; before the folder is there, the next look does it."""
+        with suppress(FileNotFoundError):
+            self.finish_file.touch()
 
     def _kill(self) -> None:
         """At once, whatever the other thread is at: the devices may be another job's already."""
@@ -179,9 +192,13 @@ class Attempt:
         kept = suites.fetch_suites(self.job, self.folder)
         sft = arms.fetch_demonstrations(self.job, self.folder, splits)
         (self.folder / "spec.json").write_text(
-            job_spec(self.job, splits, connection.json, start, kept, sft).model_dump_json(indent=2)
+            job_specs.job_spec(self.job, splits, connection.json, start, kept, sft).model_dump_json(indent=2)
         )
         checkpoint, step = files.fetch_checkpoint(self.job, self.folder)
+        if self.job.promoted_step not in (None, step):
+            raise files.CheckpointGone(GONE.format(self.job.promoted_step))
+        if self.job.finish_early:
+            self._finish()
         job, attempt = self.job.pk, self.job.attempt
         self._fenced(self._lasting(lambda: recording.begin_attempt(job, attempt, step)))
         return checkpoint
@@ -193,6 +210,7 @@ class Attempt:
         if checkpoint:
             arguments += ["--resume", str(checkpoint)]
         arguments += ["--judge-cache", str(judges.cache_folder(self.job.team))]
+        arguments += ["--finish-file", str(self.finish_file)]
         output = self.folder / "engine.log"
         with child.started(arguments, self.job.devices, output, connection.secrets) as process:
             self.heard, self.process = time.monotonic(), process
@@ -279,7 +297,7 @@ class Attempt:
         key, size, sha256 = files.store_checkpoint(self.job, folder, event.step)
         held = recording.record_checkpoint(self.job.pk, self.job.attempt, event.step, key, size, sha256)
         self._fenced(held)
-        files.discard_old_checkpoints(self.job)
+        checkpoints.discard_old(self.job)
         shutil.rmtree(folder, ignore_errors=True)
 
     # --- endings ---------------------------------------------------------------------------------
@@ -321,62 +339,3 @@ ENDINGS = {
     "paused": Attempt.paused,
     "failed": Attempt.failed,
 }
-
-
-def definitions(job: Job) -> list[dict[str, Any]]:
-    """Every grader that the job asks."""
-    asked = [*parts_of(job), *suites.chosen(job)]
-    versions = [*(part.grader_version for part in asked), job.held_out_grader]
-    return [version.definition for version in versions if version is not None]
-
-
-def _preflight(job: Job) -> dict[str, Any]:
-    """Once it has given its advice the preflight is not repeated."""
-    settings: dict[str, Any] = job.settings.get("preflight", {})
-    return settings | {"rows": 0} if job.preflight else settings
-
-
-def _alarm(job: Job) -> dict[str, Any]:
-    held_out = job.held_out_grader
-    grader = grading.validate(held_out.definition).model_dump(mode="json") if held_out else None
-    return {**job.settings.get("alarm", {}), "grader": grader}
-
-
-def job_spec(
-    job: Job,
-    splits: dict[str, Any],
-    endpoints: dict[str, Any],
-    start: dict[str, Any] | None = None,
-    kept: Sequence[dict[str, Any]] = (),
-    sft: dict[str, Any] | None = None,
-) -> JobSpec:
-    """The spec of one attempt. ``splits`` may state a hash of their own, see ``tasks.fetch_splits``."""
-    base, version, grader = job.base_model, job.dataset_version, job.grader_version
-    sections = {key: value for key, value in job.settings.items() if key != "seed"}
-    return JobSpec.model_validate_json(
-        json.dumps(
-            {
-                "job_id": job.uid,
-                "model_name": job.name,
-                "base_model": {
-                    "id": base.model_id,
-                    "revision": base.revision or None,
-                    "path": files.local_path(base.path),
-                },
-                "dataset": {"sha256": version.sha256, **splits},
-                "grader": grading.validate(grader.definition).model_dump(mode="json"),
-                "judges": endpoints,
-                "grader_sha256": grader.sha256,
-                "tasks": tasks.task_specs(job),
-                "arm": job.arm,
-                "start": start,
-                "sft": sft,
-                "suites": kept,
-                "seed": job.settings["seed"],
-                "labels": {"team": job.team.slug, "dataset": str(version), "grader": str(grader)},
-                **sections,
-                "alarm": _alarm(job),
-                "preflight": _preflight(job),
-            }
-        )
-    )

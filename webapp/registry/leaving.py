@@ -1,0 +1,41 @@
+"""Files that leave Groove although the retention gate holds their model back: asked first, and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from webapp.retention import gate
+from webapp.teams.access import Access
+from webapp.teams.services import record
+
+from .models import TunedModel
+
+VERB = "downloaded held-back model"
+
+
+def ask(
+    request: HttpRequest, access: Access, what: str, back: str, reasons: Sequence[str]
+) -> HttpResponse | None:
+    """The page that asks before a download; None where there is no reason to, or it was confirmed.
+
+    A confirmation is a POST to the same URL. The audit log keeps who confirmed, and for ``what``.
+    """
+    if not reasons:
+        return None
+    if request.method == "POST":
+        record(access.team, access.user, VERB, what)
+        return None
+    context = {"what": what, "back": back, "reasons": reasons}
+    return render(request, "registry/held_back.html", context, status=409)
+
+
+def ask_for_model(
+    request: HttpRequest, access: Access, model: TunedModel, what: str = ""
+) -> HttpResponse | None:
+    """The same for a model, or for a file or an export of it."""
+    word = gate.of(model)
+    reasons = word.reasons if word.state == gate.HELD_BACK else []
+    return ask(request, access, what or str(model), model.get_absolute_url(), reasons)
