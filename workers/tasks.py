@@ -5,7 +5,7 @@ from __future__ import annotations
 from webapp.datasets import transfers
 from webapp.datasets.services import discard_stale_uploads
 from webapp.graders import checking, trial_queue
-from webapp.jobs import leases, nodes, notices, rollouts, services
+from webapp.jobs import leases, nodes, notices, removal, rollouts, services
 from webapp.judges import services as judges
 from webapp.registry import exporting
 from workers.bridge import cards, checks, exports, jobs, trials
@@ -77,4 +77,5 @@ def tidy() -> None:
     discard_stale_uploads()
     transfers.forget_stale()
     rollouts.forget_old()
+    removal.purge_deleted()
     nodes.forget_silent()

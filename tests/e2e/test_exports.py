@@ -36,8 +36,8 @@ def test_an_export_is_made_checked_and_downloaded(page: Page, live: str, tmp_pat
     page.goto(model.get_absolute_url())
     section = page.get_by_role("region", name="Exports")
     expect(section.get_by_text("llama.cpp has no name for")).to_be_visible()
-    expect(section.get_by_role("button", name="Make: Merged GGUF")).to_have_count(0)
-    section.get_by_role("button", name="Make: GGUF adapter").click()
+    expect(section.get_by_role("button", name="Export: Merged GGUF")).to_have_count(0)
+    section.get_by_role("button", name="Export: GGUF adapter").click()
     expect(section.get_by_text("read back with gguf")).to_be_visible(timeout=MAKING_MS)
     with page.expect_download() as download:
         section.get_by_role("link", name="Download: GGUF adapter").click()

@@ -52,7 +52,7 @@ def ready(model: TunedModel, user: User, kind: Kind = "merged") -> Export:
 
 def test_an_export_is_asked_for_made_and_downloaded(model: TunedModel, alice: User, as_user: SignIn) -> None:
     client = as_user(alice)
-    assert "not made" in client.get(model.get_absolute_url()).text
+    assert "Not exported" in client.get(model.get_absolute_url()).text
     client.post(address(model, "export", "merged"))
     client.post(address(model, "export", "merged"))
     assert model.exports.get().state == State.QUEUED

@@ -242,11 +242,11 @@ def test_an_owner_releases_a_held_back_model_and_the_reason_is_kept(
     assert model
     shown = owner.get(model.get_absolute_url()).text
     assert "Tickets may have lost up to 0.250, and 0.1 is allowed." in shown
-    assert "Mark as ready all the same" in shown
+    assert "Override and approve" in shown
     listed = reverse("registry:list", args=[job.team.slug])
     assert "held back" in owner.get(listed).text
     Membership.objects.filter(user=bob).update(role=Role.EDITOR)
-    assert "Mark as ready all the same" not in as_user(bob).get(model.get_absolute_url()).text
+    assert "Override and approve" not in as_user(bob).get(model.get_absolute_url()).text
     assert as_user(bob).post(release(job), {"reason": "please"}).status_code == 403
     assert "Not released" in owner.post(release(job), {"reason": " "}, follow=True).text
     assert not Release.objects.exists()
@@ -255,7 +255,7 @@ def test_an_owner_releases_a_held_back_model_and_the_reason_is_kept(
     kept = owner.get(model.get_absolute_url()).text
     assert "Tickets go &lt;i&gt;elsewhere&lt;/i&gt; now" in kept
     assert "alice@example.com" in kept
-    assert "Mark as ready all the same" not in kept
+    assert "Override and approve" not in kept
     assert gate.of_job(Job.objects.get(pk=job.pk)).state == gate.RELEASED
     audit = AuditEvent.objects.get(verb__startswith="released model")
     assert (audit.user, audit.target) == (alice, model.name)

@@ -81,7 +81,7 @@ PAGES = {
     "registry:deleted",
 }
 NO_PAGES = {"jobs:stream"}  # nobody looks at it, so there is nobody to send to the sign-in page
-OWN_AFFAIRS = {"teams:checklist"}  # a viewer may hide the first steps from herself
+OWN_AFFAIRS = {"teams:checklist", "jobs:columns"}  # a viewer may arrange her own pages
 
 
 @dataclass(frozen=True)

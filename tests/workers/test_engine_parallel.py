@@ -89,6 +89,19 @@ def test_stopped_and_resumed_they_end_with_the_same_adapter(write_spec, tmp_path
     assert adapter(tmp_path / "rest") == adapter(tmp_path / "calm")
 
 
+def test_told_to_finish_early_they_end_together_and_a_resume_trains_no_further(write_spec, tmp_path):
+    (tmp_path / "finish").touch()
+    finish = ("--finish-file", tmp_path / "finish")
+    spec = write_spec(train=16, grpo=STEPS | {"max_steps": 400, "warmup_steps": 0})
+    events = run(spec, tmp_path / "one", *finish)
+    done, saved = of_type(events, "done")[-1], of_type(events, "checkpoint")[-1]
+    assert (done.outcome, done.step) == ("succeeded", saved.step)
+    assert done.step < 4
+    again = run(spec, tmp_path / "two", "--resume", tmp_path / "one" / saved.path, *finish)
+    assert not of_type(again, "metrics")
+    assert adapter(tmp_path / "two") == adapter(tmp_path / "one")
+
+
 def test_a_lost_process_ends_the_job_and_says_so(write_spec, tmp_path):
     spec = write_spec(train=16, grpo=STEPS | {"max_steps": 400})
     out = tmp_path / "lost"

@@ -62,7 +62,7 @@ def row(request: HttpRequest, access: Access, uid: str, number: int, row_id: str
         "dataset": version.dataset,
         "place": place,
         "row": place.row,
-        "jobs": version.jobs.select_related("team").order_by("-id")[:JOBS_SHOWN],
+        "jobs": version.jobs.filter(deleted_at=None).select_related("team").order_by("-id")[:JOBS_SHOWN],
     }
     return render(request, "datasets/row.html", context)
 

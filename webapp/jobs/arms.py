@@ -99,7 +99,7 @@ def present(job: Job, arm: str, sft: dict[str, Any] | None = None) -> bool:
 
 def arms_of(job: Job) -> QuerySet[Job]:
     """The arms that count: neither failed nor cancelled."""
-    return job.arms.filter(promoted_step=None).exclude(state__in=OVER).order_by("pk")
+    return job.arms.filter(promoted_step=None, deleted_at=None).exclude(state__in=OVER).order_by("pk")
 
 
 def root_of(job: Job) -> Job:

@@ -53,7 +53,7 @@ def offered(team: Team, drawn: Sequence[Job], query: QueryDict, but: Job | None 
     and the newest; ``pinned``: whether there are pinned ones; ``find``.
     """
     known = {job.pk for job in drawn} | ({but.pk} if but else set())
-    trained = Job.objects.filter(team=team, step__gt=0, promoted_step=None)
+    trained = Job.objects.filter(team=team, deleted_at=None, step__gt=0, promoted_step=None)
     others = trained.exclude(pk__in=known).select_related("team", "base_model")
     find = query.get("find", "").replace("\x00", "").strip()
     if find:

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from webapp.evaluations.models import ComparedRow, Evaluation
@@ -95,6 +96,10 @@ def page(request: HttpRequest, access: Access) -> HttpResponse:
 
     Without ``base`` the others are held against the team's baseline, if it is among them, or the first.
     """
+    if added := request.GET.getlist("with"):  # the list's box for the baseline
+        return redirect(
+            f"{request.path}?{urlencode({'job': [*request.GET.getlist('job'), *added]}, doseq=True)}"
+        )
     if query := beside.spelt_out(access.team, request.GET, "job"):
         return redirect(f"{request.path}?{query}")
     jobs = beside.chosen(access.team, request.GET, "job")

@@ -14,11 +14,26 @@ from webapp.evaluations.services import by_gain
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
 
-from . import pins
+from . import labels, pins
 from .models import Alarm, Job, Pin
 from .states import State
 
 PAGE = 50
+FIELDS = ("q", "state", "model", "by", "tag", "sort")
+COLUMNS = {
+    "state": "State",
+    "reward": "Reward",
+    "gain": "Gain on held-out rows",
+    "data": "Data and grader",
+    "tags": "Tags and notes",
+    "method": "Method",
+    "steps": "Steps",
+    "rate": "Learning rate",
+    "group": "Group size",
+    "time": "Training time",
+    "launched": "Launched",
+}
+USUAL = ("state", "reward", "gain", "data", "launched")
 FAILED_SINCE = timedelta(days=7)
 SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "": ("Pinned, then newest", (pins.FIRST, "-id")),
@@ -28,6 +43,12 @@ SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "name": ("Name", ("name", "-id")),
     "state": ("State", ("state", "-id")),
 }
+
+
+def columns_of(user: User) -> list[str]:
+    """The columns that the person has chosen, in the table's order."""
+    chosen = user.job_columns or USUAL
+    return [name for name in COLUMNS if name in chosen]
 
 
 def active() -> Q:
@@ -47,12 +68,13 @@ GROUPS = {"active": ("Running and queued", active), "attention": ("Needs attenti
 
 def of(team: Team, query: QueryDict) -> dict[str, Any]:
     """The page of jobs that the address asks for, and what its filters hold."""
-    chosen = {name: query.get(name, "").strip() for name in ("q", "state", "model", "by", "sort")}
+    chosen = {name: query.get(name, "").replace("\x00", "").strip() for name in FIELDS}
     page = _page(_found(team, chosen), query.get("page", "1"))
     return {
         "page": page,
         "chosen": chosen,
-        "filtered": any(chosen[name] for name in ("q", "state", "model", "by")),
+        "filtered": any(chosen[name] for name in FIELDS if name != "sort"),
+        "tags": [(tag, tag) for tag in labels.tags_of(team)],
         "changing": any(job.live for job in page),
         "people": User.objects.filter(pk__in=team.jobs.values("created_by")).order_by("email"),
         "baseline": pins.pinned(team).filter(pin=Pin.BASELINE).first(),
@@ -63,20 +85,22 @@ def of(team: Team, query: QueryDict) -> dict[str, Any]:
 
 
 def _found(team: Team, chosen: dict[str, str]) -> QuerySet[Job]:
-    jobs = Job.objects.filter(team=team).select_related(
+    jobs = Job.objects.filter(team=team, deleted_at=None).select_related(
         "team", "base_model", "created_by", "dataset_version__dataset", "grader_version__grader"
     ).defer("dataset_version__report")  # fmt: skip
     if chosen["state"] in State.values:
         jobs = jobs.filter(state=chosen["state"])
     elif chosen["state"] in GROUPS:
         jobs = jobs.filter(GROUPS[chosen["state"]][1]())
+    if chosen["tag"]:
+        jobs = jobs.filter(tags__contains=[chosen["tag"]])
     if chosen["model"]:
         jobs = jobs.filter(base_model__uid=chosen["model"])
     if chosen["by"]:
         jobs = jobs.filter(created_by__email=chosen["by"])
     if text := chosen["q"]:
         data, grader = "dataset_version__dataset__name", "grader_version__grader__name"
-        own = Q(name__icontains=text) | Q(uid=text)
+        own = Q(name__icontains=text) | Q(uid=text) | Q(notes__icontains=text) | Q(tags__contains=[text])
         jobs = jobs.filter(own | Q(**{f"{data}__icontains": text}) | Q(**{f"{grader}__icontains": text}))
     return jobs.order_by(*SORTS.get(chosen["sort"], SORTS[""])[1])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import F, Q
@@ -54,6 +55,9 @@ class Job(models.Model):
     name = models.CharField(max_length=120)
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+    tags = ArrayField(models.CharField(max_length=30), default=list, blank=True)
+    notes = models.TextField(blank=True, help_text="plain text of the team's")
     pin = models.CharField(max_length=10, blank=True, choices=Pin.choices)
     ticket = models.CharField(max_length=22, blank=True, help_text="of the form that launched it, used once")
     cloned_from = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="clones")
@@ -125,6 +129,7 @@ class Job(models.Model):
                 fields=["queued_at"], name="job_queue", condition=models.Q(state__in=["queued", "running"])
             ),
             models.Index(fields=["team", "-id"], name="job_of_team"),
+            GinIndex(fields=["tags"], name="job_tags"),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(

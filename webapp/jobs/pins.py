@@ -24,7 +24,7 @@ FIRST = Case(When(pin=Pin.BASELINE, then=0), When(pin=Pin.PINNED, then=1), defau
 
 def pinned(team: Team) -> QuerySet[Job]:
     """The baseline, if there is one, then the pinned jobs, the newest first."""
-    return Job.objects.filter(team=team).exclude(pin="").order_by(FIRST, "-pk")
+    return Job.objects.filter(team=team, deleted_at=None).exclude(pin="").order_by(FIRST, "-pk")
 
 
 @transaction.atomic
@@ -47,7 +47,7 @@ def pin(job: Job, user: User, how: str) -> None:
 @require_POST
 def change(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """What ``pin`` says: pinned, baseline, or nothing."""
-    job = access.get(Job.objects.select_related("team"), uid=uid)
+    job = access.get(Job.objects.filter(deleted_at=None).select_related("team"), uid=uid)
     how = request.POST.get("pin", "")
     try:
         pin(job, access.user, how if how in Pin.values else "")

@@ -202,7 +202,7 @@ def begin_attempt(job_id: int, attempt: int, step: int) -> bool:
     job.step, job.events_end = step, 0
     job.save(update_fields=["step", "events_end"])
     tell(job.pk, attempt, "rewind", {"step": step})
-    message = f"Attempt {attempt} goes on from step {step}." if step else f"Attempt {attempt} begins."
+    message = f"Resumed from step {step} (attempt {attempt})." if step else f"Attempt {attempt} started."
     tell(job.pk, attempt, "log", {"level": "info", "message": message})
     return True
 

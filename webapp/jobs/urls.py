@@ -7,6 +7,7 @@ from . import (
     checkpoint_views,
     comparing,
     launching,
+    list_views,
     log_views,
     node_views,
     pins,
@@ -19,7 +20,11 @@ from .stream import stream
 
 app_name = "jobs"
 urlpatterns = [
-    path("", views.job_list, name="list"),
+    path("", list_views.job_list, name="list"),
+    path("columns/", list_views.columns, name="columns"),
+    path("deleted/", list_views.deleted, name="deleted"),
+    path("restore/", list_views.restore, name="restore"),
+    path("change/", list_views.change_several, name="bulk"),
     path("new/", launching.new, name="new"),
     path("workers/", node_views.workers, name="workers"),
     path("compare/", comparing.page, name="compare"),
@@ -31,6 +36,9 @@ urlpatterns = [
     path("<str:uid>/rollouts/views/<int:view>/forget/", rollout_views.forget, name="forget_view"),
     path("<str:uid>/rollouts/<int:step>/<int:index>/", rollout_views.rollout, name="rollout"),
     path("<str:uid>/log/", log_views.page, name="log"),
+    path("<str:uid>/log.txt", log_views.download, name="log_file"),
+    path("<str:uid>/labels/", list_views.annotate, name="annotate"),
+    path("<str:uid>/delete/", list_views.delete, name="delete"),
     path("<str:uid>/config/", views.config, name="config"),
     path("<str:uid>/interference/", task_views.interference, name="interference"),
     path("<str:uid>/arms/", arm_views.page, name="arms"),

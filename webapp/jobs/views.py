@@ -12,7 +12,6 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from webapp.config.streaming import csv_lines, streamed
-from webapp.judges import services as judges
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
 
@@ -21,7 +20,6 @@ from . import (
     charts,
     checkpoints,
     health,
-    listing,
     log_views,
     nodes,
     phases,
@@ -58,18 +56,6 @@ def all_jobs() -> QuerySet[Job]:
         "cloned_from__team",
         "promoted_from__team",
     )
-
-
-@member()
-@require_GET
-def job_list(request: HttpRequest, access: Access) -> HttpResponse:
-    context = listing.of(access.team, request.GET)
-    jobs = list(context["page"])
-    presenters.add_results(jobs)
-    context["jobs"] = jobs
-    context["uncalibrated"] = judges.uncalibrated(access.team, [job.grader_version for job in jobs])
-    part = "#table" if request.htmx.target == "job-table" else ""  # type: ignore[attr-defined]
-    return render(request, f"jobs/list.html{part}", context)
 
 
 # --- one job -------------------------------------------------------------------------------------

@@ -89,7 +89,15 @@ def call_arguments(job: Job) -> dict[str, Any]:
 
 def _others(job: Job) -> dict[str, Any]:
     """Tasks, suites and arm, where the job has them."""
-    return tasks.shown(job) | suites.shown(job) | arms.shown(job)
+    return tasks.shown(job) | suites.shown(job) | arms.shown(job) | _promoted(job)
+
+
+def _promoted(job: Job) -> dict[str, Any]:
+    """The checkpoint that the job makes a model of; empty for a job that trains."""
+    if job.promoted_step is None:
+        return {}
+    source = job.promoted_from.uid if job.promoted_from else None
+    return {"promoted_from": {"job": source, "step": job.promoted_step}}
 
 
 def _unsaid(settings: dict[str, Any], said: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -44,7 +44,8 @@ class SettingsForm(forms.Form):
         limit.disabled = not staff
         used = f"{running} running" + (f" of {most}" if most else "")
         limit.help_text = (
-            f"Now {used}. The others wait in the queue. Empty is no limit. The site's staff sets it."
+            f"Now {used}. More jobs wait in the queue. Leave empty for no limit. "
+            "Set by the site administrator."
         )
 
 

@@ -39,6 +39,8 @@ class User(AbstractUser):
         "single-key shortcuts", default=True, help_text="off: only shortcuts with Ctrl, Cmd or Alt work"
     )
 
+    job_columns = models.JSONField(default=list, blank=True, help_text="of the list of jobs")
+
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
     objects: ClassVar[EmailUserManager] = EmailUserManager()

@@ -47,15 +47,15 @@ class Counts:
 
 def counts(team: Team) -> Counts:
     """All of them, in one query."""
-    active = team.jobs.filter(listing.active())
+    active = team.jobs.filter(deleted_at=None).filter(listing.active())
     values = (
         _count(team.datasets.filter(deleted_at=None)),
         _count(team.graders.filter(deleted_at=None)),
         _count(team.tuned_models.filter(deleted_at=None)),
-        _count(team.jobs.all()),
+        _count(team.jobs.filter(deleted_at=None)),
         _count(active.filter(state=State.RUNNING)),
         _count(active.exclude(state=State.RUNNING)),
-        _count(team.jobs.filter(listing.needs_attention())),
+        _count(team.jobs.filter(deleted_at=None).filter(listing.needs_attention())),
         _count(nodes.online()),
         Exists(audit.model_downloads(team)),
     )
@@ -79,7 +79,7 @@ class Tile:
 
 def tiles(team: Team, found: Counts) -> list[Tile]:
     """What the team has, and who works for it."""
-    at_work = f"{found.running} running, {found.waiting} waiting" if found.active else "none at work"
+    at_work = f"{found.running} running, {found.waiting} waiting" if found.active else "none running"
     told = (
         ("Datasets", found.datasets, "", "datasets:list"),
         ("Graders", found.graders, "", "graders:list"),
@@ -108,7 +108,7 @@ class Attention:
 
 def attention(team: Team, found: Counts) -> list[Attention]:
     """A queue without workers, jobs that failed or paused, and jobs that run with an alarm; at most six."""
-    jobs = team.jobs.filter(listing.needs_attention()).select_related("team")
+    jobs = team.jobs.filter(deleted_at=None).filter(listing.needs_attention()).select_related("team")
     worst = list(jobs.order_by(F("finished_at").desc(nulls_last=True), "state", "-id")[:ATTENTION_SHOWN])
     running = [job for job in worst if job.state == State.RUNNING]
     alarms = Alarm.objects.filter(job__in=running).order_by("job_id", "-step", "id").distinct("job_id")
@@ -151,7 +151,7 @@ def _stopped(job: Job) -> Attention:
 def running(team: Team) -> list[Job]:
     """Jobs that run, then those that wait, the newest first; at most ten."""
     first = Case(When(state=State.RUNNING, then=0), default=1)
-    jobs = team.jobs.filter(listing.active()).select_related("base_model", "team")
+    jobs = team.jobs.filter(deleted_at=None).filter(listing.active()).select_related("base_model", "team")
     return list(jobs.order_by(first, "-id")[:RUNNING_SHOWN])
 
 
@@ -171,7 +171,7 @@ class Result:
 def results(team: Team) -> list[Result]:
     """The latest jobs that succeeded."""
     jobs = list(
-        team.jobs.filter(state=State.SUCCEEDED).select_related(
+        team.jobs.filter(deleted_at=None, state=State.SUCCEEDED).select_related(
             "team", "base_model", "tuned_model__team", "grader_version__grader"
         )[:RESULTS_SHOWN]
     )

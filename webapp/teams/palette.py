@@ -61,7 +61,7 @@ ACTIONS = (
     Place("Write a grader", "graders:new", "plus", Role.EDITOR, "new add"),
     Place("Import a grader", "graders:import", "upload", Role.EDITOR, "new add openai json"),
     Place("Connect a judge", "judges:new", "plug", Role.OWNER, "new add endpoint key"),
-    Place("Invite somebody", "teams:members", "mail", Role.OWNER, "new add member"),
+    Place("Invite member", "teams:members", "mail", Role.OWNER, "new add member"),
 )
 ANYWHERE = (
     Place("Your account", "account", "user", words="settings e-mail notifications keys"),
@@ -88,7 +88,8 @@ def _named(objects: Named, access: Access, text: str, icon: str) -> list[Entry]:
 
 
 def _jobs(access: Access, text: str) -> list[Entry]:
-    found = Job.objects.filter(Q(name__icontains=text) | Q(uid=text), team=access.team).select_related("team")
+    kept = Job.objects.filter(team=access.team, deleted_at=None).select_related("team")
+    found = kept.filter(Q(name__icontains=text) | Q(uid=text) | Q(tags__contains=[text]))
     jobs = found.defer("settings", "preflight").order_by("-id")[:OF_A_KIND]
     return [Entry(job.name, job.get_absolute_url(), "activity", State(job.state).label) for job in jobs]
 

@@ -34,7 +34,7 @@ def first_steps(team: Team, found: Counts) -> list[Step]:
         ("datasets:list", "Add a dataset", "Prompts, with whatever a grader needs to judge an answer.",
          found.datasets),
         ("graders:list", "Write a grader", "It gives every answer a reward between 0 and 1.", found.graders),
-        ("jobs:new", "Launch a job", "The model practises, and the rewards of its answers rise.", found.jobs),
+        ("jobs:new", "Launch a job", "The model trains and its reward improves.", found.jobs),
         ("registry:list", "Download the model", "Compare base and tuned, then take the adapter with you.",
          found.downloaded),
     )  # fmt: skip
