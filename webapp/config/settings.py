@@ -119,6 +119,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "csp.context_processors.nonce",
                 "webapp.teams.context.teams",
+                "webapp.config.help_links.help_url",
             ],
         },
     }

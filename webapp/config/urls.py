@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from webapp.config import styleguide, views
+from webapp.config import manual, styleguide, views
 from webapp.teams import account_views
 
 handler404 = views.not_found
@@ -11,6 +11,9 @@ urlpatterns = [
     path("styleguide/", styleguide.page, name="styleguide"),
     path("account/", account_views.account, name="account"),
     path("account/ended/", account_views.ended, name="ended"),
+    path("docs/", manual.index, name="documents"),
+    path("docs/images/<str:name>", manual.image, name="document_image"),
+    path("docs/<str:name>/", manual.page, name="document"),
     path("healthz", views.healthz, name="healthz"),
     path("accounts/", include("allauth.account.urls")),
     path("", include("webapp.teams.urls")),

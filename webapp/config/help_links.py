@@ -1,0 +1,59 @@
+"""Which section of the documents explains a page."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+# By the page's view name, else by its namespace. A document, perhaps with the anchor of a section.
+SECTIONS = {
+    "teams": "interface#pages-of-a-team",
+    "teams:members": "interface#pages-of-a-team",
+    "datasets": "datasets",
+    "datasets:new": "datasets#files",
+    "datasets:upload": "datasets#from-upload-to-version",
+    "datasets:version": "datasets#looking-through-a-version",
+    "datasets:row": "datasets#looking-through-a-version",
+    "graders": "graders",
+    "graders:new": "graders-bench#definitions",
+    "graders:detail": "graders-bench",
+    "graders:trial": "graders-bench#trying-it",
+    "graders:import": "graders#import-and-export",
+    "judges": "judges",
+    "judges:label": "judge-cards#labels",
+    "judges:card": "judge-cards#numbers",
+    "jobs": "jobs",
+    "jobs:list": "jobs#the-list",
+    "jobs:deleted": "jobs#deleting-jobs",
+    "jobs:bulk": "jobs#the-list",
+    "jobs:new": "design#7-defaults-of-a-job",
+    "jobs:workers": "jobs#leases",
+    "jobs:detail": "jobs#the-page-of-a-job",
+    "jobs:rollouts": "health#rules",
+    "jobs:log": "jobs#the-log",
+    "jobs:preflight": "preflight",
+    "jobs:arms": "arms",
+    "jobs:interference": "tasks#interference",
+    "evaluations": "statistics",
+    "evaluations:vote": "statistics#blind-votes",
+    "retention": "retention",
+    "registry": "exports",
+    "registry:upload": "tasks#uploading-an-adapter",
+    "registry:bases": "starter-model",
+}
+ANYWHERE = "checklist"
+
+
+def section_of(view_name: str) -> str:
+    """The document, perhaps with an anchor, for a page."""
+    namespace = view_name.partition(":")[0]
+    return SECTIONS.get(view_name) or SECTIONS.get(namespace) or ANYWHERE
+
+
+def help_url(request: HttpRequest) -> dict[str, str]:
+    """Context processor: ``help_url`` of the page that is shown."""
+    match = request.resolver_match
+    if match is None:
+        return {"help_url": reverse("documents")}
+    name, _, anchor = section_of(match.view_name).partition("#")
+    return {"help_url": reverse("document", args=[name]) + (f"#{anchor}" if anchor else "")}

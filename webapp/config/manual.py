@@ -1,0 +1,130 @@
+"""Groove's documents as pages: rendered from ``docs/*.md``, linked with each other, served to everybody."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+
+import nh3
+from django.conf import settings
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.safestring import SafeString, mark_safe
+from django.views.decorators.http import require_GET
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+FOLDER = Path(settings.BASE_DIR) / "docs"
+NAME = re.compile(r"[a-z0-9-]+")
+IMAGE = re.compile(r"[a-z0-9-]+\.(png|svg)")
+OWN_LINK = re.compile(r"([a-z0-9-]+)\.md(#.*)?")
+TAGS = {
+    *("p", "br", "hr", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li", "a", "img"),
+    *("h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"),
+}
+ATTRIBUTES = {"a": {"href"}, "img": {"src", "alt"}} | {f"h{level}": {"id"} for level in range(2, 7)}
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document: its title, its sections as (anchor, title), and the rest as harmless HTML."""
+
+    name: str
+    title: str
+    sections: list[tuple[str, str]]
+    html: SafeString
+
+
+def names() -> list[str]:
+    """Every document's name, as in its URL."""
+    return sorted(path.stem for path in FOLDER.glob("*.md"))
+
+
+def read(name: str) -> Document | None:
+    """The document of this name; None if there is none."""
+    path = FOLDER / f"{name}.md"
+    if not NAME.fullmatch(name) or not path.is_file():
+        return None
+    return _render(name, path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _render(name: str, path: Path, modified: int) -> Document:
+    """Parsed once for each version of the file: ``modified`` tells versions apart."""
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    tokens = parser.parse(path.read_text(encoding="utf-8"))
+    headings = list(_headings(tokens))
+    title = headings[0][2] if headings else name
+    if headings and tokens[0].type == "heading_open" and tokens[0].tag == "h1":
+        tokens = tokens[3:]  # the page has a heading of its own
+    for token in tokens:
+        _rewrite_links(token.children or [])
+    clean = nh3.clean(parser.renderer.render(tokens, parser.options, {}), tags=TAGS, attributes=ATTRIBUTES)
+    sections = [(anchor, text) for level, anchor, text in headings if level == 2]
+    return Document(name, title, sections, mark_safe(clean))  # noqa: S308 -- nh3 has just cleaned it
+
+
+def _headings(tokens: Sequence[Token]) -> Iterator[tuple[int, str, str]]:
+    """Gives every heading its anchor, as GitHub does. Yields level, anchor and text."""
+    seen: Counter[str] = Counter()
+    for opening, content in pairwise(tokens):
+        if opening.type != "heading_open":
+            continue
+        text = "".join(child.content for child in content.children or [])
+        anchor = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
+        number = seen[anchor]
+        seen[anchor] += 1
+        unique = f"{anchor}-{number}" if number else anchor
+        opening.attrSet("id", unique)
+        yield int(opening.tag[1:]), unique, text
+
+
+def _rewrite_links(inline: Sequence[Token]) -> None:
+    """Links between documents and to images become URLs of this site."""
+    for token in inline:
+        attribute = {"link_open": "href", "image": "src"}.get(token.type)
+        target = str(token.attrGet(attribute) or "") if attribute else ""
+        if attribute and target:
+            token.attrSet(attribute, _url(target))
+
+
+def _url(target: str) -> str:
+    if found := OWN_LINK.fullmatch(target):
+        return reverse("document", args=[found[1]]) + (found[2] or "")
+    if target.startswith("images/"):
+        return reverse("document_image", args=[target.removeprefix("images/")])
+    return target
+
+
+# --- pages -----------------------------------------------------------------------------------------
+
+
+@require_GET
+def index(request: HttpRequest) -> HttpResponse:
+    """All documents by their titles."""
+    documents = [document for name in names() if (document := read(name))]
+    return render(request, "docs/index.html", {"documents": documents})
+
+
+@require_GET
+def page(request: HttpRequest, name: str) -> HttpResponse:
+    """One document."""
+    document = read(name)
+    if document is None:
+        raise Http404(f"There is no document {name!r}.")
+    return render(request, "docs/page.html", {"document": document})
+
+
+@require_GET
+def image(request: HttpRequest, name: str) -> FileResponse:
+    """A picture of a document."""
+    path = FOLDER / "images" / name
+    if not IMAGE.fullmatch(name) or not path.is_file():
+        raise Http404(f"There is no picture {name!r}.")
+    return FileResponse(path.open("rb"))
