@@ -41,10 +41,12 @@ def only(text: str | bytes, kind: str = "jsonl", columns: Columns | None = None)
     return found
 
 
-def split_up(lines: list[str], **options: int) -> dict[Split, list[Row]]:
+def split_up(
+    lines: list[str], earlier: dict[bytes, Split] | None = None, **options: int
+) -> dict[Split, list[Row]]:
     """The rows of each split, as a version would hold them."""
     file, chosen = io.BytesIO("".join(lines).encode()), Options(**options)
-    with open_index(chosen.shares) as index:
+    with open_index(chosen.shares, earlier) as index:
         fill(index, Tally(), file, "jsonl", chosen)
         index.settle()
         file.seek(0)
@@ -89,7 +91,7 @@ def test_no_bytes_break_the_reader(data: bytes) -> None:
     ("text", "reason"),
     [
         ('{"messages": ', "cut off"),
-        ('{"messages" []}\n', "not JSON"),
+        ('{"messages" []}\n', "Invalid JSON"),
         ('["a"]\n', "an array, not an object"),
         ('{"label": 1}\n', "no messages"),
         ('{"messages": []}\n', "messages is empty"),
@@ -152,7 +154,7 @@ def test_a_bad_line_does_not_harm_its_neighbours() -> None:
         (b"\xff\xfea\0", "a.csv", "UTF-16"),
         (b"ab\0\x01\x02", "a.csv", "binary"),
         (b'[{"messages": []}]', "a.json", "JSON array"),
-        (b"hello", "a.txt", "cannot be told"),
+        (b"hello", "a.txt", "Unsupported file type"),
         (b"hello", "a.parquet", "does not begin like"),
     ],
 )
@@ -238,9 +240,44 @@ def test_shares_are_kept_on_many_prompts() -> None:
 
 def test_a_growing_dataset_never_moves_a_prompt_to_another_split() -> None:
     rows = [line(f"prompt {number}") for number in range(300)]
-    small, large = split_up(rows[:200]), split_up(rows)
+    small = split_up(rows[:200])
+    earlier = {row.prompt_digest: split for split in Split for row in small[split]}
+    large = split_up(rows, earlier)
     for split in Split:
         assert {row.row_id for row in small[split]} <= {row.row_id for row in large[split]}
+    assert [len(large[split]) for split in Split] == [240, 30, 30]
+
+
+@pytest.mark.parametrize(
+    ("rows", "shares", "counts"),
+    [
+        (255, {}, (205, 25, 25)),
+        (999, {}, (801, 99, 99)),
+        (40, {}, (24, 8, 8)),
+        (5, {}, (3, 1, 1)),
+        (3, {}, (3, 0, 0)),
+        (255, {"validation": 0, "test": 1}, (245, 0, 10)),
+        (30, {"validation": 50, "test": 40}, (3, 15, 12)),
+    ],
+)
+def test_few_prompts_are_counted_out(rows: int, shares: dict[str, int], counts: tuple[int, ...]) -> None:
+    """By the hash alone 255 rows once gave 253, 1 and 1."""
+    lines = [line(f"prompt {number}") for number in range(rows)]
+    found, again = split_up(lines, **shares), split_up(lines[::-1], **shares)
+    assert tuple(len(found[split]) for split in Split) == counts
+    for split in Split:
+        assert {row.row_id for row in found[split]} == {row.row_id for row in again[split]}
+
+
+@pytest.mark.parametrize("sealed_first", [True, False])
+def test_the_preview_shows_no_row_of_the_test_split(sealed_first: bool) -> None:
+    lines = [line(f"prompt {number}") for number in range(60)]
+    test = {row.messages[0]["content"] for row in split_up(lines)[Split.TEST]}
+    lines.sort(key=lambda text: (json.loads(text)["messages"][0]["content"] in test) != sealed_first)
+    report = check(io.BytesIO("".join(lines).encode()), "jsonl", Options())
+    shown = [row["messages"][0]["content"] for row in report["preview"]]
+    assert len(shown) == 5
+    assert not test & set(shown)
 
 
 def test_duplicates_are_kept_once_and_named_by_line() -> None:

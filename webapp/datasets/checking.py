@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import IO, Any
 
 from . import formats, mapping, problems
 from .fields import Fields
-from .limits import ERRORS_SHOWN, EXAMPLES_SHOWN, MAX_ROWS, PREVIEW_ROWS
+from .limits import ERRORS_SHOWN, EXAMPLES_SHOWN, MAX_ROWS, PREVIEW_CANDIDATES, PREVIEW_ROWS
 from .preview import preview
 from .problems import FileError, Problem, RowError
 from .rows import Columns, Row, Split
@@ -48,7 +49,7 @@ class Tally:
     duplicates: int = 0
     errors: list[Problem] = field(default_factory=list)
     copies: list[list[int]] = field(default_factory=list)
-    preview: list[dict[str, Any]] = field(default_factory=list)
+    candidates: list[tuple[bytes, dict[str, Any]]] = field(default_factory=list)
     fields: Fields = field(default_factory=Fields)
 
     def refuse(self, line: int, error: RowError) -> None:
@@ -61,16 +62,27 @@ class Tally:
         if len(self.copies) < EXAMPLES_SHOWN:
             self.copies.append([line, first])
 
-    def take(self, line: int, row: Row) -> None:
+    def take(self, line: int, row: Row, index: Index) -> None:
         self.fields.add(row)
-        if len(self.preview) < PREVIEW_ROWS:
-            self.preview.append(preview(line, row.messages, row.item))
+        if len(self.candidates) < PREVIEW_CANDIDATES and not index.split_of(row.digest).sealed:
+            self.candidates.append((row.digest, preview(line, row.messages, row.item)))
+
+    def preview(self, index: Index) -> list[dict[str, Any]]:
+        """The first rows that are not in the sealed split."""
+        shown = (row for digest, row in self.candidates if not index.split_of(digest).sealed)
+        return list(islice(shown, PREVIEW_ROWS))
 
 
-def check(file: IO[bytes], kind: str, options: Options) -> dict[str, Any]:
-    """The report on the whole file. A file that cannot be read on gets one whose ``refused`` is set."""
+Earlier = Mapping[bytes, Split]
+
+
+def check(file: IO[bytes], kind: str, options: Options, earlier: Earlier | None = None) -> dict[str, Any]:
+    """The report on the whole file. A file that cannot be read on gets one whose ``refused`` is set.
+
+    ``earlier`` holds the splits of the prompts in the version before.
+    """
     tally = Tally()
-    with open_index(options.shares) as index:
+    with open_index(options.shares, earlier) as index:
         try:
             fill(index, tally, file, kind, options)
             refusal = None
@@ -93,7 +105,7 @@ def fill(index: Index, tally: Tally, file: IO[bytes], kind: str, options: Option
         elif (first := index.add(found, line)) is not None:
             tally.repeat(line, first)
         else:
-            tally.take(line, found)
+            tally.take(line, found, index)
     if not count:
         raise problems.no_rows()
 
@@ -103,7 +115,7 @@ def report(index: Index, tally: Tally, kind: str, refusal: FileError | None) -> 
     errors = [problem.as_json() for problem in tally.errors]
     if refusal:
         errors.insert(0, Problem(refusal.line, refusal.reason, refusal.fix).as_json())
-    moved = index.settle()
+    index.settle()
     splits = index.counts()
     return {
         "format": kind,
@@ -115,9 +127,9 @@ def report(index: Index, tally: Tally, kind: str, refusal: FileError | None) -> 
         "duplicates": {"count": tally.duplicates, "examples": tally.copies},
         "splits": splits,
         "stated": index.stated(),
-        "moved": moved,
+        "counted": index.counted,
         "overlap": index.overlap(),
-        "preview": tally.preview,
+        "preview": tally.preview(index),
         **tally.fields.as_json(),
     }
 

@@ -21,7 +21,7 @@ from django.core.files.storage import default_storage
 from .columns import ColumnWriter
 from .limits import ROWS_PER_OFFSET
 from .models import DatasetVersion
-from .rows import Row, Split
+from .rows import Row, Split, prompt_digest
 
 CHUNK_BYTES = 2**18
 
@@ -121,6 +121,15 @@ def at(version: DatasetVersion, split: str, places: Iterable[int]) -> list[dict[
                 file.readline()
             found.append(json.loads(file.readline()))
             position = place + 1
+    return found
+
+
+def prompt_splits(version: DatasetVersion) -> dict[bytes, Split]:
+    """The split of every prompt of a version, by ``prompt_digest``. Reads all its rows."""
+    found: dict[bytes, Split] = {}
+    for split in Split:
+        with default_storage.open(version.files[split.label]["key"]) as file:
+            found |= {prompt_digest(json.loads(line)["messages"]): split for line in file}
     return found
 
 

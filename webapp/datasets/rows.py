@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NoReturn
@@ -67,9 +67,7 @@ class Row:
 
     @property
     def prompt_digest(self) -> bytes:
-        """16 bytes, the same for prompts that differ in case or white space only."""
-        said = [[message["role"], _folded(message.get("content"))] for message in self.messages]
-        return hashlib.sha256(json.dumps(said).encode()).digest()[:16]
+        return prompt_digest(self.messages)
 
     @property
     def excerpt(self) -> str:
@@ -79,6 +77,12 @@ class Row:
     def line(self) -> bytes:
         """The row as a line of a version's file."""
         return b'{"row_id":"' + self.row_id.encode() + b'",' + self.body[1:] + b"\n"
+
+
+def prompt_digest(messages: Sequence[Mapping[str, Any]]) -> bytes:
+    """16 bytes, the same for prompts that differ in case or white space only."""
+    texts = [[message["role"], _folded(message.get("content"))] for message in messages]
+    return hashlib.sha256(json.dumps(texts).encode()).digest()[:16]
 
 
 def _folded(content: str | None) -> str:

@@ -1,4 +1,7 @@
-"""Which row goes where: by the hash of its prompt, so that equal prompts never stand in two splits.
+"""Assign rows to splits by the hash of their prompts, so that equal prompts never stand in two splits.
+
+With many prompts the hash alone decides. With few the shares are counted out in the order of the hashes,
+since chance would leave a split of one row (255 rows once gave 253, 1 and 1).
 
 The index of all rows lives in a temporary SQLite file, not in memory: about 60 bytes of disk a row, and a
 few megabytes of cache however many rows there are.
@@ -8,9 +11,10 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,8 @@ from django.conf import settings
 from .limits import EXAMPLES_SHOWN
 from .rows import Row, Split
 
-LEAST_PROMPTS = 10  # with this many different prompts no split that was asked for stays empty
+COUNTED_PROMPTS = 1000  # below this many different prompts the shares are counted out
+LEAST_HELD_OUT = 10  # prompts in each held-out split that was asked for, but never more than a fifth of all
 PRAGMAS = ("journal_mode = off", "synchronous = off", "cache_size = -16000")
 SCHEMA = """
     create table rows (
@@ -44,21 +49,30 @@ class Shares:
             return Split.TEST
         return Split.VALIDATION if position >= 100 - self.test - self.validation else Split.TRAIN
 
-    def wants(self, split: Split) -> bool:
-        return (100 - self.validation - self.test, self.validation, self.test)[split] > 0
+    def counts(self, prompts: int) -> dict[Split, int]:
+        """Prompts of each held-out split where ``prompts`` different ones are counted out."""
+        least = min(LEAST_HELD_OUT, prompts // 5)
+        shares = {Split.TEST: self.test, Split.VALIDATION: self.validation}
+        return {split: max(prompts * share // 100, least) if share else 0 for split, share in shares.items()}
 
 
 class Index:
-    """Every different row of a file with its first line and its split."""
+    """Every different row of a file with its first line and its split.
 
-    def __init__(self, database: sqlite3.Connection, shares: Shares) -> None:
-        self.database, self.shares = database, shares
+    ``earlier`` holds the splits of prompts in the dataset's version before: they stay where they are.
+    """
+
+    def __init__(
+        self, database: sqlite3.Connection, shares: Shares, earlier: Mapping[bytes, Split] | None = None
+    ) -> None:
+        self.database, self.shares, self.earlier = database, shares, earlier or {}
+        self.counted = False
         database.execute(SCHEMA)
 
     def add(self, row: Row, line: int) -> int | None:
         """Take the row in. Returns the line of its first copy if it is a duplicate."""
         prompt, stated = row.prompt_digest, row.split is not None
-        split = self.shares.split_of(prompt) if row.split is None else row.split
+        split = self._expected(prompt) if row.split is None else row.split
         cursor = self.database.execute(
             "insert or ignore into rows values (?, ?, ?, ?, ?, ?)",
             (row.digest, line, prompt, int(split), stated, row.excerpt if stated else None),
@@ -67,30 +81,34 @@ class Index:
             return None
         return int(self._one("select line from rows where digest = ?", row.digest))
 
-    def settle(self) -> int:
-        """Fill a split that stayed empty though there are prompts enough. Returns how many prompts moved.
+    def _expected(self, prompt: bytes) -> Split:
+        return self.earlier[prompt] if prompt in self.earlier else self.shares.split_of(prompt)
 
-        The prompt that moves is the one nearest the end of the largest split, so the choice depends on the
-        prompts alone.
-        """
+    def settle(self) -> None:
+        """Count the shares out where there are few prompts: the last hashes go to the test split."""
         self.database.execute("create index rows_by_prompt on rows (prompt, split)")
-        if self._one("select count(distinct prompt) from rows where not stated") < LEAST_PROMPTS:
-            return 0
-        counts = self.counts()
-        empty = [split for split in reversed(Split) if self.shares.wants(split) and not counts[split.label]]
-        for split in empty:
-            self._move_one(split)
-        return len(empty)
+        few = self.database.execute(
+            "select distinct prompt from rows where not stated order by prompt desc limit ?",
+            (COUNTED_PROMPTS,),
+        ).fetchall()
+        self.counted = 0 < len(few) < COUNTED_PROMPTS
+        if self.counted:
+            self._count_out([prompt for (prompt,) in few])
 
-    def _move_one(self, target: Split) -> None:
-        donor = self._one(
-            "select split from rows where not stated"
-            " group by split order by count(distinct prompt) desc limit 1"
+    def _count_out(self, prompts: list[bytes]) -> None:
+        splits = {prompt: self.earlier[prompt] for prompt in prompts if prompt in self.earlier}
+        free = iter([prompt for prompt in prompts if prompt not in splits])
+        for split, count in self.shares.counts(len(prompts)).items():
+            missing = count - sum(kept is split for kept in splits.values())
+            splits |= dict.fromkeys(islice(free, max(missing, 0)), split)
+        self.database.executemany(
+            "update rows set split = ? where not stated and prompt = ?",
+            [(int(splits.get(prompt, Split.TRAIN)), prompt) for prompt in prompts],
         )
-        prompt = self._one("select max(prompt) from rows where not stated and split = ?", donor)
-        self.database.execute(
-            "update rows set split = ? where not stated and prompt = ?", (int(target), prompt)
-        )
+
+    def split_of(self, digest: bytes) -> Split:
+        """The split of a row that was taken in."""
+        return Split(self._one("select split from rows where digest = ?", digest))
 
     def counts(self) -> dict[str, int]:
         """Rows in each split."""
@@ -140,7 +158,7 @@ class Index:
 
 
 @contextmanager
-def open_index(shares: Shares) -> Iterator[Index]:
+def open_index(shares: Shares, earlier: Mapping[bytes, Split] | None = None) -> Iterator[Index]:
     """An index that is gone afterwards."""
     with tempfile.TemporaryDirectory(dir=settings.FILE_UPLOAD_TEMP_DIR, prefix="index-") as folder:
         database = sqlite3.connect(Path(folder) / "rows.sqlite", isolation_level=None)
@@ -148,6 +166,6 @@ def open_index(shares: Shares) -> Iterator[Index]:
             for pragma in PRAGMAS:
                 database.execute(f"pragma {pragma}")
             database.execute("begin")
-            yield Index(database, shares)
+            yield Index(database, shares, earlier)
         finally:
             database.close()
