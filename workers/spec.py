@@ -320,6 +320,7 @@ class DatasetFiles(Frozen):
     train: DataFile
     validation: DataFile | None = None
     test: DataFile | None = None
+    test_opened: str = Field(default="", description="date on which people first saw test rows, if they did")
 
 
 class Task(Frozen):

@@ -66,7 +66,7 @@ function reasonOf(error) {
   return `The upload could not start (${error.message}). Reload the page and try again.`;
 }
 
-// A form's fields shadow its properties (a field named "dataset" hides form.dataset), so attributes are read.
+// Attributes are read by name: a field named "dataset" would hide the dataset property of its form.
 function filledFields(form) {
   const texts = [...new FormData(form)].filter(([name, value]) => typeof value === "string" && value && name !== TOKEN);
   return Object.fromEntries(texts);

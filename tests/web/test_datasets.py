@@ -295,7 +295,7 @@ def test_upload_report_commit_and_rows(client: Client, team: Team) -> None:
     html = page.content.decode()
     assert page.status_code == 200
     assert "Invoices" in html
-    assert "not JSON" in html
+    assert "Invalid JSON" in html
     address = page.request["PATH_INFO"]
     refused = client.post(address, {"commit": "1"}, follow=True).content.decode()
     assert "1 row has errors" in refused

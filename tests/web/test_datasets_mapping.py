@@ -55,7 +55,7 @@ def check(client: Client, upload: Upload, *chosen: str) -> Any:
 def test_a_table_is_mapped_column_by_column(name: str, team: Team, alice: User, as_user: SignIn) -> None:
     client, upload = as_user(alice), trial(team, alice, name, FILES[name])
     page = client.get(upload.get_absolute_url()).text
-    assert "One thing is missing: where the prompt is" in page
+    assert "Which column holds the prompt?" in page
     assert "Was ist 0?" in page, "first values are shown beside each column"
     check(client, upload, "prompt", "field", "out")
     assert roles(upload) == {"frage": "prompt", "antwort": "field", "notiz": "out"}

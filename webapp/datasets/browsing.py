@@ -51,6 +51,16 @@ def rows_of(version: DatasetVersion, split: Split, query: QueryDict) -> Found:
     )
 
 
+def plain_rows_of(
+    version: DatasetVersion, split: Split, query: QueryDict
+) -> tuple[Page[int], list[dict[str, Any]]]:
+    """A page of a split that has no columns to search: an opened test split."""
+    page = Paginator(range(version.files[split.label]["rows"]), PAGE_ROWS).get_page(query.get("page"))
+    shown = list(page.object_list)
+    rows = zip(shown, contents.at(version, split.label, shown), strict=True)
+    return page, [preview(place + 1, row["messages"], row["item"]) for place, row in rows]
+
+
 def _places(
     version: DatasetVersion, split: Split, text: str, filters: list[Filter]
 ) -> pa.ChunkedArray | None:

@@ -10,7 +10,7 @@ from django import forms
 from . import mapping
 from .checking import Options
 from .formats import ENDINGS
-from .models import Dataset
+from .models import Dataset, DatasetVersion
 
 LEAST_TRAINED = 10  # percent
 
@@ -27,7 +27,7 @@ class OptionsForm(forms.Form):
         max_length=200,
         required=False,
         label="Prompt column",
-        help_text="Left empty, a column named messages, prompt, question, input or the like is taken.",
+        help_text="Leave empty to use a column named messages, prompt, question, input or the like.",
     )
     messages_column = forms.CharField(
         max_length=200,
@@ -93,7 +93,7 @@ class UploadForm(OptionsForm):
         widget=forms.FileInput(attrs={"accept": ",".join(ENDINGS)}),
     )
     name = forms.CharField(
-        max_length=120, required=False, label="Name", help_text="Left empty, the name of the file is taken."
+        max_length=120, required=False, label="Name", help_text="Defaults to the file name."
     )
     field_order = ("file", "name", "prompt_column", "messages_column", "validation", "test")
 
@@ -106,6 +106,23 @@ class UploadForm(OptionsForm):
         if dataset:
             del self.fields["name"]
         return self
+
+
+class OpenTestForm(forms.Form):
+    """The confirmation that a test split should be opened: its version's name, typed."""
+
+    confirmed = forms.CharField(max_length=200, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+
+    def __init__(self, version: DatasetVersion, data: Any = None) -> None:
+        super().__init__(data)
+        self.wanted = str(version)
+        self.fields["confirmed"].label = f"Type {self.wanted} to confirm"
+
+    def clean_confirmed(self) -> str:
+        typed: str = self.cleaned_data["confirmed"].strip()
+        if typed != self.wanted:
+            raise forms.ValidationError(f"This is not {self.wanted}.")
+        return typed
 
 
 class TransferForm(OptionsForm):

@@ -32,7 +32,7 @@ class Dataset(models.Model):
 
 
 class Upload(models.Model):
-    """A file on trial: checked and shown, not yet a version. Thrown away if nobody commits it."""
+    """A checked file that is not yet a version. It is deleted if nobody commits it."""
 
     class State(models.TextChoices):
         CHECKED = "checked"
@@ -99,6 +99,8 @@ class DatasetVersion(models.Model):
     filename = models.CharField(max_length=255)
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
+    test_opened_at = models.DateTimeField(null=True, blank=True, help_text="when the seal was broken")
+    test_opened_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
 
     class Meta:
         ordering: ClassVar = ["-number"]

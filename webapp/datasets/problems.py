@@ -65,7 +65,7 @@ def json_array() -> FileError:
 
 def unknown_format(filename: str) -> FileError:
     return FileError(
-        f"What kind of file {filename!r} is cannot be told.",
+        f"Unsupported file type: {filename}.",
         "Give it a name that ends in .jsonl, .csv, .tsv or .parquet.",
     )
 
@@ -96,7 +96,7 @@ def too_large(size: int, limit: int) -> FileError:
 def no_prompt_column(columns: list[str]) -> FileError:
     return FileError(
         f"No column is known to hold the prompt. The columns are: {', '.join(columns[:40])}.",
-        "Say under “Columns and splits” which column it is, and check again.",
+        "Choose the prompt column under “Columns and splits”, and check again.",
         keep=True,
     )
 
@@ -167,9 +167,7 @@ def not_utf8(offset: int) -> RowError:
 
 
 def not_json(detail: str, column: int) -> RowError:
-    return RowError(
-        f"The line is not JSON: {detail} at column {column}.", "Write one complete JSON object a line."
-    )
+    return RowError(f"Invalid JSON at column {column}: {detail}.", "Write one complete JSON object a line.")
 
 
 def cut_off(detail: str) -> RowError:

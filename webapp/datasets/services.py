@@ -25,7 +25,7 @@ from . import contents, formats, histograms, problems
 from .checking import Options, Tally, check, fill, placed, refused
 from .columns import kinds_of
 from .contents import Files
-from .limits import STALE_UPLOAD_HOURS
+from .limits import EARLIER_ROWS, STALE_UPLOAD_HOURS
 from .models import Dataset, DatasetVersion, Upload
 from .problems import FileError
 from .rows import Split
@@ -37,12 +37,14 @@ REPORT_KEPT = {
     "bad",
     "duplicates",
     "stated",
-    "moved",
+    "counted",
     "overlap",
     "prompt_characters",
     "messages",
     "fields",
 }
+# The rest would show rows that are sealed from now on.
+COMMITTED_KEPT = {"format", "refused", "recheckable", "bad", "errors"}
 
 
 class CannotCommit(ValueError):
@@ -76,9 +78,21 @@ def receive(
     except FileError as error:
         upload.report, upload.sha256 = refused(error), ""
     else:
-        upload.report = check(_plain(file), kind, options)
+        upload.report = check(_plain(file), kind, options, _earlier_splits(dataset, options))
         upload.sha256 = _sha256(file)
     return _keep(upload, file)
+
+
+def _earlier_splits(dataset: Dataset | None, options: Options) -> dict[bytes, Split]:
+    """The splits that prompts have in the dataset's latest version, if it was split by the same shares.
+
+    They matter where shares were counted out; in a large version the hash alone has decided.
+    """
+    version = dataset.versions.first() if dataset else None
+    if version is None or version.rows > EARLIER_ROWS:
+        return {}
+    same = Options(**version.report["options"]).shares == options.shares
+    return contents.prompt_splits(version) if same else {}
 
 
 def _plain(file: File[bytes]) -> IO[bytes]:
@@ -132,7 +146,7 @@ def check_again(upload: Upload, options: Options) -> None:
     _require_checked(upload)
     with default_storage.open(upload.file) as file:
         kind = _kind(file, upload.filename)
-        upload.report = check(_plain(file), kind, options)
+        upload.report = check(_plain(file), kind, options, _earlier_splits(upload.dataset, options))
     upload.options, upload.state = options.as_json(), _state(upload.report)
     upload.save(update_fields=["report", "options", "state"])
     if upload.state == Upload.State.REFUSED:
@@ -161,15 +175,16 @@ def _require_usable(upload: Upload, choices: Choices) -> None:
     _require_checked(upload)
     report = upload.report
     if report["refused"] or not report["rows"]:
-        raise CannotCommit("No row of this file can be used. Mend the file and upload it again.")
+        raise CannotCommit("No row of this file can be used. Fix the file and upload it again.")
     if report["bad"] and not choices.skip_bad:
         rows = "1 row has" if report["bad"] == 1 else f"{report['bad']:,} rows have"
-        raise CannotCommit(f"{rows} errors. Mend the file and upload it again, or choose to skip them.")
+        raise CannotCommit(f"{rows} errors. Fix the file and upload it again, or choose to skip them.")
 
 
 def _write(upload: Upload, choices: Choices, folder: Path) -> tuple[Files, int]:
     options, kind = Options(**upload.options), upload.report["format"]
-    with default_storage.open(upload.file) as file, open_index(options.shares) as index:
+    earlier = _earlier_splits(upload.dataset, options)
+    with default_storage.open(upload.file) as file, open_index(options.shares, earlier) as index:
         fill(index, Tally(), _plain(file), kind, options)
         index.settle()
         dropped = index.drop_overlap() if choices.drop_overlap else 0
@@ -204,7 +219,8 @@ def _commit(
                 stored = _store(dataset, files, undo)
                 version, new = _make_version(dataset, upload, user, stored, sha256, report), True
             upload.dataset, upload.state = dataset, Upload.State.COMMITTED
-            upload.save(update_fields=["dataset", "state"])
+            upload.report = {key: upload.report[key] for key in COMMITTED_KEPT}
+            upload.save(update_fields=["dataset", "state", "report"])
         undo.pop_all()
     transaction.on_commit(partial(_remove_bytes, upload))
     return version, new
@@ -261,7 +277,7 @@ def _set_deleted(dataset: Dataset, user: User, deleted: bool) -> None:
 
 
 def discard_upload(upload: Upload, user: User | None) -> None:
-    """Throw an upload on trial away, with its bytes."""
+    """Delete an upload on trial with its bytes."""
     with transaction.atomic():
         if upload.state != Upload.State.COMMITTED:
             record(upload.team, user, "discarded upload", upload.filename)
@@ -270,7 +286,7 @@ def discard_upload(upload: Upload, user: User | None) -> None:
 
 
 def discard_stale_uploads(hours: float = STALE_UPLOAD_HOURS) -> int:
-    """Throw away uploads that nobody committed in time. Beat calls it. Returns how many went."""
+    """Delete uploads that nobody committed in time and return their number. Beat calls it."""
     before = timezone.now() - timedelta(hours=hours)
     stale = list(Upload.objects.filter(created_at__lt=before).exclude(state=Upload.State.COMMITTED))
     for upload in stale:

@@ -117,5 +117,5 @@ def forget(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Throw an unfinished file away."""
     found = _own(access, uid)
     transfers.forget(found)
-    messages.success(request, f"What had come of {found.filename} was thrown away.")
+    messages.success(request, f"The unfinished upload of {found.filename} was discarded.")
     return redirect("datasets:new", access.team.slug)

@@ -18,5 +18,6 @@ urlpatterns = [
     path("<str:uid>/v<int:number>/", version_views.version, name="version"),
     path("<str:uid>/v<int:number>/rows/<str:row_id>/", version_views.row, name="row"),
     path("<str:uid>/v<int:number>/since/v<int:since>/", version_views.changes, name="changes"),
+    path("<str:uid>/v<int:number>/open-test/", version_views.open_test, name="open_test"),
     path("<str:uid>/v<int:number>/download/", version_views.download, name="download"),
 ]

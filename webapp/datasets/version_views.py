@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.text import slugify
 
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from webapp.teams.services import record
 
-from . import browsing, contents
+from . import browsing, contents, sealing
 from .differences import KINDS, differences, page_of
+from .forms import OpenTestForm
 from .models import DatasetVersion
 from .rows import SPLITS, Split
 from .single import row_of
@@ -20,7 +23,7 @@ JOBS_SHOWN = 5
 
 
 def _version(access: Access, uid: str, number: int) -> DatasetVersion:
-    versions = DatasetVersion.objects.select_related("dataset__team")
+    versions = DatasetVersion.objects.select_related("dataset__team", "test_opened_by")
     return get_object_or_404(versions, dataset__team=access.team, dataset__uid=uid, number=number)
 
 
@@ -34,7 +37,7 @@ def _split(request: HttpRequest) -> Split:
 
 @member()
 def version(request: HttpRequest, access: Access, uid: str, number: int) -> HttpResponse:
-    """A version: what its fields hold, and its rows a page at a time. Test rows stay sealed."""
+    """A version: what its fields hold, and its rows a page at a time. Test rows only if they were opened."""
     version, split = _version(access, uid, number), _split(request)
     context = {
         "version": version,
@@ -42,8 +45,11 @@ def version(request: HttpRequest, access: Access, uid: str, number: int) -> Http
         "split": split,
         "size": version.files[split.label]["rows"],
         "splits": [(each.label, version.files[each.label]["rows"]) for each in Split],
+        "sealed": sealing.is_sealed(version, split),
     }
-    if not split.sealed:
+    if split.sealed and not sealing.is_sealed(version, split):
+        context["page"], context["rows"] = browsing.plain_rows_of(version, split, request.GET)
+    elif not split.sealed:
         context["found"] = found = browsing.rows_of(version, split, request.GET)
         context["page"] = found.page
         context["histograms"] = browsing.statistics_of(version, split, request.GET)
@@ -86,10 +92,30 @@ def changes(request: HttpRequest, access: Access, uid: str, number: int, since: 
     return render(request, "datasets/changes.html", context)
 
 
+@member(Role.OWNER)
+def open_test(request: HttpRequest, access: Access, uid: str, number: int) -> HttpResponse:
+    """Ask an owner to confirm that the test split should be opened, and open it."""
+    found = _version(access, uid, number)
+    target = f"{found.get_absolute_url()}?split={Split.TEST.label}"
+    if not sealing.is_sealed(found, Split.TEST):
+        return redirect(target)
+    form = OpenTestForm(found, request.POST or None)
+    if form.is_valid():
+        sealing.open_test_split(found, access.user)
+        messages.success(request, f"The test split of {found} is open.")
+        return redirect(target)
+    context = {"version": found, "dataset": found.dataset, "form": form}
+    return render(request, "datasets/open_test.html", context, status=422 if form.is_bound else 200)
+
+
 @member(Role.EDITOR)
 def download(request: HttpRequest, access: Access, uid: str, number: int) -> HttpResponseBase:
-    """One split as JSON Lines, as jobs read it."""
+    """One split as JSON Lines, as jobs read it. The test split must have been opened."""
     found, split = _version(access, uid, number), _split(request)
+    if sealing.is_sealed(found, split):
+        raise PermissionDenied(
+            f"The test split of {found} is sealed. An owner can open it on the page of the version."
+        )
     file = found.files[split.label]
     record(access.team, access.user, f"downloaded {split.label} rows", found)
     response = StreamingHttpResponse(contents.chunks(file["key"]), content_type="application/jsonl")

@@ -14,6 +14,7 @@ from webapp.teams.models import Role
 from . import listing, mapping, services
 from .forms import OptionsForm, UploadForm
 from .models import Dataset, Transfer, Upload
+from .splits import COUNTED_PROMPTS, LEAST_HELD_OUT
 
 
 @member()
@@ -33,7 +34,10 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
         return redirect(services.receive(access.team, access.user, name, file, form.options(), dataset))
     status = 422 if form.is_bound else 200
     unfinished = Transfer.objects.filter(team=access.team, created_by=access.user).order_by("-touched_at")
-    context = {"form": form, "dataset": dataset, "unfinished": unfinished}
+    context = {
+        "form": form, "dataset": dataset, "unfinished": unfinished,
+        "counted_prompts": COUNTED_PROMPTS, "least_held_out": LEAST_HELD_OUT,
+    }  # fmt: skip
     return render(request, "datasets/new.html", context, status=status)
 
 
@@ -89,7 +93,7 @@ def _report(request: HttpRequest, trial: Upload, form: OptionsForm, status: int 
 def discard(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Throw an upload away."""
     services.discard_upload(access.get(Upload.objects.all(), uid=uid), access.user)
-    messages.success(request, "The upload was thrown away.")
+    messages.success(request, "The upload was discarded.")
     return redirect("datasets:list", access.team.slug)
 
 

@@ -217,7 +217,9 @@ def _promotion_steps(job: Job) -> list[Node]:
 def _dataset(job: Job, version: DatasetVersion) -> Node:
     data = version.dataset
     place = reverse("datasets:version", args=[job.team.slug, data.uid, version.number])
-    return Node("Dataset", str(version), "" if data.deleted_at else place, detail=version.sha256)
+    opened, end = version.test_opened_at, job.finished_at
+    note = "test split opened" if opened and (end is None or opened < end) else ""
+    return Node("Dataset", str(version), "" if data.deleted_at else place, note, version.sha256)
 
 
 def _grader(job: Job, version: GraderVersion) -> Node:

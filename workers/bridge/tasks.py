@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from webapp.jobs.models import Job, JobTask
+from webapp.jobs.openings import find_openings
 from webapp.jobs.services import parts_of
 from workers import adapter, grading
 from workers.bridge import files
@@ -31,7 +32,11 @@ def fetch_splits(job: Job, folder: Path) -> dict[str, Any]:
     tasks = [part for part in parts_of(job) if isinstance(part, JobTask)]
     if not tasks:
         version = job.dataset_version
-        return {"sha256": version.sha256, **files.fetch_dataset(version, folder)}
+        return {
+            "sha256": version.sha256,
+            "test_opened": _opening_date(job),
+            **files.fetch_dataset(version, folder),
+        }
     fetched: dict[str, list[tuple[str, Path]]] = {"train": [], "validation": [], "test": []}
     for task in tasks:
         own = folder / f"task_{task.position}"
@@ -41,7 +46,14 @@ def fetch_splits(job: Job, folder: Path) -> dict[str, Any]:
                 fetched[split].append((task.name, own / file["path"]))
     hashes = "\n".join(f"{task.name}\t{task.dataset_version.sha256}" for task in tasks)
     joined = {split: _join(parts, folder / f"{split}.jsonl") for split, parts in fetched.items()}
-    return {"sha256": hashlib.sha256(hashes.encode()).hexdigest(), **joined}
+    sha256 = hashlib.sha256(hashes.encode()).hexdigest()
+    return {"sha256": sha256, "test_opened": _opening_date(job), **joined}
+
+
+def _opening_date(job: Job) -> str:
+    """The day on which a test split was opened before the launch; empty if all were sealed."""
+    dates = (each.version.test_opened_at for each in find_openings(job) if each.before_launch)
+    return next((opened.date().isoformat() for opened in dates if opened), "")
 
 
 def _join(parts: list[tuple[str, Path]], target: Path) -> dict[str, Any] | None:

@@ -160,6 +160,7 @@ def write_run_file(lineage: Lineage, adapter_hash: str, verdict: Verdict, folder
             for name in ("train", "validation", "test")
             if (file := getattr(spec.dataset, name)) is not None
         },
+        "test_opened": spec.dataset.test_opened,
         "grader_sha256": spec.grader_sha256,
         "tasks": {
             name: {"grader_sha256": task.grader_sha256, "weight": task.weight}
@@ -231,8 +232,17 @@ def model_card(lineage: Lineage) -> str:
         confidence=round(100 * spec.evaluation.confidence),
         table=table,
         difference=_interval(evaluation.difference),
+        opened=_opening(spec),
         dataset=spec.dataset.sha256,
         grader=spec.grader_sha256,
+    )
+
+
+def _opening(spec: JobSpec) -> str:
+    """A paragraph on a test split that was not sealed; empty if it was."""
+    date = spec.dataset.test_opened
+    return (
+        f"\n\nThe test split was opened on {date}, before this job: its rows were no secret." if date else ""
     )
 
 
@@ -291,7 +301,7 @@ tuned on the same prompts under the same grader; {confidence} % bootstrap interv
 |---|---|---|
 {table}
 
-Paired difference in mean reward: {difference}.
+Paired difference in mean reward: {difference}.{opened}
 
 ## Use
 

@@ -12,6 +12,12 @@ from webapp.datasets.rows import Columns, Row, parse_json, row_of
 
 from .lines import lines
 
+# Messages of Python's parser that need other words.
+JSON_MESSAGES = {
+    "Invalid control character at": "a text holds a line break, tab or other control character",
+    "Unterminated string starting at": "a text that starts there has no closing quote",
+    "Invalid \\escape": "a backslash that starts no valid escape",
+}
 KINDS = {list: "an array", str: "a text", int: "a number", float: "a number", bool: "true or false"}
 
 
@@ -41,4 +47,5 @@ def _row(text: str, columns: Columns) -> Row | RowError:
 def _bad_json(text: str, error: json.JSONDecodeError) -> RowError:
     at_end = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
     cut = at_end and not text.endswith("\n")
-    return problems.cut_off(error.msg) if cut else problems.not_json(error.msg, error.colno)
+    detail = JSON_MESSAGES.get(error.msg, error.msg[:1].lower() + error.msg[1:])
+    return problems.cut_off(detail) if cut else problems.not_json(detail, error.colno)

@@ -1,0 +1,18 @@
+"""The note that a result's test split was not sealed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+
+from webapp.jobs.models import Job
+from webapp.jobs.openings import find_openings
+
+register = template.Library()
+
+
+@register.inclusion_tag("jobs/openings.html")
+def test_openings(job: Job | None) -> dict[str, Any]:
+    """A warning for each opening of a test split that the job's results have to be read with."""
+    return {"openings": find_openings(job) if job else []}
