@@ -1,6 +1,6 @@
 """A version's files, one a split: written once with their hashes, read where one looks.
 
-The splits that are not sealed have their columns beside them.
+Their columns lie beside them; of the sealed split only those that name rows and prompts by hashes.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from asgiref.sync import sync_to_async
 from django.core.files import File
 from django.core.files.storage import default_storage
 
-from .columns import ColumnWriter
+from .columns import KEYS, OWN, ColumnWriter, opened
 from .limits import ROWS_PER_OFFSET
 from .models import DatasetVersion
 from .rows import Row, Split, prompt_digest
 
 CHUNK_BYTES = 2**18
+KEYS_SCHEMA = pa.schema([(name, OWN[name]) for name in KEYS])
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Written:
     """One split's file on this machine. ``offsets`` holds the byte where every 500th row begins."""
 
     path: Path
-    columns: Path | None = None
+    columns: Path
     rows: int = 0
     size: int = 0
     offsets: list[int] = field(default_factory=list)
@@ -51,22 +52,20 @@ Files = dict[Split, Written]
 
 
 def write(rows: Iterator[tuple[Split, Row]], kinds: Mapping[str, pa.DataType], folder: Path) -> Files:
-    """The rows below ``folder``: a JSON Lines file a split, and the columns of each that is not sealed."""
-    files = {split: Written(folder / f"{split.label}.jsonl") for split in Split}
-    for split in Split:
-        if not split.sealed:
-            files[split].columns = folder / f"{split.label}.parquet"
+    """The rows below ``folder``: a JSON Lines file a split, and its columns."""
+    files = {
+        split: Written(folder / f"{split.label}.jsonl", folder / f"{split.label}.parquet") for split in Split
+    }
+    keys = dict(zip(KEYS_SCHEMA.names, KEYS_SCHEMA.types, strict=True))
     with ExitStack() as stack:
         streams = {split: stack.enter_context(file.path.open("wb")) for split, file in files.items()}
         columns = {
-            split: stack.enter_context(closing(ColumnWriter(file.columns, kinds)))
+            split: stack.enter_context(closing(ColumnWriter(file.columns, keys if split.sealed else kinds)))
             for split, file in files.items()
-            if file.columns
         }
         for split, row in rows:
             files[split].add(streams[split], row)
-            if split in columns:
-                columns[split].add(row)
+            columns[split].add(row)
     return files
 
 
@@ -87,8 +86,7 @@ def store(files: Files, prefix: str) -> dict[str, dict[str, Any]]:
                 "rows": file.rows,
                 "bytes": file.size,
             }
-            if file.columns:
-                stored[split.label]["columns"] = _copy(file.columns, prefix)
+            stored[split.label]["columns"] = _copy(file.columns, prefix)
     except BaseException:
         discard(stored)
         raise
@@ -124,13 +122,28 @@ def at(version: DatasetVersion, split: str, places: Iterable[int]) -> list[dict[
     return found
 
 
+def keys_of(version: DatasetVersion, split: Split) -> pa.Table:
+    """``row_id`` and ``prompt_id`` of every row of a split, in its order."""
+    file = version.files[split.label]
+    if "columns" not in file:
+        return _read_keys(file) if file["rows"] else KEYS_SCHEMA.empty_table()
+    with opened(file["columns"]) as columns:
+        return columns.read(columns=KEYS)
+
+
+def _read_keys(file: Mapping[str, Any]) -> pa.Table:
+    """The keys of a test split that was written before such splits had columns."""
+    with default_storage.open(file["key"]) as lines:
+        found = [
+            {"row_id": bytes.fromhex(row["row_id"]), "prompt_id": prompt_digest(row["messages"])}
+            for row in map(json.loads, lines)
+        ]
+    return pa.Table.from_pylist(found, schema=KEYS_SCHEMA)
+
+
 def prompt_splits(version: DatasetVersion) -> dict[bytes, Split]:
-    """The split of every prompt of a version, by ``prompt_digest``. Reads all its rows."""
-    found: dict[bytes, Split] = {}
-    for split in Split:
-        with default_storage.open(version.files[split.label]["key"]) as file:
-            found |= {prompt_digest(json.loads(line)["messages"]): split for line in file}
-    return found
+    """The split of every prompt of a version, by ``prompt_digest``."""
+    return {prompt: split for split in Split for prompt in keys_of(version, split)["prompt_id"].to_pylist()}
 
 
 async def chunks(key: str) -> AsyncIterator[bytes]:

@@ -22,6 +22,7 @@ from webapp.teams.models import Role, Team
 from . import outlook, services, task_forms, tasks
 from .forms import JobForm
 from .models import Job
+from .overlaps import Overlap, find_overlaps
 from .states import TERMINAL
 from .views import all_jobs
 
@@ -123,9 +124,20 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
 def _beside(access: Access, form: JobForm, source: Job | None) -> dict[str, Any]:
     """What stands beside the form and follows what is filled in."""
     values = form.values
-    return outlook.of(access.team, form, values, form.settings(), source) | exporting.outlook(
-        values["base_model"]
+    return (
+        outlook.of(access.team, form, values, form.settings(), source)
+        | exporting.outlook(values["base_model"])
+        | {"overlaps": _overlaps(values)}
     )
+
+
+def _overlaps(values: dict[str, Any]) -> list[Overlap]:
+    """Training rows that other tasks or suites hold out."""
+    if not values["dataset_version"]:
+        return []
+    own = [each for each in suite_forms.chosen(values) if each.dataset_version]
+    suites = [(each.name, each.dataset_version) for each in own if each.dataset_version]
+    return find_overlaps(task_forms.chosen(values), suites)
 
 
 def _redrawn(
