@@ -150,6 +150,7 @@ def objects(team: Team, alice: User) -> Objects:
         "datasets:row": {"uid": version.dataset.uid, "row_id": row["row_id"]},
         "datasets:upload": {"uid": trial.uid},
         "datasets:discard": {"uid": trial.uid},
+        "datasets:errors": {"uid": trial.uid},
         **{f"datasets:{name}": {"uid": part.uid} for name in ("transfer", "finish", "forget")},
         "graders": {"uid": grader.uid, "test": known.uid},
         "graders:trial": {"uid": bench.uid},

@@ -24,14 +24,15 @@ class Options:
     messages_column: str = ""
     validation: int = 10
     test: int = 10
-    left_out: Sequence[str] = ()
+    left_out: Sequence[str] | None = None
 
     @property
     def columns(self) -> Columns | None:
         """None lets the reader look for the usual names."""
         if not self.prompt_column and not self.messages_column:
             return None
-        return Columns(self.messages_column or "messages", self.prompt_column, frozenset(self.left_out))
+        left_out = None if self.left_out is None else frozenset(self.left_out)
+        return Columns(self.messages_column or "messages", self.prompt_column, left_out)
 
     @property
     def shares(self) -> Shares:
@@ -55,7 +56,7 @@ class Tally:
     def refuse(self, line: int, error: RowError) -> None:
         self.bad += 1
         if len(self.errors) < ERRORS_SHOWN:
-            self.errors.append(Problem(line, error.reason, error.fix))
+            self.errors.append(Problem.of_row(line, error))
 
     def repeat(self, line: int, first: int) -> None:
         self.duplicates += 1
@@ -114,7 +115,7 @@ def report(index: Index, tally: Tally, kind: str, refusal: FileError | None) -> 
     """Everything that pages and versions show about the file."""
     errors = [problem.as_json() for problem in tally.errors]
     if refusal:
-        errors.insert(0, Problem(refusal.line, refusal.reason, refusal.fix).as_json())
+        errors.insert(0, Problem(refusal.line, refusal.reason, refusal.fix, refusal.excerpt).as_json())
     index.settle()
     splits = index.counts()
     return {

@@ -11,6 +11,7 @@ MAX_UNPACKED_BYTES = 32 * 2**30
 MAX_UNPACKED_RATIO = 200  # unpacked to packed; checked above MIN_RATIO_BYTES, where it begins to matter
 MIN_RATIO_BYTES = 256 * 2**20
 ERRORS_SHOWN = 100
+EXCERPT_CHARACTERS = 160
 EXAMPLES_SHOWN = 20
 PREVIEW_ROWS = 5
 PREVIEW_CANDIDATES = 50  # rows kept for the preview until it is known which of them the sealed split takes

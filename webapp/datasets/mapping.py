@@ -9,7 +9,7 @@ from typing import IO, Any
 from webapp.config.fields import storable
 
 from . import formats
-from .formats.cells import find_columns
+from .formats.cells import find_columns, find_index
 from .problems import FileError
 from .rows import Columns
 
@@ -31,7 +31,7 @@ def columns(file: IO[bytes], kind: str, wanted: Columns | None) -> list[dict[str
     try:
         found = find_columns(names, wanted)
     except FileError:
-        found = Columns(messages="")
+        found = Columns(messages="", left_out=find_index(names))
     return [
         {"name": name, "role": _role(name, found), "samples": [_sample(row[name]) for row in rows]}
         for name in names
@@ -39,7 +39,7 @@ def columns(file: IO[bytes], kind: str, wanted: Columns | None) -> list[dict[str
 
 
 def _role(name: str, found: Columns) -> str:
-    if name in found.left_out:
+    if name in (found.left_out or ()):
         return OUT
     if found.prompt:
         return PROMPT if name == found.prompt else FIELD

@@ -4,23 +4,49 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .limits import MAX_CELL_BYTES, MAX_DEPTH, MAX_FIELDS, MAX_LINE_BYTES, MAX_MESSAGES, MAX_NAME, MAX_ROWS
+from .limits import (
+    EXCERPT_CHARACTERS,
+    MAX_CELL_BYTES,
+    MAX_DEPTH,
+    MAX_FIELDS,
+    MAX_LINE_BYTES,
+    MAX_MESSAGES,
+    MAX_NAME,
+    MAX_ROWS,
+)
+
+
+def excerpt_of(text: str, at: int = 0) -> str:
+    """The text around position ``at``, short and without characters that nobody sees."""
+    first = max(0, at - EXCERPT_CHARACTERS // 2) if at > EXCERPT_CHARACTERS // 2 else 0
+    cut = text[first : first + EXCERPT_CHARACTERS]
+    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in cut.rstrip("\r\n"))
+    return ("…" if first else "") + shown + ("…" if len(text.rstrip()) > first + len(cut) else "")
 
 
 class RowError(ValueError):
-    """One row cannot be used; the rows around it can."""
+    """One row cannot be used; the rows around it can. ``record`` is its number where lines do not tell it."""
 
     def __init__(self, reason: str, fix: str) -> None:
         super().__init__(reason)
         self.reason, self.fix = reason, fix
+        self.excerpt = ""
+        self.record: int | None = None
+
+    def quoting(self, text: str, at: int = 0) -> RowError:
+        """The same with an excerpt of the row, unless it has one."""
+        self.excerpt = self.excerpt or excerpt_of(text, at)
+        return self
 
 
 class FileError(ValueError):
     """The file cannot be read on from here. ``line`` is None if it is about the file as a whole."""
 
-    def __init__(self, reason: str, fix: str, line: int | None = None, keep: bool = False) -> None:
+    def __init__(
+        self, reason: str, fix: str, line: int | None = None, keep: bool = False, excerpt: str = ""
+    ) -> None:
         super().__init__(reason)
-        self.reason, self.fix, self.line = reason, fix, line
+        self.reason, self.fix, self.line, self.excerpt = reason, fix, line, excerpt
         self.keep = keep  # other options may help, so the bytes are worth keeping
 
 
@@ -31,11 +57,23 @@ class Problem:
     line: int | None
     reason: str
     fix: str
+    excerpt: str = ""
+    record: int | None = None
+
+    @classmethod
+    def of_row(cls, line: int, error: RowError) -> Problem:
+        return cls(line, error.reason, error.fix, error.excerpt, error.record)
 
     def as_json(self) -> dict[str, object]:
         """Plain data without characters that PostgreSQL refuses, which a broken file may have put here."""
         reason = self.reason.replace("\0", "\\0").encode(errors="replace").decode()
-        return {"line": self.line, "reason": reason, "fix": self.fix}
+        found: dict[str, object] = {
+            "line": self.line,
+            "reason": reason,
+            "fix": self.fix,
+            "excerpt": self.excerpt,
+        }
+        return found | ({"record": self.record} if self.record else {})
 
 
 # --- the file as a whole ----------------------------------------------------------------------------
@@ -109,18 +147,22 @@ def missing_column(name: str, columns: list[str]) -> FileError:
     )
 
 
-def bad_header(detail: str) -> FileError:
+def bad_header(detail: str, line: int, text: str) -> FileError:
     return FileError(
-        f"The header row {detail}.", "Give every column a name of its own in the first line.", line=1
+        f"The header row {detail}.",
+        "Give every column a name of its own in the first line.",
+        line=line,
+        excerpt=excerpt_of(text),
     )
 
 
-def broken_csv(detail: str, line: int) -> FileError:
+def broken_csv(detail: str, line: int, record: int, excerpt: str) -> FileError:
     return FileError(
-        f"The CSV cannot be read on from here: {detail}.",
+        f"The CSV cannot be read on from record {record}, which begins here: {detail}.",
         'Check the quotes: a cell that holds a quote, a comma or a line break is written "like ""this""". '
         "If the file was cut off, upload it again.",
         line=line,
+        excerpt=excerpt,
     )
 
 
@@ -160,9 +202,11 @@ def line_too_long() -> RowError:
     )
 
 
-def not_utf8(offset: int) -> RowError:
+def not_utf8(offset: int, guess: str) -> RowError:
+    like = f" It looks like Windows-1252, where it would be “{guess}”." if guess else ""
     return RowError(
-        f"The line is not UTF-8: byte {offset + 1} does not fit.", "Save the file again as UTF-8."
+        f"The line is not UTF-8: byte {offset + 1} does not fit.{like}",
+        "Save the file again as UTF-8 (in Excel: “CSV UTF-8”).",
     )
 
 
@@ -187,6 +231,10 @@ def not_an_object(kind: str) -> RowError:
 
 def duplicate_key(key: str) -> RowError:
     return RowError(f"The key {key[:80]!r} stands twice in one object.", "Keep one of the two.")
+
+
+def duplicate_map_key(name: str) -> RowError:
+    return RowError(f"A map in the column {name!r} has one key twice.", "Keep one of the two.")
 
 
 def not_finite(name: str = "") -> RowError:
@@ -239,7 +287,8 @@ def bytes_cell(name: str) -> RowError:
 def no_messages() -> RowError:
     return RowError(
         "The row has no messages.",
-        'Add "messages": [{"role": "user", "content": "…"}], or name the field that holds the prompt.',
+        'Add "messages": [{"role": "user", "content": "…"}], or name the field that holds the prompt '
+        "under “Columns and splits”.",
     )
 
 
@@ -280,8 +329,12 @@ def empty_prompt() -> RowError:
     return RowError("The prompt is empty.", "Write a prompt, or remove the row.")
 
 
-def bad_tools() -> RowError:
-    return RowError("tools is not a list of objects.", "Write it as the OpenAI API does, or leave it out.")
+def bad_tools(detail: str) -> RowError:
+    return RowError(
+        f"tools {detail}.",
+        'Write a list such as [{"type": "function", "function": {"name": "…", "parameters": {…}}}], '
+        "or give the field another name.",
+    )
 
 
 def bad_split(value: object) -> RowError:

@@ -7,12 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NoReturn
+from typing import Any
 
 from . import problems
-from .limits import MAX_DEPTH, MAX_FIELDS, MAX_MESSAGES, MAX_NAME
-
-ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+from .conversations import conversation, messages_in, tools_of
+from .limits import MAX_DEPTH, MAX_FIELDS, MAX_NAME
 
 
 class Split(IntEnum):
@@ -39,12 +38,12 @@ SPLITS = {split.label: split for split in Split}
 class Columns:
     """Where a row keeps its prompt: a list of ``messages``, or a plain ``prompt`` text if that is set.
 
-    Columns that are ``left_out`` are no part of a table's rows.
+    Columns that are ``left_out`` are no part of a table's rows; None leaves out the index that pandas adds.
     """
 
     messages: str = "messages"
     prompt: str = ""
-    left_out: frozenset[str] = frozenset()
+    left_out: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,27 +88,6 @@ def _folded(content: str | None) -> str:
     return " ".join((content or "").casefold().split())
 
 
-def parse_json(text: str) -> Any:
-    """Strict JSON. Raises RowError for duplicate keys and NaN, ValueError for the rest."""
-    try:
-        return DECODER.decode(text)
-    except RecursionError as error:
-        raise problems.too_deep() from error
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise problems.duplicate_key(next(name for name in names if names.count(name) > 1))
-    return found
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise problems.not_finite(name)
-
-
-DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant)
 ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -120,10 +98,10 @@ def row_of(fields: Mapping[str, Any], columns: Columns) -> Row:
         messages = _prompt(columns.prompt, rest.pop(columns.prompt, None))
     else:
         messages = rest.pop(columns.messages, None)
-    messages = _messages(messages)
+    messages = conversation(messages)
     shape: dict[str, Any] = {"messages": messages, "item": rest}
-    if (tools := rest.pop("tools", None)) is not None:
-        shape["tools"] = _tools(tools)
+    if tools := tools_of(rest.pop("tools", None)):
+        shape["tools"] = tools
     _check_item(rest)
     return Row(messages, rest, _split(rest), canonical(shape))
 
@@ -131,7 +109,7 @@ def row_of(fields: Mapping[str, Any], columns: Columns) -> Row:
 def _prompt(name: str, value: Any) -> list[dict[str, Any]]:
     if value is None:
         raise problems.no_prompt(name)
-    return [{"role": "user", "content": value}]
+    return messages_in(value) or [{"role": "user", "content": value}]
 
 
 def canonical(shape: Mapping[str, Any]) -> bytes:
@@ -164,53 +142,6 @@ def _has_nul(value: Any) -> bool:
     if isinstance(value, list):
         return any(map(_has_nul, value))
     return isinstance(value, str) and "\0" in value
-
-
-def _messages(value: Any) -> list[dict[str, Any]]:
-    if value is None:
-        raise problems.no_messages()
-    if not isinstance(value, list):
-        raise problems.bad_messages("is not a list")
-    if not value:
-        raise problems.bad_messages("is empty")
-    if len(value) > MAX_MESSAGES:
-        raise problems.too_many_messages()
-    messages = [_message(number, message) for number, message in enumerate(value, start=1)]
-    if messages[-1]["role"] != "user":
-        raise problems.last_not_user(messages[-1]["role"])
-    if not messages[-1]["content"].strip():
-        raise problems.empty_prompt()
-    return messages
-
-
-def _message(number: int, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise problems.bad_message(number, "is not an object")
-    role = value.get("role")
-    if not isinstance(role, str) or role not in ROLES:
-        raise problems.bad_role(number, role)
-    if role == "assistant" and value.get("content") is None and value.get("tool_calls"):
-        return value
-    return value | {"content": _content(number, value.get("content"))}
-
-
-def _content(number: int, value: Any) -> str:
-    """Text as it is; a list of text parts joined. Other parts (images, audio) are refused."""
-    if isinstance(value, str):
-        return value
-    if value is None:
-        raise problems.bad_message(number, "has no content")
-    if not isinstance(value, list):
-        raise problems.bad_message(number, "has a content that is not text")
-    if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in value):
-        raise problems.bad_message(number, "has a part that is not text")
-    return "".join(part["text"] for part in value)
-
-
-def _tools(value: Any) -> list[dict[str, Any]]:
-    if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
-        raise problems.bad_tools()
-    return value
 
 
 def _check_item(item: dict[str, Any]) -> None:

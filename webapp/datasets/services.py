@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,7 +28,7 @@ from .columns import kinds_of
 from .contents import Files
 from .limits import EARLIER_ROWS, STALE_UPLOAD_HOURS
 from .models import Dataset, DatasetVersion, Upload
-from .problems import FileError
+from .problems import FileError, Problem, RowError
 from .rows import Split
 from .splits import open_index
 
@@ -141,6 +142,18 @@ def _remove_bytes(upload: Upload) -> None:
         default_storage.delete(upload.file)
 
 
+def find_errors(upload: Upload) -> Iterator[Problem]:
+    """Every error of an upload: read anew while its bytes are kept, else those in its report."""
+    if upload.state != Upload.State.CHECKED or upload.report["refused"]:
+        yield from (Problem(**error) for error in upload.report["errors"])
+        return
+    options = Options(**upload.options)
+    with default_storage.open(upload.file) as file:
+        for line, found in formats.read(upload.report["format"], _plain(file), options.columns):
+            if isinstance(found, RowError):
+                yield Problem.of_row(line, found)
+
+
 def check_again(upload: Upload, options: Options) -> None:
     """Check the kept bytes with other options. Raises CannotCommit if they are gone."""
     _require_checked(upload)
@@ -199,7 +212,7 @@ def _version_report(upload: Upload, choices: Choices, files: Files, dropped: int
         "columns": {
             split.label: histograms.of_file(file.columns, upload.report["fields"])
             for split, file in files.items()
-            if file.columns
+            if not split.sealed
         },
         "dropped": dropped,
         "drop_overlap": choices.drop_overlap,

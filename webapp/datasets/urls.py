@@ -11,6 +11,7 @@ urlpatterns = [
     path("transfers/<str:uid>/finish/", transfer_views.finish, name="finish"),
     path("transfers/<str:uid>/forget/", transfer_views.forget, name="forget"),
     path("uploads/<str:uid>/", views.upload, name="upload"),
+    path("uploads/<str:uid>/errors/", views.errors, name="errors"),
     path("uploads/<str:uid>/discard/", views.discard, name="discard"),
     path("<str:uid>/", views.detail, name="detail"),
     path("<str:uid>/delete/", views.delete, name="delete"),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.text import slugify
 from django.views.decorators.http import require_POST
 
+from webapp.config.streaming import csv_lines, streamed
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 
@@ -86,6 +90,20 @@ def _commit(request: HttpRequest, access: Access, trial: Upload) -> HttpResponse
 def _report(request: HttpRequest, trial: Upload, form: OptionsForm, status: int = 200) -> HttpResponse:
     context = {"upload": trial, "report": trial.report, "form": form, "roles": mapping.ROLES}
     return render(request, "datasets/upload.html", context, status=status)
+
+
+@member(Role.EDITOR)
+def errors(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
+    """All errors of an upload as CSV."""
+    trial = access.get(Upload.objects.all(), uid=uid)
+    rows = (
+        (each.line, each.record, each.reason, each.fix, each.excerpt) for each in services.find_errors(trial)
+    )
+    lines = csv_lines(chain([("line", "record", "what is wrong", "what to do", "excerpt")], rows))
+    response = StreamingHttpResponse(streamed(lines), content_type="text/csv; charset=utf-8")
+    name = slugify(trial.filename.rsplit(".", 1)[0]) or "upload"
+    response["Content-Disposition"] = f'attachment; filename="{name}-errors.csv"'
+    return response
 
 
 @member(Role.EDITOR)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from webapp.datasets import problems
 from webapp.datasets.limits import MAX_CELL_BYTES, MAX_FIELDS
 from webapp.datasets.problems import RowError
-from webapp.datasets.rows import Columns, Row, parse_json, row_of
+from webapp.datasets.rows import Columns, Row, row_of
+from webapp.datasets.strict_json import parse_json
 
 USUAL_PROMPTS = ("prompt", "question", "input", "instruction", "query", "text")
-STRUCTURED = ("tools",)
+PANDAS_INDEX = re.compile(r"Unnamed: \d+(\.\d+)?|__index_level_\d+__")
 
 
 def find_columns(names: list[str], wanted: Columns | None) -> Columns:
@@ -22,7 +25,16 @@ def find_columns(names: list[str], wanted: Columns | None) -> Columns:
         chosen = wanted.prompt or wanted.messages
         if chosen not in names:
             raise problems.missing_column(chosen, names)
-        return wanted
+        return replace(wanted, left_out=find_index(names) - {chosen}) if wanted.left_out is None else wanted
+    return find_columns(names, _usual_columns(names))
+
+
+def find_index(names: list[str]) -> frozenset[str]:
+    """The columns in which pandas writes the numbers of its rows."""
+    return frozenset(filter(PANDAS_INDEX.fullmatch, names))
+
+
+def _usual_columns(names: list[str]) -> Columns:
     if "messages" in names:
         return Columns()
     for name in USUAL_PROMPTS:
@@ -34,11 +46,10 @@ def find_columns(names: list[str], wanted: Columns | None) -> Columns:
 def cells_to_row(cells: Mapping[str, Any], columns: Columns) -> Row | RowError:
     """The row, or why there is none. Messages and tools may be JSON text."""
     try:
-        fields = {name: cell for name, cell in cells.items() if name not in columns.left_out}
+        fields = {name: cell for name, cell in cells.items() if name not in (columns.left_out or ())}
         _check_sizes(fields)
-        for name in STRUCTURED if columns.prompt else (*STRUCTURED, columns.messages):
-            if isinstance(fields.get(name), str):
-                fields[name] = _structured(name, fields[name])
+        if not columns.prompt and isinstance(fields.get(columns.messages), str):
+            fields[columns.messages] = _structured(columns.messages, fields[columns.messages])
         return row_of(fields, columns)
     except RowError as error:
         return error

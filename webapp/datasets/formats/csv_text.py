@@ -3,79 +3,118 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import IO, Any
 
 from webapp.datasets import problems
 from webapp.datasets.limits import GLANCED, MAX_CELL_BYTES
-from webapp.datasets.problems import FileError, RowError
+from webapp.datasets.problems import FileError, RowError, excerpt_of
 from webapp.datasets.rows import Columns, Row
 
 from .cells import cells_to_row, find_columns
 from .lines import lines
 
 DELIMITERS = ",;\t"
+STATED = re.compile(r'"?sep=(.)"?\r?\n?')  # a first line that tells spreadsheets the delimiter
+QUOTED = re.compile(r'"[^"]*("|$)')
+UNNAMED = "Unnamed: 0"  # what pandas calls the index that it writes without a name
+QUOTED_CHARACTERS = 4096
+
+
+class Records:
+    """The records of a file, with the line on which the latest one began, its number and its text."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        csv.field_size_limit(MAX_CELL_BYTES)
+        self.texts, self.read_lines = _texts(file), 0
+        self.first_line, self.number, self.text = 1, 0, ""
+        self.pending = self._first()
+        self.table: Any = csv.reader(self._feed(), delimiter=self.delimiter, strict=True)
+
+    def _first(self) -> str:
+        """The header's first line; one before it may state the delimiter."""
+        first = next(self.texts, "")
+        if stated := STATED.fullmatch(first):
+            self.read_lines, self.delimiter = 1, stated[1]
+            return next(self.texts, "")
+        self.delimiter = _delimiter(first)
+        return first
+
+    def _feed(self) -> Iterator[str]:
+        line: str | None = self.pending
+        while line:
+            self.read_lines += 1
+            if len(self.text) < QUOTED_CHARACTERS:
+                self.text += line
+            yield line
+            line = next(self.texts, None)
+
+    def next(self) -> list[str] | None:
+        """The cells of the next record, empty for a blank line; None at the end. Raises FileError."""
+        self.first_line, self.text = self.read_lines + 1, ""
+        try:
+            cells: list[str] | None = next(self.table, None)
+        except csv.Error as error:
+            excerpt = excerpt_of(self.text)
+            raise problems.broken_csv(str(error), self.first_line, self.number, excerpt) from error
+        self.number += bool(cells)
+        return cells
 
 
 def rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, Row | RowError]]:
-    """Each record below the header, at the line it ends on."""
-    names, table = _opened(file)
+    """Each record below the header, at the line it begins on."""
+    names, records = _opened(file)
     columns = find_columns(names, columns)
-    while (cells := _next(table)) is not None:
-        if not cells:
-            continue
-        if len(cells) != len(names):
-            yield table.line_num, problems.wrong_cells(len(cells), len(names))
-        else:
-            yield table.line_num, cells_to_row(dict(zip(names, cells, strict=True)), columns)
+    while (cells := records.next()) is not None:
+        if cells:
+            found = _row(names, cells, columns)
+            if isinstance(found, RowError):
+                found.quoting(records.text).record = records.number - 1
+            yield records.first_line, found
+
+
+def _row(names: list[str], cells: list[str], columns: Columns) -> Row | RowError:
+    if len(cells) != len(names):
+        return problems.wrong_cells(len(cells), len(names))
+    return cells_to_row(dict(zip(names, cells, strict=True)), columns)
 
 
 def glance(file: IO[bytes]) -> tuple[list[str], list[dict[str, str]]]:
     """The header and the first rows that fit it. Raises FileError."""
-    names, table = _opened(file)
-    first = islice((cells for cells in iter(lambda: _next(table), None) if len(cells) == len(names)), GLANCED)
+    names, records = _opened(file)
+    first = islice((cells for cells in iter(records.next, None) if len(cells) == len(names)), GLANCED)
     return names, [dict(zip(names, cells, strict=True)) for cells in first]
 
 
-def _opened(file: IO[bytes]) -> tuple[list[str], Any]:
-    csv.field_size_limit(MAX_CELL_BYTES)
-    text = _texts(file)
-    header = next(text, "")
-    table = csv.reader(_chained(header, text), delimiter=_delimiter(header), strict=True)
-    names = _next(table) or []
-    _check_header(names)
-    return names, table
+def _opened(file: IO[bytes]) -> tuple[list[str], Records]:
+    records = Records(file)
+    names = records.next() or []
+    if names and not names[0].strip() and UNNAMED not in names:
+        names[0] = UNNAMED
+    _check_header(names, records)
+    return names, records
 
 
 def _texts(file: IO[bytes]) -> Iterator[str]:
     """Lines as text. A line that cannot be decoded ends the file, since a record may span lines."""
     for number, text in lines(file):
         if isinstance(text, RowError):
-            raise FileError(text.reason, text.fix, line=number)
+            raise FileError(text.reason, text.fix, line=number, excerpt=text.excerpt)
         yield text
 
 
-def _chained(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
-
-
 def _delimiter(header: str) -> str:
-    return max(DELIMITERS, key=header.count)
+    """The delimiter that stands most often outside quotes."""
+    bare = QUOTED.sub("", header)
+    return max(DELIMITERS, key=bare.count)
 
 
-def _next(table: Any) -> list[str] | None:
-    try:
-        return next(table, None)
-    except csv.Error as error:
-        raise problems.broken_csv(str(error), getattr(table, "line_num", 0)) from error
-
-
-def _check_header(names: list[str]) -> None:
+def _check_header(names: list[str], records: Records) -> None:
     if not names:
         raise problems.no_rows()
     if not all(name.strip() for name in names):
-        raise problems.bad_header("has a column without a name")
+        raise problems.bad_header("has a column without a name", records.first_line, records.text)
     if len(set(names)) < len(names):
-        raise problems.bad_header("names a column twice")
+        raise problems.bad_header("names a column twice", records.first_line, records.text)

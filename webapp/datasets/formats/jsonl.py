@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 from webapp.datasets import problems
 from webapp.datasets.problems import RowError
-from webapp.datasets.rows import Columns, Row, parse_json, row_of
+from webapp.datasets.rows import Columns, Row, row_of
+from webapp.datasets.strict_json import parse_json
 
 from .lines import lines
 
@@ -27,15 +28,16 @@ def rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, Row | 
         if isinstance(text, RowError):
             yield number, text
         elif text.strip():
-            yield number, _row(text, columns or Columns())
+            found = _row(text, columns)
+            yield number, found.quoting(text) if isinstance(found, RowError) else found
 
 
-def _row(text: str, columns: Columns) -> Row | RowError:
+def _row(text: str, columns: Columns | None) -> Row | RowError:
     try:
         fields = parse_json(text)
         if not isinstance(fields, dict):
             return problems.not_an_object(KINDS.get(type(fields), "null"))
-        return row_of(fields, columns)
+        return row_of(fields, columns or _usual_columns(fields))
     except RowError as error:
         return error
     except json.JSONDecodeError as error:
@@ -44,8 +46,14 @@ def _row(text: str, columns: Columns) -> Row | RowError:
         return problems.number_too_long()
 
 
+def _usual_columns(fields: dict[str, Any]) -> Columns:
+    """``messages``, else ``prompt``, which trainers of GRPO use for texts and for lists of messages."""
+    return Columns(prompt="prompt") if fields.get("messages") is None and "prompt" in fields else Columns()
+
+
 def _bad_json(text: str, error: json.JSONDecodeError) -> RowError:
     at_end = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
     cut = at_end and not text.endswith("\n")
     detail = JSON_MESSAGES.get(error.msg, error.msg[:1].lower() + error.msg[1:])
-    return problems.cut_off(detail) if cut else problems.not_json(detail, error.colno)
+    found = problems.cut_off(detail) if cut else problems.not_json(detail, error.colno)
+    return found.quoting(text, error.pos)

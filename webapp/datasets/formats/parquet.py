@@ -15,7 +15,8 @@ from typing import IO, Any
 from webapp.datasets import problems
 from webapp.datasets.limits import GLANCED, MAX_ROWS, MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO, MIN_RATIO_BYTES
 from webapp.datasets.problems import RowError
-from webapp.datasets.rows import Columns, Row, parse_json
+from webapp.datasets.rows import Columns, Row
+from webapp.datasets.strict_json import parse_json
 
 from .cells import cells_to_row, find_columns
 
@@ -126,15 +127,23 @@ def _row(line: bytes, columns: Columns) -> Row | RowError:
         return error
     if kind == "raw":
         return problems.bytes_cell(value)
+    if kind == "twice":
+        return problems.duplicate_map_key(value)
     if kind == "long":
         return problems.line_too_long()
-    if isinstance(value.get(columns.messages), list):
-        value[columns.messages] = [_without_nulls(message) for message in value[columns.messages]]
-    return cells_to_row(value, columns)
+    for name in (columns.prompt or columns.messages, "tools"):
+        if isinstance(value.get(name), list):
+            value[name] = _without_nulls(value[name])
+    found = cells_to_row(value, columns)
+    return (
+        found.quoting(line.decode()[len('["row", ') : -len("]\n")]) if isinstance(found, RowError) else found
+    )
 
 
-def _without_nulls(message: Any) -> Any:
-    """A struct column gives every message every key; those that are null were never written."""
-    if not isinstance(message, dict):
-        return message
-    return {key: part for key, part in message.items() if part is not None}
+def _without_nulls(value: Any) -> Any:
+    """The value without nulls, at any depth: a struct column gives every message every key of all others."""
+    if isinstance(value, list):
+        return [_without_nulls(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
+    return value

@@ -51,11 +51,13 @@ def rows(table: Any) -> Iterator[str]:
 
 
 def row(batch: Any, place: int) -> str:
-    """The row's cells, or the name of the column whose cell holds raw bytes."""
+    """The row's cells, or the name of the column whose cell holds raw bytes or a map with a key twice."""
     cells = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         try:
-            cells[name] = plain(column[place].as_py())
+            cells[name] = plain(column[place].as_py(maps_as_pydicts="strict"))
+        except KeyError:
+            return json.dumps(["twice", name])
         except TypeError:
             return json.dumps(["raw", name])
     return json.dumps(["row", cells])
