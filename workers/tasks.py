@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from webapp.datasets import transfers
+from webapp.datasets.imports import requeue_silent
 from webapp.datasets.services import discard_stale_uploads
 from webapp.graders import checking, trial_queue
 from webapp.jobs import leases, nodes, notices, removal, rollouts, services
 from webapp.judges import services as judges
 from webapp.registry import exporting
-from workers.bridge import cards, checks, exports, jobs, trials
+from workers.bridge import cards, checks, exports, imports, jobs, trials
 from workers.celery import app
 
 
@@ -55,6 +56,12 @@ def run_export(export_id: int) -> None:
 
 
 @app.task
+def import_dataset(import_id: int) -> None:
+    """Download a file that a user named and check it as an upload."""
+    imports.run_import(import_id)
+
+
+@app.task
 def send_mail() -> None:
     """Tell people by e-mail that their jobs have ended."""
     notices.send_mail()
@@ -68,6 +75,7 @@ def reap() -> None:
     checking.ring_again()
     judges.ring_again()
     exporting.ring_again()
+    requeue_silent()
     notices.ring_again()
 
 

@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from tests.web.stored import rows_of
 from webapp.datasets.checking import Options
+from webapp.datasets.models import DatasetImport
 from webapp.datasets.services import Choices, commit, receive
 from webapp.datasets.transfers import begin
 from webapp.evaluations.models import ComparedRow, Evaluation
@@ -55,6 +56,7 @@ PAGES = {
     "datasets:detail",
     "datasets:version",
     "datasets:row",
+    "datasets:import",
     "datasets:changes",
     "graders:lint",
     "graders:list",
@@ -122,6 +124,7 @@ def objects(team: Team, alice: User) -> Objects:
     """What the addresses name: for a namespace, for one address, or ('') for all."""
     trial = receive(team, alice, "Trial", SimpleUploadedFile("a.jsonl", DATA), Options())
     part = begin(team, alice, filename="b.jsonl", size=9, name="B", options=Options(), dataset=None)
+    imported = DatasetImport.objects.create(team=team, source="https://a.example/b.csv", created_by=alice)
     version, _ = commit(
         receive(team, alice, "D", SimpleUploadedFile("a.jsonl", DATA), Options()), alice, Choices()
     )
@@ -149,6 +152,7 @@ def objects(team: Team, alice: User) -> Objects:
         "datasets": {"uid": version.dataset.uid, "since": 1},
         "datasets:row": {"uid": version.dataset.uid, "row_id": row["row_id"]},
         "datasets:upload": {"uid": trial.uid},
+        **{f"datasets:{name}": {"uid": imported.uid} for name in ("import", "cancel_import")},
         "datasets:discard": {"uid": trial.uid},
         "datasets:errors": {"uid": trial.uid},
         **{f"datasets:{name}": {"uid": part.uid} for name in ("transfer", "finish", "forget")},

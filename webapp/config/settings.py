@@ -163,6 +163,9 @@ FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHand
 FILE_UPLOAD_TEMP_DIR = str(VAR_DIR / "tmp")
 # What requests for users (judges, imports from a URL) may reach beyond public addresses.
 OUTBOUND_ALLOW = env.outbound_allow("GROOVE_OUTBOUND_ALLOW")
+# Imports of datasets by URL are on: the door for outbound requests keeps them away from internal addresses.
+DATASET_IMPORTS = env.flag("GROOVE_DATASET_IMPORTS", True)
+HUB_URL = env.text("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 MAX_UPLOAD_BYTES = env.number("GROOVE_MAX_UPLOAD_BYTES", 8 * 2**30, at_least=1)
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from django import forms
 
@@ -13,6 +15,7 @@ from .formats import ENDINGS
 from .models import Dataset, DatasetVersion
 
 LEAST_TRAINED = 10  # percent
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}", re.ASCII)
 
 
 def named(typed: str, filename: str) -> str:
@@ -106,6 +109,27 @@ class UploadForm(OptionsForm):
         if dataset:
             del self.fields["name"]
         return self
+
+
+class ImportForm(forms.Form):
+    """Where a file is: a URL, or the id of a dataset on the Hugging Face hub."""
+
+    source = forms.CharField(
+        max_length=2000,
+        label="URL or Hugging Face id",
+        help_text="Such as https://example.com/rows.jsonl, or owner/dataset for its train split as Parquet.",
+    )
+
+    def clean_source(self) -> str:
+        source: str = self.cleaned_data["source"].strip()
+        is_url = source.startswith(("http://", "https://")) and bool(urlsplit(source).hostname)
+        if not is_url and not HUB_ID.fullmatch(source):
+            raise forms.ValidationError(
+                "Give a URL that begins with https://, or an id such as owner/dataset."
+            )
+        if is_url and "@" in urlsplit(source).netloc:
+            raise forms.ValidationError("Leave user names and passwords out of the URL.")
+        return source
 
 
 class OpenTestForm(forms.Form):

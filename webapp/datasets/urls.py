@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import transfer_views, version_views, views
+from . import import_views, transfer_views, version_views, views
 
 app_name = "datasets"
 urlpatterns = [
@@ -10,6 +10,9 @@ urlpatterns = [
     path("transfers/<str:uid>/", transfer_views.transfer, name="transfer"),
     path("transfers/<str:uid>/finish/", transfer_views.finish, name="finish"),
     path("transfers/<str:uid>/forget/", transfer_views.forget, name="forget"),
+    path("imports/", import_views.create, name="imports"),
+    path("imports/<str:uid>/", import_views.show, name="import"),
+    path("imports/<str:uid>/cancel/", import_views.cancel, name="cancel_import"),
     path("uploads/<str:uid>/", views.upload, name="upload"),
     path("uploads/<str:uid>/errors/", views.errors, name="errors"),
     path("uploads/<str:uid>/discard/", views.discard, name="discard"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
@@ -16,7 +17,7 @@ from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 
 from . import listing, mapping, services
-from .forms import OptionsForm, UploadForm
+from .forms import ImportForm, OptionsForm, UploadForm
 from .models import Dataset, Transfer, Upload
 from .splits import COUNTED_PROMPTS, LEAST_HELD_OUT
 
@@ -40,6 +41,7 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
     unfinished = Transfer.objects.filter(team=access.team, created_by=access.user).order_by("-touched_at")
     context = {
         "form": form, "dataset": dataset, "unfinished": unfinished,
+        "import_form": ImportForm() if settings.DATASET_IMPORTS else None,
         "counted_prompts": COUNTED_PROMPTS, "least_held_out": LEAST_HELD_OUT,
     }  # fmt: skip
     return render(request, "datasets/new.html", context, status=status)
