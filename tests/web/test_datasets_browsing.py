@@ -254,3 +254,32 @@ def test_a_row_that_went_to_another_split_is_not_called_new(client: Client, team
 def test_a_query_may_hold_anything(version: DatasetVersion) -> None:
     query = QueryDict("is:item.country=&none:item.amount=&between:item.amount=1&q=%00&page=x")
     assert browsing.rows_of(version, browsing.Split.TRAIN, query).rows == []
+
+
+def test_previous_and_next_of_a_row_stay_in_its_search(
+    team: Team, alice: User, as_user: Callable[[User], Client]
+) -> None:
+    rows = [
+        {
+            "messages": [{"role": "user", "content": f"{'odd' if n % 2 else 'even'} {n}"}],
+            "split": "train",
+            "n": n,
+        }
+        for n in range(12)
+    ]
+    data = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    version, _ = commit(
+        receive(team, alice, "Data", SimpleUploadedFile("a.jsonl", data), Options()), alice, Choices()
+    )
+    client = as_user(alice)
+    page = client.get(version.get_absolute_url(), {"q": "odd", "between:item.n": "2..9"})
+    first = re.search(r'href="([^"]+/rows/[^"]+)"', page.text)
+    assert first
+    seen, link = [], html.unescape(first[1])
+    while link:
+        shown = client.get(link)
+        seen.append(shown.context["row"]["item"]["n"])
+        onward = re.search(r'rel="next"\s+href="([^"]+)"', shown.text)
+        link = html.unescape(onward[1]) if onward else ""
+    assert seen == [3, 5, 7]
+    assert "Match 3 of 3 in" in shown.text

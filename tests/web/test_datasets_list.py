@@ -47,3 +47,13 @@ def test_a_deletion_is_undone_at_once(
     client.post(f"{beta.get_absolute_url()}restore/")
     assert names(client, team) == ["Alpha", "Beta"]
     assert "Dataset deleted" not in client.get(f"/t/{team.slug}/datasets/", {"undo": beta.uid}).text
+
+
+def test_a_dataset_is_renamed(team: Team, alice: User, bob: User, as_user: SignIn) -> None:
+    dataset = Dataset.objects.create(team=team, name="Old", created_by=alice)
+    path = f"{dataset.get_absolute_url()}rename/"
+    assert as_user(bob).post(path, {"name": "New"}).status_code == 403
+    assert "1 to 120 characters" in as_user(alice).post(path, {"name": " "}, follow=True).text
+    assert "<h1" in as_user(alice).post(path, {"name": " New "}, follow=True).text
+    dataset.refresh_from_db()
+    assert dataset.name == "New"

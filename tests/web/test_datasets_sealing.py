@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
-from tests.web.comparison import finished_job, tuned_model
+from tests.web.comparison import compare, finished_job, row, sample, tuned_model
 from tests.web.stored import rows_of
 from tests.web.test_datasets import SignIn, jsonl, upload
 from webapp.datasets.models import DatasetVersion
@@ -35,9 +35,9 @@ def test_no_road_leads_to_sealed_rows(
         client.get(base, {"split": "train", "q": sealed[0]["messages"][0]["content"]}).content.decode(),
         client.get(team.uploads.get().get_absolute_url()).content.decode(),
     ]
-    for row in sealed:
-        assert client.get(f"{base}rows/{row['row_id']}/").status_code == 404
-        assert not any(row["messages"][0]["content"] + "<" in shown for shown in pages)
+    for each in sealed:
+        assert client.get(f"{base}rows/{each['row_id']}/").status_code == 404
+        assert not any(each["messages"][0]["content"] + "<" in shown for shown in pages)
 
 
 def test_only_an_owner_who_types_the_name_opens_it(
@@ -65,6 +65,7 @@ def test_every_later_result_says_that_it_was_opened(
     job.dataset_version, job.finished_at = version, timezone.now()
     job.save()
     model = tuned_model(job)
+    compare(job, [row("r", [sample(0.0, "a")], [sample(1.0, "b")])])
     paths = [
         job.get_absolute_url(), f"{job.get_absolute_url()}compare/", model.get_absolute_url(),
         f"{model.get_absolute_url()}card/",

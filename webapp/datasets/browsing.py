@@ -11,7 +11,7 @@ from django.http import QueryDict
 
 from . import contents
 from .columns import ITEM, opened
-from .finding import RANGE, Filter, filters_of, find
+from .finding import RANGE, Filter, filters_of, find, search_of
 from .limits import PAGE_ROWS
 from .models import DatasetVersion
 from .preview import preview
@@ -26,12 +26,16 @@ FILTER_OF = {"values": "is", "numbers": "between", "lengths": "length"}
 
 @dataclass(frozen=True)
 class Found:
-    """A page of a split's rows. ``filters`` is empty and ``text`` blank where nothing was asked for."""
+    """A page of a split's rows. ``filters`` is empty and ``text`` blank where nothing was asked for.
+
+    ``search`` is the query string that the pages of its rows get, so that they know their neighbours.
+    """
 
     page: Page[int]
     rows: list[dict[str, Any]]
     text: str
     filters: list[dict[str, str]]
+    search: str
 
 
 def rows_of(version: DatasetVersion, split: Split, query: QueryDict) -> Found:
@@ -48,6 +52,7 @@ def rows_of(version: DatasetVersion, split: Split, query: QueryDict) -> Found:
         [preview(place + 1, row["messages"], row["item"]) | {"row_id": row["row_id"]} for place, row in rows],
         text,
         [_chip(each, query) for each in filters],
+        search_of(query),
     )
 
 

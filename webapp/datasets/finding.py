@@ -43,6 +43,16 @@ def filters_of(query: QueryDict) -> list[Filter]:
     return found
 
 
+def search_of(query: QueryDict) -> str:
+    """The part of a query string that searches and filters, for links to rows; empty if nothing does."""
+    kept = QueryDict(mutable=True)
+    if text := query.get("q", "").strip():
+        kept["q"] = text
+    for each in filters_of(query):
+        kept.appendlist(each.name, each.text)
+    return kept.urlencode()
+
+
 def find(columns: pq.ParquetFile, text: str, filters: Iterable[Filter]) -> pa.ChunkedArray:
     """The places of the rows (0-based, rising) that hold ``text`` and meet every filter.
 

@@ -40,7 +40,7 @@ def find_opened(team: Team, versions: Iterable[DatasetVersion], before: datetime
     """
     tested = [version for version in versions if version.files[TEST]["rows"]]
     shared = Q(dataset__in={version.dataset_id for version in tested}) | Q(
-        files__test__sha256__in={version.files[TEST]["sha256"] for version in tested}
+        files__test__sha256__in=[version.files[TEST]["sha256"] for version in tested]
     )
     opened = DatasetVersion.objects.filter(shared, dataset__team=team, test_opened_at__lt=before)
     return opened.select_related("dataset__team", "test_opened_by").order_by("test_opened_at")

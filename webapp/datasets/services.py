@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
+from webapp.config.fields import storable
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
 
@@ -33,6 +34,7 @@ from .rows import Split
 from .splits import open_index
 
 HEAD_BYTES = 4096
+NAME_LENGTH = 120
 REPORT_KEPT = {
     "format",
     "bad",
@@ -268,6 +270,16 @@ def _make_version(
     )  # fmt: skip
     record(upload.team, user, "committed dataset version", version)
     return version
+
+
+@transaction.atomic
+def rename_dataset(dataset: Dataset, user: User, name: str) -> None:
+    """Give a dataset another name. Raises ValueError with what to change."""
+    name = storable(name).strip()
+    if not 0 < len(name) <= NAME_LENGTH:
+        raise ValueError(f"A dataset's name has 1 to {NAME_LENGTH} characters.")
+    record(dataset.team, user, "renamed dataset", f"{dataset.name} to {name}")
+    Dataset.objects.filter(pk=dataset.pk).update(name=name)
 
 
 def delete_dataset(dataset: Dataset, user: User) -> None:

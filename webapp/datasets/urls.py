@@ -17,6 +17,7 @@ urlpatterns = [
     path("uploads/<str:uid>/errors/", views.errors, name="errors"),
     path("uploads/<str:uid>/discard/", views.discard, name="discard"),
     path("<str:uid>/", views.detail, name="detail"),
+    path("<str:uid>/rename/", views.rename, name="rename"),
     path("<str:uid>/delete/", views.delete, name="delete"),
     path("<str:uid>/restore/", views.restore, name="restore"),
     path("<str:uid>/v<int:number>/", version_views.version, name="version"),

@@ -14,6 +14,7 @@ from webapp.teams.services import record
 
 from . import browsing, contents, sealing
 from .differences import KINDS, differences, page_of
+from .finding import search_of
 from .forms import OpenTestForm
 from .models import DatasetVersion
 from .rows import SPLITS, Split
@@ -60,7 +61,7 @@ def version(request: HttpRequest, access: Access, uid: str, number: int) -> Http
 def row(request: HttpRequest, access: Access, uid: str, number: int, row_id: str) -> HttpResponse:
     """One row, whole, and the jobs that know it."""
     version = _version(access, uid, number)
-    place = row_of(version, row_id)
+    place = row_of(version, row_id, request.GET)
     if place is None:
         raise Http404(f"{version} has no row {row_id} in its open splits.")
     context = {
@@ -68,6 +69,7 @@ def row(request: HttpRequest, access: Access, uid: str, number: int, row_id: str
         "dataset": version.dataset,
         "place": place,
         "row": place.row,
+        "search": search_of(request.GET) if place.match else "",
         "jobs": version.jobs.filter(deleted_at=None).select_related("team").order_by("-id")[:JOBS_SHOWN],
     }
     return render(request, "datasets/row.html", context)

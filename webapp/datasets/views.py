@@ -127,6 +127,18 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 
 @member(Role.EDITOR)
 @require_POST
+def rename(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """Give a dataset another name."""
+    dataset = access.get(Dataset.objects.select_related("team"), uid=uid)
+    try:
+        services.rename_dataset(dataset, access.user, request.POST.get("name", ""))
+    except ValueError as error:
+        messages.error(request, str(error))
+    return redirect(dataset)
+
+
+@member(Role.EDITOR)
+@require_POST
 def delete(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Hide a dataset; its files stay."""
     dataset = access.get(Dataset.objects.all(), uid=uid)
