@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Annotated, Literal
+from typing import IO, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -107,11 +107,29 @@ class CheckpointEvent(_Event):
 
 
 class Interval(BaseModel):
-    """A mean with its bootstrap interval over rows."""
+    """A mean with its bootstrap interval over rows; without bounds where the rows are too few for one."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+
+    @property
+    def is_above_zero(self) -> bool:
+        """Whether there is an interval, and all of it lies above 0."""
+        return self.low is not None and self.low > 0
+
+    @property
+    def is_below_zero(self) -> bool:
+        """Whether there is an interval, and all of it lies below 0."""
+        return self.high is not None and self.high < 0
+
+    def scaled(self, factor: float) -> Interval:
+        """The same times a number; a negative one turns the interval around."""
+        mean = 0.0 + self.mean * factor
+        if self.low is None or self.high is None:
+            return Interval(mean=mean, low=None, high=None)
+        low, high = sorted(0.0 + bound * factor for bound in (self.low, self.high))
+        return Interval(mean=mean, low=low, high=high)
 
 
 class Drift(BaseModel):
@@ -150,7 +168,10 @@ class EvaluationRow(BaseModel):
     """One held-out row with the answers of both arms."""
 
     row_id: str
-    prompt: str
+    prompt: str = Field(description="as rendered for the model")
+    messages: list[dict[str, Any]] = Field(default=[], description="the prompt as the dataset has it")
+    tools: list[dict[str, Any]] = Field(default=[], description="that the prompt offers")
+    item: dict[str, Any] = Field(default={}, description="the row's other fields, which graders read")
     base: list[EvaluationSample]
     tuned: list[EvaluationSample]
     base_right: int | None = Field(default=None, description="answers that pass; None if none was graded")

@@ -14,6 +14,7 @@ import "./diff.js";
 import "./label.js";
 import "./busy.js";
 import "./turn.js";
+import "./fold.js";
 
 window.htmx = htmx;
 

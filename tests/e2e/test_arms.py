@@ -63,7 +63,7 @@ def launch(page: Page) -> None:
 
 def run_arms(page: Page) -> None:
     page.get_by_role("link", name="Would SFT have done?").click()
-    expect(page.get_by_text("Nobody has asked yet")).to_have_count(2)
+    expect(page.get_by_text("Not run yet")).to_have_count(2)
     page.get_by_role("button", name="Run placebo arm").click()
     page.get_by_label("Demonstrations").select_option("template")
     page.get_by_label("Template").fill("the same for all")

@@ -10,6 +10,7 @@ from tests.web.comparison import compare, finished_job, row, sample
 from webapp.evaluations.models import Vote
 from webapp.teams.models import Team, User
 
+TUNED = '{"due": "July", "amount":5}'
 PROMPT = "<|im_start|>user\nWhat is it?<|im_end|>\n<|im_start|>assistant\n"
 
 
@@ -40,18 +41,29 @@ def write_a_note(page: Page) -> None:
     first.get_by_role("button", name="Save note").click()
     expect(first.get_by_text("Change your note")).to_be_visible()
     expect(first.locator("p", has_text="The currency is missing.")).to_be_visible()
-    expect(first.locator("details").first).not_to_have_attribute("open", "")
+    expect(first.locator("details").first).to_have_attribute("open", "")
     assert_no_barriers(page)
+
+
+def read_the_differences(page: Page) -> None:
+    """Against the expected answer: values count, not the order of keys or white space."""
+    tuned = page.get_by_role("article").first.get_by_label("Tuned answers")
+    expect(tuned.locator("del")).to_have_text("June")
+    expect(tuned.locator("ins")).to_have_text("July")
+    page.get_by_role("link", name="Mark between the models").click()
+    expect(page.get_by_role("article").first.locator("pre ins").first).to_be_visible()
 
 
 def test_votes_by_keys_and_notes_in_place(page: Page, live: str, team: Team, alice: User) -> None:
     job = finished_job(team, alice)
-    rows = [row(f"{n}", [sample(0.2, f"base {n}")], [sample(0.9, f"tuned {n}")]) for n in range(2)]
-    compare(job, [each.model_copy(update={"prompt": PROMPT}) for each in rows])
+    rows = [row(f"{n}", [sample(0.2, f"base {n}")], [sample(0.9, TUNED)]) for n in range(2)]
+    known = {"prompt": PROMPT, "item": {"reference": {"amount": 5, "due": "June"}}}
+    compare(job, [each.model_copy(update=known) for each in rows])
     sign_in(page, live, alice)
     page.goto(f"{job.get_absolute_url()}compare/vote/")
     vote_by_keys(page)
     assert sorted(Vote.objects.values_list("preferred", flat=True)) != ["tie", "tie"]
     page.get_by_role("link", name="See the result").click()
     expect(page.get_by_role("heading", name="What people prefer")).to_be_visible()
+    read_the_differences(page)
     write_a_note(page)

@@ -77,7 +77,7 @@ def test_a_loophole_pauses_the_job_and_its_page_shows_why(page: Page) -> None:
     sign_up(page)
     prepare(User.objects.get())
     launch(page)
-    expect(page.get_by_text("Known after the first training steps")).to_be_visible()
+    expect(page.get_by_text("Health checks start after the first training steps")).to_be_visible()
     expect(page.get_by_role("img", name="Entropy by step").first).to_be_visible(timeout=TRAINING_MS)
     alarm = page.get_by_role("article").filter(has_text="held-out grader, which is never trained against")
     expect(alarm.get_by_text("and paused the job")).to_be_visible(timeout=TRAINING_MS)
@@ -91,7 +91,7 @@ def test_a_loophole_pauses_the_job_and_its_page_shows_why(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.set_viewport_size({"width": 1280, "height": 900})
-    alarm.get_by_role("link", name="Read the rollouts that show it").click()
+    alarm.get_by_role("link", name="View rollouts").click()
     expect(page.get_by_text("Rollouts that show an alarm")).to_be_visible()
     answers = page.locator("tbody tr:has([data-row])")
     assert answers.count() > 0

@@ -83,7 +83,7 @@ def look_at_the_plane(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.set_viewport_size({"width": 1280, "height": 900})
     page.get_by_label("Retention of").select_option("Orders")
-    page.get_by_role("button", name="Draw").click()
+    page.get_by_role("button", name="Show").click()
     expect(page.get_by_role("row").filter(has_text="step 6, final")).to_contain_text("Orders")
 
 

@@ -73,7 +73,7 @@ def test_the_figure_reads_aloud_and_stays_in_its_frame(job: Job, bob: User, as_u
     """Rewards outside 0 to 1 widen the axis."""
     compare(job, [row("far", [sample(-2.0, "a")], [sample(3.0, "b")])])
     answer = as_user(bob).get(address(job))
-    assert 'aria-label="Mean reward. Base -2.000, interval -2.050 to -1.950. Tuned 3.000' in answer.text
+    assert 'aria-label="Mean reward. Base -2.000, 95 % interval -2.050 to -1.950. Tuned 3.000' in answer.text
     places = [
         float(place.rstrip("%")) for bar in answer.context["figure"].bars for place in (bar.low, bar.high)
     ]
@@ -267,9 +267,12 @@ def test_few_rows_make_every_number_a_hint(job: Job, bob: User, as_user: SignIn)
     client = as_user(bob)
     compare(job, LEDGER)
     said = verdict(client, job)
-    assert said.startswith("Fewer than 10 rows cannot show whether training helped.")
-    assert "Only 4 rows: below about 200 such intervals come out too narrow" in said
-    assert "With 4 rows all intervals here are somewhat too narrow" in client.get(address(job)).text
+    assert said.startswith("Fewer than 20 rows cannot show whether training helped.")
+    assert "No interval is shown below 20 rows" in said
+    assert "too narrow" not in client.get(address(job)).text
+    compare(job, many(50, lambda n: answers(0, n % 2), lambda n: answers(1, n % 2)))
+    assert "Only 50 rows: below about 200 such intervals come out too narrow" in verdict(client, job)
+    assert "With 50 rows all intervals here are somewhat too narrow" in client.get(address(job)).text
     compare(job, many(200, lambda n: answers(0, n % 2), lambda n: answers(1, n % 2)))
     assert "too narrow" not in client.get(address(job)).text
 
@@ -335,10 +338,11 @@ def test_a_base_that_solves_more_with_more_tries_is_shown_to_overtake(
     assert (curves.crossover, curves.trusted_k, len(curves.points)) == (3, 2, 4)
     assert [p.base.mean for p in curves.points] == pytest.approx([0.25, 0.5, 0.75, 1.0])
     assert [p.tuned.mean for p in curves.points] == pytest.approx([0.5] * 4)
-    assert "overtakes at k = 3, where estimates already waver, and beyond noise." in answer.text
-    assert "From 3 answers a row on, the base model is ahead, and beyond noise" in verdict(client, job)
+    assert "overtakes at k = 3, where estimates are noisy, and beyond noise." in answer.text
+    assert "From 3 answers per row on, the base model is ahead, and beyond noise" in verdict(client, job)
     drawing = json.loads(answer.context["curves_json"])
-    assert drawing["marks"] == [{"x": 2, "label": "trust up to here"}, {"x": 3, "label": "Base overtakes"}]
+    assert [mark["label"] for mark in drawing["marks"]] == ["reliable up to k = 2", "Base overtakes"]
+    assert [mark["x"] for mark in drawing["marks"]] == [2, 3]
     for arm in drawing["series"]:
         bands = zip(arm["low"], arm["mean"], arm["high"], strict=True)
         assert all(low <= mean <= high for low, mean, high in bands)
@@ -372,7 +376,7 @@ def test_a_comparison_with_one_answer_a_row_has_no_curve(job: Job, bob: User, as
     compare(job, [row("only", answers(0), answers(1))])
     answer = as_user(bob).get(address(job))
     assert answer.context["curves"] is None
-    assert "Not to be told: the rows' changes do not vary." in answer.text
+    assert "Not available: all rows changed alike." in answer.text
 
 
 def test_nothing_is_claimed_when_no_row_was_graded_for_both(job: Job, bob: User, as_user: SignIn) -> None:

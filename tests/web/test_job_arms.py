@@ -189,7 +189,7 @@ def test_a_viewer_sees_the_page_and_launches_nothing(job: Job, bob: User, as_use
 
 def test_the_page_answers_both_questions_in_words(job: Job, alice: User, as_user: SignIn) -> None:
     client = as_user(alice)
-    assert client.get(page(job)).text.count("Nobody has asked yet") == 2
+    assert client.get(page(job)).text.count("Not run yet") == 2
     field = "{{item.x}}"
     sft, placebo = launch_arm(job, alice, "sft", Source("template", field)), launch_arm(job, alice, "placebo")
     assert "not known yet" in client.get(page(job)).text
@@ -200,6 +200,8 @@ def test_the_page_answers_both_questions_in_words(job: Job, alice: User, as_user
     assert "Tickets: RFT −0.010 [−0.015, −0.005], SFT −0.200" in text
     assert "RFT is better than its placebo by 0.500" in text
     assert "1 min 5 s" in text
+    assert "Change on Tickets" in text, "a loss has the sign of a change, as everywhere"
+    assert "−0.010" in text[text.index("All arms") :]
     found = results(job)
     assert found is not None
     assert [line.behind and round(line.behind.mean, 6) for line in found.lines] == [None, 0.2, 0.5]

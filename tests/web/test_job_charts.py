@@ -87,6 +87,43 @@ def test_many_steps_are_thinned_without_losing_a_spike_and_smoothed_over_all(
     assert numbers(client, job, smooth="nonsense") == plain
 
 
+def test_validations_keep_their_steps_where_steps_are_thinned(job: Job, alice: User, as_user: SignIn) -> None:
+    """Neither moved to the end of a bucket nor told twice."""
+    measure(job, 5_000, reward=lambda step: step / 5_000)
+    arm = {"reward": {"mean": 0.5, "low": 0.4, "high": 0.6}}
+    for step in (1_002, 1_003, 2_345):
+        job.evaluations.create(
+            stage="during", split="validation", step=step, rows=30, samples_per_row=1, base=arm, tuned=arm
+        )
+    shown = numbers(as_user(alice), job, smooth="0.9")
+    values = zip(shown["steps"], shown["series"]["validation/reward"], strict=True)
+    assert [step for step, value in values if value is not None] == [1_002, 1_003, 2_345]
+    assert len(shown["steps"]) == len(shown["smoothed"]["reward"]) == len(shown["series"]["reward"])
+    assert shown["series"]["reward"][shown["steps"].index(2_345)] == 2_345 / 5_000
+    assert None not in shown["series"]["reward"]
+
+
+def test_a_placebo_is_never_the_baseline(job: Job, alice: User, as_user: SignIn) -> None:
+    """Its rewards were random: nothing is worth comparing with it."""
+    placebo = again(job, "Placebo", arm="placebo", arm_of=job)
+    client, url = as_user(alice), reverse("jobs:compare", args=[job.team.slug])
+    for query in ({}, {"base": placebo.uid}):
+        page = client.get(url, {"job": [placebo.uid, job.uid], **query})
+        assert page.context["baseline"] == job
+        assert f"base={placebo.uid}" not in page.text
+    client.post(reverse("jobs:pin", args=[job.team.slug, placebo.uid]), {"pin": "baseline"})
+    placebo.refresh_from_db()
+    assert placebo.pin == ""
+
+
+def test_method_and_suites_are_among_the_settings_that_differ(job: Job, alice: User, as_user: SignIn) -> None:
+    placebo = again(job, "Placebo", arm="placebo", arm_of=job)
+    placebo.suites.create(position=0, name="Arithmetic", built_in="arithmetic", max_loss=0.05)
+    page = as_user(alice).get(reverse("jobs:compare", args=[job.team.slug]), {"job": [job.uid, placebo.uid]})
+    differing = {setting.name: setting.values for setting in page.context["settings"]}
+    assert differing == {"method": ["RFT", "Placebo"], "suites": [None, "Arithmetic, may lose 0.05"]}
+
+
 @given(st.lists(st.none() | st.floats(-1e6, 1e6)), st.floats(0, 0.99))
 def test_a_moving_average_stays_within_what_it_averages(column: list[float | None], weight: float) -> None:
     known = [value for value in column if value is not None]
@@ -133,7 +170,7 @@ def test_jobs_are_compared_by_row_and_by_what_was_set_differently(
     client, url = as_user(alice), reverse("jobs:compare", args=[job.team.slug])
     page = client.get(url, {"job": [job.uid, second.uid, third.uid]})
     lines = page.context["lines"]
-    assert [line.why_not for line in lines] == ["the baseline", "", "other grader version"]
+    assert [line.why_not for line in lines] == ["–", "", "other grader version"]
     assert (lines[1].ahead.mean, lines[1].ahead.rows) == (0.25, 3)
     assert [setting.name for setting in page.context["settings"]] == ["grader", "grpo.learning_rate"]
     turned = client.get(url, {"job": [job.uid, second.uid], "base": second.uid})

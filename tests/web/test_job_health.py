@@ -107,7 +107,7 @@ def test_an_alarm_shows_evidence_rule_remedy_and_leads_to_its_rollouts(
     assert rule.remedy.split(". ")[0] in shown
     assert "3 checks of 5 steps in a row" in shown
     assert "trained reward now" in shown
-    assert "Raised at step 20, and paused the job" in shown
+    assert "Triggered at step 20, and paused the job" in shown
     query = "?alarm=held_out_gap&amp;step=20"
     assert query in shown
     listed = page(client, job, query.replace("&amp;", "&"), "rollouts/")
@@ -135,7 +135,7 @@ def test_the_strip_plots_what_it_watches_and_knows_several_tasks(
 def test_a_job_without_steps_says_when_its_health_is_known(
     running: Job, alice: User, as_user: SignIn
 ) -> None:
-    assert "Known after the first training steps" in page(as_user(alice), running)
+    assert "Health checks start after the first training steps" in page(as_user(alice), running)
 
 
 def test_what_was_raised_before_stays_readable_after_it_is_over(
@@ -143,9 +143,9 @@ def test_what_was_raised_before_stays_readable_after_it_is_over(
 ) -> None:
     job = report(train(running, values=lambda step: {"reward": 0.5, "entropy": 1.0}), alarm())
     shown = page(as_user(alice), job)
-    assert "Nothing alarming" in shown
-    assert "was so" in shown
-    assert "Read the rollouts that show it" in shown
+    assert "No issues detected" in shown
+    assert "ended" in shown
+    assert "View rollouts" in shown
 
 
 def test_validations_of_the_job_tell_overfitting(running: Job, alice: User, as_user: SignIn) -> None:

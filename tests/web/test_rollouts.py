@@ -206,8 +206,8 @@ def test_an_answer_is_held_against_the_base_first_then_the_best_then_all_of_its_
     answer = client.get(page_of(job, "3/0/"))
     assert [frame.step for frame in answer.context["frames"]] == [1, 2, 3]
     assert [choice.name for choice in answer.context["choices"]] == ["base", "best", "1"]
-    assert "Against the base model at step 1" in answer.text
-    assert "Against 1 of its group" in client.get(page_of(job, "3/0/", against="1")).text
+    assert "Diff vs. the base model at step 1" in answer.text
+    assert "Diff vs. #1 in group" in client.get(page_of(job, "3/0/", against="1")).text
     itself = client.get(page_of(job, "1/0/"))
     assert itself.context["against"].name == "best"
     assert "The base model itself wrote this answer." in itself.text
@@ -220,11 +220,11 @@ def test_where_the_base_never_answered_the_prompt_the_page_says_so(
     client = as_user(alice)
     answer = client.get(page_of(job, "3/0/"))
     assert [choice.name for choice in answer.context["choices"]] == ["best", "first", "1"]
-    assert "What the base model would say is not known" in answer.text
+    assert "No completion of the base model is available" in answer.text
     samples = [comparison.sample(0.3, "what base says")], [comparison.sample(0.9, "what tuned says")]
     comparison.compare(job, [comparison.row("row0", *samples)])
     shown = client.get(page_of(job, "3/0/"))
-    assert "Against the base model in the comparison" in shown.text
+    assert "Diff vs. the base model in the comparison" in shown.text
     assert "what base says" in shown.text
     job.rollouts.exclude(step=3, index=0).delete()
     job.evaluations.all().delete()

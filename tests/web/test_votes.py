@@ -17,7 +17,7 @@ from webapp.evaluations.models import ComparedRow, Evaluation, Vote
 from webapp.teams.models import Team, User
 
 SignIn = Callable[[User], Client]
-ROWS = 12
+ROWS = 24
 
 
 @pytest.fixture
@@ -54,15 +54,15 @@ def test_votes_are_counted_for_the_model_whose_answer_was_chosen(
     client = as_user(alice)
     for number in range(ROWS):
         answer(client, evaluation, "base" if number < 1 else "tuned")
-    assert "You have judged all 12 rows" in client.get(place(evaluation)).text
+    assert "You have judged all 24 rows" in client.get(place(evaluation)).text
     result = voting.results(evaluation)
     assert result is not None
-    assert (result.tuned, result.tie, result.base, result.rows) == (11, 0, 1, ROWS)
+    assert (result.tuned, result.tie, result.base, result.rows) == (23, 0, 1, ROWS)
     mean, low, high = result.preference
-    assert mean == pytest.approx(10 / 12)
+    assert mean == pytest.approx(22 / 24)
     assert 0 < low < mean < high <= 1
     assert result.agreement is not None
-    assert result.agreement.same == pytest.approx(11 / 12)
+    assert result.agreement.same == pytest.approx(23 / 24)
     assert "People prefer the tuned model" in client.get(page(evaluation)).text
 
 

@@ -56,7 +56,7 @@ def test_the_drift_sums_over_tokens_and_averages_over_answers(answers: list[list
     assert found.tokens == sum(map(len, answers))
     assert found.per_answer.mean == pytest.approx(np.mean([sum(a) for a in answers]), abs=1e-9)
     assert found.per_token * found.tokens == pytest.approx(sum(map(sum, answers)), abs=1e-9)
-    assert found.per_answer.low <= found.per_answer.mean <= found.per_answer.high
+    assert found.per_answer.low is None, "two rows allow no interval"
 
 
 @given(st.lists(RATIO, min_size=3, max_size=3).map(sorted))

@@ -236,3 +236,33 @@ def test_only_the_metrics_that_rules_read_are_kept():
     assert health.read(values | {"loss": 1.0, "rewards/grader/mean": 0.5}) == values
     parts = health.plotted(BY_CODE["sub_reward_jump"], values | {"rewards/grader/mean": 0.5})
     assert parts == ["rewards/form/mean", "rewards/fact/mean"]
+
+
+# --- a task that is solved -------------------------------------------------------------------------
+
+
+def solving(top: float, **changes: Curve) -> dict[str, Curve]:
+    """The course of a job that ends with nearly all answers at one score, ``top``."""
+    return {
+        "reward": lambda step: min(top, 0.3 + 0.05 * step) if top > 0.3 else top,
+        "rewards/most_common_share": lambda step: min(0.97, 0.3 + 0.05 * step),
+        "groups/no_signal_share": lambda step: min(0.9, 0.1 + 0.05 * step),
+        "entropy": lambda step: max(0.004, 0.3 - 0.02 * step),
+        **changes,
+    }
+
+
+def test_a_flawless_job_raises_nothing_at_any_step():
+    for steps in range(1, STEPS + 1):
+        course = changed(solving(0.96), steps, (0.3, 0.6, 0.9, 0.96), "watch", right_from=0.999)
+        assert codes(course) == [], steps
+
+
+def test_the_same_course_at_a_low_score_is_warned_of():
+    assert "saturated_grader" in codes(changed(solving(0.2), without="watch", right_from=0.999))
+
+
+def test_a_held_out_grader_that_disagrees_keeps_the_warning():
+    """A grader that is gamed pays nearly everything, too."""
+    gamed = changed(solving(0.96, **{"watch/reward": lambda step: 0.3}), right_from=0.999)
+    assert "saturated_grader" in codes(gamed)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 
+from webapp.graders.fields import WrittenJSONField
 from webapp.jobs.models import Job
 from webapp.teams.models import User
 
@@ -54,7 +55,8 @@ class ComparedRow(models.Model):
     evaluation = models.ForeignKey(Evaluation, models.CASCADE, related_name="compared_rows")
     index = models.PositiveIntegerField()
     row_id = models.CharField(max_length=64)
-    prompt = models.TextField()
+    prompt = models.TextField(help_text="as rendered for the model")
+    row = WrittenJSONField(default=dict, help_text="{messages, tools, item} of the dataset's row")
     base = models.JSONField(help_text="[workers.events.EvaluationSample]")
     tuned = models.JSONField(help_text="[workers.events.EvaluationSample]")
     base_reward = models.FloatField(null=True)
@@ -71,6 +73,11 @@ class ComparedRow(models.Model):
 
     def __str__(self) -> str:
         return self.row_id
+
+    @property
+    def conversation(self) -> list[dict[str, Any]] | str:
+        """Its messages; the rendered prompt where they were not recorded."""
+        return self.row.get("messages") or self.prompt
 
     @property
     def outcome(self) -> str:

@@ -62,7 +62,7 @@ def outcomes(wins: int, ties: int, losses: int, confidence: float) -> Outcomes |
     if not decided:
         return Outcomes(parts, 0, None, 0.0, 1.0)
     won = wilson(wins, decided, confidence)
-    return Outcomes(parts, decided, won.mean, won.low, won.high)
+    return Outcomes(parts, decided, won.mean, won.low or 0.0, won.high or 0.0)
 
 
 def outcomes_of(evaluation: Evaluation, confidence: float) -> Outcomes | None:

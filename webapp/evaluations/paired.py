@@ -11,12 +11,12 @@ from typing import Any, Literal
 from django.db.models import Q
 
 from workers.events import Comparison, Interval, PairedPoint, PassCurves
+from workers.shares import FEWEST_ROWS, allow_interval
 
 from .models import ComparedRow, Evaluation
 from .outcomes import outcomes_of
 
 FEW_ROWS = 200  # below, intervals come out too narrow: arXiv 2503.01747 and docs/statistics.md
-LEAST_ROWS = 10  # below, an interval from the bootstrap excludes 0 far too often to say anything
 MORE_ERRORS = 0.01  # share of answers without a grade, tuned's beyond base's, that is worth a word
 LUCK = 0.05
 LISTED = 5
@@ -58,15 +58,15 @@ def verdict(evaluation: Evaluation, level: float) -> Verdict:
 def _answer(
     difference: Interval, reserved: bool, rows: int
 ) -> tuple[Literal["success", "warning", "info"], str]:
-    if rows < LEAST_ROWS:
-        return "info", f"Fewer than {LEAST_ROWS} rows cannot show whether training helped."
-    if difference.low > 0:
+    if difference.low is None or not allow_interval(rows):
+        return "info", f"Fewer than {FEWEST_ROWS} rows cannot show whether training helped."
+    if difference.is_above_zero:
         return (
             ("warning", "Training helped, with reservations.")
             if reserved
             else ("success", "Training helped.")
         )
-    if difference.high < 0:
+    if difference.is_below_zero:
         return "warning", "Training made the model worse."
     return "info", "These rows do not show whether training helped."
 
@@ -76,29 +76,32 @@ def _measured(evaluation: Evaluation, difference: Interval, level: float) -> str
     rows = evaluation.comparison["rows"] if evaluation.comparison else evaluation.rows
     base, tuned = evaluation.base["reward"]["mean"], evaluation.tuned["reward"]["mean"]
     together = ", for all tasks together" if evaluation.task else ""
+    kind = f"{100 * level:.0f} % interval{together}, " if difference.low is not None else ""
     return (
         f"The mean reward went from {base:.3f} to {tuned:.3f}. Row by row the change is "
-        f"{_interval(difference)} ({100 * level:.0f} % interval{together}, {rows} row{'s' * (rows != 1)})."
+        f"{_interval(difference)} ({kind}{rows} row{'s' * (rows != 1)})."
     )
 
 
 def _interval(interval: Interval) -> str:
-    text = f"{interval.mean:+.3f}, between {interval.low:+.3f} and {interval.high:+.3f}"
+    text = f"{interval.mean:+.3f}"
+    if interval.low is not None:
+        text += f", between {interval.low:+.3f} and {interval.high:+.3f}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _doubts(found: Comparison, difference: Interval, base: str) -> Iterator[str]:
     """What takes something from a gain."""
     matched = found.length_matched
-    if matched and difference.low > 0 >= matched.gain.low:
+    if matched and difference.is_above_zero and not matched.gain.is_above_zero:
         longer = f"{matched.length_change:+.1f}".replace("-", "\N{MINUS SIGN}")
         yield (
-            f"At equal length the gain is {_interval(matched.gain)}: the change of {longer} tokens an answer "
-            "may be all there is to it."
+            f"At equal length the gain is {_interval(matched.gain)}: the change of {longer} tokens per "
+            "answer may be all there is to it."
         )
     if found.curves and _overtakes(found.curves):
         yield (
-            f"From {found.curves.crossover} answers a row on, the {base} model is ahead, and beyond noise: "
+            f"From {found.curves.crossover} answers per row on, the {base} model is ahead, and beyond noise: "
             "tuning made some right answers surer at the cost of others."
         )
     if _more_than_luck(found.coverage.lost, found.coverage.gained):
@@ -130,17 +133,20 @@ def _overtakes(curves: PassCurves) -> bool:
     """Whether base is ahead somewhere beyond the crossover, with the whole interval."""
     if curves.crossover is None:
         return False
-    return any(point.difference.high < 0 for point in curves.points[curves.crossover - 1 :])
+    return any(point.difference.is_below_zero for point in curves.points[curves.crossover - 1 :])
 
 
 def _notes(found: Comparison, difference: Interval) -> Iterator[str]:
     """How far the numbers reach."""
-    if difference.low <= 0 <= difference.high and found.detectable is not None:
+    undecided = not (difference.is_above_zero or difference.is_below_zero)
+    if undecided and found.detectable is not None and allow_interval(found.rows):
         yield (
             f"A true gain of {found.detectable:.3f} would have shown in four of five such tests; "
             f"to see 0.02, test {found.rows_for_2_points:,} rows."
         )
-    if found.rows < FEW_ROWS:
+    if not allow_interval(found.rows):
+        yield f"No interval is shown below {FEWEST_ROWS} rows: it would claim more than these rows can tell."
+    elif found.rows < FEW_ROWS:
         yield (
             f"Only {found.rows} row{'s' * (found.rows != 1)}: below about {FEW_ROWS} such intervals come out "
             "too narrow, so read them as hints."
@@ -152,7 +158,7 @@ def _notes(found: Comparison, difference: Interval) -> Iterator[str]:
 
 def drawn(curves: PassCurves, base_arm: str) -> str:
     """The curves as ``static/js/curves.js`` reads them: JSON."""
-    marks = [{"x": curves.trusted_k, "label": "trust up to here"}]
+    marks = [{"x": curves.trusted_k, "label": f"reliable up to k = {curves.trusted_k}"}]
     if curves.crossover:
         marks.append({"x": curves.crossover, "label": f"{base_arm} overtakes"})
     arms = [(base_arm, [p.base for p in curves.points]), ("Tuned", [p.tuned for p in curves.points])]
@@ -165,7 +171,7 @@ def drawn(curves: PassCurves, base_arm: str) -> str:
         {
             "x": [point.k for point in curves.points],
             "ticks": [2**power for power in range(most.bit_length())],
-            "x_label": "k, answers a row",
+            "x_label": "k, answers per row",
             "y_label": "pass@k",
             "marks": marks,
             "series": series,
@@ -219,6 +225,7 @@ def context(evaluation: Evaluation) -> dict[str, Any]:
         "overtakes": several is not None and _overtakes(several),
         "points": listed(several) if several else [],
         "ledger": ledger(evaluation, found),
+        "no_intervals": None if allow_interval(found.rows) else FEWEST_ROWS,
         "few_rows": FEW_ROWS if found.rows < FEW_ROWS else None,
     }
 
@@ -231,6 +238,7 @@ def exported(evaluation: Evaluation, level: float) -> dict[str, Any]:
     return {
         "job": evaluation.job.uid,
         "confidence": level,
+        "fewest_rows_for_intervals": FEWEST_ROWS,
         "won_of_decided": counted and {"share": counted.won, "low": counted.low, "high": counted.high},
         **{name: getattr(evaluation, name) for name in (*names, "wins", "ties", "losses", "comparison")},
         "gained": list(rows.filter(GAINED).values_list("row_id", flat=True)),

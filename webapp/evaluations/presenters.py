@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
@@ -12,7 +12,9 @@ from typing import Any
 from django.db.models import Exists, F, Func, OrderBy, OuterRef, Prefetch, Q, QuerySet, TextField
 
 from webapp.config.fields import storable
+from webapp.graders.references import RowReference
 from webapp.jobs.models import Job
+from webapp.jobs.references import JobRows
 from workers.spec import EvaluationSettings
 
 from .models import SAME, ComparedRow, Evaluation, Note
@@ -56,6 +58,11 @@ RANGES = {
     "most": "tuned_reward__lte",
     "shortest": "tuned__0__length__gte",
     "longest": "tuned__0__length__lte",
+}
+MARKS = {
+    "expected": "Mark against the expected answer",
+    "models": "Mark between the models",
+    "off": "Hide marks",
 }
 FIELDS = {"change": "change", "base": "base_reward", "tuned": "tuned_reward"}
 
@@ -139,6 +146,28 @@ def _order(sort: str) -> list[OrderBy]:
     return [OrderBy(F(field), descending=sort.startswith("-"), nulls_last=True)]
 
 
+# --- expected answers ------------------------------------------------------------------------------
+
+
+def references(job: Job, rows: Iterable[ComparedRow]) -> dict[int, RowReference]:
+    """What the graders of these rows expect, by the row's index."""
+    known = JobRows(job)
+    return {row.index: known.reference(row.row_id, row.row) for row in rows}
+
+
+def differences(wanted: str, found: Mapping[int, RowReference]) -> dict[str, Any]:
+    """Which differences the page marks: against the expected answers if there are any, unless asked else."""
+    expected = any(reference.expected for reference in found.values())
+    choices = {name: label for name, label in MARKS.items() if expected or name != "expected"}
+    return {
+        "references": found,
+        "any_expected": expected,
+        "marks_choices": choices.items(),
+        "marks_chosen": wanted in choices,
+        "marks": wanted if wanted in choices else next(iter(choices)),
+    }
+
+
 # --- drawing ---------------------------------------------------------------------------------------
 
 
@@ -147,7 +176,7 @@ class Bar:
     """One model's mean and interval, as places on the axis (CSS percentages)."""
 
     name: str
-    interval: dict[str, float]
+    interval: Mapping[str, float | None]
     mean: str
     low: str
     high: str
@@ -167,20 +196,28 @@ def figure(evaluation: Evaluation) -> Figure:
     return drawn({evaluation.job.base_arm: base["reward"], "Tuned": tuned["reward"]})
 
 
-def drawn(arms: dict[str, dict[str, float]]) -> Figure:
+def drawn(arms: Mapping[str, Mapping[str, float | None]]) -> Figure:
     """The same for any arms: name -> ``workers.events.Interval``."""
-    low = min(0.0, *(interval["low"] for interval in arms.values()))
-    high = max(1.0, *(interval["high"] for interval in arms.values()))
+    values = [value for interval in arms.values() for value in bounds_of(interval)]
+    low, high = min(0.0, *values), max(1.0, *values)
 
-    def place(value: float) -> str:
+    def place(value: float | None) -> str:
+        assert value is not None, "an interval has a mean"
         return f"{3 + 94 * (value - low) / (high - low):.2f}%"
 
     bars = [
-        Bar(name, interval, place(interval["mean"]), place(interval["low"]), place(interval["high"]))
+        Bar(name, interval, place(interval["mean"]), *(map(place, bounds_of(interval))))
         for name, interval in arms.items()
     ]
-    values = [low + part * (high - low) / 4 for part in range(5)]
-    return Figure(bars, [(place(value), f"{value:.2f}") for value in values])
+    ticks = [low + part * (high - low) / 4 for part in range(5)]
+    return Figure(bars, [(place(value), f"{value:.2f}") for value in ticks])
+
+
+def bounds_of(interval: Mapping[str, float | None]) -> tuple[float, float]:
+    """Where an interval begins and ends, for drawing; the mean itself if the rows allow no interval."""
+    mean, low, high = interval["mean"], interval["low"], interval["high"]
+    assert mean is not None, "an interval has a mean"
+    return (mean, mean) if low is None or high is None else (low, high)
 
 
 def pass_at(evaluation: Evaluation) -> list[tuple[str, float | None, float | None]]:

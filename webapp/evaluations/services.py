@@ -60,6 +60,7 @@ def _compared(evaluation: Evaluation, index: int, row: EvaluationRow) -> Compare
         index=index,
         row_id=row.row_id,
         prompt=storable(row.prompt),
+        row={"messages": row.messages, "tools": row.tools, "item": row.item},
         base=_samples(row.base),
         tuned=_samples(row.tuned),
         base_reward=base,

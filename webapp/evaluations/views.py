@@ -28,7 +28,7 @@ from . import paired, presenters, services, voting
 from .models import ComparedRow, Evaluation, Note
 from .outcomes import outcomes_of
 
-PAGE, LINES = 20, 50
+PAGE, LINES = 10, 50
 NUMBER_DIGITS = 19
 
 
@@ -39,7 +39,7 @@ def compare(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 
     While the job runs, htmx asks which comparisons have come since the page was drawn.
     """
-    job = access.get(Job.objects.select_related("team", "tuned_model"), uid=uid)
+    job = access.get(Job.objects.select_related("team", "tuned_model", "grader_version__grader"), uid=uid)
     cursor = job.cursor() if job.live else 0
     evaluations = list(presenters.comparisons(job))
     evaluation = presenters.chosen(evaluations, request.GET.get("evaluation", ""))
@@ -59,6 +59,8 @@ def _shown(request: HttpRequest, access: Access, evaluation: Evaluation) -> dict
     job, query = evaluation.job, presenters.asked(request.GET)
     rows, table = presenters.selected(evaluation, query), request.GET.get("view") == "table"
     level = presenters.confidence(job)
+    page = Paginator(rows, LINES if table else PAGE).get_page(request.GET.get("page"))
+    references = presenters.references(job, page)
     return {
         "confidence": level,
         "outcomes": outcomes_of(evaluation, level),
@@ -75,9 +77,9 @@ def _shown(request: HttpRequest, access: Access, evaluation: Evaluation) -> dict
         "longest": Note.LONGEST,
         "back": request.GET.urlencode(),
         "table": table,
-        "marks": request.GET.get("marks") != "off",
+        **presenters.differences(request.GET.get("marks", ""), references),
         "fold": "row" not in query and query.get("show") != "tie",
-        "page": Paginator(rows, LINES if table else PAGE).get_page(request.GET.get("page")),
+        "page": page,
     }
 
 

@@ -12,11 +12,11 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from webapp.jobs.interference import interval
 from webapp.judges.statistics import kappa
 from webapp.teams.models import User
+from workers.shares import FEWEST_ROWS, allow_interval
 
 from .models import ComparedRow, Evaluation, Vote
 
 WORTH = {Vote.Preferred.TUNED: 1.0, Vote.Preferred.TIE: 0.0, Vote.Preferred.BASE: -1.0}
-FEWEST_ROWS = 10
 SIDES = ("left", "right", "tie")
 
 
@@ -41,14 +41,20 @@ class Results:
     tuned: int
     tie: int
     base: int
-    preference: tuple[float, float, float]
+    preference: tuple[float, float | None, float | None]
     agreement: Agreement | None
+
+    @property
+    def preference_interval(self) -> dict[str, float | None]:
+        """The preference as pages show intervals."""
+        mean, low, high = self.preference
+        return {"mean": mean, "low": low, "high": high}
 
     @property
     def verdict(self) -> str:
         """The result in words."""
         _, low, high = self.preference
-        if self.rows < FEWEST_ROWS:
+        if low is None or high is None:
             return f"Too few rows to tell; vote on at least {FEWEST_ROWS}."
         if low > 0:
             return "People prefer the tuned model's answers."
@@ -150,11 +156,13 @@ def results(evaluation: Evaluation) -> Results | None:
     )
 
 
-def _preference(rows: list[float]) -> tuple[float, float, float]:
+def _preference(rows: list[float]) -> tuple[float, float | None, float | None]:
     """Mean and interval. One row more for each side keeps it open where all rows say the same.
 
     The pseudo-observations follow Agresti and Coull (1998) and widen the interval alone, not the mean.
     """
+    if not allow_interval(len(rows)):
+        return fmean(rows), None, None
     _, low, high = interval((*rows, 1.0, -1.0))
     return fmean(rows), low, high
 

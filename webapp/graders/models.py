@@ -93,7 +93,7 @@ class GraderTrial(models.Model):
         help_text="grades the same answers, to compare",
     )  # fmt: skip
     choices = models.JSONField(default=dict, help_text="the bench's form: rows and answers that were chosen")
-    rows = models.JSONField(help_text="[{row_id, messages, item}]")
+    rows = WrittenJSONField(help_text="[{row_id, messages, item}]")
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     results = models.JSONField(
         default=list, help_text="[{row, source, number, answer, …GradeResult, second?}], row by row"

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from django.core.paginator import Page, Paginator
 
 from .models import Grader, GraderTrial
+from .references import RowReference, reference_reader
 from .statistics import Agreement, Discrimination, agreement, bin_of, discrimination, edges, histogram
 
 ROWS_SHOWN = 10
@@ -35,7 +36,9 @@ class Row:
     """A row with its results, in the order of the columns."""
 
     row_id: str
-    prompt: str
+    messages: list[Json]
+    tools: list[Json]
+    reference: RowReference
     results: list[Json]
 
 
@@ -128,8 +131,9 @@ def _rows(trial: GraderTrial, results: list[Json]) -> list[Row]:
     of_row: list[list[Json]] = [[] for _ in trial.rows]
     for result in results:
         of_row[result["row"]].append(result | {"label": label(trial, result)})
+    read = reference_reader(trial.definition, trial.grader.reference_field if trial.grader else "")
     return [
-        Row(row["row_id"], row["messages"][-1]["content"], answers)
+        Row(row["row_id"], row["messages"], row.get("tools") or [], read(row["item"]), answers)
         for row, answers in zip(trial.rows, of_row, strict=True)
     ]
 

@@ -32,13 +32,13 @@ def _choices(shown: Rollout, group: list[Rollout], frames: list[Frame]) -> Itera
         yield base
     best, first = best_of(group), next(iter(frames), None)
     if best and best.index != shown.index:
-        yield _rollout("best", f"best ({best.index})", f"the best of its group ({best.index})", best)
+        yield _rollout("best", f"best ({best.index})", f"best in group (#{best.index})", best)
     if first and first.step != shown.step and not first.by_start:
         step = f"step {first.step}"
         yield _rollout("first", step, f"an earlier adapter at {step}", first.typical)
     for other in group:
         if other.index != shown.index:
-            yield _rollout(str(other.index), str(other.index), f"{other.index} of its group", other)
+            yield _rollout(str(other.index), str(other.index), f"#{other.index} in group", other)
 
 
 def _rollout(name: str, link: str, label: str, rollout: Rollout) -> Against:
@@ -70,8 +70,5 @@ def without_base(shown: Rollout, choices: list[Against]) -> str:
     if any(choice.name == "base" for choice in choices):
         return ""
     if shown.adapter_step == 0:
-        return f"The {model} model itself wrote this answer."
-    return (
-        f"What the {model} model would say is not known: it wrote the answers of the first step, where this "
-        "prompt was not drawn, and those to held-out rows, of which this is none."
-    )
+        return f"The {model} model itself wrote this completion."
+    return f"No completion of the {model} model is available for this prompt."

@@ -13,14 +13,6 @@ from .models import Rollout
 STRIP_STEPS = 60
 
 
-def data_row(shown: Rollout) -> str:
-    """The address of the row of data that was its prompt; with several tasks its id begins with one."""
-    task, _, row_id = shown.row_id.rpartition("/")
-    using = shown.job.tasks.filter(name=task).first() if task else None
-    version = (using or shown.job).dataset_version
-    return version.address_of(row_id)
-
-
 def group_of(shown: Rollout) -> list[Rollout]:
     """The answers to the same prompt in the same step, by place."""
     return list(shown.job.rollouts.filter(step=shown.step, group=shown.group).order_by("index"))

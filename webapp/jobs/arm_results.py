@@ -9,6 +9,8 @@ from webapp.config.templatetags.groove import score, seconds, signed
 from webapp.evaluations.models import ComparedRow, Evaluation
 from webapp.evaluations.presenters import Bar, drawn
 from webapp.retention.models import SuiteScore
+from webapp.retention.presenters import change_of
+from workers.shares import FEWEST_ROWS
 
 from .arms import NAMES, TEMPLATE, arms_of
 from .interference import interval
@@ -16,7 +18,8 @@ from .models import Job
 
 BAR_HEIGHT = 54
 COLOURS = {"base": "text-secondary", "rft": "text-primary", "sft": "text-accent", "placebo": "text-muted"}
-Interval = dict[str, float]  # workers.events.Interval
+TOO_FEW = f"Fewer than {FEWEST_ROWS} held-out rows cannot tell them apart"
+Interval = dict[str, float | None]  # workers.events.Interval
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,12 @@ class Difference:
     """RFT minus another arm in mean reward, paired by held-out row, with its 95 % bootstrap interval."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     rows: int
 
     def __str__(self) -> str:
-        return f"{signed(self.mean)} [{signed(self.low)}, {signed(self.high)}]"
+        return _interval_text(self.mean, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,8 @@ def _sft_answer(rft: Line, sft: Line) -> Answer:
     behind, measured = sft.behind, f"RFT minus {sft.name}: {sft.behind} over {sft.behind.rows} rows."
     cost = f"Training took RFT {seconds(rft.job.train_seconds)} and SFT {seconds(sft.job.train_seconds)}."
     sentences = [measured, cost, *_forgotten(rft, sft)]
+    if behind.low is None or behind.high is None:
+        return Answer("info", TOO_FEW, [measured, *sentences[1:]])
     if behind.low > 0:
         return Answer("success", f"No: {sft.name} falls short of RFT by {score(behind.mean)}", sentences)
     if behind.high < 0:
@@ -201,18 +206,22 @@ def _forgotten(rft: Line, sft: Line) -> list[str]:
     if not said:
         said = ["Forgetting was not measured: the job has no suites of what the model should still do."]
     if rft.kl and sft.kl:
-        moved = "On the base's own answers RFT moved {:.3g} nats an answer from the base, SFT {:.3g}."
+        moved = "On the base's own answers RFT moved {:.3g} nats per answer from the base, SFT {:.3g}."
         said.append(moved.format(rft.kl["mean"], sft.kl["mean"]))
     return said
 
 
 def _change(lost: Interval) -> str:
     """What was forgotten, as a change: tuned minus base."""
-    return _said({"mean": 0.0 - lost["mean"], "low": 0.0 - lost["high"], "high": 0.0 - lost["low"]})
+    return _said(change_of(lost))
 
 
 def _said(change: Interval) -> str:
-    return f"{signed(change['mean'])} [{signed(change['low'])}, {signed(change['high'])}]"
+    return _interval_text(change["mean"], change["low"], change["high"])
+
+
+def _interval_text(mean: float | None, low: float | None, high: float | None) -> str:
+    return signed(mean) if low is None else f"{signed(mean)} [{signed(low)}, {signed(high)}]"
 
 
 def _placebo_answer(placebo: Line) -> Answer:
@@ -220,10 +229,12 @@ def _placebo_answer(placebo: Line) -> Answer:
         return _not_yet(placebo)
     behind, sentences = placebo.behind, []
     if gain := placebo.evaluation.difference:
-        sentences.append(f"Rewards dealt out at random changed the reward by {_said(gain)} against the base.")
+        sentences.append(f"Random rewards changed the reward by {_said(gain)} compared with the base.")
     sentences.append(f"RFT minus placebo: {behind} over {behind.rows} rows.")
+    if behind.low is None:
+        return Answer("info", TOO_FEW, sentences)
     if behind.low > 0:
-        sentences.append("This difference is the reward's work, and no more than it.")
+        sentences.append("This difference is attributable to the reward signal.")
         return Answer("success", f"RFT is better than its placebo by {score(behind.mean)}", sentences)
     warning = "The gain is not shown to come from the reward: credit no more than the difference."
     return Answer("warning", "RFT is not shown to be better than its placebo", [warning, *sentences])

@@ -23,7 +23,8 @@ from .tasks import choices_of
 
 ACCEPTED, TEMPLATE = "accepted", "template"
 OVER = (State.FAILED, State.CANCELLED)
-NAMES = {"rft": "RFT", "placebo": "Placebo", "sft": "SFT"}
+PLACEBO = "placebo"
+NAMES = {"rft": "RFT", PLACEBO: "Placebo", "sft": "SFT"}
 NO_ACCEPTED = (
     "No rollout of this job reached the pass threshold, so there is nothing to show. Write a template over "
     "the rows' fields instead."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
 from webapp.teams.models import Team
@@ -30,17 +30,16 @@ class Offered:
 def chosen(team: Team, query: QueryDict, name: str) -> list[Job]:
     """The team's jobs that the address names, in its order, at most eight; names of no job are left out."""
     uids = list(dict.fromkeys(query.getlist(name)))[:MOST_JOBS]
-    found = {
-        job.uid: job
-        for job in Job.objects.filter(team=team, uid__in=uids).select_related(
-            "team",
-            "base_model",
-            "dataset_version__dataset__team",
-            "grader_version__grader__team",
-            "tuned_model__team",
-        )
-    }
+    found = {job.uid: job for job in _related(Job.objects.filter(team=team, uid__in=uids))}
     return [found[uid] for uid in uids if uid in found]
+
+
+def _related(jobs: QuerySet[Job]) -> QuerySet[Job]:
+    """With what pages name beside a job, so that eight jobs take as many queries as one."""
+    jobs = jobs.select_related("team", "base_model", "start", "tuned_model__team", "held_out_grader__grader")
+    jobs = jobs.select_related("dataset_version__dataset__team", "grader_version__grader__team")
+    jobs = jobs.prefetch_related("tasks__dataset_version__dataset", "tasks__grader_version__grader")
+    return jobs.prefetch_related("suites__dataset_version__dataset", "suites__grader_version__grader")
 
 
 def left_out(query: QueryDict, name: str) -> int:

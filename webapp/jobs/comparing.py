@@ -13,10 +13,12 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from webapp.evaluations.models import ComparedRow, Evaluation
+from webapp.retention.models import JobSuite
 from webapp.teams.access import Access, member
 
 from . import beside, charts
 from .arm_results import Difference, difference
+from .arms import NAMES, PLACEBO
 from .models import Job
 from .presenters import flat, in_order
 
@@ -32,6 +34,11 @@ class Line:
     evaluation: Evaluation | None
     ahead: Difference | None
     why_not: str
+
+    @property
+    def can_be_baseline(self) -> bool:
+        """Whether others may be compared with it: rewards of a placebo were random."""
+        return self.job.arm != PLACEBO
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ def _line(
     job: Job, baseline: Job, evaluation: Evaluation | None, rewards: dict[int, dict[str, float]]
 ) -> Line:
     if job == baseline:
-        return Line(job, evaluation, None, "the baseline")
+        return Line(job, evaluation, None, "–")
     if job.dataset_version_id != baseline.dataset_version_id:
         return Line(job, evaluation, None, OTHER_DATA)
     if job.grader_version_id != baseline.grader_version_id:
@@ -74,19 +81,40 @@ def _rewards(evaluations: list[Evaluation]) -> dict[int, dict[str, float]]:
 
 
 def settings(jobs: Sequence[Job]) -> list[Setting]:
-    """What is not the same in all jobs: model, data, grader, then settings in the order of the spec."""
-    told = [
-        {
-            "base model": str(job.base_model),
-            "dataset": str(job.dataset_version),
-            "grader": str(job.grader_version),
-        }
-        | flat(in_order(job.settings))
-        for job in jobs
-    ]
+    """What is not the same in all jobs: method, model, data, grader, suites, then settings by the spec."""
+    told = [_choices(job) | flat(in_order(job.settings)) for job in jobs]
     names = dict.fromkeys(name for each in told for name in each)
     rows = [Setting(name, [each.get(name) for each in told]) for name in names]
     return [row for row in rows if any(value != row.values[0] for value in row.values)]
+
+
+def _choices(job: Job) -> dict[str, Any]:
+    """What was chosen for the job beside its settings; what it does without is left out."""
+    tasks = [f"{task.name}: {task.dataset_version}, {task.grader_version}" for task in job.tasks.all()]
+    chosen = {
+        "method": NAMES[job.arm],
+        "base model": job.base_model,
+        "initial adapter": job.start,
+        "dataset": job.dataset_version,
+        "grader": job.grader_version,
+        "held-out grader": job.held_out_grader,
+        "tasks": "; ".join(tasks),
+        "suites": "; ".join(map(_suite, job.suites.all())),
+    }
+    return {name: str(value) for name, value in chosen.items() if value} | flat({"sft": job.sft or {}})
+
+
+def _suite(suite: JobSuite) -> str:
+    rows = "" if suite.built_in else f" ({suite.dataset_version}, {suite.grader_version})"
+    margin = "" if suite.max_loss is None else f", may lose {suite.max_loss:g}"
+    return f"{suite.name}{rows}{margin}"
+
+
+def default_baseline(jobs: Sequence[Job], asked: str = "") -> Job:
+    """The job asked for, the team's baseline or the first; a placebo only if there is nothing else."""
+    able = [job for job in jobs if job.arm != PLACEBO] or list(jobs)
+    wanted = next((job for job in able if job.uid == asked), None)
+    return wanted or beside.baseline(able) or able[0]
 
 
 @member()
@@ -94,7 +122,7 @@ def settings(jobs: Sequence[Job]) -> list[Setting]:
 def page(request: HttpRequest, access: Access) -> HttpResponse:
     """``?job=UID&job=UID&base=UID``: up to eight jobs; ``job=pinned`` stands for the pinned ones.
 
-    Without ``base`` the others are held against the team's baseline, if it is among them, or the first.
+    Without ``base`` the others are compared with the team's baseline, if it is among them, or the first.
     """
     if added := request.GET.getlist("with"):  # the list's box for the baseline
         return redirect(
@@ -111,8 +139,7 @@ def page(request: HttpRequest, access: Access) -> HttpResponse:
     if request.htmx.target == "chooser":  # type: ignore[attr-defined]
         return render(request, "jobs/chooser.html", context)
     if jobs:
-        asked = next((job for job in jobs if job.uid == request.GET.get("base")), None)
-        baseline = asked or beside.baseline(jobs) or jobs[0]
+        baseline = default_baseline(jobs, request.GET.get("base", ""))
         context |= charts.drawn(jobs, baseline) | {
             "baseline": baseline,
             "lines": lines(jobs, baseline),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workers import health
-from workers.spec import AlarmRules
+from workers.spec import AlarmRules, EvaluationSettings
 
 from .models import Alarm, Job
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 SPARK_POINTS = 40
 KINDS = {"stop": "error", "hacking": "error", "fault": "error", "learning": "warning"}
 NAMES = {
-    "stop": "nothing is learnt",
+    "stop": "nothing is learned",
     "hacking": "sign of reward hacking",
     "fault": "fault",
-    "learning": "about learning",
+    "learning": "learning signal",
 }
 
 
@@ -33,6 +33,7 @@ class Watched:
     unit: str
     values: list[float]
     hint: str
+    advanced: bool = False
 
     @property
     def latest(self) -> float:
@@ -79,6 +80,17 @@ class Strip:
     shown: list[Shown]
     watched: list[Watched]
     tasks: list[TaskHealth]
+    solved: bool = False
+
+    @property
+    def main(self) -> list[Watched]:
+        """The numbers that are always shown."""
+        return [number for number in self.watched if not number.advanced]
+
+    @property
+    def advanced(self) -> list[Watched]:
+        """The numbers for specialists, folded away."""
+        return [number for number in self.watched if number.advanced]
 
     @property
     def spark_points(self) -> int:
@@ -94,30 +106,31 @@ class Strip:
 # (metric, label, unit, hint)
 WATCHED: tuple[tuple[str, str, str, str], ...] = (
     ("groups/informative_share", "Informative groups", "share", "Their rewards differ: only these teach."),
-    ("groups/reward_std", "Spread within groups", "", "Deviation of the rewards of one prompt, mean."),
+    ("groups/reward_std", "Reward std. dev. within group", "", "Of the answers to one prompt, mean."),
     ("watch/reward", "Held-out grader", "", "Never trained against; grades the same answers."),
     ("gain/length_matched", "Gain at equal length", "", "Since steps 1 to 5, had length not changed."),
-    ("kl_to_base", "KL to the start, k3", "nats", "A token: how far the policy has moved."),
-    ("kl_to_base/k1", "KL to the start, k1", "nats", "Unbiased and noisy; may be negative."),
-    ("kl_to_base/k2", "KL to the start, k2", "nats", "Half the squared log ratio; biased, low noise."),
-    ("entropy", "Entropy", "nats", "A token. Near 0 the model has stopped exploring."),
+    ("kl_to_base", "KL to the start", "nats", "Per token (k3): how far the policy has moved."),
+    ("kl_to_base/k1", "KL, estimator k1", "nats", "Per token. Unbiased and noisy; may be negative."),
+    ("kl_to_base/k2", "KL, estimator k2", "nats", "Half the squared log ratio; biased, low noise."),
+    ("entropy", "Entropy", "nats", "Per token. Near 0 the model has stopped exploring."),
     ("completions/mean_length", "Answer length", "tokens", "Mean of the step."),
     ("completions/truncated_share", "Truncated", "share", "Answers cut at the length limit."),
     ("answers/repetition", "Repetition", "share", "Token triples of an answer that repeat earlier ones."),
-    ("answers/template_share", "Same opening", "share", "Answers with the commonest first 40 characters."),
+    ("answers/template_share", "Shared first characters", "share", "Answers with the most frequent opening."),
     ("grading/missing_share", "Not graded", "share", "Answers without a reward."),
-    ("time/grading", "Grading", "s", "A step's grading."),
-    ("step_time", "Time a step", "s", "Generation, grading, forward and backward."),
+    ("time/grading", "Grading", "s", "Of one step."),
+    ("step_time", "Time per step", "s", "Generation, grading, forward and backward."),
     ("tokens_per_second", "Speed", "tokens/s", "Completion tokens by step time."),
     ("memory/peak_gib", "Memory", "GiB", "At most so far: of the GPU, or of the process on a CPU."),
     ("device/busy", "Device busy", "share", "Share of the time: of the GPU, or of the job's CPU threads."),
     ("adapter/norm_change", "Adapter change", "", "Norm of the adapter's change since the last step."),
-    ("sampling/logp_gap", "Sampler gap", "nats", "A token, between sampler and trainer."),
+    ("sampling/logp_gap", "Sampler/trainer gap", "nats", "Of log-probabilities, per token."),
 )  # fmt: skip
+ADVANCED = {"kl_to_base/k1", "kl_to_base/k2", "adapter/norm_change", "sampling/logp_gap"}
 LABELS = {name: label for name, label, _, _ in WATCHED} | {
     "reward": "Trained reward",
     "gain/raw": "Gain",
-    "rewards/most_common_share": "Commonest score",
+    "rewards/most_common_share": "Most frequent score",
     "grading/error_share": "Gradings that failed",
 }
 TASK_NAME = re.compile(r"tasks/(.+)/([a-z_]+)")
@@ -133,7 +146,8 @@ def message_of(code: str) -> str:
 def limits(job: Job) -> health.Limits:
     """The team's bounds, as the engine has them."""
     rules = AlarmRules.model_validate(job.settings.get("alarm", {}))
-    return health.Limits(rules.least_entropy, rules.no_signal_steps)
+    evaluation = EvaluationSettings.model_validate(job.settings.get("evaluation", {}))
+    return health.Limits(rules.least_entropy, rules.no_signal_steps, evaluation.pass_threshold)
 
 
 def checks(evaluations: Iterable[Evaluation]) -> list[health.Check]:
@@ -156,7 +170,9 @@ def strip(job: Job, evaluations: Iterable[Evaluation]) -> Strip:
         return Strip(0, [], [], [])
     history = health.History(steps, during, limits(job))
     alarms = {alarm.code: alarm for alarm in reversed(job.alarms.all()[:MOST_ALARMS])}
-    return Strip(job.step, _shown(history, alarms), _watched(history), _tasks(history))
+    return Strip(
+        job.step, _shown(history, alarms), _watched(history), _tasks(history), health.solved(history)
+    )
 
 
 def _shown(history: health.History, alarms: dict[str, Alarm]) -> list[Shown]:
@@ -194,8 +210,11 @@ def _label(name: str) -> str:
 
 def _watched(history: health.History) -> list[Watched]:
     """The numbers of the strip that the job has."""
-    known = ((history.last(name, SPARK_POINTS), label, unit, hint) for name, label, unit, hint in WATCHED)
-    watched = [Watched(label, unit, values, hint) for values, label, unit, hint in known if values]
+    watched = [
+        Watched(label, unit, values, hint, name in ADVANCED)
+        for name, label, unit, hint in WATCHED
+        if (values := history.last(name, SPARK_POINTS))
+    ]
     return watched + _course(history, health.BY_CODE["sub_reward_jump"])
 
 

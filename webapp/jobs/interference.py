@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 
 from webapp.evaluations.models import ComparedRow
 from webapp.teams.models import User
+from workers.shares import allow_interval
 
 from .models import Job
 from .services import WrongState
@@ -31,18 +32,18 @@ class Cell:
 
     task: str
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     rows: int
     worst: bool = False
 
     @property
     def harmed(self) -> bool:
-        return self.high < 0
+        return self.high is not None and self.high < 0
 
     @property
     def helped(self) -> bool:
-        return self.low > 0
+        return self.low is not None and self.low > 0
 
 
 @dataclass(frozen=True)
@@ -191,8 +192,11 @@ def _cell(task: str, names: Names, measured: dict[Names, dict[str, float]]) -> C
 
 
 @lru_cache(maxsize=1024)
-def interval(differences: tuple[float, ...]) -> tuple[float, float, float]:
-    """Mean of differences, one a row, and its 95 % percentile bootstrap interval over rows."""
+def interval(differences: tuple[float, ...]) -> tuple[float, float | None, float | None]:
+    """Mean of differences, one a row, and its 95 % percentile bootstrap interval over rows, if there are
+    enough."""
+    if not allow_interval(len(differences)):
+        return fmean(differences), None, None
     draw = random.Random(0)  # noqa: S311 -- the same page shows the same interval
     count = len(differences)
     means = [fmean(draw.choices(differences, k=count)) for _ in range(RESAMPLES)]

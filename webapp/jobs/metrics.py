@@ -16,6 +16,7 @@ from . import health
 from .models import Job, Metric
 
 MAX_POINTS = 2000
+MOST_SPARSE = 500  # values of a metric that are all kept where steps are thinned
 SPARK_POINTS = 40
 VALIDATION = "validation/reward"
 Column = list[float | None]
@@ -27,7 +28,8 @@ def series(job: Job, weight: float = 0.0) -> dict[str, Any]:
 
     A step without the metric holds None. ``x`` holds what had been spent by each step: seconds of training
     and tokens of answers. Above 2,000 steps each bucket keeps, per metric, its extremes, so that no spike is
-    lost; then, given a weight, ``smoothed`` are the moving averages over all steps at the buckets' ends.
+    lost, and what few steps measure, such as validations, stays at its own step. Then, given a weight,
+    ``smoothed`` are the moving averages over all steps at the buckets' ends.
     """
     rows = _rows(job)
     steps = [step for step, _ in rows]
@@ -36,14 +38,18 @@ def series(job: Job, weight: float = 0.0) -> dict[str, Any]:
     if len(steps) <= MAX_POINTS:
         return {"steps": steps, "series": columns, "x": spent, "thinned": False}
     kept = _kept(len(steps))
-    ends = [place for bucket in kept for place in (bucket[0], bucket[-1])]
+    exact = {place for column in columns.values() for place in _sparse(column)}
+    exact -= {place for bucket in kept for place in (bucket[0], bucket[-1])}
     smooth = {name: smoothed(column, weight) for name, column in columns.items()} if weight else {}
     return {
-        "steps": _at(steps, ends),
-        "series": {name: _extremes(column, kept) for name, column in columns.items()},
-        "x": {name: _at(column, ends) for name, column in spent.items()},
+        "steps": _thinned(steps, kept, exact),
+        "series": {
+            name: _thinned(column, kept, exact, None if _sparse(column) else _extremes(column, kept))
+            for name, column in columns.items()
+        },
+        "x": {name: _thinned(column, kept, exact) for name, column in spent.items()},
         "thinned": True,
-        "smoothed": {name: _at(column, ends) for name, column in smooth.items()},
+        "smoothed": {name: _thinned(column, kept, exact) for name, column in smooth.items()},
     }
 
 
@@ -118,8 +124,20 @@ def _spent(rows: Rows) -> dict[str, list[float]]:
     return {"seconds": list(accumulate(times)), "tokens": list(accumulate(tokens))}
 
 
-def _at(column: Sequence[Any], places: Sequence[int]) -> list[Any]:
-    return [column[place] for place in places]
+def _sparse(column: Column) -> list[int]:
+    """The places of a metric that few steps measure; empty for one that many do."""
+    places = [place for place, value in enumerate(column) if value is not None]
+    return places if len(places) <= MOST_SPARSE and 2 * len(places) < len(column) else []
+
+
+def _thinned(
+    column: Sequence[Any], kept: list[range], exact: set[int], at_ends: Sequence[Any] | None = None
+) -> list[Any]:
+    """The values at the ends of the buckets, or ``at_ends`` in their stead, and those at ``exact`` places."""
+    ends = [place for bucket in kept for place in (bucket[0], bucket[-1])]
+    values = [column[place] for place in ends] if at_ends is None else at_ends
+    placed = [*zip(ends, values, strict=True), *((place, column[place]) for place in exact)]
+    return [value for _, value in sorted(placed, key=lambda pair: pair[0])]
 
 
 def _kept(count: int) -> list[range]:

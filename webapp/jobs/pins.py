@@ -13,6 +13,7 @@ from webapp.teams.access import Access, member
 from webapp.teams.models import Role, Team, User
 from webapp.teams.services import record
 
+from .arms import PLACEBO
 from .models import Job, Pin
 from .services import WrongState
 
@@ -37,6 +38,8 @@ def pin(job: Job, user: User, how: str) -> None:
     others = pinned(job.team).exclude(pk=job.pk)
     if how and others.count() >= MOST_PINS:
         raise WrongState(f"{MOST_PINS} jobs are pinned already; unpin one of them first.")
+    if how == Pin.BASELINE and job.arm == PLACEBO:
+        raise WrongState("A placebo trains on random rewards, so it is no baseline. Choose its RFT job.")
     if how == Pin.BASELINE:
         others.filter(pin=Pin.BASELINE).update(pin=Pin.PINNED)
     Job.objects.filter(pk=job.pk).update(pin=how)

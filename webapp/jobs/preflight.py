@@ -90,10 +90,17 @@ def _signal(job: Job, report: dict[str, Any]) -> Outcome | None:
     seen = [row["groups/no_signal_share"] for row in rows if "groups/no_signal_share" in row]
     return Outcome(
         f"Groups without signal, first {EARLY_STEPS} steps",
-        f"{_percent(share['mean'])} ({_percent(share['low'])} to {_percent(share['high'])})",
+        f"{_percent(share['mean'])}{_range(share)}",
         f"{_percent(fmean(seen))} over {len(seen)} steps" if seen else "",
-        None if not seen else share["low"] - 0.1 <= fmean(seen) <= share["high"] + 0.1,
+        share["low"] - 0.1 <= fmean(seen) <= share["high"] + 0.1
+        if seen and share["low"] is not None
+        else None,
     )
+
+
+def _range(share: dict[str, float | None]) -> str:
+    low, high = share["low"], share["high"]
+    return "" if low is None or high is None else f" ({_percent(low)} to {_percent(high)})"
 
 
 def _percent(share: float) -> str:
@@ -113,10 +120,10 @@ def _duration(job: Job, report: dict[str, Any]) -> Outcome:
 
 def _gain(job: Job, report: dict[str, Any]) -> Outcome:
     after = job.evaluations.filter(stage="after", task="", difference__isnull=False).first()
-    found = after.difference if after else None
+    found = after.difference if after and (after.difference or {}).get("low") is not None else None
     half = (found["high"] - found["low"]) / 2 if found else 0.0
     return Outcome(
-        "Smallest improvement that the held-out rows show",
+        "Minimum detectable improvement on the held-out rows",
         f"{report['detectable']:.3f}",
         f"difference {found['mean']:+.3f}, interval ±{half:.3f}" if found else "",
         half <= report["detectable"] * INTERVAL / POWER if found else None,

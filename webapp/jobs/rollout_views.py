@@ -17,13 +17,14 @@ from webapp.teams.models import Role
 
 from . import against, answers, health, rollouts, saved_views
 from .models import Job, SavedView
+from .references import JobRows
 
 
 @member()
 @require_GET
 def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """The rollouts found; htmx asks how many came ``beyond`` the step that the page was drawn at."""
-    job = access.get(Job.objects.select_related("team"), uid=uid)
+    job = access.get(Job.objects.select_related("team", "dataset_version"), uid=uid)
     query, after = rollouts.asked(request.GET), request.GET.get("after", "")
     cursor = job.cursor()
     found = rollouts.find(job, query)
@@ -32,8 +33,10 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         context["newer"] = rollouts.newer(found, request.GET.get("beyond", ""))
         return render(request, "jobs/rollouts.html#newer", context)
     shown = rollouts.page_after(found, after)
+    rows = JobRows(job)
     context |= {
         "runs": rollouts.runs(job, shown.rollouts),
+        "requests": rows.requests(shown.rollouts),
         "onward": shown.onward,
         "count": shown.count,
         "order": found.order,
@@ -58,20 +61,26 @@ def rollout(request: HttpRequest, access: Access, uid: str, step: int, index: in
     """
     job = access.get(Job.objects.select_related("team", "tuned_model"), uid=uid)
     shown = get_object_or_404(
-        job.rollouts.select_related("job__team", "job__dataset_version__dataset__team"),
+        job.rollouts.select_related(
+            "job__team", "job__dataset_version__dataset__team", "job__grader_version__grader"
+        ),
         step=step,
         index=index,
     )
     group, frames = answers.group_of(shown), answers.strip(shown)
     before, after = answers.neighbours(shown)
     choices = against.choices_against(shown, group, frames)
+    rows = JobRows(shown.job)
+    row = rows.find([shown.row_id]).get(shown.row_id)
     wanted, query = request.GET.get("against"), rollouts.asked(request.GET)
     context = {
         "job": job,
         "shown": shown,
         "asked": urlencode(query),
         "around": rollouts.around(rollouts.find(job, query), shown) if query else None,
-        "data_row": answers.data_row(shown),
+        "data_row": rows.url(shown.row_id),
+        "row": row,
+        "reference": rows.reference(shown.row_id, row) if row else None,
         "group": group,
         "best": answers.best_of(group),
         "before": before,

@@ -10,14 +10,15 @@ from typing import Any
 from django.db.models import Q
 
 from webapp.evaluations.models import Evaluation
-from webapp.evaluations.presenters import confidence
+from webapp.evaluations.presenters import bounds_of, confidence
 from webapp.jobs.arms import NAMES
 from webapp.jobs.models import Job
 from webapp.retention.models import SuiteScore
+from webapp.retention.presenters import change_of
 
 from .models import TunedModel
 
-Interval = dict[str, float]  # workers.events.Interval
+Interval = dict[str, float | None]  # workers.events.Interval
 ORDER = {"before": 0, "during": 1, "after": 2}
 ELSEWHERE = 20
 LEFT, RIGHT, AFTER = 12, 80, 93  # places of the first step, the last one, and after training; percent
@@ -130,7 +131,7 @@ def _scored(score: SuiteScore) -> Measured:
         samples_per_row=score.samples_per_row,
         base=score.base,
         tuned=score.tuned,
-        change={"mean": -lost["mean"], "low": -lost["high"], "high": -lost["low"]} if lost else None,
+        change=change_of(lost) if lost else None,
     )
 
 
@@ -199,7 +200,8 @@ class Figure:
 def figure(shown: Series, base: str) -> Figure:
     """Both models, from 0 to 1 or wider where rewards lie outside; after training stands apart."""
     taken = [each for point in shown.points for each in (point.base, point.tuned) if each]
-    low, high = min(0.0, *(each["low"] for each in taken)), max(1.0, *(each["high"] for each in taken))
+    ends = [bound for each in taken for bound in bounds_of(each)]
+    low, high = min([0.0, *ends]), max([1.0, *ends])
     last = max((point.step for point in shown.points if point.stage != "after"), default=0)
 
     def height(reward: float) -> int:
@@ -209,9 +211,9 @@ def figure(shown: Series, base: str) -> Figure:
         return [
             Mark(
                 x=_place(point, last),
-                mean=height(reward["mean"]),
-                low=height(reward["low"]),
-                high=height(reward["high"]),
+                mean=height(reward["mean"] or 0.0),
+                low=height(bounds_of(reward)[0]),
+                high=height(bounds_of(reward)[1]),
                 when=point.when,
                 after=point.stage == "after",
                 reward=reward,

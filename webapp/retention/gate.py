@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from webapp.jobs.models import Job
 from webapp.registry.models import TunedModel
+from workers.shares import FEWEST_ROWS, allow_interval
 
 from .models import JobSuite, Release, SuiteScore
 
-LEAST_ROWS = 10  # below, the bootstrap's interval is far too narrow
 MOST_ERRORS = 0.02  # of tuned's answers without a grade, beyond base's
 
 READY, HELD_BACK, RELEASED, WAITING, NONE = "ready", "held back", "released", "waiting", ""
@@ -36,8 +36,8 @@ class Verdict:
             return ""
         if self.score is None or self.score.forgetting is None:
             return f"{self.suite} was not measured after training."
-        if self.score.rows < LEAST_ROWS:
-            return f"{self.suite} has {self.score.rows} graded rows: fewer than {LEAST_ROWS} show nothing."
+        if not allow_interval(self.score.rows) or self.score.forgetting["high"] is None:
+            return f"{self.suite} has {self.score.rows} graded rows: fewer than {FEWEST_ROWS} show nothing."
         if self.score.grading_errors > MOST_ERRORS:
             share = f"{self.score.grading_errors:.0%}"
             return (
@@ -75,8 +75,9 @@ def within(score: SuiteScore | None, max_loss: float | None) -> bool | None:
         return None
     if score is None or score.forgetting is None:
         return False
-    told = score.rows >= LEAST_ROWS and score.grading_errors <= MOST_ERRORS
-    return told and bool(score.forgetting["high"] <= max_loss)
+    bound = score.forgetting["high"]
+    told = allow_interval(score.rows) and bound is not None and score.grading_errors <= MOST_ERRORS
+    return told and bool(bound <= max_loss)
 
 
 def verdicts(suites: Iterable[JobSuite], scores: Iterable[SuiteScore]) -> list[Verdict]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from webapp.evaluations.models import Evaluation
 from webapp.jobs.models import Job
+from workers.events import Interval
 
 from .models import SuiteScore
 
@@ -69,6 +70,11 @@ def _point(evaluation: Evaluation, scores: Sequence[SuiteScore], wanted: str) ->
 def _lost(score: SuiteScore) -> float:
     assert score.forgetting, f"{score} has no forgetting"
     return float(score.forgetting["mean"])
+
+
+def change_of(forgetting: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Forgetting (base minus tuned) as the change that pages show: tuned minus base, below 0 for a loss."""
+    return Interval.model_validate(forgetting).scaled(-1.0).model_dump()
 
 
 def drawn(points: Sequence[Point]) -> str:

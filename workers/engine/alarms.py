@@ -42,6 +42,7 @@ class Alarms:
 
     settings: AlarmSettings
     emit: Callable[[Event], None]
+    right_from: float | None = None
     _steps: dict[int, dict[str, float]] = field(default_factory=dict)
     _checks: dict[int, float] = field(default_factory=dict)
     _moments: dict[int, Moments] = field(default_factory=dict)
@@ -87,7 +88,7 @@ class Alarms:
         return kind == "stop" or (kind == "hacking" and self.settings.pause)
 
     def _limits(self) -> health.Limits:
-        return health.Limits(self.settings.least_entropy, self.settings.no_signal_steps)
+        return health.Limits(self.settings.least_entropy, self.settings.no_signal_steps, self.right_from)
 
     def _history(self) -> health.History:
         steps = [health.Step(number, values) for number, values in sorted(self._steps.items())]

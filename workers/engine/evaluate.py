@@ -79,6 +79,9 @@ class Evaluator:
         return EvaluationRow(
             row_id=row.row_id,
             prompt=self.sampler.renderer.render(row.messages, row.tools),
+            messages=row.messages,
+            tools=row.tools,
+            item=dict(row.item),
             base=base,
             tuned=tuned,
             base_right=right(base, threshold) if graded(base) else None,

@@ -23,6 +23,7 @@ from workers.engine.sampling import Sampler
 from workers.engine.targets import adapted_layers, describe_frozen
 from workers.engine.verify import StoredRollout, Verdict
 from workers.events import EvaluationEvent
+from workers.shares import FEWEST_ROWS
 from workers.spec import JobSpec
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers", "safetensors")
@@ -280,6 +281,8 @@ def _result(lineage: Lineage, name: str, value: float) -> EvalResult:
 
 
 def _interval(interval: Any) -> str:
+    if interval.low is None:
+        return f"{interval.mean:.3f} (no interval: fewer than {FEWEST_ROWS} rows)"
     return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 

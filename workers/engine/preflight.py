@@ -196,7 +196,7 @@ class Preflight:
             step_seconds=step,
             seconds=_roughly(seconds),
             train_seconds=_roughly(training_seconds),
-            judge_cost=Interval(mean=each.mean * answers, low=each.low * answers, high=each.high * answers),
+            judge_cost=each.scaled(answers),
         )
 
 

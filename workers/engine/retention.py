@@ -164,7 +164,7 @@ def _more_errors(event: EvaluationEvent) -> float:
 
 def turned(change: Interval) -> Interval:
     """Forgetting, base minus tuned, from the change, tuned minus base."""
-    return Interval(mean=0.0 - change.mean, low=0.0 - change.high, high=0.0 - change.low)
+    return change.scaled(-1.0)
 
 
 def drift(

@@ -76,7 +76,7 @@ class Job:
 
     def __post_init__(self) -> None:
         self.arm = arms.of(self.spec, self.folder)
-        self.alarms = self.arm.alarms(self.spec.alarm, self.emit)
+        self.alarms = self.arm.alarms(self.spec.alarm, self.emit, self.spec.evaluation.pass_threshold)
 
     @property
     def train_seconds(self) -> float:

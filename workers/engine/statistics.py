@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workers.events import Interval
+from workers.shares import allow_interval
 
 SAME = 1e-9
 POWER = 2.8  # standard errors: 80 % power at 5 % two-sided (1.96 + 0.84), arXiv 2411.00640
@@ -62,8 +63,10 @@ class Resampling:
             parts.append(weights @ columns / rows)
         return np.concatenate(parts)
 
-    def around(self, estimate: float, draws: Floats) -> Interval:
-        """The estimate with the middle ``confidence`` of its ``draws``."""
+    def around(self, estimate: float, draws: Floats, rows: int) -> Interval:
+        """The estimate with the middle ``confidence`` of its ``draws``; no bounds if the rows are too few."""
+        if not allow_interval(rows):
+            return Interval(mean=estimate, low=None, high=None)
         tail = (1.0 - self.confidence) / 2.0
         low, high = np.quantile(draws, [tail, 1.0 - tail])
         return Interval(mean=estimate, low=min(float(low), estimate), high=max(float(high), estimate))
@@ -72,7 +75,9 @@ class Resampling:
         """Mean and interval of each column of ``columns`` (rows x columns)."""
         draws = self.means(columns)
         estimates = columns.mean(axis=0)
-        return [self.around(float(mean), draws[:, place]) for place, mean in enumerate(estimates)]
+        return [
+            self.around(float(mean), draws[:, place], len(columns)) for place, mean in enumerate(estimates)
+        ]
 
     def __call__(self, values: Sequence[float]) -> Interval:
         """Mean and interval of one number a row."""
@@ -153,7 +158,7 @@ def line(x: Sequence[float], y: Sequence[float], interval: Resampling) -> Line |
     columns = np.stack([unit, up, unit * unit, unit * up], axis=1)
     intercept, slope = _fit(columns.mean(axis=0)[None], -centre / scale)
     drawn, _ = _fit(interval.means(columns), -centre / scale)
-    return Line(interval.around(float(intercept[0]), drawn), float(slope[0]) / scale)
+    return Line(interval.around(float(intercept[0]), drawn, len(across)), float(slope[0]) / scale)
 
 
 def _fit(means: Floats, place: float) -> tuple[Floats, Floats]:

@@ -5,7 +5,7 @@ of ``docs/metrics.md``; the sources of the thresholds are in ``docs/health.md``.
 standard deviations, so that a rule holds for any scale of reward. Imports the standard library only.
 """
 
-from workers.health.history import EARLY, HELD_OUT, REWARD, Check, History, Limits, Step, needed
+from workers.health.history import EARLY, HELD_OUT, REWARD, Check, History, Limits, Step, needed, solved
 from workers.health.rules import BY_CODE, RULES, Finding, Rule, findings, plotted, read
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "needed",
     "plotted",
     "read",
+    "solved",
 ]

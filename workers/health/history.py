@@ -17,6 +17,7 @@ RISE = 0.3  # standard deviations that count as a rise
 CLEAR = 4.0  # standard errors that a rise must exceed, since the rules look at every step
 NOISE_STEPS = 20  # steps from which the noise between steps is taken
 FLAT = 0.1  # standard deviations that count as no rise
+SOLVED = 0.9  # of the reward of a right answer: mean reward at which a task counts as solved
 CONFIRMED = 0.5  # of the trained reward's rise, which the held-out grader must show to confirm it
 
 REWARD, SPREAD = "reward", "rewards/grader/std"
@@ -41,10 +42,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds that a team chooses (``workers.spec.AlarmRules``)."""
+    """The bounds that a team chooses (``workers.spec.AlarmRules``), and the reward of a right answer."""
 
     least_entropy: float = 1e-4
     no_signal_steps: int = 20
+    right_from: float | None = None
 
 
 @dataclass(frozen=True)
@@ -150,3 +152,14 @@ def confirmed(history: History) -> bool:
     if trained is None or held_out is None:
         return False
     return held_out.deviations >= max(FLAT, CONFIRMED * min(trained.deviations, 1.0))
+
+
+def solved(history: History) -> bool:
+    """Whether nearly all answers are right, so that a lack of signal is a success and no warning.
+
+    Where a held-out grader watches, it must have risen too: a grader that is gamed pays everything as well.
+    """
+    rewards, right_from = history.last(REWARD), history.limits.right_from
+    if len(rewards) < WINDOW or right_from is None or right_from <= 0:
+        return False
+    return fmean(rewards) >= SOLVED * right_from and (not history.last(HELD_OUT) or confirmed(history))

@@ -15,6 +15,7 @@ from workers.health.history import (
     History,
     in_deviations,
     rise,
+    solved,
 )
 
 Evidence = dict[str, float]
@@ -36,19 +37,21 @@ def mean_above(
     return evidence
 
 
-_same_score = mean_above("rewards/most_common_share", "answers with the commonest score", 0.9, WINDOW)
+_same_score = mean_above("rewards/most_common_share", "answers with the most frequent score", 0.9, WINDOW)
 _without_signal = mean_above("groups/no_signal_share", "groups without signal", 0.8)
 
 
 def saturated(history: History) -> Evidence | None:
-    """Nearly all answers of all prompts earn one score."""
+    """Nearly all answers of all prompts earn one score, and not because they are right."""
+    if solved(history):
+        return None
     share = _same_score(history)
     return share and share | {"mean reward": fmean(history.last(REWARD) or [0.0])}
 
 
 def no_signal(history: History) -> Evidence | None:
-    """Answers of one prompt score alike, though prompts differ."""
-    return None if saturated(history) else _without_signal(history)
+    """Answers of one prompt score alike, though prompts differ and are not solved."""
+    return None if solved(history) or saturated(history) else _without_signal(history)
 
 
 def overfitting(history: History) -> Evidence | None:
@@ -68,11 +71,11 @@ def overfitting(history: History) -> Evidence | None:
 
 
 def low_entropy(history: History) -> Evidence | None:
-    """The policy is nearly certain of every token."""
+    """The policy is nearly certain of every token, and the task is not solved."""
     values = history.last("entropy")
-    if len(values) < LEAST or fmean(values) >= 0.01:
+    if solved(history) or len(values) < LEAST or fmean(values) >= 0.01:
         return None
-    return {"entropy, nats a token": fmean(values)}
+    return {"entropy, nats per token": fmean(values)}
 
 
 def kl_jump(history: History) -> Evidence | None:
@@ -89,7 +92,7 @@ def entropy_collapse(history: History) -> Evidence | None:
     values = _since(history, "entropy", WINDOW)
     if len(values) < WINDOW or max(values) >= history.limits.least_entropy:
         return None
-    return {f"highest entropy of {WINDOW} steps, nats a token": max(values)}
+    return {f"highest entropy of {WINDOW} steps, nats per token": max(values)}
 
 
 def no_signal_at_all(history: History) -> Evidence | None:

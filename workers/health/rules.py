@@ -63,15 +63,15 @@ _READ = "Read the rollouts that show it. If the answers are no better, "
 RULES: tuple[Rule, ...] = (
     Rule(
         "entropy_collapse", "stop",
-        "The model has stopped exploring: it always gives the same answer, so nothing more can be learnt.",
-        "entropy below {least_entropy} nats a token in each of 10 steps in a row",
+        "The model has stopped exploring: it always gives the same answer, so nothing more can be learned.",
+        "entropy below {least_entropy} nats per token in each of 10 steps in a row",
         "Launch a clone with a lower learning rate, a higher temperature or beta above 0. If the task is "
         "solved, stop here; to go on all the same, resume.",
         ("entropy",), learning.entropy_collapse,
     ),
     Rule(
         "no_signal_at_all", "stop",
-        "No group had any spread of rewards for many steps: nothing is learnt while this lasts.",
+        "No group had any spread of rewards for many steps: nothing is learned while this lasts.",
         "all groups without signal in {no_signal_steps} steps in a row",
         "If the mean reward is high, the task is solved: stop here. If it is low, give partial credit in the "
         "grader, choose easier rows, or teach the form by examples first (SFT). A higher temperature or a "
@@ -130,16 +130,17 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "saturated_grader", "learning",
-        "Nearly all answers earn the same score, so the grader no longer tells better from worse.",
-        "the commonest score goes to at least 90 % of the answers, mean of 10 steps",
+        "Reward is saturated: nearly all answers get the same score.",
+        "at least 90 % of the answers get the most frequent score, mean of 10 steps, while the task is not "
+        "solved",
         "At the top score the task is solved or the grader too easy: choose harder rows or grade finer. At "
         "the bottom the grader is too strict or the task too hard: give partial credit, or SFT first.",
         ("rewards/most_common_share", REWARD), learning.saturated,
     ),
     Rule(
         "no_signal", "learning",
-        "Most groups score all the same, so little more is learnt.",
-        "groups without signal at least 80 %, mean of the last 10 steps",
+        "Most groups score all the same, so little more is learned.",
+        "groups without signal at least 80 %, mean of the last 10 steps, while the task is not solved",
         "Raise the temperature or choose harder rows (easier ones, if most are failed); a larger group finds "
         "rarer answers.",
         ("groups/no_signal_share",), learning.no_signal,
@@ -155,14 +156,14 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "low_entropy", "learning",
         "Entropy is nearly 0: the model almost always gives the same answer.",
-        "entropy below 0.01 nats a token, mean of the last 10 steps",
+        "entropy below 0.01 nats per token, mean of the last 10 steps, while the task is not solved",
         "Raise the temperature or lower the learning rate; if validation is good, the job can end here.",
         ("entropy",), learning.low_entropy,
     ),
     Rule(
         "kl_jump", "learning",
         "The policy suddenly moved away from the base.",
-        "KL to the base above 0.1 nats a token and 4 times the median of the 10 steps before, in two steps",
+        "KL to the base above 0.1 nats per token and 4 times the median of the 10 steps before, in two steps",
         "Read answers of these steps. Lower the learning rate, or set beta to 0.001 or more.",
         ("kl_to_base",), learning.kl_jump,
     ),
@@ -177,9 +178,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "logp_gap", "fault",
         "Sampler and trainer disagree on how probable the sampled tokens are: training is not on-policy.",
-        "mean gap of their log-probabilities at least 0.05 nats a token, mean of the last 10 steps",
+        "mean gap of their log-probabilities at least 0.05 nats per token, mean of the last 10 steps",
         "Use the same precision in both, or launch without the separate sampler.",
-        ("sampling/logp_gap",), learning.mean_above("sampling/logp_gap", "gap, nats a token", 0.05),
+        ("sampling/logp_gap",), learning.mean_above("sampling/logp_gap", "gap, nats per token", 0.05),
     ),
 )  # fmt: skip
 BY_CODE: dict[str, Rule] = {rule.code: rule for rule in RULES}

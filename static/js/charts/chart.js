@@ -1,7 +1,7 @@
 // One figure: its traces out of the sources' points, the uPlot that shows them, their table and picture.
 import uPlot from "uplot";
 import { COLOURS, PAPER, theme } from "./ink.js";
-import { envelope, withoutOutliers } from "./points.js";
+import { envelope, isSparse, known, lastKnown, withoutOutliers } from "./points.js";
 import { picture, save, tabbed } from "./takeaway.js";
 
 const DASHES = [[], [6, 4], [2, 3], [10, 3, 2, 3]];
@@ -12,7 +12,7 @@ const NEAR = "300px";
 const UNITS = { step: "step", seconds: "seconds of training", tokens: "tokens answered" };
 const ZOOM_LEAST_PX = 5;
 
-const tidy = (value) => (value === null || value === undefined ? "–" : String(Number(Number(value).toPrecision(4))));
+const tidy = (value) => (known(value) ? String(Number(Number(value).toPrecision(4))) : "–");
 
 // The metric's name without what its chart's title says already.
 function labelOf(name) {
@@ -25,6 +25,17 @@ function labelOf(name) {
 function clock(ticks) {
   const [size, unit] = ticks.at(-1) >= 7200 ? [3600, "h"] : ticks.at(-1) >= 120 ? [60, "min"] : [1, "s"];
   return ticks.map((tick) => `${tidy(tick / size)} ${unit}`);
+}
+
+// Marks between two steps would name steps that do not exist.
+const wholeSteps = (ticks) => ticks.map((tick) => (Number.isInteger(tick) ? tidy(tick) : ""));
+
+// Some room around the values; around a single one as much as it takes to give the axis a scale.
+function room(least, greatest) {
+  if (!known(least)) return [0, 1];
+  if (least < greatest) return uPlot.rangeNum(least, greatest, 0.1, true);
+  const margin = Math.max(Math.abs(least) * 0.1, 0.05);
+  return [least - margin, greatest + margin];
 }
 
 function pattern(wanted) {
@@ -101,7 +112,7 @@ export class Chart {
   #lines(trace) {
     const { weight, raw } = this.options;
     const column = trace.source.points.column(trace.name);
-    if (weight === 0) return [{ trace, kind: "line", column }];
+    if (weight === 0 || isSparse(column)) return [{ trace, kind: "line", column }];
     const smoothed = { trace, kind: "line", column: trace.source.points.smoothed(trace.name, weight) };
     if (raw === "off") return [smoothed];
     if (raw === "band") {
@@ -139,7 +150,8 @@ export class Chart {
     const paper = PAPER[theme()];
     const grid = { stroke: paper.grid, width: 1 };
     const axis = { stroke: paper.text, grid, ticks: grid };
-    const across = this.#axis === "seconds" ? { ...axis, values: (_, ticks) => clock(ticks) } : axis;
+    const marks = { seconds: clock, step: wholeSteps }[this.#axis];
+    const across = marks ? { ...axis, values: (_, ticks) => marks(ticks) } : axis;
     this.#plot = new uPlot(
       {
         width: this.#width,
@@ -149,7 +161,7 @@ export class Chart {
         series: [{ label: UNITS[this.#axis], value: (_, value) => tidy(value) }, ...lines.map((line) => this.#series(line))],
         bands: lines.flatMap(({ kind, trace }, at) =>
           kind === "high" ? [{ series: [at + 1, at + 2], fill: this.#ink(trace) + "33" }] : []),
-        cursor: { sync: { key: "charts" }, focus: { prox: 24 }, drag: { setScale: false }, bind: { dblclick: () => () => this.options.zoom(null, null) } },
+        cursor: { dataIdx: (plot, at, place) => (at === 0 ? place : lastKnown(plot.data[at], place)), sync: { key: "charts" }, focus: { prox: 24 }, drag: { setScale: false }, bind: { dblclick: () => () => this.options.zoom(null, null) } },
         focus: { alpha: 0.25 },
         legend: { markers: { dash: (plot, at) => CSS_DASHES[DASHES.indexOf(plot.series[at].dash)] ?? "solid" } },
         hooks: { setSelect: [(plot) => this.#zoom(plot)], setLegend: [(plot) => this.#rest(plot)] },
@@ -172,34 +184,41 @@ export class Chart {
       stroke: kind === "line" || faint ? this.#ink(trace) + (faint ? "55" : "") : undefined,
       width: kind === "line" ? trace.width : faint ? 1 : 0,
       dash: trace.dash,
-      spanGaps: trace.name.startsWith("validation/"),
-      points: { show: kind === "line" && column.reduce((known, value) => known + (value !== null), 0) < 3 },
-      value: (_, value) => tidy(value),
+      spanGaps: isSparse(column),
+      points: { show: kind === "line" && (isSparse(column) || column.filter(known).length < 3), size: 7 },
+      value: (plot, value, _, place) => this.#told(value, place, plot.legend.idxs[0]),
     };
+  }
+
+  // A value, with its own step if that is another one than the legend's.
+  #told(value, place, shown) {
+    const across = this.#table[0];
+    if (!known(value) || across[place] === across[shown]) return tidy(value);
+    const at = this.#axis === "seconds" ? clock([across[place]])[0] : tidy(across[place]);
+    return `${tidy(value)} (${this.#axis === "seconds" ? "at" : this.#axis} ${at})`;
   }
 
   #rangeX = (_, least, greatest) => {
     const { from, to } = this.options;
     const range = [from ?? least, to ?? greatest];
-    return range[0] < range[1] ? range : uPlot.rangeNum(least, greatest, 0.05, false);
+    if (range[0] < range[1]) return range;
+    return this.#axis === "step" && known(least) ? [least - 1, least + 1] : room(least, greatest);
   };
 
   #scaleY() {
     if (this.options.log) return { distr: 3 };
-    if (!this.options.clip) return {};
+    if (!this.options.clip) return { range: (_, least, greatest) => room(least, greatest) };
     const inner = (plot) => {
       const [from, to] = plot.series[0].idxs ?? [0, plot.data[0].length - 1];
-      const [least, greatest] = withoutOutliers(plot.data.slice(1), from, to);
-      return least === null ? [0, 1] : uPlot.rangeNum(least, greatest, 0.1, true);
+      return room(...withoutOutliers(plot.data.slice(1), from, to));
     };
     return { range: inner };
   }
 
-  // Away from the crosshair the legend tells each line's last value.
+  // Away from the crosshair the legend tells each line's last value, and its step where that is an earlier one.
   #rest(plot) {
     if (plot.cursor.idx !== null) return;
-    const last = (column) => column.findLastIndex((value) => value !== null && value !== undefined);
-    const [, ...lines] = plot.data.map(last);
+    const lines = plot.data.slice(1).map((column) => lastKnown(column) ?? -1);
     plot.setLegend({ idxs: [Math.max(...lines), ...lines] }, false);
   }
 
@@ -221,7 +240,8 @@ export class Chart {
     const to = Math.min(Math.max(target, 0), last);
     const meeting = { left: this.#plot.valToPos(this.#table[0][to], "x"), top: this.#plot.over.clientHeight / 2 };
     this.#plot.setCursor(meeting, true, true);
-    const said = this.#rows(to, to + 1)[0].map((value, at) => `${this.#heads[at]} ${tidy(value)}`);
+    const met = this.#table.map((column, at) => (at === 0 ? to : lastKnown(column, to)));
+    const said = met.map((place, at) => `${this.#heads[at]} ${this.#told(this.#table[at][place], place, to)}`);
     document.getElementById("announce").textContent = said.join(", ");
   }
 

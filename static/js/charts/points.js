@@ -79,6 +79,17 @@ export class Points {
   }
 }
 
+export const known = (value) => value !== null && value !== undefined && value !== "";
+
+// Where the last known value stands at or before a place; null where there is none.
+export function lastKnown(column, place = column.length - 1) {
+  const found = column.slice(0, place + 1).findLastIndex(known);
+  return found < 0 ? null : found;
+}
+
+// What fewer than half of the steps measure is drawn as it is: smoothing would mix values of far steps.
+export const isSparse = (column) => column.length > 2 && 2 * column.filter(known).length < column.length;
+
 // Exponential moving average over the raw values, with the bias of its start removed.
 export function smooth(values, weight) {
   let mean = 0;

@@ -24,7 +24,7 @@ export function picture(plot, title, unit, legend, paper) {
   ink.drawImage(plot, PAD * dot, (PAD + LINE + PAD / 2) * dot);
   const plain = `${12 * dot}px system-ui, sans-serif`;
   const below = plot.height / dot + 2 * PAD + LINE;
-  write(`Against ${unit}`, PAD, below, plain);
+  write(`X-axis: ${unit}`, PAD, below, plain);
   legend.forEach(({ label, colour, dash }, place) => {
     const y = below + LINE * (place + 1);
     ink.strokeStyle = colour;

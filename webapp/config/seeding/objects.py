@@ -201,6 +201,10 @@ def _compared(evaluation: Evaluation, index: int, prompt: Prompt) -> ComparedRow
     tuned = [_sample(prompt.right, 1.0) if better else _sample(prompt.near, 0.55)] * SAMPLES
     return ComparedRow(
         evaluation=evaluation, index=index, row_id=prompt.row_id, prompt=prompt.text, base=base, tuned=tuned,
+        row={
+            "messages": [{"role": "user", "content": prompt.text}],
+            "item": {"reference": json.loads(prompt.right)},
+        },
         base_reward=0.55, tuned_reward=0.55 + better, change=better, base_right=0,
         tuned_right=SAMPLES if better else 0,
     )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,16 +10,18 @@ from django.forms import BoundField, CheckboxInput, FileInput, Select, Textarea
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from webapp.datasets import turns as conversation_turns
 from webapp.graders import words
 from webapp.graders.models import GraderVersion
+from webapp.graders.references import RowReference
 from webapp.jobs.states import State
 from webapp.judges import services as judges
+from webapp.retention import presenters as retention
+from workers.shares import FEWEST_ROWS
 
 register = template.Library()
 ABSENT = "–"
 SPARK_WIDTH, SPARK_HEIGHT = 96, 22
-# As the chat templates of ChatML, Llama 3, Phi, gpt-oss, Gemma and Mistral write them.
-CONTROL_TOKEN = re.compile(r"(<\|[^\s<>|]{1,40}\|>|</?s>|<(?:start|end)_of_turn>|\[/?INST\])")
 KINDS = {
     State.VALIDATING_FILES: "info",
     State.QUEUED: "info",
@@ -54,6 +55,58 @@ def is_uncalibrated(version: GraderVersion) -> bool:
 def signed(value: float | str | None) -> str:
     """A difference with its sign."""
     return ABSENT if value is None or value == "" else f"{float(value):+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+NO_INTERVAL = f"no interval below {FEWEST_ROWS} rows"
+
+
+def _bounds(interval: Any) -> tuple[float | None, float | None]:
+    """Both ends of ``workers.events.Interval`` or its JSON, or of an object that has them."""
+    if isinstance(interval, Mapping):
+        return interval["low"], interval["high"]
+    return interval.low, interval.high
+
+
+@register.filter
+def bounds(interval: Any) -> str:
+    """An interval's ends in brackets, or why there is none."""
+    low, high = _bounds(interval)
+    return f"({NO_INTERVAL})" if low is None else f"[{score(low)}, {score(high)}]"
+
+
+@register.filter
+def signed_bounds(interval: Any) -> str:
+    """The same for a difference."""
+    low, high = _bounds(interval)
+    return f"({NO_INTERVAL})" if low is None else f"[{signed(low)}, {signed(high)}]"
+
+
+@register.filter
+def hint(interval: Any, level: float = 0.95) -> str:
+    """An interval in words, with its level, or why there is none."""
+    low, high = _bounds(interval)
+    return (
+        NO_INTERVAL.capitalize()
+        if low is None
+        else f"{percent(level)} interval {score(low)} to {score(high)}"
+    )
+
+
+@register.filter
+def signed_hint(interval: Any, level: float = 0.95) -> str:
+    """The same for a difference."""
+    low, high = _bounds(interval)
+    return (
+        NO_INTERVAL.capitalize()
+        if low is None
+        else f"{percent(level)} interval {signed(low)} to {signed(high)}"
+    )
+
+
+@register.filter
+def change(forgetting: Mapping[str, float | None] | None) -> dict[str, float | None] | None:
+    """Forgetting as a change of the reward: below 0 for a loss."""
+    return retention.change_of(forgetting) if forgetting else None
 
 
 @register.filter
@@ -121,9 +174,35 @@ def rendered(prompt: str) -> SafeString:
         "{}",
         (
             (format_html('<span class="control-token">{}</span>', part) if place % 2 else part,)
-            for place, part in enumerate(CONTROL_TOKEN.split(prompt))
+            for place, part in enumerate(conversation_turns.CONTROL_TOKEN.split(prompt))
         ),
     )
+
+
+@register.filter
+def turns(conversation: Sequence[Mapping[str, Any]] | str) -> list[conversation_turns.Turn]:
+    """The turns of messages, or of a prompt as the model reads it."""
+    if isinstance(conversation, str):
+        return conversation_turns.turns_in(conversation)
+    return conversation_turns.turns_of(conversation)
+
+
+@register.filter
+def tools(offered: Sequence[Mapping[str, Any]]) -> list[conversation_turns.Tool]:
+    """The tools that a row offers, for pages."""
+    return conversation_turns.tools_of(offered)
+
+
+@register.filter
+def request(conversation: Sequence[Mapping[str, Any]] | str) -> str:
+    """What a user asked last in messages or in a prompt, in one line for lists."""
+    return " ".join(conversation_turns.last_request(turns(conversation)).split())
+
+
+@register.filter
+def differs_from(reference: RowReference | None, answer: str) -> bool:
+    """Whether a word difference between an answer and what was expected is worth showing."""
+    return bool(reference) and reference.is_comparable(answer)  # type: ignore[union-attr]
 
 
 @register.filter

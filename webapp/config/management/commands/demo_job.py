@@ -91,7 +91,7 @@ def outcome(job: Job, total_seconds: float) -> dict[str, Any]:
 
 
 def _ends(interval: dict[str, float] | None) -> list[float] | None:
-    return [interval["low"], interval["high"]] if interval else None
+    return [interval["low"], interval["high"]] if interval and interval["low"] is not None else None
 
 
 def improved(result: dict[str, Any]) -> bool:

@@ -1,0 +1,76 @@
+"""The dataset rows behind a job's rollouts and comparisons, and what their graders expect."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import cached_property
+from typing import Any
+
+from webapp.datasets.single import find_rows
+from webapp.datasets.turns import last_request, turns_in, turns_of
+from webapp.graders.models import GraderVersion
+from webapp.graders.references import Reader, RowReference, reference_reader
+
+from .models import Job, JobTask, Rollout
+
+Json = dict[str, Any]
+
+
+class JobRows:
+    """Finds rows of a job's datasets. With several tasks a row id begins with its task's name."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._readers: dict[int, Reader] = {}
+
+    @cached_property
+    def _tasks(self) -> dict[str, JobTask]:
+        related = ("dataset_version__dataset__team", "grader_version__grader")
+        return {task.name: task for task in self.job.tasks.select_related(*related)}
+
+    def _part(self, row_id: str) -> Job | JobTask:
+        """The task that the row belongs to; the job itself if it has no tasks."""
+        return self._tasks.get(row_id.rpartition("/")[0], self.job)
+
+    def find(self, row_ids: Iterable[str]) -> dict[str, Json]:
+        """The rows of the open splits, by the ids that the job uses.
+
+        Rows of a sealed split are not found, nor are those of files that are gone.
+        """
+        by_task: dict[str, dict[str, str]] = defaultdict(dict)
+        for row_id in row_ids:
+            task, _, own_id = row_id.rpartition("/")
+            by_task[task][own_id] = row_id
+        found: dict[str, Json] = {}
+        for names in by_task.values():
+            version = self._part(next(iter(names.values()))).dataset_version
+            with suppress(FileNotFoundError):
+                found |= {names[own_id]: row for own_id, row in find_rows(version, names).items()}
+        return found
+
+    def requests(self, rollouts: Iterable[Rollout]) -> dict[str, str]:
+        """What a user asked last in the prompt of each rollout, by row id."""
+        prompts = {rollout.row_id: rollout.prompt for rollout in rollouts}
+        rows = self.find(prompts)
+        return {
+            row_id: last_request(turns_of(rows[row_id]["messages"]) if row_id in rows else turns_in(prompt))
+            for row_id, prompt in prompts.items()
+        }
+
+    def url(self, row_id: str) -> str:
+        """The page of the row in its dataset."""
+        return self._part(row_id).dataset_version.address_of(row_id.rpartition("/")[2])
+
+    def reference(self, row_id: str, row: Mapping[str, Any]) -> RowReference:
+        """What the row's grader expects of an answer."""
+        version = self._part(row_id).grader_version
+        if version.pk not in self._readers:
+            self._readers[version.pk] = reader_of(version)
+        return self._readers[version.pk](row.get("item") or {})
+
+
+def reader_of(version: GraderVersion) -> Reader:
+    """The reader of a saved grader version."""
+    return reference_reader(version.definition, version.grader.reference_field)
