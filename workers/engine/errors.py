@@ -247,6 +247,15 @@ def sampling_disagrees(name: str, who: str, difference: float, tolerance: float)
     )
 
 
+def family_fails(name: str, detail: str) -> EngineError:
+    return EngineError(
+        "family_fails",
+        f"The architecture {name} cannot be tuned here: a first pass through the model failed.",
+        "Choose another base model. docs/models.md lists the architectures that were tried.",
+        detail,
+    )
+
+
 def tokens_beyond_model(name: str, token: int, rows: int) -> EngineError:
     return EngineError(
         "tokens_beyond_model",

@@ -55,10 +55,17 @@ def refuse_disagreement(base: Base, trainer: Keeping, prompts: list[list[int]], 
 
     Two prompts of different lengths are continued together, as sampling does it.
     """
+    rows = sorted(prompts, key=len)
+    try:
+        _check_both(base, trainer, [rows[0], rows[-1]], temperature)
+    except (AttributeError, TypeError, ValueError, IndexError, KeyError, NotImplementedError) as error:
+        detail = f"{type(error).__name__}: {error}"
+        raise errors.family_fails(base.model.config.model_type, detail) from error
+
+
+def _check_both(base: Base, trainer: Keeping, pair: list[list[int]], temperature: float) -> None:
     model = trainer.accelerator.unwrap_model(trainer.model)
     model.eval()
-    rows = sorted(prompts, key=len)
-    pair = [rows[0], rows[-1]]
     sampled, logps = _continued(model, base, pair)
     for prompt, ids, found in zip(pair, sampled, logps, strict=True):
         _compare(base, "sampling gives", found, completion_logprobs(model, prompt, ids, 1.0))

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
+from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
 from safetensors import safe_open
 from torch import nn
 from transformers import PreTrainedModel
@@ -21,6 +23,9 @@ ALL_LINEAR = "all-linear"
 ROUTERS = {"gate", "router", "shared_expert_gate", "wg"}
 """Parts of a mixture's layer names that choose among experts: training them unbalances the experts."""
 
+MAMBAS = {"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"}
+FUSED = {"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"}
+
 FROZEN_EXPERTS = (
     "This is a mixture of experts. The adapter changes {adapted}; {kept} and the routers that choose among "
     "them stay frozen, {share:.0%} of the model's parameters."
@@ -30,15 +35,38 @@ FROZEN_EXPERTS = (
 def find_layers(model: PreTrainedModel, targets: str) -> set[str]:
     """Names of the linear layers that ``LoraSettings.targets`` means, in a model without adapter.
 
-    ``all-linear`` is every linear layer but the head and the routers of a mixture of experts.
+    ``all-linear`` is every linear layer but the head and the routers of a mixture of experts. Left out are
+    layers that PEFT cannot adapt, or would take for experts.
     """
     linear = {name for name, layer in model.named_modules() if isinstance(layer, nn.Linear | Conv1D)}
     if targets != ALL_LINEAR:
-        return {name for name in linear if re.fullmatch(targets, name)}
-    kept = {name for name, layer in model.named_modules() if layer is model.get_output_embeddings()}
-    if model_config.is_mixture(model.config.get_text_config()):
-        kept |= {name for name in linear if ROUTERS & set(name.split("."))}
-    return linear - kept
+        found = {name for name in linear if re.fullmatch(targets, name)}
+    else:
+        head = model.get_output_embeddings()
+        found = linear - {name for name, layer in model.named_modules() if layer is head}
+        if model_config.is_mixture(model.config.get_text_config()):
+            found = {name for name in found if not ROUTERS & set(name.split("."))}
+    return _without_fused(model, found - _unread_by_kernels(model, found))
+
+
+def _unread_by_kernels(model: PreTrainedModel, names: set[str]) -> set[str]:
+    """Of ``names`` those whose weights a Mamba kernel takes past the layer, so that PEFT refuses them."""
+    if model.config.model_type not in MAMBAS:
+        return set()
+    return {name for name in names if name.rsplit(".", 1)[-1] == "out_proj"}
+
+
+def _without_fused(model: PreTrainedModel, names: set[str]) -> set[str]:
+    """``names`` without those that PEFT would replace by the fused experts, because they are called alike.
+
+    It does so for ``gate_proj``, ``up_proj`` and ``down_proj`` of dense layers and shared experts, too.
+    """
+    config = LoraConfig(target_modules=sorted(names))
+    try:
+        convert_peft_config_for_transformers(config, model, None)
+    except ValueError:  # only some of the layers that are fused into one are among them
+        return {name for name in names if name.rsplit(".", 1)[-1] not in FUSED}
+    return names & set(config.target_modules or [])
 
 
 def choose_layers(model: PreTrainedModel, lora: LoraSettings) -> set[str]:
@@ -114,5 +142,5 @@ def describe_frozen(model: PreTrainedModel, names: set[str]) -> str:
 def _is_expert(name: str, parameter: nn.Parameter, adapted: set[str]) -> bool:
     """Whether a parameter holds experts: one matrix for each, or a layer of one that is not adapted."""
     layer = name.rsplit(".", 1)[0].removesuffix(".base_layer")
-    inside = "experts" in name.split(".") or (parameter.ndim == 3 and "conv" not in name)
+    inside = "expert" in name or "shared_mlp" in name or (parameter.ndim == 3 and "conv" not in name)
     return inside and parameter.ndim > 1 and layer not in adapted
