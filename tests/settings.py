@@ -31,6 +31,7 @@ os.environ |= {
     "GROOVE_STOP_GRACE_SECONDS": "30",
     "GROOVE_WARM_ENGINES": "0",
     "HF_HUB_OFFLINE": "1",
+    "GROOVE_BASE_MODEL_ROOTS": f"{_folder / 'models'},{tempfile.gettempdir()}",
     "GROOVE_OUTBOUND_ALLOW": "127.0.0.1",
 }
 

@@ -6,7 +6,9 @@ Nothing is loaded and nothing that the files hold is run.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +18,7 @@ INDEX: Final = "model.safetensors.index.json"
 SINGLE: Final = "model.safetensors"
 PICKLED: Final = "pytorch_model*.bin"
 CONSOLIDATED: Final = "consolidated"
+OTHER_WEIGHTS: Final = (".pth", ".msgpack", ".h5", ".onnx", ".safetensors", ".pt", ".ckpt")
 LFS_POINTER: Final = b"version https://git-lfs"
 MAX_HEADER_BYTES: Final = 100_000_000
 TOKENIZERS: Final = {
@@ -61,13 +64,66 @@ def find_problem(folder: Path, pickled: bool = False) -> Problem | None:
     """The first thing that keeps ``folder`` from being loaded; ``pickled`` allows ``.bin`` weights."""
     try:
         return (
-            _config_problem(folder)
-            or _quantised(_read(folder / CONFIG))
+            find_missing({path.name for path in folder.iterdir()}, pickled)
+            or find_config_problem(folder)
             or _weights_problem(folder, pickled)
-            or _tokenizer_problem(folder)
+            or find_tokenizer_problem(folder)
         )
     except (OSError, ValueError) as error:
         return _broken(CONFIG, str(error))
+
+
+def find_missing(names: Collection[str], pickled: bool = False) -> Problem | None:
+    """What a model with files of these names lacks: a config, or weights in a format that is loaded."""
+    weights = {name for name in names if is_weights(name)}
+    if "adapter_config.json" in names and not any(not name.startswith("adapter") for name in weights):
+        return Problem(
+            "base_is_adapter",
+            "The folder holds an adapter (adapter_config.json), not a whole model.",
+            "Add the model that the adapter was trained on, then upload the adapter under Models.",
+        )
+    if weights and all(name.endswith(".gguf") for name in weights):
+        return Problem(
+            "gguf_only",
+            "The model is there as GGUF only, a format to run models, which cannot be trained.",
+            "Choose the model that the GGUF was made from, with safetensors.",
+        )
+    if CONFIG not in names:
+        return Problem(
+            "config_missing",
+            f"The folder has no {CONFIG}, so nothing says what kind of model it is.",
+            "Give the folder that save_pretrained wrote, or a model in the transformers format.",
+        )
+    return _no_weights(names, pickled)
+
+
+def is_weights(name: str) -> bool:
+    """Whether a file holds weights of a whole model or an adapter."""
+    return name.endswith((".safetensors", ".gguf")) or fnmatch(name, PICKLED)
+
+
+def _no_weights(names: Collection[str], pickled: bool) -> Problem | None:
+    if any(name.endswith(".safetensors") and not name.startswith(CONSOLIDATED) for name in names):
+        return None
+    if any(fnmatch(name, PICKLED) for name in names):
+        return (
+            None
+            if pickled
+            else Problem(
+                "weights_pickled",
+                "The weights are in pickled .bin files only, which can run code when they are opened.",
+                "Choose a version with safetensors, or convert it: load it once with transformers and call "
+                "save_pretrained. An operator who trusts every base model can set "
+                "GROOVE_ALLOW_PICKLED_WEIGHTS=1.",
+            )
+        )
+    others = sorted(name for name in names if name.endswith(OTHER_WEIGHTS))
+    beside = f" {others[0]} is in a format of its own." if others else ""
+    return Problem(
+        "weights_missing",
+        f"The folder has no weights in safetensors.{beside}",
+        "Give a folder with model.safetensors, or shards and model.safetensors.index.json.",
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -78,35 +134,15 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _config_problem(folder: Path) -> Problem | None:
+def find_config_problem(folder: Path) -> Problem | None:
+    """Why ``config.json`` is of no use, or that the weights are quantised."""
     config = folder / CONFIG
-    if (folder / "adapter_config.json").is_file() and not weight_files_besides_adapter(folder):
-        return Problem(
-            "base_is_adapter",
-            "The folder holds an adapter (adapter_config.json), not a whole model.",
-            "Add the model that the adapter was trained on, then upload the adapter under Models.",
-        )
-    if not config.is_file():
-        if list(folder.glob("*.gguf")):
-            return _gguf_only()
-        return Problem(
-            "config_missing",
-            f"The folder has no {CONFIG}, so nothing says what kind of model it is.",
-            "Give the folder that save_pretrained wrote, or a model in the transformers format.",
-        )
     if _is_pointer(config):
         return _pointer(CONFIG)
     try:
-        _read(config)
+        return _quantised(_read(config))
     except ValueError as error:
         return _broken(CONFIG, str(error))
-    return None
-
-
-def weight_files_besides_adapter(folder: Path) -> list[Path]:
-    """Weights of a whole model, of whatever format."""
-    found = [*folder.glob("*.safetensors"), *folder.glob(PICKLED), *folder.glob("*.gguf")]
-    return [path for path in found if not path.name.startswith("adapter")]
 
 
 def _quantised(config: dict[str, Any]) -> Problem | None:
@@ -128,8 +164,6 @@ def _weights_problem(folder: Path, pickled: bool) -> Problem | None:
     if index.is_file() and (problem := _index_problem(folder, index)):
         return problem
     found = weight_files(folder, pickled)
-    if not found:
-        return _no_weights(folder)
     for path in found:
         if _is_pointer(path):
             return _pointer(path.name)
@@ -154,37 +188,8 @@ def _index_problem(folder: Path, index: Path) -> Problem | None:
     )
 
 
-def _no_weights(folder: Path) -> Problem:
-    if list(folder.glob(PICKLED)):
-        return Problem(
-            "weights_pickled",
-            "The weights are in pickled .bin files only, which can run code when they are opened.",
-            "Choose a version with safetensors, or convert it: load it once with transformers and call "
-            "save_pretrained. An operator who trusts every base model can set "
-            "GROOVE_ALLOW_PICKLED_WEIGHTS=1.",
-        )
-    if list(folder.glob("*.gguf")):
-        return _gguf_only()
-    others = [path.name for path in folder.glob("*.safetensors")] or [
-        path.name for path in folder.iterdir() if path.suffix in {".pth", ".msgpack", ".h5", ".onnx"}
-    ]
-    beside = f" {others[0]} is in a format of its own." if others else ""
-    return Problem(
-        "weights_missing",
-        f"The folder has no weights in safetensors.{beside}",
-        "Give a folder with model.safetensors, or shards and model.safetensors.index.json.",
-    )
-
-
-def _gguf_only() -> Problem:
-    return Problem(
-        "gguf_only",
-        "The model is there as GGUF only, a format to run models, which cannot be trained.",
-        "Choose the model that the GGUF was made from, with safetensors.",
-    )
-
-
-def _tokenizer_problem(folder: Path) -> Problem | None:
+def find_tokenizer_problem(folder: Path) -> Problem | None:
+    """Why no tokenizer can be made of the files, a missing Python package by its name."""
     found = [name for name in TOKENIZERS if (folder / name).is_file()]
     if not found and not list(folder.glob("*.tiktoken")):
         return Problem(

@@ -14,7 +14,7 @@ RESULTS = Path(__file__).with_name("results.json")
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 BEGIN, END = "<!-- families: python -m tests.models -->", "<!-- /families -->"
 HEAD = """\
-| family | kind | embeddings | system role | path | `all-linear` adapts | merged | merged GGUF | GGUF adapter |
+| family | kind | embeddings | system | path | `all-linear` adapts | merged | merged GGUF | GGUF adapter |
 |---|---|---|---|---|---|---|---|---|"""
 Json = dict[str, Any]
 
@@ -58,7 +58,9 @@ def _row(family: str, found: Json, words: list[str]) -> str:
 def _general(frozen: str) -> str:
     """The log's sentence without the layers and the share of one model."""
     experts = frozen[frozen.index("; the experts") :].split("(")[0]
-    return f"This is a mixture of experts. The adapter changes …{experts}(…) and the routers stay frozen, … %."
+    return (
+        f"This is a mixture of experts. The adapter changes …{experts}(…) and the routers stay frozen, … %."
+    )
 
 
 def _export(refused: str, words: list[str]) -> str:

@@ -67,6 +67,14 @@ def words(name: str, default: str = "") -> list[str]:
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
+def folders(name: str, default: str) -> list[Path]:
+    """Absolute folders separated by commas, links followed."""
+    found = [Path(word) for word in words(name, default)]
+    if relative := [path for path in found if not path.is_absolute()]:
+        raise ImproperlyConfigured(f"{name} names {relative[0]}; each folder must begin with /")
+    return [path.resolve() for path in found]
+
+
 def outbound_allow(name: str) -> list[str]:
     """Host names, addresses and networks that requests for users may reach beyond public addresses."""
     listed = words(name)

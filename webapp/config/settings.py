@@ -162,6 +162,11 @@ DATA_UPLOAD_MAX_NUMBER_FILES = 4
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = str(VAR_DIR / "tmp")
 # What requests for users (judges, imports from a URL) may reach beyond public addresses.
+BASE_MODEL_ROOTS = [
+    BASE_DIR / "workers/starter",
+    *env.folders("GROOVE_BASE_MODEL_ROOTS", str(VAR_DIR / "models")),
+]
+ALLOW_PICKLED_WEIGHTS = env.flag("GROOVE_ALLOW_PICKLED_WEIGHTS", False)
 OUTBOUND_ALLOW = env.outbound_allow("GROOVE_OUTBOUND_ALLOW")
 # Imports of datasets by URL are on: the door for outbound requests keeps them away from internal addresses.
 DATASET_IMPORTS = env.flag("GROOVE_DATASET_IMPORTS", True)

@@ -66,9 +66,15 @@ def shape(base: BaseModel, size: int) -> memory.Shape | None:
         return None
 
 
+def is_allowed(folder: Path) -> bool:
+    """Whether a folder, links followed, is below one that the operator keeps base models in."""
+    return any(folder.is_relative_to(root) for root in settings.BASE_MODEL_ROOTS)
+
+
 def _folder(base: BaseModel) -> Path | None:
     if base.path:
-        return settings.BASE_DIR / base.path
+        folder = (settings.BASE_DIR / base.path).resolve()
+        return folder if is_allowed(folder) else None
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface")
     hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
     cached = hub / f"models--{base.model_id.replace('/', '--')}"

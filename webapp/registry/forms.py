@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from django import forms
@@ -11,6 +11,7 @@ from django.conf import settings
 
 from webapp.teams.models import Team
 
+from . import base_files
 from .models import BaseModel
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -80,6 +81,12 @@ class BaseModelForm(forms.Form):
         path: str = self.cleaned_data["path"]
         if path and (not path.startswith("/") or ".." in PurePosixPath(path).parts):
             raise forms.ValidationError("Give the whole path: it begins with / and has no .. in it.")
+        if path and not base_files.is_allowed(Path(path)):
+            roots = ", ".join(map(str, settings.BASE_MODEL_ROOTS))
+            raise forms.ValidationError(
+                f"Models may only lie below {roots}. Move it there, or ask the operator to add its folder to "
+                "GROOVE_BASE_MODEL_ROOTS."
+            )
         return path
 
     def clean(self) -> dict[str, Any]:

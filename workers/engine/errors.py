@@ -173,6 +173,14 @@ def model_unusable(name: str, detail: str) -> EngineError:
     )
 
 
+def outside_roots(name: str, setting: str) -> EngineError:
+    return EngineError(
+        "base_outside_roots",
+        f"The folder of the base model {name} is not below any folder that this worker may read models from.",
+        f"Move the model there, or have the operator add its folder to {setting} and restart the workers.",
+    )
+
+
 def no_causal_model(name: str, kind: str) -> EngineError:
     return EngineError(
         "model_unusable",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,12 @@ from transformers import (
 
 from workers import base_model
 from workers.engine import errors
+from workers.engine.deadline import deadline
 from workers.engine.errors import EngineError
 from workers.engine.memory import is_out_of_memory
 
+ROOTS = "GROOVE_BASE_MODEL_ROOTS"
+TEMPLATE_SECONDS = 5.0  # for one conversation; published templates take milliseconds
 ALLOW_PICKLED = "GROOVE_ALLOW_PICKLED_WEIGHTS"
 PACKAGE = re.compile(r"pip install (?:-\S+ )*[`'\"]?([A-Za-z][\w.-]*)|No module named '([\w.]+)'")
 
@@ -57,7 +62,22 @@ def load_tokenizer(name: str, folder: Path, **options: Any) -> PreTrainedTokeniz
         )
     except Exception as error:  # files of someone else
         raise explain(name, error) from error
+    bounded: Any = partial(_rendered, tokenizer.apply_chat_template)
+    tokenizer.apply_chat_template = bounded
     return tokenizer
+
+
+def _rendered(apply: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """What a chat template, which is code of the model's makers, makes of messages. Raises ``TooSlow``."""
+    with deadline(TEMPLATE_SECONDS):
+        return apply(*arguments, **options)
+
+
+def check_root(name: str, folder: Path) -> None:
+    """Raises ``EngineError`` unless a local folder, its links followed, is below a root of the operator's."""
+    roots = [Path(root).resolve() for root in os.environ.get(ROOTS, "").split(os.pathsep) if root]
+    if roots and not any(folder.resolve().is_relative_to(root) for root in roots):
+        raise errors.outside_roots(name, ROOTS)
 
 
 def load_model(

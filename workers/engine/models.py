@@ -60,8 +60,10 @@ def locate(ref: BaseModelRef, folder: Path) -> tuple[Path, str | None]:
         path = folder / ref.path
         if not path.is_dir():
             raise errors.model_not_found(str(path))
+        loading.check_root(ref.id, path)
         return path, ref.revision
     if (Path(ref.id) / "config.json").is_file() or (Path(ref.id).is_absolute() and Path(ref.id).is_dir()):
+        loading.check_root(ref.id, Path(ref.id))
         return Path(ref.id).resolve(), ref.revision
     path = _download(ref)
     return path, path.name

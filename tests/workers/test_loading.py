@@ -1,0 +1,206 @@
+"""Foreign base models: no code of theirs runs, and what cannot be loaded is refused with a remedy."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub.utils import filter_repo_objects
+
+from tests.workers.engine_jobs import tiny_tokenizer
+from workers import base_model
+from workers.engine import loading, models
+from workers.engine.deadline import TooSlow, deadline
+from workers.engine.errors import EngineError
+from workers.spec import BaseModelRef
+
+CPU = torch.device("cpu")
+
+
+def load(folder: Path) -> models.Base:
+    return models.load(BaseModelRef(id="acme/base", path=str(folder)), folder, CPU)
+
+
+def edit(folder: Path, name: str, **changes: object) -> None:
+    content = json.loads((folder / name).read_text()) | changes
+    (folder / name).write_text(json.dumps(content))
+
+
+def pickle(folder: Path) -> None:
+    torch.save(
+        models.load(BaseModelRef(id="x", path=str(folder)), folder, CPU).model.state_dict(), folder / "w"
+    )
+    (folder / "model.safetensors").unlink()
+    (folder / "w").rename(folder / "pytorch_model.bin")
+
+
+def cut(folder: Path, name: str = "model.safetensors") -> None:
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) // 2])
+
+
+def shard(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def only(folder: Path, *names: str) -> None:
+    for path in list(folder.iterdir()):
+        path.unlink()
+    for name in names:
+        (folder / name).write_text("{}")
+
+
+def sentencepiece(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    (folder / "spiece.model").write_bytes(b"x")
+    edit(folder, "tokenizer_config.json", tokenizer_class="T5Tokenizer")
+
+
+PROBLEMS: dict[str, tuple[Callable[[Path], None], str, str]] = {
+    "pickled": (pickle, "weights_pickled", "GROOVE_ALLOW_PICKLED_WEIGHTS"),
+    "cut off": (cut, "file_damaged", "model.safetensors"),
+    "config cut off": (lambda f: cut(f, "config.json"), "file_damaged", "config.json"),
+    "a shard missing": (shard, "weights_missing", "model-00002-of-00002.safetensors"),
+    "adapter": (
+        lambda f: only(f, "adapter_config.json", "adapter_model.safetensors"), "base_is_adapter", "adapter",
+    ),
+    "gguf": (lambda f: only(f, "model-Q4.gguf"), "gguf_only", "GGUF"),
+    "empty": (lambda f: only(f), "config_missing", "config.json"),
+    "torch's own": (lambda f: only(f, "config.json", "a.00.pth"), "weights_missing", "a.00.pth"),
+    "consolidated": (
+        lambda f: (f / "model.safetensors").rename(f / "consolidated.safetensors") and None,
+        "weights_missing", "consolidated.safetensors",
+    ),
+    "pointer": (
+        lambda f: (f / "model.safetensors").write_bytes(base_model.LFS_POINTER + b"/spec/v1\n") and None,
+        "file_is_pointer", "git lfs pull",
+    ),
+    "quantised": (
+        lambda f: edit(f, "config.json", quantization_config={"quant_method": "bitsandbytes"}),
+        "weights_quantised", "bitsandbytes",
+    ),
+    "no tokenizer": (
+        lambda f: [p.unlink() for p in f.glob("tokenizer*")] and None, "tokenizer_missing", "tokenizer.json",
+    ),
+    "sentencepiece": (sentencepiece, "package_missing", "pip install sentencepiece"),
+    "unknown": (
+        lambda f: edit(f, "config.json", model_type="flux9"), "unknown_architecture", "transformers",
+    ),
+    "own code": (
+        lambda f: edit(
+            f, "config.json", model_type="own", auto_map={"AutoConfig": "own.C"}
+        ),
+        "custom_code", "never",
+    ),
+    "encoder": (lambda f: edit(f, "config.json", model_type="vit"), "model_unusable", "no causal language"),
+    "other sizes": (lambda f: edit(f, "config.json", hidden_size=64), "model_unusable", "acme/base"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PROBLEMS)
+def test_what_cannot_be_loaded_is_refused_with_cause_and_remedy(
+    model_folder: Path, tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage, code, said = PROBLEMS[case]
+    folder = shutil.copytree(model_folder, tmp_path / "base")
+    damage(folder)
+    monkeypatch.setattr(base_model, "_installed", lambda module: module != "sentencepiece")
+    with pytest.raises(EngineError) as caught:
+        load(folder)
+    error = caught.value
+    assert error.code == code, (error.message, error.detail)
+    assert said in f"{error.message} {error.remedy}"
+    assert error.remedy
+    assert "fault of ours" not in error.remedy
+
+
+def test_pickled_weights_are_loaded_if_the_operator_allows_it(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "base")
+    before = load(folder).model.state_dict()
+    pickle(folder)
+    monkeypatch.setenv(loading.ALLOW_PICKLED, "1")
+    after = load(folder).model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_config_chooses_neither_kernels_nor_code(model_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "base")
+    edit(
+        folder,
+        "config.json",
+        _attn_implementation="kernels-community/flash-attn",
+        attn_implementation="kernels-community/flash-attn",
+        _experts_implementation="kernels-community/experts",
+        auto_map={"AutoModelForCausalLM": "evil.Model"},
+    )
+    assert load(folder).model.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{% macro again() %}{% for a in range(9) %}{{ again() }}{% endfor %}{% endmacro %}{{ again() }}",
+    ],
+)
+def test_a_chat_template_that_does_not_end_is_broken_off(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str
+) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "base")
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(folder)
+    monkeypatch.setattr(loading, "TEMPLATE_SECONDS", 0.5)
+    began = time.monotonic()
+    with pytest.raises((TooSlow, RecursionError)):
+        load(folder).tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
+    assert time.monotonic() - began < 20
+
+
+def test_a_deadline_leaves_quick_code_alone() -> None:
+    for _ in range(50):
+        with deadline(0.001):
+            pass
+    time.sleep(0.01)
+    with pytest.raises(ValueError, match="own"), deadline(5):
+        raise ValueError("own")
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_folder_outside_the_operators_roots_is_refused(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/link").symlink_to(model_folder)
+    monkeypatch.setenv(loading.ROOTS, str(tmp_path / "models"))
+    with pytest.raises(EngineError) as caught:
+        load(tmp_path / "models/link" if linked else model_folder)
+    assert caught.value.code == "base_outside_roots"
+    assert loading.ROOTS in caught.value.remedy
+    shutil.copytree(model_folder, tmp_path / "models/own")
+    assert load(tmp_path / "models/own").eos_ids == [1, 2]
+
+
+def test_nothing_is_fetched_twice_or_in_a_format_that_is_not_loaded() -> None:
+    there = [
+        "config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json", "tokenizer.json",
+        "consolidated.safetensors", "original/consolidated.00.pth", "original/params.json",
+        "pytorch_model.bin",
+        "model-Q4.gguf", "onnx/model.safetensors", "tf_model.h5", "chat_template.jinja", "merges.txt",
+    ]  # fmt: skip
+    fetched = filter_repo_objects(
+        there, allow_patterns=models.MODEL_FILES, ignore_patterns=models.NOT_FETCHED
+    )
+    assert sorted(fetched) == [
+        "chat_template.jinja", "config.json", "merges.txt", "model-00001-of-00002.safetensors",
+        "model.safetensors.index.json", "tokenizer.json",
+    ]  # fmt: skip
