@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -166,9 +167,10 @@ def test_an_editor_adds_a_base_model(team: Team, alice: User, as_user: SignIn) -
     client = as_user(alice)
     page = client.post(bases(team), {"model_id": "Qwen/Qwen3-0.6B", "revision": "main"}, follow=True).text
     assert "Qwen/Qwen3-0.6B" in page
-    client.post(bases(team), {"model_id": "in-house", "path": "/models/in-house"})
+    folder = f"{settings.VAR_DIR}/models/in-house"
+    client.post(bases(team), {"model_id": "in-house", "path": folder})
     found = set(BaseModel.objects.filter(team=team).values_list("model_id", "revision", "path"))
-    assert found == {("Qwen/Qwen3-0.6B", "main", ""), ("in-house", "", "/models/in-house")}
+    assert found == {("Qwen/Qwen3-0.6B", "main", ""), ("in-house", "", folder)}
 
 
 @pytest.mark.parametrize(
@@ -180,6 +182,7 @@ def test_an_editor_adds_a_base_model(team: Team, alice: User, as_user: SignIn) -
         ({"model_id": "../secret", "path": "/models/a"}, "This is no Hugging Face id"),
         ({"model_id": "mine", "path": "models/mine"}, "begins with /"),
         ({"model_id": "mine", "path": "/models/../etc"}, "has no .. in it"),
+        ({"model_id": "mine", "path": "/etc/mine"}, "Models may only lie below"),
         ({"model_id": "a/b", "revision": "main; rm"}, "A revision has only letters"),
         ({"model_id": "a/there"}, "has the same model already"),
     ],

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from trl.trainer.utils import add_fused_lm_head
 
-from tests.models.families import build
+from tests.models import table
+from tests.models.families import FAMILIES, build
 from tests.models.trial import try_family
 from tests.workers.engine_jobs import events_of, of_type, run_engine, small_spec, tiny_tokenizer
 from tests.workers.test_exports import STARTER, export, known_tokenizer
@@ -58,6 +59,20 @@ def continued(tmp_path: Path, base: Path, start: Path, targets: str) -> tuple[in
     return status, events_of(tmp_path / "out")
 
 
+def recorded(family: str) -> dict[str, Any]:
+    """What the table's script found for the family, its exports left out."""
+    return {name: value for name, value in table.results()[family].items() if name != "exports"}
+
+
+def test_the_page_has_the_table_of_what_was_recorded() -> None:
+    """``python -m tests.models`` tries all families again; a few are tried by the tests below."""
+    assert table.written() == table.text()
+    found = table.results()
+    assert list(found) == list(FAMILIES)
+    assert sum(each.get("path") in {"fast", "plain"} for each in found.values()) >= 50
+    assert "unexpected" not in {each.get("code") for each in found.values()}
+
+
 # --- mixtures of experts -----------------------------------------------------------------------------
 
 
@@ -67,6 +82,7 @@ def test_a_mixture_is_tuned_and_log_and_card_say_that_its_experts_stay_frozen(tm
     assert "the experts (down_proj, gate_up_proj)" in found["frozen"]
     card = (tmp_path / "moe/out/package/README.md").read_text()
     assert found["frozen"] in card
+    assert found == recorded("qwen3_moe")
     assert "76%" in found["frozen"]  # 24,576 of 32,416 numbers are experts'
 
 
@@ -198,6 +214,7 @@ def test_an_adapter_that_is_not_one_a_and_one_b_a_layer_is_exported_and_not_cont
 
 def test_gpt_2_is_counted_and_trained_in_its_own_words(tmp_path: Path) -> None:
     found = try_family("gpt2", tmp_path / "gpt2", exports=False)
+    assert found == recorded("gpt2")
     assert found["targets"] == ["c_attn", "c_fc", "c_proj"]
     config = json.loads((tmp_path / "gpt2/out/package/adapter_config.json").read_text())
     assert config["fan_in_fan_out"] is True
@@ -241,6 +258,7 @@ def test_padding_moves_no_position(family: str, tmp_path: Path) -> None:
 
 def test_a_model_whose_sampling_is_not_its_own_policy_is_refused(tmp_path: Path) -> None:
     found = try_family("rwkv", tmp_path / "rwkv", exports=False)
+    assert found["code"] == recorded("rwkv")["code"]
     assert found["code"] == "sampling_disagrees"
     assert "rwkv" in found["refused"]
 

@@ -1,4 +1,4 @@
-"""The engine's command line: ``python -m workers.engine run | sample | verify | export``.
+"""The engine's command line: ``python -m workers.engine run | sample | verify | export | inspect``.
 
 Arguments and spec are checked before torch is imported, so that help and mistakes show at once.
 """
@@ -73,6 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--lifeline", type=int, help="file descriptor; the engine exits when it closes")
     export.set_defaults(command=_export)
+    inspect = commands.add_parser("inspect", help="tell what a base model is, without its weights")
+    inspect.add_argument("base", help="its Hugging Face id, or the name of a folder's model")
+    inspect.add_argument("--revision", help="of a base model on the hub")
+    inspect.add_argument("--path", help="folder of the base model")
+    inspect.add_argument("--out", type=Path, required=True, help="folder for inspection.json")
+    inspect.add_argument("--lifeline", type=int, help="file descriptor; the engine exits when it closes")
+    inspect.set_defaults(command=_inspect)
     return parser
 
 
@@ -166,6 +173,16 @@ def _export(arguments: argparse.Namespace) -> int:
         return 0
 
     return _report(arguments.out, work)
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    follow_lifeline(arguments.lifeline)
+    set_environment()
+    from workers.engine.inspection import write_inspection
+
+    ref = BaseModelRef(id=arguments.base, revision=arguments.revision, path=arguments.path)
+    write_inspection(ref, Path(), arguments.out)
+    return 0
 
 
 def _read_spec(path: Path, kind: type[Spec]) -> Spec:

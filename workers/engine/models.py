@@ -10,12 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import torch
-from huggingface_hub import snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
     LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -30,6 +32,8 @@ from workers.spec import BaseModelRef
 
 MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
 NOT_FETCHED = ["original/*", "consolidated*", "*/*.safetensors", "onnx/*", "coreml/*"]
+
+HUB_SECONDS = 20.0  # that the hub may take to list a model's files
 
 
 @dataclass(frozen=True)
@@ -71,20 +75,48 @@ def locate(ref: BaseModelRef, folder: Path) -> tuple[Path, str | None]:
 
 def _download(ref: BaseModelRef) -> Path:
     """Fetches what loading reads, and nothing a second time: no ``consolidated``, no ``.bin``."""
-    try:
-        path = Path(
-            snapshot_download(
-                ref.id, revision=ref.revision, allow_patterns=MODEL_FILES, ignore_patterns=NOT_FETCHED
-            )
-        )
+    with _hub_errors(ref):
+        path = _snapshot(ref, MODEL_FILES)
         if loading.allows_pickled() and not base_model.weight_files(path):
             snapshot_download(ref.id, revision=path.name, allow_patterns=[base_model.PICKLED])
         return path
+
+
+def fetch_texts(ref: BaseModelRef) -> tuple[Path, dict[str, int]]:
+    """Of a hub model everything but the weights, and the size of each file at its root; ``EngineError``.
+
+    Without the hub: what is in the cache.
+    """
+    with _hub_errors(ref):
+        try:
+            listed = HfApi().model_info(
+                ref.id, revision=ref.revision, files_metadata=True, timeout=HUB_SECONDS
+            )
+        except OfflineModeIsEnabled:
+            path = _snapshot(ref, MODEL_FILES)
+            return path, {file.name: file.stat().st_size for file in path.iterdir() if file.is_file()}
+        sizes = {
+            file.rfilename: file.size or 0 for file in listed.siblings or [] if "/" not in file.rfilename
+        }
+        return _snapshot(ref, [name for name in MODEL_FILES if name != "*.safetensors"]), sizes
+
+
+def _snapshot(ref: BaseModelRef, patterns: list[str]) -> Path:
+    return Path(
+        snapshot_download(ref.id, revision=ref.revision, allow_patterns=patterns, ignore_patterns=NOT_FETCHED)
+    )
+
+
+@contextmanager
+def _hub_errors(ref: BaseModelRef) -> Iterator[None]:
+    """Turns what the hub's client raises into ``EngineError``."""
+    try:
+        yield
     except GatedRepoError as error:
         raise errors.model_gated(ref.id, str(error)) from error
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise errors.model_not_found(ref.id, str(error)) from error
-    except (LocalEntryNotFoundError, OSError) as error:
+    except (LocalEntryNotFoundError, OSError, httpx2.HTTPError) as error:
         if errors.is_disk_full(error):
             raise errors.disk_full(str(error)) from error
         raise errors.hub_unreachable(ref.id, str(error)) from error
