@@ -114,3 +114,25 @@ def test_a_cut_connection_leaves_no_gap_and_two_tabs_agree(
         expect(tab.locator("[data-live-status]")).to_have_text("Live", timeout=BACK_MS)
         rows = tab.locator("figure[data-title='Reward'] [data-values] tr td:first-child")
         expect(rows).to_have_text([str(step) for step in range(1, 10)])
+
+
+def test_validations_are_drawn_as_they_are_and_tell_their_own_step(
+    page: Page, live: str, team: Team, alice: User
+) -> None:
+    """Smoothing leaves what few steps measure alone; beyond the last validation its step is named."""
+    job = finished_job(team, alice)
+    for step in range(1, 13):
+        job.metrics.create(step=step, values={"reward": step / 12})
+    for step, mean in ((2, 0.25), (5, 0.75)):
+        arm = {"reward": {"mean": mean, "low": None, "high": None}}
+        job.evaluations.create(
+            stage="during", split="validation", step=step, rows=4, samples_per_row=1, base=arm, tuned=arm
+        )
+    sign_in(page, live, alice)
+    page.goto(f"{job.get_absolute_url()}?smooth=0.95")
+    figure = page.locator("figure[data-title='Validation reward']")
+    figure.get_by_role("application").press("End")
+    expect(page.locator("#announce")).to_have_text("step 12, reward 0.75 (step 5)")
+    expect(figure.locator(".u-legend")).to_contain_text("0.75 (step 5)")
+    figure.get_by_text("Values").click()
+    expect(figure.locator("[data-values] td", has_text="0.75")).to_have_count(1)

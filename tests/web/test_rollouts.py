@@ -210,7 +210,7 @@ def test_an_answer_is_held_against_the_base_first_then_the_best_then_all_of_its_
     assert "Diff vs. #1 in group" in client.get(page_of(job, "3/0/", against="1")).text
     itself = client.get(page_of(job, "1/0/"))
     assert itself.context["against"].name == "best"
-    assert "The base model itself wrote this answer." in itself.text
+    assert "The base model itself wrote this completion." in itself.text
 
 
 def test_where_the_base_never_answered_the_prompt_the_page_says_so(
@@ -228,7 +228,7 @@ def test_where_the_base_never_answered_the_prompt_the_page_says_so(
     assert "what base says" in shown.text
     job.rollouts.exclude(step=3, index=0).delete()
     job.evaluations.all().delete()
-    assert "Nothing else answers this prompt." in client.get(page_of(job, "3/0/")).text
+    assert "There is no other completion of this prompt." in client.get(page_of(job, "3/0/")).text
 
 
 # --- kept under a name -----------------------------------------------------------------------------
