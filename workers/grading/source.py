@@ -77,9 +77,10 @@ def _problem(line: int, column: int, message: str) -> Problem:
 # Imported before the sandbox is locked, so nothing whose import does more than to define names.
 WARM_MODULES = {
     "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "deepdiff", "difflib", "enum",
-    "fractions", "functools", "heapq", "html", "itertools", "jsonschema", "math_verify", "nltk", "numpy",
-    "operator", "pandas", "pydantic", "rapidfuzz", "regex", "rouge_score", "scipy", "sklearn", "sqlite3",
-    "sqlparse", "statistics", "string", "sympy", "textwrap", "typing", "unicodedata", "yaml",
+    "fractions", "functools", "heapq", "html", "itertools", "jsonschema", "latex2sympy2_extended",
+    "math_verify", "nltk", "numpy", "operator", "pandas", "pydantic", "rapidfuzz", "regex", "rouge_score",
+    "scipy", "sklearn", "sqlite3", "sqlparse", "statistics", "string", "sympy", "textwrap", "typing", "unicodedata",
+    "yaml",
 }  # fmt: skip
 MUTATORS = {
     "add", "append", "appendleft", "clear", "discard", "extend", "extendleft", "insert", "pop", "popitem",

@@ -1,8 +1,9 @@
 """Sources of ours that read hostile text, or run what a team wrote: they work in the sandbox.
 
-Each file here but this one is such a source. It defines ``grade(sample, item)``: ``sample["output_text"]`` is
-the filled ``input``, ``item`` holds the filled ``reference``; it returns a whole verdict. What stays the same
-for all answers stands in its line ``CONFIG``. It sees nothing else of ours.
+``mathematics``, ``sql`` and ``json_schema`` are such sources. Each defines ``grade(sample, item)``:
+``sample["output_text"]`` is the filled ``input``, ``item`` holds the filled ``reference``; it returns a whole
+verdict. What stays the same for all answers stands in its line ``CONFIG``. Of ours it sees the modules of
+``MODULES`` alone, whose texts go with it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,21 @@ if TYPE_CHECKING:
     from workers.grading.opening import Opening
 
 MAX_CHARACTERS = 65_536
+# What each source imports of ours, in an order in which they can be loaded.
+MODULES = {
+    "mathematics": ("thoughts", "boxed.final_answer", "boxed.quantities", "boxed.values", "boxed.equality"),
+    "sql": ("thoughts", "fences"),
+    "json_schema": ("thoughts", "fences"),
+}
+# No line of it ends in a frame that a person is shown.
+_BUNDLE = """
+import sys, types
+for name in ("workers", "workers.grading", "workers.grading.boxed"):
+    sys.modules[name] = types.ModuleType(name)
+for name, text in {texts!r}.items():
+    sys.modules[name] = types.ModuleType(name)
+    exec(compile(text, "<string>", "exec"), sys.modules[name].__dict__)
+"""
 CONFIG_LINE = "CONFIG: dict[str, Any] = {}"
 REMEDY = "make the grader or the row's reference simpler"
 
@@ -49,8 +65,15 @@ def opened(
 
 
 def _source(name: str, config: Mapping[str, Any]) -> str:
-    text = resources.files("workers.grading.boxed").joinpath(f"{name}.py").read_text()
-    return text.replace(CONFIG_LINE, f"import json; CONFIG = json.loads({json.dumps(config)!r})")
+    folder = resources.files("workers.grading")
+    texts = {
+        f"workers.grading.{module}": folder.joinpath(f"{module.replace('.', '/')}.py").read_text()
+        for module in MODULES[name]
+    }
+    text = folder.joinpath("boxed", f"{name}.py").read_text()
+    return _BUNDLE.format(texts=texts) + text.replace(
+        CONFIG_LINE, f"import json; CONFIG = json.loads({json.dumps(config)!r})"
+    )
 
 
 @dataclass(frozen=True)

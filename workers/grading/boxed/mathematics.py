@@ -1,28 +1,38 @@
-"""Runs inside the sandbox: whether two texts say the same in mathematics, by math-verify."""
+"""Runs inside the sandbox: whether the final answer of a text is mathematically the reference."""
 
 import logging
-import re
 from functools import lru_cache
 from typing import Any
 
-from math_verify import parse, verify
+# The sandbox imports them before it is locked, if they are named here.
+import latex2sympy2_extended  # noqa: F401
+import sympy  # noqa: F401
+
+from workers.grading.boxed.equality import equal
+from workers.grading.boxed.final_answer import candidates, is_formula, plain
+from workers.grading.boxed.quantities import Unreadable
+from workers.grading.boxed.values import read, respelled
+from workers.grading.thoughts import split_thoughts
 
 SHOWN_CHARACTERS = 300
-# A text that is a formula as a whole: one line without words, and without marks that set a formula apart.
-FORMULA = re.compile(r"(?!.*(?<![\\\w])[^\W\d_]{3,})(?!.*(?:\$|\\\(|\\\[|\\boxed|#)).{1,200}")
-
-# It warns that its own time limits, which need signals, are off: the sandbox has one.
+MOST_CANDIDATES = 40
+# latex2sympy reports what it cannot read.
 logging.disable()
 
 
 def grade(sample: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
-    reference = read(item["reference"])
-    if not reference:
-        return verdict(None, "other_error", "the reference holds nothing that math-verify can read")
-    answer = read(sample["output_text"])
-    if not answer:
-        return verdict(0.0, "sample_parse_error", "the answer holds nothing that math-verify can read")
-    return verdict(float(verify(list(reference), list(answer), timeout_seconds=None)), None, shown(answer))
+    reference = found(item["reference"])
+    if reference is None:
+        return verdict(None, "other_error", "the reference holds nothing that can be read as mathematics")
+    thoughts, said = split_thoughts(sample["output_text"])
+    answer = found(said)
+    if answer is None:
+        why = "the thoughts are not closed, so there is no answer" if thoughts and not said else UNREADABLE
+        return verdict(0.0, "sample_parse_error", why)
+    return verdict(float(equal(reference[1], answer[1])), None, shown(answer[0]))
+
+
+UNREADABLE = "the answer holds nothing that can be read as mathematics"
 
 
 def verdict(reward: float | None, error_class: str | None, detail: str) -> dict[str, Any]:
@@ -30,19 +40,23 @@ def verdict(reward: float | None, error_class: str | None, detail: str) -> dict[
 
 
 @lru_cache(maxsize=1024)
-def read(text: str) -> tuple[Any, ...]:
-    """What math-verify finds in ``text``; a bare formula is first tried as LaTeX. Empty if nothing.
+def found(text: str) -> tuple[str, Any] | None:
+    """The final answer of a text, as it was written and as a value; ``None`` if there is none."""
+    text = respelled(text.strip())
+    for whole in dict.fromkeys((text, plain(text))):
+        if is_formula(whole):
+            try:
+                return whole, read(whole)
+            except Unreadable:
+                continue
+    for _, candidate in zip(range(MOST_CANDIDATES), candidates(text), strict=False):
+        for form in dict.fromkeys((candidate.strip(), plain(candidate))):
+            try:
+                return form, read(form)
+            except Unreadable:
+                continue
+    return None
 
-    Of a bare ``x + 1`` it would read the 1 alone.
-    """
-    bare = FORMULA.fullmatch(text.strip())
-    for attempt in [f"${text.strip()}$", text] if bare else [text]:
-        found = parse(attempt, parsing_timeout=None)
-        if any(not isinstance(each, str) for each in found):
-            return tuple(found)
-    return ()
 
-
-def shown(found: tuple[Any, ...]) -> str:
-    read_as = next((each for each in found if isinstance(each, str)), "")
-    return f"the answer was read as {read_as}"[:SHOWN_CHARACTERS]
+def shown(answer: str) -> str:
+    return f"the answer was read as {answer}"[:SHOWN_CHARACTERS]
