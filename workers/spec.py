@@ -129,13 +129,14 @@ class JsonSchemaGrader(Frozen):
     """0 unless ``input`` is JSON that satisfies ``json_schema``; else 1, or the weighted share of fields.
 
     ``fields`` maps paths (``total``, ``lines[0].price``) to how each is compared with ``reference``, a
-    template that fills to JSON.
+    template that fills to JSON. With ``fenced``, the JSON may stand in a fenced block, beside thoughts and words.
     """
 
     type: Literal["json_schema"] = "json_schema"
     name: str = "grader"
     input: str = "{{sample.output_text}}"
     json_schema: dict[str, Any]
+    fenced: bool = False
     reference: str | None = None
     fields: dict[str, FieldScore] = {}
 

@@ -78,6 +78,42 @@ def test_an_answer_that_is_not_json_scores_0_and_is_flagged(text: str) -> None:
     assert result.error_class == "sample_parse_error"
 
 
+TOTAL = {"type": "object", "required": ["total"], "properties": {"total": {"type": "number"}}}
+WRAPPED = {"name": "invoice", "strict": True, "schema": TOTAL}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        WRAPPED,
+        {"type": "json_schema", "json_schema": WRAPPED},
+        {"type": "json_schema", **WRAPPED},
+        {"response_format": {"type": "json_schema", "json_schema": WRAPPED}},
+        {"format": {"type": "json_schema", **WRAPPED}},
+        {"name": "f", "description": "a function", "parameters": TOTAL},
+    ],
+)
+def test_a_schema_in_openais_wrapper_is_unwrapped(schema: dict[str, Any]) -> None:
+    grader = {"type": "json_schema", "json_schema": schema}
+    rewards = [grade(grader, text).reward for text in ("{}", '{"total": "x"}', '{"total": 1}')]
+    assert rewards == [0.0, 0.0, 1.0]
+
+
+FENCED = 'Here it is:\n```json\n{"total": 1}\n```\nDone.'
+
+
+def test_json_in_a_fence_counts_only_if_the_grader_says_so() -> None:
+    alone = {"type": "json_schema", "json_schema": TOTAL}
+    refused, accepted = grade(alone, FENCED), grade({**alone, "fenced": True}, FENCED)
+    assert (refused.reward, refused.error_class) == (0.0, "sample_parse_error")
+    assert "fenced" in (refused.error_detail or refused.explanation)
+    assert accepted.reward == 1.0
+    texts = ['~~~json\r\n{"total": 1}\r\n~~~', '```json\n{"total": 1}', '  ```JSON\n  {"total": 1}\n  ```',
+             '```json {"total": 1} ```', '```\n{"total": 1}\n```', '<think>{}</think>{"total": 1}',
+             '```json\n{}\n```\n```json\n{"total": 1}\n```\n```text\nok\n```']  # fmt: skip
+    assert [grade({**alone, "fenced": True}, text).reward for text in texts] == [1.0] * len(texts)
+
+
 def test_fields_are_weighed() -> None:
     right = '{"total": 3.504, "vendor": "acme corp", "lines": [{"name": "bolt"}]}'
     result = grade(FIELDS, right, invoice=REFERENCE)
@@ -213,6 +249,91 @@ SUM = "SELECT sum(a) FROM t"
 def test_a_query_is_judged_by_what_it_gives(query: str, gold: str, reward: float) -> None:
     result = grade(SQL, query, gold=gold)
     assert (result.reward, result.error_class) == (reward, None)
+
+
+SUMS = "SELECT a, sum(b) FROM t GROUP BY a"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"```sql\n{SUMS};\n```\nThis gives:\n```\n1 | 1.5\n```\n",
+        f"```sql\n{SUMS};\n```\nNote:\n```text\none row each\n```",
+        f"I check it so:\n```python\nprint(rows)\n```\n```sql\n{SUMS}\n```",
+        f"```bash\nsqlite3 shop.db\n```\nThen:\n```sql\n{SUMS};\n```\n",
+        f"```sql {SUMS}; ```",
+        f"The query is ```sql {SUMS}```.",
+        f"```postgresql\n{SUMS}\n```",
+        f"```SQLite\n{SUMS}\n```",
+        f"~~~sql\n{SUMS}\n~~~",
+        f"````sql\n{SUMS}\n````",
+        f"```sql\n{SUMS}",
+        f"1. So:\n   ```sql\n   {SUMS}\n   ```\n2. Done.",
+        f"> ```sql\r\n> {SUMS}\r\n> ```".replace("> SELECT", "SELECT"),
+        f"```\n{SUMS}\n```\n```\n1 | 1.5\n```",
+        f"{SUMS}\n```text\na note\n```",
+        f"`{SUMS}`",
+        f"<think>```sql\nSELECT 1\n```</think>{SUMS}",
+        f"```sql\nSELECT 1\n```\nNo:\n```sql\n{SUMS}\n```",
+    ],
+)
+def test_the_query_is_found_among_other_blocks(text: str) -> None:
+    result = grade(SQL, text, gold=SUMS)
+    assert (result.reward, result.error_class) == (1.0, None)
+    assert "run: SELECT a, sum(b)" in result.explanation
+
+
+def test_of_two_queries_the_last_counts_even_if_it_is_wrong() -> None:
+    assert grade(SQL, f"```sql\n{SUMS}\n```\nShorter:\n```sql\nSELECT a FROM t\n```", gold=SUMS).reward == 0.1
+
+
+TIES = (
+    "CREATE TABLE r(name TEXT, points INTEGER); "
+    "INSERT INTO r VALUES ('Vera', 9), ('Ana', 9), ('Kai', 4), ('Bo', 9), ('Lu', 4);"
+)
+ORDERED: dict[str, Any] = {**SQL, "databases": [TIES]}
+
+
+NAMES, BOTH = "SELECT name FROM r ORDER BY", "SELECT name, points FROM r ORDER BY"
+COUNTS = "SELECT points, count(*) FROM r GROUP BY 1 ORDER BY"
+
+
+@pytest.mark.parametrize(
+    ("gold", "query", "reward"),
+    [
+        (f"{BOTH} points DESC", f"{BOTH} points DESC, name", 1),
+        (f"{BOTH} points DESC", f"{BOTH} points", 0.1),
+        (f"{NAMES} points DESC", f"{NAMES} points DESC, name", 1),
+        (f"{NAMES} points DESC", f"{NAMES} name", 0.1),
+        ("SELECT name AS n FROM r ORDER BY r.points * 2 DESC", f"{NAMES} points DESC, name", 1),
+        (f"{BOTH} 2 DESC, 1", f"{BOTH} points DESC, name DESC", 0.1),
+        (f"{COUNTS} count(*)", f"{COUNTS} 2", 1),
+        (f"{NAMES} points DESC LIMIT 2", f"{NAMES} points DESC, name LIMIT 2", 1),
+        (f"{NAMES} points DESC LIMIT 2", f"{NAMES} points, name LIMIT 2", 0.1),
+        (f"{NAMES} points DESC LIMIT 3", "SELECT name FROM r WHERE points = 9", 1),
+        ("WITH q AS (SELECT * FROM r) SELECT name FROM q ORDER BY points", f"{NAMES} points, name", 1),
+    ],
+)
+def test_any_order_of_equal_keys_fits(gold: str, query: str, reward: float) -> None:
+    assert grade(ORDERED, query, gold=gold).reward == reward
+
+
+def test_a_tie_at_the_limit_is_said() -> None:
+    gold = "SELECT name FROM r ORDER BY points DESC LIMIT 2"
+    assert "LIMIT cuts rows that its ORDER BY leaves equal" in grade(ORDERED, gold, gold=gold).explanation
+    three = "SELECT name FROM r ORDER BY points DESC LIMIT 3"
+    assert grade(ORDERED, three, gold=three).explanation == ""
+    open_ = "SELECT name FROM r LIMIT 2"
+    assert "LIMIT without ORDER BY" in grade(ORDERED, open_, gold=open_).explanation
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "reward"),
+    [("0.00001", "0.00002", 0.1), ("1234567.25", "1234567.75", 0.1), ("0.1 + 0.2", "0.3", 1.0),
+     ("0.1 + 0.2 - 0.3", "0", 1.0), ("1.00001", "1.0", 1.0), ("3", "3.0", 1.0), ("'3'", "3", 0.1)],
+)  # fmt: skip
+def test_numbers_are_compared_relatively(given: str, wanted: str, reward: float) -> None:
+    assert grade(SQL, f"SELECT {given}", gold=f"SELECT {wanted}").reward == reward
 
 
 def test_a_hard_coded_answer_is_caught_by_the_second_database() -> None:

@@ -264,3 +264,26 @@ def documented() -> list[dict[str, Any]]:
 def test_every_definition_in_the_documentation_is_accepted() -> None:
     shown = [validate(raw).type for raw in documented()]
     assert set(shown) == {*TYPES} - {"multi"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "param", "words"),
+    [
+        ({"type": "object", "requierd": ["a"]}, "json_schema.requierd", "'required'"),
+        ({"type": "object", "propertys": {}}, "json_schema.propertys", "'properties'"),
+        ({"properties": {"a": {"minlenght": 3}}}, "json_schema.properties.a.minlenght", "'minLength'"),
+        ({"anyOf": [{"Type": "string"}]}, "json_schema.anyOf.0.Type", "'type'"),
+        ({"title": "nothing is asked"}, "json_schema", "allows every JSON value"),
+        ({"type": "string", "pattern": "("}, "json_schema.pattern", "regex"),
+    ],
+)
+def test_a_schema_that_would_fail_open_is_refused(schema: dict[str, Any], param: str, words: str) -> None:
+    with pytest.raises(GraderInvalid) as refused:
+        validate({"type": "json_schema", "json_schema": schema})
+    assert refused.value.param == param
+    assert words in refused.value.message
+
+
+def test_names_of_fields_are_no_keywords() -> None:
+    schema = {"type": "object", "properties": {"requierd": {"type": "string"}}, "x-origin": "a form"}
+    assert validate({"type": "json_schema", "json_schema": schema})

@@ -40,8 +40,8 @@ _ADAPTER: TypeAdapter[Grader] = TypeAdapter(Grader)
 def validate(raw: Any) -> Grader:
     """The definition, normalised and fully checked; Python source is parsed, never run.
 
-    ``neq`` is read as ``ne``, a list of graders as a map by name, ``pass_threshold`` is dropped. Raises
-    ``GraderInvalid``.
+    ``neq`` is read as ``ne``, a list of graders as a map by name, a schema in OpenAI's ``response_format`` as
+    the schema itself; ``pass_threshold`` is dropped. Raises ``GraderInvalid``.
     """
     normalised = _normalised(raw, "")
     try:
@@ -88,6 +88,8 @@ def _normalised(raw: Any, param: str) -> dict[str, Any]:
     if kind == "rubric" and isinstance(grader.get("criteria"), list):
         places = ((one, _join(param, f"criteria.{number}")) for number, one in enumerate(grader["criteria"]))
         grader["criteria"] = [_normalised_criterion(one, place) for one, place in places]
+    if kind == "json_schema":
+        grader["json_schema"] = json_schema.unwrapped(grader.get("json_schema"))
     if kind == "multi":
         grader["graders"] = _normalised_parts(grader.get("graders"), _join(param, "graders"))
     return grader

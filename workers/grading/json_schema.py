@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from workers.grading import boxed
@@ -17,6 +19,26 @@ if TYPE_CHECKING:
 
 # Bounds the check of a schema to about a second.
 MAX_SCHEMA_CHARACTERS = 16_384
+WRAPPED_IN = ("json_schema", "schema", "response_format", "format", "text", "parameters")
+WRAPPER_KEYS = {"type", "name", "strict", "description", "schema", "json_schema", *WRAPPED_IN}
+ONE_BELOW = (
+    "not", "if", "then", "else", "items", "contains", "additionalProperties", "propertyNames",
+    "unevaluatedItems", "unevaluatedProperties", "contentSchema",
+)  # fmt: skip
+NAMED_BELOW = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+LISTED_BELOW = ("allOf", "anyOf", "oneOf", "prefixItems")
+ASSERTIONS = {
+    *ONE_BELOW, "properties", "patternProperties", "dependentSchemas", *LISTED_BELOW, "type", "enum", "const",
+    "multipleOf", "maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum", "maxLength", "minLength",
+    "pattern", "maxItems", "minItems", "uniqueItems", "maxContains", "minContains", "maxProperties",
+    "minProperties", "required", "dependentRequired", "$ref", "$dynamicRef",
+}  # fmt: skip
+KEYWORDS = ASSERTIONS | {
+    "$schema", "$id", "$anchor", "$dynamicAnchor", "$vocabulary", "$comment", "$defs", "definitions", "title",
+    "description", "default", "deprecated", "readOnly", "writeOnly", "examples", "example", "format",
+    "contentEncoding", "contentMediaType", "dependencies", "nullable",
+}  # fmt: skip
+ALIKE = 0.75
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -26,7 +48,18 @@ def opened(grader: JsonSchemaGrader, opening: Opening) -> Grade:
         {"path": path, "steps": parse_path(path), **field.model_dump()}
         for path, field in grader.fields.items()
     ]
-    return boxed.opened("json_schema", {"schema": grader.json_schema, "fields": fields}, grader, opening)
+    config = {"schema": grader.json_schema, "fields": fields, "fenced": grader.fenced}
+    return boxed.opened("json_schema", config, grader, opening)
+
+
+def unwrapped(schema: Any) -> Any:
+    """The schema inside of OpenAI's ``response_format`` or of a function, or ``schema`` itself."""
+    while isinstance(schema, dict):
+        inner = [key for key in WRAPPED_IN if isinstance(schema.get(key), dict)]
+        if not inner or not schema.keys() <= WRAPPER_KEYS:
+            break
+        schema = schema[inner[0]]
+    return schema
 
 
 def check(grader: JsonSchemaGrader) -> None:
@@ -60,7 +93,38 @@ def _check_schema(schema: dict[str, Any]) -> None:
     except SchemaError as error:
         place = ".".join(map(str, ["json_schema", *error.absolute_path]))
         raise GraderInvalid(place, error.message[:300]) from error
+    for path, part in _subschemas(schema, "json_schema"):
+        _check_keywords(path, part)
+    if schema and not schema.keys() & ASSERTIONS:
+        raise GraderInvalid("json_schema", "it allows every JSON value; say at least its type and properties")
     _check_references(DRAFT202012.create_resource(schema))
+
+
+def _subschemas(schema: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema within the schema, with its path."""
+    if not isinstance(schema, dict):
+        return
+    yield path, schema
+    for key in ONE_BELOW:
+        yield from _subschemas(schema.get(key), f"{path}.{key}")
+    for key in NAMED_BELOW:
+        for name, below in schema.get(key, {}).items():
+            yield from _subschemas(below, f"{path}.{key}.{name}")
+    for key in LISTED_BELOW:
+        for number, below in enumerate(schema.get(key, [])):
+            yield from _subschemas(below, f"{path}.{key}.{number}")
+
+
+def _check_keywords(path: str, schema: dict[str, Any]) -> None:
+    """JSON Schema ignores keywords that it does not know, so a misspelt one would allow everything."""
+    known = {keyword.casefold(): keyword for keyword in KEYWORDS}
+    for key in schema.keys() - KEYWORDS:
+        nearest = get_close_matches(key.casefold(), known, n=1, cutoff=ALIKE)
+        if nearest:
+            advice = f"did you mean {known[nearest[0]]!r}?"
+            raise GraderInvalid(f"{path}.{key}", f"JSON Schema ignores the unknown keyword {key!r}; {advice}")
+    if not isinstance(schema.get("definitions", {}), dict):
+        raise GraderInvalid(f"{path}.definitions", "an object of schemas by name")
 
 
 def _check_references(resource: Resource[Any]) -> None:

@@ -11,6 +11,9 @@ from jsonschema import Draft202012Validator
 from jsonschema_specifications import REGISTRY
 from rapidfuzz import fuzz
 
+from workers.grading.fences import last_block, outside_blocks
+from workers.grading.thoughts import split_thoughts
+
 CONFIG: dict[str, Any] = {}
 SHOWN_ERRORS, SHOWN_CHARACTERS = 3, 300
 MAX_NESTING = 100
@@ -26,10 +29,12 @@ class Failed(Exception):
 
 
 def grade(sample: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+    text = sample["output_text"]
     try:
-        answer = parsed(sample["output_text"])
+        answer = parsed(unfenced(text) if CONFIG["fenced"] else text)
     except (ValueError, RecursionError) as error:
-        return verdict(0.0, {"valid": 0.0}, "sample_parse_error", f"the answer is not JSON: {error}")
+        told_why = f"the answer is not JSON: {error}{hint(text)}"
+        return verdict(0.0, {"valid": 0.0}, "sample_parse_error", told_why)
     try:
         problems = [told(error) for error in islice(VALIDATOR.iter_errors(answer), SHOWN_ERRORS)]
         if problems:
@@ -48,6 +53,25 @@ def verdict(
     reward: float | None, parts: dict[str, float], error_class: str | None, detail: str
 ) -> dict[str, Any]:
     return {"reward": reward, "sub_rewards": parts, "error_class": error_class, "detail": detail}
+
+
+def unfenced(text: str) -> str:
+    """The last block of JSON, or the text itself; thoughts are left out."""
+    said = split_thoughts(text)[1]
+    block = last_block(said, {"json", "json5", "jsonc"})
+    return last_block(said, {""}) or said if block is None else block
+
+
+def hint(text: str) -> str:
+    """What to set, if the JSON is there but not alone."""
+    if CONFIG["fenced"] or not text.strip():
+        return ""
+    try:
+        parsed(unfenced(text))
+    except (ValueError, RecursionError):
+        return ""
+    alone = "" if outside_blocks(text) else "stands in a fence"
+    return f"; JSON {alone or 'stands beside other text'} (set fenced to accept that)"
 
 
 def parsed(text: str) -> Any:

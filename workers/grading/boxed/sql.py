@@ -5,23 +5,36 @@ import sqlite3
 import time
 from collections import Counter
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from sqlparse import lexer, tokens
+
+from workers.grading.fences import fenced_blocks, last_block, outside_blocks, without_backticks
+from workers.grading.thoughts import split_thoughts
 
 CONFIG: dict[str, Any] = {}
 BUILD_SECONDS, QUERY_SECONDS = 10.0, 2.0
 HANDLER_STEPS = 10_000
 MAX_ROWS, MAX_CELL_BYTES = 10_000, 100_000
 HEAP_BYTES, DATABASE_PAGES = 512 << 20, 16_384
-DECIMALS = 4
+# Two numbers are equal if they differ by no more than each of these, or by the noise of floating point.
+MOST_APART, MOST_APART_RELATIVE = 1e-4, 1e-4
+NOISE, NOISE_RELATIVE = 1e-12, 1e-9
+SHOWN_CHARACTERS = 1_000
 
 READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 # The same query must always give the same.
 BY_CHANCE = {"random", "randomblob"}
-FENCED = re.compile(r"```(?:sql|sqlite)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
+SQL_TAGS = {
+    "sql", "sqlite", "sqlite3", "postgresql", "postgres", "psql", "pgsql", "mysql", "mariadb", "duckdb",
+    "tsql", "mssql", "plsql", "plpgsql", "snowflake", "bigquery", "sparksql",
+}  # fmt: skip
+STARTS_QUERY = re.compile(r"\s*(?:--[^\n]*\n\s*)*\(?\s*(?:SELECT|WITH|VALUES)\b", re.IGNORECASE)
 tokenize: Any = lexer.tokenize
 ORDER_BY = re.compile(r"ORDER\s+BY", re.IGNORECASE)
+DIRECTION = re.compile(r"(?:\s+(?:ASC|DESC))?(?:\s+NULLS\s+(?:FIRST|LAST))?\s*$", re.IGNORECASE)
+LIMIT = re.compile(r"\s*(\d+)\s*(?:(,)\s*(\d+)|OFFSET\s+(\d+))?\s*;?\s*$", re.IGNORECASE)
 
 
 class Failed(Exception):
@@ -29,8 +42,38 @@ class Failed(Exception):
 
 
 class Rows(NamedTuple):
-    columns: int
+    names: list[str]
     rows: list[tuple[Any, ...]]
+
+
+class Clauses(NamedTuple):
+    """The clauses of a query that decide its order, outside of brackets.
+
+    ``select`` ends at ``source``, the position of its FROM; it is empty in a compound query. ``limit`` is
+    (first row, number of rows).
+    """
+
+    select: str
+    source: int
+    order: list[str]
+    unlimited: str
+    limit: tuple[int, int] | None
+
+
+class Wanted(NamedTuple):
+    """What the reference gives. ``groups`` are (rows to take, rows to take them from), in order.
+
+    Rows that its ORDER BY leaves equal are one group; without ORDER BY all rows are. ``note`` says what the
+    reference leaves open.
+    """
+
+    columns: int
+    groups: list[tuple[int, list[tuple[Any, ...]]]]
+    note: str
+
+    @property
+    def size(self) -> int:
+        return sum(taken for taken, _ in self.groups)
 
 
 class Database:
@@ -64,7 +107,7 @@ class Database:
         cursor = self._connection.execute(query)
         if cursor.description is None:
             raise Failed("there is no query that gives rows")
-        return Rows(len(cursor.description), [tuple(map(rounded, row)) for row in cursor.fetchmany(most)])
+        return Rows([each[0] for each in cursor.description], cursor.fetchmany(most))
 
     def _guarded(self, seconds: float, run: Any) -> Any:
         self._deadline = time.monotonic() + seconds
@@ -90,10 +133,6 @@ def told(error: Exception) -> str:
     return f"{error} (a query may only read, and nothing at random)" if denied else str(error)
 
 
-def rounded(value: Any) -> Any:
-    return round(value, DECIMALS) if isinstance(value, float) else value
-
-
 def built(number: int, script: str) -> Database | str:
     """The database, or why there is none."""
     try:
@@ -111,52 +150,77 @@ def grade(sample: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
     try:
         if BROKEN:
             raise Failed(BROKEN[0])
-        expected = given(unfenced(item["reference"]))
+        expected = given(query_of(item["reference"]))
     except Failed as failure:
         return verdict(None, {}, "other_error", str(failure))
-    return compared(unfenced(sample["output_text"]), expected, in_order(unfenced(item["reference"])))
+    text = split_thoughts(sample["output_text"])[1]
+    query = query_of(text)
+    result = compared(query, expected)
+    if query != text.strip():
+        result["detail"] = "\n".join(filter(None, [result["detail"], f"run: {query[:SHOWN_CHARACTERS]}"]))
+    return result
+
+
+def query_of(text: str) -> str:
+    """The last block of SQL, else the last other block that begins as a query, else the text itself."""
+    tagged = last_block(text, SQL_TAGS)
+    if tagged is not None:
+        return tagged.strip()
+    plain = [block.body for block in fenced_blocks(text) if not block.tag and block.body.strip()]
+    queries = [body for body in plain if STARTS_QUERY.match(body)]
+    chosen = (queries or plain or [outside_blocks(text)])[-1]
+    return without_backticks(chosen.strip()).strip()
 
 
 @lru_cache(maxsize=64)
-def given(reference: str) -> list[Rows]:
+def given(reference: str) -> list[Wanted]:
     """What the reference query gives on each database. Raises ``Failed``."""
     results = []
     for number, database in enumerate(READY, 1):
         try:
-            results.append(database.rows(reference, MAX_ROWS + 1, QUERY_SECONDS / len(READY)))
+            found = database.rows(reference, MAX_ROWS + 1, QUERY_SECONDS / len(READY))
         except Failed as failure:
             raise Failed(f"the reference query fails on database {number}: {failure}") from failure
-        if len(results[-1].rows) > MAX_ROWS:
+        if len(found.rows) > MAX_ROWS:
             raise Failed(f"the reference query gives more than {MAX_ROWS} rows on database {number}")
+        results.append(wanted(database, reference, found))
     return results
 
 
-def compared(query: str, expected: list[Rows], ordered: bool) -> dict[str, Any]:
+def compared(query: str, expected: list[Wanted]) -> dict[str, Any]:
     """The verdict on a query that should give ``expected``."""
     parts: dict[str, float] = {}
     differs: list[str] = []
-    for number, (database, wanted) in enumerate(zip(READY, expected, strict=True), 1):
+    notes: list[str] = []
+    for number, (database, rows) in enumerate(zip(READY, expected, strict=True), 1):
         try:
-            found = database.rows(query, len(wanted.rows) + 1, QUERY_SECONDS / len(READY))
+            found = database.rows(query, rows.size + 1, QUERY_SECONDS / len(READY))
         except Failed as failure:
             return verdict(0.0, {}, None, f"the query does not run on database {number}: {failure}")
-        difference = different(found, wanted, ordered)
+        difference = different(found, rows)
         parts[f"database_{number}"] = 0.0 if difference else 1.0
         differs += [f"database {number}: {difference}"] if difference else []
-    return verdict(CONFIG["partial"] if differs else 1.0, parts, None, "\n".join(differs))
+        notes += [f"database {number}: {rows.note}"] if rows.note else []
+    return verdict(CONFIG["partial"] if differs else 1.0, parts, None, "\n".join(differs + notes))
 
 
-def different(found: Rows, wanted: Rows, ordered: bool) -> str:
+def different(found: Rows, expected: Wanted) -> str:
     """In what they differ; empty if they are the same."""
-    if found.columns != wanted.columns:
-        return f"{found.columns} columns, the reference gives {wanted.columns}"
-    if len(found.rows) > len(wanted.rows):
-        return f"more than the {len(wanted.rows)} rows of the reference"
-    if len(found.rows) < len(wanted.rows):
-        return f"{len(found.rows)} rows, the reference gives {len(wanted.rows)}"
-    if Counter(found.rows) != Counter(wanted.rows):
-        return "other rows than the reference"
-    return "another order than the reference" if ordered and found.rows != wanted.rows else ""
+    if len(found.names) != expected.columns:
+        return f"{len(found.names)} columns, the reference gives {expected.columns}"
+    if len(found.rows) > expected.size:
+        return f"more than the {expected.size} rows of the reference"
+    if len(found.rows) < expected.size:
+        return f"{len(found.rows)} rows, the reference gives {expected.size}"
+    start = 0
+    for taken, rows in expected.groups:
+        if not taken_from(found.rows[start : start + taken], rows):
+            everything = [row for _, group in expected.groups for row in group]
+            if len(expected.groups) > 1 and taken_from(found.rows, everything):
+                return "another order than the reference"
+            return "other rows than the reference"
+        start += taken
+    return ""
 
 
 def verdict(
@@ -165,18 +229,155 @@ def verdict(
     return {"reward": reward, "sub_rewards": parts, "error_class": error_class, "detail": detail}
 
 
-def unfenced(text: str) -> str:
-    """The last fenced block of SQL, if there is one."""
-    blocks: list[str] = FENCED.findall(text)
-    return (blocks or [text])[-1].strip()
+# --- rows ------------------------------------------------------------------------------------------
 
 
-def in_order(query: str) -> bool:
-    """Whether the query as a whole, not a part in brackets, says ORDER BY."""
-    depth = 0
+def taken_from(rows: list[tuple[Any, ...]], pool: list[tuple[Any, ...]]) -> bool:
+    """True if every row is one of ``pool``, each as often as there at most."""
+    if not Counter(rows) - Counter(pool):
+        return True
+    left: dict[Any, list[tuple[Any, ...]]] = {}
+    for row in pool:
+        left.setdefault(words_of(row), []).append(row)
+    for group in left.values():
+        group.sort(key=numbers_of)
+    return all(taken(row, left.get(words_of(row), [])) for row in sorted(rows, key=numbers_of))
+
+
+def taken(row: tuple[Any, ...], group: list[tuple[Any, ...]]) -> bool:
+    """Takes the first row of the group whose numbers are equal to this one's."""
+    for at, other in enumerate(group[:MOST_TRIED]):
+        if all(map(same, row, other)):
+            del group[at]
+            return True
+    return False
+
+
+MOST_TRIED = 64
+
+
+def words_of(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(None if isinstance(value, int | float) else (value,) for value in row)
+
+
+def numbers_of(row: tuple[Any, ...]) -> tuple[float, ...]:
+    return tuple(value for value in row if isinstance(value, int | float))
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whole numbers and texts exactly; other numbers within a relative and an absolute tolerance."""
+    if not (isinstance(first, float) or isinstance(second, float)) or not numbers_of((first, second))[1:]:
+        return bool(first == second)
+    apart, size = abs(first - second), max(abs(first), abs(second))
+    if apart <= NOISE or apart <= NOISE_RELATIVE * size or first == second:
+        return True
+    return bool(apart <= MOST_APART and apart <= MOST_APART_RELATIVE * size)
+
+
+# --- what the reference leaves open ----------------------------------------------------------------
+
+
+def wanted(database: Database, reference: str, found: Rows) -> Wanted:
+    """The reference's rows in groups of equal keys; in one group if nothing orders them."""
+    clauses = clauses_of(reference)
+    one = [(len(found.rows), found.rows)] if found.rows else []
+    if not clauses.order:
+        open_limit = clauses.limit is not None and len(found.rows) == clauses.limit[1] > 0
+        return Wanted(len(found.names), one, LIMIT_WITHOUT_ORDER if open_limit else "")
+    try:
+        rows, keys = keyed(database, clauses, found)
+    except Failed:
+        return Wanted(len(found.names), [(1, [row]) for row in found.rows], "")
+    first = clauses.limit[0] if clauses.limit else 0
+    groups, note = [], ""
+    for start, end in runs(keys):
+        taken_rows = min(end, first + len(found.rows)) - max(start, first)
+        if taken_rows > 0:
+            groups.append((taken_rows, rows[start:end]))
+            note = note or (TIE_AT_LIMIT if taken_rows < end - start else "")
+    return Wanted(len(found.names), groups, note)
+
+
+LIMIT_WITHOUT_ORDER = "the reference has LIMIT without ORDER BY, which leaves open which rows it gives"
+TIE_AT_LIMIT = (
+    "the reference's LIMIT cuts rows that its ORDER BY leaves equal; any of them fit. Add a column to "
+    "ORDER BY to decide"
+)
+
+
+def runs(keys: list[tuple[Any, ...]]) -> list[tuple[int, int]]:
+    """Where equal keys begin and end."""
+    starts = [at for at in range(len(keys)) if at == 0 or keys[at] != keys[at - 1]]
+    return list(zip(starts, [*starts[1:], len(keys)], strict=True))
+
+
+def keyed(database: Database, clauses: Clauses, found: Rows) -> tuple[list[tuple[Any, ...]], list[Any]]:
+    """All rows that the reference would give without LIMIT, and the keys by which it orders them.
+
+    A key is a column of the result by number or name, else the term itself, selected beside the others.
+    Raises ``Failed`` where that cannot be told.
+    """
+    names = [name.casefold() for name in found.names]
+    columns = [column_of(term, names) for term in clauses.order]
+    extra = [term for term, column in zip(clauses.order, columns, strict=True) if column is None]
+    query = clauses.unlimited
+    if extra:
+        if not clauses.select or re.match(r"\s*SELECT\s+DISTINCT\b", clauses.select, re.IGNORECASE):
+            raise Failed("its keys are not in the result")
+        before, behind = query[: clauses.source].rstrip(), query[clauses.source :]
+        query = f"{before}, {', '.join(extra)} {behind}"
+    rows = database.rows(query, MAX_ROWS + 1, QUERY_SECONDS / len(READY)).rows
+    width, added = len(found.names), iter(range(len(found.names), len(found.names) + len(extra)))
+    places = [next(added) if column is None else column for column in columns]
+    plain = [row[:width] for row in rows]
+    start = clauses.limit[0] if clauses.limit else 0
+    if plain[start : start + len(found.rows)] != found.rows:
+        raise Failed("it gives other rows without its LIMIT")
+    return plain, [tuple(row[place] for place in places) for row in rows]
+
+
+def column_of(term: str, names: list[str]) -> int | None:
+    """The position of the result's column that a term of ORDER BY names, if it names one."""
+    if term.isdigit():
+        return int(term) - 1 if 0 < int(term) <= len(names) else None
+    name = re.sub(r'["`\[\]]', "", term).split(".")[-1].strip().casefold()
+    return names.index(name) if re.fullmatch(r"\w+", name) and names.count(name) == 1 else None
+
+
+@lru_cache(maxsize=64)
+def clauses_of(query: str) -> Clauses:
+    """The parts of the whole query that decide an order; a query in brackets has its own."""
+    starts = {"SELECT": -1, "FROM": -1, "ORDER": -1, "LIMIT": -1}
+    ends, commas, at, depth, compound = -1, [], 0, 0, False
     for kind, word in tokenize(query):
         if kind is tokens.Punctuation:
             depth += (word == "(") - (word == ")")
-        elif depth == 0 and kind in tokens.Keyword and ORDER_BY.fullmatch(word):
-            return True
-    return False
+        key = "ORDER" if ORDER_BY.fullmatch(word) else word.upper()
+        if depth == 0 and kind in tokens.Keyword:
+            compound = compound or key.split()[0] in ("UNION", "INTERSECT", "EXCEPT")
+            if key in starts and (key != "FROM" or starts["FROM"] < 0):
+                starts[key], ends = at, at + len(word) if key == "ORDER" else ends
+        if depth == 0 and word == "," and starts["ORDER"] >= 0 > starts["LIMIT"]:
+            commas.append(at)
+        at += len(word)
+    return _clauses(query.rstrip().rstrip(";"), starts, ends, commas, compound)
+
+
+def _clauses(query: str, starts: dict[str, int], after: int, commas: list[int], compound: bool) -> Clauses:
+    limited = starts["LIMIT"] if starts["LIMIT"] > starts["ORDER"] else -1
+    unlimited = query[:limited] if limited >= 0 else query
+    limit = LIMIT.match(query[limited + len("LIMIT") :]) if limited >= 0 else None
+    order = []
+    if starts["ORDER"] >= 0:
+        cuts = [after, *(comma + 1 for comma in commas), len(unlimited) + 1]
+        order = [DIRECTION.sub("", unlimited[a : b - 1]).strip() for a, b in pairwise(cuts)]
+    from_at = starts["FROM"] if not compound else -1
+    select = query[starts["SELECT"] : from_at] if 0 <= starts["SELECT"] < from_at else ""
+    return Clauses(select, from_at, order, unlimited, _limit(limit))
+
+
+def _limit(match: re.Match[str] | None) -> tuple[int, int] | None:
+    """(first row, number of rows): ``LIMIT 5``, ``LIMIT 5 OFFSET 10``, ``LIMIT 10, 5``."""
+    if match is None:
+        return None
+    return (int(match[1]), int(match[3])) if match[2] else (int(match[4] or 0), int(match[1]))
