@@ -123,13 +123,18 @@ class Subject:
 Grade = Callable[[Sequence[Subject]], list[GradeResult]]
 
 
-def one_by_one(score: Callable[[Subject], float]) -> Grade:
-    """A batch grader out of a function for one subject; every failure stays with its subject."""
+def one_by_one(score: Callable[[Subject], float | tuple[float, str]]) -> Grade:
+    """A batch grader out of a function for one subject; every failure stays with its subject.
+
+    ``score`` returns the reward, or the reward and its explanation.
+    """
 
     def graded(subject: Subject) -> GradeResult:
         started = time.perf_counter()
         try:
-            return GradeResult(score(subject), seconds=time.perf_counter() - started)
+            given = score(subject)
+            reward, explanation = given if isinstance(given, tuple) else (given, "")
+            return GradeResult(reward, seconds=time.perf_counter() - started, explanation=explanation)
         except GradingFault as fault:
             return fault.result(time.perf_counter() - started)
         except Exception as error:

@@ -1,15 +1,17 @@
 """``text_similarity``: how alike two filled templates are, between 0 and 1.
 
 The settings of each metric are those of ``docs/graders.md``. METEOR matches exact words, then Porter stems;
-WordNet is left out, so that a score never depends on what data a machine has downloaded.
+WordNet is left out, so that a score never depends on what data a machine has downloaded. Texts of all scripts
+are compared: scripts that put no spaces between words are compared by character.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+import regex
 
 from workers.grading.results import Grade, Subject, one_by_one
 from workers.grading.template import parse_template
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
 # Bounds the worst case of every metric to a second.
 MAX_CHARACTERS = 32_768
 
-_TOKEN = re.compile(r"\w+|[^\w\s]")
+_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]\p{M}*"
+_TOKEN = regex.compile(rf"{_UNSPACED}|(?:(?!{_UNSPACED})[\w\p{{M}}])+|[^\w\s]")
+_WORD = regex.compile(rf"{_UNSPACED}|(?:(?!{_UNSPACED})[\p{{L}}\p{{M}}\p{{N}}])+")
+# rouge-score's own rule, and the same for these texts.
+_ASCII_WORD = regex.compile(r"[a-z0-9]+")
 Metric = Callable[[str, str], float]
 
 
@@ -59,7 +65,7 @@ def meteor(text: str, reference: str) -> float:
 
 
 def rouge_n(n: int) -> Metric:
-    """F1 of the n-grams, by the package rouge-score."""
+    """F1 of the n-grams of words, by the package rouge-score."""
     variant = f"rouge{n}"
 
     def score(text: str, reference: str) -> float:
@@ -72,9 +78,8 @@ def rouge_l(text: str, reference: str) -> float:
     """rouge-score's ``rougeL``, but for its table of all word pairs: 10 GB at the longest texts."""
     from rapidfuzz.distance import LCSseq
     from rouge_score.scoring import fmeasure
-    from rouge_score.tokenize import tokenize
 
-    words, expected = tokenize(text, None), tokenize(reference, None)
+    words, expected = rouge_words(text), rouge_words(reference)
     if not words or not expected:
         return 0.0
     common = LCSseq.similarity(words, expected)
@@ -85,12 +90,24 @@ def rouge_l(text: str, reference: str) -> float:
 def _rouge_scorer(variant: str) -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer([variant], use_stemmer=False)
+    return RougeScorer([variant], tokenizer=_RougeTokenizer())
+
+
+class _RougeTokenizer:
+    """Stands in for rouge-score's, which drops every letter beyond a to z."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return rouge_words(text)
+
+
+def rouge_words(text: str) -> list[str]:
+    """Words in lower case, without punctuation."""
+    return list((_ASCII_WORD if text.isascii() else _WORD).findall(text.lower()))
 
 
 def tokens(text: str) -> list[str]:
     """Words and single punctuation marks, case kept."""
-    return _TOKEN.findall(text)
+    return list(_TOKEN.findall(text))
 
 
 METRICS: dict[str, Metric] = {
@@ -104,19 +121,37 @@ METRICS: dict[str, Metric] = {
 
 
 def similarity(metric: str, text: str, reference: str) -> float:
-    """The score of ``metric``; 0 if a side is empty."""
+    """The score of ``metric``: 1 for equal texts, 0 if a side is empty."""
     if not text.strip() or not reference.strip():
         return 0.0
+    if text.strip() == reference.strip() and not unread(metric, reference):
+        return 1.0
     return min(1.0, max(0.0, METRICS[metric](text, reference)))
+
+
+def unread(metric: str, reference: str) -> str:
+    """Why the metric gives nothing but 0 beside this reference; empty if it gives more."""
+    if metric in LEAST_WORDS:
+        least, found = LEAST_WORDS[metric], len(rouge_words(reference))
+        if found < least:
+            return f"{metric} needs {least} or more words in the reference, this has {found}; {ALL_ZERO}"
+    if metric == "fuzzy_match" and reference.strip() and not _WORD.search(reference):
+        return f"fuzzy_match reads letters and digits only, the reference has none; {ALL_ZERO}"
+    return ""
+
+
+ALL_ZERO = "every answer scores 0"
+LEAST_WORDS = {"rouge_l": 1, **{f"rouge_{n}": n for n in range(1, 6)}}
 
 
 def opened(grader: TextSimilarityGrader, _: Opening) -> Grade:
     """The grader, ready to grade batches."""
     text, reference = parse_template(grader.input), parse_template(grader.reference)
+    metric = grader.evaluation_metric
 
-    def score(subject: Subject) -> float:
+    def score(subject: Subject) -> tuple[float, str]:
         expected = reference.fill_within(MAX_CHARACTERS, subject, "text_similarity")
         given = text.fill_within(MAX_CHARACTERS, subject, "text_similarity")
-        return similarity(grader.evaluation_metric, given, expected)
+        return similarity(metric, given, expected), unread(metric, expected)
 
     return one_by_one(score)
