@@ -129,7 +129,7 @@ class JsonSchemaGrader(Frozen):
     """0 unless ``input`` is JSON that satisfies ``json_schema``; else 1, or the weighted share of fields.
 
     ``fields`` maps paths (``total``, ``lines[0].price``) to how each is compared with ``reference``, a
-    template that fills to JSON. With ``fenced``, the JSON may stand in a fenced block, beside thoughts and words.
+    template that fills to JSON. With ``fenced``, the JSON may stand in a fenced block, beside other text.
     """
 
     type: Literal["json_schema"] = "json_schema"

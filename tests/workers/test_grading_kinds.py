@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from workers.grading import GradeResult, GraderInvalid, open_grader, validate
+from workers.grading import GradeResult, GraderInvalid, Limits, open_grader, validate
 from workers.grading.text_similarity import rouge_l
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -340,3 +340,23 @@ def test_graders_load_without_torch_and_without_slow_libraries() -> None:
     check = f"import sys, workers.grading; print([name for name in {heavy} if name in sys.modules])"
     out = subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=True, capture_output=True, text=True)
     assert out.stdout == "[]\n"
+
+
+COUNTDOWN = (Path(__file__).parent / "cases/countdown.txt").read_text()
+DEEP = "(" * 150 + "1" + ")" * 150
+COUNTDOWN_ANSWERS: list[tuple[str, float | None]] = [
+    ("(2 + 7) * 3", 1.0), ("2 + 3 + 7", 0.0), ("9**9**9**9", 0.0), ("(2 + 7) * 3", 1.0),
+    ("[].__class__", 0.0),
+    ("decimal", 0.5), ("fraction", 0.25), ("numpy", 0.75), ("array", 0.5), ("bool", 1.0), ("nan", None),
+    ("text", None), (DEEP, 0.0), ("-" * 5_000 + "1", 0.0), ("", 0.0), ("(7 + 2) * 3", 1.0),
+]  # fmt: skip
+
+
+def test_a_countdown_grader_that_swallows_everything_costs_one_answer_at_most() -> None:
+    grader = validate({"type": "python", "source": COUNTDOWN})
+    item = {"numbers": [2, 3, 7], "target": 27}
+    with open_grader(grader, limits=Limits(item_seconds=2.0)) as grade:
+        results = grade([(text, item) for text, _ in COUNTDOWN_ANSWERS])
+    for (text, right), result in zip(COUNTDOWN_ANSWERS, results, strict=True):
+        endless = text == "9**9**9**9"
+        assert result.reward == right or (endless and result.reward is None), (text[:20], result)

@@ -470,3 +470,62 @@ def test_a_multi_sums_its_judges_tokens_and_joins_their_reasons(server: JudgeSer
     assert result.reward == 0.75
     assert result.usage["m"]["total_tokens"] == 240
     assert result.explanation == "one: d: c\ntwo: d: c"
+
+
+# --- judges that think first, or answer in other forms ---------------------------------------------
+
+RESULT = '{"steps": [], "result": 0.8}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f'<think>\nThe answer names {{"the": city}}.\n</think>\n\n{RESULT}',
+        f"<think>ok</think>\n```json\n{RESULT}\n```",
+        f"The reference agrees.\n</think>\n{RESULT}",
+        f"Here is my verdict:\n```json\n{RESULT}\n```",
+        f"Here is my verdict: {RESULT} Done.",
+        '{"steps": [], "result": "0.8"}',
+        f'<think>{{"steps": [], "result": 0.1}}</think>{RESULT}',
+        f"[THINK]maybe 0.1[/THINK]{RESULT}",
+        f"<thought>maybe 0.1</thought>\n{RESULT}",
+        f"<|channel|>analysis<|message|>0.1<|end|><|start|>assistant<|channel|>final<|message|>{RESULT}<|return|>",
+        f"analysisThe answer is fine.assistantfinal{RESULT}",
+        f"~~~json\r\n{RESULT}\r\n~~~",
+        f"```json\n{RESULT}",
+        '{"steps": [{"description": "it says </think>", "conclusion": "```json"}], "result": 0.8}',
+    ],
+)
+def test_a_judge_may_think_fence_and_talk_around_its_verdict(server: JudgeServer, content: str) -> None:
+    server.behave = lambda body, number: Answer(content)
+    (result,) = grades(server, SCORE, ["Paris"])
+    assert (result.reward, result.error_class) == (0.8, None)
+    assert len(server.requests) == 1
+
+
+def test_a_judge_may_answer_in_typed_parts(server: JudgeServer) -> None:
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": '{"result": 0}'}]},
+        {"type": "text", "text": '{"steps": [],'},
+        {"type": "text", "text": ' "result": 0.8}'},
+    ]
+    message = {"role": "assistant", "content": parts, "reasoning_content": '{"result": 0}'}
+    server.behave = lambda body, number: Answer(body=json.dumps({"choices": [{"message": message}]}))
+    (result,) = grades(server, SCORE, ["Paris"])
+    assert (result.reward, result.error_class) == (0.8, None)
+
+
+def test_thoughts_that_are_never_closed_are_no_verdict(server: JudgeServer) -> None:
+    server.behave = lambda body, number: Answer(f"<think>perhaps {RESULT}")
+    (result,) = grades(server, SCORE, ["Paris"])
+    assert (result.reward, result.error_class) == (None, "model_grader_parse_error")
+
+
+def test_every_kind_of_judge_may_think_first(server: JudgeServer) -> None:
+    criteria = {"kind": {"reason": "", "met": "true"}, "clear": {"reason": "", "met": "no"}}
+    replies = [({"reason": "", "label": "polite "}, LABEL, 1.0), ({"criteria": criteria}, RUBRIC, 0.8)]
+    for said, grader, reward in replies:
+        text = f"<think>{{}}</think>```json\n{json.dumps(said)}\n```"
+        server.behave = lambda body, number, text=text: Answer(text)  # type: ignore[misc]
+        (result,) = grades(server, grader, WARM)
+        assert (result.reward, result.error_class) == (reward, None)

@@ -25,9 +25,11 @@ def opened(grader: LabelModelGrader, opening: Opening) -> Grade:
     schema = form({"reason": {"type": "string"}, "label": {"type": "string", "enum": grader.labels}})
 
     def read(verdict: Any) -> dict[str, Any]:
-        if not isinstance(verdict, dict) or verdict.get("label") not in grader.labels:
+        label = verdict.get("label") if isinstance(verdict, dict) else None
+        label = label.strip() if isinstance(label, str) and label not in grader.labels else label
+        if label not in grader.labels:
             raise ValueError(f"its label is none of {as_data(grader.labels)}")
-        return verdict
+        return {**verdict, "label": label}
 
     def question(subject: Subject) -> Question:
         return Question(messages.filled(subject), schema, read, grader.sampling_params)

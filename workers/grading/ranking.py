@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from workers.grading.judge.asking import DATA, as_data, failed, form
 from workers.grading.judge.client import Judge, Question, Reply
+from workers.grading.judge.verdicts import as_number
 from workers.grading.results import Grade, GradeResult, GradingFault, Subject, added
 from workers.grading.template import parse_template
 from workers.spec import RankingGrader
@@ -214,9 +215,10 @@ def _scores(verdict: Any, ids: list[str]) -> dict[str, _Verdict]:
     found = verdict.get("answers") if isinstance(verdict, dict) else None
     if not isinstance(found, dict) or found.keys() != set(ids):
         raise ValueError(f"it must name each of these ids once: {', '.join(ids)}")
-    if not all(isinstance(one, dict) and _is_share(one.get("score")) for one in found.values()):
+    scores = {i: as_number(one.get("score")) for i, one in found.items() if isinstance(one, dict)}
+    if len(scores) < len(found) or not all(map(_is_share, scores.values())):
         raise ValueError("every score must be a number from 0 to 1")
-    return {i: _Verdict(float(one["score"]), str(one.get("reason", ""))) for i, one in found.items()}
+    return {i: _Verdict(float(scores[i]), str(one.get("reason", ""))) for i, one in found.items()}
 
 
 def _is_share(score: Any) -> bool:
@@ -224,6 +226,7 @@ def _is_share(score: Any) -> bool:
 
 
 def _match(verdict: Any) -> _Match:
-    if not isinstance(verdict, dict) or verdict.get("better") not in ("1", "2", "tie"):
+    better = str(verdict.get("better")).strip().lower() if isinstance(verdict, dict) else ""
+    if better not in ("1", "2", "tie"):
         raise ValueError('better must be "1", "2" or "tie"')
-    return _Match(verdict["better"], str(verdict.get("reason", "")))
+    return _Match(better, str(verdict.get("reason", "")))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workers.grading.judge.asking import Messages, as_data, form, graded
 from workers.grading.judge.client import Question
+from workers.grading.judge.verdicts import as_truth
 from workers.grading.multi import explained
 from workers.grading.results import Grade, GradeResult, Subject
 from workers.spec import Criterion, RubricGrader
@@ -128,7 +129,8 @@ def _read(verdict: Any, names: set[str]) -> _Judged:
     found = verdict.get("criteria") if isinstance(verdict, dict) else None
     if not isinstance(found, dict) or found.keys() != names:
         raise ValueError(f"its criteria must be exactly these: {', '.join(sorted(names))}")
-    if not all(isinstance(one, dict) and isinstance(one.get("met"), bool) for one in found.values()):
+    met = {name: as_truth(one.get("met")) for name, one in found.items() if isinstance(one, dict)}
+    if len(met) < len(found) or not all(isinstance(each, bool) for each in met.values()):
         raise ValueError("met must be true or false")
-    told = [f"{n}: {'met' if one['met'] else 'not met'}. {one.get('reason', '')}" for n, one in found.items()]
-    return _Judged({name: one["met"] for name, one in found.items()}, "\n".join(told))
+    told = [f"{n}: {'met' if met[n] else 'not met'}. {one.get('reason', '')}" for n, one in found.items()]
+    return _Judged(met, "\n".join(told))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from workers.grading.judge.asking import Messages, form, graded, steps_as_text
 from workers.grading.judge.client import Question
+from workers.grading.judge.verdicts import as_number
 from workers.grading.results import Grade, GradeResult, Subject
 from workers.spec import ScoreModelGrader
 
@@ -50,7 +51,8 @@ def read(verdict: Any) -> dict[str, Any]:
 
 
 def scored(result: Any, low: float, high: float) -> float:
-    """The result within the range; what is no number counts 0, as OpenAI documents."""
+    """The result within the range; what is no number counts 0, as OpenAI documents. ``"0.8"`` is a number."""
+    result = as_number(result)
     if isinstance(result, bool) or not isinstance(result, int | float) or result != result:
         return 0.0
     return float(min(max(result, low), high))

@@ -79,8 +79,8 @@ WARM_MODULES = {
     "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "deepdiff", "difflib", "enum",
     "fractions", "functools", "heapq", "html", "itertools", "jsonschema", "latex2sympy2_extended",
     "math_verify", "nltk", "numpy", "operator", "pandas", "pydantic", "rapidfuzz", "regex", "rouge_score",
-    "scipy", "sklearn", "sqlite3", "sqlparse", "statistics", "string", "sympy", "textwrap", "typing", "unicodedata",
-    "yaml",
+    "scipy", "sklearn", "sqlite3", "sqlparse", "statistics", "string", "sympy", "textwrap", "typing",
+    "unicodedata", "yaml",
 }  # fmt: skip
 MUTATORS = {
     "add", "append", "appendleft", "clear", "discard", "extend", "extendleft", "insert", "pop", "popitem",

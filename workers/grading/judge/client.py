@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -19,7 +18,9 @@ from pydantic import BaseModel, Field, ValidationError
 from workers.events import GradingErrorClass
 from workers.grading.judge.cache import VerdictCache, key_of
 from workers.grading.judge.limits import Limits
+from workers.grading.judge.verdicts import content_text, parse_verdict, refusal_of
 from workers.grading.results import TokenUsage, added
+from workers.grading.thoughts import without_thoughts
 from workers.outbound import AddressRefused, AllowList, Caps, OutboundTransport, check_url, explain
 from workers.spec import JudgeEndpoint, SamplingParams
 
@@ -32,7 +33,6 @@ MAX_RETRIES = (
 MAX_ANSWER_BYTES = 4 * 2**20
 EXCERPT = 400
 FORM_VERSION = 1  # part of cache keys: raise it when a prompt of ours changes
-_FENCE = re.compile(r"^\s*```\w*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 
 # How the form of the answer is asked for, and whether temperature 0 is; each is tried when the one before was
 # answered by 400, and what worked is kept.
@@ -66,7 +66,7 @@ class Reply:
 
 
 class _Message(BaseModel):
-    content: str | None = None
+    content: str | list[Any] | None = None
     refusal: str | None = None
 
 
@@ -185,13 +185,13 @@ class Judge:
             for _ in range(2):
                 text = await self._text(question, messages, usage)
                 try:
-                    verdict = _parsed(text)
+                    verdict = parse_verdict(text)
                     value = question.read(verdict)
                 except ValueError as error:
                     complaint = f"Your answer was refused: {error}. Answer again, with the JSON object alone."
                     messages = [
                         *question.messages,
-                        {"role": "assistant", "content": text},
+                        {"role": "assistant", "content": without_thoughts(text)},
                         {"role": "user", "content": complaint},
                     ]
                     detail = f"{self._name} did not answer in the form asked for ({error}): {_excerpt(text)}"
@@ -222,10 +222,11 @@ class Judge:
         tokens = answer.usage.prompt_tokens, answer.usage.completion_tokens, cached.cached_tokens or 0
         usage.append(await self._limits.used(*tokens, characters))
         choice = answer.choices[0]
-        if choice.message.refusal or choice.finish_reason == "content_filter":
-            said = choice.message.refusal or "its content filter stopped the answer"
+        refusal = choice.message.refusal or refusal_of(choice.message.content)
+        if refusal or choice.finish_reason == "content_filter":
+            said = refusal or "its content filter stopped the answer"
             raise _Failed("model_grader_refusal_error", f"{self._name} refused: {_excerpt(said)}")
-        return choice.message.content or ""
+        return content_text(choice.message.content or "")
 
     async def _completion(self, question: Question, messages: list[Json]) -> Any:
         """Tries each way of asking until one is not answered by 400."""
@@ -320,17 +321,6 @@ def _next_way(way: int, question: Question) -> int | None:
     if following < len(WAYS) and WAYS[following][0] == WAYS[way][0] and not question.cold:
         following += 1
     return following if following < len(WAYS) else None
-
-
-def _parsed(text: str) -> Any:
-    """Raises ``ValueError``. A fence around the JSON, as chat models like to write, is taken off."""
-    fenced = _FENCE.match(text)
-    try:
-        return json.loads(fenced[1] if fenced else text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    except ValueError as error:
-        raise ValueError(f"it is not JSON: {error}") from error
 
 
 def _excerpt(text: str) -> str:

@@ -7,6 +7,7 @@ soon as it is graded, so the host knows which item was under way if this process
 
 from __future__ import annotations
 
+import decimal
 import io
 import json
 import linecache
@@ -173,10 +174,12 @@ def _reseed(seed: int) -> None:
 
 
 def _number(value: Any) -> float:
-    """A finite float; whole numbers and truth values count, NaN, text and ``None`` do not."""
-    if type(value).__module__ == "numpy":
-        value = value.item()
-    if not isinstance(value, numbers.Real):
+    """A finite float; any kind of real number and truth values count, NaN, text and ``None`` do not."""
+    if callable(getattr(value, "item", None)) and getattr(value, "size", 1) == 1:
+        value = value.item()  # numpy's and pandas' numbers, and arrays of one
+    if not isinstance(value, numbers.Real | decimal.Decimal) and not getattr(
+        value, "is_extended_real", False
+    ):
         raise TypeError(f"grade() must return a number, it returned {type(value).__name__}")
     number = float(value)
     if not math.isfinite(number):

@@ -1,0 +1,98 @@
+"""Reads the verdict out of what a judge wrote: thoughts, fences and words around its JSON are left out."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from workers.grading.fences import last_block
+from workers.grading.thoughts import split_thoughts
+
+JSON_TAGS = {"json", "json5", "jsonc"}
+TEXT_PARTS = {"text", "output_text"}
+_DECODER = json.JSONDecoder()
+
+
+def parse_verdict(text: str) -> Any:
+    """The JSON of an answer. Raises ``ValueError``.
+
+    The whole text is tried first, so that a tag or a fence inside of a reason changes nothing.
+    """
+    try:
+        return _loaded(text)
+    except ValueError as error:
+        problem = error
+    thoughts, answer = split_thoughts(text)
+    if thoughts and not answer:
+        raise ValueError("it holds thoughts alone")
+    block = last_block(answer, JSON_TAGS) or last_block(answer, {""})
+    for candidate in (answer, block, _last_object(answer)):
+        if candidate is not None:
+            try:
+                return _loaded(candidate)
+            except ValueError as error:
+                problem = error
+    raise problem
+
+
+def content_text(content: Any) -> str:
+    """The text of a message's content: a text or a list of typed parts. Thoughts are left out."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else [content]
+    return "".join(_part_text(part) for part in parts)
+
+
+def refusal_of(content: Any) -> str:
+    """The refusal among the parts of a message's content; empty if there is none."""
+    parts = content if isinstance(content, list) else []
+    refusals = [part.get("refusal") for part in parts if isinstance(part, dict)]
+    return next((each for each in refusals if isinstance(each, str) and each), "")
+
+
+def as_number(value: Any) -> Any:
+    """A number that a judge wrote as text, as the number; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return number if math.isfinite(number) else value
+
+
+def as_truth(value: Any) -> Any:
+    """``"true"`` and ``"yes"`` as truth values; anything else as it is."""
+    words = {"true": True, "yes": True, "false": False, "no": False}
+    return words.get(value.strip().lower(), value) if isinstance(value, str) else value
+
+
+def _part_text(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, dict) or part.get("type", "text") not in TEXT_PARTS:
+        return ""
+    return part["text"] if isinstance(part.get("text"), str) else ""
+
+
+def _last_object(text: str) -> str | None:
+    """The last JSON object that stands in the text, outside of other objects."""
+    found, at = None, text.find("{")
+    while at >= 0:
+        try:
+            _, end = _DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            at = text.find("{", at + 1)
+        else:
+            found, at = text[at:end], text.find("{", end)
+    return found
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except ValueError as error:
+        raise ValueError(f"it is not JSON: {error}") from error
