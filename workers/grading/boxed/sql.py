@@ -153,10 +153,9 @@ def grade(sample: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
         expected = given(query_of(item["reference"]))
     except Failed as failure:
         return verdict(None, {}, "other_error", str(failure))
-    text = split_thoughts(sample["output_text"])[1]
-    query = query_of(text)
+    query = query_of(split_thoughts(sample["output_text"])[1])
     result = compared(query, expected)
-    if query != text.strip():
+    if query != sample["output_text"].strip():
         result["detail"] = "\n".join(filter(None, [result["detail"], f"run: {query[:SHOWN_CHARACTERS]}"]))
     return result
 
