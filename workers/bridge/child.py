@@ -34,7 +34,7 @@ def environment(devices: dict[str, Any]) -> dict[str, str]:
     }
     return kept | {
         "GROOVE_OUTBOUND_ALLOW": ",".join(settings.OUTBOUND_ALLOW),
-        "GROOVE_BASE_MODEL_ROOTS": os.pathsep.join(map(str, settings.BASE_MODEL_ROOTS)),
+        "GROOVE_BASE_MODEL_ROOTS": ",".join(map(str, settings.BASE_MODEL_ROOTS)),
         "GROOVE_ALLOW_PICKLED_WEIGHTS": str(int(settings.ALLOW_PICKLED_WEIGHTS)),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as NVML counts
         "CUDA_VISIBLE_DEVICES": ",".join(map(str, devices.get("gpus", []))),

@@ -26,6 +26,7 @@ from workers.engine.deadline import deadline
 from workers.engine.errors import EngineError
 from workers.engine.memory import is_out_of_memory
 
+STARTER = Path(__file__).parents[1] / "starter"
 ROOTS = "GROOVE_BASE_MODEL_ROOTS"
 TEMPLATE_SECONDS = 5.0  # for one conversation; published templates take milliseconds
 ALLOW_PICKLED = "GROOVE_ALLOW_PICKLED_WEIGHTS"
@@ -75,8 +76,8 @@ def _rendered(apply: Callable[..., Any], *arguments: Any, **options: Any) -> Any
 
 def check_root(name: str, folder: Path) -> None:
     """Raises ``EngineError`` unless a local folder, its links followed, is below a root of the operator's."""
-    roots = [Path(root).resolve() for root in os.environ.get(ROOTS, "").split(os.pathsep) if root]
-    if roots and not any(folder.resolve().is_relative_to(root) for root in roots):
+    roots = [Path(root.strip()).resolve() for root in os.environ.get(ROOTS, "").split(",") if root.strip()]
+    if roots and not any(folder.resolve().is_relative_to(root) for root in (STARTER, *roots)):
         raise errors.outside_roots(name, ROOTS)
 
 
