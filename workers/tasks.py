@@ -9,7 +9,8 @@ from webapp.graders import checking, trial_queue
 from webapp.jobs import leases, nodes, notices, removal, rollouts, services
 from webapp.judges import services as judges
 from webapp.registry import exporting
-from workers.bridge import cards, checks, exports, imports, jobs, trials
+from webapp.registry import inspections as registry_inspections
+from workers.bridge import cards, checks, exports, imports, inspections, jobs, trials
 from workers.celery import app
 
 
@@ -62,6 +63,12 @@ def import_dataset(import_id: int) -> None:
 
 
 @app.task
+def inspect_base(inspection_id: int) -> None:
+    """Tell what a base model is and what keeps it from being used."""
+    inspections.inspect_base(inspection_id)
+
+
+@app.task
 def send_mail() -> None:
     """Tell people by e-mail that their jobs have ended."""
     notices.send_mail()
@@ -75,6 +82,7 @@ def reap() -> None:
     checking.ring_again()
     judges.ring_again()
     exporting.ring_again()
+    registry_inspections.requeue_silent()
     requeue_silent()
     notices.ring_again()
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from tests.web.comparison import finished_job
-from webapp.registry.models import BaseModel, TunedModel
+from webapp.jobs import nodes
+from webapp.registry import inspections
+from webapp.registry.models import BaseModel, Inspection, TunedModel
 from webapp.registry.services import add_base_model, ensure_starter_model
 from webapp.teams.models import AuditEvent, Team, User
 
@@ -60,3 +65,84 @@ def test_a_model_says_what_it_is_for(
     assert "has 201 characters" in client.post(address, {"description": "x" * 201}, follow=True).text
     assert as_user(bob).post(address, {"description": "mine"}).status_code == 403
     assert TunedModel.objects.get().description == "Invoices of <b>2026</b>"
+
+
+# --- inspection ------------------------------------------------------------------------------------
+
+REPORT = {
+    "problem": None,
+    "facts": {
+        "class": "Qwen3ForCausalLM", "parameters": 600_000_000, "weight_bytes": 1_200_000_000, "tied": True,
+        "dtype": "bfloat16", "context": 40960, "chat_template": True, "system_role": True, "path": "fast",
+        "targets": ["q_proj"],
+    },
+    "notes": ["This is a note.\x00"],
+}  # fmt: skip
+
+
+def page_of(base: BaseModel) -> str:
+    assert base.team is not None
+    return reverse("registry:base", args=[base.team.slug, base.uid])
+
+
+def test_a_base_model_is_inspected_once_it_is_added(
+    team: Team, alice: User, base: BaseModel, as_user: SignIn
+) -> None:
+    client = as_user(alice)
+    waiting = client.get(page_of(base), headers={"HX-Request": "true"}).text
+    assert "No worker is online" in waiting
+    assert 'hx-trigger="every 2s"' in waiting
+    inspection = inspections.claim(base.inspection.pk)
+    assert inspection is not None
+    assert inspections.claim(base.inspection.pk) is None
+    assert "A worker is reading its files" in client.get(page_of(base)).text
+    assert inspections.finish(inspection, REPORT)
+    shown = client.get(page_of(base)).text
+    assert "can be used" in shown
+    assert "600,000,000, tied embeddings" in shown
+    assert "2.24 GiB for the weights alone" in shown
+    assert "This is a note." in shown
+    assert "every 2s" not in shown
+    assert "inspected" in client.get(reverse("registry:bases", args=[team.slug])).text
+
+
+def test_a_problem_stands_on_the_page_and_is_inspected_again(
+    team: Team, alice: User, base: BaseModel, as_user: SignIn
+) -> None:
+    inspection = inspections.claim(base.inspection.pk)
+    assert inspection is not None
+    problem = {"code": "gguf_only", "message": "<b>GGUF only</b>", "remedy": "Choose the original."}
+    inspections.finish(inspection, {"problem": problem, "facts": {}, "notes": []})
+    client = as_user(alice)
+    shown = client.get(page_of(base)).text
+    assert "&lt;b&gt;GGUF only&lt;/b&gt;" in shown
+    assert "Choose the original." in shown
+    assert "cannot be used" in client.get(reverse("registry:bases", args=[team.slug])).text
+    client.post(reverse("registry:inspect_base", args=[team.slug, base.uid]))
+    assert Inspection.objects.get(base=base).state == Inspection.State.QUEUED
+    assert not inspections.finish(inspection, REPORT), "an attempt that was asked for anew holds nothing"
+
+
+def test_an_inspection_whose_worker_falls_silent_is_queued_again_and_ends(base: BaseModel) -> None:
+    past = timezone.now() - timedelta(seconds=1)
+    for _ in range(settings.MAX_DEATHS + 1):
+        assert inspections.claim(base.inspection.pk)
+        Inspection.objects.update(lease_until=past)
+        inspections.requeue_silent()
+    inspection = Inspection.objects.get()
+    assert inspection.state == Inspection.State.FAILED
+    assert "did not end" in inspection.report["problem"]["message"]
+
+
+def test_the_page_tells_whether_the_weights_fit_the_workers(
+    base: BaseModel, alice: User, as_user: SignIn
+) -> None:
+    devices = {"cpu_cores": 2, "gpus": [{"index": 0, "name": "H", "memory_gib": 1.0}]}
+    nodes.announce("n", {}, devices, {})
+    nodes.seen("n", {"memory_gib": 16.0})
+    inspection = inspections.claim(base.inspection.pk)
+    assert inspection is not None
+    inspections.finish(inspection, REPORT)
+    shown = as_user(alice).get(page_of(base)).text
+    assert "The largest worker online has 16.0 GiB." in shown
+    assert "The largest worker online has only 1.0 GiB." in shown

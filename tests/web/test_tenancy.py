@@ -81,6 +81,7 @@ PAGES = {
     "registry:model",
     "registry:card",
     "registry:deleted",
+    "registry:base",
 }
 NO_PAGES = {"jobs:stream"}  # nobody looks at it, so there is nobody to send to the sign-in page
 OWN_AFFAIRS = {"teams:checklist", "jobs:columns"}  # a viewer may arrange her own pages

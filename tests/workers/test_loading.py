@@ -14,9 +14,10 @@ from huggingface_hub.utils import filter_repo_objects
 
 from tests.workers.engine_jobs import tiny_tokenizer
 from workers import base_model
-from workers.engine import loading, models
+from workers.engine import inspection, loading, models
 from workers.engine.deadline import TooSlow, deadline
 from workers.engine.errors import EngineError
+from workers.engine.inspection import inspect
 from workers.spec import BaseModelRef
 
 CPU = torch.device("cpu")
@@ -204,3 +205,56 @@ def test_nothing_is_fetched_twice_or_in_a_format_that_is_not_loaded() -> None:
         "chat_template.jinja", "config.json", "merges.txt", "model-00001-of-00002.safetensors",
         "model.safetensors.index.json", "tokenizer.json",
     ]  # fmt: skip
+
+
+# --- inspection: the same, without the weights -----------------------------------------------------------
+
+
+def test_an_inspection_tells_what_a_model_is(model_folder: Path) -> None:
+    report = inspect(BaseModelRef(id="acme/base", path=str(model_folder)), Path())
+    assert report["problem"] is None
+    facts = report["facts"]
+    assert facts["class"] == "Qwen3ForCausalLM"
+    assert facts["parameters"] == sum(each.numel() for each in load(model_folder).model.parameters())
+    assert (facts["context"], facts["tied"], facts["path"], facts["system_role"]) == (
+        128,
+        False,
+        "fast",
+        True,
+    )
+
+
+@pytest.mark.parametrize("case", set(PROBLEMS) - {"other sizes"})
+def test_an_inspection_finds_what_loading_would(
+    model_folder: Path, tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage, code, _ = PROBLEMS[case]
+    folder = shutil.copytree(model_folder, tmp_path / "base")
+    damage(folder)
+    monkeypatch.setattr(base_model, "_installed", lambda module: module != "sentencepiece")
+    problem = inspect(BaseModelRef(id="acme/base", path=str(folder)), Path())["problem"]
+    assert problem["code"] == code
+    assert problem["remedy"]
+
+
+def test_an_inspection_of_a_hub_model_needs_no_weights(model_folder: Path, tmp_path: Path) -> None:
+    sizes = {path.name: path.stat().st_size for path in model_folder.iterdir()}
+    folder = shutil.copytree(model_folder, tmp_path / "texts", ignore=shutil.ignore_patterns("*.safetensors"))
+    assert inspection._problem(folder, sizes) is None
+    listed = {name: size for name, size in sizes.items() if not name.endswith(".safetensors")}
+    assert inspection._problem(folder, listed).code == "weights_missing"  # type: ignore[union-attr]
+    found = inspection._problem(folder, listed | {"pytorch_model.bin": 9})
+    assert found is not None
+    assert found.code == "weights_pickled"
+
+
+def test_an_endless_template_is_a_problem_and_not_an_endless_inspection(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "base")
+    endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    (folder / "chat_template.jinja").write_text(endless)
+    monkeypatch.setattr(loading, "TEMPLATE_SECONDS", 0.5)
+    problem = inspect(BaseModelRef(id="acme/base", path=str(folder)), Path())["problem"]
+    assert problem["code"] == "chat_template_failed"
+    assert "0.5 s" in problem["detail"]

@@ -6,12 +6,12 @@ from django.contrib import messages
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 
-from . import services
+from . import inspections, services
 from .forms import BaseModelForm
 from .models import BaseModel
 
@@ -25,11 +25,30 @@ def bases(request: HttpRequest, access: Access) -> HttpResponse:
         access.require(Role.EDITOR)
         if form.is_valid():
             added = services.add_base_model(access.team, access.user, **form.cleaned_data)
-            messages.success(request, f"Added {added}. It is fetched when the first job with it starts.")
-            return redirect("registry:bases", access.team.slug)
-    models = BaseModel.objects.filter(Q(team=access.team) | Q(team=None))
+            messages.success(request, f"Added {added}. A worker inspects it now.")
+            return redirect("registry:base", access.team.slug, added.uid)
+    shared = BaseModel.objects.filter(Q(team=access.team) | Q(team=None))
+    models = shared.select_related("inspection")
     status = 422 if form.is_bound and form.errors else 200
     return render(request, "registry/bases.html", {"models": models, "form": form}, status=status)
+
+
+@member()
+@require_GET
+def base_model(request: HttpRequest, access: Access, base: str) -> HttpResponse:
+    """What its inspection found; htmx asks again for that section while it runs."""
+    found = access.get(BaseModel.objects.select_related("team"), uid=base)
+    part = "inspection" if request.htmx else "base_model"  # type: ignore[attr-defined]
+    return render(request, f"registry/{part}.html", {"base": found} | inspections.page(found))
+
+
+@member(Role.EDITOR)
+@require_POST
+def inspect_base(request: HttpRequest, access: Access, base: str) -> HttpResponse:
+    """Have a worker look at the files again, after they were mended."""
+    found = access.get(BaseModel.objects.select_related("team"), uid=base)
+    inspections.request_again(found, access.user)
+    return redirect("registry:base", access.team.slug, found.uid)
 
 
 @member(Role.EDITOR)

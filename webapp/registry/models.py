@@ -31,6 +31,28 @@ class BaseModel(models.Model):
         return self.model_id
 
 
+class Inspection(models.Model):
+    """What a worker found in a base model's files before any job starts from it."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        PASSED = "passed"
+        FAILED = "failed"
+
+    base = models.OneToOneField(BaseModel, models.CASCADE, related_name="inspection")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    attempt = models.PositiveIntegerField(default=0, help_text="fencing token: a write names the attempt")
+    crashes = models.PositiveSmallIntegerField(default=0, help_text="attempts that ended without a result")
+    lease_until = models.DateTimeField(null=True, blank=True)
+    report = models.JSONField(default=dict, help_text="{problem, facts, notes} of workers.engine.inspection")
+    queued_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"Inspection of {self.base}"
+
+
 class TunedModel(models.Model):
     """An adapter package, complete and checked."""
 

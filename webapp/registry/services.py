@@ -14,6 +14,7 @@ from webapp.config.fields import storable
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
 
+from . import inspections
 from .models import BaseModel, TunedModel
 
 DESCRIPTION_LENGTH = 200
@@ -52,6 +53,7 @@ def add_base_model(team: Team, user: User, model_id: str, revision: str = "", pa
     """A model for this team: a Hugging Face id, or a folder on the workers under any name."""
     model = BaseModel.objects.create(team=team, model_id=model_id, revision=revision, path=path)
     record(team, user, "added base model", model)
+    inspections.request_inspection(model)
     return model
 
 

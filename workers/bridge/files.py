@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 CACHE = "cache"
 CACHE_SECONDS = 7 * 24 * 3600
 CHECKSUMS = "SHA256SUMS"
-SCRATCH = ("exports", "trials", "checks")
+SCRATCH = ("exports", "inspections", "trials", "checks")
 
 
 class Damaged(Exception):
