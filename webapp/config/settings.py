@@ -72,6 +72,7 @@ INSTALLED_APPS = [
     "webapp.retention",
 ]
 MIDDLEWARE = [
+    "webapp.config.input_checks.refuse_unreadable",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

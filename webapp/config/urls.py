@@ -2,9 +2,10 @@
 
 from django.urls import include, path
 
-from webapp.config import manual, styleguide, views
+from webapp.config import input_checks, manual, styleguide, views
 from webapp.teams import account_views
 
+handler400 = input_checks.bad_request
 handler404 = views.not_found
 urlpatterns = [
     path("", views.index, name="index"),
@@ -15,6 +16,7 @@ urlpatterns = [
     path("docs/images/<str:name>", manual.image, name="document_image"),
     path("docs/<str:name>/", manual.page, name="document"),
     path("healthz", views.healthz, name="healthz"),
+    path("accounts/email/", account_views.change_email),
     path("accounts/", include("allauth.account.urls")),
     path("", include("webapp.teams.urls")),
     path("t/<slug:team>/datasets/", include("webapp.datasets.urls")),

@@ -14,6 +14,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
+from webapp.config.input_checks import GREATEST, whole_number
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 
@@ -42,9 +43,11 @@ def _metadata(header: str) -> dict[str, str]:
 def create(request: HttpRequest, access: Access) -> HttpResponse:
     """Begin a file of ``Upload-Length`` bytes; ``Upload-Metadata`` holds the fields of the form."""
     try:
-        size = int(request.headers.get("Upload-Length", ""))
+        size = whole_number(request.headers.get("Upload-Length"), GREATEST)
         told = _metadata(request.headers.get("Upload-Metadata", ""))
     except (ValueError, binascii.Error):
+        told, size = {}, None
+    if size is None:
         return _answer(400, "Upload-Length or Upload-Metadata cannot be read.")
     uid = told.get("dataset")
     dataset = access.get(Dataset.objects.filter(deleted_at=None), uid=uid) if uid else None
@@ -87,11 +90,11 @@ def transfer(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 
 
 def _add(request: HttpRequest, found: Transfer) -> HttpResponse:
-    offset = request.headers.get("Upload-Offset", "")
-    if request.content_type != PART_TYPE or not offset.isdigit():
+    offset = whole_number(request.headers.get("Upload-Offset"), GREATEST)
+    if request.content_type != PART_TYPE or offset is None:
         return _answer(415, f"A part is {PART_TYPE}, with its Upload-Offset.")
     try:
-        found = transfers.add(found, int(offset), request.read(transfers.PART_BYTES + 1))
+        found = transfers.add(found, offset, request.read(transfers.PART_BYTES + 1))
     except transfers.WrongOffset as error:
         return _answer(409, str(error), Upload_Offset=str(error.received))
     except transfers.TooMuch as error:

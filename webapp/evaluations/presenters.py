@@ -12,6 +12,7 @@ from typing import Any
 from django.db.models import Exists, F, Func, OrderBy, OuterRef, Prefetch, Q, QuerySet, TextField
 
 from webapp.config.fields import storable
+from webapp.config.input_checks import GREATEST, whole_number
 from webapp.graders.references import RowReference
 from webapp.jobs.models import Job
 from webapp.jobs.references import JobRows
@@ -81,7 +82,8 @@ def chosen(evaluations: list[Evaluation], wanted: str) -> Evaluation | None:
 
 def arrived(evaluations: list[Evaluation], seen: str) -> Evaluation | None:
     """The latest that came after the one that a page was drawn with."""
-    later = [each for each in evaluations if each.pk > (int(seen) if seen.isdecimal() else 0)]
+    known = whole_number(seen, GREATEST) or 0
+    later = [each for each in evaluations if each.pk > known]
     return later[-1] if later else None
 
 
@@ -124,8 +126,8 @@ def _limits(query: Mapping[str, str]) -> dict[str, float]:
     for name, lookup in RANGES.items():
         with suppress(ValueError):
             found[lookup] = float(query.get(name, ""))
-    if (place := query.get("row", "")).isdecimal():
-        found["index"] = int(place)
+    if (index := whole_number(query.get("row"))) is not None:
+        found["index"] = index
     return {lookup: value for lookup, value in found.items() if isfinite(value)}
 
 

@@ -19,6 +19,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
+from webapp.config.input_checks import GREATEST, whole_number
 from webapp.config.streaming import csv_lines, streamed
 from webapp.jobs.models import Job
 from webapp.teams.access import Access, member
@@ -29,7 +30,6 @@ from .models import ComparedRow, Evaluation, Note
 from .outcomes import outcomes_of
 
 PAGE, LINES = 10, 50
-NUMBER_DIGITS = 19
 
 
 @member()
@@ -140,7 +140,7 @@ def _asked_row(request: HttpRequest, access: Access, evaluation: Evaluation) -> 
 
 
 def _number(text: str | None) -> int:
-    return int(text) if text and text.isdigit() and len(text) < NUMBER_DIGITS else 0
+    return whole_number(text, GREATEST) or 0
 
 
 def _blind(row: ComparedRow, user: User) -> list[str]:

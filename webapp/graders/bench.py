@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
+from webapp.config.input_checks import whole_number
 from webapp.jobs import nodes
 from webapp.judges import services as judges
 from webapp.teams.access import Access, member
@@ -23,7 +24,6 @@ from .models import Grader, GraderTrial, GraderVersion
 from .trial_forms import TrialForm
 
 RECENT_TRIALS = 8
-MOST_DIGITS = 9
 Json = dict[str, Any]
 
 
@@ -71,8 +71,8 @@ def latest_of(grader: Grader) -> GraderVersion:
 
 def edited(grader: Grader, query: Mapping[str, str]) -> GraderVersion:
     """The version that the editor starts from: the newest, or the one that ``?from=`` names."""
-    number = query.get("from", "")
-    if number.isdecimal() and len(number) <= MOST_DIGITS:
+    number = whole_number(query.get("from"))
+    if number is not None:
         return get_object_or_404(grader.versions, number=number)
     return latest_of(grader)
 

@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
+from webapp.config.input_checks import whole_number
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 
@@ -56,9 +57,10 @@ def _kept(request: HttpRequest, access: Access, trial: GraderTrial, test: Grader
 
 
 def _result_at(trial: GraderTrial, index: str) -> Json:
-    if not index.isdecimal() or int(index) >= len(trial.results):
+    number = whole_number(index)
+    if number is None or number >= len(trial.results):
         raise Http404("There is no such result.")
-    result: Json = trial.results[int(index)]
+    result: Json = trial.results[number]
     return result
 
 

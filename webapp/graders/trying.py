@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import Q
 from django.http import HttpRequest
 
+from webapp.config.input_checks import GREATEST, whole_number
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs import nodes
 from webapp.registry.models import BaseModel
@@ -16,7 +17,6 @@ from . import choosing, presenters
 from .models import Grader, GraderTrial, GraderVersion
 from .trial_forms import TrialForm
 
-MOST_DIGITS = 18
 Json = dict[str, Any]
 State = GraderTrial.State
 
@@ -58,8 +58,8 @@ def field_names(access: Access, version: str) -> list[str]:
 
 
 def _version(access: Access, key: str) -> DatasetVersion | None:
-    known = key.isdecimal() and len(key) <= MOST_DIGITS
-    found: DatasetVersion | None = _versions(access).filter(pk=key).first() if known else None
+    number = whole_number(key, GREATEST)
+    found: DatasetVersion | None = _versions(access).filter(pk=number).first() if number else None
     return found
 
 

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from webapp.config.input_checks import GREATEST, whole_number
 from webapp.config.streaming import streamed
 from webapp.teams.access import Access, member
 
@@ -40,9 +41,10 @@ def lines_of(job: Job, level: str = "", text: str = "", oldest: bool = False) ->
 
 def _number_of_page(lines: QuerySet[JobEvent], asked: str, line: str, oldest: bool) -> str | int:
     """The page asked for; without one the page that holds the line, which moves as newer lines come."""
-    if asked or not line.isdecimal():
+    newest = whole_number(line, GREATEST)
+    if asked or newest is None:
         return asked or 1
-    before = Q(pk__lt=int(line)) if oldest else Q(pk__gt=int(line))
+    before = Q(pk__lt=newest) if oldest else Q(pk__gt=newest)
     return lines.filter(before).count() // LINES + 1
 
 
@@ -55,7 +57,7 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     level, text, line = (request.GET.get(name, "").strip() for name in ("level", "q", "line"))
     oldest = request.GET.get("order") == OLDEST
     lines = lines_of(job, level, text, oldest)
-    number = _number_of_page(lines, request.GET.get("page", ""), line[:18], oldest)
+    number = _number_of_page(lines, request.GET.get("page", ""), line, oldest)
     shown = Paginator(lines, LINES).get_page(number)
     live = job.state not in TERMINAL
     context = {

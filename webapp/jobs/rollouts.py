@@ -16,6 +16,7 @@ from django.db.models import Avg, Count, Exists, FloatField, Func, Max, Min, Out
 from django.db.models.lookups import GreaterThan, LessThan
 from django.utils import timezone
 
+from webapp.config.input_checks import whole_number
 from webapp.teams.models import Team
 
 from .models import Job, Rollout
@@ -187,8 +188,8 @@ def _page(rollouts: list[Rollout], count: str) -> Page:
 
 
 def _place(found: Found, after: str) -> Place | None:
-    step, _, index = after[:40].partition("-")
-    return found.place(int(step), int(index)) if step.isdecimal() and index.isdecimal() else None
+    step, index = (whole_number(part) for part in (after.partition("-")[0], after.partition("-")[2]))
+    return None if step is None or index is None else found.place(step, index)
 
 
 def _passed(few: list[tuple[Place, int]], key: Place) -> int:
@@ -238,9 +239,10 @@ def latest_step(job: Job) -> int:
 
 def newer(found: Found, beyond: str) -> str:
     """How many came behind this step; empty for none."""
-    if not beyond.isdecimal() or len(beyond) > 18:
+    step = whole_number(beyond)
+    if step is None:
         return ""
-    count = len(found.rollouts.filter(step__gt=int(beyond)).values_list("pk")[: MOST_COUNTED + 1])
+    count = len(found.rollouts.filter(step__gt=step).values_list("pk")[: MOST_COUNTED + 1])
     return f"more than {MOST_COUNTED:,}" if count > MOST_COUNTED else f"{count:,}" if count else ""
 
 

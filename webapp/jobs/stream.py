@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 from django.http import HttpRequest, StreamingHttpResponse
 
+from webapp.config.input_checks import GREATEST, whole_number
 from webapp.teams.access import access_of, signed_in
 
 from .models import Job, JobEvent, Metric
@@ -100,7 +101,7 @@ hub = Hub()
 
 def _cursor(request: HttpRequest) -> int:
     text = request.headers.get("Last-Event-ID") or request.GET.get("after", "0")
-    return int(text) if text.isdigit() else 0
+    return whole_number(text, GREATEST) or 0
 
 
 def _job_id(request: HttpRequest, team: str, uid: str) -> int:

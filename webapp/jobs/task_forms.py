@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 from django.utils.text import slugify
 
+from webapp.config.input_checks import whole_number
 from webapp.datasets.models import DatasetVersion
 from webapp.registry.models import TunedModel
 
@@ -68,8 +69,7 @@ def _start_field(starts: Any, initial: TunedModel | None, data: Any) -> Any:
 
 def _count(data: Any) -> int:
     """Rows that were sent, and one more if it was asked for."""
-    sent = str(data.get(COUNT, ""))
-    count = int(sent) if sent.isdecimal() and len(sent) < 3 else 1
+    count = whole_number(str(data.get(COUNT, "")), 99) or 1
     return max(1, min(MAX_TASKS, count + (MORE in data)))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 
+from webapp.config.input_checks import whole_number
 from webapp.jobs.task_forms import offered
 from workers.starter.suites import SUITES
 
@@ -66,8 +67,7 @@ def _margin(label: str, initial: float | None) -> forms.FloatField:
 
 def _count(data: Any) -> int:
     """Rows that were sent, and one more if it was asked for."""
-    sent = str(data.get(COUNT, ""))
-    count = int(sent) if sent.isdecimal() and len(sent) < 3 else 1
+    count = whole_number(str(data.get(COUNT, "")), 99) or 1
     return max(1, min(MOST, count + (MORE in data)))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from allauth.account import views as allauth_views
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 
+from webapp.config.input_checks import GREATEST, whole_number
 from webapp.jobs.models import JobNotice
 from webapp.jobs.states import State
 
@@ -36,17 +38,26 @@ def account(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
+def change_email(request: HttpRequest) -> HttpResponse:
+    """Ask for a new address, which replaces the old one once its link was opened; nothing else."""
+    if request.method == "POST" and not {"action_add", "action_send", "action_remove"} & request.POST.keys():
+        return redirect("account_email")
+    response: HttpResponse = allauth_views.email(request)
+    return response
+
+
+@login_required
 def ended(request: HttpRequest) -> JsonResponse:
     """The signed-in person's jobs that have ended since ``after``, for notifications of the browser."""
     notices = JobNotice.objects.filter(user=signed_in(request)).select_related("job__team").order_by("-id")
-    after = request.GET.get("after", "")
+    after = whole_number(request.GET.get("after"), GREATEST)
     last = notices.values_list("id", flat=True).first() or 0
-    if not after.isdigit():
+    if after is None:
         return JsonResponse({"last": last, "ended": []})
     found = [
         {"title": f"{notice.job.name}: {State(notice.state).label.lower()}", "team": notice.job.team.name,
          "url": notice.job.get_absolute_url(), "failed": notice.state == State.FAILED}
-        for notice in notices.filter(id__gt=int(after))[:NOTICES]
+        for notice in notices.filter(id__gt=after)[:NOTICES]
     ]  # fmt: skip
     return JsonResponse({"last": last, "ended": found})
 

@@ -1,0 +1,116 @@
+"""The one place that refuses unreadable requests: NUL, broken UTF-8, foreign encodings, endless numbers.
+
+PostgreSQL stores neither NUL nor half characters, so such text could only fail later, as a 500.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from asgiref.sync import iscoroutinefunction
+from django.core.exceptions import BadRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
+from django.utils.decorators import sync_and_async_middleware
+
+GREATEST = 2**63 - 1  # of a bigint
+BODIES = {"POST", "PUT", "PATCH"}
+FORM = "application/x-www-form-urlencoded"
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def whole_number(text: str | None, most: int = 2**31 - 1) -> int | None:
+    """The number that ``text`` writes in the digits 0 to 9, up to ``most``; ``None`` for anything else."""
+    if not text or not text.isascii() or not text.isdigit() or len(text) > len(str(most)):
+        return None
+    number = int(text)
+    return number if number <= most else None
+
+
+def find_fault(request: HttpRequest) -> str:
+    """Say what is unreadable in the URL, the headers or the cookies; empty if nothing is."""
+    if request.encoding and request.encoding.lower().replace("_", "-") not in {"utf-8", "utf8"}:
+        return "The request must be encoded in UTF-8."
+    if "\x00" in request.path or "\ufffd" in request.path or _HALF.search(request.path):
+        return "The URL holds a character that cannot be read."
+    if not _is_text(request.META.get("QUERY_STRING", "")):
+        return "The query string of the URL holds bytes that are not UTF-8 text, or a NUL character."
+    if _unreadable(request.COOKIES.values()):
+        return "A cookie holds a character that cannot be read. Delete the cookies of this site."
+    if _unreadable(value for name, value in request.META.items() if name.startswith("HTTP_")):
+        return "A header holds a character that cannot be read."
+    return ""
+
+
+def check_body(request: HttpRequest) -> None:
+    """Raises ``BadRequest`` for a form whose text cannot be stored."""
+    if request.content_type == FORM and not _is_text(request.body):
+        raise BadRequest("The form holds bytes that are not UTF-8 text, or a NUL character.")
+    if request.content_type == "multipart/form-data":
+        fields = [text for name, values in request.POST.lists() for text in (name, *values)]
+        names = [str(file.name) for files in request.FILES.lists() for file in files[1]]
+        if _unreadable([*fields, *names]):
+            raise BadRequest("The form holds a character that cannot be stored, such as NUL.")
+
+
+def _is_text(encoded: str | bytes) -> bool:
+    """True if percent-encoded data stands for text that can be stored."""
+    try:
+        return "\x00" not in unquote_to_bytes(encoded).decode()
+    except UnicodeError:
+        return False
+
+
+def _unreadable(texts: Iterable[Any]) -> bool:
+    return any("\x00" in text or _HALF.search(text) for text in texts if isinstance(text, str))
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400, in our own words where there are any."""
+    reason = str(exception) if isinstance(exception, BadRequest) else ""
+    return HttpResponse(render_to_string("400.html", {"reason": reason}), status=400)
+
+
+class _Checks:
+    """Checks the head before anything reads it, and the body once the route is known."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self._get_response = get_response
+
+    def _refuse(self, request: HttpRequest) -> HttpResponse | None:
+        reason = find_fault(request)
+        return bad_request(request, BadRequest(reason)) if reason else None
+
+    def process_view(
+        self, request: HttpRequest, view: Any, args: Any, kwargs: dict[str, Any]
+    ) -> HttpResponseBase | None:
+        """Raises ``BadRequest``, and ``Http404`` for numbers that no key can have."""
+        if any(isinstance(value, int) and value > GREATEST for value in kwargs.values()):
+            raise Http404
+        if request.method in BODIES:
+            check_body(request)
+        return None
+
+
+class _SyncChecks(_Checks):
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        refused = self._refuse(request)
+        response: HttpResponseBase = refused or self._get_response(request)
+        return response
+
+
+class _AsyncChecks(_Checks):
+    async def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        refused = self._refuse(request)
+        response: HttpResponseBase = refused or await self._get_response(request)
+        return response
+
+
+@sync_and_async_middleware
+def refuse_unreadable(get_response: Callable[[HttpRequest], Any]) -> _Checks:
+    """Middleware: put it first."""
+    return _AsyncChecks(get_response) if iscoroutinefunction(get_response) else _SyncChecks(get_response)
