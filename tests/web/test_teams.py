@@ -67,6 +67,7 @@ def test_an_invitation_lets_one_person_in_once(
     assert used.status_code == 404
     assert "This link no longer works" in used.text
     assert accept_invitation(invitation, User.objects.create_user("eve@example.com")) is None
+    assert accept_invitation(invitation, charlie) is None
 
 
 def test_an_invitation_names_whom_it_is_for(
@@ -75,7 +76,10 @@ def test_an_invitation_names_whom_it_is_for(
     invitation = invite(team, alice, "dora@example.com", Role.VIEWER)
     link = invitation.get_absolute_url()
     assert "alice@example.com invited dora@example.com as viewer" in client.get(link).text
-    assert "The link was sent to another address" in as_user(charlie).get(link).text
+    assert (
+        "works only for an account with the confirmed address dora@example.com"
+        in as_user(charlie).get(link).text
+    )
 
 
 def test_a_member_who_opens_an_invitation_does_not_use_it_up(

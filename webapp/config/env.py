@@ -54,6 +54,14 @@ def number(name: str, default: int, at_least: int = 0) -> int:
     return int(value)
 
 
+def choice(name: str, default: str, options: set[str]) -> str:
+    """One of the options."""
+    value = text(name, default)
+    if value not in options:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be one of {', '.join(sorted(options))}")
+    return value
+
+
 def price(name: str) -> float | None:
     """Money, in whichever currency the installation counts; None unless stated."""
     value = text(name)
@@ -138,14 +146,16 @@ def storage(url: str) -> dict[str, object]:
     raise ImproperlyConfigured(f"STORAGE_URL is {url!r}; it must begin with file:// or s3://")
 
 
-def mail(url: str) -> dict[str, object]:
+def mail(url: str, log: bool = True) -> dict[str, object]:
     """Django's mail settings from ``smtp://user:password@host:port?tls=1``; ``smtps`` for TLS from the start.
 
-    Without an address, mails are written to the log of the process that sends them.
+    Without an address, mails are written to the log of the process that sends them, or with ``log`` off
+    nowhere: they hold links that let their bearer in.
     """
     parts = urlsplit(url)
     if not url:
-        return {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
+        kind = "console" if log else "dummy"
+        return {"EMAIL_BACKEND": f"django.core.mail.backends.{kind}.EmailBackend"}
     if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
         raise ImproperlyConfigured(
             "MAIL_URL must look like smtp://user:password@host:port?tls=1, or smtps://…"

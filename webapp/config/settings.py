@@ -138,17 +138,26 @@ AUTH_PASSWORD_VALIDATORS = [
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
-ACCOUNT_EMAIL_VERIFICATION = env.text("GROOVE_EMAIL_VERIFICATION", "none")
+MAIL_URL = env.text("MAIL_URL")
+ACCOUNT_EMAIL_VERIFICATION = env.choice(
+    "GROOVE_EMAIL_VERIFICATION", "mandatory" if MAIL_URL else "none", {"mandatory", "none"}
+)
+ACCOUNT_CHANGE_EMAIL = True  # the new address replaces the old one once it is confirmed
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_EMAIL_CONFIRMATION_EXPIRE_DAYS = 1
+PASSWORD_RESET_TIMEOUT = 3600
 ACCOUNT_ADAPTER = "webapp.teams.accounts.AccountAdapter"
 ACCOUNT_LOGOUT_ON_GET = False
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
-MAIL_URL = env.text("MAIL_URL")
-globals().update(env.mail(MAIL_URL))
+globals().update(env.mail(MAIL_URL, log=not PRODUCTION))
 EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = env.text("GROOVE_MAIL_FROM", "Groove <groove@localhost>")
 SITE_URL = env.text("GROOVE_URL").rstrip("/")
-SIGNUP_OPEN = env.flag("GROOVE_SIGNUP", True)
+# Without mail no address can be confirmed, so that strangers may sign up only outside of production.
+SIGNUP_OPEN = env.flag("GROOVE_SIGNUP", not PRODUCTION or bool(MAIL_URL))
 
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.models import EmailAddress
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
+from django.urls import reverse
 
 from .models import Invitation, User
 from .sample import create_sample_project
-from .services import accept_invitation, create_team, open_invitations
+from .services import accept_invitation, create_team, has_confirmed_email, open_invitations
 
 SESSION_KEY = "invitation"
 
@@ -27,12 +30,40 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return bool(settings.SIGNUP_OPEN) or pending_invitation(request) is not None
 
+    def clean_email(self, email: str) -> str:
+        """Where sign-up is closed, an invitation opens it for the invited address only."""
+        cleaned: str = super().clean_email(email)
+        if settings.SIGNUP_OPEN or not self.request or self.request.path != reverse("account_signup"):
+            return cleaned
+        invitation = pending_invitation(self.request)
+        if invitation and invitation.email and invitation.email.lower() != cleaned.lower():
+            raise ValidationError("Sign up with the address that the invitation was made for.")
+        return cleaned
+
+    def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
+        """Refuse an address that another account signs in with."""
+        others = User.objects.filter(email__iexact=email_address.email).exclude(pk=email_address.user_id)
+        return not others.exists() and bool(super().confirm_email(request, email_address))
+
+
+def join_pending(request: HttpRequest, user: User, **_signal: Any) -> None:
+    """After sign-in: accept the invitation that this browser opened before, if it is the user's."""
+    invitation = pending_invitation(request)
+    if invitation and accept_invitation(invitation, user):
+        request.session.pop(SESSION_KEY, None)
+
 
 def welcome(request: HttpRequest, user: User, **_signal: Any) -> None:
-    """Put a new user into the team that invited, or into a team of their own with the sample project."""
+    """Put a new user into the team that invited, or into a team of their own with the sample project.
+
+    Somebody whose address is still to be confirmed joins at the first sign-in.
+    """
     invitation = pending_invitation(request)
-    request.session.pop(SESSION_KEY, None)
-    if invitation and accept_invitation(invitation, user):
+    if invitation and not has_confirmed_email(user):
         return
+    if invitation and accept_invitation(invitation, user):
+        request.session.pop(SESSION_KEY, None)
+        return
+    request.session.pop(SESSION_KEY, None)
     name = user.email.partition("@")[0][:80]
     create_sample_project(create_team(user, name), user)

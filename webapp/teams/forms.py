@@ -52,8 +52,18 @@ class SettingsForm(forms.Form):
 class InvitationForm(forms.Form):
     """Somebody to let in."""
 
-    email = forms.EmailField(label="E-mail address")
+    email = forms.EmailField(
+        label="E-mail address",
+        required=False,
+        help_text="Only an account with this address can join. Empty: whoever opens the link first.",
+    )
     role = forms.ChoiceField(choices=Role.choices, initial=Role.EDITOR)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("role") == Role.OWNER and not cleaned.get("email") and "email" not in self.errors:
+            self.add_error("email", "An owner's invitation needs an e-mail address.")
+        return cleaned
 
 
 class RoleForm(forms.Form):

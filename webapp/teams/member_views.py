@@ -40,7 +40,9 @@ def members(request: HttpRequest, access: Access) -> HttpResponse:
 def _tell(request: HttpRequest, invitation: Invitation) -> None:
     """Mail the link if the site can, and say what is left to do."""
     email = invitation.email
-    if not settings.MAIL_URL:
+    if not email:
+        messages.success(request, "Pass on the link below; it lets one person in, for a week.")
+    elif not settings.MAIL_URL:
         messages.success(request, f"Send {email} the link below; it works once, for a week.")
     elif reason := letters.send(invitation, _link(request, invitation)):
         messages.warning(request, f"The mail to {email} was not sent: {reason}. Send the link yourself.")
@@ -120,7 +122,7 @@ def revoke(request: HttpRequest, access: Access, invitation: int) -> HttpRespons
     """End an invitation."""
     found = access.get(services.open_invitations(), pk=invitation)
     services.revoke_invitation(found, access.user)
-    messages.success(request, f"The link for {found.email} no longer works.")
+    messages.success(request, f"The link for {found.addressee} no longer works.")
     return redirect("teams:members", access.team.slug)
 
 
@@ -134,7 +136,10 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         return render(request, "teams/invitation.html", {"invitation": found})
     user = signed_in(request)
     present = found.team.memberships.filter(user=user).exists()
-    if request.method == "POST" and not present:
+    allowed = services.is_for(found, user)
+    if request.method == "POST" and not present and allowed:
         team = services.accept_invitation(found, user)
         return redirect(team) if team else render(request, "teams/invitation.html", status=404)
-    return render(request, "teams/invitation.html", {"invitation": found, "present": present})
+    return render(
+        request, "teams/invitation.html", {"invitation": found, "present": present, "allowed": allowed}
+    )

@@ -100,10 +100,10 @@ def invitation_token() -> str:
 
 
 class Invitation(models.Model):
-    """A link that makes its first bearer a member."""
+    """A link into a team: for the person with this address, or without one for its first bearer."""
 
     team = models.ForeignKey(Team, models.CASCADE, related_name="invitations")
-    email = models.EmailField("e-mail address")
+    email = models.EmailField("e-mail address", blank=True)
     role = models.CharField(max_length=10, choices=Role.choices)
     token = models.CharField(max_length=64, unique=True, default=invitation_token)
     created_by = models.ForeignKey(User, models.CASCADE, related_name="+")
@@ -112,10 +112,15 @@ class Invitation(models.Model):
     accepted_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
-        return f"{self.email} to {self.team}"
+        return f"{self.addressee} to {self.team}"
 
     def get_absolute_url(self) -> str:
         return reverse("teams:invitation", args=[self.token])
+
+    @property
+    def addressee(self) -> str:
+        """Whom the link is for, in words."""
+        return self.email or "anyone with the link"
 
 
 class AuditEvent(models.Model):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from allauth.account.models import EmailAddress
+from django.conf import settings as django_settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -59,8 +61,14 @@ def open_invitations() -> QuerySet[Invitation]:
 
 @transaction.atomic
 def invite(team: Team, user: User, email: str, role: Role) -> Invitation:
-    """A link for one person, good for a week. It replaces an earlier one for the same address."""
-    team.invitations.filter(email__iexact=email, accepted_at=None).delete()
+    """A link for one person, good for a week. It replaces an earlier one for the same address.
+
+    Without an address it is for whoever opens it first. Raises ``ValueError`` for an owner without one.
+    """
+    if not email and role == Role.OWNER:
+        raise ValueError("An owner's invitation needs an e-mail address.")
+    if email:
+        team.invitations.filter(email__iexact=email, accepted_at=None).delete()
     invitation = Invitation.objects.create(
         team=team,
         email=email,
@@ -68,20 +76,36 @@ def invite(team: Team, user: User, email: str, role: Role) -> Invitation:
         created_by=user,
         expires_at=timezone.now() + timedelta(days=INVITATION_DAYS),
     )
-    record(team, user, f"invited as {role.label.lower()}", email)
+    record(team, user, f"invited as {role.label.lower()}", invitation.addressee)
     return invitation
 
 
 @transaction.atomic
 def revoke_invitation(invitation: Invitation, user: User) -> None:
     """The link no longer works."""
-    record(invitation.team, user, "revoked invitation", invitation.email)
+    record(invitation.team, user, "revoked invitation", invitation.addressee)
     invitation.delete()
+
+
+def has_confirmed_email(user: User) -> bool:
+    """True if the user's address is known to be theirs, as far as this site confirms addresses."""
+    if django_settings.ACCOUNT_EMAIL_VERIFICATION != "mandatory":
+        return True
+    confirmed = EmailAddress.objects.filter(user=user, email__iexact=user.email, verified=True)
+    return bool(confirmed.exists())
+
+
+def is_for(invitation: Invitation, user: User) -> bool:
+    """True if ``user`` may accept: a confirmed address, and the invited one unless the link is open."""
+    invited = not invitation.email or invitation.email.lower() == user.email.lower()
+    return invited and has_confirmed_email(user)
 
 
 @transaction.atomic
 def accept_invitation(invitation: Invitation, user: User) -> Team | None:
-    """The team that ``user`` is now in; None if somebody was first. A present member's role stays."""
+    """The team that ``user`` is now in; None if it is another's or used. A present member's role stays."""
+    if not is_for(invitation, user):
+        return None
     taken = open_invitations().filter(pk=invitation.pk).update(accepted_at=timezone.now())
     if not taken:
         return None

@@ -33,6 +33,12 @@ def mail_leaves() -> bool:
     return bool(settings.MAIL_URL)
 
 
+@register.simple_tag
+def mails_are_logged() -> bool:
+    """True if mails go to the log of the web process instead."""
+    return "console" in settings.EMAIL_BACKEND or "locmem" in settings.EMAIL_BACKEND
+
+
 @register.filter
 @stringfilter
 def sentence(text: str) -> str:
