@@ -18,7 +18,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from tests.web.test_tenancy import ADDRESSES, Objects, everything, objects  # noqa: F401
-from webapp.config.input_checks import whole_number
+from webapp.config.input_checks import load_json, whole_number
 from webapp.teams.models import Team, User
 
 SignIn = Callable[[User], Client]
@@ -273,3 +273,28 @@ def test_a_stranger_makes_nothing_fail_either(
 )  # fmt: skip
 def test_a_whole_number_is_ascii_digits_within_its_bound(text: str | None, number: int | None) -> None:
     assert whole_number(text) == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NaN",
+        "[Infinity]",
+        '{"a": 1e999}',
+        '{"a": "\\u0000"}',
+        '{"\\ud800": 1}',
+        "9" * 5000,
+        "[" * 100_000,
+        "²",
+        "",
+    ],
+)
+def test_json_that_cannot_be_stored_is_refused(text: str) -> None:
+    with pytest.raises((ValueError, RecursionError)):
+        load_json(text)
+
+
+def test_json_that_can_be_stored_is_read() -> None:
+    assert load_json('{"a": [1, 0.5, "\\\\u0000 \U0001f600", null]}') == {
+        "a": [1, 0.5, "\\u0000 \U0001f600", None]
+    }

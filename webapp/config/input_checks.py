@@ -5,8 +5,10 @@ PostgreSQL stores neither NUL nor half characters, so such text could only fail 
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from math import isfinite
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -29,6 +31,33 @@ def whole_number(text: str | None, most: int = 2**31 - 1) -> int | None:
         return None
     number = int(text)
     return number if number <= most else None
+
+
+def load_json(text: str) -> Any:
+    """JSON as PostgreSQL can store it. Raises ``ValueError``, and ``RecursionError`` for endless nesting."""
+    value = json.loads(text, parse_constant=_refuse_constant)
+    for each in _leaves(value):
+        if isinstance(each, str) and _unreadable([each]):
+            raise ValueError("it holds half of a character (a lone surrogate) or a NUL character")
+        if isinstance(each, float) and not isfinite(each):
+            raise ValueError("it holds a number that is too large")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _leaves(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner)
+    else:
+        yield value
 
 
 def find_fault(request: HttpRequest) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, ClassVar
 
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
 from webapp.config.fields import storable
+from webapp.config.input_checks import load_json
 from webapp.datasets.models import Dataset
 from webapp.datasets.problems import RowError
 from webapp.datasets.rows import Columns, row_of
@@ -183,7 +183,7 @@ class KnownAnswerForm(forms.Form):
 
     def clean_item(self) -> Json:
         try:
-            item = json.loads(self.cleaned_data["item"] or "{}")
+            item = load_json(self.cleaned_data["item"] or "{}")
         except (ValueError, RecursionError) as error:
             raise forms.ValidationError(f"This is not JSON: {error}") from error
         if not isinstance(item, dict):

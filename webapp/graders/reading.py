@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from webapp.config.input_checks import load_json
 from workers import grading
 from workers.grading.sample import TOO_DEEP
 
@@ -56,17 +57,15 @@ def read_json(text: str) -> Import:
 
 def _parsed(text: str) -> Any:
     try:
-        value = json.loads(text)
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise TextInvalid("", "It holds half of a character (a lone surrogate).", Place(1, 1)) from error
+        return load_json(text)
     except json.JSONDecodeError as error:
         place = at(text, error.pos)
         line = (text.splitlines() or [""])[min(place.line, max(len(text.splitlines()), 1)) - 1]
         raise TextInvalid("", f"This is not JSON: {error.msg}.", place, line.strip()) from error
     except RecursionError as error:
         raise TextInvalid("", f"This is {TOO_DEEP}.", Place(1, 1)) from error
-    return value
+    except ValueError as error:
+        raise TextInvalid("", f"This cannot be read as JSON: {error}.", Place(1, 1)) from error
 
 
 def _grader_in(value: Any) -> Import:
