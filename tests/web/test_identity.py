@@ -41,6 +41,7 @@ def link_in_mail() -> str:
 def signed_in(email: str) -> Client:
     client = Client()
     client.post("/accounts/login/", {"login": email, "password": PASSWORD})
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
     return client
 
 
@@ -64,9 +65,21 @@ def test_an_address_changes_only_after_the_password_and_by_the_link_in_the_mail(
 
 
 def test_an_unconfirmed_address_never_becomes_the_own_one(alice: User) -> None:
+    """Not even where the site confirms none, because it sends no mail."""
     client = signed_in(alice.email)
-    client.post("/accounts/email/", {"email": "boss@example.com", "action_add": ""})
-    client.post("/accounts/email/", {"email": "boss@example.com", "action_primary": ""})
+    for action in ("action_add", "action_primary", "action_remove"):
+        client.post("/accounts/email/", {"email": "boss@example.com", action: ""})
+        client.post("/accounts/email/", {"email": alice.email, action: ""})
+    alice.refresh_from_db()
+    assert alice.email == "alice@example.com"
+
+
+def test_the_own_address_cannot_be_removed(confirmed: None, alice: User) -> None:
+    client = signed_in(confirm(alice).email)
+    client.post("/accounts/email/", {"email": "new@example.com", "action_add": ""})
+    for action in ("action_primary", "action_remove"):
+        for email in ("new@example.com", alice.email):
+            client.post("/accounts/email/", {"email": email, action: ""})
     alice.refresh_from_db()
     assert alice.email == "alice@example.com"
 

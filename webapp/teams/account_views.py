@@ -33,6 +33,7 @@ def account(request: HttpRequest) -> HttpResponse:
         "form": form,
         "memberships": user.memberships.select_related("team"),
         "mail": settings.MAIL_URL,
+        "confirms": settings.ACCOUNT_EMAIL_VERIFICATION == "mandatory",
     }
     return render(request, "teams/account.html", context)
 
@@ -40,7 +41,10 @@ def account(request: HttpRequest) -> HttpResponse:
 @login_required
 def change_email(request: HttpRequest) -> HttpResponse:
     """Ask for a new address, which replaces the old one once its link was opened; nothing else."""
-    if request.method == "POST" and not {"action_add", "action_send", "action_remove"} & request.POST.keys():
+    if settings.ACCOUNT_EMAIL_VERIFICATION != "mandatory":
+        messages.error(request, "This site sends no mail, so it cannot confirm another address.")
+        return redirect("account")
+    if request.method == "POST" and not {"action_add", "action_send"} & request.POST.keys():
         return redirect("account_email")
     response: HttpResponse = allauth_views.email(request)
     return response

@@ -59,7 +59,8 @@ def welcome(request: HttpRequest, user: User, **_signal: Any) -> None:
     Somebody whose address is still to be confirmed joins at the first sign-in.
     """
     invitation = pending_invitation(request)
-    if invitation and not has_confirmed_email(user):
+    awaited = invitation is not None and invitation.email.lower() in ("", user.email.lower())
+    if awaited and not has_confirmed_email(user):
         return
     if invitation and accept_invitation(invitation, user):
         request.session.pop(SESSION_KEY, None)

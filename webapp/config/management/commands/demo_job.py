@@ -21,7 +21,7 @@ from webapp.jobs.states import TERMINAL, State
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.teams.sample import create_sample_project
-from webapp.teams.services import create_team
+from webapp.teams.services import create_confirmed_user, create_team
 
 EMAIL = "demo@example.com"
 
@@ -33,7 +33,7 @@ def demo_user() -> tuple[User, str]:
         file.touch(mode=0o600)
         file.write_text(secrets.token_urlsafe(12))
     password = file.read_text()
-    user = User.objects.filter(email=EMAIL).first() or User.objects.create_user(EMAIL, password)
+    user = User.objects.filter(email=EMAIL).first() or create_confirmed_user(EMAIL, password)
     user.set_password(password)
     user.save()
     return user, password

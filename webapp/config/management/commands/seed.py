@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from webapp.config.seeding import Sizes, seed
 from webapp.jobs.models import Job
 from webapp.teams.models import User
-from webapp.teams.services import create_team
+from webapp.teams.services import create_confirmed_user, create_team
 
 EMAIL = "seed@example.com"
 TEAM = "Seeded"
@@ -37,7 +37,7 @@ class Command(BaseCommand):
                 "This database has jobs. Seed another one (DATABASE_URL), or say --beside-real-jobs."
             )
         password = secrets.token_urlsafe(12)
-        user = User.objects.create_user(EMAIL, password)
+        user = create_confirmed_user(EMAIL, password)
         sizes = Sizes(options["jobs"], options["points"], options["rollouts"])
         job = seed(create_team(user, TEAM), user, sizes)
         self.stdout.write(f"Sign in as {EMAIL} with {password}; the newest job: {job.get_absolute_url()}")
