@@ -38,4 +38,6 @@ os.environ |= {
 from webapp.config.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Rate limits of one test do not reach into the next.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 (_folder / "tmp").mkdir()

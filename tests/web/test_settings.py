@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+SECRET = "kJ8sd0fQ2mXz7Lp4Vt9Wb1Ny6Rc3Hg5Ae-Ui_OoPq8Ss2Dd4Ff6"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -16,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
     ("variables", "said"),
     [
         ({"GROOVE_PRODUCTION": "1"}, "GROOVE_SECRET_KEY is not set"),
-        ({"GROOVE_PRODUCTION": "1", "GROOVE_SECRET_KEY": "x" * 50}, "GROOVE_HOSTS does not name"),
+        ({"GROOVE_PRODUCTION": "1", "GROOVE_SECRET_KEY": SECRET}, "GROOVE_HOSTS does not name"),
         ({"DATABASE_URL": "mysql://somewhere"}, "postgresql://user:password@host:port/name"),
         ({"STORAGE_URL": "ftp://somewhere"}, "must begin with file:// or s3://"),
         ({"GROOVE_LEASE_SECONDS": "soon"}, "GROOVE_LEASE_SECONDS is 'soon'"),

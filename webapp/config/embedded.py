@@ -23,12 +23,14 @@ from pathlib import Path
 
 import psycopg
 import redis
+from psycopg import sql
 
 from webapp.config import keep_running
 from webapp.config.keep_running import Placement
 
 ROOT = Path(__file__).resolve().parents[2]
-DATABASE = "groove"
+DATABASE = "groove"  # also the name of its superuser, whom only this module uses
+ROLE = "groove_site"
 START_SECONDS = 60
 STOP_SECONDS = 20
 MAX_SOCKET_PATH = 100
@@ -56,8 +58,8 @@ def _unprivileged() -> tuple[list[str], dict[str, int]]:
     return [], {"user": nobody.pw_uid, "group": nobody.pw_gid}
 
 
-def _password(folder: Path) -> str:
-    file = folder / "postgres.password"
+def _password(folder: Path, name: str = "postgres.password") -> str:
+    file = folder / name
     if not file.exists():
         file.touch(mode=0o600)
         file.write_text(secrets.token_urlsafe(24))
@@ -163,9 +165,35 @@ def postgres(folder: Path, durable: bool = True) -> Iterator[str]:
             known = connection.execute("select 1 from pg_database where datname = %s", [DATABASE]).fetchone()
             if not known:
                 connection.execute(f"create database {DATABASE}")
-        yield f"{server}/{DATABASE}"
+        yield _prepare_role(server, _password(folder, "postgres.site-password"))
     finally:
         _stop(process, signal.SIGINT)
+
+
+# What a Groove before this role left behind belongs to the superuser.
+HAND_OVER = """
+do $$ declare each record; begin
+  for each in select format('%I.%I', schemaname, tablename) as name from pg_tables
+    where schemaname = 'public' and tableowner <> 'groove_site'
+  loop execute 'alter table ' || each.name || ' owner to groove_site'; end loop;
+end $$"""
+
+
+def _prepare_role(server: str, password: str) -> str:
+    """Make the role that Groove works as, which owns its database and is no superuser; returns its URL.
+
+    It may create databases, for tests and restored copies.
+    """
+    with psycopg.connect(f"{server}/{DATABASE}", autocommit=True) as connection:
+        if not connection.execute("select 1 from pg_roles where rolname = %s", [ROLE]).fetchone():
+            connection.execute(f"create role {ROLE}")
+        rights = f"alter role {ROLE} login createdb nosuperuser nocreaterole noreplication password "
+        connection.execute(sql.SQL(rights) + sql.Literal(password))
+        connection.execute(f"alter database {DATABASE} owner to {ROLE}")
+        connection.execute(f"alter schema public owner to {ROLE}")
+        connection.execute(HAND_OVER)
+    host = server.rpartition("@")[2]
+    return f"postgresql://{ROLE}:{password}@{host}/{DATABASE}"
 
 
 def _ping(sock: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from webapp.config import env
+from webapp.config import cache, env
 
 os.umask(0o077)  # datasets, rollouts and adapters of teams: other users of the machine read none of them
 
@@ -29,6 +29,15 @@ if not SECRET_KEY:
         "GROOVE_PRODUCTION is on, but GROOVE_SECRET_KEY is not set. Set it to 50 or more random characters, "
         "for example from: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
     )
+if PRODUCTION and (len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 10):
+    raise ImproperlyConfigured(
+        "GROOVE_PRODUCTION is on, but GROOVE_SECRET_KEY is short or repeats itself. It signs sessions and "
+        "encrypts keys: set it to 50 or more random characters."
+    )
+if PRODUCTION and DEBUG:
+    raise ImproperlyConfigured(
+        "GROOVE_PRODUCTION and GROOVE_DEBUG are both on. Debug pages show settings and code: turn one off."
+    )
 if PRODUCTION and not ALLOWED_HOSTS:
     raise ImproperlyConfigured("GROOVE_PRODUCTION is on, but GROOVE_HOSTS does not name the hosts to serve")
 
@@ -36,6 +45,7 @@ DATABASE_URL = env.text("DATABASE_URL", EMBEDDED.get("database", "postgresql://g
 BROKER_URL = env.text("BROKER_URL", EMBEDDED.get("broker", "redis://127.0.0.1:6379/0"))
 STORAGE_URL = env.text("STORAGE_URL", f"file://{VAR_DIR / 'storage'}")
 
+CACHES = {"default": cache.configure(BROKER_URL)}
 DATABASES = {"default": env.database(DATABASE_URL)}
 STORAGES = {
     "default": env.storage(STORAGE_URL),
@@ -184,9 +194,10 @@ HUB_URL = env.text("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 MAX_UPLOAD_BYTES = env.number("GROOVE_MAX_UPLOAD_BYTES", 8 * 2**30, at_least=1)
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
-SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("GROOVE_BEHIND_PROXY", False) else None
-)
+BEHIND_PROXY = env.flag("GROOVE_BEHIND_PROXY", False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
+# Whose X-Forwarded-For counts for rate limits: that many proxies, counted from Groove.
+ALLAUTH_TRUSTED_PROXY_COUNT = env.number("GROOVE_TRUSTED_PROXIES", int(BEHIND_PROXY))
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 SECURE_REFERRER_POLICY = "same-origin"
 CONTENT_SECURITY_POLICY = {
@@ -235,7 +246,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"tokens": {"()": "webapp.config.redaction.TokenFilter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["tokens"]}},
     "loggers": {name: {"level": "WARNING"} for name in ("celery.worker.strategy", "celery.app.trace")},
     "root": {"handlers": ["stderr"], "level": env.text("GROOVE_LOG_LEVEL", "INFO")},
 }

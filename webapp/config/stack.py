@@ -38,7 +38,8 @@ def port() -> int:
 def commands(port: int) -> dict[str, list[str]]:
     """The processes by name."""
     bind = env.text("GROOVE_BIND", "127.0.0.1")
-    web = [PYTHON, "-m", "uvicorn", "webapp.config.asgi:application", "--lifespan", "off", "--no-access-log"]
+    web = [PYTHON, "-m", "uvicorn", "webapp.config.asgi:application", "--lifespan", "off"]
+    web += ["--no-access-log", "--no-proxy-headers"]  # settings say which proxies count
     return {
         "web": [*web, "--host", bind, "--port", str(port)],
         "worker": [*CELERY, "worker", "--pool", "threads", "--concurrency", "16", "--loglevel", "info"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 from webapp.registry.services import ensure_starter_model
@@ -13,4 +14,5 @@ class Command(BaseCommand):
     help = "Register the starter model. Safe to run again."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        call_command("createcachetable", verbosity=0)
         ensure_starter_model()

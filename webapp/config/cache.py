@@ -1,0 +1,59 @@
+"""The cache that all web processes share: counts of attempts, for rate limits."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import redis
+from django.core.cache.backends.redis import RedisCache
+
+log = logging.getLogger(__name__)
+TABLE = "shared_cache"
+
+
+def configure(broker: str) -> dict[str, Any]:
+    """Django's cache setting: the broker if it is Valkey or Redis, otherwise a table in the database."""
+    parts = urlsplit(broker)
+    if parts.scheme in {"redis", "rediss"}:
+        location = broker
+    elif parts.scheme == "redis+socket":
+        number = parse_qs(parts.query).get("virtual_host", ["0"])[0]
+        location = f"unix://{parts.path}?db={number}"
+    else:
+        return {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": TABLE}
+    return {"BACKEND": "webapp.config.cache.SharedCache", "LOCATION": location, "KEY_PREFIX": "groove"}
+
+
+def _without_broker(answer: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return method(*args, **kwargs)
+            except redis.RedisError as error:
+                log.warning("The cache cannot be reached, so rate limits do not count: %s", error)
+                return answer
+
+        return call
+
+    return decorate
+
+
+class SharedCache(RedisCache):
+    """Valkey or Redis. People can sign in while it is down; nothing is counted then."""
+
+    set = _without_broker(None)(RedisCache.set)
+    add = _without_broker(True)(RedisCache.add)
+    delete = _without_broker(False)(RedisCache.delete)
+
+    def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
+        """The value; ``default`` if there is none, or no broker."""
+        return _without_broker(default)(super().get)(key, default, version)
+
+    def clear(self) -> None:
+        """Raises ``NotImplementedError``: the broker's messages lie in the same database."""
+        raise NotImplementedError
