@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import re
 from math import prod
-from typing import IO, Any, Final
+from typing import IO, Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
 
 CONFIG: Final = "adapter_config.json"
 WEIGHTS: Final = "adapter_model.safetensors"
 MAX_CONFIG_BYTES: Final = 1_000_000
-MAX_HEADER_BYTES: Final = 25_000_000
+MAX_HEADER_BYTES: Final = 10_000_000
+MAX_TENSORS: Final = 50_000
+MAX_TARGETS: Final = 10_000
+MAX_PATTERN: Final = 4_000
+LONGEST_NAME: Final = 300
+MODULE: Final = re.compile(r"[\w.-]+", re.ASCII)
+REPEATED_REPEAT: Final = re.compile(r"\([^()]*[*+}][^()]*\)[*+{]")
+"""A repeated group that repeats something itself: such a pattern may take for ever on a name it misses."""
+
 BYTES: Final = {"F32": 4, "F16": 2, "BF16": 2}
 TENSOR: Final = re.compile(r"base_model\.model\.(?P<layer>.+)\.lora_(?P<part>[AB])\.weight")
 
@@ -28,7 +45,33 @@ class AdapterConfig(BaseModel):
     r: int = Field(ge=1, le=256)
     lora_alpha: int = Field(ge=1, le=1024)
     target_modules: list[str] | str = Field(min_length=1)
+    exclude_modules: list[str] | str | None = None
+    layers_to_transform: list[NonNegativeInt] | NonNegativeInt | None = None
+    layers_pattern: list[str] | str | None = None
+    fan_in_fan_out: bool = False
+    use_rslora: bool = False
+    lora_dropout: float = Field(default=0.0, ge=0, le=1)
     base_model_name_or_path: str | None = None
+
+    @field_validator("r", "lora_alpha", "fan_in_fan_out", "use_rslora", "lora_dropout", mode="before")
+    @classmethod
+    def _no_text(cls, value: Any) -> Any:
+        """PEFT reads the same file and turns no text into a number."""
+        if isinstance(value, str):
+            raise ValueError("a number or a truth value is wanted, not text")
+        return value
+
+    @field_validator("target_modules", "exclude_modules", "layers_pattern")
+    @classmethod
+    def _names(cls, value: list[str] | str | None) -> list[str] | str | None:
+        if isinstance(value, str):
+            _check_pattern(value)
+        elif value is not None:
+            if len(value) > MAX_TARGETS:
+                raise ValueError(f"it lists {len(value):,} names, more than {MAX_TARGETS:,}")
+            if odd := [each for each in value if len(each) > LONGEST_NAME or not MODULE.fullmatch(each)]:
+                raise ValueError(f"{odd[0][:40]!r} is no module's name")
+        return value
 
     @property
     def targets(self) -> str:
@@ -38,12 +81,27 @@ class AdapterConfig(BaseModel):
         return rf"(.*\.)?({'|'.join(re.escape(name) for name in sorted(self.target_modules))})"
 
 
+def _check_pattern(pattern: str) -> None:
+    """Raises ValueError unless it is a regular expression that ends in time on any layer's name."""
+    if len(pattern) > MAX_PATTERN or not pattern.isprintable():
+        raise ValueError(f"a pattern has at most {MAX_PATTERN:,} printable characters")
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"it is no regular expression: {error}") from error
+    if REPEATED_REPEAT.search(pattern):
+        raise ValueError("a group that is repeated must not repeat something itself")
+
+
+Size = Annotated[int, Field(ge=0, lt=2**48)]
+
+
 class Tensor(BaseModel):
     """What a safetensors header says of a tensor; offsets are bytes behind the header."""
 
     dtype: str
-    shape: list[NonNegativeInt]
-    data_offsets: tuple[NonNegativeInt, NonNegativeInt]
+    shape: list[Size] = Field(max_length=8)
+    data_offsets: tuple[Size, Size]
 
 
 HEADER: Final = TypeAdapter(dict[str, Tensor | dict[str, str]])
@@ -70,7 +128,8 @@ def read_config(content: bytes) -> AdapterConfig:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        raise AdapterInvalid(f"{CONFIG}: {place}: {first['msg']}. Upload what PEFT saved.") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise AdapterInvalid(f"{CONFIG}: {place}: {said}. Upload what PEFT saved.") from error
     if config.peft_type != "LORA":
         raise AdapterInvalid(f"{CONFIG}: it is a {config.peft_type} adapter; only LORA can be continued.")
     for name, plain in PLAIN.items():
@@ -113,13 +172,28 @@ def _header(file: IO[bytes], size: int) -> dict[str, Tensor]:
     if len(begin) < 8 or length > min(MAX_HEADER_BYTES, size - 8):
         raise damaged
     try:
-        header = HEADER.validate_json(file.read(length))
-    except ValidationError as error:
+        content = json.loads(file.read(length), object_pairs_hook=_without_doubles)
+        if len(content) > MAX_TENSORS:
+            raise AdapterInvalid(
+                f"{WEIGHTS}: it has {len(content):,} tensors; an adapter has {MAX_TENSORS:,} at most."
+            )
+        header = HEADER.validate_python(content)
+    except AdapterInvalid:
+        raise
+    except (ValueError, TypeError, RecursionError) as error:
         raise damaged from error
     tensors = {name: tensor for name, tensor in header.items() if isinstance(tensor, Tensor)}
     if 8 + length + max((tensor.data_offsets[1] for tensor in tensors.values()), default=0) != size:
         raise damaged
     return tensors
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Raises ValueError if a name stands in it twice, which readers take differently."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice in an object")
+    return found
 
 
 def _checked_end(name: str, tensor: Tensor, begin: int) -> int:

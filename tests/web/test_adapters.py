@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import stat
 import tempfile
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 from hypothesis import given, settings
@@ -29,6 +33,33 @@ from workers.adapter import AdapterInvalid
 
 SignIn = Callable[[User], Client]
 TEXT = json.dumps(CONFIG).encode()
+
+
+def linked() -> bytes:
+    """An archive whose weights are a link to a file of the server."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as written:
+        written.writestr("adapter_config.json", TEXT)
+        entry = zipfile.ZipInfo("adapter_model.safetensors")
+        entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+        written.writestr(entry, "/etc/passwd")
+    return archive.getvalue()
+
+
+def with_header(header: str) -> bytes:
+    content = len(header).to_bytes(8, "little") + header.encode()
+    return packed({"adapter_config.json": TEXT, "adapter_model.safetensors": content})
+
+
+def many_tensors(number: int) -> bytes:
+    empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    return with_header(json.dumps({str(each): empty for each in range(number)}))
+
+
+def doubled() -> bytes:
+    """A header that names one tensor twice: readers differ in which of the two they take."""
+    one = '"a": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}'
+    return with_header(f"{{{one}, {one}}}")
 
 
 def send(client: Client, team: Team, archive: bytes, name: str = "Ours") -> Any:
@@ -69,6 +100,30 @@ def test_an_uploaded_adapter_is_kept_as_it_is_and_listed(
         (good(modules_to_save=["lm_head"]), "modules_to_save"),
         (good(init_lora_weights="pissa"), "init_lora_weights"),
         (good(r=8), "with r 8"),
+        (good(r="4"), "r: "),
+        (good(lora_alpha="8"), "lora_alpha"),
+        (good(target_modules={"q_proj": 1}), "target_modules"),
+        (good(target_modules=[1]), "target_modules"),
+        (good(target_modules=["q\x00"]), "no module&#x27;s name"),
+        (good(target_modules="(("), "no regular expression"),
+        (good(target_modules="(a+)+b"), "must not repeat"),
+        (good(target_modules="q\x00"), "printable"),
+        (good(target_modules="a" * 5000), "printable"),
+        (good(target_modules=["q_proj"] * 20_000), "20,000 names"),
+        (good(layers_to_transform="all"), "layers_to_transform"),
+        (good(exclude_modules=7), "exclude_modules"),
+        (
+            packed({"adapter_config.json": TEXT, "adapter_model.safetensors": weights(), "../x": b""}),
+            "outside",
+        ),
+        (packed({f"{number}.txt": b"" for number in range(2001)}), "more than 2,000 files"),
+        (
+            packed({"adapter_config.json": TEXT, "adapter_model.safetensors": bytes(30_000_000)}),
+            "50 times its packed size",
+        ),
+        (linked(), "is a link"),
+        (many_tensors(50_001), "50,001 tensors"),
+        (doubled(), "no whole safetensors"),
         (good(r=0), "r:"),
         (
             packed({"adapter_config.json": b"{", "adapter_model.safetensors": weights()}),
@@ -94,9 +149,32 @@ def test_an_uploaded_adapter_is_kept_as_it_is_and_listed(
 def test_what_cannot_be_continued_is_refused_with_the_reason(
     team: Team, alice: User, as_user: SignIn, archive: bytes, said: str
 ) -> None:
+    before = stored_adapters()
     answer = send(as_user(alice), team, archive)
     assert answer.status_code == 422
     assert said in answer.text
+    assert not TunedModel.objects.exists()
+    assert stored_adapters() == before
+
+
+def stored_adapters() -> list[str]:
+    return [str(path) for path in Path(default_storage.path("adapters")).rglob("*") if path.is_file()]
+
+
+@pytest.mark.django_db
+def test_what_was_stored_leaves_again_if_the_row_is_not_kept(
+    team: Team, alice: User, as_user: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = stored_adapters()
+
+    def fail(*_: object) -> None:
+        raise OperationalError("the database is away")
+
+    monkeypatch.setattr(uploads, "record", fail)
+    client = as_user(alice)
+    with pytest.raises(OperationalError):
+        send(client, team, good())
+    assert stored_adapters() == before
     assert not TunedModel.objects.exists()
 
 

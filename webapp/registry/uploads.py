@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import shutil
+import stat
 import tempfile
 import zipfile
 import zlib
@@ -25,17 +26,19 @@ from workers.adapter import AdapterInvalid
 from .models import BaseModel, TunedModel
 
 BLOCK = 1 << 20
+MAX_ENTRIES = 2_000
+MAX_DIRECTORY_BYTES = 2_000_000
+MAX_EXPANSION = 50
 UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError)
 
 
-@transaction.atomic
 def upload_adapter(
     team: Team, user: User, *, name: str, base_model: BaseModel, archive: IO[bytes]
 ) -> TunedModel:
     """Keeps the PEFT adapter of a zip file. Raises ``AdapterInvalid`` with what is wrong with it.
 
     Only ``adapter_config.json`` and ``adapter_model.safetensors`` are taken from the archive; nothing in it
-    is unpickled or run.
+    is unpickled or run. Nothing is stored before all is checked, and nothing stays if the row is not kept.
     """
     with tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as weights:
         content = _unpacked(archive, weights)
@@ -46,19 +49,27 @@ def upload_adapter(
         model = TunedModel(team=team, base_model=base_model, name=name, uploaded=True)
         model.prefix = f"adapters/{model.uid}"
         model.shape = {"rank": config.r, "alpha": config.lora_alpha, "targets": config.targets}
-        model.files = [
-            _store(model, adapter.CONFIG, io.BytesIO(content)),
-            _store(model, adapter.WEIGHTS, weights),
-        ]
-    model.save()
-    record(team, user, "uploaded adapter", model)
+        try:
+            with transaction.atomic():
+                model.files = [
+                    _store(model, adapter.CONFIG, io.BytesIO(content)),
+                    _store(model, adapter.WEIGHTS, weights),
+                ]
+                model.save()
+                record(team, user, "uploaded adapter", model)
+        except BaseException:
+            for file in (adapter.CONFIG, adapter.WEIGHTS):
+                default_storage.delete(f"{model.prefix}/{file}")
+            raise
     return model
 
 
 def _unpacked(archive: IO[bytes], weights: IO[bytes]) -> bytes:
     """Writes the weights to ``weights`` and returns the config. Raises ``AdapterInvalid``."""
     try:
+        _check_directory(archive)
         with zipfile.ZipFile(archive) as packed:
+            _check_names(packed)
             config = _entry(packed, adapter.CONFIG, adapter.MAX_CONFIG_BYTES)
             with packed.open(_entry(packed, adapter.WEIGHTS, settings.MAX_UPLOAD_BYTES)) as source:
                 shutil.copyfileobj(source, weights, BLOCK)
@@ -71,6 +82,29 @@ def _unpacked(archive: IO[bytes], weights: IO[bytes]) -> bytes:
         ) from error
 
 
+def _check_directory(archive: IO[bytes]) -> None:
+    """Raises ``AdapterInvalid`` for too many entries, before a list of them is made in memory."""
+    end = getattr(zipfile, "_EndRecData")(archive)  # noqa: B009 - typeshed does not know it
+    if end and (end[4] > MAX_ENTRIES or end[5] > MAX_DIRECTORY_BYTES):
+        raise AdapterInvalid(
+            f"The archive holds more than {MAX_ENTRIES:,} files. Pack the adapter's folder alone."
+        )
+
+
+def _check_names(packed: zipfile.ZipFile) -> None:
+    """Raises ``AdapterInvalid`` for names that lead out of the archive, and for links."""
+    for entry in packed.infolist():
+        path = PurePosixPath(entry.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts:
+            raise AdapterInvalid(
+                f"The archive names {entry.filename[:80]!r}, outside of its folder. Pack the folder again."
+            )
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise AdapterInvalid(
+                f"{entry.filename[:80]!r} is a link. Pack the files themselves (zip without --symlinks)."
+            )
+
+
 def _entry(packed: zipfile.ZipFile, name: str, most_bytes: int) -> zipfile.ZipInfo:
     """The only entry of this name, in whatever folder. Raises ``AdapterInvalid``."""
     found = [entry for entry in packed.infolist() if PurePosixPath(entry.filename).name == name]
@@ -79,9 +113,16 @@ def _entry(packed: zipfile.ZipFile, name: str, most_bytes: int) -> zipfile.ZipIn
         raise AdapterInvalid(
             f"The archive holds {many} {name}. Pack the one folder that PEFT's save_pretrained wrote."
         )
-    if found[0].file_size > most_bytes:
+    entry = found[0]
+    if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise AdapterInvalid(f"{name} is packed in an unusual way. Pack it as ordinary zip (deflate).")
+    if entry.file_size > most_bytes:
         raise AdapterInvalid(f"{name} is too large for an adapter. Is this a whole model?")
-    return found[0]
+    if entry.file_size > BLOCK and entry.file_size > MAX_EXPANSION * max(1, entry.compress_size):
+        raise AdapterInvalid(
+            f"{name} would grow to more than {MAX_EXPANSION} times its packed size; trained weights never do."
+        )
+    return entry
 
 
 def _store(model: TunedModel, name: str, file: IO[bytes]) -> dict[str, Any]:

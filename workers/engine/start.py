@@ -17,6 +17,7 @@ from trl.trainer.utils import use_adapter
 from workers import adapter
 from workers.engine import errors
 from workers.engine.checkpoint import sha256_of
+from workers.engine.memory import is_out_of_memory
 from workers.engine.targets import adapted_layers, find_layers, refuse_head
 from workers.spec import AdapterRef, JobSpec, LoraSettings
 
@@ -34,11 +35,13 @@ def attach(spec: JobSpec, model: PreTrainedModel, folder: Path) -> PeftModel | N
     path = folder / spec.start.path
     config = _checked(spec.start, path, spec.lora)
     _refuse_other_targets(spec, config, model)
-    peft_config = LoraConfig.from_pretrained(path)
-    peft_config.lora_dropout = spec.lora.dropout
     try:
+        peft_config = LoraConfig.from_pretrained(path)
+        peft_config.lora_dropout = spec.lora.dropout
         tuned = PeftModel.from_pretrained(model, path, config=peft_config, is_trainable=True)
-    except (RuntimeError, ValueError, KeyError) as error:
+    except Exception as error:  # PEFT says in many ways that an adapter does not fit
+        if is_out_of_memory(error):
+            raise
         raise errors.start_unusable(spec.start.id, str(error)) from error
     _refuse_foreign_layers(spec.start, tuned)
     _refuse_other_weights(spec.start, path, tuned)
