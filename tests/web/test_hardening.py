@@ -10,8 +10,10 @@ import sys
 import psycopg
 import pytest
 import redis
+from allauth.core.internal import ratelimit
 from django.conf import settings
 from django.core.cache import CacheHandler
+from django.test import RequestFactory
 
 from tests.conftest import ROOT, free_port
 from webapp.config import cache, embedded
@@ -58,6 +60,19 @@ def test_the_broker_is_the_cache_where_it_can_be() -> None:
     assert shared.get("one") == 1
     with pytest.raises(NotImplementedError):
         shared.clear()
+
+
+def test_processes_count_attempts_together_whatever_a_client_says_of_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    allowed = []
+    for attempt in range(7):  # a new handler connects anew, as another process does
+        shared = CacheHandler({"default": cache.configure(settings.BROKER_URL)})["default"]
+        monkeypatch.setattr(ratelimit, "cache", shared)
+        request = RequestFactory().post("/accounts/login/", HTTP_X_FORWARDED_FOR=f"10.0.0.{attempt}")
+        usage = ratelimit.consume(request, app="allauth.account", action="login_failed", key=SECRET)
+        allowed.append(usage is not None)
+    assert allowed == [True] * 5 + [False] * 2
 
 
 def test_people_sign_in_while_the_broker_is_down() -> None:
