@@ -12,10 +12,10 @@ from tests.e2e.browser import ARGUMENTS, executable
 
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright keeps an event loop in the test's thread
 PATIENCE_MS = 20_000
-# A form with mistakes, a stream that its page left, a test that goes offline, takes the server away, or makes
-# an element that htmx has no place for.
+# A form with mistakes, a question before a download, a stream that its page left, a test that goes offline,
+# takes the server away, or makes an element that htmx has no place for.
 EXPECTED = (
-    *("422", "ERR_INCOMPLETE_CHUNKED_ENCODING"),
+    *("422", "409", "ERR_INCOMPLETE_CHUNKED_ENCODING"),
     *("ERR_INTERNET_DISCONNECTED", "ERR_CONNECTION_REFUSED"),
     "htmx:targetError",
 )

@@ -37,8 +37,8 @@ def download(request: HttpRequest, access: Access, uid: str, step: int) -> HttpR
     except checkpoints.CheckpointUnusable as error:
         messages.error(request, str(error))
         return redirect(checkpoint.job)
-    what, back = f"step {step} of {checkpoint.job}", checkpoint.job.get_absolute_url()
-    if asked := leaving.ask(request, access, what, back, unmeasured(checkpoint)):
+    what = f"step {step} of {checkpoint.job}"
+    if asked := leaving.ask(request, access, what, checkpoint.job, unmeasured(checkpoint)):
         return asked
     record(access.team, access.user, "downloaded checkpoint", what)
     headers = attachment(f"{checkpoints.folder_name(checkpoint)}.zip", len(packed))

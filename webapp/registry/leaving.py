@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from webapp.jobs.models import Job
 from webapp.retention import gate
 from webapp.teams.access import Access
 from webapp.teams.services import record
@@ -17,9 +18,9 @@ VERB = "downloaded held-back model"
 
 
 def ask(
-    request: HttpRequest, access: Access, what: str, back: str, reasons: Sequence[str]
+    request: HttpRequest, access: Access, what: str, source: TunedModel | Job, reasons: Sequence[str]
 ) -> HttpResponse | None:
-    """The page that asks before a download; None where there is no reason to, or it was confirmed.
+    """The page that asks before a download from ``source``; None without a reason, or once confirmed.
 
     A confirmation is a POST to the same URL. The audit log keeps who confirmed, and for ``what``.
     """
@@ -28,7 +29,7 @@ def ask(
     if request.method == "POST":
         record(access.team, access.user, VERB, what)
         return None
-    context = {"what": what, "back": back, "reasons": reasons}
+    context = {"what": what, "source": source, "reasons": reasons}
     return render(request, "registry/held_back.html", context, status=409)
 
 
@@ -38,4 +39,4 @@ def ask_for_model(
     """The same for a model, or for a file or an export of it."""
     word = gate.of(model)
     reasons = word.reasons if word.state == gate.HELD_BACK else []
-    return ask(request, access, what or str(model), model.get_absolute_url(), reasons)
+    return ask(request, access, what or str(model), model, reasons)
