@@ -110,7 +110,7 @@ def see_the_hackable_one(page: Page) -> None:
     """The list warns of it, and its page shows the row, the answer and the reward."""
     page.get_by_role("link", name="Graders").first.click()
     row = page.get_by_role("row").filter(has_text=HACKABLE)
-    expect(row.get_by_text("cheats paid")).to_be_visible()
+    expect(row.get_by_text("exploits rewarded")).to_be_visible()
     audit(page)
     row.get_by_role("link", name=HACKABLE).click()
     evidence = page.get_by_role("status").filter(has_text="The prompt, echoed: paid on 24 of 24 rows")

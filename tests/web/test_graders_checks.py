@@ -11,6 +11,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models import F
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from webapp.datasets.checking import Options
@@ -28,6 +29,7 @@ from webapp.graders.services import (
     set_checking,
     unmet_conditions,
 )
+from webapp.jobs.presenters import grader_findings
 from webapp.teams.models import Team, User
 from webapp.teams.sample import create_sample_project
 from workers.bridge.checks import run_check
@@ -81,7 +83,7 @@ def test_the_hackable_sample_grader_is_caught_with_evidence_and_the_honest_one_p
     page = as_user(alice).get(hackable.get_absolute_url()).content.decode()
     assert "The prompt, echoed: paid on" in page
     listed = as_user(alice).get(f"/t/{team.slug}/graders/").content.decode()
-    assert f"{len(caught.warnings)} cheats paid" in listed
+    assert f"{len(caught.warnings)} exploits rewarded" in listed
 
 
 def test_every_version_is_checked_on_the_same_train_rows(team: Team, alice: User) -> None:
@@ -143,7 +145,7 @@ def test_a_check_takes_the_newest_dataset_that_has_the_fields_then_the_one_tried
 def test_a_grader_that_pays_the_truth_little_is_found_out(team: Team, alice: User) -> None:
     dataset(team, alice, "Capitals", capitals("reference"))
     grader = create_grader(team, alice, "G", EXACT | {"reference": "{{item.reference}}!"})
-    assert checked(grader.versions.get()).findings == [("warning", "true answers earn little")]
+    assert checked(grader.versions.get()).findings[0] == ("error", "Reference answers score low")
 
 
 def test_a_check_without_rows_waits_for_them(team: Team, alice: User) -> None:
@@ -250,3 +252,100 @@ def test_a_known_answer_by_form_says_what_is_wrong_with_its_row(
     kept = grader.tests.get()
     assert kept.row["messages"] == ROW["messages"]
     assert GraderTest.objects.filter(limit=F("limit"), grader=grader).count() == 1
+
+
+# --- what a full-marks answer is -------------------------------------------------------------------
+
+PATHS = {
+    "type": "multi",
+    "graders": {
+        name: {
+            "type": "string_check", "input": f"{{{{sample.output_json.{name}}}}}", "operation": "eq",
+            "reference": f"{{{{item.{name}}}}}",
+        }
+        for name in ("city", "land")
+    },
+    "calculate_output": "0.5 * city + 0.5 * land",
+}  # fmt: skip
+SCHEMA = {
+    "type": "json_schema",
+    "json_schema": {"type": "object", "required": ["city"]},
+    "reference": "{{item.truth}}",
+    "fields": {"city": {}},
+}
+CODE = {
+    "type": "python",
+    "source": "import json\ndef grade(sample, item):\n    said = sample['output_json'] or {}\n"
+    "    return (said.get('city') == item['city']) / 2 + (said.get('land') == item['land']) / 2",
+}
+
+
+def places() -> list[Json]:
+    prompts = [[{"role": "user", "content": f"Question {n}?"}] for n in range(40)]
+    return [
+        {
+            "messages": prompt, "city": f'City "{n}"', "land": f"Land {n}", "answer": f"City {n}",
+            "truth": {"city": f"City {n}"},
+        }
+        for n, prompt in enumerate(prompts)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("definition", [PATHS, SCHEMA, CODE])
+def test_the_full_answer_is_guessed_from_the_graders_own_references(
+    team: Team, alice: User, definition: Json
+) -> None:
+    dataset(team, alice, "Places", places())
+    check = checked(create_grader(team, alice, "G", definition).versions.get())
+    assert check.results["reference"]["mean"] == 1.0
+    assert not check.low_reference
+
+
+def test_a_template_says_what_the_full_answer_is(team: Team, alice: User) -> None:
+    rows = [row | {"answer": f"City {n}"} for n, row in enumerate(places())]
+    dataset(team, alice, "Places", rows)
+    source = (
+        "def grade(sample, item):\n    return sample['output_text'] == item['answer'] + ', ' + item['land']"
+    )
+    grader = create_grader(team, alice, "G", {"type": "python", "source": source})
+    check = checked(grader.versions.get())
+    assert check.results["reference"]["mean"] == 0.0
+    assert check.findings[0] == ("error", "Reference answers score low")
+    assert check.results["reference"]["evidence"][0]["answer"].startswith("City ")
+    set_checking(
+        grader, alice, dataset=None, reference_field="", cheat_threshold=0.3,
+        full_answer="{{item.answer}}, {{item.land}}",
+    )  # fmt: skip
+    check = checked(grader.versions.get())
+    assert check.results["reference"]["mean"] == 1.0
+    assert not check.low_reference
+
+
+def test_a_reference_below_full_marks_is_said_first_on_the_page_and_in_the_job_form(
+    team: Team, alice: User, sign_in: SignIn
+) -> None:
+    dataset(team, alice, "Capitals", capitals("reference"))
+    source = "def grade(sample, item):\n    return 0.6 * (item['reference'] == sample['output_text'])"
+    half = {"type": "python", "source": source}
+    grader = create_grader(team, alice, "G", half)
+    version = grader.versions.get()
+    check = checked(version)
+    assert [kind for kind, _ in check.findings] == ["error"]
+    page = sign_in(alice).get(grader.get_absolute_url()).content.decode()
+    alert = page.index("Reference answers score low: 0.6")
+    assert alert < page.index("Polite boilerplate")
+    first = grader_findings(version)[0]
+    assert first.kind == "error"
+    assert "earn 0.60 on average" in first.text
+
+
+def test_the_full_answers_template_must_be_readable(team: Team, alice: User, sign_in: SignIn) -> None:
+    grader = create_grader(team, alice, "G", EXACT)
+    url = reverse("graders:checking", args=[team.slug, grader.uid])
+    for template in ("{{item.", "{{sample.output_text}}"):
+        sign_in(alice).post(url, {"cheat_threshold": "0.3", "full_answer": template})
+        grader.refresh_from_db()
+        assert grader.full_answer == ""
+    sign_in(alice).post(url, {"cheat_threshold": "0.3", "full_answer": "{{item.reference}}"})
+    grader.refresh_from_db()
+    assert grader.full_answer == "{{item.reference}}"

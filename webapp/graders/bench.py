@@ -161,7 +161,8 @@ def check_context(version: GraderVersion) -> Json:
 
 def checking_form(access: Access, grader: Grader, data: Any = None) -> CheckingForm:
     """How the grader is checked, to be changed."""
-    values = {name: getattr(grader, name) for name in ("dataset", "reference_field", "cheat_threshold")}
+    names = ("dataset", "reference_field", "full_answer", "cheat_threshold")
+    values = {name: getattr(grader, name) for name in names}
     return CheckingForm(data, datasets=access.team.datasets.filter(deleted_at=None), initial=values)
 
 

@@ -15,6 +15,7 @@ from webapp.datasets.columns import opened
 from webapp.datasets.finding import find
 from webapp.datasets.models import DatasetVersion
 
+from .full_marks import FullAnswer, from_field, guess
 from .models import Grader
 from .reading import Row, item_fields, reference_field
 
@@ -100,6 +101,13 @@ def _fitting(grader: Grader, definition: Json) -> DatasetVersion | None:
     live = DatasetVersion.objects.filter(dataset__team=grader.team, dataset__deleted_at=None)
     newest = live.order_by("-dataset_id", "-number").distinct("dataset_id").select_related("dataset")
     return next((version for version in newest if wanted <= set(field_names(version))), None)
+
+
+def full_answer_of(grader: Grader, definition: Json, fields: list[str]) -> FullAnswer:
+    """What earns full marks: the template set, else the field set, else what the definition lets guess."""
+    if grader.full_answer:
+        return FullAnswer(grader.full_answer)
+    return from_field(grader.reference_field) or guess(definition, fields)
 
 
 def reference_of(grader: Grader, definition: Json, version: DatasetVersion) -> str:

@@ -13,6 +13,7 @@ from webapp.datasets.models import Dataset
 from webapp.datasets.problems import RowError
 from webapp.datasets.rows import Columns, row_of
 from workers.grading import GraderInvalid, validate
+from workers.grading.template import Reference, TemplateInvalid, parse_template
 
 from .examples import EXAMPLES, EXPLANATIONS, GROUPS
 from .models import Grader, GraderTest
@@ -153,7 +154,14 @@ class CheckingForm(forms.Form):
     )  # fmt: skip
     reference_field = forms.CharField(
         max_length=200, required=False, label="Field with the right answer",
-        help_text="Left empty, its name gives it away.",
+        help_text="Leave empty to detect it automatically.",
+    )  # fmt: skip
+    full_answer = forms.CharField(
+        max_length=10_000, required=False, label="Full-marks answer",
+        widget=forms.Textarea(attrs={"rows": 3, "class": "font-mono"}),
+        help_text="If the right answer stands in several fields, write it as a template: "
+        "{\"total\": {{item.total}}, \"vendor\": \"{{item.vendor}}\"}. "
+        "Leave empty to detect it from the grader's own references.",
     )  # fmt: skip
     cheat_threshold = forms.FloatField(
         initial=0.3, label="Warn above", help_text="The reward that a cheat may earn at most."
@@ -162,6 +170,16 @@ class CheckingForm(forms.Form):
     def __init__(self, *args: Any, datasets: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["dataset"].queryset = datasets  # type: ignore[attr-defined]
+
+    def clean_full_answer(self) -> str:
+        template: str = self.cleaned_data["full_answer"]
+        try:
+            pieces = parse_template(template).pieces
+        except TemplateInvalid as error:
+            raise forms.ValidationError(str(error)) from error
+        if any(isinstance(piece, Reference) and piece.namespace == "sample" for piece in pieces):
+            raise forms.ValidationError("It is made from the row alone: name fields as {{item.…}}.")
+        return template
 
 
 class KnownAnswerForm(forms.Form):

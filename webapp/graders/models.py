@@ -14,6 +14,8 @@ from webapp.teams.models import Team, User
 
 from .fields import WrittenJSONField
 
+FULL_MARKS = 0.9  # what an answer that should earn full marks must earn at least
+
 
 class Grader(models.Model):
     """A named series of versions."""
@@ -28,6 +30,9 @@ class Grader(models.Model):
     )  # fmt: skip
     reference_field = models.CharField(
         max_length=200, blank=True, help_text="field of a row that holds the right answer; empty: chosen"
+    )
+    full_answer = models.TextField(
+        blank=True, help_text="template of an answer that earns full marks; empty: guessed"
     )
     cheat_threshold = models.FloatField(default=0.3, help_text="a cheat that earns more is warned of")
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
@@ -188,9 +193,17 @@ class GraderCheck(models.Model):
 
     @property
     def low_reference(self) -> bool:
-        """Whether the true answers earn no more than a cheat may."""
-        mean = self.results.get("reference", {}).get("mean")
-        return mean is not None and mean <= self.results["threshold"]
+        """True if the answers that should earn full marks earn less than ``FULL_MARKS``, or are not graded.
+
+        A grader that compares answers pays by rank, so there only the order counts.
+        """
+        reference = self.results.get("reference", {})
+        if not reference.get("tried"):
+            return False
+        mean = reference["mean"]
+        if mean is None:
+            return True
+        return bool(mean < (self.results["threshold"] if self.results["relative"] else FULL_MARKS))
 
     @property
     def findings(self) -> list[tuple[str, str]]:
@@ -198,10 +211,10 @@ class GraderCheck(models.Model):
         found = [
             ("error", self.failed_tests, "known answer{} paid wrongly"),
             ("error", self.results.get("failures", 0), "answer{} not graded"),
-            ("warning", len(self.warnings), "cheat{} paid"),
+            ("warning", len(self.warnings), "exploit{} rewarded"),
         ]
         said = [(kind, f"{n} {words.format('' if n == 1 else 's')}") for kind, n, words in found if n]
         if self.low_reference:
-            said.append(("warning", "true answers earn little"))
+            said.insert(0, ("error", "Reference answers score low"))
         well = ("", "waits for rows") if self.state == self.State.WAITING_FOR_ROWS else ("success", "checked")
         return said or [well]

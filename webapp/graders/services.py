@@ -94,12 +94,18 @@ def restore_grader(grader: Grader, user: User) -> None:
 
 @transaction.atomic
 def set_checking(
-    grader: Grader, user: User, *, dataset: Dataset | None, reference_field: str, cheat_threshold: float
+    grader: Grader,
+    user: User,
+    *,
+    dataset: Dataset | None,
+    reference_field: str,
+    cheat_threshold: float,
+    full_answer: str = "",
 ) -> None:
     """How versions are checked from now on; the newest is checked again."""
     grader.dataset, grader.reference_field = dataset, reference_field
-    grader.cheat_threshold = cheat_threshold
-    grader.save(update_fields=["dataset", "reference_field", "cheat_threshold"])
+    grader.cheat_threshold, grader.full_answer = cheat_threshold, full_answer
+    grader.save(update_fields=["dataset", "reference_field", "full_answer", "cheat_threshold"])
     record(grader.team, user, "changed the checks of grader", grader)
     _check_newest(grader)
 

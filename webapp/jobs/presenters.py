@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from webapp.graders import services as graders
-from webapp.graders.models import GraderVersion
+from webapp.graders.models import GraderCheck, GraderVersion
 from webapp.judges import services as judges
 from webapp.registry.models import BaseModel
 from workers.spec import EvaluationSettings
@@ -85,11 +85,23 @@ def grader_findings(version: GraderVersion | None) -> list[Finding]:
     check = graders.check_of(version)
     paid = ", ".join(str(cheat["title"]).lower() for cheat in check.warnings) if check else ""
     findings = [Finding("error", condition) for condition in grader_conditions(version, check)]
+    if check and check.low_reference:
+        findings.insert(0, Finding("error", low_reference(check)))
     if paid:
-        findings.append(Finding("warning", f"It pays answers that solve nothing: {paid}."))
+        findings.append(Finding("warning", f"It rewards answers that solve nothing: {paid}."))
     if judges.is_uncalibrated(version):
         findings.append(Finding("warning", "Its judge is uncalibrated: no card says how far to trust it."))
     return findings
+
+
+def low_reference(check: GraderCheck) -> str:
+    """What the answers that should earn full marks earn."""
+    mean = check.results["reference"]["mean"]
+    earned = "could not be graded" if mean is None else f"earn {mean:.2f} on average"
+    return (
+        f"Answers that should earn full marks {earned}. Correct the grader, or its full-marks answer, before "
+        "you spend GPU time on it."
+    )
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, Any, Any]]:

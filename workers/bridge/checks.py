@@ -13,10 +13,10 @@ from django.conf import settings
 from webapp.config.fields import storable
 from webapp.datasets.models import DatasetVersion
 from webapp.graders import checking, choosing
-from webapp.graders.cheats import Cheat, Graded, cheats, references, verdict
-from webapp.graders.models import GraderCheck, GraderTest, GraderVersion
-from webapp.graders.reading import Row, reference_field, text_of
-from webapp.graders.statistics import mean
+from webapp.graders.cheats import Cheat, Graded, cheats, reference_report, verdict
+from webapp.graders.full_marks import FullAnswer
+from webapp.graders.models import FULL_MARKS, GraderCheck, GraderTest, GraderVersion
+from webapp.graders.reading import Row
 from workers import grading
 from workers.bridge.gradings import Answer, NotGraded, graded
 
@@ -65,8 +65,8 @@ def _true_answers(version: GraderVersion, tests: list[GraderTest]) -> list[Answe
     found: dict[str, Answer] = {}
     for test in tests:
         item, group = test.row.get("item", {}), _known(test).group
-        field = version.grader.reference_field or reference_field(version.definition, list(item))
-        if text := text_of({"item": item}, field):
+        full = choosing.full_answer_of(version.grader, version.definition, list(item))
+        if text := full.fill({"item": item}):
             found[group] = Answer(text, item, group)
     return list(found.values())
 
@@ -84,7 +84,7 @@ class Exam:
     """Cheats and true references for some rows, in one order: what was asked, then what it was paid."""
 
     rows: list[Row]
-    reference_field: str
+    full_answer: FullAnswer
     threshold: float
     tried: list[Cheat]
     relative: bool = False
@@ -92,8 +92,8 @@ class Exam:
 
     def __post_init__(self) -> None:
         asked: list[tuple[Cheat | None, list[str | None]]]
-        asked = [(None, references(self.rows, self.reference_field))]
-        asked += [(each, each.answers(self.rows, self.reference_field)) for each in self.tried]
+        own = [self.full_answer.fill(row) if self.full_answer else None for row in self.rows]
+        asked = [(None, own), *((each, each.answers(self.rows, own)) for each in self.tried)]
         self.asked = [
             (cheat, row, storable(answer))
             for cheat, answers in asked
@@ -107,16 +107,15 @@ class Exam:
 
     def results(self) -> Json:
         """As ``GraderCheck.results`` keeps it."""
-        references = self._paid(None)
-        scored = [each.reward for each in references if each.reward is not None]
         faults = [grade["error_detail"] for grade in self.grades if grade["reward"] is None]
         usage = [use for grade in self.grades for use in grade["usage"].values()]
         return {
             "rows": len(self.rows),
-            "field": self.reference_field,
+            "field": self.full_answer.field,
+            "answer": str(self.full_answer),
             "threshold": self.threshold,
             "relative": self.relative,
-            "reference": {"tried": len(references), "graded": len(scored), "mean": mean(scored)},
+            "reference": reference_report(self._paid(None), FULL_MARKS),
             "cheats": [
                 verdict(each, self._paid(each), self.threshold, relative=self.relative) for each in self.tried
             ],
@@ -133,7 +132,9 @@ class Exam:
         for (tried, row, answer), grade in asked:
             if tried is cheat:
                 reference, true_reward = true.get(row["row_id"], (None, None))
-                found.append(Graded(row, answer, grade["reward"], answer == reference, true_reward))
+                why = grade["error_detail"] or grade["explanation"]
+                right = answer == reference
+                found.append(Graded(row, answer, grade["reward"], right, true_reward, why or ""))
         return found
 
 
@@ -143,7 +144,7 @@ def _exam(check: GraderCheck, version: DatasetVersion | None) -> Exam:
     parsed = grading.validate(definition)
     judged, relative = bool(grading.judge_models(parsed)), grading.compares_answers(parsed)
     if version is None:
-        return Exam([], "", grader.cheat_threshold, [], relative)
+        return Exam([], FullAnswer(), grader.cheat_threshold, [], relative)
     rows = choosing.randomly(version, "train", ROWS_WITH_JUDGE if judged else ROWS, SEED)
-    reference = choosing.reference_of(grader, definition, version)
-    return Exam(rows, reference, grader.cheat_threshold, cheats(judged), relative)
+    full = choosing.full_answer_of(grader, definition, choosing.field_names(version))
+    return Exam(rows, full, grader.cheat_threshold, cheats(judged), relative)
