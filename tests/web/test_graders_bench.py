@@ -12,6 +12,7 @@ from django.test import Client
 from tests.web.stored import rows_of
 from webapp.datasets.models import DatasetVersion
 from webapp.graders import choosing
+from webapp.graders.error_groups import error_groups
 from webapp.graders.examples import EXAMPLES
 from webapp.graders.models import Grader, GraderTrial
 from webapp.graders.services import add_version, create_grader
@@ -193,6 +194,25 @@ def test_an_error_shows_its_class_its_traceback_and_what_was_printed(
     assert "line 3" in page
     assert "so far" in page
     assert "1 could not be graded" in page
+
+
+def test_equal_errors_are_told_once_with_their_rows(
+    sample: tuple[DatasetVersion, Grader], team: Team, alice: User, as_user: SignIn
+) -> None:
+    source = (
+        "def grade(sample, item):\n    if sample['output_text'] == 'odd':\n        return object().nothing\n"
+        "    raise ValueError('always the same')\n"
+    )
+    form = bench_form(*sample, answers=["typed", "field"], answer="odd", count=20)
+    trial = tried(as_user(alice), team, form | {"source": source, "definition": ""})
+    run_trial(trial.pk)
+    first, second = error_groups(GraderTrial.objects.get(pk=trial.pk))
+    assert {first.count, second.count} == {20}
+    assert [len(first.rows), first.more_rows] == [12, 8]
+    page = as_user(alice).get(f"{sample[1].get_absolute_url()}?trial={trial.uid}").content.decode()
+    assert page.count("20 answers were not graded") == 2
+    assert "and 8 more" in page
+    assert '<details class="mt-1 text-sm" open>' not in page
 
 
 def test_unsaved_text_that_was_tried_is_in_the_editor_again_until_something_is_saved(

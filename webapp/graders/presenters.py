@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from django.core.paginator import Page, Paginator
 
+from .error_groups import ErrorGroup, error_groups, is_repeated
 from .models import Grader, GraderTrial
 from .references import RowReference, reference_reader
 from .statistics import Agreement, Discrimination, agreement, bin_of, discrimination, edges, histogram
@@ -53,6 +54,7 @@ class Shown:
     agreement: Agreement | None
     tokens: int
     cost: float
+    errors: list[ErrorGroup]
 
     @property
     def filter(self) -> str:
@@ -97,6 +99,9 @@ def shown(trial: GraderTrial, query: Mapping[str, str]) -> Shown:
     scored = [reward for reward in rewards if reward is not None]
     borders, chosen = edges(scored), query.get("bin", "")
     results = [_result(index, result, borders, chosen) for index, result in enumerate(trial.results)]
+    errors = error_groups(trial)
+    for result in results:
+        result["repeated"] = is_repeated(result, errors)
     rows = [row for row in _rows(trial, results) if not chosen or any(r["matches"] for r in row.results)]
     bars = _bars(scored, len(rewards) - len(scored), chosen)
     usage = [use for result in trial.results for use in (result.get("usage") or {}).values()]
@@ -108,6 +113,7 @@ def shown(trial: GraderTrial, query: Mapping[str, str]) -> Shown:
         agreement=_agreement(trial),
         tokens=sum(use["total_tokens"] for use in usage),
         cost=sum(use["cost"] for use in usage),
+        errors=errors,
     )
 
 
