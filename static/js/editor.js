@@ -8,6 +8,7 @@ import { EditorView } from "@codemirror/view";
 import { classHighlighter } from "@lezer/highlight";
 import { basicSetup } from "codemirror";
 import "./grader.js";
+import { initGraderForm } from "./grader_form.js";
 
 const LANGUAGES = { python, json };
 
@@ -28,6 +29,30 @@ function serverLint(url, name) {
   });
 }
 
+const SAMPLE_FIELDS = ["output_text", "output_json", "output_tools", "choices"];
+
+// The chosen dataset's fields; the page renews the list when another one is chosen.
+function itemFields() {
+  return [...document.querySelectorAll("#fields option")].map((option) => option.value);
+}
+
+function options(names, quoted) {
+  const step = (name) => (/^\w+$/.test(name) ? `.${name}` : `["${name}"]`);
+  const option = (name) => (quoted ? { label: name } : { label: `.${name}`, apply: step(name) });
+  return names.map((name) => ({ ...option(name), type: "property" }));
+}
+
+// After `item` and `sample`: their fields, in templates and in Python's brackets.
+function completeFields(context) {
+  const quoted = context.matchBefore(/\b(?:item|sample)(?:\[|\.get\()["'][^"'\n]*/);
+  const dotted = quoted ? null : context.matchBefore(/\b(?:item|sample)\.\w*/);
+  const found = quoted ?? dotted;
+  if (!found) return null;
+  const names = found.text.startsWith("item") ? itemFields() : SAMPLE_FIELDS;
+  const start = quoted ? found.text.search(/["']/) + 1 : found.text.indexOf(".");
+  return { from: found.from + start, options: options(names, Boolean(quoted)), validFor: /^[.\w -]*$/ };
+}
+
 function initEditor(textarea) {
   const label = document.querySelector(`label[for=${textarea.id}]`)?.textContent ?? "Editor";
   const view = new EditorView({
@@ -38,7 +63,9 @@ function initEditor(textarea) {
         basicSetup,
         EditorView.cspNonce.of(document.querySelector("script[nonce]").nonce), // its styles are a <style> element
         EditorView.theme({ ".cm-content, .cm-gutter": { minHeight: "20rem" } }),
+        EditorView.lineWrapping,
         LANGUAGES[textarea.dataset.editor](),
+        EditorState.languageData.of(() => [{ autocomplete: completeFields }]),
         syntaxHighlighting(classHighlighter), // colours come from app.css, for both themes
         EditorState.readOnly.of(textarea.readOnly),
         EditorView.contentAttributes.of({ "aria-label": label }),
@@ -57,6 +84,7 @@ function initEditor(textarea) {
   });
   textarea.before(view.dom);
   textarea.hidden = true;
+  if (textarea.dataset.editor === "json") initGraderForm(textarea, view.dom);
 }
 
 document.querySelectorAll("textarea[data-editor]").forEach(initEditor);
