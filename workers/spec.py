@@ -155,7 +155,7 @@ class RegexGrader(Frozen):
 
 
 class MathGrader(Frozen):
-    """1 if ``input`` and ``reference`` are mathematically the same, by math-verify."""
+    """1 if the final answer of ``input`` is mathematically equal to ``reference``."""
 
     type: Literal["math"] = "math"
     name: str = "grader"

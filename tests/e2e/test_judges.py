@@ -58,7 +58,7 @@ def connect(page: Page, url: str) -> None:
     page.get_by_label("Name", exact=True).fill("critic")
     page.get_by_label("Base URL").fill(url)
     page.get_by_label("Key", exact=True).fill(KEY)
-    page.get_by_label("Price of a million tokens read").fill("10")
+    page.get_by_label("Input price per 1M tokens").fill("10")
     audit(page)
     page.get_by_role("button", name="Connect").click()
     row = page.get_by_role("row").filter(has_text="critic")

@@ -174,5 +174,5 @@ EXPLANATIONS = {
 OURS = ("json_schema", "regex", "math", "sql", "rubric", "ranking")
 GROUPS = (
     ("OpenAI's types", "The same JSON runs on OpenAI's API.", tuple(k for k in EXAMPLES if k not in OURS)),
-    ("Groove's own", "Extensions: jobs elsewhere do not know them.", OURS),
+    ("Groove's own", "Groove only; not portable to OpenAI.", OURS),
 )

@@ -76,7 +76,7 @@ class TrialForm(DefinitionForm):
     )
     second = forms.ModelChoiceField(
         GraderVersion.objects.none(), required=False, label="Compare with",
-        help_text="Grades the same answers, to see whether both order them alike.",
+        help_text="Checks whether both graders rank answers the same way.",
     )  # fmt: skip
     choice_names = (
         "split", "pick", "count", "seed", "text", "ids", "answers", "field", "answer", "samples",

@@ -66,8 +66,8 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
             "tokens_per_minute": "Tokens a minute",
             "concurrency": "Requests at once",
             "timeout_seconds": "Time-out, seconds",
-            "input_price": "Price of a million tokens read",
-            "output_price": "Price of a million tokens written",
+            "input_price": "Input price per 1M tokens",
+            "output_price": "Output price per 1M tokens",
             "budget": "Budget of a job",
         }
         help_texts = {
@@ -78,7 +78,7 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
             "requests_per_minute": "Of one job. Empty: no limit.",
             "tokens_per_minute": "Of one job. Empty: no limit.",
             "concurrency": "In flight, of one job.",
-            "timeout_seconds": "Of one try; there are three.",
+            "timeout_seconds": "Per attempt (3 attempts).",
             "input_price": "In your currency. 0: it costs nothing.",
             "output_price": "In your currency.",
             "budget": "Once a job has spent it, the job pauses. Empty: no limit.",
@@ -128,7 +128,7 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
         limits = ("requests_per_minute", "tokens_per_minute", "concurrency", "timeout_seconds")
         money = ("input_price", "output_price", "budget")
         return [
-            ("Where it answers", [self[name] for name in first]),
+            ("Connection", [self[name] for name in first]),
             ("Limits", [self[name] for name in limits]),
-            ("Money", [self[name] for name in money]),
+            ("Pricing and budget", [self[name] for name in money]),
         ]

@@ -1,4 +1,4 @@
-"""``math``: whether answer and reference are mathematically the same, by math-verify in the sandbox."""
+"""``math``: compares the final answer with the reference as mathematics, in the sandbox."""
 
 from __future__ import annotations
 
