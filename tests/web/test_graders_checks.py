@@ -81,7 +81,7 @@ def test_the_hackable_sample_grader_is_caught_with_evidence_and_the_honest_one_p
     echo = next(cheat for cheat in caught.results["cheats"] if cheat["key"] == "echo")
     assert echo["evidence"][0]["answer"] == echo["evidence"][0]["prompt"]
     page = as_user(alice).get(hackable.get_absolute_url()).content.decode()
-    assert "The prompt, echoed: paid on" in page
+    assert "The prompt, echoed: rewarded on" in page
     listed = as_user(alice).get(f"/t/{team.slug}/graders/").content.decode()
     assert f"{len(caught.warnings)} exploits rewarded" in listed
 
@@ -145,6 +145,7 @@ def test_a_check_takes_the_newest_dataset_that_has_the_fields_then_the_one_tried
 def test_a_grader_that_pays_the_truth_little_is_found_out(team: Team, alice: User) -> None:
     dataset(team, alice, "Capitals", capitals("reference"))
     grader = create_grader(team, alice, "G", EXACT | {"reference": "{{item.reference}}!"})
+    set_checking(grader, alice, dataset=None, reference_field="reference", cheat_threshold=0.3)
     assert checked(grader.versions.get()).findings[0] == ("error", "Reference answers score low")
 
 

@@ -214,7 +214,7 @@ class GraderCheck(models.Model):
             ("warning", len(self.warnings), "exploit{} rewarded"),
         ]
         said = [(kind, f"{n} {words.format('' if n == 1 else 's')}") for kind, n, words in found if n]
-        if self.low_reference:
+        if self.low_reference and self.results["reference"]["graded"]:
             said.insert(0, ("error", "Reference answers score low"))
         well = ("", "waits for rows") if self.state == self.State.WAITING_FOR_ROWS else ("success", "checked")
         return said or [well]
