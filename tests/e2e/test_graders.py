@@ -113,7 +113,7 @@ def see_the_hackable_one(page: Page) -> None:
     expect(row.get_by_text("exploits rewarded")).to_be_visible()
     audit(page)
     row.get_by_role("link", name=HACKABLE).click()
-    evidence = page.get_by_role("status").filter(has_text="The prompt, echoed: paid on 24 of 24 rows")
+    evidence = page.get_by_role("status").filter(has_text="The prompt, echoed: rewarded on 24 of 24 rows")
     expect(evidence).to_be_visible()
     expect(evidence.get_by_text("reward 1.000").first).to_be_visible()
     audit(page)
