@@ -41,12 +41,12 @@ def sign_up(page: Page) -> None:
 
 def create(page: Page, definition: dict[str, object]) -> None:
     """By importing its JSON."""
-    page.get_by_role("link", name="Graders", exact=True).click()
+    page.get_by_role("link", name="Graders", exact=True).first.click()
     page.get_by_role("link", name="New grader").click()
     page.get_by_role("link", name="Import grader JSON").click()
     page.locator(".cm-content").fill(json.dumps(definition, indent=1))
     page.get_by_role("button", name="Import grader").click()
-    expect(page.get_by_role("heading", name=str(definition["name"]))).to_be_visible()
+    expect(page.get_by_role("heading", name=str(definition["name"]), exact=True)).to_be_visible()
 
 
 def save(page: Page, name: str, number: int) -> dict[str, object]:
