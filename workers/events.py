@@ -75,7 +75,8 @@ class Rollout(BaseModel):
     row_id: str
     task: str = Field(default="", description="of a job with several tasks, the one it belongs to")
     prompt: str = Field(description="as rendered for the model")
-    completion: str
+    completion: str = Field(description="as graders saw it")
+    reasoning: str = Field(default="", description="thoughts kept apart from the completion")
     reward: float | None
     sub_rewards: dict[str, float | None] = {}
     error_class: GradingErrorClass | None = None
@@ -155,6 +156,7 @@ class EvaluationSample(BaseModel):
     """One answer of one arm to one row."""
 
     completion: str
+    reasoning: str = ""
     reward: float | None
     sub_rewards: dict[str, float | None] = {}
     error_class: GradingErrorClass | None = None

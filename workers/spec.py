@@ -6,12 +6,23 @@ here once; their sources are in ``docs/design.md`` ("Defaults").
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 SPEC_VERSION: Final = 1
 MAX_PYTHON_SOURCE_BYTES = 256_000
+MAX_TEMPLATE = 64_000  # characters of a chat template; the longest that TRL bundles has 20,000
+MAX_ARGUMENTS = 4096
+RESERVED_ARGUMENTS = frozenset(
+    {
+        "messages", "conversation", "conversations", "tools", "documents", "chat_template", "tokenize",
+        "add_generation_prompt", "continue_final_message", "padding", "truncation", "max_length",
+        "return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs", "self",
+        "sanitize_control_tokens",
+    }
+)  # fmt: skip
 
 
 class Frozen(BaseModel):
@@ -298,12 +309,42 @@ class JudgeEndpoint(Frozen):
 # --- what a job is made of -------------------------------------------------------------------------
 
 
+def _check_template_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Raises ``ValueError`` for a name that rendering itself uses, and for too much."""
+    for name in arguments:
+        if not name.isidentifier() or name in RESERVED_ARGUMENTS:
+            raise ValueError(f"{name!r} cannot be a template argument: rendering uses it, or it is no name")
+    if len(json.dumps(arguments)) > MAX_ARGUMENTS:
+        raise ValueError(f"template arguments take at most {MAX_ARGUMENTS} characters as JSON")
+    return arguments
+
+
+TemplateArguments = Annotated[dict[str, Any], AfterValidator(_check_template_arguments)]
+
+
 class BaseModelRef(Frozen):
     """The model that is tuned. ``id`` goes into the adapter's config; ``path``, if set, is loaded instead."""
 
     id: str = Field(description="Hugging Face id, or the name of a local model")
     revision: str | None = None
     path: str | None = Field(default=None, description="local folder that holds the weights")
+    chat_template: str | None = Field(
+        default=None, max_length=MAX_TEMPLATE, description="Jinja, in place of the tokenizer's own"
+    )
+    template_arguments: TemplateArguments = Field(
+        default_factory=dict, description="what the chat template is given beside the messages"
+    )
+
+
+class ChatSettings(Frozen):
+    """How the chat template is applied, and what graders see of completions with thoughts."""
+
+    grade: Literal["final", "whole"] = Field(
+        default="final", description="graders see the final answer, or thoughts and answer as one text"
+    )
+    template_arguments: TemplateArguments = Field(
+        default_factory=dict, description="added to the base model's, or in their place by name"
+    )
 
 
 class DataFile(Frozen):
@@ -480,6 +521,7 @@ class JobSpec(Frozen):
     sft: SftSettings | None = None
     promoted_from: PromotedFrom | None = None
     suites: list[Suite] = Field(default_factory=list, max_length=16)
+    chat: ChatSettings = ChatSettings()
     preflight: PreflightSettings = PreflightSettings()
     alarm: AlarmSettings = AlarmSettings()
     judges: dict[str, JudgeEndpoint] = Field(

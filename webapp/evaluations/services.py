@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from webapp.jobs.models import Job
     from webapp.teams.models import User
 
-FREE_TEXT = ("completion", "error_detail", "explanation")
+FREE_TEXT = ("completion", "reasoning", "error_detail", "explanation")
 
 
 def by_gain(job: str) -> OrderBy:

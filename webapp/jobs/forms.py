@@ -11,6 +11,7 @@ from django import forms
 from django.utils.functional import cached_property
 from pydantic.fields import FieldInfo
 
+from webapp.config.object_field import ObjectField
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.registry.models import BaseModel
@@ -21,6 +22,8 @@ from .services import MAX_SEED, SECTIONS, total_steps
 
 SEPARATOR = "__"
 LABELS = {
+    "chat.grade": "Graders see",
+    "chat.template_arguments": "Chat template arguments",
     "alarm.pause": "Pause on signs of reward hacking",
     "alarm.held_out_answers": "Held-out answers",
     "resources.gpus": "GPUs",
@@ -31,6 +34,9 @@ LABELS = {
     "preflight.on_no_go": "If the advice is against training",
 }
 EXPLANATIONS = {
+    "chat.grade": "Of models that think first: the final answer, or the whole completion with thoughts.",
+    "chat.template_arguments": "A JSON object for the base model's chat template, such as "
+    '{"enable_thinking": false} or {"reasoning_effort": "low"}.',
     "lora.rank": "Size of the adapter. RL needs little: 1 to 32.",
     "lora.alpha": "Scale of the adapter's updates; usually twice the rank.",
     "lora.dropout": "Leave at 0 for RL.",
@@ -88,6 +94,7 @@ ANSWERS = tuple(
 ADVANCED = (
     ("Steps", "What goes into one step, and how many there are.", STEPS),
     ("Answers", "How answers are drawn, and how long they may be.", ANSWERS),
+    ("Chat template", "How prompts are rendered, and what graders see.", _all("chat")),
     ("Optimiser", "How the adapter follows the rewards.", _all("grpo", (*STEPS, *ANSWERS, "grpo.max_steps"))),
     ("Adapter", "What is trained: low-rank matrices beside the base model's.", ("start", *_all("lora"))),
     ("Preflight", "A trial before training, which says whether training can work.", _all("preflight")),
@@ -132,6 +139,8 @@ def _field(place: str, info: FieldInfo) -> forms.Field:
         "help_text": EXPLANATIONS[place] + _spoken(info),
         "required": type(None) not in get_args(info.annotation),
     }
+    if get_origin(info.annotation) is dict:
+        return ObjectField(**common | {"required": False})
     if get_origin(info.annotation) is Literal:
         return forms.ChoiceField(choices=[(kind, str(kind).replace("_", " ")) for kind in kinds], **common)
     if kinds == [bool]:

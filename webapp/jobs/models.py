@@ -266,6 +266,7 @@ class Rollout(models.Model):
     task = models.CharField(max_length=30, blank=True)
     prompt = models.TextField()
     completion = models.TextField()
+    reasoning = models.TextField(blank=True, help_text="thoughts kept apart from the completion")
     reward = models.FloatField(null=True)
     sub_rewards = models.JSONField(default=dict)
     error_class = models.CharField(max_length=40, blank=True)

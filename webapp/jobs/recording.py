@@ -47,9 +47,9 @@ def _upsert(
 COST = re.compile(r"judge/.+/cost")
 METRIC_COLUMNS = ("job_id", "step", "values", "created_at")
 ROLLOUT_COLUMNS = (
-    "job_id", "step", "index", "group", "row_id", "task", "prompt", "completion", "reward", "sub_rewards",
-    "error_class", "error_detail", "explanation", "advantage", "length", "truncated", "adapter_step",
-    "watch_reward",
+    "job_id", "step", "index", "group", "row_id", "task", "prompt", "completion", "reasoning", "reward",
+    "sub_rewards", "error_class", "error_detail", "explanation", "advantage", "length", "truncated",
+    "adapter_step", "watch_reward",
 )  # fmt: skip
 
 
@@ -74,7 +74,8 @@ def _rollout_row(job: Job, step: int, rollout: events.Rollout) -> tuple[Any, ...
     return (
         job.pk, step, rollout.index, rollout.group, rollout.row_id, storable(rollout.task),
         storable(rollout.prompt),
-        storable(rollout.completion), rollout.reward, Jsonb(rollout.sub_rewards), rollout.error_class or "",
+        storable(rollout.completion), storable(rollout.reasoning), rollout.reward,
+        Jsonb(rollout.sub_rewards), rollout.error_class or "",
         storable(rollout.error_detail), storable(rollout.explanation), rollout.advantage, rollout.length,
         rollout.truncated,
         rollout.adapter_step, rollout.watch_reward,

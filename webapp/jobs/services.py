@@ -25,6 +25,7 @@ from webapp.teams.services import record
 from workers import grading
 from workers.spec import (
     AlarmRules,
+    ChatSettings,
     EvaluationSettings,
     GrpoSettings,
     LoraSettings,
@@ -43,6 +44,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "lora": LoraSettings,
     "grpo": GrpoSettings,
     "evaluation": EvaluationSettings,
+    "chat": ChatSettings,
     "preflight": PreflightSettings,
     "alarm": AlarmRules,
     "resources": Resources,

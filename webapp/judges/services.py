@@ -121,7 +121,10 @@ def endpoint_spec(endpoint: Endpoint, base_url: str = "") -> spec.JudgeEndpoint:
     """The endpoint as the engine is told of it, without its key."""
     base = endpoint.base_model
     model = endpoint.model or (base.model_id if base else endpoint.name)
-    identity = [endpoint.base_url, model] + ([base.model_id, base.revision, base.path] if base else [])
+    identity = [endpoint.base_url, model]
+    if base:
+        identity += [base.model_id, base.revision, base.path]
+        identity += [base.chat_template, base.template_arguments] if base.chat_template else []
     revision = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
     limits = {name: getattr(endpoint, name) for name in LIMITS}
     return spec.JudgeEndpoint(

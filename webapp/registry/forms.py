@@ -8,12 +8,17 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from pydantic import ValidationError
 
+from webapp.config.object_field import ObjectField
 from webapp.teams.models import Team
+from workers import chat_templates
+from workers.spec import MAX_TEMPLATE, BaseModelRef
 
 from . import base_files
 from .models import BaseModel
 
+OWN, TYPED = "", "typed"
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 HUB_ID = re.compile(rf"{NAME.pattern}/{NAME.pattern}", re.ASCII)
 REVISION = re.compile(r"[\w./-]*", re.ASCII)
@@ -67,9 +72,43 @@ class BaseModelForm(forms.Form):
         help_text="Only for a model that is not on the hub: the same absolute path on every worker.",
     )
 
+    chat_template = forms.ChoiceField(
+        required=False,
+        choices=[
+            (OWN, "The model's own"),
+            *((key, label) for key, (label, _) in chat_templates.SHIPPED.items()),
+            (TYPED, "Typed below"),
+        ],
+        help_text="Only for a model without one, or with one that does not suit. It must be the one that the "
+        "model was trained with.",
+    )
+    typed_template = forms.CharField(
+        max_length=MAX_TEMPLATE,
+        required=False,
+        strip=False,
+        label="Chat template in Jinja",
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+        help_text="As in tokenizer.chat_template. It is tried on a question before it is kept.",
+    )
+    template_arguments = ObjectField(
+        required=False,
+        initial=dict,
+        label="Chat template arguments",
+        help_text="A JSON object that every job with this model gives the template, such as "
+        '{"enable_thinking": false}. Jobs can add to it.',
+    )
+
     def __init__(self, *args: Any, team: Team, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.team = team
+
+    def clean_template_arguments(self) -> dict[str, Any]:
+        arguments: dict[str, Any] = self.cleaned_data["template_arguments"]
+        try:
+            BaseModelRef(id="any", template_arguments=arguments)
+        except ValidationError as error:
+            raise forms.ValidationError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+        return arguments
 
     def clean_revision(self) -> str:
         revision: str = self.cleaned_data["revision"]
@@ -92,10 +131,30 @@ class BaseModelForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if not self.errors:
+            self._choose_template(cleaned)
+        if not self.errors:
             self._check_id(cleaned["model_id"], cleaned["path"])
             if not self.errors and BaseModel.objects.filter(team=self.team, **cleaned).exists():
                 self.add_error("model_id", "This team has the same model already.")
         return cleaned
+
+    def _choose_template(self, cleaned: dict[str, Any]) -> None:
+        """Puts the text of the chosen template in the place of the choice, once it has been tried."""
+        key, typed = cleaned["chat_template"], cleaned.pop("typed_template")
+        if key == OWN:
+            if typed.strip():
+                self.add_error("chat_template", "Choose “Typed below” to use the typed template.")
+            return
+        name = "typed_template" if key == TYPED else "chat_template"
+        template = typed if key == TYPED else chat_templates.SHIPPED[key][1]
+        if not template.strip():
+            self.add_error(name, "Type the template, or choose another.")
+            return
+        try:
+            chat_templates.check(template, cleaned["template_arguments"])
+        except chat_templates.TemplateRefused as error:
+            self.add_error(name, f"This template cannot be used: {error}.")
+        cleaned["chat_template"] = template
 
     def _check_id(self, model_id: str, path: str) -> None:
         if HUB_ID.fullmatch(model_id) or (path and NAME.fullmatch(model_id)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import ClassVar
 
 from django.db import models
@@ -21,6 +22,8 @@ class BaseModel(models.Model):
     revision = models.CharField(max_length=80, blank=True)
     path = models.CharField(max_length=500, blank=True, help_text="local folder on the workers")
     description = models.CharField(max_length=300, blank=True)
+    chat_template = models.TextField(blank=True, help_text="Jinja, in place of the tokenizer's own")
+    template_arguments = models.JSONField(default=dict, help_text="given to the chat template")
     settings = models.JSONField(default=dict, help_text="recommended job settings for this model")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -29,6 +32,11 @@ class BaseModel(models.Model):
 
     def __str__(self) -> str:
         return self.model_id
+
+    @property
+    def template_arguments_text(self) -> str:
+        """The chat template's arguments as JSON."""
+        return json.dumps(self.template_arguments, ensure_ascii=False)
 
 
 class Inspection(models.Model):

@@ -49,9 +49,24 @@ def ensure_starter_model() -> BaseModel:
 
 
 @transaction.atomic
-def add_base_model(team: Team, user: User, model_id: str, revision: str = "", path: str = "") -> BaseModel:
+def add_base_model(
+    team: Team,
+    user: User,
+    model_id: str,
+    revision: str = "",
+    path: str = "",
+    chat_template: str = "",
+    template_arguments: dict[str, Any] | None = None,
+) -> BaseModel:
     """A model for this team: a Hugging Face id, or a folder on the workers under any name."""
-    model = BaseModel.objects.create(team=team, model_id=model_id, revision=revision, path=path)
+    model = BaseModel.objects.create(
+        team=team,
+        model_id=model_id,
+        revision=revision,
+        path=path,
+        chat_template=chat_template,
+        template_arguments=template_arguments or {},
+    )
     record(team, user, "added base model", model)
     inspections.request_inspection(model)
     return model

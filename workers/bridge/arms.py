@@ -14,7 +14,9 @@ from workers.grading.results import GradingFault, Subject
 from workers.grading.template import parse_template
 
 NAME = "demonstrations.jsonl"
-Answer = Callable[[dict[str, Any]], str | None]
+FIELDS = ("completion", "reasoning")
+Answer = Callable[[dict[str, Any]], dict[str, str] | None]
+"""From a row to its completion, and to the thoughts before it if there are any."""
 
 
 class NoDemonstration(files.Damaged):
@@ -36,10 +38,9 @@ def fetch_demonstrations(job: Job, folder: Path, splits: dict[str, Any]) -> dict
     rows = 0
     with (folder / splits["train"]["path"]).open() as lines, (folder / NAME).open("w") as target:
         for row in map(json.loads, lines):
-            if (completion := answer(row)) is not None:
+            if (answered := answer(row)) is not None:
                 shown = {key: row[key] for key in ("row_id", "messages", "tools") if key in row}
-                shown["completion"] = completion
-                target.write(json.dumps(shown, ensure_ascii=False) + "\n")
+                target.write(json.dumps(shown | answered, ensure_ascii=False) + "\n")
                 rows += 1
     if not rows:
         raise NoDemonstration("No row of the train split has a demonstration.")
@@ -50,17 +51,26 @@ def fetch_demonstrations(job: Job, folder: Path, splits: dict[str, Any]) -> dict
 def _accepted(job: Job) -> Answer:
     """The best accepted rollout of the row, if there is one."""
     assert job.arm_of, f"{job} is no arm of another job"
-    best = dict(accepted(job.arm_of).values_list("row_id", "completion"))
-    return lambda row: best.get(row["row_id"])
+    best = {row_id: said for row_id, *said in accepted(job.arm_of).values_list("row_id", *FIELDS)}
+
+    def find(row: dict[str, Any]) -> dict[str, str] | None:
+        said = best.get(row["row_id"])
+        return (
+            {name: text for name, text in zip(FIELDS, said, strict=True) if text or name == FIELDS[0]}
+            if said
+            else None
+        )
+
+    return find
 
 
 def _filled(text: str) -> Answer:
     """The template, filled with the row's fields."""
     template = parse_template(text.strip())
 
-    def fill(row: dict[str, Any]) -> str:
+    def fill(row: dict[str, Any]) -> dict[str, str]:
         try:
-            return template.fill(Subject("", row["item"]))
+            return {"completion": template.fill(Subject("", row["item"]))}
         except GradingFault as fault:
             raise NoDemonstration(f"Row {row['row_id']}: {fault}") from fault
 

@@ -20,7 +20,7 @@ from webapp.judges.services import endpoint_spec, endpoints_for, unreadable
 from webapp.teams.models import Team
 from workers import grading
 from workers.bridge import child
-from workers.bridge.files import local_path
+from workers.bridge.files import local_path, write_rendering
 from workers.spec import JudgeEndpoint
 
 SERVE_SECONDS = 120
@@ -108,7 +108,9 @@ def _served(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     if base.revision:
         arguments += ["--revision", base.revision]
     with tempfile.TemporaryDirectory(prefix="groove-serve-") as folder:
-        log = Path(folder) / "serve.log"
+        log, rendering = Path(folder) / "serve.log", Path(folder) / "rendering.json"
+        write_rendering(base, rendering)
+        arguments += ["--rendering", str(rendering)]
         with child.started(arguments, {"cpu_cores": 1}, log, {"--token-fd": token.encode()}) as process:
             yield f"http://127.0.0.1:{_port(process, log)}/v1", token
 

@@ -18,7 +18,7 @@ from webapp.graders.reading import text_of
 from webapp.graders.statistics import mean
 from workers import events
 from workers.bridge import child
-from workers.bridge.files import local_path
+from workers.bridge.files import base_model_ref
 from workers.bridge.gradings import Answer, NotGraded, graded
 from workers.spec import SampleSpec
 
@@ -105,11 +105,7 @@ def _sample_spec(trial: GraderTrial) -> SampleSpec:
     grpo = base.settings.get("grpo", {})
     return SampleSpec.model_validate(
         {
-            "base_model": {
-                "id": base.model_id,
-                "revision": base.revision or None,
-                "path": local_path(base.path),
-            },
+            "base_model": base_model_ref(base),
             "rows": trial.rows,
             "samples_per_row": trial.choices.get("samples") or 1,
             "max_completion_length": grpo.get("max_completion_length", 256),

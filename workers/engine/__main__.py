@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("base", help="its Hugging Face id, or the name of a folder's model")
     inspect.add_argument("--revision", help="of a base model on the hub")
     inspect.add_argument("--path", help="folder of the base model")
+    inspect.add_argument("--rendering", type=Path, help="JSON file with a chat_template of one's own")
     inspect.add_argument("--out", type=Path, required=True, help="folder for inspection.json")
     inspect.add_argument("--lifeline", type=int, help="file descriptor; the engine exits when it closes")
     inspect.set_defaults(command=_inspect)
@@ -180,7 +181,8 @@ def _inspect(arguments: argparse.Namespace) -> int:
     set_environment()
     from workers.engine.inspection import write_inspection
 
-    ref = BaseModelRef(id=arguments.base, revision=arguments.revision, path=arguments.path)
+    rendering = json.loads(arguments.rendering.read_text()) if arguments.rendering else {}
+    ref = BaseModelRef(id=arguments.base, revision=arguments.revision, path=arguments.path, **rendering)
     write_inspection(ref, Path(), arguments.out)
     return 0
 

@@ -222,7 +222,7 @@ def no_chat_template(name: str) -> EngineError:
     return EngineError(
         "no_chat_template",
         f"The tokenizer of {name} has no chat template, so messages cannot be turned into a prompt.",
-        "Choose the instruct or chat variant of the model.",
+        "Choose the model's instruct or chat variant, or add the base model again with a chat template.",
     )
 
 

@@ -196,6 +196,7 @@ class Evaluator:
         graded = iter(
             EvaluationSample(
                 completion=answer.text,
+                reasoning=self.sampler.renderer.thoughts_apart(answer.text),
                 reward=result.reward,
                 sub_rewards=result.sub_rewards,
                 error_class=result.error_class,

@@ -98,9 +98,14 @@ def _problem(path: Path, sizes: dict[str, int]) -> base_model.Problem | None:
 
 
 def _check_template(ref: BaseModelRef, tokenizer: Any, rows: int, facts: Json, notes: list[str]) -> None:
+    if ref.chat_template:
+        tokenizer.chat_template = ref.chat_template
     facts["chat_template"] = tokenizer.chat_template is not None
     if tokenizer.chat_template is None:
-        notes.append("Its tokenizer has no chat template, so messages cannot be turned into a prompt yet.")
+        notes.append(
+            "Its tokenizer has no chat template, so messages cannot be turned into a prompt. Add it "
+            "again with one."
+        )
         return
     try:
         ids = tokenizer.apply_chat_template(GREETING, add_generation_prompt=True, return_dict=True)[

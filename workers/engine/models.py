@@ -28,9 +28,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from workers import base_model
 from workers.engine import errors, loading, parallel
 from workers.engine.rendering import Renderer
-from workers.spec import BaseModelRef
+from workers.spec import BaseModelRef, ChatSettings
 
 MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
+DEFAULT_CHAT = ChatSettings()
 NOT_FETCHED = ["original/*", "consolidated*", "*/*.safetensors", "onnx/*", "coreml/*"]
 
 HUB_SECONDS = 20.0  # that the hub may take to list a model's files
@@ -46,11 +47,13 @@ class Base:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     eos_ids: list[int]
+    chat: ChatSettings = DEFAULT_CHAT
 
     @cached_property
     def renderer(self) -> Renderer:
         """Renders conversations for this model and decodes its completions."""
-        return Renderer(self.tokenizer, self.eos_ids)
+        arguments = {**self.ref.template_arguments, **self.chat.template_arguments}
+        return Renderer(self.tokenizer, self.eos_ids, arguments, self.chat.grade)
 
     @property
     def public_id(self) -> str:
@@ -137,11 +140,13 @@ def pick_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
 
 
-def load(ref: BaseModelRef, folder: Path, device: torch.device) -> Base:
+def load(ref: BaseModelRef, folder: Path, device: torch.device, chat: ChatSettings = DEFAULT_CHAT) -> Base:
     """Loads tokenizer and weights. Raises ``EngineError`` when they are missing or of no use."""
     path, revision = locate(ref, folder)
     loading.check_files(ref.id, path)
     tokenizer = loading.load_tokenizer(ref.id, path, padding_side="left", truncation_side="left")
+    if ref.chat_template:
+        tokenizer.chat_template = ref.chat_template
     if tokenizer.chat_template is None:
         raise errors.no_chat_template(ref.id)
     config = loading.load_config(ref.id, path)
@@ -151,7 +156,7 @@ def load(ref: BaseModelRef, folder: Path, device: torch.device) -> Base:
     if not ends:
         raise errors.no_end_token(ref.id)
     choose_padding(tokenizer, ends, embedding_rows(model))
-    return Base(ref, path, revision, model.to(device).eval(), tokenizer, ends)
+    return Base(ref, path, revision, model.to(device).eval(), tokenizer, ends, chat)
 
 
 def embedding_rows(model: PreTrainedModel) -> int:

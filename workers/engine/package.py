@@ -169,7 +169,8 @@ def write_run_file(lineage: Lineage, adapter_hash: str, verdict: Verdict, folder
         },
         "start": spec.start and {"id": spec.start.id, "sha256": spec.start.sha256},
         "seed": spec.seed,
-        "settings": spec.model_dump(mode="json", include={"lora", "grpo", "evaluation"})
+        "template_arguments": dict(base.renderer.arguments),
+        "settings": spec.model_dump(mode="json", include={"chat", "lora", "grpo", "evaluation"})
         | {"sft": spec.sft and spec.sft.model_dump(mode="json", exclude={"rows": {"path"}})},
         "labels": spec.labels,
         "steps": lineage.steps,

@@ -8,10 +8,11 @@ reading it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from workers.engine.conversations import (
     Message,
@@ -22,6 +23,8 @@ from workers.engine.conversations import (
     tidied_tools,
     tool_names,
 )
+from workers.engine.reasoning import KNOWN, SWITCHES, Markers, is_open, split_thoughts
+from workers.grading.sample import Completion
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 UNKNOWN_ROLE = "zzrole"
 MARK = "zzmark{}x"
 ARGUMENT = "zzkey"
+TAIL_TOKENS = 512  # of a prompt: more than what templates write after the last turn
 LEAVES_OUT = "it leaves out"
 TOOL = {
     "type": "function",
@@ -47,11 +51,15 @@ class RenderingError(ValueError):
 
 @dataclass
 class Renderer:
-    """Renders with one tokenizer. ``end_ids`` end a completion; ``arguments`` go to the template."""
+    """Renders with one tokenizer. ``end_ids`` end a completion; ``arguments`` go to the template.
+
+    ``grade`` says what graders see of a completion with thoughts: the final answer, or the whole.
+    """
 
     tokenizer: PreTrainedTokenizerBase
     end_ids: Sequence[int] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    grade: Literal["final", "whole"] = "final"
     _rewrites: dict[tuple[Any, ...], Rewrite] = field(default_factory=dict, repr=False)
 
     # --- to the model ----------------------------------------------------------------------------
@@ -203,6 +211,71 @@ class Renderer:
             list(ids[:kept]), skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
         return str(text)
+
+    def read(self, prompt: str, ids: Sequence[int]) -> Completion:
+        """What graders see of a completion to a rendered prompt, with its thoughts apart."""
+        return self.split(prompt, self.decode(ids))
+
+    def split(self, prompt: str, text: str) -> Completion:
+        """``read`` for a completion in text."""
+        if self.markers is None:
+            return Completion(text)
+        final, thoughts = split_thoughts(text, self.markers, self.opens_thoughts(prompt))
+        return Completion(text if self.grade == "whole" else final, thoughts)
+
+    def read_ids(self, prompt_ids: Sequence[int], ids: Sequence[int]) -> Completion:
+        """``read`` for a prompt in token ids."""
+        return self.read(self.tail(prompt_ids), ids)
+
+    def tail(self, prompt_ids: Sequence[int]) -> str:
+        """The end of a prompt as text, with what the template writes after the last turn."""
+        return str(self.tokenizer.decode(list(prompt_ids[-TAIL_TOKENS:]), skip_special_tokens=False))
+
+    def with_thoughts(self, prompt: str, completion: str, reasoning: str = "") -> str:
+        """The completion as the model would have written it: after its thoughts, which may be empty."""
+        opened = self.opens_thoughts(prompt)
+        if self.markers is None or self.markers.close in completion or not (opened or reasoning):
+            return completion
+        begin = "" if opened else f"{self.markers.open}\n"
+        return f"{begin}{reasoning}\n{self.markers.close}\n\n{completion}"
+
+    def thoughts_apart(self, completion: Completion) -> str:
+        """The thoughts that the completion does not hold itself, which pages show beside it."""
+        return completion.reasoning if self.grade == "final" else ""
+
+    def opens_thoughts(self, prompt: str) -> bool:
+        """True if the prompt ends inside thoughts, as templates of thinking models write it."""
+        if self.markers is None:
+            return False
+        ends = [prompt.rfind(token) + len(token) for token in self.control_tokens if token in prompt]
+        if not ends:
+            return prompt.rstrip().endswith(self.markers.open)
+        return is_open(prompt[max(ends) :], self.markers)
+
+    @cached_property
+    def markers(self) -> Markers | None:
+        """Between which texts the model thinks; ``None`` for a model that is not known to think."""
+        added = self.tokenizer.get_added_vocab()
+        shown = "".join(self._switched(switch) for switch in SWITCHES)
+        for markers in KNOWN:
+            tokens = [any(text.startswith(t) for t in added) for text in (markers.open, markers.close)]
+            if markers.open in shown or all(tokens):
+                return markers
+        return None
+
+    def _switched(self, switch: Mapping[str, Any]) -> str:
+        """A prompt and a finished turn with thoughts, under one template argument."""
+        finished = [USER, {"role": "assistant", "content": "a", "reasoning_content": "b"}]
+        options = {**switch, **self.arguments}
+        shown = ""
+        for messages, generates in (([USER], True), (finished, False)):
+            with suppress(Exception):  # a template that refuses a probe does not know what it asks
+                shown += str(
+                    self.tokenizer.apply_chat_template(
+                        messages, tokenize=False, add_generation_prompt=generates, **options
+                    )
+                )
+        return shown
 
     def written_ahead(self, messages: Sequence[Mapping[str, Any]]) -> str:
         """What the generation prompt writes into the completion before the model does, such as ``<think>``.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from workers.engine import measures, placebo
 from workers.engine.data import Row
 from workers.events import Rollout
+from workers.grading.sample import Completion
 
 if TYPE_CHECKING:
     from workers.engine.rendering import Renderer
@@ -41,6 +42,7 @@ class Recorder:
     placebo_seed: int | None = None
     completion_ids: list[list[int]] = field(default_factory=list)
     _row: list[int] = field(default_factory=list)
+    _texts: list[Completion] = field(default_factory=list)
 
     def grader(
         self, completion_ids: list[list[int]], row: list[int], trainer_state: Any, **_: Any
@@ -48,14 +50,16 @@ class Recorder:
         """The rewards that TRL optimises; ``None`` for the whole group of an answer that has no grade."""
         started = time.perf_counter()
         self.completion_ids, self._row = completion_ids, row
-        texts = list(map(self.renderer.decode, completion_ids))
+        groups = {i: number for number, i in enumerate(dict.fromkeys(row))}
+        prompts = {i: self.renderer.render(self.rows[i].messages, self.rows[i].tools) for i in groups}
+        self._texts = texts = [
+            self.renderer.read(prompts[i], ids) for i, ids in zip(row, completion_ids, strict=True)
+        ]
         answers = [(text, self.rows[i].item) for text, i in zip(texts, row, strict=True)]
         self.results = results = self.grade(answers, [str(i) for i in row])
         self.grading_seconds = time.perf_counter() - started
         self.failed = sum(result.reward is None for result in results)
         missing = {i for i, result in zip(row, results, strict=True) if result.reward is None}
-        groups = {i: number for number, i in enumerate(dict.fromkeys(row))}
-        prompts = {i: self.renderer.render(self.rows[i].messages, self.rows[i].tools) for i in groups}
         rewards = [None if i in missing else result.reward for i, result in zip(row, results, strict=True)]
         if self.placebo_seed is not None:
             tasks = [self.rows[i].task for i in row]
@@ -68,6 +72,7 @@ class Recorder:
                 task=self.rows[i].task,
                 prompt=prompts[i],
                 completion=text,
+                reasoning=self.renderer.thoughts_apart(text),
                 reward=reward,
                 sub_rewards=result.sub_rewards,
                 error_class=result.error_class,
@@ -166,7 +171,7 @@ class Recorder:
         started = time.perf_counter()
         every = math.ceil(len(self.rollouts) / self.held_out_answers)
         chosen = [rollout for rollout in self.rollouts if rollout.group % every == 0]
-        answers = [(r.completion, self.rows[self._row[r.index]].item) for r in chosen]
+        answers = [(self._texts[r.index], self.rows[self._row[r.index]].item) for r in chosen]
         results = self.held_out(answers, [str(self._row[r.index]) for r in chosen])
         for rollout, result in zip(chosen, results, strict=True):
             rollout.watch_reward = result.reward

@@ -39,6 +39,11 @@ from workers.spec import DataFile, JobSpec
 
 MEMORY = "About {:.2f} GiB of memory will be needed, with passes of at most {:,} tokens (an estimate)."
 PROBED_ROWS = 16  # among whose prompts two are held against the model's own log-probabilities
+THOUGHTS = {
+    "final": "The model can think between {} and {}. Graders see the final answer, and thoughts as "
+    "sample.reasoning; a completion cut inside its thoughts has an empty final answer.",
+    "whole": "The model can think between {} and {}. Graders see the whole completion, thoughts included.",
+}
 LOST_SECONDS = 5.0  # in which a follower whose end broke a collective operation is seen to have ended
 Emit = Callable[[Event], None]
 
@@ -200,18 +205,24 @@ class Job:
         if spec.grpo.prompts_per_step % parallel.size():
             raise errors.uneven_prompts(spec.grpo.prompts_per_step, parallel.size())
         threads(max(1, spec.resources.cpu_cores // parallel.size()))
-        base = load(spec.base_model, self.folder, pick_device(spec.resources.device))
+        base = load(spec.base_model, self.folder, pick_device(spec.resources.device), spec.chat)
         splits = {"train": train, "held-out": [*held_out.validation, *held_out.final]}
         self._check_lengths(base, splits | {f"suite {suite.name}": suite.rows for suite in suites})
-        written = base.renderer.written_ahead(train[0].messages)
-        if written:
-            message = f"The chat template begins every answer with {written!r}; graders see what follows it."
-            self.emit(LogEvent(level="warning", message=message))
+        self._tell_rendering(base, train[0])
         if held_out.final_split == "validation":
             message = "There is no test split: base and tuned are compared on the validation rows at the end."
             self.emit(LogEvent(level="warning", message=message))
         self.check_stop()
         return base
+
+    def _tell_rendering(self, base: Base, row: Row) -> None:
+        """Says in the log what graders do not see."""
+        if markers := base.renderer.markers:
+            message = THOUGHTS[self.spec.chat.grade].format(markers.open, markers.close)
+            self.emit(LogEvent(message=message))
+        elif written := base.renderer.written_ahead(row.messages):
+            message = f"The chat template begins every answer with {written!r}; graders see what follows it."
+            self.emit(LogEvent(level="warning", message=message))
 
     def _check_lengths(self, base: Base, splits: dict[str, list[Row]]) -> None:
         """Refuses rows that are too long, and says which, before any time is spent on them."""

@@ -16,6 +16,7 @@ from workers.engine.fast.decoder import Decoder, Drawn
 from workers.engine.memory import is_out_of_memory, release
 from workers.engine.randomness import own_randomness
 from workers.engine.rendering import Renderer
+from workers.grading.sample import Completion
 
 BATCH = 128  # answers drawn together
 
@@ -24,7 +25,7 @@ BATCH = 128  # answers drawn together
 class Answer:
     """One sampled answer. ``ids`` are its tokens, the end token included if it came."""
 
-    text: str
+    text: Completion
     ids: list[int]
     truncated: bool
 
@@ -90,13 +91,14 @@ class Sampler:
 
                 drawn = portion.draw(answer, [prompts[i] for i in chosen])
                 for index, ids in zip(chosen, drawn, strict=True):
-                    answers[index] += self._answers(ids.ids)
+                    answers[index] += self._answers(prompts[index], ids.ids)
                 self.tick(len(chosen) * number)
         return answers
 
-    def _answers(self, rows: list[list[int]]) -> list[Answer]:
+    def _answers(self, prompt: list[int], rows: list[list[int]]) -> list[Answer]:
         return [
-            Answer(self.renderer.decode(ids), ids, not ids or ids[-1] not in self.eos_ids) for ids in rows
+            Answer(self.renderer.read_ids(prompt, ids), ids, not ids or ids[-1] not in self.eos_ids)
+            for ids in rows
         ]
 
     def _generate(self, model: PreTrainedModel, prompts: list[list[int]], each: int, *_: Any) -> list[Drawn]:

@@ -41,6 +41,7 @@ class Demonstration:
     messages: list[dict[str, Any]]
     completion: str
     tools: list[dict[str, Any]] = field(default_factory=list)
+    reasoning: str = ""
 
 
 def settings(spec: JobSpec) -> SftSettings:
@@ -77,7 +78,10 @@ def _demonstration(path: Path, number: int, line: str) -> Demonstration:
     try:
         value = json.loads(line)
         tools = value.get("tools") or []
-        return Demonstration(str(value["row_id"]), value["messages"], str(value["completion"]), tools)
+        reasoning = str(value.get("reasoning") or "")
+        return Demonstration(
+            str(value["row_id"]), value["messages"], str(value["completion"]), tools, reasoning
+        )
     except (ValueError, TypeError, KeyError) as error:
         said = f"not an object with row_id, messages and completion ({error})"
         raise errors.bad_row(path, number, said) from error
@@ -92,8 +96,10 @@ def dataset(spec: JobSpec, base: Base, demonstrations: Sequence[Demonstration]) 
     limit, columns, too_long = spec.grpo.max_completion_length, [], []
     end = base.renderer.end_of_turn(demonstrations[0].messages)
     for each in demonstrations:
-        prompt = base.renderer.encode(each.messages, each.tools)
-        answer = [*base.renderer.encode_text(each.completion), end]
+        text = base.renderer.render(each.messages, each.tools)
+        prompt = base.renderer.encode_text(text)
+        completion = base.renderer.with_thoughts(text, each.completion, each.reasoning)
+        answer = [*base.renderer.encode_text(completion), end]
         if len(answer) > limit:
             too_long.append(each.row_id)
         columns.append(

@@ -47,7 +47,8 @@ def _fitting(subject: Subject, seed: int) -> Request | None:
 
 def request(text: str, item: dict[str, Any], seed: int) -> Request:
     """The dice depend on the job's seed, the answer and its row alone: the same answer meets the same."""
-    told = _encode((text, item))[:-1]
+    thoughts = getattr(text, "reasoning", "")
+    told = _encode(([text, thoughts] if thoughts else text, item))[:-1]
     digest = hashlib.sha256(f"{seed}\n{told}".encode()).digest()
     return Request(told, int.from_bytes(digest[:4], "big"))
 

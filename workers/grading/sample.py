@@ -6,15 +6,30 @@ import json
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-SAMPLE_FIELDS = ("output_text", "output_json", "output_tools", "choices")
+SAMPLE_FIELDS = ("output_text", "output_json", "output_tools", "choices", "reasoning")
 
 # json refuses to go deeper than the stack has room for, which depends on the caller; this does not.
 MAX_NESTING = 100
 TOO_DEEP = f"nested more than {MAX_NESTING} levels deep"
 
 
-def sample_fields(text: str) -> dict[str, Any]:
-    """``text`` as graders see it; ``output_json`` is ``None`` unless the whole text is JSON."""
+class Completion(str):
+    """A completion as graders see it. ``reasoning`` are the thoughts that came before its final answer."""
+
+    reasoning: str
+
+    def __new__(cls, text: str, reasoning: str = "") -> Completion:
+        made = super().__new__(cls, text)
+        made.reasoning = reasoning
+        return made
+
+
+def sample_fields(answer: str | list[str]) -> dict[str, Any]:
+    """A completion, or its text and its thoughts, as graders see it.
+
+    ``output_json`` is ``None`` unless the whole text is JSON.
+    """
+    text, reasoning = (answer, getattr(answer, "reasoning", "")) if isinstance(answer, str) else answer
     try:
         parsed = parse_json(text)
     except ValueError:
@@ -25,6 +40,7 @@ def sample_fields(text: str) -> dict[str, Any]:
         "output_json": parsed,
         "output_tools": [],
         "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+        "reasoning": reasoning,
     }
 
 

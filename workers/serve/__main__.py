@@ -32,6 +32,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workers.serve", description="Serve one base model.")
     parser.add_argument("--model", required=True, help="folder of the model, or its Hugging Face id")
     parser.add_argument("--revision", help="commit of a Hugging Face model")
+    parser.add_argument(
+        "--rendering", type=Path, help="JSON file with chat_template and template_arguments for the model"
+    )
     parser.add_argument("--name", help="what callers name the model; default: its id, or its folder's name")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
@@ -68,7 +71,8 @@ def _serve(arguments: argparse.Namespace, token: str | None) -> int:
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    ref = BaseModelRef(id=arguments.model, revision=arguments.revision)
+    rendering = json.loads(arguments.rendering.read_text()) if arguments.rendering else {}
+    ref = BaseModelRef(id=arguments.model, revision=arguments.revision, **rendering)
     try:
         base = load(ref, Path.cwd(), pick_device(arguments.device))
     except EngineError as error:

@@ -153,5 +153,11 @@ class Chat:
         }
 
     def _choice(self, index: int, row: Row) -> Json:
-        message = {"role": "assistant", "content": row.text(self.base), "refusal": None}
+        text, thoughts = row.text(self.base), ""
+        if row.form is None:
+            split = self.base.renderer.split(self.base.renderer.tail(row.prompt), text)
+            text, thoughts = str(split), split.reasoning
+        message = {"role": "assistant", "content": text, "refusal": None}
+        if thoughts:
+            message["reasoning_content"] = thoughts
         return {"index": index, "finish_reason": row.finish, "logprobs": None, "message": message}

@@ -41,6 +41,11 @@ class Source:
     stored: Stored
 
     @property
+    def renderer(self) -> Renderer:
+        """Renders as the job did, with its template arguments."""
+        return Renderer(self.tokenizer, arguments=self.settings.get("template_arguments", {}))
+
+    @property
     def settings(self) -> dict[str, Any]:
         """The package's ``run.json``; empty for an adapter from elsewhere."""
         return _run_file(self.package)

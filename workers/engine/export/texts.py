@@ -4,39 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import Any
 
 from workers.engine.export.checking import Verification
+from workers.engine.export.ollama import translate
 from workers.engine.export.source import Source
 from workers.exports import LABELS, Kind
 
-PROBE = [
-    {"role": "system", "content": "SYSTEM"},
-    {"role": "user", "content": "FIRST"},
-    {"role": "assistant", "content": "REPLY"},
-    {"role": "user", "content": "SECOND"},
-]
-CHATML = """{{- range .Messages }}<|im_start|>{{ .Role }}
-{{ .Content }}<|im_end|>
-{{ end }}<|im_start|>assistant
-"""
-LLAMA3 = """<|begin_of_text|>{{- range .Messages }}<|start_header_id|>{{ .Role }}<|end_header_id|>
-
-{{ .Content }}<|eot_id|>{{ end }}<|start_header_id|>assistant<|end_header_id|>
-
-"""
 UNTRANSLATED = """\
 # TEMPLATE: Groove cannot translate this chat template. Write it in Ollama's language from the
 # model's tokenizer.chat_template, and compare a rendered prompt with the original.
 """
-
-
-def _chatml(message: dict[str, str]) -> str:
-    return f"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n"
-
-
-def _llama3(message: dict[str, str]) -> str:
-    return f"<|start_header_id|>{message['role']}<|end_header_id|>\n\n{message['content']}<|eot_id|>"
 
 
 def modelfile(source: Source, kind: Kind) -> str:
@@ -47,24 +24,15 @@ def modelfile(source: Source, kind: Kind) -> str:
         base = source.model.peft_config["default"].base_model_name_or_path
         head = f"# FROM: a GGUF of {base}, in the very version that was tuned\nFROM ./base.gguf\n"
         head += "ADAPTER ./adapter.gguf\n"
-    template = translated(source.tokenizer)
+    translation = translate(source.renderer)
     grpo = source.settings.get("settings", {}).get("grpo", {})
-    lines = [f'TEMPLATE """{template}"""\n' if template else UNTRANSLATED]
+    lines = [f'TEMPLATE """{translation.template}"""\n' if translation else UNTRANSLATED]
+    if translation and translation.system:
+        lines.append(f'SYSTEM """{translation.system}"""\n')
     if source.tokenizer.eos_token:
         lines.append(f"PARAMETER stop {json.dumps(source.tokenizer.eos_token, ensure_ascii=False)}\n")
     lines.append(f"PARAMETER temperature {grpo.get('temperature', 1.0)}\n")
     return head + "".join(lines)
-
-
-def translated(tokenizer: Any) -> str | None:
-    """Ollama's template for a tokenizer whose own renders the probe as ChatML or Llama 3 do; else None."""
-    try:
-        rendered = tokenizer.apply_chat_template(PROBE, add_generation_prompt=True, tokenize=False)
-    except Exception:  # templates are foreign code: one that refuses a system message is not translated
-        return None
-    chatml = "".join(map(_chatml, PROBE)) + "<|im_start|>assistant\n"
-    llama3 = "".join(map(_llama3, PROBE)) + "<|start_header_id|>assistant<|end_header_id|>\n\n"
-    return {chatml: CHATML, "<|begin_of_text|>" + llama3: LLAMA3}.get(rendered)
 
 
 def commands(kind: Kind, name: str) -> str:

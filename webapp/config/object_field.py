@@ -1,0 +1,22 @@
+"""A form field for a JSON object."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django import forms
+
+
+class ObjectField(forms.JSONField):
+    """A JSON object; an empty text is an object without fields."""
+
+    widget = forms.Textarea(attrs={"rows": 2, "spellcheck": "false"})
+    default_error_messages: ClassVar = {"invalid": 'Write a JSON object, such as {"enable_thinking": false}.'}
+
+    def to_python(self, value: Any) -> Any:
+        found = super().to_python(value)
+        if found is None:
+            return {}
+        if not isinstance(found, dict):
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+        return found
