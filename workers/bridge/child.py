@@ -20,7 +20,7 @@ PASSED_ON = {
     "VIRTUAL_ENV", "GROOVE_CGROUP", "GROOVE_GRADER_PACKAGES", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
     "http_proxy", "https_proxy", "no_proxy", "GROOVE_OUTBOUND_PROXY",
 }  # fmt: skip
-PASSED_PREFIXES = ("HF_", "CUDA_", "NCCL_", "VLLM_", "TRANSFORMERS_", "TORCH_")
+PASSED_PREFIXES = ("HF_", "CUDA_", "NCCL_", "TRANSFORMERS_", "TORCH_")
 TAIL_BYTES = 8000
 ENGINE = "workers.engine"
 

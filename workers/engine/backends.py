@@ -1,11 +1,9 @@
-"""Who samples a step's rollouts: vLLM, the engine's own decoder, or transformers."""
+"""Which sampler draws a step's rollouts: the engine's own decoder, or transformers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 
-VLLM = "vLLM samples the rollouts, in this process and on the same GPU, and sleeps while training runs."
 OWN = "The engine's own decoder samples the rollouts."
 CONTINUOUS = "transformers' continuous batching samples the rollouts."
 GENERATE = "transformers' generate samples the rollouts."
@@ -19,28 +17,12 @@ class Backend:
     options: dict[str, bool | int | str] = field(default_factory=dict)
 
 
-def vllm_installed() -> bool:
-    """Whether vLLM could be imported; it is not imported, which would take seconds and memory."""
-    return find_spec("vllm") is not None
-
-
-def choose(device: str, shares: bool, longest: int, vllm: bool) -> Backend:
+def choose(device: str, shares: bool) -> Backend:
     """The fastest backend for ``device`` ("cpu" or "cuda").
 
-    ``shares`` says whether the engine's decoder knows the model, ``longest`` is the most tokens that a
-    prompt and its answer have together, ``vllm`` whether vLLM is installed.
+    ``shares`` says whether the engine's decoder knows the model. TRL's vLLM modes are not among them: they
+    merge the adapter into the base and back at every step, which rounds a base in bfloat16 (trl#6688).
     """
-    if device == "cuda" and vllm:
-        return Backend(
-            VLLM,
-            {
-                "use_vllm": True,
-                "vllm_mode": "colocate",
-                # Without sleep its cache would hold memory that the plan of the passes counts on.
-                "vllm_enable_sleep_mode": True,
-                "vllm_max_model_length": longest,
-            },
-        )
     if shares:
         return Backend(OWN)
     if device == "cuda":

@@ -148,8 +148,7 @@ def build_trainer(
     if shares:
         shared.prepare(base.model)
     emit(LogEvent(message=SHARED if shares else PLAIN.format(base.model.config.model_type)))
-    longest = spec.grpo.max_prompt_length + spec.grpo.max_completion_length
-    sampling = backends.choose(base.model.device.type, shares, longest, backends.vllm_installed())
+    sampling = backends.choose(base.model.device.type, shares)
     emit(LogEvent(message=sampling.message))
 
     def shrunk(tokens: int) -> None:

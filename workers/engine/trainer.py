@@ -91,7 +91,7 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
         started = time.perf_counter()
         model = self.accelerator.unwrap_model(self.model)
         with folded(model):
-            if self.shares and not self.use_vllm:
+            if self.shares:
                 result = self._decode(model, prompt_ids, number)
             else:
                 result = super()._generate_single_turn(prompt_ids, images, fields, number, *rest)
