@@ -132,6 +132,28 @@ def test_a_prompt_computed_once_gives_the_loss_and_gradients_of_one_computed_for
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_lora_on_a_base_in_16_bits_is_as_near_to_float32_as_pefts(family):
+    """Every GPU job: base in bfloat16, adapter and its gradients in float32."""
+    batch, found = ragged(), {}
+    for name in ("exact", "peft", "fast"):
+        model = tuned(family).float()
+        for key, each in model.named_parameters():
+            if "lora_B" in key:
+                each.data *= 0.05  # as after training: a small part of the output
+            if name != "exact" and not each.requires_grad:
+                each.data = each.data.bfloat16()
+        if name == "fast":
+            assert lora.speed_up(model) == 7 * 4
+        logps, _ = once_a_group(model, batch)
+        loss = (batch.advantages.float() * logps.float() * batch.mask).sum()
+        found[name] = ((logps.float() * batch.mask).detach(), gradients(model, loss))
+        assert found[name][1].dtype == torch.float32
+    for part in (0, 1):
+        exact, peft, fast = (found[name][part] for name in ("exact", "peft", "fast"))
+        assert float((fast - exact).norm()) <= 1.5 * float((peft - exact).norm())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("shared_from", [0, 10**6], ids=["keys shared", "keys copied"])
 @pytest.mark.parametrize("adapter", ["beside", "off"])
 def test_sampled_tokens_have_the_models_own_log_probabilities(family, shared_from, adapter, monkeypatch):

@@ -130,8 +130,8 @@ def pick_device(wanted: str) -> torch.device:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise errors.cuda_missing()
     if wanted == "cuda":
-        torch.cuda.set_device(parallel.rank())
-        return torch.device("cuda", parallel.rank())
+        torch.cuda.set_device(parallel.local_rank())
+        return torch.device("cuda", parallel.local_rank())
     return torch.device(wanted)
 
 

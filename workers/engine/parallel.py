@@ -31,6 +31,11 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def local_rank() -> int:
+    """This process's index among those of its machine, which is the index of its GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
 def size() -> int:
     """How many processes train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))

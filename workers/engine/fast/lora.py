@@ -2,6 +2,9 @@
 
 PEFT forms the base's output, the adapter's, the scaled adapter's and their sum: four tensors of the output's
 size, and as many again on the way back. Here the adapter's product is added into the base's output.
+
+On a GPU the base is in 16 bits and the adapter in float32. PEFT then multiplies in float32; here the products
+are in the base's precision, as under autocast, while the adapter and its gradients stay in float32.
 """
 
 from __future__ import annotations
@@ -13,9 +16,11 @@ from peft.tuners.lora.layer import Linear
 from torch import nn
 from torch.nn.functional import linear
 
+HALF_PRECISION = {torch.bfloat16, torch.float16}
+
 
 class _LoraLinear(torch.autograd.Function):
-    """x W' + s (x A') B' over (tokens, width), with gradients for x, A and B."""
+    """x W' + s (x A') B' over (tokens, width), with gradients for x, A and B in their own precision."""
 
     @staticmethod
     def forward(
@@ -27,9 +32,10 @@ class _LoraLinear(torch.autograd.Function):
         b: torch.Tensor,
         scaling: float,
     ) -> torch.Tensor:
+        ctx.scaling, ctx.adapter_dtype = scaling, a.dtype
+        a, b = a.to(x.dtype), b.to(x.dtype)
         inner = x @ a.t()
         ctx.save_for_backward(x, weight, a, b, inner)
-        ctx.scaling = scaling
         return linear(x, weight, bias).addmm_(inner, b.t(), alpha=scaling)
 
     @staticmethod
@@ -42,17 +48,18 @@ class _LoraLinear(torch.autograd.Function):
         into_x = None
         if ctx.needs_input_grad[0]:
             into_x = (gradient @ weight).addmm_(inner_gradient, a)
-        return into_x, None, None, into_a, into_b, None
+        return into_x, None, None, into_a.to(ctx.adapter_dtype), into_b.to(ctx.adapter_dtype), None
 
 
 def _forward(layer: Linear, adapter: str) -> Any:
     plain = layer.forward
 
     def forward(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        if layer.disable_adapters or layer.merged or layer.active_adapters != [adapter] or args or kwargs:
+        base = layer.get_base_layer()
+        alone = not layer.disable_adapters and not layer.merged and layer.active_adapters == [adapter]
+        if not alone or args or kwargs or x.dtype != base.weight.dtype:
             result: torch.Tensor = plain(x, *args, **kwargs)
             return result
-        base = layer.get_base_layer()
         a, b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
         flat = x.reshape(-1, x.size(-1))
         apply: Any = _LoraLinear.apply
@@ -65,7 +72,7 @@ def _forward(layer: Linear, adapter: str) -> Any:
 def speed_up(model: nn.Module, adapter: str = "default") -> int:
     """Gives every plain LoRA layer of ``model`` the forward above; returns how many it suits.
 
-    Left alone are layers with dropout, a LoRA variant, or weights in another precision than the adapter's.
+    Left alone are layers with dropout, a LoRA variant, or quantised weights.
     """
     changed = 0
     for layer in model.modules():
@@ -76,10 +83,11 @@ def speed_up(model: nn.Module, adapter: str = "default") -> int:
 
 
 def _suits(layer: Linear, adapter: str) -> bool:
+    weight, adapted = layer.get_base_layer().weight.dtype, layer.lora_A[adapter].weight.dtype
     return (
         isinstance(layer.lora_dropout[adapter], nn.Identity)
         and adapter not in layer.lora_variant
-        and layer.get_base_layer().weight.dtype == layer.lora_A[adapter].weight.dtype
+        and (weight == adapted or (weight in HALF_PRECISION and adapted == torch.float32))
         and layer.lora_B[adapter].bias is None
         and not layer.fan_in_fan_out
     )
