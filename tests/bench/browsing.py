@@ -16,8 +16,9 @@ from typing import Any
 
 from tests.bench.full import SEEDED, full_site
 from tests.bench.result import Result
+from tests.bench.scale import sized
 
-DRAWINGS, WATCHERS, STEPS = 7, 200, 10
+DRAWINGS, WATCHERS, STEPS = sized((7, 200, 10), (1, 4, 2))
 SETTLED_MS = 1500
 PATIENCE = 30.0
 # The last stroke on any canvas, in the page's own clock and in everybody's.
@@ -150,7 +151,7 @@ async def _watched(site: str, path: str, session: str, job_id: int) -> list[floa
     host, port = site.removeprefix("http://").split(":")
     inbox: asyncio.Queue[tuple[int, float]] = asyncio.Queue()
     watchers = [asyncio.create_task(_watch(host, int(port), path, session, inbox)) for _ in range(WATCHERS)]
-    await asyncio.sleep(5)
+    await asyncio.sleep(sized(5, 1))
     runs = []
     for step in range(1, STEPS + 1):
         began = time.monotonic()

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.bench.scale import SMALL, sized
 from webapp.config import embedded
 
-FOLDER = Path("var/bench").resolve()
+FOLDER = Path(tempfile.mkdtemp(prefix="groove-bench-") if SMALL else "var/bench").resolve()
+if SMALL:
+    atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 SEEDED = "bench@example.com"
 
 
@@ -50,7 +56,7 @@ def _newest_job() -> Any:
     if team is None:
         began = time.monotonic()
         user = User.objects.create_user(SEEDED, None)
-        seed(create_team(user, "Bench"), user, Sizes())
+        seed(create_team(user, "Bench"), user, sized(Sizes(), Sizes(jobs=3, points=6000, rollouts=600)))
         print(f"seeded in {time.monotonic() - began:.0f} s", flush=True)
         team = user.teams.get()
     newest = team.jobs.latest("pk")

@@ -9,6 +9,7 @@ from statistics import median
 
 from tests.bench.jobs import groove
 from tests.bench.result import Result
+from tests.bench.scale import sized
 from tests.bench.speed import starter_spec
 from workers.events import MetricsEvent, parse
 
@@ -18,7 +19,7 @@ GOAL = 0.03
 def run() -> Result:
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "out"
-        groove(starter_spec(Path(scratch), steps=20), out)
+        groove(starter_spec(Path(scratch), steps=sized(20, 2)), out)
         events = [parse(line) for line in (out / "events.jsonl").read_text().splitlines()]
         grader = json.loads((Path(scratch) / "spec.json").read_text())["grader"]["type"]
     steps = [event.values for event in events if isinstance(event, MetricsEvent)]

@@ -10,9 +10,10 @@ from statistics import median
 from typing import Any
 
 from tests.bench.result import Result
+from tests.bench.scale import sized
 
-RUNS, PATIENCE = 3, 120.0
-WARM_SECONDS = 25.0  # a spare engine has imported everything by then, on slow cores too
+RUNS, PATIENCE = sized(3, 1), 120.0
+WARM_SECONDS = sized(25.0, 0.0)  # a spare engine has imported everything by then, on slow cores too
 
 
 def first_step() -> Result:

@@ -10,8 +10,9 @@ from typing import Any
 
 from tests.bench.full import SEEDED, full_site
 from tests.bench.result import Result
+from tests.bench.scale import sized
 
-ROUNDS = 20
+ROUNDS = sized(20, 1)
 GOAL_MS = 300.0
 FILTERS = {
     "none": "",
@@ -98,7 +99,7 @@ def _addresses(job: Any) -> dict[str, str]:
 
 def _named(job: Any) -> dict[str, dict[str, Any]]:
     return {
-        "": {"number": 1, "step": 5000, "index": 3},
+        "": {"number": 1, "step": 1, "index": 0},
         "datasets": {"uid": job.dataset_version.dataset.uid},
         "graders": {"uid": job.grader_version.grader.uid},
         "judges": {"version": job.grader_version.uid, "grader": job.grader_version.grader.uid},

@@ -15,13 +15,14 @@ from statistics import median
 from typing import Any
 
 from tests.bench.result import Result
+from tests.bench.scale import sized
 from workers.grading import Limits, open_grader, validate
 from workers.grading.python import request
 from workers.grading.sample import sample_fields
 from workers.grading.sandbox import open_sandbox
 from workers.grading.sandbox.worker import Runner
 
-BATCH, ITEMS, RUNS = 64, 12_800, 5
+BATCH, ITEMS, RUNS = sized((64, 12_800, 5), (64, 640, 1))
 LIMITS = Limits()
 TRIVIAL = """
 def grade(sample, item):

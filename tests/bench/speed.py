@@ -14,10 +14,17 @@ from typing import Any
 
 from tests.bench.jobs import STARTER, Outcome, cores, groove, plain, python, write_spec
 from tests.bench.result import Result
+from tests.bench.scale import sized
 
 RATIO = "ratio of training wall times, Groove / plain TRL"
-MEDIUM = {"hidden_size": 768, "intermediate_size": 2560, "num_hidden_layers": 14, "num_attention_heads": 12}
-SMALL = {"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 10, "num_attention_heads": 8}
+TINY = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+MEDIUM = sized(
+    {"hidden_size": 768, "intermediate_size": 2560, "num_hidden_layers": 14, "num_attention_heads": 12}, TINY
+)
+SMALL = sized(
+    {"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 10, "num_attention_heads": 8}, TINY
+)
+LONG = sized(1024, 128)
 SIMILARITY = {
     "type": "text_similarity",
     "input": "{{sample.output_text}}",
@@ -29,7 +36,7 @@ SIMILARITY = {
 def starter() -> Result:
     """The sample job on the starter model."""
     with tempfile.TemporaryDirectory() as scratch:
-        return _race("job_speed_starter", 0.4, 3, starter_spec(Path(scratch), steps=30))
+        return _race("job_speed_starter", 0.4, sized(3, 1), starter_spec(Path(scratch), sized(30, 2)))
 
 
 def starter_spec(folder: Path, steps: int) -> Path:
@@ -49,7 +56,7 @@ def medium() -> Result:
 def long_prompts() -> Result:
     """Prompts of 1,024 tokens with short answers: what is shared is most of the work."""
     settings = {"prompts_per_step": 1, "max_completion_length": 64, "max_steps": 3, "checkpoint_every": 3}
-    return _random("long_prompt_speed", 0.25, SMALL, 1024, 4, settings)
+    return _random("long_prompt_speed", 0.25, SMALL, LONG, 4, settings)
 
 
 def _random(name: str, goal: float, sizes: dict[str, int], prompt: int, rows: int, grpo: Any) -> Result:
@@ -137,7 +144,7 @@ def rollouts() -> Result:
     torch.set_num_threads(cores())
     base, model, prompts = _starter_with_adapter()
     ratios = []
-    for _ in range(7):
+    for _ in range(sized(7, 1)):
         began = time.perf_counter()
         written = _generate(base, model, prompts)
         theirs = written / (time.perf_counter() - began)
@@ -197,7 +204,7 @@ def memory() -> Result:
     """The estimate made before a job against the peak of its process, on three shapes of job."""
     errors, notes = [], []
     for name, sizes, prompt, settings in (
-        ("36 M, prompts of 1,024", SMALL, 1024, {"prompts_per_step": 1}),
+        ("36 M, prompts of 1,024", SMALL, LONG, {"prompts_per_step": 1}),
         ("107 M, prompts of 64", MEDIUM, 64, {"prompts_per_step": 4}),
         ("36 M, prompts of 256", SMALL, 256, {"prompts_per_step": 4}),
     ):
@@ -222,7 +229,7 @@ def memory() -> Result:
 def events() -> Result:
     """Metrics, rollouts, alarms and events of the sample job, as a share of its training."""
     with tempfile.TemporaryDirectory() as scratch:
-        spec = starter_spec(Path(scratch), steps=30)
+        spec = starter_spec(Path(scratch), sized(30, 2))
         said = json.loads(python("tests.bench.event_probe", spec, Path(scratch) / "out").splitlines()[-1])
     share = said["telling"] / said["training"]
     return Result(

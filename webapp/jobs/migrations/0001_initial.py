@@ -120,6 +120,7 @@ class Migration(migrations.Migration):
                 ('task', models.CharField(blank=True, max_length=30)),
                 ('prompt', models.TextField()),
                 ('completion', models.TextField()),
+                ('reasoning', models.TextField(blank=True, help_text='thoughts kept apart from the completion')),
                 ('reward', models.FloatField(null=True)),
                 ('sub_rewards', models.JSONField(default=dict)),
                 ('error_class', models.CharField(blank=True, max_length=40)),

@@ -19,6 +19,8 @@ class Migration(migrations.Migration):
                 ('revision', models.CharField(blank=True, max_length=80)),
                 ('path', models.CharField(blank=True, help_text='local folder on the workers', max_length=500)),
                 ('description', models.CharField(blank=True, max_length=300)),
+                ('chat_template', models.TextField(blank=True, help_text="Jinja, in place of the tokenizer's own")),
+                ('template_arguments', models.JSONField(default=dict, help_text='given to the chat template')),
                 ('settings', models.JSONField(default=dict, help_text='recommended job settings for this model')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
