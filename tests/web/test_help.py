@@ -10,7 +10,7 @@ from django.test import Client
 
 from tests.web.test_budgets import named, pages  # noqa: F401 -- a fixture
 from tests.web.test_tenancy import ADDRESSES, Objects, objects  # noqa: F401 -- a fixture
-from webapp.config import help_links, manual
+from webapp.config import documents, help_links
 from webapp.teams.models import Team, User
 
 SignIn = Callable[[User], Client]
@@ -51,11 +51,11 @@ def test_help_names_pages_that_exist() -> None:
     assert help_links.SECTIONS.keys() <= known
 
 
-@pytest.mark.parametrize("name", manual.names())
+@pytest.mark.parametrize("name", documents.names())
 def test_links_and_pictures_of_documents_work_and_name_no_other_host_to_load_from(
     client: Client, name: str
 ) -> None:
-    document = manual.read(name)
+    document = documents.read(name)
     assert document is not None
     assert document.title
     own = [url for url in re.findall(r'<a href="([^"]+)"', document.html) if not url.startswith("http")]

@@ -21,7 +21,7 @@ from tests.web.comparison import body, finished_job, tuned_model
 from webapp.jobs import checkpoints, leases, recording, services
 from webapp.jobs.arms import _settings, arms_of
 from webapp.jobs.models import Checkpoint, Job, Metric
-from webapp.jobs.promoting import promote
+from webapp.jobs.promotion import promote
 from webapp.jobs.services import WrongState
 from webapp.jobs.states import State
 from webapp.registry import lineage
@@ -79,7 +79,7 @@ def test_checkpoints_are_listed_with_what_was_measured_at_their_step(
         Metric.objects.create(job=job, step=step, values={"reward": reward})
     validated(job, 10, 0.75)
     validated(job, 20, 0.625)
-    newest, older = checkpoints.listed(job, job.evaluations.all())
+    newest, older = checkpoints.list_checkpoints(job, job.evaluations.all())
     assert (newest.checkpoint.step, newest.reward, newest.validation, newest.best) == (20, 0.5, 0.625, False)
     assert (older.checkpoint.step, older.reward, older.validation, older.best) == (10, 0.25, 0.75, True)
     page = as_user(bob).get(job.get_absolute_url()).text

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.web.comparison import body, finished_job, tuned_model
-from webapp.jobs import bulk, labels, listing, removal, transitions
+from webapp.jobs import bulk_actions, listing, removal, tags, transitions
 from webapp.jobs.models import Job, JobEvent, Metric, Pin, Rollout
 from webapp.jobs.pins import pin
 from webapp.jobs.states import State
@@ -50,7 +50,7 @@ def test_tags_and_notes_are_kept_escaped_and_found(
     assert "Edit tags and notes" not in page
     for query in ({"tag": "long run"}, {"q": "beta"}, {"q": "sweep"}):
         assert [each.name for each in client.get(address(team, "list"), query).context["jobs"]] == ["Third"]
-    assert labels.tags_of(team) == ["long run", "sweep"]
+    assert tags.tags_of(team) == ["long run", "sweep"]
     assert client.post(address(team, "annotate", job.uid), sent).status_code == 403
 
 
@@ -103,10 +103,10 @@ def test_cancelling_several_leaves_out_what_has_ended(
 
 def test_pins_stop_at_their_limit_and_say_so(team: Team, alice: User) -> None:
     many = [finished_job(team, alice, f"Job {number}") for number in range(8)]
-    done, refused = bulk.run("pin", many, alice)
+    done, refused = bulk_actions.run("pin", many, alice)
     assert (len(done), len(refused)) == (7, 1)
     assert "pinned already" in refused[0]
-    assert len(bulk.run("unpin", many[:2], alice)[0]) == 2
+    assert len(bulk_actions.run("unpin", many[:2], alice)[0]) == 2
 
 
 def test_nothing_selected_and_jobs_of_others_do_nothing(

@@ -22,7 +22,7 @@ from tests.workers.test_bridge import (  # noqa: F401 -- a fixture
     wait,
 )
 from webapp.jobs.models import Job
-from webapp.jobs.promoting import promote
+from webapp.jobs.promotion import promote
 from webapp.jobs.services import request_finish
 from webapp.jobs.states import TERMINAL, State
 from webapp.registry.models import TunedModel

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from webapp.config import input_checks, manual, styleguide, views
+from webapp.config import documents, input_checks, styleguide, views
 from webapp.teams import account_views
 
 handler400 = input_checks.bad_request
@@ -12,9 +12,9 @@ urlpatterns = [
     path("styleguide/", styleguide.page, name="styleguide"),
     path("account/", account_views.account, name="account"),
     path("account/ended/", account_views.ended, name="ended"),
-    path("docs/", manual.index, name="documents"),
-    path("docs/images/<str:name>", manual.image, name="document_image"),
-    path("docs/<str:name>/", manual.page, name="document"),
+    path("docs/", documents.index, name="documents"),
+    path("docs/images/<str:name>", documents.image, name="document_image"),
+    path("docs/<str:name>/", documents.page, name="document"),
     path("healthz", views.healthz, name="healthz"),
     path("accounts/email/", account_views.change_email),
     path("accounts/", include("allauth.account.urls")),

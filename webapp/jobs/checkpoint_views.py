@@ -8,14 +8,14 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_http_methods, require_POST
 
 from webapp.config.streaming import streamed
-from webapp.registry import leaving
+from webapp.registry import download_gate
 from webapp.registry.views import attachment
 from webapp.retention import gate
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from webapp.teams.services import record
 
-from . import checkpoints, promoting
+from . import checkpoints, promotion
 from .models import Checkpoint, Job
 from .services import WrongState
 
@@ -38,14 +38,16 @@ def download(request: HttpRequest, access: Access, uid: str, step: int) -> HttpR
         messages.error(request, str(error))
         return redirect(checkpoint.job)
     what = f"step {step} of {checkpoint.job}"
-    if asked := leaving.ask(request, access, what, checkpoint.job, unmeasured(checkpoint)):
+    if asked := download_gate.confirm_download(
+        request, access, what, checkpoint.job, find_gate_reasons(checkpoint)
+    ):
         return asked
     record(access.team, access.user, "downloaded checkpoint", what)
     headers = attachment(f"{checkpoints.folder_name(checkpoint)}.zip", len(packed))
     return StreamingHttpResponse(streamed(iter(packed)), content_type="application/zip", headers=headers)
 
 
-def unmeasured(checkpoint: Checkpoint) -> list[str]:
+def find_gate_reasons(checkpoint: Checkpoint) -> list[str]:
     """Why the retention gate does not let the checkpoint pass; empty if it does or nothing is gated."""
     word = gate.of_job(checkpoint.job)
     if not word.gated:
@@ -62,7 +64,7 @@ def promote(request: HttpRequest, access: Access, uid: str, step: int) -> HttpRe
     """Queues the job that makes a model of the checkpoint and shows it."""
     checkpoint = _checkpoint(access, uid, step)
     try:
-        job = promoting.promote(checkpoint, access.user)
+        job = promotion.promote(checkpoint, access.user)
     except WrongState as error:
         messages.error(request, str(error))
         return redirect(checkpoint.job)

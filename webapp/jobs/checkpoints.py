@@ -42,7 +42,7 @@ class CheckpointUnusable(ValueError):
 
 
 @dataclass(frozen=True)
-class Listed:
+class CheckpointRow:
     """A checkpoint and what was measured at its step: mean rewards of training and on validation rows."""
 
     checkpoint: Checkpoint
@@ -51,7 +51,7 @@ class Listed:
     best: bool
 
 
-def listed(job: Job, evaluations: Iterable[Evaluation]) -> list[Listed]:
+def list_checkpoints(job: Job, evaluations: Iterable[Evaluation]) -> list[CheckpointRow]:
     """The job's checkpoints, the newest first. ``best`` marks the highest validation reward of several."""
     kept = list(job.checkpoints.all())
     steps = [each.step for each in kept]
@@ -60,7 +60,7 @@ def listed(job: Job, evaluations: Iterable[Evaluation]) -> list[Listed]:
     best = max((step for step in steps if step in validation), key=validation.__getitem__, default=None)
     several = len(validation.keys() & set(steps)) > 1
     return [
-        Listed(each, rewards.get(each.step), validation.get(each.step), several and each.step == best)
+        CheckpointRow(each, rewards.get(each.step), validation.get(each.step), several and each.step == best)
         for each in kept
     ]
 

@@ -14,7 +14,7 @@ from webapp.judges import services as judges
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
 
-from . import bulk, labels, listing, presenters, removal
+from . import bulk_actions, listing, presenters, removal, tags
 from .models import Job
 
 
@@ -29,7 +29,7 @@ def job_list(request: HttpRequest, access: Access) -> HttpResponse:
         "jobs": jobs,
         "columns": listing.columns_of(access.user),
         "offered_columns": listing.COLUMNS.items(),
-        "actions": bulk.ACTIONS.items(),
+        "actions": bulk_actions.ACTIONS.items(),
         "uncalibrated": judges.uncalibrated(access.team, [job.grader_version for job in jobs]),
         "undo": _restorable(request, access),
     }
@@ -66,41 +66,43 @@ def deleted(request: HttpRequest, access: Access) -> HttpResponse:
 def change_several(request: HttpRequest, access: Access) -> HttpResponse:
     """Shows what would be done to the selected jobs; a POST does it."""
     sent = request.POST if request.method == "POST" else request.GET
-    name, jobs = sent.get("do", ""), bulk.jobs_of(access.team, sent.getlist("job"))
+    name, jobs = sent.get("do", ""), bulk_actions.jobs_of(access.team, sent.getlist("job"))
     home = redirect("jobs:list", access.team.slug)
-    action = bulk.ACTIONS.get(name)
+    action = bulk_actions.ACTIONS.get(name)
     if action is None or not jobs:
         messages.warning(request, "Select one or more jobs in the list, then choose what to do.")
         return home
     problem = ""
     if request.method == "POST":
         try:
-            done, refused = bulk.run(name, jobs, access.user, sent.get("add", ""), sent.get("remove", ""))
+            done, refused = bulk_actions.run(
+                name, jobs, access.user, sent.get("add", ""), sent.get("remove", "")
+            )
         except ValueError as error:
             problem = str(error)
         else:
-            return _told(request, access, action, done, refused)
+            return _redirect_with_result(request, access, action, done, refused)
     allowed = [(job, action.refusal(job)) for job in jobs]
     context = {
         "do": name,
         "action": action,
         "allowed": allowed,
         "possible": sum(not reason for _, reason in allowed),
-        "known_tags": labels.tags_of(access.team),
+        "known_tags": tags.tags_of(access.team),
         "problem": problem,
         "sent": sent,
     }
     return render(request, "jobs/bulk.html", context, status=422 if problem else 200)
 
 
-def _told(
-    request: HttpRequest, access: Access, action: bulk.Action, done: list[Job], refused: list[str]
+def _redirect_with_result(
+    request: HttpRequest, access: Access, action: bulk_actions.Action, done: list[Job], refused: list[str]
 ) -> HttpResponseRedirect:
     """Back to the list, with what was done and what was not."""
     for reason in refused:
         messages.warning(request, reason)
     url = reverse("jobs:list", args=[access.team.slug])
-    if done and action is bulk.ACTIONS["delete"]:
+    if done and action is bulk_actions.ACTIONS["delete"]:
         return HttpResponseRedirect(f"{url}?{urlencode({'undo': [job.uid for job in done]}, doseq=True)}")
     if done:
         messages.success(request, f"{action.done} {len(done)} job{'s' * (len(done) != 1)}.")
@@ -139,7 +141,7 @@ def annotate(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Keeps a job's tags and notes."""
     job = access.get(Job.objects.select_related("team"), uid=uid)
     try:
-        labels.annotate(job, access.user, request.POST.get("tags", ""), request.POST.get("notes", ""))
+        tags.annotate(job, access.user, request.POST.get("tags", ""), request.POST.get("notes", ""))
     except ValueError as error:
         messages.error(request, str(error))
     return redirect(job)

@@ -14,7 +14,7 @@ from webapp.evaluations.services import by_gain
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
 
-from . import labels, pins
+from . import pins, tags
 from .models import Alarm, Job, Pin
 from .states import State
 
@@ -74,7 +74,7 @@ def of(team: Team, query: QueryDict) -> dict[str, Any]:
         "page": page,
         "chosen": chosen,
         "filtered": any(chosen[name] for name in FIELDS if name != "sort"),
-        "tags": [(tag, tag) for tag in labels.tags_of(team)],
+        "tags": [(tag, tag) for tag in tags.tags_of(team)],
         "changing": any(job.live for job in page),
         "people": User.objects.filter(pk__in=team.jobs.values("created_by")).order_by("email"),
         "baseline": pins.pinned(team).filter(pin=Pin.BASELINE).first(),

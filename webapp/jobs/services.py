@@ -259,8 +259,10 @@ def request_finish(job: Job, user: User | None) -> None:
     locked = Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
     if locked.finish_early and locked.live:
         raise WrongState("The job is finishing early already.")
+    if locked.state == State.RUNNING and locked.phase in ("evaluate", "package"):
+        raise WrongState("Training has ended already: the model is being evaluated or packaged.")
     if not locked.may_finish_early:
-        raise _wrong_state(job, "finished early" if locked.phase == "train" else "finished early now")
+        raise _wrong_state(job, "finished early")
     Job.objects.filter(pk=job.pk).update(finish_early=True)
     if locked.state == State.PAUSED:
         move(job.pk, State.QUEUED)

@@ -81,7 +81,7 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "evaluations": evaluations,
         "tasks": tasks.shares(job),
         "confidence": presenters.confidence(job),
-        "checkpoints": checkpoints.listed(job, evaluations),
+        "checkpoints": checkpoints.list_checkpoints(job, evaluations),
         "field": "with",
         **beside.offered(access.team, drawn, request.GET, but=job),
         "usage": nodes.usage(job),

@@ -13,7 +13,7 @@ from webapp.teams.models import Role
 from webapp.teams.services import record
 from workers.exports import KINDS
 
-from . import exporting, leaving, packages
+from . import download_gate, exporting, packages
 from .models import Export, TunedModel
 from .views import attachment
 
@@ -53,7 +53,7 @@ def download(request: HttpRequest, access: Access, uid: str, kind: str) -> HttpR
     """A finished export as one zip file."""
     model = _model(access, uid)
     export = get_object_or_404(model.exports, kind=kind, state=Export.State.READY)
-    if asked := leaving.ask_for_model(request, access, model, str(export)):
+    if asked := download_gate.confirm_model_download(request, access, model, str(export)):
         return asked
     record(access.team, access.user, "downloaded export", export)
     name = f"{packages.folder_name(model)}-{kind}"

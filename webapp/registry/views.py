@@ -19,7 +19,7 @@ from webapp.teams.models import Role
 from webapp.teams.services import record
 from workers.adapter import AdapterInvalid
 
-from . import card, exporting, history, leaving, lineage, listing, packages, services, uploads
+from . import card, download_gate, exporting, history, lineage, listing, packages, services, uploads
 from .forms import AdapterForm
 from .models import BaseModel, TunedModel
 
@@ -71,7 +71,7 @@ def download(request: HttpRequest, access: Access, uid: str, name: str) -> HttpR
     file = next((file for file in shown.files if file["name"] == name), None)
     if file is None:
         raise Http404(f"{shown} has no file {name!r}.")
-    if asked := leaving.ask_for_model(request, access, shown, f"{name} of {shown}"):
+    if asked := download_gate.confirm_model_download(request, access, shown, f"{name} of {shown}"):
         return asked
     record(access.team, access.user, "downloaded file", f"{name} of {shown}")
     headers = attachment(name.rpartition("/")[2], file["bytes"])
@@ -85,7 +85,7 @@ def download(request: HttpRequest, access: Access, uid: str, name: str) -> HttpR
 def archive(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
     """The whole package as one zip file."""
     shown = access.get(TunedModel.objects.filter(deleted_at=None).select_related("team"), uid=uid)
-    if asked := leaving.ask_for_model(request, access, shown):
+    if asked := download_gate.confirm_model_download(request, access, shown):
         return asked
     record(access.team, access.user, "downloaded adapter", shown)
     zipped = packages.archive(shown)

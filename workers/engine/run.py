@@ -12,9 +12,9 @@ from workers import model_config
 from workers.engine import arms, checkpoint, errors, package, parallel, retention, start, tasks
 from workers.engine.alarms import Alarms, held_out_grader
 from workers.engine.data import Row, checked_path, read_rows
+from workers.engine.early_finish import Finish, agree_on_end, check_promotion, never
 from workers.engine.evaluate import Evaluator, Split
 from workers.engine.fast.architecture import known
-from workers.engine.finishing import Finish, agree_on_end, check_promotion, never
 from workers.engine.keeping import Keeping
 from workers.engine.memory import plan_memory, shape_of
 from workers.engine.models import Base, adapter_sha256, embedding_rows, load, pick_device

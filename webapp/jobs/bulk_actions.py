@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from webapp.teams.models import Team, User
 
-from . import labels, pins, removal, services
+from . import pins, removal, services, tags
 from .models import Job, Pin
 
 MOST_JOBS = 100
@@ -68,9 +68,9 @@ def run(
     name: str, jobs: Sequence[Job], user: User, add: str = "", remove: str = ""
 ) -> tuple[list[Job], list[str]]:
     """Do it to each job. Returns the jobs it was done to, and why not to the others. Raises ValueError."""
-    added, removed = labels.read_tags(add), labels.read_tags(remove)
+    added, removed = tags.read_tags(add), tags.read_tags(remove)
     each: dict[str, Callable[[Job], None]] = {
-        "tag": lambda job: labels.change_tags(job, user, added, removed),
+        "tag": lambda job: tags.change_tags(job, user, added, removed),
         "pin": lambda job: pins.pin(job, user, Pin.PINNED),
         "unpin": lambda job: pins.pin(job, user, ""),
         "cancel": lambda job: services.request_cancel(job, user),

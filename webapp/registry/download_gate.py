@@ -17,7 +17,7 @@ from .models import TunedModel
 VERB = "downloaded held-back model"
 
 
-def ask(
+def confirm_download(
     request: HttpRequest, access: Access, what: str, source: TunedModel | Job, reasons: Sequence[str]
 ) -> HttpResponse | None:
     """The page that asks before a download from ``source``; None without a reason, or once confirmed.
@@ -33,10 +33,10 @@ def ask(
     return render(request, "registry/held_back.html", context, status=409)
 
 
-def ask_for_model(
+def confirm_model_download(
     request: HttpRequest, access: Access, model: TunedModel, what: str = ""
 ) -> HttpResponse | None:
     """The same for a model, or for a file or an export of it."""
     word = gate.of(model)
     reasons = word.reasons if word.state == gate.HELD_BACK else []
-    return ask(request, access, what or str(model), model, reasons)
+    return confirm_download(request, access, what or str(model), model, reasons)
