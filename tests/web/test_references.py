@@ -12,7 +12,7 @@ from django.test import Client
 
 from tests.web import comparison
 from tests.web.stored import rows_of
-from webapp.graders.models import GraderTrial
+from webapp.graders.models import Grader, GraderTrial
 from webapp.graders.references import reference_reader
 from webapp.jobs.models import Job, Rollout
 from webapp.teams.models import Team, User
@@ -38,22 +38,38 @@ def words(page: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("reads", "chosen", "item", "source", "others"),
+    ("reads", "grader", "item", "expected", "others"),
     [
-        ("{{item.answer}}", "", {"answer": "4", "label": "x"}, "item.answer", []),
-        ("{{item.a}} {{item.label}}", "", {"a": "1", "label": "x"}, "item.label", ["a"]),
-        ("{{item.a}} {{item.b}}", "b", {"a": "1", "b": 2}, "item.b", ["a"]),
-        ("{{item.a}} {{item.b}}", "", {"a": "1", "b": "2"}, None, ["a", "b"]),
-        ("{{item.a}}", "", {"a": {"x": 1}}, "item.a", []),
-        ("none", "", {"solution": "s"}, "item.solution", []),
-        ("none", "", {"topic": "s"}, None, []),
+        ("{{item.answer}}", Grader(), {"answer": "4", "label": "x"}, ("item.answer", "4"), []),
+        ("{{item.a}} {{item.b}}", Grader(reference_field="b"), {"a": "1", "b": 2}, ("item.b", "2"), ["a"]),
+        (
+            "{{item.a}}",
+            Grader(full_answer="So: {{item.b}}"),
+            {"a": "1", "b": 2},
+            ("So: {{item.b}}", "So: 2"),
+            ["a"],
+        ),
+        (
+            "{{item.a}}, {{item.b}}",
+            None,
+            {"a": "1", "b": "2"},
+            ("{{item.a}}, {{item.b}}", "1, 2"),
+            ["a", "b"],
+        ),
+        ("{{item.a}}", Grader(), {"a": {"x": 1}}, ("item.a", '{"x": 1}'), []),
+        ("none", Grader(), {"solution": "s"}, ("item.solution", "s"), []),
+        ("none", Grader(), {"topic": "s"}, None, []),
     ],
 )
 def test_expected_answer_is_what_the_grader_compares_with(
-    reads: str, chosen: str, item: dict[str, Any], source: str | None, others: list[str]
+    reads: str,
+    grader: Grader | None,
+    item: dict[str, Any],
+    expected: tuple[str, str] | None,
+    others: list[str],
 ) -> None:
-    found = reference_reader(CHECK | {"reference": reads}, chosen)(item)
-    assert (found.expected.source if found.expected else None) == source
+    found = reference_reader(CHECK | {"reference": reads}, grader)(item)
+    assert (found.expected and (found.expected.source, found.expected.text)) == expected
     assert [name for name, _ in found.fields] == others
 
 

@@ -137,7 +137,7 @@ def _rows(trial: GraderTrial, results: list[Json]) -> list[Row]:
     of_row: list[list[Json]] = [[] for _ in trial.rows]
     for result in results:
         of_row[result["row"]].append(result | {"label": label(trial, result)})
-    read = reference_reader(trial.definition, trial.grader.reference_field if trial.grader else "")
+    read = reference_reader(trial.definition, trial.grader)
     return [
         Row(row["row_id"], row["messages"], row.get("tools") or [], read(row["item"]), answers)
         for row, answers in zip(trial.rows, of_row, strict=True)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from .reading import REFERENCE_NAMES, item_fields, text_of
+from .choosing import full_answer_of
+from .full_marks import FullAnswer, guess
+from .models import Grader
+from .reading import item_fields, text_of
 
 Json = dict[str, Any]
 MOST_TIMES_LONGER = 4  # a word difference of texts of more unequal lengths marks nearly everything
@@ -14,7 +18,7 @@ MOST_TIMES_LONGER = 4  # a word difference of texts of more unequal lengths mark
 
 @dataclass(frozen=True)
 class Expected:
-    """The answer that earns full marks. ``source`` says which part of the row it is."""
+    """The answer that earns full marks. ``source`` is the field or the template that it is made of."""
 
     source: str
     text: str
@@ -38,28 +42,26 @@ class RowReference:
 Reader = Callable[[Mapping[str, Any]], RowReference]
 
 
-def reference_reader(definition: Json, chosen: str = "") -> Reader:
+def reference_reader(definition: Json, grader: Grader | None = None) -> Reader:
     """Return a function from a row's fields to its reference, for a grader's definition.
 
-    ``chosen`` is the field that the grader's page names; otherwise the name of a field that the grader reads
-    tells, then a field that it reads alone, then the name of any field of the row.
+    What a full-marks answer is, the grader's page says; without that, the definition lets guess it.
     """
     read = item_fields(definition)
 
+    @cache
+    def full_answer(fields: tuple[str, ...]) -> FullAnswer:
+        if grader is None:
+            return guess(definition, list(fields))
+        return full_answer_of(grader, definition, list(fields))
+
     def reader(item: Mapping[str, Any]) -> RowReference:
-        texts = {name: text for name in item if (text := text_of({"item": dict(item)}, name)) is not None}
-        name = _expected_field(chosen, [each for each in read if each in texts], texts)
-        others = [(each, texts[each]) for each in read if each in texts and each != name]
-        return RowReference(Expected(f"item.{name}", texts[name]) if name else None, others)
+        row = {"item": dict(item)}
+        full = full_answer(tuple(name for name in item if item[name] is not None))
+        text = full.fill(row) if full else None
+        expected = None if text is None else Expected(f"item.{full.field}" if full.field else str(full), text)
+        others = [name for name in read if not (expected and name == full.field)]
+        known = [(name, text_of(row, name)) for name in others]
+        return RowReference(expected, [(name, text) for name, text in known if text is not None])
 
     return reader
-
-
-def _expected_field(chosen: str, read: list[str], texts: Mapping[str, str]) -> str:
-    """The field with the expected answer; empty if nothing tells it."""
-    if chosen in texts:
-        return chosen
-    by_name = [name for name in REFERENCE_NAMES if name in read]
-    alone = read if len(read) == 1 else []
-    unread = [] if read else [name for name in REFERENCE_NAMES if name in texts]
-    return next(iter([*by_name, *alone, *unread]), "")

@@ -73,4 +73,4 @@ class JobRows:
 
 def reader_of(version: GraderVersion) -> Reader:
     """The reader of a saved grader version."""
-    return reference_reader(version.definition, version.grader.reference_field)
+    return reference_reader(version.definition, version.grader)
