@@ -98,42 +98,49 @@ def problems(text: str) -> list[Json]:
 def item_fields(definition: Json) -> list[str]:
     """The fields of a row that the grader names, in order: in templates, and in Python as ``item["…"]``."""
     found: list[str] = []
-    for key, text in _texts(definition):
+    for key, text in texts(definition):
         found += _in_source(text) if key == "source" else [a or b for a, b in _FIELD.findall(text)]
     return list(dict.fromkeys(found))
 
 
-def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+def texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text of a definition with the key it stands under."""
     if isinstance(value, str):
         yield key, value
     elif isinstance(value, dict):
         for name, part in value.items():
-            yield from _texts(part, name)
+            yield from texts(part, name)
     elif isinstance(value, list):
         for part in value:
-            yield from _texts(part, key)
+            yield from texts(part, key)
 
 
 def _in_source(source: str) -> list[str]:
     """``item["x"]`` and ``item.get("x")``, whatever the second argument of ``grade`` is called."""
     tree = ast.parse(source)
-    grade = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "grade"]
-    arguments = [*grade[-1].args.posonlyargs, *grade[-1].args.args] if grade else []
-    name = arguments[1].arg if len(arguments) > 1 else "item"
+    name = grade_argument(tree)
     constants = [key.value for key in _keys(tree, name) if isinstance(key, ast.Constant)]
     return [value for value in constants if isinstance(value, str)]
 
 
+def grade_argument(tree: ast.Module) -> str:
+    """What ``grade`` calls its second argument, the row's fields."""
+    grade = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "grade"]
+    arguments = [*grade[-1].args.posonlyargs, *grade[-1].args.args] if grade else []
+    return arguments[1].arg if len(arguments) > 1 else "item"
+
+
 def _keys(tree: ast.AST, name: str) -> Iterator[ast.expr]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Subscript) and _is(node.value, name):
+        if isinstance(node, ast.Subscript) and is_name(node.value, name):
             yield node.slice
         called = node.func if isinstance(node, ast.Call) else None
-        if isinstance(called, ast.Attribute) and called.attr == "get" and _is(called.value, name):
+        if isinstance(called, ast.Attribute) and called.attr == "get" and is_name(called.value, name):
             yield from node.args[:1]  # type: ignore[attr-defined]
 
 
-def _is(node: ast.expr, name: str) -> bool:
+def is_name(node: ast.expr, name: str) -> bool:
+    """True if the expression is the variable ``name``."""
     return isinstance(node, ast.Name) and node.id == name
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from django import forms
 
+from webapp.config.labels import distinct_labels
+from webapp.datasets.labels import describe_version
 from webapp.datasets.models import DatasetVersion
 from webapp.registry.models import BaseModel
 
@@ -32,14 +34,15 @@ ANSWERS = (
 NAMED = 10
 
 
-def newest_first(versions: list[Any], series: str) -> list[Any]:
+def newest_first(versions: list[Any], series: str, describe: Callable[[Any], str] = str) -> list[Any]:
     """Choices of versions, newest first: the newest of each series, then the older ones in a group."""
+    labels = distinct_labels(versions, describe)
     newest: dict[int, Any] = {}
     for version in versions:
         newest.setdefault(getattr(version, series), version)
     first = {each.pk for each in newest.values()}
-    older = [(each.pk, str(each)) for each in versions if each.pk not in first]
-    chosen = [(each.pk, str(each)) for each in newest.values()]
+    older = [(each.pk, labels[each.pk]) for each in versions if each.pk not in first]
+    chosen = [(each.pk, labels[each.pk]) for each in newest.values()]
     return [*chosen, ("Older versions", older)] if older else chosen
 
 
@@ -89,7 +92,9 @@ class TrialForm(DefinitionForm):
         self.field_names = field_names
         self.offered = list(versions)
         bases, seconds = list(base_models), list(graders)
-        self._offer("version", versions, newest_first(self.offered, "dataset_id"), "---------")
+        self._offer(
+            "version", versions, newest_first(self.offered, "dataset_id", describe_version), "---------"
+        )
         self._offer("base_model", base_models, [(each.pk, str(each)) for each in bases], "---------")
         self._offer("second", graders, newest_first(seconds, "grader_id"), "nothing")
         self.fields["base_model"].initial = bases[0].pk if bases else None

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from webapp.datasets.models import DatasetVersion
+from webapp.graders import required_fields
 from webapp.graders.models import GraderVersion
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.registry.uploads import shape_of
@@ -107,6 +108,8 @@ def _problems(tasks: Sequence[TaskChoice]) -> dict[str, str]:
             problems[f"{place}.weight"] = f"Above 0, at most {MAX_WEIGHT}."
         if number > 1 and (unmet := grader_conditions(task.grader_version)):
             problems[f"{place}.grader_version"] = " ".join(unmet)
+        elif number > 1 and (reason := required_fields.refusal(task.grader_version, task.dataset_version)):
+            problems[f"{place}.grader_version"] = reason
     return problems
 
 

@@ -10,6 +10,7 @@ from django.db import transaction
 
 from webapp.config.fields import storable
 from webapp.datasets.models import DatasetVersion
+from webapp.graders import required_fields
 from webapp.graders.models import GraderVersion
 from webapp.jobs.models import Job
 from webapp.jobs.services import SettingsInvalid, grader_conditions
@@ -83,7 +84,8 @@ def _unusable(suite: SuiteChoice) -> str:
         return (
             f"{suite.dataset_version} has no validation rows, which a suite is made of: upload it with some."
         )
-    return " ".join(grader_conditions(suite.grader_version))
+    unmet = " ".join(grader_conditions(suite.grader_version))
+    return unmet or required_fields.refusal(suite.grader_version, suite.dataset_version)
 
 
 def choices_of(job: Job) -> list[SuiteChoice]:

@@ -1,0 +1,64 @@
+"""Which dataset and grader a new job starts with, where a person has named one of them or neither."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+from webapp.datasets.models import DatasetVersion
+from webapp.graders import required_fields
+from webapp.graders.models import GraderTrial, GraderVersion
+
+TRIED = 20  # newest choices that are compared with what was named
+Pair = tuple[DatasetVersion | None, GraderVersion | None]
+
+
+def complete(
+    version: DatasetVersion | None,
+    grader: GraderVersion | None,
+    versions: Iterable[DatasetVersion],
+    graders: Iterable[GraderVersion],
+) -> Pair:
+    """Fill in what was not named: what it was last tried with, else the newest that fits, else the newest.
+
+    ``versions`` and ``graders`` are the choices, newest first.
+    """
+    if version and grader:
+        return version, grader
+    if grader:
+        return _tried_version(grader, versions) or _fitting_version(grader, versions), grader
+    version = version or next(iter(versions), None)
+    if version is None:
+        return None, next(iter(graders), None)
+    return version, _tried_grader(version, graders) or _fitting_grader(version, graders)
+
+
+def _tried_version(grader: GraderVersion, versions: Iterable[DatasetVersion]) -> DatasetVersion | None:
+    """The rows that the grader's last trial graded."""
+    known = {version.pk: version for version in versions}
+    trials = GraderTrial.objects.filter(grader=grader.grader_id, dataset_version__in=known)
+    tried = trials.order_by("-pk").values_list("dataset_version", flat=True).first()
+    return known[tried] if tried else None
+
+
+def _fitting_version(grader: GraderVersion, versions: Iterable[DatasetVersion]) -> DatasetVersion | None:
+    newest = islice(versions, TRIED)
+    return next(
+        (version for version in newest if not required_fields.refusal(grader, version)),
+        next(iter(versions), None),
+    )
+
+
+def _tried_grader(version: DatasetVersion, graders: Iterable[GraderVersion]) -> GraderVersion | None:
+    """The newest version of the grader that graded these rows last."""
+    trials = GraderTrial.objects.filter(dataset_version=version).exclude(grader=None)
+    tried = trials.order_by("-pk").values_list("grader", flat=True).first()
+    return next((grader for grader in graders if grader.grader_id == tried), None) if tried else None
+
+
+def _fitting_grader(version: DatasetVersion, graders: Iterable[GraderVersion]) -> GraderVersion | None:
+    newest = islice(graders, TRIED)
+    return next(
+        (grader for grader in newest if not required_fields.refusal(grader, version)),
+        next(iter(graders), None),
+    )
