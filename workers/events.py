@@ -322,6 +322,22 @@ class Forecast(BaseModel):
     judge_cost: Interval
 
 
+class Advice(BaseModel):
+    """Something that speaks against training, and what to do about it."""
+
+    verdict: Verdict
+    reason: str
+    remedy: str
+
+
+class PreflightSample(EvaluationSample):
+    """One base answer of the preflight with its grading; long texts are cut."""
+
+    row_id: str
+    task: str = ""
+    prompt: str = Field(description="as rendered for the model")
+
+
 class PreflightEvent(_Event):
     """Whether training can work: base rollouts on training rows (docs/preflight.md)."""
 
@@ -345,6 +361,8 @@ class PreflightEvent(_Event):
     verdict: Verdict
     reason: str
     remedy: str
+    others: list[Advice] = Field(default=[], description="what else speaks against it, by what it explains")
+    samples: list[PreflightSample] = Field(default=[], description="a few of the answers, to read")
     judge_cost: dict[str, float] = Field(default={}, description="money by judge, of the preflight itself")
 
 

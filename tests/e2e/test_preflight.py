@@ -55,7 +55,7 @@ def test_a_job_that_cannot_learn_waits_and_goes_on_against_the_advice(page: Page
     expect(page.get_by_text("The preflight advises against training").first).to_be_visible(
         timeout=PATIENCE_MS
     )
-    expect(page.get_by_role("button", name="Go on against the advice")).to_be_visible()
+    expect(page.get_by_role("button", name="Train anyway")).to_be_visible()
     page.get_by_role("link", name="Look at the preflight").click()
     figure = page.locator("figure[data-curves] canvas")
     for theme in ("light", "dark"):
@@ -69,8 +69,8 @@ def test_a_job_that_cannot_learn_waits_and_goes_on_against_the_advice(page: Page
     page.screenshot(path=tmp_path / "narrow.png", full_page=True)
     page.set_viewport_size({"width": 1280, "height": 900})
     expect(page.get_by_role("row").filter(has_text="this job")).to_contain_text("100 %")
-    page.get_by_role("button", name="Go on against the advice").click()
-    page.get_by_role("dialog").get_by_role("button", name="Go on against the advice").click()
+    page.get_by_role("button", name="Train anyway").click()
+    page.get_by_role("dialog").get_by_role("button", name="Train anyway").click()
     page.get_by_role("link", name="Preflight", exact=True).click()
-    expect(page.get_by_text("dana@example.com went on against this advice.")).to_be_visible()
+    expect(page.get_by_text("dana@example.com trained anyway.")).to_be_visible()
     assert not BARRIERS, "\n".join(BARRIERS)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.workers.engine_jobs import events_of, of_type, run_engine
 from workers.engine import forecast
-from workers.engine.forecast import Signs, verdict
+from workers.engine.forecast import Signs, advise, choose_samples
 from workers.engine.statistics import Resampling, detectable, rows_to_detect
 
 MAKE = Resampling(0.95, 300, 0)
@@ -20,6 +20,9 @@ GOOD = Signs(
     errors=0.0, truncated=0.0, mean_reward=0.5, pass_at_1=0.3, pass_at_most=0.9, most=16, spread=0.3,
     distinct_answers=0.8, no_signal=0.1,
 )  # fmt: skip
+# Nothing is right, and every answer scores the same.
+ZEROS = {"mean_reward": 0.0, "pass_at_1": 0.0, "pass_at_most": 0.0, "spread": 0.0, "no_signal": 1.0,
+         "zero": 1.0, "zero_uncut": 1.0}  # fmt: skip
 levels = st.sampled_from([0.0, 0.1, 0.5, 1.0])
 
 
@@ -79,13 +82,42 @@ def test_the_detectable_improvement_is_what_simulated_jobs_show_eight_times_in_t
         ({"pass_at_1": 0.0, "pass_at_most": 0.01, "no_signal": 0.95}, "sft_first"),
         ({"pass_at_1": 0.0, "pass_at_most": 0.0}, "go"),  # never right, but partial credit teaches
         ({"no_signal": 0.9}, "change_grader"),
+        (ZEROS, "change_grader"),
+        (ZEROS | {"truncated": 0.3, "zero_uncut": 0.7}, "change_grader"),
+        (ZEROS | {"truncated": 0.7, "zero_uncut": 0.3}, "raise_length"),
+        (ZEROS | {"errors": 0.9, "zero_uncut": 0.1}, "change_grader"),
     ],
 )
 def test_the_advice_follows_from_the_signs(changed, expected):
-    advice, reason = verdict(Signs(**(vars(GOOD) | changed)))
-    assert advice == expected
-    assert reason
-    assert (forecast.REMEDIES[advice] == "") == (advice == "go")
+    first = advise(Signs(**(vars(GOOD) | changed)))[0]
+    assert first.verdict == expected
+    assert first.reason
+    assert (first.remedy == "") == (expected == "go")
+
+
+def test_rewards_that_are_all_0_point_at_grader_format_and_reference_before_the_length_limit():
+    first, second = advise(Signs(**(vars(GOOD) | ZEROS | {"truncated": 0.3, "zero_uncut": 0.7})))
+    assert first.reason.startswith("All answers score 0, and only 30% were cut at the length limit.")
+    assert "the format it looks for, or the reference" in first.reason
+    assert "samples below" in first.remedy
+    assert second.verdict == "raise_length"
+    (alone,) = advise(Signs(**(vars(GOOD) | ZEROS)))
+    assert "and none was cut" in alone.reason
+
+
+def test_what_the_grader_fails_on_comes_first_if_it_explains_most():
+    changed = ZEROS | {"errors": 0.6, "zero_uncut": 0.4}
+    first, second = advise(Signs(**(vars(GOOD) | changed)))
+    assert first.reason == "The grader failed on 60% of the answers."
+    assert second.reason.startswith("All answers score 0")
+
+
+def test_samples_show_the_best_the_worst_an_error_a_cut_answer_and_then_other_rows():
+    rewards = [[0.0, 0.5], [None, 1.0], [0.2, 0.2]]
+    cut = [[False, False], [False, False], [False, True]]
+    assert choose_samples(rewards, cut, 5) == [(1, 1), (0, 0), (1, 0), (2, 1), (2, 0)]
+    assert choose_samples([[0.5]], [[False]], 8) == [(0, 0)]
+    assert choose_samples([[None, None]], [[True, False]], 8) == [(0, 0), (0, 1)]
 
 
 def test_a_row_with_few_graded_answers_does_not_shorten_the_curve():
@@ -104,8 +136,8 @@ def test_rewards_that_never_differed_promise_no_perfect_test_split(reward):
 
 def test_relative_rewards_that_all_tie_are_no_go():
     relative = vars(GOOD) | {"relative": True}
-    assert verdict(Signs(**relative))[0] == "go"
-    assert verdict(Signs(**(relative | {"no_signal": 1.0})))[0] == "change_grader"
+    assert advise(Signs(**relative))[0].verdict == "go"
+    assert advise(Signs(**(relative | {"no_signal": 1.0})))[0].verdict == "change_grader"
 
 
 NEVER = {"type": "string_check", "input": "{{sample.output_text}}", "reference": "no", "operation": "eq"}
@@ -118,7 +150,11 @@ def test_a_job_that_cannot_learn_waits_and_goes_on_when_told(write_spec, tmp_pat
     events = events_of(out)
     (report,) = of_type(events, "preflight")
     assert (report.rows, report.samples_per_row, sum(report.histogram)) == (6, 8, 48)
-    assert report.verdict != "go"
+    assert report.verdict == "change_grader"
+    assert report.reason.startswith("All answers score 0")
+    assert len(report.samples) == 8
+    assert all(sample.prompt and sample.reward == 0 for sample in report.samples)
+    assert len({sample.row_id for sample in report.samples}) == 6
     assert report.no_signal["4"].mean == 1
     assert report.forecast.seconds.low < report.forecast.seconds.mean < report.forecast.seconds.high
     assert of_type(events, "error")[0].code == "preflight"

@@ -7,9 +7,10 @@ from typing import ClassVar
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Upper
+from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce, Upper
 from django.urls import reverse
+from django.utils import timezone
 
 from webapp.config.fields import PublicIdField
 from webapp.datasets.models import DatasetVersion
@@ -45,6 +46,19 @@ class Pin(models.TextChoices):
 
     PINNED = "pinned", "Pinned"
     BASELINE = "baseline", "Baseline"
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    """Jobs with what their live pages need."""
+
+    def with_cursor(self) -> JobQuerySet:
+        """Add ``cursor``, the id of the newest event, read with the row.
+
+        Read later it could be newer than the row: a page would show the older state and never hear of the
+        newer one.
+        """
+        newest = JobEvent.objects.filter(job=OuterRef("pk")).order_by("-pk").values("pk")[:1]
+        return self.annotate(cursor=Coalesce(Subquery(newest), 0))
 
 
 class Job(models.Model):
@@ -103,6 +117,11 @@ class Job(models.Model):
     total_steps = models.PositiveIntegerField(default=0)
     judge_cost = models.JSONField(default=dict, help_text="money spent so far, by judge")
     progress = models.JSONField(default=dict, help_text="{phase, done, total, unit, eta_seconds, at}")
+    estimate = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="{seconds, phases, jobs} when it was queued first: webapp.jobs.estimates",
+    )
     error = models.JSONField(null=True, blank=True, help_text="{code, message, remedy, detail}")
 
     attempt = models.PositiveIntegerField(default=0)
@@ -121,6 +140,8 @@ class Job(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     train_seconds = models.FloatField(default=0)
     tuned_model = models.OneToOneField(TunedModel, models.SET_NULL, null=True, blank=True, related_name="job")
+
+    objects = JobQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["-id"]
@@ -164,9 +185,30 @@ class Job(models.Model):
         ended = self.state == State.SUCCEEDED and self.promoted_step is None
         return ended and 0 < self.step < self.total_steps
 
-    def cursor(self) -> int:
-        """The latest event; a page reads it before all else, so that what comes later reaches it live."""
-        return self.events.order_by("-pk").values_list("pk", flat=True).first() or 0
+    @property
+    def seconds_left(self) -> float:
+        """Estimated seconds to the end of a running job: what the engine told, less what has passed since.
+
+        0 where nothing is known, and once the estimate has run out.
+        """
+        return max(self._seconds_left() or 0.0, 0.0)
+
+    @property
+    def is_late(self) -> bool:
+        """True for a running job that takes longer than its last estimate."""
+        left = self._seconds_left()
+        return left is not None and left <= 0
+
+    def _seconds_left(self) -> float | None:
+        """By the engine's last word; before its first one, by the estimate made at the launch."""
+        if self.state != State.RUNNING:
+            return None
+        now = timezone.now()
+        if "eta_seconds" in self.progress and self.progress["eta_seconds"] is not None:
+            return float(self.progress["eta_seconds"] - (now.timestamp() - self.progress["at"]))
+        if self.estimate and self.attempt == 1 and self.started_at:
+            return float(self.estimate["seconds"] - (now - self.started_at).total_seconds())
+        return None
 
     @property
     def base_arm(self) -> str:
@@ -223,8 +265,8 @@ class JobEvent(models.Model):
     attempt = models.PositiveIntegerField()
     kind = models.CharField(
         max_length=20,
-        help_text="state, phase, progress, metrics, rollouts, checkpoint, evaluation, alarm, log, error, "
-        "rewind",
+        help_text="state, request, phase, progress, metrics, rollouts, checkpoint, evaluation, alarm, log, "
+        "error, rewind",
     )
     data = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -255,13 +297,9 @@ class Metric(models.Model):
         return f"step {self.step}"
 
 
-class Rollout(models.Model):
-    """One sampled answer with its scores (``workers.events.Rollout``)."""
+class GradedCompletion(models.Model):
+    """One completion with its grading."""
 
-    job = models.ForeignKey(Job, models.CASCADE, related_name="rollouts")
-    step = models.PositiveIntegerField()
-    index = models.PositiveIntegerField()
-    group = models.PositiveIntegerField()
     row_id = models.CharField(max_length=64)
     task = models.CharField(max_length=30, blank=True)
     prompt = models.TextField()
@@ -272,9 +310,21 @@ class Rollout(models.Model):
     error_class = models.CharField(max_length=40, blank=True)
     error_detail = models.TextField(blank=True)
     explanation = models.TextField(blank=True, help_text="the judge's reasons")
-    advantage = models.FloatField(null=True)
     length = models.PositiveIntegerField()
     truncated = models.BooleanField()
+
+    class Meta:
+        abstract = True
+
+
+class Rollout(GradedCompletion):
+    """One sampled completion of a training step (``workers.events.Rollout``)."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="rollouts")
+    step = models.PositiveIntegerField()
+    index = models.PositiveIntegerField()
+    group = models.PositiveIntegerField()
+    advantage = models.FloatField(null=True)
     adapter_step = models.PositiveIntegerField()
     watch_reward = models.FloatField(null=True, help_text="by the held-out grader")
 
@@ -300,6 +350,22 @@ class Rollout(models.Model):
 
     def __str__(self) -> str:
         return f"step {self.step} rollout {self.index}"
+
+
+class PreflightSample(GradedCompletion):
+    """One of the completions that the preflight's page shows (``workers.events.PreflightSample``)."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="preflight_samples")
+    position = models.PositiveIntegerField()
+
+    class Meta:
+        ordering: ClassVar = ["position"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["job", "position"], name="one_preflight_sample_per_position")
+        ]
+
+    def __str__(self) -> str:
+        return f"sample {self.position}"
 
 
 class SavedView(models.Model):

@@ -7,7 +7,11 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
-from .models import Job
+from webapp.graders.references import RowReference
+
+from . import phases
+from .models import Job, PreflightSample
+from .references import JobRows
 from .states import State
 
 TITLES = {
@@ -18,6 +22,7 @@ TITLES = {
     "solved": "Already solved",
 }
 EARLY_STEPS = 20
+GOOD_ESTIMATE = 0.3  # share of the time a job took
 MOST_SILENT = 0.3  # share of groups without signal, as workers.engine.forecast chooses the size
 INTERVAL, POWER = 1.96, 2.8  # standard errors in half an interval, and in the detectable effect
 
@@ -78,7 +83,8 @@ class Outcome:
 def outcomes(job: Job) -> list[Outcome]:
     """What was forecast, beside what the job has shown so far."""
     assert job.preflight, "a job without a preflight has no forecast"
-    found = [_signal(job, job.preflight), _duration(job, job.preflight), _gain(job, job.preflight)]
+    report = job.preflight
+    found = [_signal(job, report), *_durations(job, report), _gain(job, report)]
     return [outcome for outcome in found if outcome]
 
 
@@ -107,15 +113,26 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _duration(job: Job, report: dict[str, Any]) -> Outcome:
-    seconds = report["forecast"]["train_seconds"]
+def _durations(job: Job, report: dict[str, Any]) -> list[Outcome]:
+    """The whole job by the estimate at its launch, and training by the preflight's forecast."""
+    spent, forecast = phases.spent_by(job), report["forecast"]["train_seconds"]
     done = job.state == State.SUCCEEDED
-    return Outcome(
+    training = Outcome(
         "Time of training, with the evaluations on the way",
-        f"{seconds['mean']:.0f} s ({seconds['low']:.0f} to {seconds['high']:.0f})",
-        f"{job.train_seconds:.0f} s" if done else "",
-        seconds["low"] <= job.train_seconds <= seconds["high"] if done else None,
+        f"{forecast['mean']:.0f} s ({forecast['low']:.0f} to {forecast['high']:.0f})",
+        f"{spent['train']:.0f} s" if done and "train" in spent else "",
+        forecast["low"] <= spent["train"] <= forecast["high"] if done and "train" in spent else None,
     )
+    if not job.estimate:
+        return [training]
+    expected, taken = job.estimate["seconds"], sum(spent.values())
+    whole = Outcome(
+        "Time of the whole job, estimated at launch",
+        f"{expected:.0f} s",
+        f"{taken:.0f} s" if done else "",
+        abs(taken - expected) <= GOOD_ESTIMATE * taken if done else None,
+    )
+    return [whole, training]
 
 
 def _gain(job: Job, report: dict[str, Any]) -> Outcome:
@@ -128,3 +145,28 @@ def _gain(job: Job, report: dict[str, Any]) -> Outcome:
         f"difference {found['mean']:+.3f}, interval ±{half:.3f}" if found else "",
         half <= report["detectable"] * INTERVAL / POWER if found else None,
     )
+
+
+# --- samples ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A completion to read: its row's page, the row and what its grader expects, where they are found."""
+
+    completion: PreflightSample
+    url: str
+    row: dict[str, Any] | None
+    reference: RowReference | None
+
+
+def samples(job: Job) -> list[Sample]:
+    """The base completions that the preflight kept, in their order."""
+    found, rows = list(job.preflight_samples.all()), JobRows(job)
+    known = rows.find(each.row_id for each in found)
+    return [_sample(each, rows, known.get(each.row_id)) for each in found]
+
+
+def _sample(completion: PreflightSample, rows: JobRows, row: dict[str, Any] | None) -> Sample:
+    reference = rows.reference(completion.row_id, row) if row else None
+    return Sample(completion, rows.url(completion.row_id), row, reference)

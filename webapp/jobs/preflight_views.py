@@ -13,16 +13,15 @@ from webapp.teams.access import Access, member
 from . import preflight
 from .views import all_jobs
 
+PARTS = {f"preflight-{part}": f"jobs/preflight.html#{part}" for part in ("waiting", "advice", "outcomes")}
+
 
 @member()
 @require_GET
 def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """The advice first, then what it follows from."""
     job = access.get(all_jobs(), uid=uid)
-    cursor = job.cursor()
-    if job.preflight is None:  # it may have come just before the cursor
-        job.refresh_from_db(fields=["preflight"])
-    context = {"job": job, "report": job.preflight, "cursor": cursor}
+    context = {"job": job, "report": job.preflight}
     if report := job.preflight:
         context |= {
             "title": preflight.TITLES[report["verdict"]],
@@ -31,5 +30,10 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
             "group_size": str(job.settings["grpo"]["group_size"]),
             "enough": preflight.enough(report),
             "outcomes": preflight.outcomes(job),
+            "samples": preflight.samples(job),
         }
-    return render(request, "jobs/preflight.html", context)
+    target = request.htmx.target  # type: ignore[attr-defined]
+    response = render(request, PARTS.get(target, "jobs/preflight.html"), context)
+    if target == "preflight-waiting" and job.preflight:
+        response["HX-Refresh"] = "true"
+    return response

@@ -18,7 +18,7 @@ from workers import events
 
 from . import checkpoints
 from .leases import holds
-from .models import Alarm, Checkpoint, Job, Metric, Rollout
+from .models import Alarm, Checkpoint, Job, Metric, PreflightSample, Rollout
 from .transitions import tell
 
 Handler = Callable[[Job, Any], None]
@@ -92,11 +92,14 @@ def _rollouts(job: Job, batch: list[events.RolloutsEvent]) -> None:
 def _phase(job: Job, batch: list[events.PhaseEvent]) -> None:
     for event in batch:
         job.phase = event.phase
+        job.progress = {name: job.progress[name] for name in ("eta_seconds", "at") if name in job.progress}
         tell(job.pk, job.attempt, "phase", {"phase": event.phase})
 
 
 def _progress(job: Job, batch: list[events.ProgressEvent]) -> None:
-    job.progress = batch[-1].model_dump(exclude={"type"})
+    if batch[-1].phase != job.phase:
+        return  # a later phase of the same batch has begun
+    job.progress = batch[-1].model_dump(exclude={"type", "time"}) | {"at": timezone.now().timestamp()}
     tell(job.pk, job.attempt, "progress", job.progress)
 
 
@@ -130,9 +133,22 @@ def _alarms(job: Job, batch: list[events.AlarmEvent]) -> None:
 
 
 def _preflight(job: Job, batch: list[events.PreflightEvent]) -> None:
-    job.preflight = batch[-1].model_dump(mode="json", exclude={"type", "time"})
+    job.preflight = batch[-1].model_dump(mode="json", exclude={"type", "time", "samples"})
+    job.preflight_samples.all().delete()
+    PreflightSample.objects.bulk_create(
+        PreflightSample(job=job, position=position, **_sample_values(sample))
+        for position, sample in enumerate(batch[-1].samples)
+    )
     _spend(job, batch[-1].judge_cost)
     tell(job.pk, job.attempt, "preflight", {"verdict": batch[-1].verdict})
+
+
+def _sample_values(sample: events.PreflightSample) -> dict[str, Any]:
+    texts = ("task", "prompt", "completion", "error_detail", "explanation")
+    values = sample.model_dump(exclude=set(texts) | {"error_class"})
+    return values | {"error_class": sample.error_class or ""} | {
+        name: storable(getattr(sample, name)) for name in texts
+    }  # fmt: skip
 
 
 def _log(job: Job, batch: list[events.LogEvent]) -> None:

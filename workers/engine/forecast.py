@@ -23,6 +23,7 @@ NEVER_RIGHT = 0.05
 LITTLE_SIGNAL = 0.8
 WANTED_SIGNAL = 0.7
 SAME_REWARD = 1e-6
+ALL_ZERO = 0.995
 RULE_OF_THREE = 3.0
 
 Rows = Sequence[Sequence[float]]  # rewards by row; failed gradings are left out
@@ -106,35 +107,93 @@ class Signs:
     distinct_answers: float
     no_signal: float | None  # not measured where too many answers of every group have no grade
     relative: bool = False
+    zero: float = 0.0  # share of the answers that score 0
+    zero_uncut: float = 0.0  # of all answers, those that score 0 although they were not cut
 
 
-def verdict(signs: Signs) -> tuple[Verdict, str]:
-    """Go or no-go, and why, in words for the person who launched the job."""
-    if signs.errors > MOST_ERRORS:
-        return "change_grader", f"The grader failed on {signs.errors:.0%} of the answers."
-    if signs.truncated > MOST_TRUNCATED:
-        return "raise_length", (
-            f"{signs.truncated:.0%} of the answers were cut at the length limit and graded unfinished."
-        )
+@dataclass(frozen=True)
+class Cause:
+    """Something that speaks against training; ``share`` of the answers is explained by it."""
+
+    verdict: Verdict
+    reason: str
+    remedy: str
+    share: float
+
+
+def advise(signs: Signs) -> list[Cause]:
+    """What speaks against training, the cause that explains most first; ``go`` alone where nothing does."""
+    found = [cause for rule in RULES if (cause := rule(signs))]
+    if not found:
+        return [Cause("go", _go(signs), "", 1.0)]
+    return sorted(found, key=lambda cause: -cause.share)
+
+
+def _errors(signs: Signs) -> Cause | None:
+    if signs.errors <= MOST_ERRORS:
+        return None
+    reason = f"The grader failed on {signs.errors:.0%} of the answers."
+    return Cause("change_grader", reason, REMEDIES["failing"], signs.errors)
+
+
+def _all_zero(signs: Signs) -> Cause | None:
+    if signs.relative or signs.zero < ALL_ZERO:
+        return None
+    cut = f"only {signs.truncated:.0%} were" if signs.truncated else "none was"
+    reason = (
+        f"All answers score 0, and {cut} cut at the length limit. Most likely the grader misreads them: "
+        "the format it looks for, or the reference it compares with."
+    )
+    return Cause("change_grader", reason, REMEDIES["zero"], signs.zero_uncut)
+
+
+def _cut(signs: Signs) -> Cause | None:
+    if signs.truncated <= MOST_TRUNCATED:
+        return None
+    reason = f"{signs.truncated:.0%} of the answers were cut at the length limit and graded unfinished."
+    return Cause("raise_length", reason, REMEDIES["raise_length"], signs.truncated)
+
+
+def _solved(signs: Signs) -> Cause | None:
+    if signs.relative or signs.pass_at_1 <= SOLVED:
+        return None
+    reason = f"The base model is right {signs.pass_at_1:.0%} of the time: little is left to gain."
+    return Cause("solved", reason, REMEDIES["solved"], signs.pass_at_1)
+
+
+def _without_signal(signs: Signs) -> Cause | None:
+    """Groups of equal rewards, and the likeliest reason for them."""
     poor = signs.no_signal is not None and signs.no_signal > LITTLE_SIGNAL
-    if signs.relative and not poor:
-        return "go", f"Rewards are relative to their group, so pass rates say nothing; {_signal(signs)}."
-    if not signs.relative and signs.pass_at_1 > SOLVED:
-        return "solved", f"The base model is right {signs.pass_at_1:.0%} of the time: little is left to gain."
+    uncut = 1 - signs.truncated
+    if signs.relative:
+        return _silent(signs, uncut) if poor else None
+    if signs.pass_at_1 > SOLVED or signs.zero >= ALL_ZERO:
+        return None  # said more precisely by another rule
     if signs.spread < SAME_REWARD and signs.distinct_answers > 0.5:
-        return "change_grader", (
-            "Answers to the same prompt differ, but the grader gives all of them the same reward."
-        )
-    if not signs.relative and signs.pass_at_most < NEVER_RIGHT and poor:
-        return "sft_first", (
+        reason = "Answers to the same prompt differ, but the grader gives all of them the same reward."
+        return Cause("change_grader", reason, REMEDIES["change_grader"], uncut)
+    if signs.pass_at_most < NEVER_RIGHT and poor:
+        reason = (
             f"Not even one of {signs.most} answers is right on {1 - signs.pass_at_most:.0%} of the prompts, "
             "and few groups differ in reward: there is nothing yet that RL could make more frequent."
         )
-    if poor:
-        return "change_grader", (
-            f"{signs.no_signal:.0%} of the groups would score all the same and teach nothing."
-        )
-    return "go", (
+        return Cause("sft_first", reason, REMEDIES["sft_first"], uncut * (signs.no_signal or 0.0))
+    return _silent(signs, uncut) if poor else None
+
+
+def _silent(signs: Signs, uncut: float) -> Cause:
+    share = signs.no_signal or 0.0
+    reason = f"{share:.0%} of the groups would score all the same and teach nothing."
+    return Cause("change_grader", reason, REMEDIES["change_grader"], uncut * share)
+
+
+RULES = (_errors, _all_zero, _cut, _solved, _without_signal)
+
+
+def _go(signs: Signs) -> str:
+    if signs.relative:
+        return f"Rewards are relative to their group, so pass rates say nothing; {_signal(signs)}."
+    return (
         f"The base model is right {signs.pass_at_1:.0%} of the time and once in {signs.most} answers on "
         f"{signs.pass_at_most:.0%} of the prompts; {_signal(signs)}."
     )
@@ -146,10 +205,38 @@ def _signal(signs: Signs) -> str:
     return f"{1 - signs.no_signal:.0%} of the groups have signal"
 
 
-REMEDIES: dict[Verdict, str] = {
-    "go": "",
+REMEDIES: dict[str, str] = {
+    "failing": "Read the errors in the samples below, then save a grader version that grades these answers.",
+    "zero": "Read the samples below with their grading, and try them in the grader's bench. If they do "
+    "deserve 0, train on a few hundred right answers first (an SFT job), then launch RFT from it.",
     "change_grader": "Try the grader on these rows in its bench, give partial credit, or choose other rows.",
     "raise_length": "Raise the completion length under Advanced, or ask for shorter answers in the prompt.",
-    "sft_first": "Train on a few hundred right answers first (an SFT arm), then launch RFT from it.",
+    "sft_first": "Train on a few hundred right answers first (an SFT job), then launch RFT from it.",
     "solved": "Choose harder rows or a stricter grader; training on solved rows mostly costs.",
 }
+
+
+# --- samples ---------------------------------------------------------------------------------------
+
+
+def choose_samples(
+    rewards: Sequence[Sequence[float | None]], cut: Sequence[Sequence[bool]], most: int
+) -> list[tuple[int, int]]:
+    """(row, answer) of answers to read: the best, the worst, one without a grade, one cut; then by row.
+
+    Each kind first from a row that has none yet, so that few samples show many rows.
+    """
+    every = [(row, place) for place in range(max(map(len, rewards), default=0)) for row in range(len(rewards))
+             if place < len(rewards[row])]  # fmt: skip
+    graded = sorted(
+        ((row, place) for row, place in every if rewards[row][place] is not None),
+        key=lambda at: rewards[at[0]][at[1]] or 0.0,
+    )
+    kinds = (
+        graded[-1:],
+        graded[:1],
+        [at for at in every if rewards[at[0]][at[1]] is None][:1],
+        [at for at in every if cut[at[0]][at[1]]][:1],
+        every,
+    )
+    return list(dict.fromkeys(at for kind in kinds for at in kind))[:most]

@@ -19,20 +19,23 @@ from workers.engine.sampling import Answer, Sampler
 from workers.engine.statistics import SMALL_GAIN, Resampling, detectable, rows_to_detect
 from workers.engine.train import rollouts
 from workers.engine.trainer import MeasuringTrainer
-from workers.events import Forecast, Interval, PreflightEvent
+from workers.events import Advice, Forecast, Interval, PreflightEvent, PreflightSample
 from workers.spec import JobSpec
+from workers.workload import Workload
 
 if TYPE_CHECKING:
     from workers.grading import GradeAnswers, GradeResult
 
 PACKAGE_SECONDS = 20.0
 TIMED_PASSES = 2
+SAMPLES_SHOWN = 8
+LONGEST_TEXT = 8000  # characters of a shown prompt, of which the end is kept, or completion
 SLOWER = 1.5  # answers often grow while a model learns; the high end of the time estimate allows for that
 
 
 @dataclass
 class Preflight:
-    """Everything the sample needs, and how many answers evaluations will ask for besides."""
+    """Everything the sample needs, and the evaluations to come, for the estimate of time and cost."""
 
     spec: JobSpec
     trainer: MeasuringTrainer
@@ -40,8 +43,7 @@ class Preflight:
     grade: GradeAnswers
     steps: int
     held_out: int
-    evaluation_answers: int
-    during_answers: int
+    work: Workload
     check_stop: Callable[[], None]
 
     def run(self, train: list[Row]) -> PreflightEvent:
@@ -57,7 +59,7 @@ class Preflight:
         number = sum(map(len, answers))
         training = self._time_training(rows, answers)
         return self._report(
-            answers, results, (sampled - began) / number, (graded - sampled) / number, training
+            rows, answers, results, (sampled - began) / number, (graded - sampled) / number, training
         )
 
     def _sample(self, rows: list[Row], each: int) -> list[list[Answer]]:
@@ -116,6 +118,7 @@ class Preflight:
 
     def _report(
         self,
+        train: list[Row],
         answers: list[list[Answer]],
         results: list[list[GradeResult]],
         sampling: float,
@@ -147,8 +150,10 @@ class Preflight:
             distinct_answers=_distinct(answers),
             no_signal=used.mean if used else None,
             relative=tasks.compares(spec),
+            zero=sum(reward == 0 for rewards in rows for reward in rewards) / sum(map(len, rows)),
+            zero_uncut=_zero_uncut(answers, results),
         )
-        advice, reason = forecast.verdict(signs)
+        first, *others = forecast.advise(signs)
         bins, low, high = forecast.histogram([reward for rewards in rows for reward in rewards])
         return PreflightEvent(
             rows=len(answers),
@@ -167,11 +172,32 @@ class Preflight:
             held_out_rows=self.held_out,
             rows_for_2_points=rows_to_detect(std, SMALL_GAIN),
             forecast=self._forecast(results, sampling, grading, training, make),
-            verdict=advice,
-            reason=reason,
-            remedy=forecast.REMEDIES[advice],
+            verdict=first.verdict,
+            reason=first.reason,
+            remedy=first.remedy,
+            others=[
+                Advice(verdict=cause.verdict, reason=cause.reason, remedy=cause.remedy) for cause in others
+            ],
+            samples=self._samples(train, answers, results),
             judge_cost=_spent(results),
         )
+
+    def _samples(
+        self, train: list[Row], answers: list[list[Answer]], results: list[list[GradeResult]]
+    ) -> list[PreflightSample]:
+        """A few answers to read, with their grading."""
+        rewards = [[result.reward for result in row] for row in results]
+        cut = [[answer.truncated for answer in drawn] for drawn in answers]
+        render = self.sampler.renderer.render
+        return [
+            _sample_of(
+                train[row],
+                render(train[row].messages, train[row].tools),
+                answers[row][place],
+                results[row][place],
+            )
+            for row, place in forecast.choose_samples(rewards, cut, SAMPLES_SHOWN)
+        ]
 
     def _forecast(
         self,
@@ -183,10 +209,13 @@ class Preflight:
     ) -> Forecast:
         """Time and judges' money of the whole job, from the speeds measured here."""
         step = rollouts(self.spec) * (sampling + grading) + training
-        evaluating = self.evaluation_answers * (sampling + grading)
-        training_seconds = self.steps * step + self.during_answers * (sampling + grading)
-        seconds = self.steps * step + evaluating + PACKAGE_SECONDS
-        answers = self.steps * rollouts(self.spec) + self.evaluation_answers
+        left = self.work.left(0)
+        evaluated = left.answers + left.suite_answers - self.work.preflight_answers()
+        # Drift scores an answer with two models, forward only: two thirds of training on it.
+        drift = left.drift_answers * training / rollouts(self.spec) * 2 / 3
+        training_seconds = self.steps * step + self.work.during() * (sampling + grading)
+        seconds = self.steps * step + evaluated * (sampling + grading) + drift + PACKAGE_SECONDS
+        answers = self.steps * rollouts(self.spec) + evaluated
         costs = [
             sum(usage["cost"] for result in row for usage in result.usage.values()) / len(row)
             for row in results
@@ -203,6 +232,32 @@ class Preflight:
 def _roughly(seconds: float) -> Interval:
     """An estimate with a range for what is not known yet: how long answers will become."""
     return Interval(mean=seconds, low=seconds / SLOWER, high=seconds * SLOWER)
+
+
+def _sample_of(row: Row, prompt: str, answer: Answer, result: GradeResult) -> PreflightSample:
+    return PreflightSample(
+        row_id=row.row_id,
+        task=row.task,
+        prompt=prompt[-LONGEST_TEXT:],
+        completion=answer.text[:LONGEST_TEXT],
+        reward=result.reward,
+        sub_rewards=result.sub_rewards,
+        error_class=result.error_class,
+        error_detail=result.error_detail and result.error_detail[:LONGEST_TEXT],
+        explanation=result.explanation[:LONGEST_TEXT],
+        length=len(answer.ids),
+        truncated=answer.truncated,
+    )
+
+
+def _zero_uncut(answers: list[list[Answer]], results: list[list[GradeResult]]) -> float:
+    """Share of all answers that score 0 although they were not cut."""
+    pairs = [
+        (answer, result)
+        for drawn, row in zip(answers, results, strict=True)
+        for answer, result in zip(drawn, row, strict=True)
+    ]
+    return sum(result.reward == 0 and not answer.truncated for answer, result in pairs) / len(pairs)
 
 
 def _spent(results: list[list[GradeResult]]) -> dict[str, float]:

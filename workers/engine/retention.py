@@ -18,15 +18,16 @@ import torch
 from workers.engine.data import Row, checked_path, choose, read_rows
 from workers.engine.evaluate import Evaluator, Split, Stage
 from workers.engine.models import folded
+from workers.engine.progress import Progress
 from workers.engine.start import reference
 from workers.engine.statistics import bootstrap
 from workers.events import Drift, EvaluationEvent, Interval, RetentionEvent
 from workers.grading import GradeAnswers, Judges, compares_answers, open_graders
 from workers.spec import EvaluationSettings, JobSpec
+from workers.workload import DRIFT_ANSWERS
 
 LOGITS = 1 << 27  # numbers a forward pass may hold, 512 MiB in float32
 ANSWERS = 64  # answers a forward pass may hold
-DRIFT_ANSWERS = 256  # answers that a drift is measured on: more rows narrow its interval, more answers hardly
 
 Tokens = tuple[list[int], list[int]]  # a prompt and its answer
 
@@ -64,17 +65,15 @@ class Retention:
 
     evaluator: Evaluator
     suites: dict[str, tuple[OpenSuite, Evaluator]]
+    progress: Progress
     _base_logps: dict[tuple[Any, ...], list[torch.Tensor]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, suites: list[OpenSuite], evaluator: Evaluator, sampled: Callable[[int], None]) -> Retention:
-        """An evaluator for each suite: the job's, with the suite's grader and answers of its own.
-
-        ``sampled`` is told how many answers were.
-        """
+    def of(cls, suites: list[OpenSuite], evaluator: Evaluator, progress: Progress) -> Retention:
+        """An evaluator for each suite: the job's, with the suite's grader and answers of its own."""
 
         def tick(answers: int) -> None:
-            sampled(answers)
+            progress.suite_answers(answers)
             evaluator.check_stop()
 
         quiet = replace(evaluator.sampler, tick=tick)
@@ -90,6 +89,7 @@ class Retention:
                 )
                 for suite in suites
             },
+            progress,
         )  # fmt: skip
 
     def measure(
@@ -124,6 +124,7 @@ class Retention:
                 self._base_logps[key] = _logps(evaluator, pairs)
         with folded(model):
             tuned = _logps(evaluator, pairs)
+        self.progress.drift_answers(len(pairs))
         ratios = [(base - now).double() for base, now in zip(self._base_logps[key], tuned, strict=True)]
         return drift(ratios, each, evaluator.settings, evaluator.seed)
 

@@ -24,7 +24,7 @@ from workers.engine.rendering import RenderingError
 from workers.engine.sampling import Sampler
 from workers.engine.scoring import refuse_disagreement
 from workers.engine.targets import describe_frozen, find_layers
-from workers.engine.train import Following, shares_prompts, threads
+from workers.engine.train import Following, rollouts, shares_prompts, threads
 from workers.engine.trainer import MeasuringTrainer
 from workers.events import DoneEvent, EvaluationEvent, Event, LogEvent
 from workers.grading import (
@@ -36,6 +36,7 @@ from workers.grading import (
 )
 from workers.memory import Estimate, estimate
 from workers.spec import DataFile, JobSpec
+from workers.workload import Left, Workload
 
 MEMORY = "About {:.2f} GiB of memory will be needed, with passes of at most {:,} tokens (an estimate)."
 PROBED_ROWS = 16  # among whose prompts two are held against the model's own log-probabilities
@@ -100,7 +101,9 @@ class Job:
             self.alarms.load(started_from.path)
         train_rows, held_out = self._read()
         steps = self.arm.steps(len(train_rows))
-        progress = self.progress = Progress(self.emit, steps - self.step, self._answers(steps, held_out))
+        work = self._workload(train_rows, held_out, steps)
+        progress = Progress(self.emit, steps - self.step, work.left(self.step), rollouts(spec))
+        self.progress = progress
         try:
             with (
                 tasks.open_by_task(spec, self.judges) as grade,
@@ -109,16 +112,16 @@ class Job:
             ):
                 base = self._load(train_rows, held_out, suites)
                 trainer, evaluator = self._build(base, train_rows, grade, steps, progress)
-                self._retention = retention.Retention.of(suites, evaluator, progress.aside)
+                self._retention = retention.Retention.of(suites, evaluator, progress)
                 trainer.recorder.held_out = watch
                 trainer.recorder.held_out_answers = spec.alarm.held_out_answers
                 initial = adapter_sha256(trainer.model)
                 if started_from is None:
                     self._measure_base(evaluator, held_out, progress)
-                    self._preflight(trainer, evaluator, train_rows, held_out, progress, steps)
+                    self._preflight(trainer, evaluator, train_rows, progress, work)
                 finish = Finish(self.finishing, trainer, initial)
                 self._train(trainer, evaluator, held_out, progress, started_from, steps, finish)
-                progress.end_training(self._final_answers(held_out))
+                progress.end_training(work.at_end())
                 lineage = self._compare(base, evaluator, held_out, progress, initial, steps)
         except GradingUnavailable as error:
             raise errors.grading_unavailable(error.reason, error.remedy) from error
@@ -134,7 +137,7 @@ class Job:
         )
         train_rows, held_out = self._read()
         steps = self.arm.steps(len(train_rows))
-        progress = Progress(self.emit, steps, 0)
+        progress = Progress(self.emit, steps, Left())
         trainer, _ = self._build(
             self._load(train_rows, held_out, []), train_rows, _nothing_to_grade, steps, progress
         )
@@ -169,36 +172,19 @@ class Job:
             "test" if split == "test" else "validation",
         )
 
-    def _answers(self, steps: int, held_out: HeldOut) -> int:
-        """Answers that the evaluations still to come will draw."""
-        settings = self.spec.evaluation
-        during = self._answers_during(steps, held_out)
-        once = len(held_out.validation) * settings.validation_samples_per_row
-        first = once if self.step == 0 or during else 0
-        return first + during + self._suite_answers(steps) + self._final_answers(held_out)
-
-    def _final_answers(self, held_out: HeldOut) -> int:
-        """Answers of the comparison at the end, to the suites' rows too."""
-        rows = len(held_out.final) + sum(suite.rows.rows for suite in self.spec.suites)
-        return 2 * rows * self.spec.evaluation.samples_per_row
-
-    def _answers_during(self, steps: int, held_out: HeldOut) -> int:
-        """Of those, the tuned model's while it trains."""
-        settings = self.spec.evaluation
-        validation = len(held_out.validation) * settings.validation_samples_per_row
-        return self._evaluations(steps) * validation
-
-    def _suite_answers(self, steps: int) -> int:
-        """Those to the suites' rows before the end: by the base at first, by the model on the way."""
-        settings, sizes = self.spec.evaluation, [suite.rows.rows for suite in self.spec.suites]
-        some = sum(min(size, settings.validation_max_rows) for size in sizes)
-        on_the_way = (self._evaluations(steps) + (self.step == 0)) * some
-        return on_the_way * settings.validation_samples_per_row
-
-    def _evaluations(self, steps: int) -> int:
-        """Validation runs still to come while it trains."""
-        every = self.spec.evaluation.every
-        return steps // every - self.step // every if every else 0
+    def _workload(self, train: list[Row], held_out: HeldOut, steps: int) -> Workload:
+        spec = self.spec
+        return Workload(
+            spec.evaluation,
+            spec.preflight,
+            spec.grpo.group_size,
+            steps,
+            train=len(train),
+            validation=len(held_out.validation),
+            final=len(held_out.final),
+            suites=[suite.rows.rows for suite in spec.suites],
+            has_preflight=spec.arm == "rft",
+        )
 
     def _load(self, train: list[Row], held_out: HeldOut, suites: list[retention.OpenSuite]) -> Base:
         spec = self.spec
@@ -302,9 +288,8 @@ class Job:
         trainer: Keeping,
         evaluator: Evaluator,
         train: list[Row],
-        held_out: HeldOut,
         progress: Progress,
-        steps: int,
+        work: Workload,
     ) -> None:
         """Says whether training can work; pauses the job if it cannot and the spec says so."""
         settings = self.spec.preflight
@@ -314,8 +299,8 @@ class Job:
         each = max(settings.samples_per_row, self.spec.grpo.group_size)
         progress.enter("preflight", total=min(settings.rows, len(train)) * each, unit="answers")
         flight = Preflight(
-            self.spec, trainer, evaluator.sampler, evaluator.grade, steps, len(held_out.final),
-            self._answers(steps, held_out), self._answers_during(steps, held_out), self.check_stop,
+            self.spec, trainer, evaluator.sampler, evaluator.grade, work.steps, work.final,
+            work, self.check_stop,
         )  # fmt: skip
         event = flight.run(train)
         self.emit(event)
