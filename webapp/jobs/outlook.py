@@ -63,9 +63,9 @@ def of(
     team: Team, form: forms.Form, values: dict[str, Any], settings: dict[str, Any], source: Job | None
 ) -> dict[str, Any]:
     """Everything beside the form that follows what is filled in."""
-    time = presenters.outlook(values, settings)
-    hours, price = _gpu_hours(time["seconds"], settings), site.GPU_HOUR_PRICE
     placed, needed = placing.place(settings["resources"], team), peak(values["base_model"], settings)
+    time = presenters.outlook(values, settings, placed.able)
+    hours, price = _gpu_hours(time["seconds"], settings), site.GPU_HOUR_PRICE
     found = advice(team, values)
     doubts = (placed.refused, needed and needed.is_short, found and found.against, *time["grader_findings"])
     return time | {

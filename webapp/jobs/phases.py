@@ -35,9 +35,14 @@ class Step:
 
 def stepper(job: Job) -> list[Step]:
     """The phases in their order."""
-    events = job.events.filter(kind__in=("phase", "state")).order_by("pk")
-    spent = durations(events.values_list("created_at", "kind", "data"), timezone.now())
+    spent = spent_by(job)
     return [Step(name, _status(job, phase), spent.get(phase)) for phase, name in NAMES.items()]
+
+
+def spent_by(job: Job) -> dict[str, float]:
+    """Phase -> seconds that workers have spent in it so far."""
+    events = job.events.filter(kind__in=("phase", "state")).order_by("pk")
+    return durations(events.values_list("created_at", "kind", "data"), timezone.now())
 
 
 def _status(job: Job, phase: str) -> str:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
+from webapp.graders import required_fields
 from webapp.graders import services as graders
 from webapp.graders.models import GraderCheck, GraderVersion
 from webapp.judges import services as judges
-from webapp.registry.models import BaseModel
+from webapp.retention import forms as suite_forms
 from workers.spec import EvaluationSettings
 
-from . import metrics, task_forms
-from .models import Job, Metric
+from . import estimates, metrics, task_forms
+from .models import Job
 from .services import SECTIONS, grader_conditions, total_steps
-
-TIMED_STEPS = 300
+from .tasks import TaskChoice
 
 
 @dataclass(frozen=True)
@@ -50,31 +50,27 @@ def add_results(jobs: list[Job]) -> None:
 # --- launching -----------------------------------------------------------------------------------
 
 
-def seconds_per_answer(base_model: BaseModel) -> float | None:
-    """Median step time by answers of the step, over this base model's earlier jobs; None without any."""
-    size, prompts = "job__settings__grpo__group_size", "job__settings__grpo__prompts_per_step"
-    rows = (
-        Metric.objects.filter(job__base_model=base_model, values__has_key="step_time")
-        .exclude(job__arm="sft")
-        .order_by("-id")
-        .values_list("values__step_time", size, prompts)[:TIMED_STEPS]
-    )
-    known = [time / (group * each) for time, group, each in rows if group and each]
-    return median(known) if known else None
-
-
-def outlook(values: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """``steps``, ``per_step`` and ``seconds`` (None where not known), and what is known of the grader."""
-    grpo, version, base = settings["grpo"], values["dataset_version"], values["base_model"]
+def outlook(values: dict[str, Any], settings: dict[str, Any], nodes: Sequence[str]) -> dict[str, Any]:
+    """``steps`` and ``estimate`` (None where not known), and what is known of the grader."""
+    version, base = values["dataset_version"], values["base_model"]
     tasks = task_forms.chosen(values) if version else []
-    steps = total_steps(grpo, *(task.dataset_version for task in tasks)) if tasks else None
-    answer = seconds_per_answer(base) if base else None
-    per_step = answer * grpo["group_size"] * grpo["prompts_per_step"] if answer else None
+    steps = total_steps(settings["grpo"], *(task.dataset_version for task in tasks)) if tasks else None
+    found = None
+    if base and steps:
+        suites = [
+            estimates.suite_rows(suite.built_in, suite.dataset_version)
+            for suite in suite_forms.chosen(values)
+        ]
+        rows = [task.dataset_version.files for task in tasks]
+        found = estimates.estimate(estimates.Plan(base, settings, rows, suites, steps), nodes)
     return {
         "steps": steps,
-        "per_step": per_step,
-        "seconds": per_step * steps if per_step and steps else None,
-        "grader_findings": grader_findings(values["grader_version"]),
+        "estimate": found,
+        "seconds": found.seconds if found else None,
+        "grader_findings": [
+            *grader_findings(values["grader_version"]),
+            *(finding for task in tasks for finding in field_findings(task)),
+        ],
     }
 
 
@@ -102,6 +98,14 @@ def low_reference(check: GraderCheck) -> str:
         f"Answers that should earn full marks {earned}. Correct the grader, or its full-marks answer, before "
         "you spend GPU time on it."
     )
+
+
+def field_findings(task: TaskChoice) -> list[Finding]:
+    """Fields that the task's grader reads and its rows lack."""
+    if not (task.grader_version and task.dataset_version):
+        return []
+    lacks = required_fields.find_lacks(task.grader_version, task.dataset_version)
+    return [Finding("error" if lack.refused else "warning", lack.message) for lack in lacks]
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from webapp.config.fields import storable
 from webapp.datasets.models import DatasetVersion
+from webapp.graders import required_fields
 from webapp.graders import services as graders
 from webapp.graders.models import GraderCheck, GraderVersion
 from webapp.judges import services as judges
@@ -33,10 +34,10 @@ from workers.spec import (
     Resources,
 )
 
-from . import bell
+from . import bell, estimates
 from .models import Job, JobTask
 from .states import State
-from .transitions import move, notify, tell
+from .transitions import move, tell
 
 NAME_LENGTH = 120
 NAME_STEM = 110  # leaves room for a number
@@ -106,6 +107,9 @@ def create_job(
         raise SettingsInvalid({"held_out_grader": reason})
     if unmet := grader_conditions(grader_version):
         raise SettingsInvalid({"grader_version": " ".join(unmet)})
+    for field, grader in {"grader_version": grader_version, "held_out_grader": held_out_grader}.items():
+        if grader and (reason := required_fields.refusal(grader, dataset_version)):
+            raise SettingsInvalid({field: reason})
     job = Job.objects.create(
         team=team,
         created_by=user,
@@ -175,7 +179,8 @@ def validate_files(job_id: int) -> None:
     if error := next(filter(None, found), None):
         move(job.pk, State.FAILED, error=error)
     else:
-        move(job.pk, State.QUEUED)
+        estimate = estimates.estimate(estimates.plan_of(job)) if job.promoted_step is None else None
+        move(job.pk, State.QUEUED, estimate=estimate.as_json() if estimate else None)
         bell.ring("look")
 
 
@@ -244,9 +249,13 @@ def next_name(job: Job) -> str:
 @transaction.atomic
 def request_pause(job: Job, user: User | None) -> None:
     """Have the worker write a checkpoint and give the job back. Raises ``WrongState``."""
-    if not Job.objects.filter(pk=job.pk, state=State.RUNNING).update(stop_requested="pause"):
+    running = Job.objects.select_for_update().filter(pk=job.pk, state=State.RUNNING).first()
+    if running is None:
         raise _wrong_state(job, "paused")
-    notify(job.pk)
+    if running.stop_requested == "pause":
+        return
+    Job.objects.filter(pk=job.pk).update(stop_requested="pause")
+    tell(job.pk, running.attempt, "request", {"request": "pause"})
     record(job.team, user, "paused job", job)
 
 
