@@ -52,7 +52,7 @@ def launch(page: Page) -> None:
     page.get_by_role("link", name="New job").first.click()
     page.get_by_label("Dataset", exact=True).select_option(label="Invoices v1")
     page.get_by_label("Grader", exact=True).select_option(label=f"{GRADER} v1")
-    page.get_by_text("What the model must still do").click()
+    page.get_by_text("Regression checks").click()
     page.get_by_label("Orders", exact=True).check()
     page.get_by_text("Advanced", exact=True).click()
     for label, value in SETTINGS.items():

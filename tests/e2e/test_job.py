@@ -18,9 +18,9 @@ def test_a_preset_fills_in_the_estimate_follows_and_a_clone_resets(page: Page) -
     standard = int(steps.input_value())
     page.get_by_role("link", name="Thorough").click()
     expect(steps).to_have_value(str(3 * standard))
-    expect(page.locator("#outlook")).to_contain_text(f"This one takes {3 * standard} steps")
+    expect(page.locator("#outlook")).to_contain_text(f"This job takes {3 * standard} steps")
     steps.fill("7")
-    expect(page.locator("#outlook")).to_contain_text("This one takes 7 steps")
+    expect(page.locator("#outlook")).to_contain_text("This job takes 7 steps")
     page.get_by_role("button", name="Launch job").click()
 
     page.get_by_role("link", name="Clone").click()

@@ -62,7 +62,7 @@ def launch(page: Page) -> None:
     page.get_by_role("link", name="New job").first.click()
     page.get_by_label("Dataset", exact=True).select_option(label="Invoices v1")
     page.get_by_label("Grader", exact=True).select_option(label=f"{GRADER} v1")
-    page.get_by_text("Several tasks in one adapter").click()
+    page.get_by_text("Multi-task training").click()
     page.get_by_role("button", name="Add a task").click()
     expect(page.get_by_label("Dataset", exact=True)).to_contain_text("Invoices v1")
     page.get_by_label("Dataset of task 2").select_option(label="Tickets v1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -28,7 +29,7 @@ from webapp.teams.sample import create_sample_project
 from workers.events import ErrorEvent, Event, LogEvent, MetricsEvent, PhaseEvent, Rollout, RolloutsEvent
 
 SignIn = Callable[[User], Client]
-MOST_QUERIES = 15
+MOST_QUERIES = 24
 STEPS, GROUPS, GROUP_SIZE = 3, 2, 2
 HOSTILE = "<script>alert('x')</script> & \"quoted\""
 
@@ -142,17 +143,21 @@ def test_a_clone_starts_with_every_setting_and_says_what_differs(
 
 
 def test_the_estimate_follows_what_is_filled_in(team: Team, alice: User, job: Job, as_user: SignIn) -> None:
-    """Earlier steps took 2 s for 4 answers, so 10 steps of 8 answers are estimated at 40 s."""
+    """Earlier steps took 2 s for 4 answers, so 10 steps of 8 answers take about 40 s."""
     client, url = as_user(alice), f"/t/{team.slug}/jobs/new/"
-    assert "Not known yet" in text_of(client, url)
+    assert "no job on this base model has trained here yet" in text_of(client, url)
     train(begin(job))
     data = form_data(client, url) | {
         "grpo__max_steps": "10",
         "grpo__group_size": "4",
         "grpo__prompts_per_step": "2",
+        "evaluation__every": "0",
     }
     answer = client.get(url, data, headers={"HX-Request": "true"})
-    assert "about 40 s" in answer.content.decode()
+    estimate = answer.context["estimate"]
+    assert estimate.phases["train"] == pytest.approx(40)
+    assert "<li>Train: 40 s</li>" in answer.text
+    assert estimate.seconds > 70
 
 
 def test_another_base_model_brings_its_own_settings(
@@ -178,8 +183,17 @@ def test_a_queued_job_says_its_place_and_what_it_waits_for(alice: User, job: Job
     assert "has the devices this job asks for" in text_of(client, page_of(job))
     nodes.announce("big", {}, {"cpu_cores": 8, "gpus": []}, {})
     shown = text_of(client, page_of(job))
-    assert "busy" in shown
-    assert "Number 1 in the queue" in shown
+    assert "First in the queue." in shown
+    assert "Starting…" in shown
+    job.refresh_from_db()
+    running = services.create_job(
+        job.team, alice, name="Other", base_model=job.base_model, dataset_version=job.dataset_version,
+        grader_version=job.grader_version, settings={"resources": {"cpu_cores": 8}},
+    )  # fmt: skip
+    Job.objects.filter(pk=running.pk).update(
+        state=State.RUNNING, node=nodes.online().get(name="big"), devices={"cpu_cores": 8, "gpus": []}
+    )
+    assert "Workers that fit are busy with other jobs." in text_of(client, page_of(job))
 
 
 def test_after_a_reload_the_stream_goes_on_where_the_page_stands(
@@ -220,14 +234,31 @@ def test_a_failed_job_shows_where_it_stopped(alice: User, job: Job, as_user: Sig
 
 def test_a_job_is_relaunched_with_changes_in_its_own_place(alice: User, job: Job, as_user: SignIn) -> None:
     client, url = as_user(alice), f"/t/{job.team.slug}/jobs/new/?from={job.uid}&replace"
-    assert f"Cancel “{job.name}” with it" in text_of(client, url)
-    client.post(url, form_data(client, url) | {"grpo__learning_rate": "0"})
+    shown = text_of(client, url)
+    assert "When the new job is launched:" in shown
+    assert not re.search(r'name="replace"[^>]*checked', shown), "nothing is chosen for the person"
+    answer = client.post(url, form_data(client, url))
+    assert answer.status_code == 422
+    assert "choose what happens to the other job" in answer.text
+    client.post(url, form_data(client, url) | {"replace": "cancel", "grpo__learning_rate": "0"})
     job.refresh_from_db()
     assert job.state not in TERMINAL, "a form with mistakes cancels nothing"
-    client.post(url, form_data(client, url) | {"replace": "on"})
+    answer = client.post(url, form_data(client, url) | {"replace": "cancel"}, follow=True)
     job.refresh_from_db()
     assert job.state == State.CANCELLED
+    assert f"Cancelled “{job.name}”." in answer.text
     assert Job.objects.get(cloned_from=job).name == f"{job.name} 2"
+
+
+def test_a_clone_of_a_live_job_cancels_nothing_unless_asked(alice: User, job: Job, as_user: SignIn) -> None:
+    client, url = as_user(alice), f"/t/{job.team.slug}/jobs/new/?from={job.uid}"
+    assert re.search(r'value="keep"[^>]*checked', text_of(client, url))
+    client.post(url, form_data(client, url))
+    job.refresh_from_db()
+    assert job.state not in TERMINAL
+    assert Job.objects.filter(cloned_from=job).exists()
+    services.request_cancel(job, alice)
+    assert "When the new job is launched:" not in text_of(client, url)
 
 
 def test_only_the_part_that_changed_is_sent_again(alice: User, job: Job, as_user: SignIn) -> None:

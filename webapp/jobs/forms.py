@@ -12,6 +12,8 @@ from django.utils.functional import cached_property
 from pydantic.fields import FieldInfo
 
 from webapp.config.object_field import ObjectField
+from webapp.config.labels import distinct_labels
+from webapp.datasets.labels import describe_version
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.registry.models import BaseModel
@@ -46,7 +48,7 @@ EXPLANATIONS = {
     "grpo.learning_rate": "For LoRA about ten times that of full fine-tuning.",
     "grpo.warmup_steps": "Steps over which the learning rate rises to its value.",
     "grpo.beta": "Weight of the KL penalty. 0 leaves it out; the KL is measured all the same.",
-    "grpo.temperature": "Of the answers drawn in training and evaluation.",
+    "grpo.temperature": "Sampling temperature for training and evaluation.",
     "grpo.loss_type": "How token losses are averaged.",
     "grpo.scale_rewards": "What advantages are divided by.",
     "grpo.epsilon": "Lower clip range of the probability ratio.",
@@ -55,7 +57,7 @@ EXPLANATIONS = {
     "grpo.max_prompt_length": "Tokens. Longer rows are refused before training, never cut.",
     "grpo.max_completion_length": "Tokens. Longer answers are cut and counted as truncated.",
     "grpo.mask_truncated_completions": "Leave cut answers out of the loss.",
-    "grpo.max_steps": "Optimiser steps. Empty: as many as the epochs take.",
+    "grpo.max_steps": "Number of optimizer steps. Leave empty to run full epochs.",
     "grpo.epochs": "Passes over the train rows, where steps are not stated.",
     "grpo.checkpoint_every": "Steps between checkpoints.",
     "evaluation.samples_per_row": "k of pass@k, for the final comparison.",
@@ -68,8 +70,8 @@ EXPLANATIONS = {
     "evaluation.bootstrap_resamples": "Draws behind every interval.",
     "alarm.pause": "A sign of reward hacking pauses the job; otherwise it only shows on its page.",
     "alarm.held_out_answers": "Answers a step that the held-out grader grades.",
-    "alarm.stuck_seconds": "Without a sign of life for so long the job's process is ended and begun again.",
-    "alarm.no_signal_steps": "So many steps in a row without any group signal pause the job.",
+    "alarm.stuck_seconds": "Restart the job's process if it sends no heartbeat for this long (seconds).",
+    "alarm.no_signal_steps": "Pause after this many consecutive steps without signal.",
     "alarm.least_entropy": "Nats a token. Below it for ten steps the job pauses; 0 never.",
     "preflight.rows": "Training rows that the base model answers before training; 0 skips it.",
     "preflight.samples_per_row": "Answers a row in the preflight, up to the k of its pass@k.",
@@ -177,7 +179,7 @@ class JobForm(forms.Form):
 
     def __init__(
         self, data: Any = None, *, base_models: Any, versions: Any, graders: Any, starts: Any,
-        settings: dict[str, Any], initial: dict[str, Any],
+        settings: dict[str, Any], recommended: dict[str, Any], initial: dict[str, Any],
     ) -> None:  # fmt: skip
         super().__init__(data, initial=initial)
         for name, choices in {
@@ -186,9 +188,10 @@ class JobForm(forms.Form):
         }.items():  # fmt: skip
             field: Any = self.fields[name]
             field.queryset = choices
+            labels = distinct_labels(choices, describe_version if name == "dataset_version" else str)
             field.choices = [  # of the rows that the caller has read already
                 ("", "---------" if field.required else "none"),
-                *((each.uid, str(each)) for each in choices),
+                *((each.uid, labels[each.pk]) for each in choices),
             ]
         task_forms.add_fields(self, data, initial.get("tasks", ()), starts)
         suite_forms.add_fields(self, data, initial.get("suites", ()))
@@ -198,6 +201,7 @@ class JobForm(forms.Form):
         self.fields["seed"] = forms.IntegerField(
             min_value=0, max_value=MAX_SEED, help_text="Same seed, same job on CPU."
         )
+        self._recommended = self.advice(recommended)
         for name, value in self.advice(settings).items():
             self.fields[name].initial = value
 
@@ -238,10 +242,12 @@ class JobForm(forms.Form):
 
     @cached_property
     def presets(self) -> list[presets.Preset]:
-        """Around the settings that the form starts with; one is marked if the form holds just its values."""
-        version = self.values["dataset_version"]
-        standard = {name: self.fields[name].initial for name in presets.WORDS}
-        grpo = {name: self.fields[f"grpo__{name}"].initial for name in ("epochs", "prompts_per_step")}
+        """Of the base model's recommended settings, whatever the form starts with.
+
+        One is marked if the form holds just its values.
+        """
+        version, standard = self.values["dataset_version"], self._recommended
+        grpo = {name: standard[f"grpo__{name}"] for name in ("epochs", "prompts_per_step")}
         epochs = grpo | {"max_steps": None}
         return presets.of(standard, total_steps(epochs, version) if version else None)
 

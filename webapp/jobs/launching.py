@@ -19,7 +19,7 @@ from webapp.retention import services as retention
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, Team
 
-from . import outlook, services, task_forms, tasks
+from . import outlook, pairing, services, task_forms, tasks
 from .forms import JobForm
 from .models import Job
 from .overlaps import Overlap, find_overlaps
@@ -27,6 +27,7 @@ from .states import TERMINAL
 from .views import all_jobs
 
 Choices = dict[str, QuerySet[Any]]
+UNANSWERED = "Nothing was launched yet: choose what happens to the other job."
 
 
 def _choices(access: Access) -> Choices:
@@ -67,12 +68,14 @@ def _initial(request: HttpRequest, choices: Choices, source: Job | None) -> dict
             "suites": retention.choices_of(source),
         }
     start = request.GET.get("start", "")
-    version = _named_or_newest(choices["versions"], request.GET.get("dataset", ""))
+    version = _named(choices["versions"], request.GET.get("dataset", ""))
+    grader = _named(choices["graders"], request.GET.get("grader", ""))
+    version, grader = pairing.complete(version, grader, choices["versions"], choices["graders"])
     return {
         "name": version.dataset.name[:120] if version else "Job",
         "base_model": _named_or_newest(choices["base_models"], request.GET.get("base", "")),
         "dataset_version": version,
-        "grader_version": _named_or_newest(choices["graders"], request.GET.get("grader", "")),
+        "grader_version": grader,
         "start": choices["starts"].filter(uid=start).first() if start else None,
     }
 
@@ -81,6 +84,14 @@ def _advised(base: BaseModel | None, source: Job | None) -> dict[str, Any]:
     """The settings to start with: the cloned job's, and on another base model what that one recommends."""
     settings: dict[str, Any] = base.settings if base else {}
     return dict(source.settings) if source and source.base_model == base else settings
+
+
+def _form(
+    data: Any, choices: Choices, base: BaseModel | None, source: Job | None, initial: dict[str, Any]
+) -> JobForm:
+    """The form with the settings that ``base`` recommends, or a clone has, and presets of the former."""
+    recommended = base.settings if base else {}
+    return JobForm(data, **choices, settings=_advised(base, source), recommended=recommended, initial=initial)
 
 
 @member(Role.EDITOR)
@@ -94,18 +105,21 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
     base = initial["base_model"]
     if filled:  # the model whose settings the form shows, which need not be the one it names
         base = _named(choices["base_models"], filled.get("settings_of", "")) or base
-    form = JobForm(filled, **choices, settings=_advised(base, source), initial=initial)
+    form = _form(filled, choices, base, source, initial)
     form.use_preset(request.GET.get("preset", ""))
     if filled is request.GET:
         return _redrawn(request, access, form, choices, base, source)
     more = {task_forms.MORE, suite_forms.MORE} & request.POST.keys()
-    replaced = source if source and "replace" in request.POST else None
-    if request.method == "POST" and not more:
+    replacement = _replacement(request, source)
+    unanswered = request.method == "POST" and not more and replacement == ""
+    if request.method == "POST" and not more and not unanswered:
         if job := _launched_before(access.team, request.POST.get("ticket", "")):
             messages.info(request, "This form was sent before; here is its job. To launch another, clone it.")
             return redirect(job)
+        replaced = source if replacement == "cancel" else None
         if job := _launch(access, form, source, replaced):
-            messages.success(request, f"Launched “{job.name}”.")
+            cancelled = f" Cancelled “{replaced.name}”." if replaced else ""
+            messages.success(request, f"Launched “{job.name}”.{cancelled}")
             return redirect(job)
     ready = bool(initial["dataset_version"] and initial["grader_version"])
     context = {
@@ -113,12 +127,24 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
         "source": source,
         "ready": ready,
         "settings_of": base,
-        "replaceable": source and source.state not in TERMINAL,
-        "replace": "replace" in request.GET or replaced,
+        "replaceable": replacement is not None,
+        "asks_replace": "replace" in request.GET,
+        "replace": replacement,
+        "replace_error": UNANSWERED if unanswered else "",
     }
     if ready:
         context |= _beside(access, form, source)
-    return render(request, "jobs/new.html", context, status=422 if form.errors else 200)
+    refused = form.errors or unanswered
+    return render(request, "jobs/new.html", context, status=422 if refused else 200)
+
+
+def _replacement(request: HttpRequest, source: Job | None) -> str | None:
+    """``cancel`` or ``keep`` the cloned job; empty while nobody has said. None where it has ended."""
+    if source is None or source.state in TERMINAL:
+        return None
+    default = "" if "replace" in request.GET else "keep"
+    answer = request.POST.get("replace", default)
+    return answer if answer in ("cancel", "keep") else ""
 
 
 def _beside(access: Access, form: JobForm, source: Job | None) -> dict[str, Any]:
@@ -153,7 +179,7 @@ def _redrawn(
     context: dict[str, Any] = {"source": source, "redrawn": True, "settings_of": before}
     if base and before and base != before:
         sent, taken, kept = _on_another_base(request.GET, form, _advised(base, source))
-        form = JobForm(sent, **choices, settings=_advised(base, source), initial=dict(form.initial))
+        form = _form(sent, choices, base, source, dict(form.initial))
         context |= {"swapped_from": before, "taken": taken, "kept": kept, "settings_of": base}
     context |= {"form": form} | _beside(access, form, source)
     return render(request, "jobs/redrawn.html", context)

@@ -39,7 +39,7 @@ class Preset:
 
 
 def of(standard: dict[str, Any], epochs: int | None) -> list[Preset]:
-    """The presets around the settings that the form starts with.
+    """The presets around the settings that a base model recommends.
 
     ``epochs`` are the steps that the epochs take: so many there are where no steps are stated.
     """
@@ -59,6 +59,6 @@ def of(standard: dict[str, Any], epochs: int | None) -> list[Preset]:
     }
     return [
         Preset("quick", "Quick look", "Does the reward move at all?", quick, quick[STEPS]),
-        Preset("standard", "Standard", "The settings that this page starts with.", usual, steps),
+        Preset("standard", "Standard", "What the base model recommends.", usual, steps),
         Preset("thorough", "Thorough", "Longer, and measured more closely.", thorough, thorough[STEPS]),
     ]

@@ -77,7 +77,7 @@ def _field(form: forms.Form, part: str, initial: TaskChoice | None) -> forms.Fie
     if part == "name":
         return forms.CharField(
             max_length=30, required=False, label="Name", initial=initial and initial.name,
-            help_text="Curves and results are told apart by it. Empty: the dataset's.",
+            help_text="Label used in charts and results. Defaults to the dataset name.",
         )  # fmt: skip
     if part == "weight":
         return forms.FloatField(

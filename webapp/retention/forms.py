@@ -18,9 +18,7 @@ PARTS = ("dataset_version", "grader_version", "max_loss")
 LABELS = {"dataset_version": "Rows of suite {}", "grader_version": "Grader of suite {}"}
 COUNT, MORE, MOST = "suites", "add_suite", 8
 ROW, BUILT_IN, MARGIN = "suite_{}__{}", "suite_built_in__{}", "suite_built_in_margin"
-LOSS = (
-    "Reward that it may lose, as a bound of the interval. Empty: it is measured and never holds a model back."
-)
+LOSS = "Maximum allowed drop (upper 95% bound). Leave empty to measure without blocking."
 
 
 class ReleaseForm(forms.Form):
