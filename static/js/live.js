@@ -1,7 +1,7 @@
 // One stream of server-sent events a page. Each event becomes `live:<kind>` on the body, where charts
 // listen and htmx triggers fragments. The browser resumes by Last-Event-ID, so no point is lost.
 const KINDS = [
-  "state", "phase", "progress", "metrics", "rollouts", "checkpoint", "evaluation", "retention", "preflight",
+  "state", "request", "phase", "progress", "metrics", "rollouts", "checkpoint", "evaluation", "retention", "preflight",
   "alarm", "log", "error", "rewind",
 ];
 
@@ -35,13 +35,37 @@ function show(text) {
 const FIRST_RETRY_MS = 2000;
 const LAST_RETRY_MS = 30_000;
 const SILENCE_MS = 3000;
+const PARK_MS = 60_000; // a browser opens six connections to a host: tabs that nobody sees give theirs back
 
 // The browser reconnects by itself after a lost connection, but not after an answer such as a proxy's 502.
 // A short break is not worth a word; after a longer one the status says that the page is waiting.
 function follow(url, wait = FIRST_RETRY_MS) {
   const source = new EventSource(url);
+  const seen = new AbortController();
   let cursor = null;
   let silence = null;
+  let parked = null;
+  const rest = () => {
+    const left = new URL(url, location);
+    if (cursor) left.searchParams.set("after", cursor);
+    return left;
+  };
+  const leave = () => {
+    seen.abort();
+    clearTimeout(parked);
+    clearTimeout(silence);
+  };
+  const park = () => {
+    source.close();
+    leave();
+    document.addEventListener("visibilitychange", () => follow(rest()), { once: true });
+  };
+  const turn = () => {
+    clearTimeout(parked);
+    if (document.hidden) parked = setTimeout(park, PARK_MS);
+  };
+  document.addEventListener("visibilitychange", turn, { signal: seen.signal });
+  turn();
   source.onopen = () => {
     clearTimeout(silence);
     silence = null;
@@ -52,11 +76,9 @@ function follow(url, wait = FIRST_RETRY_MS) {
     if (event.data !== undefined) return;
     silence ??= setTimeout(() => show("Reconnecting…"), SILENCE_MS);
     if (source.readyState !== EventSource.CLOSED) return;
-    const again = new URL(url, location);
-    if (cursor) again.searchParams.set("after", cursor);
-    clearTimeout(silence);
+    leave();
     show("Reconnecting…");
-    setTimeout(() => follow(again, Math.min(2 * wait, LAST_RETRY_MS)), wait);
+    setTimeout(() => follow(rest(), Math.min(2 * wait, LAST_RETRY_MS)), wait);
   };
   for (const kind of KINDS) {
     source.addEventListener(kind, (event) => {
@@ -67,7 +89,7 @@ function follow(url, wait = FIRST_RETRY_MS) {
   }
   source.addEventListener("end", () => {
     source.close();
-    clearTimeout(silence);
+    leave();
     show("");
     document.body.dispatchEvent(new CustomEvent("live:end"));
   });

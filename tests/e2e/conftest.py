@@ -18,6 +18,7 @@ EXPECTED = (
     *("422", "409", "ERR_INCOMPLETE_CHUNKED_ENCODING"),
     *("ERR_INTERNET_DISCONNECTED", "ERR_CONNECTION_REFUSED"),
     "htmx:targetError",
+    *("htmx:sendAbort", "htmx:afterRequest"),  # a fragment that was being refreshed when its page was left
 )
 
 

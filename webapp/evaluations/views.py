@@ -39,8 +39,8 @@ def compare(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 
     While the job runs, htmx asks which comparisons have come since the page was drawn.
     """
-    job = access.get(Job.objects.select_related("team", "tuned_model", "grader_version__grader"), uid=uid)
-    cursor = job.cursor() if job.live else 0
+    jobs = Job.objects.with_cursor().select_related("team", "tuned_model", "grader_version__grader")
+    job = access.get(jobs, uid=uid)
     evaluations = list(presenters.comparisons(job))
     evaluation = presenters.chosen(evaluations, request.GET.get("evaluation", ""))
     context = {"job": job, "evaluations": evaluations, "evaluation": evaluation}
@@ -48,7 +48,7 @@ def compare(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         context["arrived"] = presenters.arrived(evaluations, request.GET.get("seen", ""))
         return render(request, "evaluations/comparisons.html", context)
     if job.live:
-        context |= {"cursor": cursor, "seen": max((each.pk for each in evaluations), default=0)}
+        context |= {"seen": max((each.pk for each in evaluations), default=0)}
     if evaluation:
         context |= _shown(request, access, evaluation)
     return render(request, "evaluations/compare.html", context)

@@ -86,16 +86,15 @@ def page(
     trial_form = trial_form or trying.form(access, grader, latest, trial)
     context = {
         "grader": grader,
-        "latest": latest,
         "trial_form": trial_form,
         "field_names": trial_form.field_names,
         "checking_form": checking_form(access, grader),
         "known_form": KnownAnswerForm(),
-        "versions": grader.versions.select_related("check_run", "created_by").defer("definition"),
         "recent": _recent(grader),
         "worker_online": nodes.online().exists(),
     }
     context |= _editor(request, grader, latest, trial, form) | check_context(latest)
+    context |= versions_context(grader, latest)
     context |= trying.context(request, trial) if trial else {}
     context |= {"uncalibrated": judges.is_uncalibrated(latest)}
     refused = (form and form.errors) or trial_form.errors
@@ -140,6 +139,17 @@ def _is_draft(trial: GraderTrial, latest: GraderVersion) -> bool:
     """Whether the trial's text was never saved: the editor shows it again, so that a reload loses nothing."""
     newer = trial.created_at > latest.created_at
     return newer and services.sha256_of(trial.definition) != latest.sha256
+
+
+def versions_context(grader: Grader, latest: GraderVersion) -> Json:
+    """What ``graders/versions.html`` shows; ``checking`` while a worker checks one of them."""
+    versions = list(grader.versions.select_related("check_run", "created_by").defer("definition"))
+    checks = (getattr(version, "check_run", None) for version in versions)
+    return {
+        "versions": versions,
+        "latest": latest,
+        "checking": any(check is not None and check.pending for check in checks),
+    }
 
 
 def check_context(version: GraderVersion) -> Json:

@@ -41,8 +41,10 @@ def of(team: Team, query: QueryDict) -> dict[str, Any]:
     """The page of graders that the address asks for, and what its filters hold."""
     chosen = {name: query.get(name, "").strip() for name in ("q", "kind", "check", "sort")}
     page = Paginator(_found(team, chosen), PAGE).get_page(query.get("page"))
+    checks = (getattr(version, "check_run", None) for grader in page for version in grader.newest)  # type: ignore[attr-defined]
     return {
         "page": page,
+        "checking": any(check is not None and check.pending for check in checks),
         "graders": page.object_list,
         "chosen": chosen,
         "filtered": any(chosen[name] for name in ("q", "kind", "check")),

@@ -21,7 +21,9 @@ from .models import Grader, GraderVersion
 @member()
 @require_GET
 def grader_list(request: HttpRequest, access: Access) -> HttpResponse:
-    return render(request, "graders/list.html", listing.of(access.team, request.GET))
+    context = listing.of(access.team, request.GET)
+    part = "#table" if request.htmx.target == "grader-table" else ""  # type: ignore[attr-defined]
+    return render(request, f"graders/list.html{part}", context)
 
 
 @member(Role.EDITOR)
@@ -74,6 +76,12 @@ def version(request: HttpRequest, access: Access, uid: str, number: int) -> Http
         "text_before": bench.text_of(before) if before else "",
         "text": bench.text_of(shown),
     } | bench.check_context(shown)
+    if request.htmx.target == "grader-versions":  # type: ignore[attr-defined]
+        return render(
+            request,
+            "graders/versions.html",
+            context | bench.versions_context(grader, bench.latest_of(grader)),
+        )
     part = "check.html" if request.htmx else "version.html"  # type: ignore[attr-defined]
     return render(request, f"graders/{part}", context)
 

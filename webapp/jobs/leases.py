@@ -22,7 +22,7 @@ def _lease() -> datetime:
     return timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
 
 
-def _free(node: Node) -> dict[str, Any]:
+def free_devices(node: Node) -> dict[str, Any]:
     """The node's devices less those of the jobs that run there."""
     running = Job.objects.filter(node=node, state=State.RUNNING).values_list("devices", flat=True)
     taken = {index for devices in running for index in devices.get("gpus", [])}
@@ -46,7 +46,7 @@ def claim(node_name: str) -> Job | None:
     node = Node.objects.select_for_update().filter(name=node_name).first()
     if node is None:  # it announces itself after its first probe and rings then
         return None
-    free = _free(node)
+    free = free_devices(node)
     for job in Job.objects.filter(state=State.QUEUED).order_by("queued_at", "id")[:200]:
         devices = fit(job.settings["resources"], free)
         if devices is None or not Job.objects.filter(pk=job.pk).select_for_update(skip_locked=True).exists():

@@ -24,7 +24,7 @@ from .templatetags.joblog import said
 LINES = 200
 OLDEST = "oldest"
 ORDERS = [("", "Newest first"), (OLDEST, "Oldest first")]
-KINDS = ("log", "state", "phase", "error", "checkpoint", "evaluation", "alarm")
+KINDS = ("log", "state", "request", "phase", "error", "checkpoint", "evaluation", "alarm")
 ERRORS = Q(kind="error") | Q(data__level="error")
 LEVELS = {"problems": ERRORS | Q(kind="alarm") | Q(data__level="warning"), "errors": ERRORS}
 LEVEL_NAMES = [("", "Everything"), ("problems", "Warnings and errors"), ("errors", "Errors")]
@@ -52,8 +52,7 @@ def _number_of_page(lines: QuerySet[JobEvent], asked: str, line: str, oldest: bo
 @require_GET
 def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Newest first, or ``order=oldest``; ``line`` finds the page of one line, ``follow=off`` stands still."""
-    job = access.get(Job.objects.select_related("team"), uid=uid)
-    cursor = job.cursor()
+    job = access.get(Job.objects.with_cursor().select_related("team"), uid=uid)
     level, text, line = (request.GET.get(name, "").strip() for name in ("level", "q", "line"))
     oldest = request.GET.get("order") == OLDEST
     lines = lines_of(job, level, text, oldest)
@@ -75,7 +74,6 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         and shown.number == 1
         and not line
         and request.GET.get("follow") != "off",
-        "cursor": cursor,
     }
     part = "#lines" if request.htmx.target == "log-lines" else ""  # type: ignore[attr-defined]
     return render(request, f"jobs/log.html{part}", context)

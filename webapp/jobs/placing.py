@@ -44,6 +44,11 @@ def place(wanted: dict[str, Any], team: Team) -> Placing:
     return Placing(refused, able, jobs["ahead"], running, limit)
 
 
-def waiting_for(job: Job) -> str:
-    """Why a queued job has not started."""
-    return place(job.settings["resources"], job.team).refused or "Workers are busy with other jobs."
+def waiting_for(job: Job, position: int) -> str:
+    """Why a queued job, number ``position`` in the queue, has not started."""
+    wanted = job.settings["resources"]
+    if refused := place(wanted, job.team).refused:
+        return refused
+    if not any(leases.fit(wanted, leases.free_devices(node)) for node in nodes.online()):
+        return "Workers that fit are busy with other jobs."
+    return "Starting…" if position == 1 else "Jobs before it start first."

@@ -24,9 +24,8 @@ from .references import JobRows
 @require_GET
 def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """The rollouts found; htmx asks how many came ``beyond`` the step that the page was drawn at."""
-    job = access.get(Job.objects.select_related("team", "dataset_version"), uid=uid)
+    job = access.get(Job.objects.with_cursor().select_related("team", "dataset_version"), uid=uid)
     query, after = rollouts.asked(request.GET), request.GET.get("after", "")
-    cursor = job.cursor()
     found = rollouts.find(job, query)
     context: dict[str, Any] = {"job": job, "query": query, "asked": urlencode(query), "after": after}
     if request.htmx.target == "newer":  # type: ignore[attr-defined]
@@ -46,7 +45,6 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "saved": access.team.saved_views.all(),
         "alarm_message": health.message_of(query["alarm"]) if "alarm" in query else "",
         "following": job.live and not after,
-        "cursor": cursor,
         "beyond": rollouts.latest_step(job),
     }
     return render(request, "jobs/rollouts.html", context)

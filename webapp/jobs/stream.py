@@ -124,14 +124,21 @@ def _data(event: JobEvent) -> dict[str, Any]:
     return {"points": [{"step": row.step, "values": row.values} for row in rows]}
 
 
-def read_after(job_id: int, cursor: int) -> Found:
+def select_events(job_id: int, cursor: int) -> Found:
     """The events behind ``cursor``, oldest first, and whether the job has ended with them."""
-    close_old_connections()
     ended = Job.objects.filter(pk=job_id, state__in=TERMINAL).exists()
     rows = JobEvent.objects.filter(job_id=job_id, pk__gt=cursor).order_by("pk")[:BATCH]
     found = [(row.pk, row.kind, _data(row)) for row in rows]
-    close_old_connections()
     return found, ended and len(found) < BATCH
+
+
+def read_after(job_id: int, cursor: int) -> Found:
+    """``select_events`` in a thread of the pool, which keeps no stale connection."""
+    close_old_connections()
+    try:
+        return select_events(job_id, cursor)
+    finally:
+        close_old_connections()
 
 
 def _message(kind: str, data: dict[str, Any], cursor: int) -> str:

@@ -20,7 +20,7 @@ from .states import State
 @require_http_methods(["GET", "POST"])
 def interference(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """What sharing the adapter costs each task. A POST launches the jobs that measure it."""
-    job = access.get(Job.objects.select_related("team", "base_model"), uid=uid)
+    job = access.get(Job.objects.with_cursor().select_related("team", "base_model"), uid=uid)
     if request.method == "POST":
         access.require(Role.EDITOR)
         _launch(request, access, job)

@@ -35,7 +35,7 @@ def move(job_id: int, target: State, *, guard: Q | None = None, **changes: Any) 
     now = timezone.now()
     stamps: dict[str, Any] = {"finished_at": now} if target in TERMINAL else {}
     if target == State.QUEUED:
-        stamps["queued_at"] = now
+        stamps |= {"queued_at": now, "error": None}
     if target != State.RUNNING:
         stamps |= {"lease_until": None, "devices": {}, "node": None, "stop_requested": ""}
     allowed = Job.objects.filter(Q(pk=job_id, state__in=sources(target)) & (guard or Q()))

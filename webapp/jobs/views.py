@@ -31,7 +31,6 @@ from . import (
 )
 from .metrics import series, table
 from .models import Job
-from .states import State
 
 REDRAWN = ("head", "health", "evaluations", "checkpoints", "lines")
 PARTS = {f"job-{part}": f"jobs/detail.html#{part}" for part in REDRAWN} | {
@@ -42,7 +41,7 @@ PARTS = {f"job-{part}": f"jobs/detail.html#{part}" for part in REDRAWN} | {
 
 def all_jobs() -> QuerySet[Job]:
     """Jobs with what their pages show besides."""
-    return Job.objects.select_related(
+    return Job.objects.with_cursor().select_related(
         "team",
         "base_model",
         "dataset_version__dataset__team",
@@ -68,16 +67,16 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     job = access.get(all_jobs(), uid=uid)
     if query := beside.spelt_out(access.team, request.GET, "with"):
         return redirect(f"{job.get_absolute_url()}?{query}")
-    cursor = job.cursor()
     evaluations = list(job.evaluations.all())
     drawn = beside.chosen(access.team, request.GET, "with")
+    position, steps = services.queue_position(job), phases.stepper(job)
     context = charts.drawn([job, *drawn], beside.baseline(drawn)) | {
         "job": job,
-        "cursor": cursor,
-        "steps": phases.stepper(job),
+        "steps": steps,
+        "worked": sum(step.seconds or 0.0 for step in steps),
         "strip": health.strip(job, evaluations),
-        "position": services.queue_position(job),
-        "waiting": placing.waiting_for(job) if job.state == State.QUEUED else "",
+        "position": position,
+        "waiting": placing.waiting_for(job, position) if position else "",
         "evaluations": evaluations,
         "tasks": tasks.shares(job),
         "confidence": presenters.confidence(job),

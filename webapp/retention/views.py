@@ -19,9 +19,13 @@ from .forms import ReleaseForm
 
 
 def _jobs() -> QuerySet[Job]:
-    return Job.objects.select_related(
-        "team", "tuned_model__team", "tuned_model__release__released_by"
-    ).prefetch_related("suites__dataset_version__dataset", "suites__grader_version__grader", "suite_scores")
+    return (
+        Job.objects.with_cursor()
+        .select_related("team", "tuned_model__team", "tuned_model__release__released_by")
+        .prefetch_related(
+            "suites__dataset_version__dataset", "suites__grader_version__grader", "suite_scores"
+        )
+    )
 
 
 @member()
@@ -29,7 +33,6 @@ def _jobs() -> QuerySet[Job]:
 def retention(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Each suite before and after, the plane, and the gate; ``?suite=`` draws one suite."""
     job = access.get(_jobs(), uid=uid)
-    cursor = job.cursor()
     word = gate.of_job(job)
     scores = presenters.latest(list(job.suite_scores.all()))
     names = [verdict.suite.name for verdict in word.verdicts]
@@ -37,7 +40,6 @@ def retention(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     points = presenters.plane(job, wanted if wanted in names else presenters.WORST)
     context = {
         "job": job,
-        "cursor": cursor,
         "gate": word,
         "rows": [(verdict, scores.get(verdict.suite.name)) for verdict in word.verdicts],
         "own": scores.get(""),

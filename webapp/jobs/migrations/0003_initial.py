@@ -120,6 +120,11 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='jobs', to='jobs.node'),
         ),
         migrations.AddField(
+            model_name='preflightsample',
+            name='job',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='preflight_samples', to='jobs.job'),
+        ),
+        migrations.AddField(
             model_name='rollout',
             name='job',
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rollouts', to='jobs.job'),
@@ -181,6 +186,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='job',
             constraint=models.UniqueConstraint(condition=models.Q(('ticket', ''), _negated=True), fields=('team', 'ticket'), name='one_job_of_a_form'),
+        ),
+        migrations.AddConstraint(
+            model_name='preflightsample',
+            constraint=models.UniqueConstraint(fields=('job', 'position'), name='one_preflight_sample_per_position'),
         ),
         migrations.AddIndex(
             model_name='rollout',

@@ -31,8 +31,13 @@ def _evaluation(data: dict[str, Any]) -> str:
     return f"{STAGES.get(data['stage'], data['stage'])} on {data['split']} rows, step {data['step']}"
 
 
+def _request(data: dict[str, Any]) -> str:
+    return f"Asked to {data['request']}"
+
+
 SAID: dict[str, Callable[[dict[str, Any]], str]] = {
     "state": _state,
+    "request": _request,
     "phase": _phase,
     "checkpoint": _checkpoint,
     "evaluation": _evaluation,
