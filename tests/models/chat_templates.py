@@ -134,8 +134,9 @@ def in_document(text: str) -> str:
 
 
 def main() -> None:
-    text = DOCUMENT.read_text()
-    DOCUMENT.write_text(text.replace(in_document(text), table()))
+    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}")
 
 
 if __name__ == "__main__":
