@@ -323,7 +323,7 @@ def test_a_template_says_what_the_full_answer_is(team: Team, alice: User) -> Non
 
 
 def test_a_reference_below_full_marks_is_said_first_on_the_page_and_in_the_job_form(
-    team: Team, alice: User, sign_in: SignIn
+    team: Team, alice: User, as_user: SignIn
 ) -> None:
     dataset(team, alice, "Capitals", capitals("reference"))
     source = "def grade(sample, item):\n    return 0.6 * (item['reference'] == sample['output_text'])"
@@ -332,7 +332,7 @@ def test_a_reference_below_full_marks_is_said_first_on_the_page_and_in_the_job_f
     version = grader.versions.get()
     check = checked(version)
     assert [kind for kind, _ in check.findings] == ["error"]
-    page = sign_in(alice).get(grader.get_absolute_url()).content.decode()
+    page = as_user(alice).get(grader.get_absolute_url()).content.decode()
     alert = page.index("Reference answers score low: 0.6")
     assert alert < page.index("Polite boilerplate")
     first = grader_findings(version)[0]
@@ -340,13 +340,13 @@ def test_a_reference_below_full_marks_is_said_first_on_the_page_and_in_the_job_f
     assert "earn 0.60 on average" in first.text
 
 
-def test_the_full_answers_template_must_be_readable(team: Team, alice: User, sign_in: SignIn) -> None:
+def test_the_full_answers_template_must_be_readable(team: Team, alice: User, as_user: SignIn) -> None:
     grader = create_grader(team, alice, "G", EXACT)
     url = reverse("graders:checking", args=[team.slug, grader.uid])
     for template in ("{{item.", "{{sample.output_text}}"):
-        sign_in(alice).post(url, {"cheat_threshold": "0.3", "full_answer": template})
+        as_user(alice).post(url, {"cheat_threshold": "0.3", "full_answer": template})
         grader.refresh_from_db()
         assert grader.full_answer == ""
-    sign_in(alice).post(url, {"cheat_threshold": "0.3", "full_answer": "{{item.reference}}"})
+    as_user(alice).post(url, {"cheat_threshold": "0.3", "full_answer": "{{item.reference}}"})
     grader.refresh_from_db()
     assert grader.full_answer == "{{item.reference}}"

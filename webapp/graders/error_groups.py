@@ -38,7 +38,7 @@ def error_groups(trial: GraderTrial) -> list[ErrorGroup]:
     """The most frequent error first."""
     found: dict[tuple[str, str], list[Json]] = {}
     for result in trial.results:
-        if result["error_class"]:
+        if result.get("error_class"):
             found.setdefault(_key(result), []).append(result)
     groups = [_group(trial, key, results) for key, results in found.items()]
     return sorted(groups, key=lambda group: -group.count)
@@ -46,12 +46,12 @@ def error_groups(trial: GraderTrial) -> list[ErrorGroup]:
 
 def is_repeated(result: Json, groups: list[ErrorGroup]) -> bool:
     """True if another answer failed like this one, so that a group tells its error."""
-    return bool(result["error_class"]) and any(g.count > 1 and g.key == _key(result) for g in groups)
+    return bool(result.get("error_class")) and any(g.count > 1 and g.key == _key(result) for g in groups)
 
 
 def _key(result: Json) -> tuple[str, str]:
     """Equal for errors that differ in the addresses of objects alone."""
-    return result["error_class"], _OBJECT_ADDRESS.sub("0x…", result["error_detail"] or "")
+    return result["error_class"], _OBJECT_ADDRESS.sub("0x…", result.get("error_detail") or "")
 
 
 def _group(trial: GraderTrial, key: tuple[str, str], results: list[Json]) -> ErrorGroup:
@@ -59,4 +59,4 @@ def _group(trial: GraderTrial, key: tuple[str, str], results: list[Json]) -> Err
     rows = [(trial.rows[row]["row_id"], count) for row, count in by_row.items()]
     named, more = rows[:ROWS_NAMED], max(0, len(rows) - ROWS_NAMED)
     graded = results[0]["reward"] is not None
-    return ErrorGroup(key, results[0]["error_detail"] or "", len(results), graded, named, more)
+    return ErrorGroup(key, results[0].get("error_detail") or "", len(results), graded, named, more)
