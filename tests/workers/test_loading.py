@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -167,11 +168,11 @@ def test_a_chat_template_that_does_not_end_is_broken_off(
     assert time.monotonic() - began < 20
 
 
-def test_a_deadline_leaves_quick_code_alone() -> None:
+def test_a_deadline_ends_nothing_that_comes_after_it() -> None:
     for _ in range(50):
-        with deadline(0.001):
-            pass
-    time.sleep(0.01)
+        with suppress(TooSlow), deadline(0.001):
+            time.sleep(0.001)
+    time.sleep(0.05)
     with pytest.raises(ValueError, match="own"), deadline(5):
         raise ValueError("own")
 

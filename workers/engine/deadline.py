@@ -31,8 +31,8 @@ def deadline(seconds: float) -> Iterator[None]:
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True
-    timer.start()
     try:
+        timer.start()
         yield
     except TooSlow:
         raise TooSlow(f"it took more than {seconds:g} s") from None
