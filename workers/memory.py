@@ -13,6 +13,7 @@ from workers import model_config
 CPU_TOKENS = 4096  # a pass with more is bound by memory bandwidth, not by arithmetic
 LOGIT_ROWS = 256  # positions that TRL's fused head projects at once
 LEAST_PASS = 8  # rows of full length below which a GPU computes activations twice instead
+PROCESS = 500 * 2**20  # of Python and its libraries; of CUDA's context, on a GPU, about as much
 SHARED_FROM = 32  # tokens of a prompt from which its keys are not copied for each answer
 
 
@@ -45,11 +46,12 @@ class Estimate:
     activations: int
     cache: int
     logits: int
+    process: int = PROCESS
 
     @property
     def total(self) -> int:
         """Sampling and training come in turn: the larger of cache and activations counts."""
-        held = self.weights + self.adapter + self.optimizer
+        held = self.process + self.weights + self.adapter + self.optimizer
         return held + max(self.activations + self.logits, self.cache)
 
     @property

@@ -27,6 +27,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from workers import base_model
 from workers.engine import errors, loading, parallel
+from workers.engine.memory import release_heap
 from workers.engine.rendering import Renderer
 from workers.spec import BaseModelRef, ChatSettings
 
@@ -34,6 +35,7 @@ MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tikt
 DEFAULT_CHAT = ChatSettings()
 NOT_FETCHED = ["original/*", "consolidated*", "*/*.safetensors", "onnx/*", "coreml/*"]
 
+LARGE = 20_000_000  # numbers of folded weights from which their memory is worth the time to give it back
 HUB_SECONDS = 20.0  # that the hub may take to list a model's files
 
 
@@ -216,6 +218,8 @@ def folded(model: PeftModel) -> Iterator[None]:
     finally:
         for weight, original in zip(weights, originals, strict=True):
             weight.data = original
+        if sum(weight.numel() for weight in weights) > LARGE:
+            release_heap()
 
 
 def adapter_state(model: PeftModel) -> dict[str, torch.Tensor]:
