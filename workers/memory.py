@@ -13,6 +13,7 @@ from workers import model_config
 CPU_TOKENS = 4096  # a pass with more is bound by memory bandwidth, not by arithmetic
 LOGIT_ROWS = 256  # positions that TRL's fused head projects at once
 LEAST_PASS = 8  # rows of full length below which a GPU computes activations twice instead
+FUSED_PARAMETERS = 300_000_000  # above, a second copy of the weights costs more than fewer calls bring
 PROCESS = 500 * 2**20  # of Python and its libraries; of CUDA's context, on a GPU, about as much
 SHARED_FROM = 32  # tokens of a prompt from which its keys are not copied for each answer
 
@@ -153,10 +154,11 @@ def _expanded(shape: Shape, work: Work, tokens: int) -> int:
 
 
 def _folded(shape: Shape) -> int:
-    """In float32 sampling runs on a second copy of the projections with the adapter folded in."""
+    """In float32 sampling runs on copies of the projections: with the adapter folded in, and joined."""
     if shape.size < 4:
         return 0
-    return 2 * shape.size * (shape.parameters - shape.vocabulary * shape.hidden)
+    copies = 2 if shape.parameters <= FUSED_PARAMETERS else 1
+    return copies * shape.size * (shape.parameters - shape.vocabulary * shape.hidden)
 
 
 def cpu_tokens(work: Work) -> int:

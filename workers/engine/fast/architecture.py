@@ -12,9 +12,10 @@ from peft.tuners.lora import LoraLayer
 from torch.nn.functional import linear, rms_norm
 from transformers import PreTrainedModel
 
+from workers.memory import FUSED_PARAMETERS
+
 KNOWN = {"llama", "qwen2", "qwen3", "gemma3_text"}
 ROTARY = {"default", "linear", "llama3", "yarn"}  # angles that do not depend on the sequence's length
-FUSED_PARAMETERS = 300_000_000  # above, a second copy of the weights costs more than fewer calls bring
 
 
 @dataclass(frozen=True)
