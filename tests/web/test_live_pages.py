@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from tests.web.comparison import compare, finished_job, row, sample, tuned_model
 from tests.web.tab import Tab, live_ids, part
 from tests.web.test_job_preflight import REPORT
 from tests.web.test_job_services import rollouts
+from webapp.datasets import imports
 from webapp.graders import checking, trial_queue
 from webapp.graders.services import create_trial
 from webapp.jobs import leases, nodes, recording, services
@@ -23,7 +25,8 @@ from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.jobs.transitions import move
 from webapp.judges import services as judges
-from webapp.registry import exporting
+from webapp.registry import exporting, inspections
+from webapp.registry.models import BaseModel
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.teams.sample import create_sample_project
@@ -58,7 +61,10 @@ JOB_PAGES = {
     "config/": {"job-actions"},
     "interference/": {"job-actions"},
 }
-OTHER_PAGES = {"check", "grader-table", "grader-versions", "trial", "endpoints", "card", "exports"}
+OTHER_PAGES = {
+    *("check", "grader-table", "grader-versions", "trial", "endpoints", "card", "exports", "import"),
+    "inspection",
+}
 LISTS = {"live", "job-table", "workers"}
 
 
@@ -268,7 +274,7 @@ def test_lists_and_homes_follow_jobs(
 
 
 def test_pages_that_wait_for_a_worker_show_its_end(team: Team, alice: User, as_user: SignIn) -> None:
-    """A check, a trial, an export and a judge's check: queued, running, ended."""
+    """Work of every kind that a worker does for a page: queued, running, ended."""
     client, done = as_user(alice), finished_job(team, alice)
     model, version = tuned_model(done), done.grader_version
     grader = version.grader
@@ -282,9 +288,15 @@ def test_pages_that_wait_for_a_worker_show_its_end(team: Team, alice: User, as_u
         {"answers": ["typed"]}, grader=grader,
     )  # fmt: skip
     export = exporting.request_export(model, alice, "merged")
+    imported = imports.request_import(
+        team, alice, source="https://files.example/a.jsonl", name="", options=imports.Options(), dataset=None
+    )
+    base = BaseModel.objects.create(team=team, model_id="some/model")
+    inspections.request_inspection(base)
     urls = [
         grader.get_absolute_url() + f"?trial={trial.uid}", version.get_absolute_url(),
         f"/t/{team.slug}/graders/", f"/t/{team.slug}/judges/", model.get_absolute_url(),
+        imported.get_absolute_url(), reverse("registry:base", args=[team.slug, base.uid]),
     ]  # fmt: skip
     tabs = [Tab(client, url) for url in urls]
     seen = {name for tab in tabs for name in tab.ever_live}
@@ -297,12 +309,16 @@ def test_pages_that_wait_for_a_worker_show_its_end(team: Team, alice: User, as_u
             trial_queue.claim_trial(trial.pk),
         )
         taken["export"], taken["judge"] = exporting.take(export.pk), judges.take_check(endpoint.pk)
+        taken["import"] = imports.claim(imported.pk)
+        taken["inspection"] = inspections.claim(base.inspection.pk)
 
     def end() -> None:
         checking.fail(taken["check"], "No sandbox.", "Install one.")  # type: ignore[arg-type]
         trial_queue.fail_trial(taken["trial"], "No sandbox.", "Install one.")  # type: ignore[arg-type]
         exporting.fail(taken["export"], "No room.", "Make some.")  # type: ignore[arg-type]
         judges.finish_check(taken["judge"], 0.5, "")  # type: ignore[arg-type]
+        imports.fail(taken["import"], "No such file.", "Look at the URL.")  # type: ignore[arg-type]
+        inspections.finish(taken["inspection"], {"problem": inspections.UNFINISHED})  # type: ignore[arg-type]
 
     for change in (take, end):
         change()
@@ -311,4 +327,5 @@ def test_pages_that_wait_for_a_worker_show_its_end(team: Team, alice: User, as_u
             fresh = tab.reloaded()
             for name in {*seen, "found"}:
                 assert part(tab.text, name) == part(fresh.text, name), (name, tab.url, change.__name__)
-    assert not any(live_ids(tab.text) for tab in tabs)
+    left = {name for tab in tabs for name in live_ids(tab.text)}
+    assert left <= {"grader-table"}, "where the check of the sample's other grader still waits"

@@ -40,7 +40,8 @@ NUMBER = st.floats(-1, 1)
 
 
 def uploaded(team: Team, user: User, name: str = "Letters <b>", rows: int = 40) -> DatasetVersion:
-    data = b"".join(b'{"messages":[{"role":"user","content":"say %d"}]}\n' % n for n in range(rows))
+    line = b'{"messages":[{"role":"user","content":"say %d"}],"reference":{"said":%d}}\n'
+    data = b"".join(line % (number, number) for number in range(rows))
     upload = receive(team, user, name, SimpleUploadedFile("a.jsonl", data), Options())
     return commit(upload, user, Choices())[0]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from django.db.models import Avg, FloatField
+from django.db.models import Avg, FloatField, prefetch_related_objects
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 
@@ -121,7 +121,8 @@ def estimate(plan: Plan, nodes: Sequence[str] = ()) -> Estimate | None:
     repeated = [each for each in found if _is_repeat(each.plan, plan)]
     measured = repeated or found
     measured = [each for each in measured if each.node in nodes] or measured
-    step = seconds_per_answer(plan.base_model) if plan.arm != "sft" else None
+    complete = any(all(each.predict(phase, plan) is not None for phase in PHASES) for each in measured)
+    step = None if complete or plan.arm == "sft" else seconds_per_answer(plan.base_model)
     phases: dict[str, float] = {}
     for phase, fallback in _by_step(plan, step).items():
         known = [value for each in measured if (value := each.predict(phase, plan)) is not None]
@@ -199,16 +200,14 @@ def find_references(plan: Plan) -> list[Reference]:
         finish_early=False,
         arm__in=["sft"] if plan.arm == "sft" else ["rft", "placebo"],
     ).exclude(phase="")
-    latest = list(
-        jobs.select_related("base_model", "dataset_version")
-        .prefetch_related("tasks__dataset_version", "suites__dataset_version")
-        .order_by("-pk")[:REFERENCES]
-    )
+    latest = list(jobs.select_related("base_model", "dataset_version").order_by("-pk")[:REFERENCES])
     events: dict[int, list[JobEvent]] = defaultdict(list)
     for event in JobEvent.objects.filter(job__in=latest, kind__in=("phase", "state")).order_by("pk"):
         events[event.job_id].append(event)
-    lengths = _mean_lengths(latest)
-    return [_reference(job, events[job.pk], lengths.get(job.pk)) for job in latest if events[job.pk]]
+    told = [job for job in latest if events[job.pk]]
+    prefetch_related_objects(told, "tasks__dataset_version", "suites__dataset_version")
+    lengths = _mean_lengths(told) if told else {}
+    return [_reference(job, events[job.pk], lengths.get(job.pk)) for job in told]
 
 
 def _mean_lengths(jobs: list[Job]) -> dict[int, tuple[float | None, float]]:

@@ -294,7 +294,9 @@ class JobForm(forms.Form):
     def advice(self, settings: dict[str, Any]) -> dict[str, Any]:
         """Field -> its value in ``settings``, which a base model recommends, or the spec's default."""
         return {
-            section + SEPARATOR + name: settings.get(section, {}).get(name, info.get_default())
+            section + SEPARATOR + name: settings.get(section, {}).get(
+                name, info.get_default(call_default_factory=True)
+            )
             for section, model in SECTIONS.items()
             for name, info in model.model_fields.items()
         } | {"seed": settings.get("seed", 0)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -185,4 +186,6 @@ def as_sent(value: Any) -> str:
     """A value as the form sends it: an object by its uid, a box as on or nothing."""
     if isinstance(value, bool):
         return "on" if value else ""
+    if isinstance(value, dict):
+        return json.dumps(value)
     return "" if value is None else str(getattr(value, "uid", value))

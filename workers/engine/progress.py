@@ -15,6 +15,10 @@ PACKAGE_SECONDS = 10.0  # a fresh process loads torch, and then the model, to ch
 DRIFT_SHARE = 0.5
 
 
+def _now() -> float:
+    return time.perf_counter()
+
+
 @dataclass
 class Pace:
     """Mean seconds per unit, forgetting slowly: the last units count most."""
@@ -38,13 +42,13 @@ class Progress:
     _done: int = 0
     _total: int = 0
     _unit: str = "steps"
-    _since: float = field(default_factory=time.perf_counter)
-    _told: float = field(default_factory=time.perf_counter)
+    _since: float = field(default_factory=_now)
+    _told: float = field(default_factory=_now)
     _step: Pace = field(default_factory=Pace)
     _answer: Pace = field(default_factory=Pace)
     _suite_answer: Pace = field(default_factory=Pace)
     _drift: Pace = field(default_factory=Pace)
-    _began: float = field(default_factory=time.perf_counter)
+    _began: float = field(default_factory=_now)
     _prepared: float = 0.0
 
     def enter(self, phase: Phase, done: int = 0, total: int = 0, unit: str = "steps") -> None:
