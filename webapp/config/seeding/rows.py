@@ -78,7 +78,7 @@ def _step(job: Job, step: int, count: int, far: float, random: Random) -> Iterat
     for answer in answers(count, far, random):
         prompt, reward = answer.prompt, answer.reward
         yield (
-            job.pk, step, answer.place, answer.group, prompt.row_id, "", prompt.text, answer.text, reward,
+            job.pk, step, answer.place, answer.group, prompt.row_id, "", prompt.text, answer.text, "", reward,
             "{}" if reward is None else f'{{"fields": {reward}}}', answer.error,
             "ZeroDivisionError in grade, line 7" if answer.error else "", "",
             0.0 if reward is None else reward - far, len(answer.text) // 2, answer.cut, step - 1, None,
