@@ -16,13 +16,12 @@ from typing import Any
 
 import pytest
 
+from tests.course import without_clocks
 from tests.workers.engine_jobs import events_of, of_type, run_engine, small_spec
 from workers.engine.checkpoint import MANIFEST
 from workers.engine.run import Job, run_job
 from workers.events import EventWriter
 from workers.spec import JobSpec
-
-CLOCKS = ("time", "per_second", "memory", "busy")
 
 
 def start(*arguments: object, **options: Any) -> subprocess.Popen[bytes]:
@@ -45,8 +44,7 @@ def course(out: Path) -> dict[Any, Any]:
     for event in events_of(out):
         values = event.model_dump(exclude={"time"})
         if event.type == "metrics":
-            kept = {k: v for k, v in event.values.items() if not any(clock in k for clock in CLOCKS)}
-            values["values"] = kept
+            values["values"] = without_clocks(event.values)
         if event.type in ("metrics", "rollouts", "evaluation"):
             said[event.type, event.step, values.get("stage")] = values
     return said
