@@ -18,6 +18,7 @@ from transformers import Gemma3TextConfig as GemmaConfig
 
 from tests.workers.engine_jobs import events_of, of_type, run_engine
 from workers import exports
+from workers.engine import tokenizer_files
 from workers.engine.errors import EngineError
 from workers.engine.export import gguf_adapter, gguf_model, merged, source, texts
 from workers.engine.verify import completion_logprobs
@@ -233,3 +234,66 @@ def test_an_adapter_on_other_layers_is_no_gguf_adapter(base: Path, package: Path
     save_file(tensors, folder / "adapter_model.safetensors")
     with pytest.raises(EngineError, match="embed_tokens"):
         gguf_adapter.write(source.load(folder, base, None), tmp_path)
+
+
+def as_transformers_4(folder: Path) -> None:
+    """Rewrites config and tokenizer files as published models of transformers 4 have them."""
+    config = json.loads((folder / "config.json").read_text())
+    rope = config.pop("rope_parameters")
+    config["torch_dtype"] = config.pop("dtype", "float32")
+    config |= {"rope_theta": rope["rope_theta"], "transformers_version": "4.51.0"}
+    (folder / "config.json").write_text(json.dumps(config))
+    tokens = {"tokenizer_class": "Qwen2Tokenizer", "additional_special_tokens": ["<|im_start|>"]}
+    ends = {"eos_token": "<|im_end|>", "pad_token": "<|pad|>", "bos_token": None, "add_prefix_space": False}
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokens | ends))
+    (folder / "special_tokens_map.json").write_text(json.dumps({"eos_token": "<|im_end|>"}))
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [2], "top_k": 20}))
+
+
+def test_a_merged_export_has_the_files_of_its_base(package: Path, base: Path, tmp_path: Path) -> None:
+    older = shutil.copytree(base, tmp_path / "older")
+    as_transformers_4(older)
+    assert export(package, older, "merged", tmp_path) == 0
+    made = tmp_path / "export"
+    for name in (
+        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json",
+        "chat_template.jinja",
+    ):  # fmt: skip
+        assert (made / name).read_bytes() == (older / name).read_bytes(), name
+    own = json.loads((older / "config.json").read_text())
+    assert json.loads((made / "config.json").read_text()) == own | {"torch_dtype": "float32"}
+
+
+def test_a_template_that_the_job_chose_goes_with_the_bases_files(base: Path, tmp_path: Path) -> None:
+    older = shutil.copytree(base, tmp_path / "older")
+    (older / "chat_template.jinja").unlink()
+    settings = json.loads((older / "tokenizer_config.json").read_text())
+    settings |= {"chat_template": "{{ messages[0]['content'] }}", "auto_map": {"AutoTokenizer": "own.Own"}}
+    (older / "tokenizer_config.json").write_text(json.dumps(settings))
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.chat_template = "{{ messages[-1]['content'] }}"
+    made = tmp_path / "made"
+    made.mkdir()
+    tokenizer_files.write_tokenizer(tokenizer, older, made)
+    assert (made / "tokenizer.json").read_bytes() == (older / "tokenizer.json").read_bytes()
+    assert (made / "chat_template.jinja").read_text() == tokenizer.chat_template
+    written = json.loads((made / "tokenizer_config.json").read_text())
+    assert written["chat_template"] == tokenizer.chat_template
+    assert "auto_map" not in written
+
+
+def test_a_base_without_tokenizer_files_gets_those_that_transformers_writes(
+    base: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    tokenizer_files.write_tokenizer(AutoTokenizer.from_pretrained(base), tmp_path / "empty", tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path)("a 12")["input_ids"]
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "config.json"])
+def test_transformers_4_reads_the_starters_files(name: str) -> None:
+    content = json.loads((STARTER / name).read_text())
+    assert content.get("tokenizer_class", "PreTrainedTokenizerFast") == "PreTrainedTokenizerFast"
+    assert not isinstance(content.get("extra_special_tokens"), list)
+    if "rope_parameters" in content:
+        assert content["rope_theta"] == content["rope_parameters"]["rope_theta"]

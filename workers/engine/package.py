@@ -21,6 +21,7 @@ from workers.engine.keeping import Keeping
 from workers.engine.models import Base, adapter_sha256, folded, weights_sha256
 from workers.engine.sampling import Sampler
 from workers.engine.targets import adapted_layers, describe_frozen
+from workers.engine.tokenizer_files import write_tokenizer
 from workers.engine.verify import StoredRollout, Verdict
 from workers.events import EvaluationEvent
 from workers.shares import FEWEST_ROWS
@@ -82,7 +83,7 @@ def build(
 def write_adapter(model: Any, base: Base, folder: Path) -> None:
     """Adapter and tokenizer files; the config names the base by id and revision, never by a path."""
     model.save_pretrained(folder, save_embedding_layers=False, selected_adapters=["default"])
-    base.tokenizer.save_pretrained(folder)
+    write_tokenizer(base.tokenizer, base.path, folder)
     (folder / "adapter_model.safetensors").chmod(0o644)
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text())

@@ -9,7 +9,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from workers.engine.export.checking import Verification, same_numbers, same_tensors
+from workers.engine.export.config_files import write_configs
 from workers.engine.export.source import Source
+from workers.engine.tokenizer_files import write_tokenizer
 
 
 def merge(source: Source) -> Any:
@@ -21,9 +23,10 @@ def merge(source: Source) -> Any:
 
 
 def write(merged: Any, source: Source, folder: Path) -> None:
-    """Weights, config and tokenizer, as ``from_pretrained`` and vLLM read them."""
+    """Write the weights, and config and tokenizer as the base has them."""
     merged.save_pretrained(folder)
-    source.tokenizer.save_pretrained(folder)
+    write_configs(merged, source.base_path, folder)
+    write_tokenizer(source.tokenizer, source.base_path, folder)
 
 
 def check(merged: Any, source: Source, folder: Path) -> Verification:

@@ -1,0 +1,42 @@
+"""``config.json`` and ``generation_config.json`` of a merged model: the base's own, with what has changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from workers.engine.tokenizer_files import REMOTE_CODE
+from workers.exports import Json
+
+CONFIG: Final = "config.json"
+GENERATION: Final = "generation_config.json"
+DTYPES: Final = ("torch_dtype", "dtype")  # as transformers 4 and 5 write it; 5 reads both
+
+
+def write_configs(merged: Any, base: Path, folder: Path) -> None:
+    """Put the base's configs in place of those that transformers wrote beside the merged weights.
+
+    They stay only where the base's describes another class, as it does for the text part of a model that
+    also sees images.
+    """
+    config: Json = json.loads((base / CONFIG).read_text())
+    if type(merged).__name__ not in (config.get("architectures") or []):
+        return
+    (folder / CONFIG).write_text(json.dumps(_updated(config, merged), indent=2) + "\n")
+    if (base / GENERATION).exists():
+        shutil.copyfile(base / GENERATION, folder / GENERATION)
+    else:
+        (folder / GENERATION).unlink(missing_ok=True)
+
+
+def _updated(config: Json, merged: Any) -> Json:
+    """The config with the merged weights' precision and, if it was untied, the head of its own."""
+    config.pop(REMOTE_CODE, None)
+    precision = str(merged.dtype).removeprefix("torch.")
+    named = [name for name in DTYPES if name in config] or DTYPES[:1]
+    config |= dict.fromkeys(named, precision)
+    if bool(config.get("tie_word_embeddings", True)) != bool(merged.config.tie_word_embeddings):
+        config["tie_word_embeddings"] = merged.config.tie_word_embeddings
+    return config
