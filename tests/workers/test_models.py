@@ -274,7 +274,7 @@ def test_a_padding_token_beyond_the_embedding_is_replaced(model_folder: Path, tm
     tokenizer.save_pretrained(base)
     loaded = load(BaseModelRef(id="tests/tiny", path=str(base)), tmp_path, torch.device("cpu"))
     assert loaded.tokenizer.pad_token_id == 1
-    sampler = Sampler(loaded.tokenizer, loaded.eos_ids, 1.0, 4)
+    sampler = Sampler(loaded.renderer, loaded.eos_ids, 1.0, 4)
     drawn = sampler._generate(loaded.model, [[5], [6, 7, 8]], 1)
     assert [len(answers.ids) for answers in drawn] == [1, 1]
 
