@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from workers import sentence_pieces
+
 Kind = Literal["merged", "gguf", "gguf-adapter"]
 Json = dict[str, Any]
 
@@ -30,6 +32,11 @@ SPLIT: Final = (
 PATTERNS: Final = {SPLIT % r"\p{N}": "qwen2", SPLIT % r"\p{N}{1,3}": "llama-bpe"}
 """How llama.cpp splits text before byte-pair encoding, by the name it has there (``tokenizer.ggml.pre``)."""
 
+UNKNOWN_SPLIT: Final = (
+    "Its tokenizer splits text in a way that llama.cpp has no name for, so llama.cpp would feed the model "
+    "other tokens than it was trained on. Export merged safetensors instead."
+)
+
 
 def refusal(kind: Kind, config: Json, tokenizer: Json | None) -> str | None:
     """Why a model with such a config.json and tokenizer.json cannot be exported so; None if it can."""
@@ -37,7 +44,9 @@ def refusal(kind: Kind, config: Json, tokenizer: Json | None) -> str | None:
         return "The base model's weights are quantised, so an adapter cannot be merged or mapped exactly."
     if kind == "merged":
         return None
-    return _no_gguf(config) or (_no_merged_gguf(config, tokenizer) if kind == "gguf" else None)
+    if kind == "gguf-adapter":
+        return _no_gguf(config) or _no_base_gguf(config, tokenizer)
+    return _no_gguf(config) or _no_merged_gguf(config, tokenizer)
 
 
 def _no_gguf(config: Json) -> str | None:
@@ -63,12 +72,19 @@ def _no_merged_gguf(config: Json, tokenizer: Json | None) -> str | None:
         return "It attends within a sliding window, which GGUF readers of this architecture ignore."
     if tokenizer is None:
         return "It has no tokenizer.json, which the vocabulary is read from."
-    if pre_type(tokenizer) is None:
-        return (
-            "Its tokenizer splits text in a way that llama.cpp has no name for, so llama.cpp would feed the "
-            "model other tokens than it was trained on. Export merged safetensors instead."
-        )
-    return None
+    return None if is_known(tokenizer) else UNKNOWN_SPLIT
+
+
+def _no_base_gguf(config: Json, tokenizer: Json | None) -> str | None:
+    """Why nobody can make the GGUF of the base that a GGUF adapter is loaded over."""
+    if tokenizer is None or ARCHITECTURES[config["architectures"][0]] == "gemma3" or is_known(tokenizer):
+        return None
+    return f"It needs a GGUF of the base, which cannot be made. {UNKNOWN_SPLIT}"
+
+
+def is_known(tokenizer: Json) -> bool:
+    """Whether llama.cpp can be told to split text as this ``tokenizer.json`` does."""
+    return pre_type(tokenizer) is not None or sentence_pieces.scores(tokenizer) is not None
 
 
 def rope_parameters(config: Json) -> Json:
@@ -105,7 +121,10 @@ def _split_name(pre_tokenizer: Json) -> str | None:
         plain = pre_tokenizer.get("use_regex", True) and not pre_tokenizer.get("add_prefix_space")
         return "gpt-2" if plain else None
     steps = pre_tokenizer.get("pretokenizers", [])
-    if [step["type"] for step in steps] != ["Split", "ByteLevel"]:
+    kinds = [step["type"] for step in steps]
+    if kinds == ["Digits", "ByteLevel"] and steps[0]["individual_digits"]:
+        return "smollm" if _split_name(steps[1]) == "gpt-2" else None
+    if kinds != ["Split", "ByteLevel"]:
         return None
     split, level = steps
     if level.get("use_regex") or level.get("add_prefix_space") or split["invert"]:

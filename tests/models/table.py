@@ -66,7 +66,7 @@ def _general(frozen: str) -> str:
 def _export(refused: str, words: list[str]) -> str:
     if not refused:
         return "yes"
-    if refused.startswith("Its tokenizer splits text"):
+    if "Its tokenizer splits text" in refused:
         return f"by tokenizer {_note(refused, words)}"
     if refused.startswith("The architecture "):
         refused = "The architecture … cannot be written as GGUF here" + refused[refused.index(";") :]

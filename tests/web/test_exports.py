@@ -23,7 +23,7 @@ from tests.web.comparison import body, finished_job, tuned_model
 from webapp.registry import exporting, packages
 from webapp.registry.models import BaseModel, Export, TunedModel
 from webapp.teams.models import Team, User
-from workers.exports import KINDS, PATTERNS, Kind
+from workers.exports import KINDS, Kind
 
 SignIn = Callable[[User], Client]
 State = Export.State
@@ -48,6 +48,15 @@ def ready(model: TunedModel, user: User, kind: Kind = "merged") -> Export:
     files = [{"name": "model.safetensors", "bytes": 7, "sha256": "0"}]
     assert exporting.finish(export, "exports/x", files, CHECKED)
     return export
+
+
+def unknown_base(model: TunedModel, folder: Path) -> BaseModel:
+    """The starter with a tokenizer that splits digits by fours, which llama.cpp cannot."""
+    shutil.copytree(settings.BASE_DIR / model.base_model.path, folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {"Regex": r"\d{1,4}"}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    return BaseModel.objects.create(team=model.team, model_id="an/unknown", path=str(folder))
 
 
 def test_an_export_is_asked_for_made_and_downloaded(model: TunedModel, alice: User, as_user: SignIn) -> None:
@@ -84,14 +93,17 @@ def test_a_finished_export_says_how_it_is_served(model: TunedModel, alice: User,
 
 
 def test_what_is_impossible_shows_its_reason_and_no_button(
-    model: TunedModel, alice: User, as_user: SignIn
+    model: TunedModel, alice: User, as_user: SignIn, tmp_path: Path
 ) -> None:
-    """The starter model's tokenizer is none that llama.cpp knows."""
+    """A tokenizer that llama.cpp cannot follow: no GGUF of the base, so no GGUF adapter either."""
+    model.base_model = unknown_base(model, tmp_path / "unknown")
+    model.save()
     client = as_user(alice)
     page = client.get(model.get_absolute_url()).text
     assert "splits text in a way that llama.cpp has no name for" in page
     assert address(model, "export", "gguf") + '"' not in page
-    assert address(model, "export", "gguf-adapter") + '"' in page
+    assert address(model, "export", "gguf-adapter") + '"' not in page
+    assert address(model, "export", "merged") + '"' in page
     answer = client.post(address(model, "export", "gguf"), follow=True)
     assert "llama.cpp has no name for" in str(next(iter(answer.context["messages"])))
     assert client.post(address(model, "export", "pickle")).status_code == 404
@@ -101,16 +113,13 @@ def test_what_is_impossible_shows_its_reason_and_no_button(
 def test_the_form_of_a_new_job_says_what_can_be_exported(
     model: TunedModel, alice: User, as_user: SignIn, tmp_path: Path
 ) -> None:
-    known = BaseModel.objects.create(team=model.team, model_id="a/known", path=str(tmp_path / "known"))
-    shutil.copytree(settings.BASE_DIR / model.base_model.path, known.path)
-    tokenizer = json.loads((tmp_path / "known/tokenizer.json").read_text())
-    tokenizer["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {"Regex": next(iter(PATTERNS))}
-    (tmp_path / "known/tokenizer.json").write_text(json.dumps(tokenizer))
+    unknown = unknown_base(model, tmp_path / "unknown")
     elsewhere = BaseModel.objects.create(team=model.team, model_id="an/elsewhere", path=str(tmp_path / "no"))
     client, url = as_user(alice), reverse("jobs:new", args=[model.team.slug])
     for base, said in (
-        (model.base_model, "Merged GGUF: <span"),
-        (known, "Merged GGUF: possible"),
+        (unknown, "Merged GGUF: <span"),
+        (unknown, "GGUF adapter: <span"),
+        (model.base_model, "Merged GGUF: possible"),
         (elsewhere, "Merged GGUF: not known yet"),
     ):
         assert said in client.get(url, {"base": base.uid}).text

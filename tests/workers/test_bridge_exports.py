@@ -11,7 +11,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
-from tests.workers.test_exports import STARTER, tuned
+from tests.workers.test_exports import STARTER, tuned, unknown_split
 from webapp.registry import exporting
 from webapp.registry.models import Export, TunedModel
 from webapp.registry.services import ensure_starter_model, register_model
@@ -45,7 +45,8 @@ def made(model: TunedModel, user: User, kind: Kind) -> Export:
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [("merged", "model.safetensors"), ("gguf-adapter", "adapter.gguf")]
+    ("kind", "name"),
+    [("merged", "model.safetensors"), ("gguf", "model.gguf"), ("gguf-adapter", "adapter.gguf")],
 )
 def test_what_a_worker_made_lies_in_storage_with_its_hashes(
     model: TunedModel, alice: User, kind: Kind, name: str
@@ -70,9 +71,11 @@ def test_a_damaged_package_is_not_exported(model: TunedModel, alice: User) -> No
 
 
 def test_the_worker_refuses_what_the_web_could_not_know(
-    model: TunedModel, alice: User, monkeypatch: pytest.MonkeyPatch
+    model: TunedModel, alice: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(exporting, "refusals", lambda _: None)
+    model.base_model.path = str(unknown_split(tmp_path / "unknown"))
+    model.base_model.save()
     export = made(model, alice, "gguf")
     assert export.state == State.FAILED
     assert "llama.cpp has no name for" in export.error["message"]

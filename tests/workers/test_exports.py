@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import gguf
@@ -13,15 +15,17 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Qwen2Config
 from transformers import Gemma3TextConfig as GemmaConfig
 
 from tests.workers.engine_jobs import events_of, of_type, run_engine
-from workers import exports
+from workers import exports, sentence_pieces
 from workers.engine import tokenizer_files
 from workers.engine.errors import EngineError
 from workers.engine.export import gguf_adapter, gguf_model, merged, source, texts
 from workers.engine.verify import completion_logprobs
+from workers.starter.tasks import draw
 
 STARTER = Path("workers/starter/model")
 QWEN_SPLIT = next(pattern for pattern, name in exports.PATTERNS.items() if name == "qwen2")
@@ -30,6 +34,7 @@ SIZES = {
     "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 256,
     "eos_token_id": 2, "pad_token_id": 0, "bos_token_id": None,
 }  # fmt: skip
+TOKENS = ["A", "mount", ":Ġ", "12", "34", ".", "50", ",Ġ", "due", "Ġ", "12", "ĠMar", "Ġ", "20", "26"]
 OTHERS = {"LlamaForCausalLM": LlamaConfig, "Qwen2ForCausalLM": Qwen2Config, "Gemma3ForCausalLM": GemmaConfig}
 
 
@@ -193,13 +198,78 @@ def test_numbers_are_held_against_the_trainers_where_they_are_at_hand(
     assert run_engine(*arguments) == 1
 
 
+def unknown_split(folder: Path) -> Path:
+    """The starter with a tokenizer that splits digits by fours, which llama.cpp cannot."""
+    shutil.copytree(STARTER, folder)
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {"Regex": r"\d{1,4}"}
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    return folder
+
+
 def test_a_tokenizer_that_llama_cpp_would_split_otherwise_is_refused(tmp_path: Path, package: Path) -> None:
-    assert export(package, STARTER, "gguf", tmp_path) == 1
+    unknown = unknown_split(tmp_path / "unknown")
+    assert export(package, unknown, "gguf", tmp_path) == 1
     error = of_type(events_of(tmp_path), "error")[0]
     assert error.code == "export_refused"
     assert "tokenizer splits text" in error.message
-    assert exports.refusal("merged", *exports.read_base(STARTER)) is None
-    assert exports.refusal("gguf-adapter", *exports.read_base(STARTER)) is None
+    assert exports.refusal("merged", *exports.read_base(unknown)) is None
+    assert "GGUF of the base" in (exports.refusal("gguf-adapter", *exports.read_base(unknown)) or "")
+
+
+def test_the_starter_is_written_as_gguf_with_its_vocabulary_as_pieces(tmp_path: Path) -> None:
+    assert export(tuned(STARTER, tmp_path / "package"), STARTER, "gguf", tmp_path) == 0
+    reader = gguf.GGUFReader(tmp_path / "export/model.gguf")
+    fields = {name: field.contents() for name, field in reader.fields.items() if "ggml" in name}
+    vocabulary = json.loads((STARTER / "tokenizer.json").read_text())["model"]["vocab"]
+    assert fields["tokenizer.ggml.model"] == "llama"
+    assert fields["tokenizer.ggml.add_space_prefix"] is False
+    assert fields["tokenizer.ggml.tokens"][vocabulary["Ġthe"]] == "\u2581the"
+    assert fields["tokenizer.ggml.tokens"][2] == "<|im_end|>"
+    scores = fields["tokenizer.ggml.scores"]
+    assert scores[vocabulary["20"]] == scores[vocabulary["02"]] == 0.0
+
+
+def joined(text: str, scores: dict[str, float]) -> list[str]:
+    """Tokens as llama.cpp's SentencePiece finds them: the best score first, the leftmost of equals."""
+    letters = {byte: letter for letter, byte in sentence_pieces.byte_letters().items()}
+    parts = [letters[byte] for byte in text.encode()]
+    while pairs := [(-scores[a + b], at) for at, (a, b) in enumerate(pairwise(parts)) if a + b in scores]:
+        _, at = min(pairs)
+        parts[at : at + 2] = ["".join(parts[at : at + 2])]
+    return parts
+
+
+def test_scores_give_the_ids_that_the_starters_tokenizer_gives() -> None:
+    tokenizer = Tokenizer.from_file(str(STARTER / "tokenizer.json"))
+    scores = sentence_pieces.scores(json.loads((STARTER / "tokenizer.json").read_text()))
+    assert scores is not None
+    rng = Random(3)
+    texts = [draw(rng).prompt for _ in range(20)]
+    texts += ["".join(rng.choices('aeinrstf 0123456789,.:]"{}\n☃é', k=50)) for _ in range(60)]
+    for text in [*texts, "ififi", "2025 (x) y", "  a  b", "1234567"]:
+        assert tokenizer.encode(text).tokens == joined(text, scores), text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"merges": []},
+        {"ignore_merges": True},
+        {"byte_fallback": True},
+        {"type": "Unigram"},
+    ],
+)
+def test_no_scores_for_a_vocabulary_that_is_joined_otherwise(change: dict[str, Any]) -> None:
+    content = json.loads((STARTER / "tokenizer.json").read_text())
+    content["model"] |= change
+    assert sentence_pieces.scores(content) is None
+
+
+def test_the_starters_tokenizer_gives_the_ids_that_its_model_was_trained_on() -> None:
+    """The prompts' ids when the weights were made: a comma keeps its space, digits go by twos."""
+    tokenizer = Tokenizer.from_file(str(STARTER / "tokenizer.json"))
+    assert tokenizer.encode("Amount: 1234.50, due 12 Mar 2026").tokens == TOKENS
 
 
 @pytest.mark.parametrize(

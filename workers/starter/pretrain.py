@@ -24,6 +24,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from workers.sentence_pieces import DIGIT_PAIRS
 from workers.starter.tasks import Example, draw, seeded
 
 PAD, START, END = "<|pad|>", "<|im_start|>", "<|im_end|>"
@@ -118,10 +119,29 @@ def build_tokenizer() -> Any:
     )
     bpe.train_from_iterator(texts, trainer)
     tokenizer: Any = PreTrainedTokenizerFast(
-        tokenizer_object=bpe, pad_token=PAD, eos_token=END, padding_side="left"
+        tokenizer_object=without_words(bpe), pad_token=PAD, eos_token=END, padding_side="left"
     )
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
+
+
+def without_words(bpe: Any) -> Any:
+    """The tokenizer that splits nothing but digits, as llama.cpp can (``workers.sentence_pieces``).
+
+    On the tasks it gives the ids of ``bpe``: merges of signs go first, so that a comma keeps its space.
+    """
+    content = json.loads(bpe.to_str())
+    words = content["model"]["vocab"]
+    made = list(dict.fromkeys("".join(merge) for merge in content["model"]["merges"]))
+    made.sort(key=lambda word: 0 if word.isdigit() else 2 if word.lstrip("Ġ").isalpha() else 1)
+    content["model"]["merges"] = [
+        [word[:cut], word[cut:]]
+        for word in made
+        for cut in range(len(word) - 1, 0, -1)
+        if word[:cut] in words and word[cut:] in words
+    ]
+    content["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {"Regex": DIGIT_PAIRS}
+    return Tokenizer.from_str(json.dumps(content))
 
 
 def pinned_tokenizer() -> Any:
@@ -231,12 +251,22 @@ def train(model: Any, forward: Callable[..., Any], tokenizer: Any, phase: Phase)
     return {**asdict(phase), "tokens": tokens_seen, "seconds": seconds, "loss_curve": curve}
 
 
+def describe_tokenizer(folder: Path) -> None:
+    """Name the tokenizer's class as transformers 4 and 5 know it."""
+    file = folder / "tokenizer_config.json"
+    content = json.loads(file.read_text())
+    kept = ("eos_token", "model_max_length", "pad_token", "padding_side")
+    content = {name: content[name] for name in kept} | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    file.write_text(json.dumps(content, indent=2) + "\n")
+
+
 def pretrain(out: Path, tokenizer: Any, phases: tuple[Phase, ...] = PHASES, compiled: bool = True) -> None:
     """Trains through all phases and writes tokenizer, bfloat16 weights and ``pretrain.json`` to ``out``."""
     model = build_model(tokenizer)
     forward = torch.compile(model, dynamic=True) if compiled else model
     measured = [train(model, forward, tokenizer, phase) for phase in phases]
     tokenizer.save_pretrained(out)
+    describe_tokenizer(out)
     model.to(torch.bfloat16).save_pretrained(out)
     record = {"parameters": model.num_parameters(), "torch": torch.__version__, "phases": measured}
     (out / "pretrain.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A byte-pair vocabulary as GGUF keeps it."""
+"""A byte-pair vocabulary as GGUF keeps it, under the tokenizer of llama.cpp that gives the same ids."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import gguf
 
+from workers import sentence_pieces
 from workers.exports import Json, pre_type
 
 
@@ -13,25 +14,29 @@ def tokens_of(tokenizer: Json, size: int) -> tuple[list[str], list[gguf.TokenTyp
     """Text and type of each id below ``size``; ids that the model has and the tokenizer lacks are unused."""
     texts = [f"[PAD{number}]" for number in range(size)]
     types = [gguf.TokenType.UNUSED] * size
+    pieces = pre_type(tokenizer) is None
+    special = {added["id"] for added in tokenizer["added_tokens"]}
     for text, number in tokenizer["model"]["vocab"].items():
-        texts[number], types[number] = text, gguf.TokenType.NORMAL
+        if number not in special:
+            texts[number], types[number] = _piece(text) if pieces else (text, gguf.TokenType.NORMAL)
     for added in tokenizer["added_tokens"]:
-        special = gguf.TokenType.CONTROL if added["special"] else gguf.TokenType.USER_DEFINED
-        texts[added["id"]], types[added["id"]] = added["content"], special
+        kind = gguf.TokenType.CONTROL if added["special"] else gguf.TokenType.USER_DEFINED
+        texts[added["id"]], types[added["id"]] = added["content"], kind
     return texts, types
 
 
 def add_vocabulary(writer: gguf.GGUFWriter, tokenizer: Any, content: Json, size: int) -> None:
     """Tokens, merges, the special ids and the chat template. ``content`` is the base's tokenizer.json."""
     texts, types = tokens_of(content, size)
-    pre = pre_type(content)
-    assert pre is not None, "refused before"
-    writer.add_tokenizer_model("gpt2")  # llama.cpp's name for byte-level BPE
-    writer.add_tokenizer_pre(pre)
     writer.add_token_list(texts)
     writer.add_token_types(types)
-    merges = content["model"]["merges"]
-    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
+    if pre := pre_type(content):
+        writer.add_tokenizer_model("gpt2")  # llama.cpp's name for byte-level BPE
+        writer.add_tokenizer_pre(pre)
+        merges = content["model"]["merges"]
+        writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
+    else:
+        _add_pieces(writer, content, size)
     for number, add in (
         (tokenizer.bos_token_id, writer.add_bos_token_id),
         (tokenizer.eos_token_id, writer.add_eos_token_id),
@@ -43,3 +48,21 @@ def add_vocabulary(writer: gguf.GGUFWriter, tokenizer: Any, content: Json, size:
     writer.add_add_bos_token(tokenizer.bos_token_id is not None and first == tokenizer.bos_token_id)
     if isinstance(tokenizer.chat_template, str):
         writer.add_chat_template(tokenizer.chat_template)
+
+
+def _piece(word: str) -> tuple[str, gguf.TokenType]:
+    """Text and type of a token of a byte-level vocabulary in a SentencePiece one."""
+    if (text := sentence_pieces.text_of(word)) is not None:
+        return text, gguf.TokenType.NORMAL
+    return f"<0x{sentence_pieces.byte_letters()[word]:02X}>", gguf.TokenType.BYTE
+
+
+def _add_pieces(writer: gguf.GGUFWriter, content: Json, size: int) -> None:
+    """Scores in place of merges, and nothing put before a text."""
+    scores = sentence_pieces.scores(content)
+    assert scores is not None, "refused before"
+    found = {content["model"]["vocab"][word]: score for word, score in scores.items()}
+    writer.add_tokenizer_model("llama")  # llama.cpp's name for SentencePiece
+    writer.add_tokenizer_pre("default")
+    writer.add_token_scores([found.get(number, sentence_pieces.SINGLE) for number in range(size)])
+    writer.add_add_space_prefix(False)

@@ -1,0 +1,100 @@
+"""Byte-level BPE vocabularies that llama.cpp's SentencePiece tokenizer splits alike.
+
+llama.cpp names few ways to split text before byte-pair encoding, and none that makes tokens of two digits.
+Its SentencePiece tokenizer splits nothing: of all neighbours whose text is a token it joins those with the
+best score, the leftmost first. So it gives the ids of a tokenizer that splits nothing but digits
+by twos, if every pair that makes a token may be joined and all tokens of two digits have one
+score. Standard library only: the web asks too.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby, pairwise
+from typing import Any, Final
+
+Json = dict[str, Any]
+
+DIGIT_PAIRS: Final = r"\d{1,2}"
+SPACE: Final = "\u2581"  # what SentencePiece writes for a space
+SINGLE: Final = -1e6  # the score of a byte, which nothing is joined to make
+NUMBERS: Final = {f"{number:02d}" for number in range(100)}
+
+
+def byte_letters() -> dict[str, int]:
+    """Letter of a byte-level vocabulary -> byte: printable bytes stand for themselves (GPT-2's table)."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    return {chr(byte): byte for byte in shown} | {chr(256 + index): byte for index, byte in enumerate(hidden)}
+
+
+def scores(tokenizer: Json) -> dict[str, float] | None:
+    """Token -> score with which llama.cpp gives this ``tokenizer.json``'s ids; None if none would do."""
+    model = tokenizer["model"]
+    if (
+        model.get("type") != "BPE"
+        or model.get("byte_fallback")
+        or model.get("ignore_merges")
+        or tokenizer.get("normalizer")
+    ):
+        return None
+    if not _splits_digits_only(tokenizer.get("pre_tokenizer") or {}):
+        return None
+    special = {token["content"] for token in tokenizer["added_tokens"]}
+    words = set(model["vocab"]) - special
+    merges = [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in model["merges"]]
+    if not byte_letters().keys() <= words or not _may_join_all(words, merges):
+        return None
+    order = {first + second: index for index, (first, second) in reversed([*enumerate(merges)])}
+    if not words >= NUMBERS or any(len(word) > 1 and not _is_plain(word, order) for word in words):
+        return None
+    return {word: _score(word, order) for word in words}
+
+
+def text_of(word: str) -> str | None:
+    """A token as SentencePiece writes it; None for a byte beyond ASCII, which has a token type of its own."""
+    letters = byte_letters()
+    content = bytes(letters[letter] for letter in word)
+    return content.decode().replace(" ", SPACE) if content.isascii() else None
+
+
+def _splits_digits_only(pre_tokenizer: Json) -> bool:
+    steps = pre_tokenizer.get("pretokenizers", [])
+    if [step["type"] for step in steps] != ["Split", "ByteLevel"]:
+        return False
+    split, level = steps
+    plain = not (level.get("use_regex") or level.get("add_prefix_space") or split["invert"])
+    return plain and split["behavior"] == "Isolated" and split["pattern"].get("Regex") == DIGIT_PAIRS
+
+
+def _may_join_all(words: set[str], merges: list[tuple[str, ...]]) -> bool:
+    """Whether every pair of tokens that makes a token is a merge, and the merges of a token stand together.
+
+    Their first parts must become shorter: where two of a token overlap, the left one then goes first.
+    """
+    pairs = {
+        (word[:cut], word[cut:])
+        for word in words
+        for cut in range(1, len(word))
+        if word[:cut] in words and word[cut:] in words
+    }
+    grouped = [(word, list(group)) for word, group in groupby(merges, "".join)]
+    shorter = all(len(first[0]) > len(second[0]) for _, group in grouped for first, second in pairwise(group))
+    return shorter and pairs == set(merges) and len(grouped) == len({word for word, _ in grouped})
+
+
+def _is_plain(word: str, order: dict[str, int]) -> bool:
+    """Whether a token of several bytes is ASCII, has a merge, and is two digits or has none.
+
+    More than half of it must not be its beginning and its end (``aaa``): the right of two that overlap could
+    be the first merge then.
+    """
+    repeats = any(word.startswith(word[cut:]) for cut in range(1, (len(word) + 1) // 2))
+    digits = any(letter.isdigit() for letter in word)
+    sound = word in NUMBERS if digits else not repeats
+    return word in order and sound and text_of(word) is not None
+
+
+def _score(word: str, order: dict[str, int]) -> float:
+    if word in NUMBERS:
+        return 0.0
+    return -1.0 - order[word] if word in order else SINGLE
