@@ -20,6 +20,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.web.comparison import body, finished_job, tuned_model
+from webapp.jobs import nodes
+from webapp.jobs.models import Job
 from webapp.registry import exporting, packages
 from webapp.registry.models import BaseModel, Export, TunedModel
 from webapp.teams.models import Team, User
@@ -187,3 +189,27 @@ def test_an_export_leaves_through_its_team_only(
     assert as_user(charlie).get(url).status_code == 404
     TunedModel.objects.update(deleted_at=timezone.now())
     assert as_user(alice).get(url).status_code == 404
+
+
+def test_an_export_waits_for_room_and_the_page_says_what_is_missing(
+    model: TunedModel, alice: User, as_user: SignIn
+) -> None:
+    node = nodes.announce("small", {}, {"cpu_cores": 1, "gpus": []}, {})
+    queued = exporting.request_export(model, alice, "merged")
+    other = exporting.request_export(model, alice, "gguf")
+    Job.objects.update(state="running", node=node, devices={"cpu_cores": 1, "gpus": []})
+    assert exporting.take(queued.pk, "small") is None
+    page = as_user(alice).get(model.get_absolute_url()).text
+    assert "Waiting for room: Jobs use all CPU cores of small." in page
+    Job.objects.update(state="succeeded")
+    nodes.seen("small", {"memory_free_gib": 0.5, "memory_gib": 8.0})
+    assert exporting.take(queued.pk, "small") is None
+    assert "small has 0.5 GiB free" in model.exports.get(pk=queued.pk).shortage
+    nodes.seen("small", {"memory_free_gib": 6.0, "memory_gib": 8.0})
+    taken = exporting.take(queued.pk, "small")
+    assert taken
+    assert (taken.node, taken.shortage) == ("small", "")
+    assert exporting.take(other.pk, "small") is None
+    assert model.exports.get(pk=other.pk).shortage == "small makes another export."
+    assert exporting.finish(taken, "exports/x", [], CHECKED)
+    assert exporting.take(other.pk, "small")

@@ -21,6 +21,7 @@ from workers.exports import KINDS, LABELS, Kind
 from . import packages
 from .base_files import refusals
 from .models import BaseModel, Export, TunedModel
+from .room import find_shortage
 
 Json = dict[str, Any]
 State = Export.State
@@ -102,10 +103,18 @@ def _lease() -> datetime:
     return timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
 
 
-def take(export_id: int) -> Export | None:
-    """The queued export, leased; None if another worker was first."""
+@transaction.atomic
+def take(export_id: int, node_name: str = "") -> Export | None:
+    """The queued export, leased; None if another worker was first or the node has no room, which it says."""
     queued = Export.objects.filter(pk=export_id, state=State.QUEUED)
-    if not queued.update(state=State.RUNNING, attempt=F("attempt") + 1, lease_until=_lease()):
+    export = queued.select_related("model__base_model").first()
+    if export is None:
+        return None
+    if shortage := find_shortage(node_name, export.model.base_model):
+        queued.update(shortage=shortage)
+        return None
+    leased = {"attempt": F("attempt") + 1, "lease_until": _lease(), "node": node_name, "shortage": ""}
+    if not queued.update(state=State.RUNNING, **leased):
         return None
     return Export.objects.select_related("model__base_model", "model__team").get(pk=export_id)
 

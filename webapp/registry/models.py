@@ -106,6 +106,8 @@ class Export(models.Model):
     attempt = models.PositiveIntegerField(default=0, help_text="fencing token: a write names the attempt")
     deaths = models.PositiveSmallIntegerField(default=0, help_text="attempts that ended without a word")
     lease_until = models.DateTimeField(null=True, blank=True)
+    node = models.CharField(max_length=200, blank=True, help_text="name of the node that makes or made it")
+    shortage = models.CharField(max_length=300, blank=True, help_text="what the last node asked lacks for it")
     prefix = models.CharField(max_length=255, blank=True, help_text="folder in storage")
     files = models.JSONField(default=list, help_text="[{name, bytes, sha256}]")
     verification = models.JSONField(default=dict, help_text="workers.engine.export.checking.Verification")

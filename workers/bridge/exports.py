@@ -16,7 +16,7 @@ from django.core.files.storage import default_storage
 from webapp.registry import exporting
 from webapp.registry.models import Export
 from workers import events
-from workers.bridge import child, files
+from workers.bridge import child, files, nodes
 
 MOST_SECONDS = 3600
 Json = dict[str, Any]
@@ -32,8 +32,8 @@ class NotMade(Exception):
 
 
 def run_export(export_id: int) -> None:
-    """Make a queued export; a second bell for the same one finds nothing to do."""
-    export = exporting.take(export_id)
+    """Make a queued export if this node has room; beat rings again for one that waits."""
+    export = exporting.take(export_id, nodes.node_name())
     if export is None:
         return
     folder = settings.WORK_DIR / "exports" / f"{export.pk}-{export.attempt}"

@@ -37,6 +37,8 @@ class Migration(migrations.Migration):
                 ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: a write names the attempt')),
                 ('deaths', models.PositiveSmallIntegerField(default=0, help_text='attempts that ended without a word')),
                 ('lease_until', models.DateTimeField(blank=True, null=True)),
+                ('node', models.CharField(blank=True, help_text='name of the node that makes or made it', max_length=200)),
+                ('shortage', models.CharField(blank=True, help_text='what the last node asked lacks for it', max_length=300)),
                 ('prefix', models.CharField(blank=True, help_text='folder in storage', max_length=255)),
                 ('files', models.JSONField(default=list, help_text='[{name, bytes, sha256}]')),
                 ('verification', models.JSONField(default=dict, help_text='workers.engine.export.checking.Verification')),
