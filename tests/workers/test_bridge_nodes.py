@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from workers.bridge.nodes import gpus, health
+from workers.bridge.nodes import health
+from workers.gpus import find_gpus
 
 
 def test_a_fresh_machine_tells_its_room(settings, tmp_path):
@@ -11,4 +12,4 @@ def test_a_fresh_machine_tells_its_room(settings, tmp_path):
     assert 0 < told["disk_free_gib"] <= told["disk_gib"]
     assert 0 < told["memory_free_gib"] <= told["memory_gib"]
     assert 0 <= told["cpu_busy_percent"] <= 100
-    assert len(told["gpus"]) == len(gpus())
+    assert len(told["gpus"]) == len(find_gpus())

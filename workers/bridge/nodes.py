@@ -10,18 +10,17 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
 import psutil
-import pynvml
 from celery.signals import worker_ready
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
 from webapp.jobs import bell, nodes
 from workers.bridge import child, files
+from workers.gpus import find_gpus, read_load
 
 log = logging.getLogger(__name__)
 PACKAGES = ("torch", "transformers", "trl", "peft")
@@ -32,33 +31,6 @@ PROBE_SECONDS = 60
 def node_name() -> str:
     """How this worker is known: ``GROOVE_NODE``, or the host's name."""
     return os.environ.get("GROOVE_NODE") or platform.node()
-
-
-def gpus() -> list[dict[str, Any]]:
-    """The NVIDIA GPUs this worker may use, with their memory; none where there is no driver.
-
-    ``CUDA_VISIBLE_DEVICES`` of the worker, if it lists indices, narrows them: so two workers share a machine.
-    """
-    return _of_each_gpu(_gpu)
-
-
-def _of_each_gpu(told: Callable[[int, Any], dict[str, Any]]) -> list[dict[str, Any]]:
-    try:
-        pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        found = [told(index, handle) for index, handle in enumerate(handles)]
-    except pynvml.NVMLError:
-        return []
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return found if visible is None else [gpu for gpu in found if str(gpu["index"]) in visible.split(",")]
-
-
-def _gpu(index: int, handle: Any) -> dict[str, Any]:
-    return {
-        "index": index,
-        "name": str(pynvml.nvmlDeviceGetName(handle)),
-        "memory_gib": round(pynvml.nvmlDeviceGetMemoryInfo(handle).total / GIB, 1),
-    }
 
 
 def sandbox() -> dict[str, Any]:
@@ -77,13 +49,6 @@ def sandbox() -> dict[str, Any]:
     return status
 
 
-def _gpu_use(index: int, handle: Any) -> dict[str, Any]:
-    return _gpu(index, handle) | {
-        "memory_used_gib": round(pynvml.nvmlDeviceGetMemoryInfo(handle).used / GIB, 1),
-        "busy_percent": pynvml.nvmlDeviceGetUtilizationRates(handle).gpu,
-    }
-
-
 def health() -> dict[str, Any]:
     """Room on the disk that jobs work on, and memory, in GiB; how busy CPU and GPUs are, in percent."""
     settings.WORK_DIR.mkdir(parents=True, exist_ok=True)
@@ -95,7 +60,7 @@ def health() -> dict[str, Any]:
         "memory_free_gib": round(memory.available / GIB, 1),
         "memory_gib": round(memory.total / GIB, 1),
         "cpu_busy_percent": psutil.cpu_percent(),
-        "gpus": _of_each_gpu(_gpu_use),
+        "gpus": read_load(),
     }
 
 
@@ -103,7 +68,7 @@ def _announce() -> None:
     psutil.cpu_percent()  # from here on, until the first sign of life
     versions = {"python": platform.python_version(), "os": platform.platform()}
     versions |= {package: version(package) for package in PACKAGES}
-    devices = {"cpu_cores": settings.CPU_CORES, "gpus": gpus()}
+    devices = {"cpu_cores": settings.CPU_CORES, "gpus": find_gpus()}
     nodes.announce(node_name(), versions, devices, sandbox())
     files.discard_leftovers()
     bell.ring("look")
