@@ -7,7 +7,7 @@ TORCH ?= torch==2.13.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup assets doctor demo test check bench screenshots crash up down worker browser lock format
+.PHONY: setup assets doctor demo test check bench screenshots crash gpu-check gpu-wheels up down worker browser lock format
 
 setup: $(VENV)/.locked $(VENV)/graders/.locked assets
 
@@ -70,6 +70,20 @@ screenshots: setup browser
 # One job is killed and cut off at random, and must end as if nothing had happened.
 crash: setup
 	$(BIN)/python -m tests.crash
+
+# On a machine with one GPU: under 8 minutes; docs/gpu.md says how to run it without this environment.
+gpu-check: $(VENV)/.locked
+	$(BIN)/python tests/gpu/check.py --out var/gpu-check $(if $(ONLY),--only $(ONLY))
+
+# The packages that a machine with torch 2.11 and Python 3.12 still needs for it, as wheels in .whl/.
+WHEELS := --quiet --no-deps --dest .whl --only-binary :all: --python-version 3.12 --implementation cp \
+  --platform manylinux_2_34_x86_64 --platform manylinux_2_31_x86_64 --platform manylinux_2_28_x86_64 \
+  --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64
+gpu-wheels: | $(VENV)/.locked
+	rm -rf .whl
+	grep -v 'without a wheel' tests/gpu/wheels.txt | $(BIN)/pip download $(WHEELS) --requirement /dev/stdin
+	grep 'without a wheel' tests/gpu/wheels.txt | $(BIN)/pip wheel --quiet --no-deps --wheel-dir .whl --requirement /dev/stdin
+	du -sh .whl
 
 format: $(VENV)/.locked
 	$(BIN)/ruff check --fix .

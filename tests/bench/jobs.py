@@ -30,7 +30,9 @@ def cores() -> int:
     return min(2, len(os.sched_getaffinity(0)))
 
 
-def write_spec(folder: Path, model: Path, rows: list[dict[str, Any]], grader: Any, **grpo: Any) -> Path:
+def write_spec(
+    folder: Path, model: Path, rows: list[dict[str, Any]], grader: Any, device: str = "cpu", **grpo: Any
+) -> Path:
     """A job on ``rows`` without evaluation while it trains; the last row is held out."""
     spec: dict[str, Any] = {
         "job_id": "bench",
@@ -46,7 +48,7 @@ def write_spec(folder: Path, model: Path, rows: list[dict[str, Any]], grader: An
         "grpo": grpo,
         "preflight": {"rows": 0},
         "evaluation": {"every": 0, "samples_per_row": 1, "bootstrap_resamples": 100},
-        "resources": {"cpu_cores": cores()},
+        "resources": {"device": device, "gpus": int(device == "cuda"), "cpu_cores": cores()},
         "seed": 1,
     }
     path = folder / "spec.json"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from bisect import bisect_right
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -133,8 +134,9 @@ def padded_rows(tokens: int, count: int) -> list[dict[str, Any]]:
 
     rows = []
     for number in range(count):
-        length = next(n for n in range(tokens, 0, -1) if size(row(number * tokens, n)) <= tokens)
-        rows.append(row(number * tokens, length))
+        start = number * tokens
+        lengths = range(1, tokens + 1)
+        rows.append(row(start, bisect_right(lengths, tokens, key=lambda n: size(row(start, n)))))
     return rows
 
 

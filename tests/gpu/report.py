@@ -71,18 +71,18 @@ class Context:
         """GiB allocated at most since ``forget_peak``; 0 on a CPU, which does not count them."""
         return 0.0 if self.small else torch.cuda.max_memory_allocated() / GIB
 
-    def seconds(self, work: Callable[[], Any]) -> float:
-        """Seconds that ``work`` takes, the device's share included."""
+    def timed(self, work: Callable[..., Any], *args: Any, **options: Any) -> tuple[Any, float]:
+        """What ``work`` returns and the seconds it takes, the device's share included."""
         self.synchronize()
         began = time.perf_counter()
-        work()
+        result = work(*args, **options)
         self.synchronize()
-        return time.perf_counter() - began
+        return result, time.perf_counter() - began
 
     def median_seconds(self, work: Callable[[], Any], runs: int) -> float:
         """The median over ``runs`` runs, after one that does not count."""
         work()
-        return median(self.seconds(work) for _ in range(runs))
+        return median(self.timed(work)[1] for _ in range(runs))
 
 
 def rounded(value: Any) -> Any:

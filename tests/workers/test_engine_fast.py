@@ -19,12 +19,13 @@ from tests.workers.small_models import (
     tuned,
 )
 from workers.engine.batching import loss_weight, micro_batches
-from workers.engine.fast import decoder, lora, shared
+from workers.engine.fast import decoder, lora
 from workers.engine.fast.architecture import describe, known
 from workers.engine.fast.decoder import Decoder
 from workers.engine.sampling import portions
 
 ENDS = list(range(1, 12))
+
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_prompt_computed_once_gives_the_loss_and_gradients_of_one_computed_for_every_row(family):
