@@ -46,3 +46,8 @@ def generate(base: Base, model: PeftModel, prompts: list[list[int]], each: int, 
         output = model.generate(**inputs.to(model.device), generation_config=generation_config(base, most))
     completions = output[:, inputs["input_ids"].shape[1] :].tolist()
     return [[token for token in row if token != base.tokenizer.pad_token_id] for row in completions]
+
+
+def count_tokens(drawn: list[Any]) -> int:
+    """Tokens of all completions, of either way's result."""
+    return sum(sum(map(len, row.ids)) if isinstance(row, Drawn) else len(row) for row in drawn)

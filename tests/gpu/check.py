@@ -40,6 +40,7 @@ ITEMS = (
     Item(7, "stop and resume", 45),
     Item(5, "out of memory", 20),
     Item(2, "LoRA layer", 15),
+    Item(8, "FSDP2", 20),
 )
 
 

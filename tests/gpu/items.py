@@ -15,6 +15,7 @@ MODULES = {
     5: "out_of_memory",
     6: "whole_job",
     7: "resume",
+    8: "sharding",
 }
 
 

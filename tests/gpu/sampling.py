@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tests.bench.sampling import decode, generate, generation_config, with_adapter
+from tests.bench.sampling import count_tokens, decode, generate, generation_config, with_adapter
 from tests.gpu.models import free, random_base
 from tests.gpu.report import Context
 from workers.engine.verify import TOLERANCE, completion_logprobs
@@ -58,11 +58,6 @@ def shrink(model: Any) -> None:
     for name, each in model.named_parameters():
         if "lora_B" in name:
             each.data *= 0.05
-
-
-def count_tokens(drawn: list[Any]) -> int:
-    """Tokens of all completions, of either kind of result."""
-    return sum(sum(map(len, row.ids)) if hasattr(row, "ids") else len(row) for row in drawn)
 
 
 def _check_logps(context: Context, size: str, model: Any, prompts: list[list[int]], drawn: list[Any]) -> None:

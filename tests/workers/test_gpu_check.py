@@ -33,15 +33,21 @@ def test_every_item_has_a_module_and_all_fit_into_eight_minutes() -> None:
 def test_an_item_that_is_cut_or_crashes_does_not_stop_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chosen = (check.Item(1, "cut", 0.2), check.Item(99, "unknown", 60), check.Item(0, "environment", 300))
+    chosen = (
+        check.Item(1, "cut", 0.2),
+        check.Item(99, "unknown", 60),
+        check.Item(0, "environment", 240),
+        check.Item(8, "FSDP2", 240),
+    )
     monkeypatch.setattr(check, "ITEMS", chosen)
     monkeypatch.setattr(sys, "argv", ["check.py", "--small", "--out", str(tmp_path)])
     assert check.main() == 1
     lines = [json.loads(line) for line in (tmp_path / "check.jsonl").read_text().splitlines()]
-    assert [line["outcome"] for line in lines] == ["cut", "crashed", "passed"], lines
+    assert [line["outcome"] for line in lines] == ["cut", "crashed", "passed", "passed"], lines
     assert "invalid choice: 99" in lines[1]["failed"][0]
     assert {"torch", "transformers", "gpus"} <= lines[2]["measured"].keys()
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert lines[3]["measured"]["sharded"] > lines[3]["measured"]["trainable"] > 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
 
 
 def test_an_unknown_number_is_refused(tmp_path: Path) -> None:
