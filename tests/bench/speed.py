@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from bisect import bisect_right
 from pathlib import Path
 from statistics import median
@@ -142,24 +141,9 @@ def padded_rows(tokens: int, count: int) -> list[dict[str, Any]]:
 
 def rollouts() -> Result:
     """Tokens a second on the starter model: the engine's sampler against ``generate`` as TRL calls it."""
-    import torch
-
-    from workers.engine.fast.architecture import describe
-    from workers.engine.fast.decoder import Decoder
-    from workers.engine.models import folded
-
-    torch.set_num_threads(cores())
-    base, model, prompts = _starter_with_adapter()
-    ratios = []
-    for _ in range(sized(7, 1)):
-        began = time.perf_counter()
-        written = _generate(base, model, prompts)
-        theirs = written / (time.perf_counter() - began)
-        began = time.perf_counter()
-        with folded(model):
-            drawn = Decoder(describe(model)).sample(prompts, 8, 48, 1.0, base.eos_ids)
-        ours = sum(len(ids) for answers in drawn for ids in answers.ids) / (time.perf_counter() - began)
-        ratios.append(ours / theirs)
+    said = python("tests.bench.rollout_probe", str(sized(9, 1)), str(sized(3, 1)))
+    pairs = [json.loads(line) for line in said.splitlines()]
+    ratios = [pair["decode"] / pair["generate"] for pair in pairs]
     return Result(
         benchmark="rollout_speed",
         value=round(median(ratios), 2),
@@ -167,44 +151,11 @@ def rollouts() -> Result:
         goal=3.0,
         at_least=True,
         runs=[round(ratio, 2) for ratio in ratios],
-        note=f"64 rollouts of the starter model, {cores()} threads; the last run {ours:.0f} tokens a second",
+        note=f"64 rollouts of the starter model, {cores()} threads; medians "
+        f"{median(pair['decode'] for pair in pairs):.0f} against "
+        f"{median(pair['generate'] for pair in pairs):.0f} tokens a second; "
+        f"ratios from {min(ratios):.2f} to {max(ratios):.2f}",
     )
-
-
-def _starter_with_adapter() -> tuple[Any, Any, list[list[int]]]:
-    import torch
-    from peft import LoraConfig, get_peft_model
-
-    from workers.engine.models import load
-    from workers.spec import BaseModelRef
-
-    path = str((STARTER / "model").resolve())
-    base = load(BaseModelRef(id="groove/starter", path=path), Path(), torch.device("cpu"))
-    config = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
-    lines = (STARTER / "sample" / "dataset.jsonl").read_text().splitlines()
-    prompts = [base.renderer.encode(json.loads(line)["messages"]) for line in lines[:800:100]]
-    return base, get_peft_model(base.model, config).eval(), prompts
-
-
-def _generate(base: Any, model: Any, prompts: list[list[int]]) -> int:
-    """Tokens written by ``generate`` for 8 answers to each prompt, with the adapter beside the weights."""
-    import torch
-    from transformers import GenerationConfig
-
-    config = GenerationConfig(
-        do_sample=True,
-        temperature=1.0,
-        top_k=0,
-        max_new_tokens=48,
-        eos_token_id=base.eos_ids,
-        pad_token_id=base.tokenizer.pad_token_id,
-        disable_compile=True,
-    )
-    repeated = [prompt for prompt in prompts for _ in range(8)]
-    inputs = base.tokenizer.pad({"input_ids": repeated}, padding_side="left", return_tensors="pt")
-    with torch.no_grad():
-        output = model.generate(**inputs, generation_config=config)
-    return int((output[:, inputs["input_ids"].shape[1] :] != base.tokenizer.pad_token_id).sum())
 
 
 def memory() -> Result:
