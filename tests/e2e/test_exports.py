@@ -42,7 +42,7 @@ def test_an_export_is_made_checked_and_downloaded(page: Page, live: str, tmp_pat
         section.get_by_role("link", name="Download: GGUF adapter").click()
     with zipfile.ZipFile(download.value.path()) as archive:
         names = {Path(name).name for name in archive.namelist()}
-    assert names == {"adapter.gguf", "Modelfile", "README.md", "SHA256SUMS"}
+    assert names == {"adapter.gguf", "base.gguf", "Modelfile", "README.md", "SHA256SUMS"}
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
     assert not found.violations_count, found.generate_report()
     page.set_viewport_size({"width": 390, "height": 900})

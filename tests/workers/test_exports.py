@@ -230,6 +230,18 @@ def test_the_starter_is_written_as_gguf_with_its_vocabulary_as_pieces(tmp_path: 
     assert scores[vocabulary["20"]] == scores[vocabulary["02"]] == 0.0
 
 
+def test_a_gguf_adapter_brings_the_base_that_it_is_loaded_over(
+    base: Path, package: Path, tmp_path: Path
+) -> None:
+    assert export(package, base, "gguf-adapter", tmp_path) == 0
+    loaded = AutoModelForCausalLM.from_pretrained(
+        tmp_path / "export", gguf_file="base.gguf", dtype=torch.float32, head_dim=32
+    )
+    untuned = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    for name, tensor in untuned.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+
+
 def joined(text: str, scores: dict[str, float]) -> list[str]:
     """Tokens as llama.cpp's SentencePiece finds them: the best score first, the leftmost of equals."""
     letters = {byte: letter for letter, byte in sentence_pieces.byte_letters().items()}

@@ -29,7 +29,8 @@ WAITING = {State.QUEUED, State.RUNNING}
 ABOUT: dict[Kind, str] = {
     "merged": "Base and adapter in one folder, for vLLM and transformers.",
     "gguf": "Base and adapter in one file with an Ollama Modelfile, for llama.cpp and Ollama; not quantised.",
-    "gguf-adapter": "The adapter alone, to load over a GGUF of the base; with an Ollama Modelfile.",
+    "gguf-adapter": "The adapter in its own file, beside the base where Groove can write it as GGUF, with "
+    "an Ollama Modelfile.",
 }
 
 
@@ -55,6 +56,12 @@ class Offer:
     @property
     def ready(self) -> bool:
         return self.export is not None and self.export.state == State.READY
+
+    @property
+    def lacks_base(self) -> bool:
+        """Whether the person must bring the base in GGUF."""
+        names = {file["name"] for file in self.export.files} if self.export else set()
+        return self.kind == "gguf-adapter" and "base.gguf" not in names
 
     @property
     def bytes(self) -> int:

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
+from workers.engine import loading
 from workers.engine.export.checking import Verification, differs, same_numbers, same_tensors
 from workers.engine.export.naming import Names, array, finish
 from workers.engine.export.source import Source
@@ -18,6 +19,7 @@ from workers.engine.export.vocabulary import add_vocabulary, tokens_of
 from workers.exports import Json, rope_parameters
 
 FILE = "model.gguf"
+BASE_FILE = "base.gguf"
 SHAPE = {
     "max_position_embeddings", "num_hidden_layers", "intermediate_size", "hidden_size", "rope_theta",
     "num_attention_heads", "num_key_value_heads", "rms_norm_eps", "vocab_size", "tie_word_embeddings",
@@ -28,11 +30,11 @@ FORMATS = {
 }
 
 
-def write(merged: Any, source: Source, tokenizer: Json, folder: Path) -> None:
-    """``model.gguf`` with weights, hyperparameters, vocabulary and chat template; not quantised."""
+def write(merged: Any, source: Source, tokenizer: Json, folder: Path, file: str = FILE) -> None:
+    """One file with weights, hyperparameters, vocabulary and chat template; not quantised."""
     names = Names(merged.config)
     matrix, file_type = FORMATS[source.stored.dtype]
-    writer = gguf.GGUFWriter(folder / FILE, names.arch)
+    writer = gguf.GGUFWriter(folder / file, names.arch)
     writer.add_type(gguf.GGUFType.MODEL)
     writer.add_name(source.settings.get("model_name") or folder.name)
     writer.add_file_type(file_type)
@@ -64,21 +66,34 @@ def _add_shape(writer: gguf.GGUFWriter, config: Any, arch: str) -> None:
     writer.add_vocab_size(config.vocab_size)
 
 
-def check(merged: Any, source: Source, tokenizer: Json, folder: Path) -> Verification:
-    """Loads the file with transformers' own GGUF reader; compares vocabulary, shape, weights and numbers.
+def write_base(source: Source, tokenizer: Json, folder: Path) -> None:
+    """``base.gguf``: the untuned base, for the adapter to be loaded over; read back and compared."""
+    path = source.base_path
+    base = loading.load_model(path.name, path, getattr(torch, source.stored.dtype))
+    write(base, source, tokenizer, folder, BASE_FILE)
+    same_tensors(_read(base, source, tokenizer, folder, BASE_FILE).state_dict(), base.state_dict())
 
-    The reader skips the head size of some architectures, so the model is built from the config, and what the
-    reader did find is compared with it.
-    """
-    field = gguf.GGUFReader(folder / FILE).get_field("tokenizer.ggml.tokens")
-    if field is None or field.contents() != tokens_of(tokenizer, merged.config.vocab_size)[0]:
-        raise differs("its vocabulary is not the tokenizer's")
-    _check_shape(merged.config, folder / FILE)
-    again = AutoModelForCausalLM.from_pretrained(
-        folder, gguf_file=FILE, config=deepcopy(merged.config), dtype=getattr(torch, source.stored.dtype)
-    )
+
+def check(merged: Any, source: Source, tokenizer: Json, folder: Path) -> Verification:
+    """Loads the file with transformers' own GGUF reader; compares vocabulary, shape, weights and numbers."""
+    again = _read(merged, source, tokenizer, folder, FILE)
     tensors = same_tensors(again.state_dict(), merged.state_dict())
     return same_numbers(again, source, "loaded with transformers' GGUF reader", tensors)
+
+
+def _read(model: Any, source: Source, tokenizer: Json, folder: Path, file: str) -> Any:
+    """The model of a file. Raises ``EngineError`` if its vocabulary or shape is not ``model``'s.
+
+    transformers' reader skips the head size of some architectures, so the model is built from the config, and
+    what the reader did find is compared with it.
+    """
+    field = gguf.GGUFReader(folder / file).get_field("tokenizer.ggml.tokens")
+    if field is None or field.contents() != tokens_of(tokenizer, model.config.vocab_size)[0]:
+        raise differs("its vocabulary is not the tokenizer's")
+    _check_shape(model.config, folder / file)
+    return AutoModelForCausalLM.from_pretrained(
+        folder, gguf_file=file, config=deepcopy(model.config), dtype=getattr(torch, source.stored.dtype)
+    )
 
 
 def _check_shape(config: Any, file: Path) -> None:

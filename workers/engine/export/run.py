@@ -56,6 +56,9 @@ def _made(
         (folder / "Modelfile").write_text(texts.modelfile(source, kind))
         gguf_adapter.write(source, folder)
         check_stop()
+        if tokenizer is not None and not refusal("gguf", read_base(source.base_path)[0], tokenizer):
+            gguf_model.write_base(source, tokenizer, folder)
+            check_stop()
         return gguf_adapter.check(source, folder)
     if kind == "merged":
         model = merged.merge(source)
