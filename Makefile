@@ -7,20 +7,28 @@ TORCH ?= torch==2.13.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup assets doctor demo test check bench screenshots crash gpu-check gpu-wheels up down worker browser lock format
+.PHONY: setup dev assets doctor demo test check bench screenshots crash gpu-check gpu-wheels up down worker browser lock format
 
 setup: $(VENV)/.locked $(VENV)/graders/.locked assets
 
 $(VENV)/.locked: requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/pip install --quiet $(TORCH)
-	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --require-hashes --no-deps --requirement requirements.lock
+	touch $@
+
+# What tests and checks need, apart from what runs in production.
+dev: $(VENV)/.dev
+
+$(VENV)/.dev: requirements-dev.lock | $(VENV)/.locked
+	$(BIN)/pip install --quiet --require-hashes --no-deps --requirement requirements-dev.lock
 	touch $@
 
 # What Python graders may import: an environment of their own, which holds nothing of Groove's.
 $(VENV)/graders/.locked: requirements-graders.lock | $(VENV)/.locked
 	rm -rf $(VENV)/graders
-	$(BIN)/pip install --quiet --target $(VENV)/graders --requirement requirements-graders.lock
+	$(BIN)/pip install --quiet --target $(VENV)/graders --require-hashes --no-deps \
+	  --requirement requirements-graders.lock
 	touch $@
 
 assets: static/dist/.built
@@ -46,13 +54,13 @@ worker: $(VENV)/.locked $(VENV)/graders/.locked
 doctor: $(VENV)/.locked
 	$(BIN)/python manage.py doctor
 
-browser: $(VENV)/.locked
+browser: dev
 	$(BIN)/python -m tests.e2e.browser
 
-test: setup browser
+test: setup dev browser
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(TESTS)
 
-check: $(VENV)/.locked
+check: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -60,19 +68,19 @@ check: $(VENV)/.locked
 	$(BIN)/djlint templates --check --lint --quiet
 	$(BIN)/python -W ignore manage.py makemigrations --check --dry-run --skip-checks
 
-bench: setup
+bench: setup dev
 	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 
 # The README's pictures, of a job that runs for it.
-screenshots: setup browser
+screenshots: setup dev browser
 	$(BIN)/python -m pytest -q tests/e2e/screenshots.py
 
 # One job is killed and cut off at random, and must end as if nothing had happened.
-crash: setup
+crash: setup dev
 	$(BIN)/python -m tests.crash
 
 # On a machine with one GPU: under 8 minutes; docs/gpu.md says how to run it without this environment.
-gpu-check: $(VENV)/.locked
+gpu-check: dev
 	$(BIN)/python tests/gpu/check.py --out var/gpu-check $(if $(ONLY),--only $(ONLY))
 
 # The packages that a machine with torch 2.11 and Python 3.12 still needs for it, as wheels in .whl/.
@@ -85,14 +93,19 @@ gpu-wheels: | $(VENV)/.locked
 	grep 'without a wheel' tests/gpu/wheels.txt | $(BIN)/pip wheel --quiet --no-deps --wheel-dir .whl --requirement /dev/stdin
 	du -sh .whl
 
-format: $(VENV)/.locked
+format: dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/djlint templates --reformat --quiet
 
-lock: $(VENV)/.locked
-	$(BIN)/pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --extra dev --strip-extras --unsafe-package torch --no-emit-index-url \
-	  --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
-	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-	  --output-file requirements-graders.lock requirements-graders.in
+# torch brings these itself; which ones depends on its build.
+OF_TORCH := torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc \
+  nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse \
+  nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
+COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --universal --python-version 3.11 \
+  $(foreach package,$(OF_TORCH),--no-emit-package $(package))
+lock: dev
+	$(BIN)/pip install --quiet uv
+	$(COMPILE) --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra dev --output-file requirements-dev.lock pyproject.toml
+	$(COMPILE) --output-file requirements-graders.lock requirements-graders.in

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.5
 STOP_SECONDS = 20
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 10.0
 
