@@ -132,7 +132,7 @@ def look_at_rollouts(page: Page) -> None:
     page.get_by_role("link", name="Rollouts").click()
     expect(page.get_by_text("96 rollouts")).to_be_visible()
     page.locator("a[data-row]").first.click()
-    expect(page.get_by_role("heading", name="The group")).to_be_visible()
+    expect(page.get_by_role("heading", name="Group", exact=True)).to_be_visible()
     audit(page)
     page.go_back()
     page.go_back()
