@@ -22,6 +22,7 @@ from .models import SAME, ComparedRow, Evaluation, Note
 from .paired import GAINED, LOST
 
 BATCH = 50
+NO_ROW = -1  # the place of a row whose number is greater than any place
 COLUMNS = ("row", "row_id", "arm", "sample", "reward", "error", "tokens", "truncated")
 ROW_COLUMNS = (
     *(
@@ -126,8 +127,9 @@ def _limits(query: Mapping[str, str]) -> dict[str, float]:
     for name, lookup in RANGES.items():
         with suppress(ValueError):
             found[lookup] = float(query.get(name, ""))
-    if (index := whole_number(query.get("row"))) is not None:
-        found["index"] = index
+    if (row := query.get("row", "")).isascii() and row.isdigit():
+        index = whole_number(row)
+        found["index"] = NO_ROW if index is None else index
     return {lookup: value for lookup, value in found.items() if isfinite(value)}
 
 
