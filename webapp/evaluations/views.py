@@ -30,6 +30,7 @@ from .models import ComparedRow, Evaluation, Note
 from .outcomes import outcomes_of
 
 PAGE, LINES = 10, 50
+RELATED = ("team", "tuned_model", "dataset_version", "grader_version__grader")
 
 
 @member()
@@ -39,7 +40,7 @@ def compare(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 
     While the job runs, htmx asks which comparisons have come since the page was drawn.
     """
-    jobs = Job.objects.with_cursor().select_related("team", "tuned_model", "grader_version__grader")
+    jobs = Job.objects.with_cursor().select_related(*RELATED)
     job = access.get(jobs, uid=uid)
     evaluations = list(presenters.comparisons(job))
     evaluation = presenters.chosen(evaluations, request.GET.get("evaluation", ""))
@@ -72,7 +73,7 @@ def _shown(request: HttpRequest, access: Access, evaluation: Evaluation) -> dict
         "sorts": presenters.SORTS.items(),
         "query": query,
         "address": urlencode({"evaluation": evaluation.pk} | query),
-        "tasks": list(job.tasks.values_list("name", flat=True)),
+        "tasks": [task.name for task in job.loaded_tasks],
         **_votes(evaluation, access),
         "longest": Note.LONGEST,
         "back": request.GET.urlencode(),

@@ -193,13 +193,13 @@ def delete_test(test: GraderTest, user: User) -> None:
     _check_newest(grader)
 
 
-def unmet_conditions(version: GraderVersion, check: GraderCheck | None = None) -> list[str]:
+def unmet_conditions(version: GraderVersion) -> list[str]:
     """Why a job may not use this version yet: known answers that it has not been seen to pay rightly.
 
-    A grader without known answers has no conditions; cheats only warn. ``check`` is its check if at hand.
+    A grader without known answers has no conditions; cheats only warn.
     """
     tests = list(version.grader.tests.all())
-    return unmet_by(version, tests, check or check_of(version)) if tests else []
+    return unmet_by(version, tests, check_of(version)) if tests else []
 
 
 def unmet_by(version: GraderVersion, tests: list[GraderTest], check: GraderCheck | None) -> list[str]:

@@ -11,6 +11,7 @@ from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce, Upper
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import cached_property
 
 from webapp.config.fields import PublicIdField
 from webapp.datasets.models import DatasetVersion
@@ -166,6 +167,12 @@ class Job(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("jobs:detail", args=[self.team.slug, self.uid])
+
+    @cached_property
+    def loaded_tasks(self) -> list[JobTask]:
+        """Its tasks with their data and graders, read once: they stay as they were launched."""
+        related = ("dataset_version__dataset__team", "grader_version__grader")
+        return list(self.tasks.select_related(*related))
 
     @property
     def live(self) -> bool:

@@ -15,7 +15,7 @@ from workers.spec import EvaluationSettings
 
 from . import estimates, metrics, task_forms
 from .models import Job
-from .services import SECTIONS, grader_conditions, total_steps
+from .services import SECTIONS, conditions_by, total_steps
 from .tasks import TaskChoice
 
 
@@ -80,7 +80,7 @@ def grader_findings(version: GraderVersion | None) -> list[Finding]:
         return []
     check = graders.check_of(version)
     paid = ", ".join(str(cheat["title"]).lower() for cheat in check.warnings) if check else ""
-    findings = [Finding("error", condition) for condition in grader_conditions(version, check)]
+    findings = [Finding("error", condition) for condition in conditions_by(version, check)]
     if check and check.low_reference:
         findings.insert(0, Finding("error", low_reference(check)))
     if paid:

@@ -27,8 +27,7 @@ class JobRows:
 
     @cached_property
     def _tasks(self) -> dict[str, JobTask]:
-        related = ("dataset_version__dataset__team", "grader_version__grader")
-        return {task.name: task for task in self.job.tasks.select_related(*related)}
+        return {task.name: task for task in self.job.loaded_tasks}
 
     def _part(self, row_id: str) -> Job | JobTask:
         """The task that the row belongs to; the job itself if it has no tasks."""

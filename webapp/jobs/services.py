@@ -140,11 +140,21 @@ def _right_from(evaluation: dict[str, Any], grader: dict[str, Any]) -> dict[str,
     return {"pass_threshold": low + default * (high - low)}
 
 
-def grader_conditions(version: GraderVersion, check: GraderCheck | None = None) -> list[str]:
+def grader_conditions(version: GraderVersion) -> list[str]:
     """Why no job may use this grader version yet: known answers it pays wrongly, judges nobody connected."""
+    return [*graders.unmet_conditions(version), *_unconnected(version)]
+
+
+def conditions_by(version: GraderVersion, check: GraderCheck | None) -> list[str]:
+    """The same by the version's check, or the lack of one, that is at hand."""
+    tests = list(version.grader.tests.all())
+    return [*graders.unmet_by(version, tests, check), *_unconnected(version)]
+
+
+def _unconnected(version: GraderVersion) -> list[str]:
     missing = judges.missing_endpoints(version.grader.team, grading.validate(version.definition))
     connect = "Nobody has connected the judge {!r} that it asks: an owner does so under Judges."
-    return [*graders.unmet_conditions(version, check), *(connect.format(model) for model in missing)]
+    return [connect.format(model) for model in missing]
 
 
 def held_out_refusal(held_out: GraderVersion, trained: GraderVersion) -> str:

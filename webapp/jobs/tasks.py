@@ -87,7 +87,7 @@ def launch_job(
 
 def choices_of(job: Job) -> list[TaskChoice]:
     """The job's tasks as choices; one without a name for a job without tasks."""
-    tasks = job.tasks.select_related("dataset_version__dataset", "grader_version__grader")
+    tasks = job.loaded_tasks
     chosen = [TaskChoice(t.name, t.dataset_version, t.grader_version, t.weight) for t in tasks]
     return chosen or [TaskChoice("", job.dataset_version, job.grader_version)]
 
