@@ -16,6 +16,8 @@ import pytest
 from django.conf import settings
 from django.db import connection
 from django.test import Client
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from webapp.config.env import with_database
 from webapp.teams.models import Membership, Role, Team, User
@@ -24,6 +26,10 @@ from webapp.teams.services import create_team
 PASSWORD = "correct horse battery"
 ROOT = Path(__file__).resolve().parents[1]
 Process = subprocess.Popen[bytes]
+
+# A crowded machine is slow, not wrong: pytest's own time limit is what ends a test.
+hypothesis_settings.register_profile("crowded", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("crowded")
 
 
 @pytest.fixture
