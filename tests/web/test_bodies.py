@@ -51,7 +51,10 @@ def test_only_editors_send_much_and_only_to_upload_routes(
             client.post(f"/t/no-{team.slug}/datasets/new/", content=big, cookies=cookies[alice]).status_code
             == 413
         )
-        assert client.post(file, content=big, cookies=cookies[alice]).status_code == 403  # the form's token
+        stream = {"content-type": "application/octet-stream"}
+        passed = client.post(file, content=big, cookies=cookies[alice], headers=stream)
+        assert passed.status_code == 403  # the form's token
+        assert client.post(file, content=big, cookies=cookies[alice]).status_code == 400  # text without files
         assert client.post("/accounts/login/", content=b"a=b").status_code == 403
 
 

@@ -218,8 +218,9 @@ def test_tools_and_developer_messages_reach_the_version_and_its_row_page(
     assert row["messages"] == messages
     assert row["tools"] == [TOOL]
     page = as_user(alice).get(made.address_of(row["row_id"])).text
-    assert "tools: weather" in page
-    assert "developer" in page
+    assert "1 tool offered" in page
+    assert "<code>weather</code>" in page
+    assert 'data-role="developer"' in page
 
 
 # --- errors ----------------------------------------------------------------------------------------
