@@ -174,20 +174,14 @@ def test_targets_that_cannot_be_trained_are_refused(
 # --- adapters of other shapes ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"layers_to_transform": [1]}, {"exclude_modules": r".*layers\.0\..*"}],
-    ids=["layers_to_transform", "exclude_modules"],
-)
-def test_an_adapter_of_some_layers_is_continued_on_these(
-    model_folder: Path, tmp_path: Path, changes: dict[str, Any]
-) -> None:
-    start = adapter(model_folder, tmp_path / "start", **changes)
+def test_an_adapter_of_some_layers_is_continued_on_these(model_folder: Path, tmp_path: Path) -> None:
+    some = {"layers_to_transform": [1], "exclude_modules": r".*\.v_proj"}
+    start = adapter(model_folder, tmp_path / "start", **some)
     status, events = continued(tmp_path, model_folder, start, r"(.*\.)?(q_proj|v_proj)")
     assert status == 0, of_type(events, "error")
     names = load_file(tmp_path / "out/package/adapter_model.safetensors").keys()
     assert names == load_file(start / "adapter_model.safetensors").keys()
-    assert all(".layers.1." in name for name in names)
+    assert all(".layers.1.self_attn.q_proj." in name for name in names)
     assert max(step.values["sampling/logp_gap"] for step in of_type(events, "metrics")) < 1e-4
 
 
