@@ -16,7 +16,7 @@ urlpatterns = [
     path("docs/images/<str:name>", documents.image, name="document_image"),
     path("docs/<str:name>/", documents.page, name="document"),
     path("healthz", views.healthz, name="healthz"),
-    path("accounts/email/", account_views.change_email),
+    path("accounts/email/", account_views.change_email, name="account_email"),
     path("accounts/", include("allauth.account.urls")),
     path("", include("webapp.teams.urls")),
     path("t/<slug:team>/datasets/", include("webapp.datasets.urls")),
