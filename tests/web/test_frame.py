@@ -86,4 +86,4 @@ def test_a_form_from_before_signing_in_is_explained(db: None) -> None:
 def test_what_broke_is_said_even_without_the_database() -> None:
     request = RequestFactory().get("/")
     assert "Something broke here" in server_error(request).content.decode()
-    assert "This was not understood" in bad_request(request, ValueError()).content.decode()
+    assert "This request cannot be read" in bad_request(request, ValueError()).content.decode()
