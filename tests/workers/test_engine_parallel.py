@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.workers.engine_jobs import events_of, of_type
+from workers.engine.parallel import Followers
 
 STEPS = {"max_steps": 4, "prompts_per_step": 4, "checkpoint_every": 2}
 
@@ -115,6 +116,14 @@ def test_a_lost_process_ends_the_job_and_says_so(write_spec, tmp_path):
     assert process.wait(120) == 1
     (error,) = of_type(events_of(out), "error")
     assert error.code == "follower_lost"
+
+
+def test_a_process_that_has_trained_to_the_end_is_not_lost_while_the_leader_packages():
+    helped, failed = subprocess.Popen(["true"]), subprocess.Popen(["false"])
+    helped.wait()
+    failed.wait()
+    assert Followers([helped]).lost() is None
+    assert Followers([helped, failed]).lost() == 2
 
 
 def test_prompts_that_cannot_be_shared_evenly_are_refused(write_spec, tmp_path):

@@ -42,19 +42,19 @@ def size() -> int:
 
 
 class Followers:
-    """The other processes of a job. ``lost`` is the first that ended before its time."""
+    """The other processes of a job. ``lost`` is the first that failed; one that is done is not."""
 
     def __init__(self, processes: list[subprocess.Popen[bytes]]) -> None:
         self._processes = processes
         self.over = False
 
     def lost(self, patience: float = 0.0) -> int | None:
-        """The rank of a follower that has ended, looked for at most ``patience`` seconds."""
+        """The rank of a follower that has failed, looked for at most ``patience`` seconds."""
         until = time.monotonic() + patience
         while not self.over:
-            ended = [place for place, each in enumerate(self._processes, start=1) if each.poll() is not None]
-            if ended or time.monotonic() > until:
-                return ended[0] if ended else None
+            failed = [place for place, each in enumerate(self._processes, start=1) if each.poll()]
+            if failed or time.monotonic() > until:
+                return failed[0] if failed else None
             time.sleep(POLL_SECONDS)
         return None
 
