@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 
+from django.db.models import OuterRef, Subquery
+
 from webapp.datasets.models import DatasetVersion
 from webapp.graders import required_fields
 from webapp.graders.models import GraderTrial, GraderVersion
@@ -50,9 +52,14 @@ def _fitting_version(grader: GraderVersion, versions: Iterable[DatasetVersion]) 
 
 
 def _tried_grader(version: DatasetVersion, graders: Iterable[GraderVersion]) -> GraderVersion | None:
-    """The newest version of the grader that graded these rows last."""
-    trials = GraderTrial.objects.filter(dataset_version=version).exclude(grader=None)
-    tried = trials.order_by("-pk").values_list("grader", flat=True).first()
+    """The newest version of the grader that graded these rows last.
+
+    The version's report, which graders are compared with, is read in the same query.
+    """
+    trials = GraderTrial.objects.filter(dataset_version=OuterRef("pk")).exclude(grader=None)
+    last = Subquery(trials.order_by("-pk").values("grader")[:1])
+    found = DatasetVersion.objects.filter(pk=version.pk).values_list("report", last)
+    version.report, tried = found.get()
     return next((grader for grader in graders if grader.grader_id == tried), None) if tried else None
 
 
