@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from hypothesis import HealthCheck
@@ -30,6 +31,12 @@ Process = subprocess.Popen[bytes]
 # A crowded machine is slow, not wrong: pytest's own time limit is what ends a test.
 hypothesis_settings.register_profile("crowded", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("crowded")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_rate_limits() -> None:
+    """Attempts that an earlier test made count no longer."""
+    cache.clear()
 
 
 @pytest.fixture

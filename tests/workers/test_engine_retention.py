@@ -135,7 +135,7 @@ def test_a_job_scores_its_suites_at_every_evaluation_and_its_training_stays_the_
     assert (before.tuned, before.forgetting, before.drift) == (None, None, None)
     for event in later:
         assert event.forgetting.mean == pytest.approx(event.base.mean - event.tuned.mean)
-        assert event.forgetting.low <= event.forgetting.mean <= event.forgetting.high
+        assert (event.forgetting.low, event.forgetting.high) == (None, None)  # six rows: too few for one
         assert event.drift.tokens > 0
     assert {e.base.mean for e in later[:-1]} == {before.base.mean}  # the base is drawn once
     drifts = [e.drift.per_answer.mean for e in told if e.suite == "" and e.stage == "during"]
