@@ -214,7 +214,7 @@ def tuned_rewards(folder: Path, model: Path, tasks: list[str], prompts: int) -> 
     """Row id -> mean reward after training ``tasks``, which ask opposite things of the same prompts."""
     folder.mkdir()
     spec = small_spec(folder, model)
-    for split, number, first in (("train", 8, 0), ("validation", 1, 8), ("test", 16, 8)):
+    for split, number, first in (("train", 8, 0), ("validation", 1, 8), ("test", 24, 8)):
         made = [row for task in tasks for row in task_rows(number, task, first)]
         spec["dataset"][split] = write_split(folder, split, made)
     spec["tasks"] = {task: {"grader": GRADERS[task], "grader_sha256": task} for task in tasks}
