@@ -18,7 +18,7 @@ expect.set_options(timeout=PATIENCE_MS)  # what is waited for comes late on a cr
 EXPECTED = (
     *("422", "409", "ERR_INCOMPLETE_CHUNKED_ENCODING"),
     *("ERR_INTERNET_DISCONNECTED", "ERR_CONNECTION_REFUSED"),
-    "htmx:targetError",
+    *("htmx:targetError", "htmx:sendError"),
     *("htmx:sendAbort", "htmx:afterRequest"),  # a fragment that was being refreshed when its page was left
 )
 

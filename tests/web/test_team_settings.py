@@ -116,7 +116,7 @@ def test_a_team_at_its_limit_waits_and_another_goes_ahead(job: Job, charlie: Use
     assert leases.claim("node") == third
     assert leases.claim("node") is None
     second.refresh_from_db()
-    assert placing.waiting_for(second) == "The team runs 1 job at once, which is its limit."
+    assert placing.waiting_for(second, 1) == "The team runs 1 job at once, which is its limit."
 
 
 # --- record ----------------------------------------------------------------------------------------
