@@ -9,6 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.core.files import File
 from playwright.sync_api import Page, expect
 
+from tests.e2e.fields import choose_option
 from tests.e2e.test_graders import sign_up
 from tests.e2e.test_retention import SAMPLE
 from webapp.datasets.checking import Options
@@ -50,8 +51,8 @@ def prepare(dana: User) -> None:
 def launch(page: Page) -> None:
     page.get_by_role("link", name="Jobs", exact=True).click()
     page.get_by_role("link", name="New job").first.click()
-    page.get_by_label("Dataset", exact=True).select_option(label="Invoices v1")
-    page.get_by_label("Grader", exact=True).select_option(label=f"{GRADER} v1")
+    choose_option(page, "Dataset", "Invoices v1")
+    choose_option(page, "Grader", f"{GRADER} v1")
     page.get_by_text("Regression checks").click()
     page.get_by_label("Orders", exact=True).check()
     page.get_by_text("Advanced", exact=True).click()

@@ -10,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.core.files import File
 from playwright.sync_api import Page, expect
 
+from tests.e2e.fields import choose_option
 from tests.e2e.test_graders import sign_up
 from webapp.datasets.checking import Options
 from webapp.datasets.services import Choices, commit, receive
@@ -61,12 +62,12 @@ def prepare(dana: User) -> None:
 def launch(page: Page) -> None:
     page.get_by_role("link", name="Jobs", exact=True).click()
     page.get_by_role("link", name="New job").first.click()
-    page.get_by_label("Dataset", exact=True).select_option(label="Tickets v1")
-    page.get_by_label("Grader", exact=True).select_option(label="Pays a word v1")
+    choose_option(page, "Dataset", "Tickets v1")
+    choose_option(page, "Grader", "Pays a word v1")
     page.get_by_text("Advanced", exact=True).click()
     for label, value in SETTINGS.items():
         page.get_by_label(label, exact=True).fill(value)
-    page.get_by_label("Held-out grader", exact=True).select_option(label=f"{GRADER} v1")
+    choose_option(page, "Held-out grader", f"{GRADER} v1")
     page.get_by_label("Pause on signs of reward hacking", exact=True).check()
     audit(page)
     page.get_by_role("button", name="Launch job").click()

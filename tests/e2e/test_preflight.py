@@ -7,6 +7,7 @@ from pathlib import Path
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from tests.e2e.fields import choose_option
 from tests.e2e.test_graders import sign_up
 from webapp.graders.services import create_grader
 from webapp.registry.services import ensure_starter_model
@@ -47,7 +48,7 @@ def test_a_job_that_cannot_learn_waits_and_goes_on_against_the_advice(page: Page
     create_grader(team, dana, "Never", NEVER)
     page.get_by_role("link", name="Jobs", exact=True).click()
     page.get_by_role("link", name="New job").first.click()
-    page.get_by_label("Grader", exact=True).select_option(label="Never v1")
+    choose_option(page, "Grader", "Never v1")
     page.get_by_text("Advanced", exact=True).click()
     for label, value in SETTINGS.items():
         page.get_by_label(label, exact=True).fill(value)

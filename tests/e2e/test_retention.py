@@ -10,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.core.files import File
 from playwright.sync_api import Page, expect
 
+from tests.e2e.fields import choose_option
 from tests.e2e.test_graders import sign_up
 from webapp.datasets.checking import Options
 from webapp.datasets.services import Choices, commit, receive
@@ -56,12 +57,12 @@ def prepare(dana: User) -> None:
 def launch(page: Page) -> None:
     page.get_by_role("link", name="Jobs", exact=True).click()
     page.get_by_role("link", name="New job").first.click()
-    page.get_by_label("Dataset", exact=True).select_option(label="Invoices v1")
-    page.get_by_label("Grader", exact=True).select_option(label=f"{GRADER} v1")
+    choose_option(page, "Dataset", "Invoices v1")
+    choose_option(page, "Grader", f"{GRADER} v1")
     page.get_by_text("Regression checks").click()
     page.get_by_label("Orders", exact=True).check()
-    page.get_by_label("Rows of suite 1").select_option(label="Invoices v1")
-    page.get_by_label("Grader of suite 1").select_option(label="Prose v1")
+    choose_option(page, "Rows of suite 1", "Invoices v1")
+    choose_option(page, "Grader of suite 1", "Prose v1")
     page.get_by_label("Suite 1 may lose").fill("0.01")
     page.get_by_text("Advanced", exact=True).click()
     for label, value in SETTINGS.items():

@@ -10,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.core.files import File
 from playwright.sync_api import Page, expect
 
+from tests.e2e.fields import choose_option
 from tests.e2e.test_graders import sign_up
 from webapp.datasets.checking import Options
 from webapp.datasets.services import Choices, commit, receive
@@ -60,13 +61,13 @@ def fill_settings(page: Page) -> None:
 def launch(page: Page) -> None:
     page.get_by_role("link", name="Jobs", exact=True).click()
     page.get_by_role("link", name="New job").first.click()
-    page.get_by_label("Dataset", exact=True).select_option(label="Invoices v1")
-    page.get_by_label("Grader", exact=True).select_option(label=f"{GRADER} v1")
+    choose_option(page, "Dataset", "Invoices v1")
+    choose_option(page, "Grader", f"{GRADER} v1")
     page.get_by_text("Multi-task training").click()
     page.get_by_role("button", name="Add a task").click()
     expect(page.get_by_label("Dataset", exact=True)).to_contain_text("Invoices v1")
-    page.get_by_label("Dataset of task 2").select_option(label="Tickets v1")
-    page.get_by_label("Grader of task 2").select_option(label=f"{GRADER} v1")
+    choose_option(page, "Dataset of task 2", "Tickets v1")
+    choose_option(page, "Grader of task 2", f"{GRADER} v1")
     fill_settings(page)
     audit(page)
     page.get_by_role("button", name="Launch job").click()
