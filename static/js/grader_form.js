@@ -236,7 +236,7 @@ function parsed(textarea) {
 // Two buttons choose between the form and the JSON; the form is shown first where there is one.
 export function initGraderForm(textarea, editor) {
   if (textarea.readOnly || !textarea.closest("[data-grader-bench]") || !parsed(textarea)) return;
-  const form = element("div", { className: "panel space-y-3" });
+  const panel = element("div", { className: "panel space-y-3" });
   const say = element("p", { className: "text-error text-sm" });
   say.setAttribute("role", "status");
   const write = (definition) => {
@@ -246,14 +246,14 @@ export function initGraderForm(textarea, editor) {
   };
   const redraw = () => {
     const definition = parsed(textarea);
-    if (definition) form.replaceChildren(draw(definition, write, redraw));
+    if (definition) panel.replaceChildren(draw(definition, write, redraw));
     return Boolean(definition);
   };
   const buttons = ["Form", "JSON"].map((name) => element("button", { type: "button", className: "btn btn-sm join-item", textContent: name }));
   const show = (asForm) => {
     const drawn = asForm && redraw();
     say.textContent = asForm && !drawn ? "The JSON has an error or another kind: correct it here first." : "";
-    form.hidden = !drawn;
+    panel.hidden = !drawn;
     editor.hidden = drawn;
     buttons.forEach((each, at) => {
       each.setAttribute("aria-pressed", String(drawn === (at === 0)));
@@ -264,6 +264,6 @@ export function initGraderForm(textarea, editor) {
   const views = element("div", { className: "join mb-2" }, ...buttons);
   views.setAttribute("role", "group");
   views.setAttribute("aria-label", "Edit as");
-  editor.before(views, say, form);
+  editor.before(views, say, panel);
   show(true);
 }
