@@ -58,7 +58,7 @@ browser: dev
 	$(BIN)/python -m tests.e2e.browser
 
 test: setup dev browser
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(TESTS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --durations 40 $(TESTS)
 
 check: dev
 	$(BIN)/ruff check .

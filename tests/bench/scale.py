@@ -1,6 +1,6 @@
 """Sizes of benchmarks: full ones for figures, small ones to prove that every benchmark still runs.
 
-``BENCH_SMALL=1 python -m tests.bench`` takes about two minutes; its figures say nothing about speed.
+``BENCH_SMALL=1 python -m tests.bench`` takes about six minutes; its figures say nothing about speed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every benchmark still runs; how fast, only ``make bench`` says."""
+"""One benchmark of each family still runs; how fast, and the others, only ``make bench`` says."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ import os
 import subprocess
 import sys
 
-from tests.bench.__main__ import BENCHMARKS
+import pytest
+
 from tests.conftest import ROOT
 
 OWN_SERVICES = {"DATABASE_URL", "BROKER_URL", "GROOVE_VAR", "STORAGE_URL", "GROOVE_WORK"}
 
 
-def test_every_benchmark_runs_and_reports_a_figure() -> None:
+@pytest.mark.parametrize(
+    "benchmark", ["job_speed_starter", "sandbox_start", "judge_concurrency", "rollout_filter"]
+)
+def test_a_benchmark_runs_and_reports_a_figure(benchmark: str) -> None:
     environment = {k: v for k, v in os.environ.items() if k not in OWN_SERVICES and "XDIST" not in k}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench"], cwd=ROOT, env=environment | {"BENCH_SMALL": "1"},
-        stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "tests.bench", "--only", benchmark],
+        cwd=ROOT, env=environment | {"BENCH_SMALL": "1"}, stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert [line["benchmark"] for line in lines] == list(BENCHMARKS), done.stdout[-2000:]
-    assert all(line["runs"] and line["unit"] for line in lines)
-    assert done.returncode == 0
+    line = json.loads(done.stdout.splitlines()[-1])
+    assert line["benchmark"] == benchmark
+    assert line["runs"]
+    assert line["unit"]
