@@ -181,7 +181,7 @@ def _report(job_id: int, step: int) -> None:
     from django.db import connection
 
     from webapp.jobs.recording import record_events
-    from workers.events import MetricsEvent
+    from workers.contract.events import MetricsEvent
 
     values = {"reward": step / STEPS, "kl": 0.01}
     event = MetricsEvent(step=step, total_steps=STEPS, values=values)

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from workers.contract.events import EventWriter, MetricsEvent, parse
+from workers.contract.spec import JobSpec
 from workers.engine import run as engine
 from workers.engine.train import Reporter
-from workers.events import EventWriter, MetricsEvent, parse
-from workers.spec import JobSpec
 
 path, out = Path(sys.argv[1]), Path(sys.argv[2])
 spec = JobSpec.model_validate_json(path.read_text())

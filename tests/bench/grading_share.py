@@ -11,7 +11,7 @@ from tests.bench.jobs import groove
 from tests.bench.result import Result
 from tests.bench.scale import sized
 from tests.bench.speed import starter_spec
-from workers.events import MetricsEvent, parse
+from workers.contract.events import MetricsEvent, parse
 
 GOAL = 0.03
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from workers.events import DoneEvent, MetricsEvent, parse
+from workers.contract.events import DoneEvent, MetricsEvent, parse
 
 STARTER = Path("workers/starter")
 LAST_STEPS = 5

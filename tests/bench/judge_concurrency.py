@@ -12,8 +12,8 @@ from statistics import median
 
 from tests.bench.result import Result
 from tests.bench.scale import sized
+from workers.contract.spec import JudgeEndpoint
 from workers.grading import Judges, open_grader, validate
-from workers.spec import JudgeEndpoint
 
 LATENCY, IN_FLIGHT, GRADINGS, RUNS, GOAL = 0.2, 32, sized(256, 32), sized(5, 1), 1.15
 IDEAL = LATENCY * GRADINGS / IN_FLIGHT

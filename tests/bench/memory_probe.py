@@ -8,9 +8,9 @@ import resource
 import sys
 from pathlib import Path
 
+from workers.contract.events import Event
+from workers.contract.spec import JobSpec
 from workers.engine import run as engine
-from workers.events import Event
-from workers.spec import JobSpec
 
 path, out = Path(sys.argv[1]), Path(sys.argv[2])
 spec = JobSpec.model_validate_json(path.read_text())

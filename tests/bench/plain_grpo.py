@@ -13,8 +13,8 @@ from datasets import Dataset
 from peft import LoraConfig
 from trl import GRPOConfig, GRPOTrainer
 
+from workers.contract.spec import JobSpec
 from workers.grading import open_grader
-from workers.spec import JobSpec
 
 spec = JobSpec.model_validate_json(Path(sys.argv[1]).read_text())
 torch.set_num_threads(spec.resources.cpu_cores)

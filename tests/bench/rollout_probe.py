@@ -18,8 +18,8 @@ import torch
 
 from tests.bench.jobs import STARTER, cores
 from tests.bench.sampling import count_tokens, decode, generate, with_adapter
+from workers.contract.spec import BaseModelRef
 from workers.engine.models import Base, load
-from workers.spec import BaseModelRef
 
 EACH, MOST = 8, 48
 

@@ -17,7 +17,7 @@ from webapp.jobs import recording
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.teams.models import Team, User
-from workers.events import MetricsEvent
+from workers.contract.events import MetricsEvent
 
 
 def test_what_one_chooses_of_the_charts_is_in_the_link(

@@ -14,7 +14,7 @@ from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.jobs.transitions import move
 from webapp.teams.models import Team, User
-from workers.events import Event, PhaseEvent, ProgressEvent
+from workers.contract.events import Event, PhaseEvent, ProgressEvent
 
 CORES = 500  # so many that no worker of this machine takes the job
 

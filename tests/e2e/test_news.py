@@ -14,7 +14,7 @@ from webapp.jobs import recording
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.teams.models import Team, User
-from workers.events import Interval, RetentionEvent
+from workers.contract.events import Interval, RetentionEvent
 
 
 def test_new_rollouts_and_measurements_are_offered(page: Page, live: str, team: Team, alice: User) -> None:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "trl", "datasets", "tokenizers", "safetensors")
-OURS = ("workers.engine.run", "workers.grading", "workers.gpus")
+OURS = ("workers.engine.run", "workers.grading", "workers.bridge.gpus")
 
 
 def check_imports(folder: Path, small: bool) -> None:
@@ -37,7 +37,7 @@ def check_gpus(folder: Path, small: bool) -> None:
     import torch
 
     from tests.gpu.report import GIB, Context
-    from workers.gpus import find_gpus, read_load
+    from workers.bridge.gpus import find_gpus, read_load
 
     context, found, seen = Context(folder, small), find_gpus(), torch.cuda.device_count()
     context.measure(gpus=found, load=read_load(), cuda=torch.version.cuda)

@@ -14,6 +14,8 @@ from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 from tests.bench.jobs import STARTER, write_spec
 from tests.bench.speed import SIMILARITY, padded_rows
 from tests.gpu.report import Context
+from workers.contract.memory import Estimate, Work, estimate
+from workers.contract.spec import BaseModelRef, JobSpec
 from workers.engine.data import Row
 from workers.engine.memory import MemoryPlan, shape_of
 from workers.engine.models import Base
@@ -21,8 +23,6 @@ from workers.engine.rollouts import Recorder
 from workers.engine.train import build_trainer, rollouts
 from workers.engine.trainer import MeasuringTrainer
 from workers.grading import GradeResult
-from workers.memory import Estimate, Work, estimate
-from workers.spec import BaseModelRef, JobSpec
 
 SHARED = {"num_hidden_layers": 28, "head_dim": 128}
 SIZES: dict[str, dict[str, Any]] = {

@@ -10,8 +10,8 @@ import torch
 
 from tests.gpu.models import Sizes, engine_trainer, free, job, random_base
 from tests.gpu.report import Context
+from workers.contract.events import LogEvent
 from workers.engine.memory import MemoryPlan
-from workers.events import LogEvent
 
 FULL, SMALL = Sizes(prompt=256, completion=256, prompts=4, group=8), Sizes(24, 6, 2, 2)
 SAME = 1e-3  # relative difference of gradients in float32

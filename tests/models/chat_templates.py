@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.workers.engine_jobs import tiny_tokenizer
-from workers import chat_templates
+from workers.contract import chat_templates
 from workers.engine.rendering import Renderer, RenderingError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "models.md"

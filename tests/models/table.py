@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.models.families import FAMILIES
-from workers.exports import KINDS
+from workers.contract.exports import KINDS
 
 RESULTS = Path(__file__).with_name("results.json")
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"

@@ -21,9 +21,9 @@ from webapp.registry.models import TunedModel
 from webapp.registry.services import ensure_starter_model, register_model
 from webapp.teams.models import Team, User
 from webapp.teams.sample import create_sample_project
+from workers.contract.events import ArmSummary, EvaluationEvent, EvaluationRow, EvaluationSample, Interval
 from workers.engine.comparison import compared, graded, pairs_of, right
 from workers.engine.statistics import Resampling
-from workers.events import ArmSummary, EvaluationEvent, EvaluationRow, EvaluationSample, Interval
 
 WEIGHTS = "adapter_model.safetensors"
 FILES = {

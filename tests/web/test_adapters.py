@@ -28,8 +28,8 @@ from webapp.registry.models import TunedModel
 from webapp.registry.services import ensure_starter_model
 from webapp.registry.uploads import shape_of
 from webapp.teams.models import AuditEvent, Team, User
-from workers import adapter
-from workers.adapter import AdapterInvalid
+from workers.contract import adapter
+from workers.contract.adapter import AdapterInvalid
 
 SignIn = Callable[[User], Client]
 TEXT = json.dumps(CONFIG).encode()

@@ -12,7 +12,7 @@ from webapp.jobs.services import SettingsInvalid, checked_settings
 from webapp.registry.forms import BaseModelForm
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
-from workers import chat_templates
+from workers.contract import chat_templates
 
 SignIn = Callable[[User], Client]
 ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{{ a }}{% endfor %}{% endfor %}"

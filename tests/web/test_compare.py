@@ -21,7 +21,7 @@ from tests.web.comparison import body, compare, finished_job, row, sample
 from webapp.config.streaming import inert
 from webapp.jobs.models import Job
 from webapp.teams.models import Team, User
-from workers.events import EvaluationRow, EvaluationSample
+from workers.contract.events import EvaluationRow, EvaluationSample
 
 Answering = Callable[[int], list[EvaluationSample]]
 SignIn = Callable[[User], Client]

@@ -25,7 +25,7 @@ from webapp.jobs.models import Job
 from webapp.registry import exporting, packages
 from webapp.registry.models import BaseModel, Export, TunedModel
 from webapp.teams.models import Team, User
-from workers.exports import KINDS, Kind
+from workers.contract.exports import KINDS, Kind
 
 SignIn = Callable[[User], Client]
 State = Export.State

@@ -17,8 +17,8 @@ from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.retention.services import record_retention
 from webapp.teams.models import Team, User
+from workers.contract.statistics import FEWEST_ROWS
 from workers.engine.statistics import Resampling
-from workers.shares import FEWEST_ROWS
 
 MEAN = Resampling(0.95, 100, 1)
 SAYS = f"o interval below {FEWEST_ROWS} rows"

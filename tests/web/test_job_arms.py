@@ -27,8 +27,8 @@ from webapp.teams.models import AuditEvent, Team, User
 from workers.bridge import tasks as bridge
 from workers.bridge.arms import NoDemonstration, fetch_demonstrations
 from workers.bridge.job_specs import job_spec
-from workers.events import Drift, Interval, RetentionEvent
-from workers.spec import JobSpec
+from workers.contract.events import Drift, Interval, RetentionEvent
+from workers.contract.spec import JobSpec
 
 SignIn = Callable[[User], Client]
 ROWS = 20

@@ -20,9 +20,9 @@ from webapp.registry.services import ensure_starter_model
 from webapp.retention.services import SuiteChoice, launch_with_suites
 from webapp.teams.models import Team, User
 from webapp.teams.sample import create_sample_project
-from workers.events import Event, MetricsEvent, PhaseEvent, PreflightEvent, ProgressEvent
-from workers.spec import EvaluationSettings, PreflightSettings
-from workers.workload import Workload
+from workers.contract.events import Event, MetricsEvent, PhaseEvent, PreflightEvent, ProgressEvent
+from workers.contract.spec import EvaluationSettings, PreflightSettings
+from workers.contract.workload import Workload
 
 SignIn = Callable[[User], Client]
 SECONDS = {"prepare": 8, "preflight": 20, "train": 60, "evaluate": 30, "package": 10}

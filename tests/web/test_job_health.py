@@ -15,8 +15,8 @@ from webapp.jobs.models import Job
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.teams.sample import HACKABLE, create_sample_project
-from workers import events, health
 from workers.bridge.job_specs import job_spec
+from workers.contract import events, health
 
 SignIn = Callable[[User], Client]
 STEPS = 30

@@ -15,7 +15,7 @@ from webapp.judges.services import connect_endpoint
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.teams.sample import create_sample_project
-from workers import events
+from workers.contract import events
 
 AsUser = Callable[[User], Client]
 JUDGE = {

@@ -26,7 +26,15 @@ from webapp.registry.models import BaseModel
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.teams.sample import create_sample_project
-from workers.events import ErrorEvent, Event, LogEvent, MetricsEvent, PhaseEvent, Rollout, RolloutsEvent
+from workers.contract.events import (
+    ErrorEvent,
+    Event,
+    LogEvent,
+    MetricsEvent,
+    PhaseEvent,
+    Rollout,
+    RolloutsEvent,
+)
 
 SignIn = Callable[[User], Client]
 MOST_QUERIES = 24

@@ -15,7 +15,7 @@ from webapp.jobs.states import State
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import AuditEvent, Team, User
 from webapp.teams.sample import create_sample_project
-from workers import events
+from workers.contract import events
 from workers.engine.forecast import REMEDIES
 
 INTERVAL = {"mean": 0.5, "low": 0.4, "high": 0.6}

@@ -22,7 +22,7 @@ from webapp.jobs.states import TERMINAL, TRANSITIONS, State, sources
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.teams.sample import create_sample_project
-from workers.events import MetricsEvent, Rollout, RolloutsEvent
+from workers.contract.events import MetricsEvent, Rollout, RolloutsEvent
 
 NODE = {"cpu_cores": 2, "gpus": []}
 

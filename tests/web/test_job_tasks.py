@@ -36,8 +36,8 @@ from webapp.teams.models import Team, User
 from webapp.teams.sample import create_sample_project
 from workers.bridge import tasks as bridge
 from workers.bridge.job_specs import definitions, job_spec
-from workers.events import ArmSummary, EvaluationEvent, Interval, MetricsEvent
-from workers.spec import JobSpec
+from workers.contract.events import ArmSummary, EvaluationEvent, Interval, MetricsEvent
+from workers.contract.spec import JobSpec
 
 SignIn = Callable[[User], Client]
 SHORT = {

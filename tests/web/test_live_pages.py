@@ -30,7 +30,7 @@ from webapp.registry.models import BaseModel
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.teams.sample import create_sample_project
-from workers.events import (
+from workers.contract.events import (
     AlarmEvent,
     ErrorEvent,
     Event,

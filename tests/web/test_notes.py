@@ -15,7 +15,7 @@ from tests.web.comparison import body, compare, finished_job, row, sample
 from webapp.evaluations.models import Evaluation, Note
 from webapp.jobs.models import Job
 from webapp.teams.models import Team, User
-from workers.events import EvaluationRow
+from workers.contract.events import EvaluationRow
 
 SignIn = Callable[[User], Client]
 ATTACK = "<script>alert(1)</script>"

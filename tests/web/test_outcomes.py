@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.web.comparison import compare, finished_job, row, sample
 from webapp.evaluations.outcomes import outcomes
 from webapp.teams.models import Team, User
-from workers.shares import wilson
+from workers.contract.statistics import wilson
 
 COUNTS = st.integers(0, 400)
 

@@ -16,7 +16,7 @@ from webapp.graders.models import Grader, GraderTrial
 from webapp.graders.references import reference_reader
 from webapp.jobs.models import Job, Rollout
 from webapp.teams.models import Team, User
-from workers.events import EvaluationRow
+from workers.contract.events import EvaluationRow
 
 SignIn = Callable[[User], Client]
 PROMPT = "<|im_start|>user\nHow much?<|im_end|>\n<|im_start|>assistant\n"

@@ -31,8 +31,8 @@ from webapp.teams.models import AuditEvent, Membership, Role, Team, User
 from webapp.teams.sample import create_sample_project
 from workers.bridge.job_specs import definitions, job_spec
 from workers.bridge.suites import fetch_suites
+from workers.contract.events import Drift, Interval, RetentionEvent
 from workers.engine.retention import turned
-from workers.events import Drift, Interval, RetentionEvent
 from workers.starter.suites import SUITES
 
 SignIn = Callable[[User], Client]

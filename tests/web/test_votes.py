@@ -15,7 +15,7 @@ from tests.web.comparison import compare, finished_job, row, sample
 from webapp.evaluations import voting
 from webapp.evaluations.models import ComparedRow, Evaluation, Vote
 from webapp.teams.models import Team, User
-from workers.shares import FEWEST_ROWS
+from workers.contract.statistics import FEWEST_ROWS
 
 SignIn = Callable[[User], Client]
 ROWS = 24

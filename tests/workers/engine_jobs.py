@@ -12,8 +12,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from workers.contract.events import Event, parse
 from workers.engine.__main__ import main
-from workers.events import Event, parse
 
 WORDS = ["a", "b", "c", "d", "e", "f", "g", "h", "red", "blue", "green", "cold", "warm", "user", "assistant"]
 SPECIAL = ["<pad>", "<end>", "<turn>", "<unk>"]

@@ -52,7 +52,7 @@ def read_a_secret_file(item):
 
 
 def read_the_checkout(item):
-    Path(item["checkout"], "workers/spec.py").read_text()
+    Path(item["checkout"], "workers/contract/spec.py").read_text()
 
 
 def read_the_bytes_of_the_interpreter(item):
@@ -544,7 +544,7 @@ def kill_the_zygote(item):
 
 
 def import_what_belongs_to_groove(item):
-    importlib.import_module("workers.spec")
+    importlib.import_module("workers.contract.spec")
 
 
 def import_what_groove_depends_on(item):

@@ -17,7 +17,7 @@ from webapp.registry.models import Export, TunedModel
 from webapp.registry.services import ensure_starter_model, register_model
 from webapp.teams.models import Team, User
 from workers.bridge.exports import run_export
-from workers.exports import Kind
+from workers.contract.exports import Kind
 
 State = Export.State
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from workers.bridge.gpus import find_gpus
 from workers.bridge.nodes import health
-from workers.gpus import find_gpus
 
 
 def test_a_fresh_machine_tells_its_room(settings, tmp_path):

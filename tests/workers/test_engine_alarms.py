@@ -11,11 +11,11 @@ import pytest
 
 from tests.workers.conftest import SpecWriter
 from tests.workers.engine_jobs import events_of, of_type, run_engine, small_spec, write_split
+from workers.contract.events import AlarmEvent, Event
+from workers.contract.spec import AlarmSettings
 from workers.engine import errors
 from workers.engine.alarms import Alarms
 from workers.engine.rollouts import Recorder
-from workers.events import AlarmEvent, Event
-from workers.spec import AlarmSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 STARTER = ROOT / "workers" / "starter"

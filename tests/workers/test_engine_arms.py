@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from tests.workers.conftest import SpecWriter
 from tests.workers.engine_jobs import events_of, of_type, rows, run_engine, small_spec, write_split
 from tests.workers.test_engine_resume import adapter, course, newest_checkpoint
+from workers.contract.events import EventWriter
+from workers.contract.spec import JobSpec
 from workers.engine.placebo import dealt
 from workers.engine.run import Job, run_job
-from workers.events import EventWriter
-from workers.spec import JobSpec
 
 TRAIN = 9
 
@@ -113,7 +113,7 @@ def test_a_batch_in_several_passes_learns_the_same(
         assert run_engine("run", path, "--out", tmp_path / name) == 0
         metrics = of_type(events_of(tmp_path / name), "metrics")
         courses.append([event.values[key] for event in metrics for key in ("loss", "grad_norm")])
-        monkeypatch.setattr("workers.memory.CPU_TOKENS", 1)  # a pass holds one row
+        monkeypatch.setattr("workers.contract.memory.CPU_TOKENS", 1)  # a pass holds one row
     assert len(courses[0]) == 6
     assert courses[0] == pytest.approx(courses[1], rel=1e-4)
 

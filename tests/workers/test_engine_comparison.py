@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workers.contract.events import Comparison, EvaluationSample
+from workers.contract.statistics import FEWEST_ROWS
 from workers.engine.comparison import Pair, compared, pairs_of
 from workers.engine.statistics import Resampling
-from workers.events import Comparison, EvaluationSample
-from workers.shares import FEWEST_ROWS
 
 RESAMPLING = Resampling(0.95, 100, 1)
 THRESHOLD = 0.9

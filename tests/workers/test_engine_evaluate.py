@@ -13,13 +13,13 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from tests.workers.engine_jobs import rows, tiny_model, tiny_tokenizer
+from workers.contract.spec import EvaluationSettings
 from workers.engine.data import Row, choose
 from workers.engine.errors import EngineError, Paused, Stopped
 from workers.engine.evaluate import Evaluator
 from workers.engine.rendering import Renderer
 from workers.engine.sampling import Sampler
 from workers.grading import GradeResult
-from workers.spec import EvaluationSettings
 
 HELD_OUT = [Row(**row) for row in rows(6)]
 SETTINGS = EvaluationSettings(bootstrap_resamples=200)

@@ -22,9 +22,9 @@ from tests.workers.engine_jobs import (
     tiny_tokenizer,
     write_split,
 )
+from workers.contract.events import ErrorEvent
 from workers.engine.errors import EngineError
 from workers.engine.train import Reporter
-from workers.events import ErrorEvent
 
 
 def failure(spec: Path, out: Path) -> ErrorEvent:

@@ -12,8 +12,8 @@ import pytest
 from tests.workers.conftest import SpecWriter
 from tests.workers.engine_jobs import events_of, of_type, run_engine
 from tests.workers.judge_server import Answer, JudgeServer
+from workers.contract.events import Event, Rollout
 from workers.engine.judging import TOLERATED_SHARE, WINDOW_STEPS, JudgeWatch
-from workers.events import Event, Rollout
 
 JUDGE = {
     "type": "score_model",

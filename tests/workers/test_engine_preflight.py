@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.workers.engine_jobs import events_of, of_type, run_engine
+from workers.contract.statistics import allow_interval
 from workers.engine import forecast
 from workers.engine.forecast import Signs, advise, choose_samples
 from workers.engine.statistics import Resampling, detectable, rows_to_detect
-from workers.shares import allow_interval
 
 MAKE = Resampling(0.95, 300, 0)
 GOOD = Signs(

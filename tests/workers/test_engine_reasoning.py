@@ -10,10 +10,10 @@ import pytest
 from tests.workers.conftest import SpecWriter
 from tests.workers.engine_jobs import events_of, of_type, run_engine, tiny_model, tiny_tokenizer
 from tests.workers.test_engine_rendering import bundled, renderer
+from workers.contract.spec import BaseModelRef, ChatSettings, PythonGrader
 from workers.engine.reasoning import KNOWN, Markers, split_thoughts
 from workers.grading import open_grader
 from workers.grading.sample import Completion
-from workers.spec import BaseModelRef, ChatSettings, PythonGrader
 
 THINK, MAGISTRAL, GPT_OSS = KNOWN[0], KNOWN[1], KNOWN[2]
 QUESTION = [{"role": "user", "content": "a b"}]

@@ -21,10 +21,10 @@ from tests.workers.engine_jobs import (
     tiny_tokenizer,
     write_split,
 )
+from workers.contract.spec import BaseModelRef
 from workers.engine.models import Base, end_tokens
 from workers.engine.rendering import Renderer, RenderingError
 from workers.serve.chat import Chat, ChatRequest
-from workers.spec import BaseModelRef
 
 BUNDLED = Path(trl.__file__).parent / "chat_templates"
 SHOWS_TOOLS = (

@@ -18,10 +18,10 @@ import pytest
 
 from tests.course import without_clocks
 from tests.workers.engine_jobs import events_of, of_type, run_engine, small_spec
+from workers.contract.events import EventWriter
+from workers.contract.spec import JobSpec
 from workers.engine.checkpoint import MANIFEST
 from workers.engine.run import Job, run_job
-from workers.events import EventWriter
-from workers.spec import JobSpec
 
 
 def start(*arguments: object, **options: Any) -> subprocess.Popen[bytes]:

@@ -25,14 +25,14 @@ from tests.workers.engine_jobs import (
     tiny_tokenizer,
     write_split,
 )
+from workers.contract.events import Interval
+from workers.contract.spec import EvaluationSettings
 from workers.engine.data import Row
 from workers.engine.models import folded
 from workers.engine.rendering import Renderer
 from workers.engine.retention import drift, log_probabilities, turned
 from workers.engine.sampling import Sampler
 from workers.engine.verify import completion_logprobs
-from workers.events import Interval
-from workers.spec import EvaluationSettings
 
 SETTINGS = EvaluationSettings(bootstrap_resamples=200)
 RATIO = st.floats(-5, 5, allow_nan=False)

@@ -16,8 +16,8 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.workers.engine_jobs import events_of, of_type, run_engine, small_spec
+from workers.contract.events import Event
 from workers.engine.verify import completion_logprobs
-from workers.events import Event
 from workers.grading import probe
 
 TRL_NAMES = {

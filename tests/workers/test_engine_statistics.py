@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workers.contract.statistics import FEWEST_ROWS, wilson
 from workers.engine.statistics import (
     Resampling,
     bootstrap,
@@ -20,7 +21,6 @@ from workers.engine.statistics import (
     rows_to_detect,
     wins_ties_losses,
 )
-from workers.shares import FEWEST_ROWS, wilson
 
 RESAMPLING = Resampling(0.95, 300, 1)
 REWARDS = st.lists(st.floats(0, 1, allow_nan=False), min_size=1, max_size=40)

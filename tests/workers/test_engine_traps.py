@@ -18,6 +18,7 @@ from tests.workers.engine_jobs import (
     tiny_model,
     tiny_tokenizer,
 )
+from workers.contract.spec import BaseModelRef, JobSpec
 from workers.engine.data import Row
 from workers.engine.fast.decoder import Decoder, Drawn
 from workers.engine.memory import MemoryPlan
@@ -29,7 +30,6 @@ from workers.engine.train import build_trainer
 from workers.engine.trainer import MeasuringTrainer, first_of_each
 from workers.engine.verify import completion_logprobs
 from workers.grading import GradeResult
-from workers.spec import BaseModelRef, JobSpec
 
 END, TURN = 1, 2
 PLAN = MemoryPlan(tokens=4096, gradient_checkpointing=False)

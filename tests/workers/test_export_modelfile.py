@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.workers.test_engine_rendering import bundled, renderer
-from workers import chat_templates
+from workers.contract import chat_templates
 from workers.engine.export.ollama import CHATML, LLAMA_3, translate
 
 DEFAULT = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."

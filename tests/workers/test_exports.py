@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Qwen2
 from transformers import Gemma3TextConfig as GemmaConfig
 
 from tests.workers.engine_jobs import events_of, of_type, run_engine
-from workers import exports, sentence_pieces
+from workers.contract import exports, sentence_pieces
 from workers.engine import tokenizer_files
 from workers.engine.errors import EngineError
 from workers.engine.export import gguf_adapter, gguf_model, merged, source, texts

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers import health
-from workers.health import BY_CODE, Check, History, Limits, Step, findings, needed
-from workers.health.history import in_deviations
+from workers.contract import health
+from workers.contract.health import BY_CODE, Check, History, Limits, Step, findings, needed
+from workers.contract.health.history import in_deviations
 
 Curve = Callable[[int], float]
 STEPS = 40

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.workers.judge_server import KEY, Answer, JudgeServer
+from workers.contract.spec import JudgeEndpoint
 from workers.grading import GradeResult, GradingUnavailable, Judges, open_grader, validate
-from workers.spec import JudgeEndpoint
 
 Json = dict[str, Any]
 SCORE: Json = {

@@ -14,12 +14,12 @@ import torch
 from huggingface_hub.utils import filter_repo_objects
 
 from tests.workers.engine_jobs import tiny_tokenizer
-from workers import base_model
+from workers.contract import base_model
+from workers.contract.spec import BaseModelRef
 from workers.engine import inspection, loading, models
 from workers.engine.deadline import TooSlow, deadline
 from workers.engine.errors import EngineError
 from workers.engine.inspection import inspect
-from workers.spec import BaseModelRef
 
 CPU = torch.device("cpu")
 

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 from transformers import AutoModelForCausalLM
 
+from workers.contract.memory import Work, cpu_tokens, estimate, shape
 from workers.engine.memory import shape_of
-from workers.memory import Work, cpu_tokens, estimate, shape
 
 STARTER = Path(__file__).parents[2] / "workers" / "starter" / "model"
 

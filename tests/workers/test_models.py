@@ -20,7 +20,8 @@ from tests.models.families import FAMILIES, build
 from tests.models.trial import try_family
 from tests.workers.engine_jobs import events_of, of_type, run_engine, small_spec, tiny_tokenizer
 from tests.workers.test_exports import STARTER, export, known_tokenizer
-from workers import memory
+from workers.contract import memory
+from workers.contract.spec import BaseModelRef
 from workers.engine import scoring
 from workers.engine.loading import turn_off_dropout
 from workers.engine.memory import shape_of
@@ -28,7 +29,6 @@ from workers.engine.models import load, weights_sha256
 from workers.engine.sampling import Sampler
 from workers.engine.targets import find_layers
 from workers.engine.verify import completion_logprobs
-from workers.spec import BaseModelRef
 
 BEHIND = "base_model.model."
 

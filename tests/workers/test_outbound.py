@@ -17,6 +17,7 @@ import pytest
 
 from tests.workers.judge_server import Answer, JudgeServer
 from tests.workers.test_judges import SCORE
+from workers.contract.spec import JudgeEndpoint
 from workers.grading import Judges, open_grader, validate
 from workers.outbound import (
     AddressRefused,
@@ -27,7 +28,6 @@ from workers.outbound import (
     download,
 )  # fmt: skip
 from workers.outbound.addresses import is_public
-from workers.spec import JudgeEndpoint
 
 LOOPBACK = AllowList.parse(["127.0.0.1"])
 NOTHING = AllowList()

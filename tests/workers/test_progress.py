@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from workers.contract.events import Event, ProgressEvent
+from workers.contract.workload import Left
 from workers.engine import progress as module
 from workers.engine.progress import PACKAGE_SECONDS, Progress
-from workers.events import Event, ProgressEvent
-from workers.workload import Left
 
 
 class Clock:

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
+from workers.contract.events import Interval
+from workers.contract.statistics import FEWEST_ROWS, allow_interval
 from workers.engine.package import _interval
 from workers.engine.retention import turned
 from workers.engine.statistics import Resampling, line
-from workers.events import Interval
-from workers.shares import FEWEST_ROWS, allow_interval
 
 MAKE = Resampling(0.95, 200, 1)
 

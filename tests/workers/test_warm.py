@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.workers.engine_jobs import rows
 from workers.bridge import child, warm
-from workers.events import parse
+from workers.contract.events import parse
 
 
 def sample_spec(folder: Path, model: Path) -> Path:

@@ -14,7 +14,7 @@ SAME = 1e-9  # as workers.engine.statistics counts ties
 
 
 class Evaluation(models.Model):
-    """One comparison (``workers.events.EvaluationEvent`` without its details)."""
+    """One comparison (``contract.events.EvaluationEvent`` without its details)."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="evaluations")
     stage = models.CharField(max_length=10, help_text="before, during or after")
@@ -23,13 +23,13 @@ class Evaluation(models.Model):
     step = models.PositiveIntegerField()
     rows = models.PositiveIntegerField()
     samples_per_row = models.PositiveIntegerField()
-    base = models.JSONField(help_text="workers.events.ArmSummary")
+    base = models.JSONField(help_text="contract.events.ArmSummary")
     tuned = models.JSONField(null=True)
-    difference = models.JSONField(null=True, help_text="workers.events.Interval, tuned minus base, paired")
+    difference = models.JSONField(null=True, help_text="contract.events.Interval, tuned minus base, paired")
     wins = models.PositiveIntegerField(null=True)
     ties = models.PositiveIntegerField(null=True)
     losses = models.PositiveIntegerField(null=True)
-    comparison = models.JSONField(null=True, help_text="workers.events.Comparison")
+    comparison = models.JSONField(null=True, help_text="contract.events.Comparison")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -57,8 +57,8 @@ class ComparedRow(models.Model):
     row_id = models.CharField(max_length=64)
     prompt = models.TextField(help_text="as rendered for the model")
     row = WrittenJSONField(default=dict, help_text="{messages, tools, item} of the dataset's row")
-    base = models.JSONField(help_text="[workers.events.EvaluationSample]")
-    tuned = models.JSONField(help_text="[workers.events.EvaluationSample]")
+    base = models.JSONField(help_text="[contract.events.EvaluationSample]")
+    tuned = models.JSONField(help_text="[contract.events.EvaluationSample]")
     base_reward = models.FloatField(null=True)
     tuned_reward = models.FloatField(null=True)
     change = models.FloatField(null=True, help_text="tuned minus base")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workers.shares import wilson
+from workers.contract.statistics import wilson
 
 from .models import Evaluation
 

@@ -1,4 +1,4 @@
-"""What tuning changed, in words and for the chart: presents ``workers.events.Comparison``."""
+"""What tuning changed, in words and for the chart: presents ``contract.events.Comparison``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from django.db.models import Q
 
-from workers.events import Comparison, Interval, PairedPoint, PassCurves
-from workers.shares import FEWEST_ROWS, allow_interval
+from workers.contract.events import Comparison, Interval, PairedPoint, PassCurves
+from workers.contract.statistics import FEWEST_ROWS, allow_interval
 
 from .models import ComparedRow, Evaluation
 from .outcomes import outcomes_of

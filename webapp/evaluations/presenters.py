@@ -16,7 +16,7 @@ from webapp.config.input_checks import GREATEST, whole_number
 from webapp.graders.references import RowReference
 from webapp.jobs.models import Job
 from webapp.jobs.references import JobRows
-from workers.spec import EvaluationSettings
+from workers.contract.spec import EvaluationSettings
 
 from .models import SAME, ComparedRow, Evaluation, Note
 from .paired import GAINED, LOST
@@ -201,7 +201,7 @@ def figure(evaluation: Evaluation) -> Figure:
 
 
 def drawn(arms: Mapping[str, Mapping[str, float | None]]) -> Figure:
-    """The same for any arms: name -> ``workers.events.Interval``."""
+    """The same for any arms: name -> ``contract.events.Interval``."""
     values = [value for interval in arms.values() for value in bounds_of(interval)]
     low, high = min(0.0, *values), max(1.0, *values)
 
@@ -231,7 +231,7 @@ def pass_at(evaluation: Evaluation) -> list[tuple[str, float | None, float | Non
 
 
 def _summaries(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, Any]]:
-    """``workers.events.ArmSummary`` of both models."""
+    """``contract.events.ArmSummary`` of both models."""
     assert evaluation.tuned is not None, f"{evaluation} compares nothing"
     return evaluation.base, evaluation.tuned
 

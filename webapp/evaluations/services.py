@@ -11,7 +11,7 @@ from django.db.models.functions import Cast
 from django.forms import model_to_dict
 
 from webapp.config.fields import storable
-from workers.events import EvaluationEvent, EvaluationRow, EvaluationSample
+from workers.contract.events import EvaluationEvent, EvaluationRow, EvaluationSample
 
 from .models import ComparedRow, Evaluation, Note
 

@@ -12,7 +12,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from webapp.jobs.interference import interval
 from webapp.judges.statistics import kappa
 from webapp.teams.models import User
-from workers.shares import FEWEST_ROWS, allow_interval
+from workers.contract.statistics import FEWEST_ROWS, allow_interval
 
 from .models import ComparedRow, Evaluation, Vote
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 
-from workers.spec import SftSettings
+from workers.contract.spec import SftSettings
 
 from .arms import ACCEPTED, TEMPLATE, Source, template_problem
 

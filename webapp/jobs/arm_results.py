@@ -10,7 +10,7 @@ from webapp.evaluations.models import ComparedRow, Evaluation
 from webapp.evaluations.presenters import Bar, drawn
 from webapp.retention.models import SuiteScore
 from webapp.retention.presenters import change_of
-from workers.shares import FEWEST_ROWS
+from workers.contract.statistics import FEWEST_ROWS
 
 from .arms import NAMES, TEMPLATE, arms_of
 from .interference import interval
@@ -19,7 +19,7 @@ from .models import Job
 BAR_HEIGHT = 54
 COLOURS = {"base": "text-secondary", "rft": "text-primary", "sft": "text-accent", "placebo": "text-muted"}
 TOO_FEW = f"Fewer than {FEWEST_ROWS} held-out rows cannot tell them apart"
-Interval = dict[str, float | None]  # workers.events.Interval
+Interval = dict[str, float | None]  # workers.contract.events.Interval
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Line:
 
     @property
     def summary(self) -> dict[str, Any] | None:
-        """``workers.events.ArmSummary``; ``None`` while the arm has not been evaluated."""
+        """``contract.events.ArmSummary``; ``None`` while the arm has not been evaluated."""
         return self.evaluation.tuned if self.evaluation else None
 
 

@@ -13,8 +13,8 @@ from webapp.retention.services import choices_of as suites_of
 from webapp.retention.services import launch_with_suites
 from webapp.teams.models import User
 from webapp.teams.services import record
+from workers.contract.spec import EvaluationSettings
 from workers.grading.template import Reference, TemplateInvalid, parse_template
-from workers.spec import EvaluationSettings
 
 from .models import Job, Rollout
 from .services import SettingsInvalid, WrongState
@@ -33,7 +33,7 @@ NO_ACCEPTED = (
 
 @dataclass(frozen=True)
 class Source:
-    """Where an SFT arm's demonstrations come from, and how they are learnt (``workers.spec.SftSettings``)."""
+    """Where an SFT arm's demonstrations come from and how they are learnt (``contract.spec.SftSettings``)."""
 
     source: str = ACCEPTED
     template: str = ""

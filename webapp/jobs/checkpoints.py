@@ -16,7 +16,7 @@ from django.db import transaction
 from zipstream import ZipStream
 
 from webapp.evaluations.models import Evaluation
-from workers import adapter
+from workers.contract import adapter
 
 from .models import Checkpoint, Job
 

@@ -14,9 +14,9 @@ from django.db.models.functions import Cast
 
 from webapp.datasets.models import DatasetVersion
 from webapp.registry.models import BaseModel
-from workers.spec import EvaluationSettings, PreflightSettings
+from workers.contract.spec import EvaluationSettings, PreflightSettings
+from workers.contract.workload import Workload
 from workers.starter.suites import SUITES
-from workers.workload import Workload
 
 from .models import Job, JobEvent, Metric
 from .phases import NAMES, PHASES, durations

@@ -1,4 +1,4 @@
-"""The health strip: what the rules of ``workers.health`` say of a job now, and the alarms it has raised."""
+"""The health strip: what the rules of ``contract.health`` say of a job now, and the alarms it has raised."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workers import health
-from workers.spec import AlarmRules, EvaluationSettings
+from workers.contract import health
+from workers.contract.spec import AlarmRules, EvaluationSettings
 
 from .models import Alarm, Job
 

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 
 from webapp.evaluations.models import ComparedRow
 from webapp.teams.models import User
-from workers.shares import allow_interval
+from workers.contract.statistics import allow_interval
 
 from .models import Job
 from .services import WrongState

@@ -33,7 +33,7 @@ def free_devices(node: Node) -> dict[str, Any]:
 
 
 def fit(wanted: dict[str, Any], free: dict[str, Any]) -> dict[str, Any] | None:
-    """The devices to give a job that asks for ``wanted`` (``workers.spec.Resources``), or None."""
+    """The devices to give a job that asks for ``wanted`` (``contract.spec.Resources``), or None."""
     gpus = [gpu["index"] for gpu in free["gpus"] if gpu["memory_gib"] >= wanted["gpu_memory_gib"]]
     if free["cpu_cores"] < wanted["cpu_cores"] or len(gpus) < wanted["gpus"]:
         return None

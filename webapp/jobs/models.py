@@ -128,7 +128,7 @@ class Job(models.Model):
     attempt = models.PositiveIntegerField(default=0)
     events_end = models.BigIntegerField(default=0, help_text="bytes of the attempt's events recorded")
     deaths = models.PositiveIntegerField(default=0, help_text="attempts that ended without a word")
-    preflight = models.JSONField(null=True, blank=True, help_text="workers.events.PreflightEvent")
+    preflight = models.JSONField(null=True, blank=True, help_text="contract.events.PreflightEvent")
     overruled_by = models.ForeignKey(
         User, models.SET_NULL, null=True, blank=True, related_name="+", help_text="went on against its advice"
     )
@@ -325,7 +325,7 @@ class GradedCompletion(models.Model):
 
 
 class Rollout(GradedCompletion):
-    """One sampled completion of a training step (``workers.events.Rollout``)."""
+    """One sampled completion of a training step (``contract.events.Rollout``)."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="rollouts")
     step = models.PositiveIntegerField()
@@ -360,7 +360,7 @@ class Rollout(GradedCompletion):
 
 
 class PreflightSample(GradedCompletion):
-    """One of the completions that the preflight's page shows (``workers.events.PreflightSample``)."""
+    """One of the completions that the preflight's page shows (``contract.events.PreflightSample``)."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="preflight_samples")
     position = models.PositiveIntegerField()
@@ -395,7 +395,7 @@ class SavedView(models.Model):
 
 
 class Alarm(models.Model):
-    """A rule of ``workers.health`` that began to fire (``workers.events.AlarmEvent``)."""
+    """A rule of ``contract.health`` that began to fire (``contract.events.AlarmEvent``)."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="alarms")
     step = models.PositiveIntegerField()

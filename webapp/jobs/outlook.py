@@ -13,7 +13,8 @@ from webapp.graders.models import GraderVersion
 from webapp.registry import base_files
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team
-from workers import grading, memory
+from workers import grading
+from workers.contract import memory
 
 from . import nodes, placing, preflight, presenters
 from .models import Job

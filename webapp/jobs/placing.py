@@ -26,7 +26,7 @@ class Placing:
 
 
 def place(wanted: dict[str, Any], team: Team) -> Placing:
-    """For a job of ``team`` that asks for ``wanted`` (``workers.spec.Resources``) and is not queued yet."""
+    """For a job of ``team`` that asks for ``wanted`` (``contract.spec.Resources``) and is not queued yet."""
     online = list(nodes.online())
     able = [node.name for node in online if leases.fit(wanted, node.devices)]
     jobs = Job.objects.filter(state__in=[State.QUEUED, State.RUNNING]).aggregate(

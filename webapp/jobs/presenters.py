@@ -11,7 +11,7 @@ from webapp.graders import services as graders
 from webapp.graders.models import GraderCheck, GraderVersion
 from webapp.judges import services as judges
 from webapp.retention import forms as suite_forms
-from workers.spec import EvaluationSettings
+from workers.contract.spec import EvaluationSettings
 
 from . import estimates, metrics, task_forms
 from .models import Job

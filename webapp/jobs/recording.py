@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from webapp.config.fields import storable
 from webapp.evaluations.services import record_evaluation
 from webapp.retention.services import record_retention
-from workers import events
+from workers.contract import events
 
 from . import checkpoints
 from .leases import holds

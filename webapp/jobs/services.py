@@ -24,7 +24,7 @@ from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
 from workers import grading
-from workers.spec import (
+from workers.contract.spec import (
     AlarmRules,
     ChatSettings,
     EvaluationSettings,

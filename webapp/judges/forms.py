@@ -14,7 +14,7 @@ from workers import outbound
 from .models import Endpoint
 
 MOST = 1e9
-# As workers.spec.JudgeEndpoint has them.
+# As workers.contract.spec.JudgeEndpoint has them.
 BOUNDS = {
     "concurrency": (1, 256),
     "timeout_seconds": (1, 600),

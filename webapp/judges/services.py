@@ -18,7 +18,8 @@ from webapp.graders.models import Grader, GraderTrial, GraderVersion
 from webapp.jobs import bell
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
-from workers import grading, spec
+from workers import grading
+from workers.contract import spec
 
 from .models import HINT_CHARACTERS, Endpoint, HumanLabel, JudgeCard, LabelTask
 

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 from django.conf import settings
 
-from workers import memory
-from workers.exports import KINDS, Kind, read_base, refusal
+from workers.contract import memory
+from workers.contract.exports import KINDS, Kind, read_base, refusal
 
 from .models import BaseModel
 

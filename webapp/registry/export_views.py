@@ -11,7 +11,7 @@ from webapp.config.streaming import streamed
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from webapp.teams.services import record
-from workers.exports import KINDS
+from workers.contract.exports import KINDS
 
 from . import download_gate, exporting, packages
 from .models import Export, TunedModel

@@ -16,7 +16,7 @@ from webapp.config.fields import storable
 from webapp.jobs import bell
 from webapp.teams.models import User
 from webapp.teams.services import record
-from workers.exports import KINDS, LABELS, Kind
+from workers.contract.exports import KINDS, LABELS, Kind
 
 from . import packages
 from .base_files import refusals

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from webapp.config.object_field import ObjectField
 from webapp.teams.models import Team
-from workers import chat_templates
-from workers.spec import MAX_TEMPLATE, BaseModelRef
+from workers.contract import chat_templates
+from workers.contract.spec import MAX_TEMPLATE, BaseModelRef
 
 from . import base_files
 from .models import BaseModel

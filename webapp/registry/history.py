@@ -18,7 +18,7 @@ from webapp.retention.presenters import change_of
 
 from .models import TunedModel
 
-Interval = dict[str, float | None]  # workers.events.Interval
+Interval = dict[str, float | None]  # workers.contract.events.Interval
 ORDER = {"before": 0, "during": 1, "after": 2}
 ELSEWHERE = 20
 LEFT, RIGHT, AFTER = 12, 80, 93  # places of the first step, the last one, and after training; percent

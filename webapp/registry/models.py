@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from webapp.config.fields import PublicIdField
 from webapp.teams.models import Team, User
-from workers.exports import LABELS
+from workers.contract.exports import LABELS
 
 
 class BaseModel(models.Model):

@@ -11,7 +11,7 @@ from typing import Any
 from django.core.files.storage import default_storage
 from zipstream import ZipStream
 
-from workers.exports import Kind
+from workers.contract.exports import Kind
 
 from .models import TunedModel
 

@@ -20,8 +20,8 @@ from django.db import transaction
 
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
-from workers import adapter
-from workers.adapter import AdapterInvalid
+from workers.contract import adapter
+from workers.contract.adapter import AdapterInvalid
 
 from .models import BaseModel, TunedModel
 

@@ -17,7 +17,7 @@ from webapp.retention.forms import ReleaseForm
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from webapp.teams.services import record
-from workers.adapter import AdapterInvalid
+from workers.contract.adapter import AdapterInvalid
 
 from . import card, download_gate, exporting, history, lineage, listing, packages, services, uploads
 from .forms import AdapterForm

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from webapp.jobs.models import Job
 from webapp.registry.models import TunedModel
-from workers.shares import FEWEST_ROWS, allow_interval
+from workers.contract.statistics import FEWEST_ROWS, allow_interval
 
 from .models import JobSuite, Release, SuiteScore
 

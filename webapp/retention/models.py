@@ -49,7 +49,7 @@ class JobSuite(models.Model):
 
 
 class SuiteScore(models.Model):
-    """``workers.events.RetentionEvent``. An empty ``suite`` is the job's own held-out rows: drift only."""
+    """``contract.events.RetentionEvent``. An empty ``suite`` is the job's own held-out rows: drift only."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="suite_scores")
     suite = models.CharField(max_length=120, blank=True)
@@ -57,13 +57,13 @@ class SuiteScore(models.Model):
     step = models.PositiveIntegerField()
     rows = models.PositiveIntegerField()
     samples_per_row = models.PositiveIntegerField()
-    base = models.JSONField(null=True, help_text="workers.events.Interval")
-    tuned = models.JSONField(null=True, help_text="workers.events.Interval")
-    forgetting = models.JSONField(null=True, help_text="workers.events.Interval, base minus tuned, paired")
+    base = models.JSONField(null=True, help_text="contract.events.Interval")
+    tuned = models.JSONField(null=True, help_text="contract.events.Interval")
+    forgetting = models.JSONField(null=True, help_text="contract.events.Interval, base minus tuned, paired")
     grading_errors = models.FloatField(
         default=0.0, help_text="share of answers without a grade, tuned's beyond base's"
     )
-    drift = models.JSONField(null=True, help_text="workers.events.Drift")
+    drift = models.JSONField(null=True, help_text="contract.events.Drift")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -9,7 +9,7 @@ from typing import Any
 
 from webapp.evaluations.models import Evaluation
 from webapp.jobs.models import Job
-from workers.events import Interval
+from workers.contract.events import Interval
 
 from .models import SuiteScore
 

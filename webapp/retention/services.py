@@ -18,7 +18,7 @@ from webapp.jobs.tasks import launch_job
 from webapp.registry.models import TunedModel
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
-from workers.events import RetentionEvent
+from workers.contract.events import RetentionEvent
 from workers.starter.suites import SUITES
 
 from . import gate

@@ -19,7 +19,7 @@ from webapp.judges.models import Endpoint, JudgeCard
 from webapp.judges.statistics import Judged
 from workers import grading
 from workers.bridge.gradings import Answer, NotGraded, graded
-from workers.spec import LabelModelGrader, RankingGrader, ScoreModelGrader
+from workers.contract.spec import LabelModelGrader, RankingGrader, ScoreModelGrader
 
 THRESHOLD = 0.5  # the middle of the scaled range: above it a judge's reward counts as passing
 OTHER_SEED = 1

@@ -15,8 +15,8 @@ from django.core.files.storage import default_storage
 
 from webapp.registry import exporting
 from webapp.registry.models import Export
-from workers import events
 from workers.bridge import child, files, nodes
+from workers.contract import events
 
 MOST_SECONDS = 3600
 Json = dict[str, Any]

@@ -72,7 +72,7 @@ def put(path: Path, key: str) -> None:
 
 
 def fetch_dataset(version: DatasetVersion, folder: Path) -> dict[str, dict[str, Any] | None]:
-    """Put the splits below ``folder``; returns split -> ``workers.spec.DataFile``. Raises ``Damaged``."""
+    """Put the splits below ``folder``; returns split -> ``contract.spec.DataFile``. Raises ``Damaged``."""
     return {split: fetch_split(version, split, folder / f"{split}.jsonl") for split in version.files}
 
 
@@ -163,7 +163,7 @@ def local_path(path: str) -> str | None:
 
 
 def base_model_ref(base: BaseModel) -> dict[str, Any]:
-    """``workers.spec.BaseModelRef`` of a base model."""
+    """``contract.spec.BaseModelRef`` of a base model."""
     return {
         "id": base.model_id,
         "revision": base.revision or None,

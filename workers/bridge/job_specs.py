@@ -10,7 +10,7 @@ from webapp.jobs.models import Job
 from webapp.jobs.services import parts_of
 from workers import grading
 from workers.bridge import files, suites, tasks
-from workers.spec import JobSpec
+from workers.contract.spec import JobSpec
 
 
 def definitions(job: Job) -> list[dict[str, Any]]:

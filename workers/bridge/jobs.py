@@ -24,10 +24,10 @@ from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.jobs.transitions import move
 from webapp.registry.services import register_model, tuned_name
-from workers import events
 from workers.bridge import arms, child, files, job_specs, judges, suites, tasks
 from workers.bridge.nodes import node_name
-from workers.spec import AlarmSettings
+from workers.contract import events
+from workers.contract.spec import AlarmSettings
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.25

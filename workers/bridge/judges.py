@@ -21,7 +21,7 @@ from webapp.teams.models import Team
 from workers import grading
 from workers.bridge import child
 from workers.bridge.files import local_path, write_rendering
-from workers.spec import JudgeEndpoint
+from workers.contract.spec import JudgeEndpoint
 
 SERVE_SECONDS = 120
 OPTION = "--keys-fd"

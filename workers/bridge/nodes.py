@@ -20,7 +20,7 @@ from django.db import DatabaseError, close_old_connections, connection
 
 from webapp.jobs import bell, nodes
 from workers.bridge import child, files
-from workers.gpus import find_gpus, read_load
+from workers.bridge.gpus import find_gpus, read_load
 
 log = logging.getLogger(__name__)
 PACKAGES = ("torch", "transformers", "trl", "peft")

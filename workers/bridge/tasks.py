@@ -9,8 +9,9 @@ from typing import Any
 from webapp.jobs.models import Job, JobTask
 from webapp.jobs.openings import find_openings
 from webapp.jobs.services import parts_of
-from workers import adapter, grading
+from workers import grading
 from workers.bridge import files
+from workers.contract import adapter
 
 START = "start"
 ROW_BEGINS = b'{"row_id":"'
@@ -25,7 +26,7 @@ class AdapterDamaged(files.Damaged):
 
 
 def fetch_splits(job: Job, folder: Path) -> dict[str, Any]:
-    """``workers.spec.DatasetFiles`` of the job, its files below ``folder``. Raises ``files.Damaged``.
+    """``contract.spec.DatasetFiles`` of the job, its files below ``folder``. Raises ``files.Damaged``.
 
     The splits of several tasks are joined: each row names its task, and its id begins with the task's name.
     """
@@ -57,7 +58,7 @@ def _opening_date(job: Job) -> str:
 
 
 def _join(parts: list[tuple[str, Path]], target: Path) -> dict[str, Any] | None:
-    """Writes all rows, task after task. Returns their ``workers.spec.DataFile``; ``None`` without rows."""
+    """Writes all rows, task after task. Returns their ``contract.spec.DataFile``; ``None`` without rows."""
     rows = 0
     with target.open("wb") as joined:
         for name, path in parts:
@@ -73,7 +74,7 @@ def _join(parts: list[tuple[str, Path]], target: Path) -> dict[str, Any] | None:
 
 
 def fetch_start(job: Job, folder: Path) -> dict[str, Any] | None:
-    """The job's ``workers.spec.AdapterRef``, its files below ``folder``. Raises ``AdapterDamaged``."""
+    """The job's ``contract.spec.AdapterRef``, its files below ``folder``. Raises ``AdapterDamaged``."""
     if job.start is None:
         return None
     hashes = {file["name"]: file["sha256"] for file in job.start.files}

@@ -16,11 +16,11 @@ from webapp.graders import trial_queue
 from webapp.graders.models import GraderTrial
 from webapp.graders.reading import text_of
 from webapp.graders.statistics import mean
-from workers import events
 from workers.bridge import child
 from workers.bridge.files import base_model_ref
 from workers.bridge.gradings import Answer, NotGraded, graded
-from workers.spec import SampleSpec
+from workers.contract import events
+from workers.contract.spec import SampleSpec
 
 SAMPLING_SECONDS = 300
 Json = dict[str, Any]

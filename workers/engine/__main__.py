@@ -18,12 +18,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from workers.contract.events import DoneEvent, EventWriter, PhaseEvent
+from workers.contract.exports import KINDS
+from workers.contract.spec import BaseModelRef, JobSpec, SampleSpec
 from workers.engine import errors, parallel
-from workers.events import DoneEvent, EventWriter, PhaseEvent
-from workers.exports import KINDS
 from workers.grading.judge import Judges, read_keys
 from workers.process import follow_lifeline, set_environment
-from workers.spec import BaseModelRef, JobSpec, SampleSpec
 
 Spec = TypeVar("Spec", bound=BaseModel)
 

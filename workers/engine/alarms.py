@@ -1,4 +1,4 @@
-"""Alarms while a job trains: the rules of ``workers.health`` on its metrics, and the pauses they call for."""
+"""Alarms during training: the rules of ``contract.health`` on its metrics, and the pauses they ask for."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workers import health
+from workers.contract import health
+from workers.contract.events import AlarmEvent, EvaluationEvent, Event
+from workers.contract.health.history import BLOCK, EARLY, WINDOW
+from workers.contract.spec import AlarmSettings, JobSpec
 from workers.engine import errors
 from workers.engine.measures import Moments, gains
 from workers.engine.rollouts import Recorder
 from workers.engine.witnesses import witnesses
-from workers.events import AlarmEvent, EvaluationEvent, Event
 from workers.grading import GradeAnswers, Judges, open_grader
-from workers.health.history import BLOCK, EARLY, WINDOW
-from workers.spec import AlarmSettings, JobSpec
 
 FILE = "health.json"
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from peft import PeftModel
 
+from workers.contract.events import Event
+from workers.contract.memory import Work
+from workers.contract.spec import JobSpec
 from workers.engine import parallel, sft
 from workers.engine.alarms import Alarms
 from workers.engine.data import Row
@@ -16,10 +19,7 @@ from workers.engine.memory import MemoryPlan
 from workers.engine.models import Base
 from workers.engine.rollouts import Recorder
 from workers.engine.train import Reporter, build_trainer, rollouts, total_steps
-from workers.events import Event
 from workers.grading import GradeAnswers
-from workers.memory import Work
-from workers.spec import JobSpec
 
 
 class Rft:

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from trl.trainer.utils import RepeatSampler
 
+from workers.contract.spec import JobSpec
 from workers.engine.data import Row
-from workers.spec import JobSpec
 
 K = TypeVar("K")
 LEAST_SCALE = 1e-4  # added to standard deviations, as in TRL

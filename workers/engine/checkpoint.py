@@ -9,8 +9,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from workers.contract.spec import JobSpec
 from workers.engine import errors
-from workers.spec import JobSpec
 
 MANIFEST = "manifest.json"
 NOT_TRAINING = {

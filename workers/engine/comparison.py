@@ -1,4 +1,4 @@
-"""What tuning changed, row by row: both arms' graded answers in, ``workers.events.Comparison`` out."""
+"""What tuning changed, row by row: both arms' graded answers in, ``contract.events.Comparison`` out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from math import ceil
 
 import numpy as np
 
+from workers.contract.events import (
+    Comparison,
+    Coverage,
+    EvaluationSample,
+    LengthMatched,
+    McNemar,
+    PairedPoint,
+    PassCurves,
+)
+from workers.contract.statistics import wilson
 from workers.engine.statistics import (
     SAME,
     SMALL_GAIN,
@@ -20,16 +30,6 @@ from workers.engine.statistics import (
     pass_at_k,
     rows_to_detect,
 )
-from workers.events import (
-    Comparison,
-    Coverage,
-    EvaluationSample,
-    LengthMatched,
-    McNemar,
-    PairedPoint,
-    PassCurves,
-)
-from workers.shares import wilson
 
 Samples = Sequence[EvaluationSample]
 

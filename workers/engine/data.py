@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from workers.contract.spec import DataFile
 from workers.engine import errors
-from workers.spec import DataFile
 
 
 class Item(dict[str, Any]):

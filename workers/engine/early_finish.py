@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from workers.contract.spec import JobSpec
 from workers.engine import errors, parallel
 from workers.engine.checkpoint import Checkpoint
 from workers.engine.keeping import Keeping
 from workers.engine.models import adapter_sha256
-from workers.spec import JobSpec
 
 
 def never() -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from workers.events import DoneEvent, ErrorEvent, Event
-from workers.health import Finding
+from workers.contract.events import DoneEvent, ErrorEvent, Event
+from workers.contract.health import Finding
 
 DETAIL_CHARACTERS = 500
 

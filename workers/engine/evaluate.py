@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from peft import PeftModel
 
+from workers.contract.events import ArmSummary, EvaluationEvent, EvaluationRow, EvaluationSample
+from workers.contract.spec import EvaluationSettings
 from workers.engine import errors
 from workers.engine.comparison import compared, graded, pairs_of, right, row_reward
 from workers.engine.data import Row
@@ -18,8 +20,6 @@ from workers.engine.models import folded
 from workers.engine.sampling import Answer, Sampler
 from workers.engine.start import reference
 from workers.engine.statistics import Resampling, mean_pass_at_k, wins_ties_losses
-from workers.events import ArmSummary, EvaluationEvent, EvaluationRow, EvaluationSample
-from workers.spec import EvaluationSettings
 
 if TYPE_CHECKING:
     from workers.grading import GradeAnswers

@@ -9,8 +9,8 @@ from math import comb, sqrt
 
 import numpy as np
 
+from workers.contract.events import CurvePoint, Interval, Verdict
 from workers.engine.statistics import Resampling, pass_at_k
-from workers.events import CurvePoint, Interval, Verdict
 
 GROUP_SIZES = (4, 8, 16)
 BINS = 20

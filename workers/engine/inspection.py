@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from workers import base_model, model_config
+from workers.contract import base_model, model_config
+from workers.contract.spec import BaseModelRef
 from workers.engine import errors, loading, models
 from workers.engine.errors import EngineError
 from workers.engine.fast.architecture import known
 from workers.engine.targets import ALL_LINEAR, describe_frozen, find_layers, is_tied, suffixes
-from workers.spec import BaseModelRef
 
 Json = dict[str, Any]
 GREETING = [{"role": "user", "content": "Hello"}]

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from workers.contract.events import Rollout
 from workers.engine import errors
-from workers.events import Rollout
 
 JUDGE_FAILURES = ("model_grader_server_error", "model_grader_refusal_error", "model_grader_parse_error")
 WINDOW_STEPS = 20

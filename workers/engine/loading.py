@@ -20,7 +20,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from workers import base_model
+from workers.contract import base_model
 from workers.engine import errors
 from workers.engine.deadline import deadline
 from workers.engine.errors import EngineError

@@ -1,6 +1,6 @@
 """How many tokens a pass may have on this machine, and what to do when memory runs out.
 
-What a job needs is counted in ``workers.memory``, which the web application reads, too.
+What a job needs is counted in ``contract.memory``, which the web application reads, too.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
+from workers.contract.memory import Shape, Work, cpu_tokens, estimate, least_tokens, shape
 from workers.engine.targets import ALL_LINEAR, find_layers
-from workers.memory import Shape, Work, cpu_tokens, estimate, least_tokens, shape
 
 KIB, GIB = 2**10, 2**30
 USABLE = 0.85  # of the free memory; the rest is left to fragmentation

@@ -25,11 +25,11 @@ from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from workers import base_model
+from workers.contract import base_model
+from workers.contract.spec import BaseModelRef, ChatSettings
 from workers.engine import errors, loading, parallel
 from workers.engine.memory import release_heap
 from workers.engine.rendering import Renderer
-from workers.spec import BaseModelRef, ChatSettings
 
 MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
 DEFAULT_CHAT = ChatSettings()

@@ -15,6 +15,9 @@ from typing import Any
 import torch
 from huggingface_hub import EvalResult, ModelCardData
 
+from workers.contract.events import EvaluationEvent
+from workers.contract.spec import JobSpec
+from workers.contract.statistics import FEWEST_ROWS
 from workers.engine import errors
 from workers.engine.checkpoint import sha256_of
 from workers.engine.keeping import Keeping
@@ -23,9 +26,6 @@ from workers.engine.sampling import Sampler
 from workers.engine.targets import adapted_layers, describe_frozen
 from workers.engine.tokenizer_files import write_tokenizer
 from workers.engine.verify import StoredRollout, Verdict
-from workers.events import EvaluationEvent
-from workers.shares import FEWEST_ROWS
-from workers.spec import JobSpec
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers", "safetensors")
 PROJECT = Path(__file__).parents[2]

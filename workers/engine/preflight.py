@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from workers.contract.events import Advice, Forecast, Interval, PreflightEvent, PreflightSample
+from workers.contract.spec import JobSpec
+from workers.contract.workload import Workload
 from workers.engine import errors, forecast, tasks
 from workers.engine.data import Row
 from workers.engine.forecast import Signs
@@ -19,9 +22,6 @@ from workers.engine.sampling import Answer, Sampler
 from workers.engine.statistics import SMALL_GAIN, Resampling, detectable, rows_to_detect
 from workers.engine.train import rollouts
 from workers.engine.trainer import MeasuringTrainer
-from workers.events import Advice, Forecast, Interval, PreflightEvent, PreflightSample
-from workers.spec import JobSpec
-from workers.workload import Workload
 
 if TYPE_CHECKING:
     from workers.grading import GradeAnswers, GradeResult

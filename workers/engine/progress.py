@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from workers.events import Event, Phase, PhaseEvent, ProgressEvent
-from workers.workload import Left
+from workers.contract.events import Event, Phase, PhaseEvent, ProgressEvent
+from workers.contract.workload import Left
 
 ALIVE_SECONDS = 60.0
 PACKAGE_SECONDS = 10.0  # a fresh process loads torch, and then the model, to check the package

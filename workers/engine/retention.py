@@ -15,16 +15,16 @@ from typing import Any
 
 import torch
 
+from workers.contract.events import Drift, EvaluationEvent, Interval, RetentionEvent
+from workers.contract.spec import EvaluationSettings, JobSpec
+from workers.contract.workload import DRIFT_ANSWERS
 from workers.engine.data import Row, checked_path, choose, read_rows
 from workers.engine.evaluate import Evaluator, Split, Stage
 from workers.engine.models import folded
 from workers.engine.progress import Progress
 from workers.engine.start import reference
 from workers.engine.statistics import bootstrap
-from workers.events import Drift, EvaluationEvent, Interval, RetentionEvent
 from workers.grading import GradeAnswers, Judges, compares_answers, open_graders
-from workers.spec import EvaluationSettings, JobSpec
-from workers.workload import DRIFT_ANSWERS
 
 LOGITS = 1 << 27  # numbers a forward pass may hold, 512 MiB in float32
 ANSWERS = 64  # answers a forward pass may hold

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
+from workers.contract.events import Rollout
 from workers.engine import measures, placebo
 from workers.engine.data import Row
-from workers.events import Rollout
 from workers.grading.sample import Completion
 
 if TYPE_CHECKING:

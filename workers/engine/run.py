@@ -8,7 +8,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from workers import model_config
+from workers.contract import model_config
+from workers.contract.events import DoneEvent, EvaluationEvent, Event, LogEvent
+from workers.contract.memory import Estimate, estimate
+from workers.contract.spec import DataFile, JobSpec
+from workers.contract.workload import Left, Workload
 from workers.engine import arms, checkpoint, errors, package, parallel, retention, start, tasks
 from workers.engine.alarms import Alarms, held_out_grader
 from workers.engine.data import Row, checked_path, read_rows
@@ -26,7 +30,6 @@ from workers.engine.scoring import refuse_disagreement
 from workers.engine.targets import describe_frozen, find_layers
 from workers.engine.train import Following, rollouts, shares_prompts, threads
 from workers.engine.trainer import MeasuringTrainer
-from workers.events import DoneEvent, EvaluationEvent, Event, LogEvent
 from workers.grading import (
     GradeAnswers,
     GradeResult,
@@ -34,9 +37,6 @@ from workers.grading import (
     GradingUnavailable,
     Judges,
 )
-from workers.memory import Estimate, estimate
-from workers.spec import DataFile, JobSpec
-from workers.workload import Left, Workload
 
 MEMORY = "About {:.2f} GiB of memory will be needed, with passes of at most {:,} tokens (an estimate)."
 PROBED_ROWS = 16  # among whose prompts two are held against the model's own log-probabilities

@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from workers.contract.events import DoneEvent, Event, PhaseEvent
+from workers.contract.spec import SampleSpec
 from workers.engine.models import load, pick_device
 from workers.engine.sampling import Sampler
 from workers.engine.train import threads
-from workers.events import DoneEvent, Event, PhaseEvent
-from workers.spec import SampleSpec
 
 SAMPLING_THREADS = 2
 

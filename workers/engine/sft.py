@@ -15,6 +15,9 @@ from peft import PeftModel
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
+from workers.contract.events import MetricsEvent
+from workers.contract.memory import Work
+from workers.contract.spec import JobSpec, SftSettings
 from workers.engine import errors
 from workers.engine.data import checked_path
 from workers.engine.keeping import Keeping
@@ -25,9 +28,6 @@ from workers.engine.rollouts import Recorder
 from workers.engine.start import keep_reference
 from workers.engine.train import Reporter, lora_config
 from workers.engine.usage import Usage
-from workers.events import MetricsEvent
-from workers.memory import Work
-from workers.spec import JobSpec, SftSettings
 
 SINCE_START = {"num_tokens"}  # TRL counts it from the process's start, so a resume would tell another number
 WARMUP_SHARE = 10  # at most a tenth of the steps, or a short job would never reach its learning rate

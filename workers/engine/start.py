@@ -14,12 +14,12 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 from trl.trainer.utils import use_adapter
 
-from workers import adapter
+from workers.contract import adapter
+from workers.contract.spec import AdapterRef, JobSpec, LoraSettings
 from workers.engine import errors
 from workers.engine.checkpoint import sha256_of
 from workers.engine.memory import is_out_of_memory
 from workers.engine.targets import adapted_layers, find_layers, refuse_head
-from workers.spec import AdapterRef, JobSpec, LoraSettings
 
 REFERENCE = "ref"  # TRL's name for it
 

@@ -9,8 +9,8 @@ from math import ceil, comb, sqrt
 import numpy as np
 import numpy.typing as npt
 
-from workers.events import Interval
-from workers.shares import allow_interval
+from workers.contract.events import Interval
+from workers.contract.statistics import allow_interval
 
 SAME = 1e-9
 POWER = 2.8  # standard errors: 80 % power at 5 % two-sided (1.96 + 0.84), arXiv 2411.00640

@@ -14,10 +14,10 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from workers import model_config
-from workers.adapter import WEIGHTS
+from workers.contract import model_config
+from workers.contract.adapter import WEIGHTS
+from workers.contract.spec import LoraSettings
 from workers.engine import errors
-from workers.spec import LoraSettings
 
 ALL_LINEAR = "all-linear"
 ROUTERS = {"gate", "router", "shared_expert_gate", "wg"}

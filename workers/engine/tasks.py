@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from workers.contract.spec import JobSpec
 from workers.engine import errors
 from workers.engine.data import Item, Row, choose
 from workers.grading import GradeAnswers, GradeResult, Judges, compares_answers, open_graders
-from workers.spec import JobSpec
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from transformers.pytorch_utils import Conv1D
 from trl import GRPOConfig
 
+from workers.contract.events import CheckpointEvent, Event, LogEvent, MetricsEvent, RolloutsEvent
+from workers.contract.spec import JobSpec
 from workers.engine import backends, checkpoint, errors, parallel
 from workers.engine.alarms import Alarms
 from workers.engine.balance import Balance
@@ -33,8 +35,6 @@ from workers.engine.rollouts import Recorder
 from workers.engine.start import keep_reference
 from workers.engine.targets import choose_layers
 from workers.engine.trainer import MeasuringTrainer
-from workers.events import CheckpointEvent, Event, LogEvent, MetricsEvent, RolloutsEvent
-from workers.spec import JobSpec
 
 SHARED = "Each prompt is computed once a group: in sampling, in the loss and in the backward pass."
 PLAIN = (

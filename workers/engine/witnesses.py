@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
+from workers.contract.events import Rollout
+from workers.contract.health import Finding
 from workers.engine import measures
 from workers.engine.rollouts import Recorder, no_signal_groups
-from workers.events import Rollout
-from workers.health import Finding
 
 MOST = 8
 Order = Callable[[Rollout], float]

@@ -4,7 +4,7 @@
     python -m workers.grading probe
 
 A request is ``{"grader", "items": [{"output_text", "item", "group"?}], "seed"?, "judges"?}``; ``judges`` says
-where each model that the grader names answers (``workers.spec.JudgeEndpoint``). Their keys come through
+where each model that the grader names answers (``contract.spec.JudgeEndpoint``). Their keys come through
 ``--keys-fd``, a JSON object by model; ``--judge-cache`` keeps their verdicts. The result is
 ``{"results": [...]}`` in the same order, ``{"unavailable": {"reason", "remedy"}}`` or
 ``{"invalid": {"param", "message"}}``.
@@ -19,9 +19,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from workers.contract.spec import JudgeEndpoint
 from workers.grading import GraderInvalid, GradingUnavailable, Judges, open_grader, probe, validate
 from workers.grading.judge import read_keys
-from workers.spec import JudgeEndpoint
 
 
 def main() -> None:

@@ -9,12 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from workers.grading import json_schema, regex, sql
-from workers.grading.formula import FUNCTIONS, FormulaInvalid, parse_formula
-from workers.grading.results import GraderInvalid
-from workers.grading.source import python_problems
-from workers.grading.template import TemplateInvalid, parse_template
-from workers.spec import (
+from workers.contract.spec import (
     Grader,
     JsonSchemaGrader,
     JudgeMessage,
@@ -27,6 +22,11 @@ from workers.spec import (
     ScoreModelGrader,
     SqlGrader,
 )
+from workers.grading import json_schema, regex, sql
+from workers.grading.formula import FUNCTIONS, FormulaInvalid, parse_formula
+from workers.grading.results import GraderInvalid
+from workers.grading.source import python_problems
+from workers.grading.template import TemplateInvalid, parse_template
 
 # Every Python part keeps a process of its own.
 MAX_PARTS = 32

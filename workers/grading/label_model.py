@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from workers.contract.spec import LabelModelGrader
 from workers.grading.judge.asking import Messages, as_data, form, graded
 from workers.grading.judge.client import Question
 from workers.grading.results import Grade, GradeResult, Subject
-from workers.spec import LabelModelGrader
 
 if TYPE_CHECKING:
     from workers.grading.opening import Opening

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from workers.contract.spec import MathGrader
 from workers.grading import boxed
 from workers.grading.results import Grade
-from workers.spec import MathGrader
 
 if TYPE_CHECKING:
     from workers.grading.opening import Opening

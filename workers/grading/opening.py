@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
-from workers import spec
+from workers.contract import spec
 from workers.grading import (
     json_schema,
     label_model,

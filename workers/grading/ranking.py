@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from workers.contract.spec import RankingGrader
 from workers.grading.judge.asking import DATA, as_data, failed, form
 from workers.grading.judge.client import Judge, Question, Reply
 from workers.grading.judge.verdicts import as_number
 from workers.grading.results import Grade, GradeResult, GradingFault, Subject, added
 from workers.grading.template import parse_template
-from workers.spec import RankingGrader
 
 if TYPE_CHECKING:
     from workers.grading.opening import Opening

@@ -10,9 +10,9 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from workers.contract.spec import RegexGrader
 from workers.grading.results import Grade, GraderInvalid, GradingFault, Subject, one_by_one
 from workers.grading.template import parse_template
-from workers.spec import RegexGrader
 
 if TYPE_CHECKING:
     from regex import Pattern

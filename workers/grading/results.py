@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from workers.events import GradingErrorClass
+from workers.contract.events import GradingErrorClass
 from workers.grading.sample import sample_fields
 
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from workers.contract.spec import Criterion, RubricGrader
 from workers.grading.judge.asking import Messages, as_data, form, graded
 from workers.grading.judge.client import Question
 from workers.grading.judge.verdicts import as_truth
 from workers.grading.multi import explained
 from workers.grading.results import Grade, GradeResult, Subject
-from workers.spec import Criterion, RubricGrader
 
 if TYPE_CHECKING:
     from workers.grading.opening import Opening

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import TypedDict
 
-from workers.spec import MAX_PYTHON_SOURCE_BYTES
+from workers.contract.spec import MAX_PYTHON_SOURCE_BYTES
 
 FUNCTION = "grade"
 

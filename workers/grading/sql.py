@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from workers.contract.spec import SqlGrader
 from workers.grading import boxed
 from workers.grading.results import Grade, GraderInvalid
-from workers.spec import SqlGrader
 
 if TYPE_CHECKING:
     from workers.grading.opening import Opening

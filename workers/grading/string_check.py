@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from workers.contract.spec import StringCheckGrader
 from workers.grading.results import Grade, Subject, one_by_one
 from workers.grading.template import parse_template
-from workers.spec import StringCheckGrader
 
 if TYPE_CHECKING:
     from workers.grading.opening import Opening

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import regex
 
+from workers.contract.spec import TextSimilarityGrader
 from workers.grading.results import Grade, Subject, one_by_one
 from workers.grading.template import parse_template
-from workers.spec import TextSimilarityGrader
 
 if TYPE_CHECKING:
     from workers.grading.opening import Opening

@@ -11,8 +11,8 @@ import os
 import sys
 from pathlib import Path
 
+from workers.contract.spec import BaseModelRef
 from workers.process import follow_lifeline, set_environment
-from workers.spec import BaseModelRef
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MOST_ROWS = 512

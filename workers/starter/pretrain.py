@@ -24,7 +24,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from workers.sentence_pieces import DIGIT_PAIRS
+from workers.contract.sentence_pieces import DIGIT_PAIRS
 from workers.starter.tasks import Example, draw, seeded
 
 PAD, START, END = "<|pad|>", "<|im_start|>", "<|im_end|>"
@@ -126,7 +126,7 @@ def build_tokenizer() -> Any:
 
 
 def without_words(bpe: Any) -> Any:
-    """The tokenizer that splits nothing but digits, as llama.cpp can (``workers.sentence_pieces``).
+    """The tokenizer that splits nothing but digits, as llama.cpp can (``contract.sentence_pieces``).
 
     On the tasks it gives the ids of ``bpe``: merges of signs go first, so that a comma keeps its space.
     """

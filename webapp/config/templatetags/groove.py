@@ -17,7 +17,7 @@ from webapp.graders.references import RowReference
 from webapp.jobs.states import State
 from webapp.judges import services as judges
 from webapp.retention import presenters as retention
-from workers.shares import FEWEST_ROWS
+from workers.contract.statistics import FEWEST_ROWS
 
 register = template.Library()
 ABSENT = "–"
@@ -61,7 +61,7 @@ NO_INTERVAL = f"no interval below {FEWEST_ROWS} rows"
 
 
 def _bounds(interval: Any) -> tuple[float | None, float | None]:
-    """Both ends of ``workers.events.Interval`` or its JSON, or of an object that has them."""
+    """Both ends of ``contract.events.Interval`` or its JSON, or of an object that has them."""
     if isinstance(interval, Mapping):
         return interval["low"], interval["high"]
     return interval.low, interval.high

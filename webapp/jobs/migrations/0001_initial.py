@@ -199,7 +199,7 @@ class Migration(migrations.Migration):
                 ('attempt', models.PositiveIntegerField(default=0)),
                 ('events_end', models.BigIntegerField(default=0, help_text="bytes of the attempt's events recorded")),
                 ('deaths', models.PositiveIntegerField(default=0, help_text='attempts that ended without a word')),
-                ('preflight', models.JSONField(blank=True, help_text='workers.events.PreflightEvent', null=True)),
+                ('preflight', models.JSONField(blank=True, help_text='contract.events.PreflightEvent', null=True)),
                 ('devices', models.JSONField(default=dict, help_text='{cpu_cores, gpus: [index]} given to the child')),
                 ('lease_until', models.DateTimeField(blank=True, null=True)),
                 ('queued_at', models.DateTimeField(blank=True, null=True)),

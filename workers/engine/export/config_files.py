@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
+from workers.contract.exports import Json
 from workers.engine.tokenizer_files import REMOTE_CODE
-from workers.exports import Json
 
 CONFIG: Final = "config.json"
 GENERATION: Final = "generation_config.json"

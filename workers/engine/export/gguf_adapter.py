@@ -10,7 +10,7 @@ import gguf
 import torch
 from safetensors.torch import load_file
 
-from workers.adapter import CONFIG, MERGE_FIRST, TENSOR, WEIGHTS, AdapterInvalid, read_config
+from workers.contract.adapter import CONFIG, MERGE_FIRST, TENSOR, WEIGHTS, AdapterInvalid, read_config
 from workers.engine.errors import EngineError
 from workers.engine.export.checking import Verification, differs, same_numbers, same_tensors
 from workers.engine.export.naming import Names, array, finish

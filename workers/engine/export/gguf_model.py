@@ -11,12 +11,12 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
+from workers.contract.exports import Json, rope_parameters
 from workers.engine import loading
 from workers.engine.export.checking import Verification, differs, same_numbers, same_tensors
 from workers.engine.export.naming import Names, array, finish
 from workers.engine.export.source import Source
 from workers.engine.export.vocabulary import add_vocabulary, tokens_of
-from workers.exports import Json, rope_parameters
 
 FILE = "model.gguf"
 BASE_FILE = "base.gguf"

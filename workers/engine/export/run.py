@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from workers.contract.exports import Json, Kind, read_base, refusal
 from workers.engine.errors import EngineError
 from workers.engine.export import gguf_adapter, gguf_model, merged, texts
 from workers.engine.export.checking import Verification
 from workers.engine.export.source import Source, load
 from workers.engine.package import write_checksums
-from workers.exports import Json, Kind, read_base, refusal
 
 
 def export(

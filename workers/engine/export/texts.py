@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 
+from workers.contract.exports import LABELS, Kind
 from workers.engine.export.checking import Verification
 from workers.engine.export.ollama import translate
 from workers.engine.export.source import Source
-from workers.exports import LABELS, Kind
 
 UNTRANSLATED = """\
 # TEMPLATE: Groove cannot translate this chat template. Write it in Ollama's language from the

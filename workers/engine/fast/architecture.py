@@ -12,7 +12,7 @@ from peft.tuners.lora import LoraLayer
 from torch.nn.functional import linear, rms_norm
 from transformers import PreTrainedModel
 
-from workers.memory import FUSED_PARAMETERS
+from workers.contract.memory import FUSED_PARAMETERS
 
 KNOWN = {"llama", "qwen2", "qwen3", "gemma3_text"}
 ROTARY = {"default", "linear", "llama3", "yarn"}  # angles that do not depend on the sequence's length

@@ -14,8 +14,8 @@ from typing import Protocol
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from workers.contract.memory import SHARED_FROM
 from workers.engine.fast.architecture import Architecture, Block
-from workers.memory import SHARED_FROM
 
 COMPACT_BELOW = 0.9  # share of live rows under which the others are dropped
 

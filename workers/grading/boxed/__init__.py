@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from workers.contract.spec import JsonSchemaGrader, MathGrader, SqlGrader
 from workers.grading.python import in_sandbox
 from workers.grading.results import Grade, GradeResult, GradingFault, Subject
 from workers.grading.sample import TOO_DEEP
 from workers.grading.sandbox import open_sandbox
 from workers.grading.template import Template, parse_template
-from workers.spec import JsonSchemaGrader, MathGrader, SqlGrader
 
 if TYPE_CHECKING:
     from workers.grading.opening import Opening

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from workers.contract.spec import JudgeMessage
 from workers.grading.judge.client import Judge, Question, Reply
 from workers.grading.results import GradeResult, GradingFault, Subject
 from workers.grading.template import Template, parse_template
-from workers.spec import JudgeMessage
 
 Json = dict[str, Any]
 

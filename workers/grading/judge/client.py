@@ -15,14 +15,14 @@ import httpx2
 import openai
 from pydantic import BaseModel, Field, ValidationError
 
-from workers.events import GradingErrorClass
+from workers.contract.events import GradingErrorClass
+from workers.contract.spec import JudgeEndpoint, SamplingParams
 from workers.grading.judge.cache import VerdictCache, key_of
 from workers.grading.judge.limits import Limits
 from workers.grading.judge.verdicts import content_text, parse_verdict, refusal_of
 from workers.grading.results import TokenUsage, added
 from workers.grading.thoughts import without_thoughts
 from workers.outbound import AddressRefused, AllowList, Caps, OutboundTransport, check_url, explain
-from workers.spec import JudgeEndpoint, SamplingParams
 
 T = TypeVar("T")
 Json = dict[str, Any]

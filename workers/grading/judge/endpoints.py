@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from workers.contract.spec import JudgeEndpoint
 from workers.grading.results import GradingUnavailable
-from workers.spec import JudgeEndpoint
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 from aiolimiter import AsyncLimiter
 
+from workers.contract.spec import JudgeEndpoint
 from workers.grading.results import TokenUsage
-from workers.spec import JudgeEndpoint
 
 MINUTE = 60.0
 TOKEN_SECONDS = 10.0  # tokens are counted over windows of this length, so that a minute has no burst

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self, get_args
 
-from workers.events import GradingErrorClass
+from workers.contract.events import GradingErrorClass
 from workers.grading.results import GradingUnavailable, Limits
 from workers.grading.sandbox.process import Broken, Process, Reply, StartFailed, Zygote, hung
 from workers.grading.sandbox.walls import Wall

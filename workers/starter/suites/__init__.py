@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from workers.spec import DataFile, FieldScore, Grader, JsonSchemaGrader, RegexGrader
+from workers.contract.spec import DataFile, FieldScore, Grader, JsonSchemaGrader, RegexGrader
 
 FOLDER = Path(__file__).parent
 

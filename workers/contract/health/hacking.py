@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from statistics import fmean, pstdev
 
-from workers.health.history import (
+from workers.contract.health.history import (
     BLOCK,
     CHECKS,
     EARLY,

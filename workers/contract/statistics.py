@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import sqrt
 from statistics import NormalDist
 
-from workers.events import Interval
+from workers.contract.events import Interval
 
 # Percentile bootstraps of fewer rows miss the truth several times as often as they claim, and those of rows
 # that are alike have no width (Hesterberg 2015; measured in docs/statistics.md).

@@ -5,8 +5,18 @@ of ``docs/metrics.md``; the sources of the thresholds are in ``docs/health.md``.
 standard deviations, so that a rule holds for any scale of reward. Imports the standard library only.
 """
 
-from workers.health.history import EARLY, HELD_OUT, REWARD, Check, History, Limits, Step, needed, solved
-from workers.health.rules import BY_CODE, RULES, Finding, Rule, findings, plotted, read
+from workers.contract.health.history import (
+    EARLY,
+    HELD_OUT,
+    REWARD,
+    Check,
+    History,
+    Limits,
+    Step,
+    needed,
+    solved,
+)
+from workers.contract.health.rules import BY_CODE, RULES, Finding, Rule, findings, plotted, read
 
 __all__ = [
     "BY_CODE",

@@ -454,7 +454,7 @@ class PreflightSettings(Frozen):
 
 
 class AlarmRules(Frozen):
-    """When a job that goes wrong pauses (``workers/health.py``)."""
+    """When a job that goes wrong pauses (``workers/contract/health.py``)."""
 
     pause: bool = Field(default=False, description="a reward-hacking alarm pauses the job")
     held_out_answers: int = Field(

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from workers.health import hacking, learning
-from workers.health.history import HELD_OUT, HELD_OUT_SPREAD, REWARD, SPREAD, History, Limits
+from workers.contract.health import hacking, learning
+from workers.contract.health.history import HELD_OUT, HELD_OUT_SPREAD, REWARD, SPREAD, History, Limits
 
 Evidence = dict[str, float]
 Kind = Literal["stop", "hacking", "learning", "fault"]

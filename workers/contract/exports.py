@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from workers import sentence_pieces
+from workers.contract import sentence_pieces
 
 Kind = Literal["merged", "gguf", "gguf-adapter"]
 Json = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import fmean, median
 
-from workers.health.history import (
+from workers.contract.health.history import (
     BLOCK,
     CHECKS,
     FLAT,

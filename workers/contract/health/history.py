@@ -42,7 +42,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds that a team chooses (``workers.spec.AlarmRules``), and the reward of a right answer."""
+    """The bounds that a team chooses (``contract.spec.AlarmRules``), and the reward of a right answer."""
 
     least_entropy: float = 1e-4
     no_signal_steps: int = 20

@@ -1,7 +1,7 @@
 """Chat templates for base models that bring none: a short list, and a check of one that somebody typed.
 
-``python -m workers.chat_templates`` checks the template on standard input, in a process of its own, so that a
-template that never ends is ended; the environment is sandboxed as transformers' own is.
+``python -m workers.contract.chat_templates`` checks the template on standard input, in a process of its own,
+so that a template that never ends can be killed. The environment is sandboxed like transformers' own.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class TemplateUnbounded(TemplateRefused):
 def check(template: str, arguments: dict[str, Any] | None = None) -> None:
     """Renders ``template`` in a process of its own. Raises ``TemplateRefused``."""
     request = json.dumps({"template": template, "arguments": arguments or {}})
-    command = [sys.executable, "-m", "workers.chat_templates"]
+    command = [sys.executable, "-m", "workers.contract.chat_templates"]
     try:
         done = subprocess.run(
             command, input=request, capture_output=True, text=True, timeout=CHECK_SECONDS, cwd=PROJECT

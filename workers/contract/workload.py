@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from workers.spec import EvaluationSettings, PreflightSettings
+from workers.contract.spec import EvaluationSettings, PreflightSettings
 
 DRIFT_ANSWERS = 256  # answers that a drift is measured on: more rows narrow its interval, more answers hardly
 
