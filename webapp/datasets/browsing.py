@@ -9,13 +9,13 @@ import pyarrow as pa
 from django.core.paginator import Page, Paginator
 from django.http import QueryDict
 
-from . import contents
-from .columns import ITEM, opened
-from .finding import RANGE, Filter, filters_of, find, search_of
-from .limits import PAGE_ROWS
-from .models import DatasetVersion
-from .preview import preview
-from .rows import Split
+from webapp.datasets import contents
+from webapp.datasets.columns import ITEM, opened
+from webapp.datasets.finding import RANGE, Filter, filters_of, find, search_of
+from webapp.datasets.limits import PAGE_ROWS
+from webapp.datasets.models import DatasetVersion
+from webapp.datasets.preview import preview
+from webapp.datasets.rows import Split
 
 OWN_NAMES = {"prompt_characters": "prompt", "messages": "messages"}
 FILTER_OF = {"values": "is", "numbers": "between", "lengths": "length"}

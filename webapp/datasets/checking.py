@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import IO, Any
 
-from . import formats, mapping, problems
-from .fields import Fields
-from .limits import ERRORS_SHOWN, EXAMPLES_SHOWN, MAX_ROWS, PREVIEW_CANDIDATES, PREVIEW_ROWS
-from .preview import preview
-from .problems import FileError, Problem, RowError
-from .rows import Columns, Row, Split
-from .splits import Index, Shares, open_index
+from webapp.datasets import formats, mapping, problems
+from webapp.datasets.fields import Fields
+from webapp.datasets.limits import ERRORS_SHOWN, EXAMPLES_SHOWN, MAX_ROWS, PREVIEW_CANDIDATES, PREVIEW_ROWS
+from webapp.datasets.preview import preview
+from webapp.datasets.problems import FileError, Problem, RowError
+from webapp.datasets.rows import Columns, Row, Split
+from webapp.datasets.splits import Index, Shares, open_index
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from django.core.files.storage import default_storage
 
-from .fields import LARGEST
-from .rows import Row
+from webapp.datasets.fields import LARGEST
+from webapp.datasets.rows import Row
 
 BATCH_ROWS = 10_000
 BATCH_BYTES = 32 * 2**20

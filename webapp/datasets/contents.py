@@ -18,10 +18,10 @@ from asgiref.sync import sync_to_async
 from django.core.files import File
 from django.core.files.storage import default_storage
 
-from .columns import KEYS, OWN, ColumnWriter, opened
-from .limits import ROWS_PER_OFFSET
-from .models import DatasetVersion
-from .rows import Row, Split, prompt_digest
+from webapp.datasets.columns import KEYS, OWN, ColumnWriter, opened
+from webapp.datasets.limits import ROWS_PER_OFFSET
+from webapp.datasets.models import DatasetVersion
+from webapp.datasets.rows import Row, Split, prompt_digest
 
 CHUNK_BYTES = 2**18
 KEYS_SCHEMA = pa.schema([(name, OWN[name]) for name in KEYS])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import problems
-from .limits import MAX_MESSAGES
-from .strict_json import parse_json
+from webapp.datasets import problems
+from webapp.datasets.limits import MAX_MESSAGES
+from webapp.datasets.strict_json import parse_json
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 TOOL_PARTS = ("name", "description", "parameters", "strict")

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from django.core.paginator import Page, Paginator
 
-from . import contents
-from .columns import KEYS, opened
-from .limits import PAGE_ROWS
-from .models import DatasetVersion
-from .preview import preview
-from .rows import Split
+from webapp.datasets import contents
+from webapp.datasets.columns import KEYS, opened
+from webapp.datasets.limits import PAGE_ROWS
+from webapp.datasets.models import DatasetVersion
+from webapp.datasets.preview import preview
+from webapp.datasets.rows import Split
 
 KINDS = ("added", "removed", "changed", "moved")
 SPLIT_BITS = 32  # a spot is the number of the split above these bits, and the row's place in it below

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from .limits import MAX_FIELDS
-from .rows import Row
+from webapp.datasets.limits import MAX_FIELDS
+from webapp.datasets.rows import Row
 
 MOST_VALUES = 20
 LONGEST_VALUE = 60

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from django.http import QueryDict
 
-from .columns import kinds_in
+from webapp.datasets.columns import kinds_in
 
 Test = Callable[[pa.RecordBatch], pa.Array]
 RANGE = ".."

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from django import forms
 
-from . import mapping
-from .checking import Options
-from .formats import ENDINGS
-from .models import Dataset, DatasetVersion
+from webapp.datasets import mapping
+from webapp.datasets.checking import Options
+from webapp.datasets.formats import ENDINGS
+from webapp.datasets.models import Dataset, DatasetVersion
 
 LEAST_TRAINED = 10  # percent
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}", re.ASCII)

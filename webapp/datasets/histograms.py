@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .columns import ITEM, kinds_in
-from .finding import within
+from webapp.datasets.columns import ITEM, kinds_in
+from webapp.datasets.finding import within
 
 MOST_BARS = 10
 VALUES_SHOWN = 10

@@ -7,13 +7,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
+from webapp.datasets import imports
+from webapp.datasets.checking import Options
+from webapp.datasets.forms import ImportForm
+from webapp.datasets.models import Dataset, DatasetImport
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-
-from . import imports
-from .checking import Options
-from .forms import ImportForm
-from .models import Dataset, DatasetImport
 
 
 @member(Role.EDITOR)

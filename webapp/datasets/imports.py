@@ -11,13 +11,12 @@ from django.core.files import File
 from django.db import transaction
 from django.utils import timezone
 
+from webapp.datasets import services
+from webapp.datasets.checking import Options
+from webapp.datasets.models import Dataset, DatasetImport
 from webapp.jobs import bell
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
-
-from . import services
-from .checking import Options
-from .models import Dataset, DatasetImport
 
 State = DatasetImport.State
 WAITING = (State.QUEUED, State.RUNNING)

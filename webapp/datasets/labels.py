@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from .models import DatasetVersion
+from webapp.datasets.models import DatasetVersion
 
 
 def describe_version(version: DatasetVersion) -> str:

@@ -8,9 +8,8 @@ from django.core.paginator import Paginator
 from django.db.models import Prefetch
 from django.http import QueryDict
 
+from webapp.datasets.models import DatasetVersion, Upload
 from webapp.teams.models import Team
-
-from .models import DatasetVersion, Upload
 
 PAGE = 30
 WAITING_SHOWN = 5

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import IO, Any
 
 from webapp.config.fields import storable
-
-from . import formats
-from .formats.cells import find_columns, find_index
-from .problems import FileError
-from .rows import Columns
+from webapp.datasets import formats
+from webapp.datasets.formats.cells import find_columns, find_index
+from webapp.datasets.problems import FileError
+from webapp.datasets.rows import Columns
 
 SAMPLE_CHARACTERS = 80
 PROMPT, MESSAGES, FIELD, OUT = "prompt", "messages", "field", "out"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .limits import (
+from webapp.datasets.limits import (
     EXCERPT_CHARACTERS,
     MAX_CELL_BYTES,
     MAX_DEPTH,

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from . import problems
-from .conversations import conversation, messages_in, tools_of
-from .limits import MAX_DEPTH, MAX_FIELDS, MAX_NAME
+from webapp.datasets import problems
+from webapp.datasets.conversations import conversation, messages_in, tools_of
+from webapp.datasets.limits import MAX_DEPTH, MAX_FIELDS, MAX_NAME
 
 
 class Split(IntEnum):

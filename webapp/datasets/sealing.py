@@ -9,11 +9,10 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from webapp.datasets.models import DatasetVersion
+from webapp.datasets.rows import Split
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
-
-from .models import DatasetVersion
-from .rows import Split
 
 TEST = Split.TEST.label
 

@@ -20,18 +20,17 @@ from django.db.models import Max
 from django.utils import timezone
 
 from webapp.config.fields import storable
+from webapp.datasets import contents, formats, histograms, problems
+from webapp.datasets.checking import Options, Tally, check, fill, placed, refused
+from webapp.datasets.columns import kinds_of
+from webapp.datasets.contents import Files
+from webapp.datasets.limits import EARLIER_ROWS, STALE_UPLOAD_HOURS
+from webapp.datasets.models import Dataset, DatasetVersion, Upload
+from webapp.datasets.problems import FileError, Problem, RowError
+from webapp.datasets.rows import Split
+from webapp.datasets.splits import open_index
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
-
-from . import contents, formats, histograms, problems
-from .checking import Options, Tally, check, fill, placed, refused
-from .columns import kinds_of
-from .contents import Files
-from .limits import EARLIER_ROWS, STALE_UPLOAD_HOURS
-from .models import Dataset, DatasetVersion, Upload
-from .problems import FileError, Problem, RowError
-from .rows import Split
-from .splits import open_index
 
 HEAD_BYTES = 4096
 NAME_LENGTH = 120

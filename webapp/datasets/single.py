@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from django.http import QueryDict
 
-from . import contents
-from .columns import KEYS, opened
-from .finding import filters_of, find, search_of
-from .models import DatasetVersion
-from .rows import Split
+from webapp.datasets import contents
+from webapp.datasets.columns import KEYS, opened
+from webapp.datasets.finding import filters_of, find, search_of
+from webapp.datasets.models import DatasetVersion
+from webapp.datasets.rows import Split
 
 MOST_ALIKE = 10
 ROW_ID_DIGITS = 32

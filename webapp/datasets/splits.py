@@ -20,8 +20,8 @@ from typing import Any
 
 from django.conf import settings
 
-from .limits import EXAMPLES_SHOWN
-from .rows import Row, Split
+from webapp.datasets.limits import EXAMPLES_SHOWN
+from webapp.datasets.rows import Row, Split
 
 COUNTED_PROMPTS = 1000  # below this many different prompts the shares are counted out
 LEAST_HELD_OUT = 10  # prompts in each held-out split that was asked for, but never more than a fifth of all

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
-from . import problems
+from webapp.datasets import problems
 
 
 def parse_json(text: str) -> Any:

@@ -15,13 +15,12 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from webapp.config.input_checks import GREATEST, whole_number
+from webapp.datasets import services, transfers
+from webapp.datasets.forms import TransferForm
+from webapp.datasets.models import Dataset, Transfer
+from webapp.datasets.problems import FileError
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-
-from . import services, transfers
-from .forms import TransferForm
-from .models import Dataset, Transfer
-from .problems import FileError
 
 PROTOCOL = {"Tus-Resumable": "1.0.0", "Cache-Control": "no-store"}
 PART_TYPE = "application/offset+octet-stream"

@@ -14,12 +14,11 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
 
+from webapp.datasets import problems, services
+from webapp.datasets.checking import Options
+from webapp.datasets.limits import STALE_UPLOAD_HOURS
+from webapp.datasets.models import Dataset, Transfer, Upload
 from webapp.teams.models import Team, User
-
-from . import problems, services
-from .checking import Options
-from .limits import STALE_UPLOAD_HOURS
-from .models import Dataset, Transfer, Upload
 
 PART_BYTES = 8 * 2**20
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import import_views, transfer_views, version_views, views
+from webapp.datasets import import_views, transfer_views, version_views, views
 
 app_name = "datasets"
 urlpatterns = [

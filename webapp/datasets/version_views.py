@@ -8,17 +8,16 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, St
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.text import slugify
 
+from webapp.datasets import browsing, contents, sealing
+from webapp.datasets.differences import KINDS, differences, page_of
+from webapp.datasets.finding import search_of
+from webapp.datasets.forms import OpenTestForm
+from webapp.datasets.models import DatasetVersion
+from webapp.datasets.rows import SPLITS, Split
+from webapp.datasets.single import row_of
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from webapp.teams.services import record
-
-from . import browsing, contents, sealing
-from .differences import KINDS, differences, page_of
-from .finding import search_of
-from .forms import OpenTestForm
-from .models import DatasetVersion
-from .rows import SPLITS, Split
-from .single import row_of
 
 JOBS_SHOWN = 5
 

@@ -13,13 +13,12 @@ from django.utils.text import slugify
 from django.views.decorators.http import require_POST
 
 from webapp.config.streaming import csv_lines, streamed
+from webapp.datasets import listing, mapping, services
+from webapp.datasets.forms import ImportForm, OptionsForm, UploadForm
+from webapp.datasets.models import Dataset, Transfer, Upload
+from webapp.datasets.splits import COUNTED_PROMPTS, LEAST_HELD_OUT
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-
-from . import listing, mapping, services
-from .forms import ImportForm, OptionsForm, UploadForm
-from .models import Dataset, Transfer, Upload
-from .splits import COUNTED_PROMPTS, LEAST_HELD_OUT
 
 
 @member()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from webapp.evaluations.models import Evaluation
 from workers.contract.statistics import wilson
-
-from .models import Evaluation
 
 FEW_DECIDED = 10  # below, even a clean sweep says little; docs/statistics.md
 

@@ -10,11 +10,10 @@ from typing import Any, Literal
 
 from django.db.models import Q
 
+from webapp.evaluations.models import ComparedRow, Evaluation
+from webapp.evaluations.outcomes import outcomes_of
 from workers.contract.events import Comparison, Interval, PairedPoint, PassCurves
 from workers.contract.statistics import FEWEST_ROWS, allow_interval
-
-from .models import ComparedRow, Evaluation
-from .outcomes import outcomes_of
 
 FEW_ROWS = 200  # below, intervals come out too narrow: arXiv 2503.01747 and docs/statistics.md
 MORE_ERRORS = 0.01  # share of answers without a grade, tuned's beyond base's, that is worth a word

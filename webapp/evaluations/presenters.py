@@ -13,13 +13,12 @@ from django.db.models import Exists, F, Func, OrderBy, OuterRef, Prefetch, Q, Qu
 
 from webapp.config.fields import storable
 from webapp.config.input_checks import GREATEST, whole_number
+from webapp.evaluations.models import SAME, ComparedRow, Evaluation, Note
+from webapp.evaluations.paired import GAINED, LOST
 from webapp.graders.references import RowReference
 from webapp.jobs.models import Job
 from webapp.jobs.references import JobRows
 from workers.contract.spec import EvaluationSettings
-
-from .models import SAME, ComparedRow, Evaluation, Note
-from .paired import GAINED, LOST
 
 BATCH = 50
 NO_ROW = -1  # the place of a row whose number is greater than any place

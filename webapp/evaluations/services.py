@@ -11,9 +11,8 @@ from django.db.models.functions import Cast
 from django.forms import model_to_dict
 
 from webapp.config.fields import storable
+from webapp.evaluations.models import ComparedRow, Evaluation, Note
 from workers.contract.events import EvaluationEvent, EvaluationRow, EvaluationSample
-
-from .models import ComparedRow, Evaluation, Note
 
 if TYPE_CHECKING:
     from webapp.jobs.models import Job

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import views
+from webapp.evaluations import views
 
 app_name = "evaluations"
 urlpatterns = [

@@ -21,13 +21,12 @@ from django.views.decorators.http import require_GET, require_POST
 
 from webapp.config.input_checks import GREATEST, whole_number
 from webapp.config.streaming import csv_lines, streamed
+from webapp.evaluations import paired, presenters, services, voting
+from webapp.evaluations.models import ComparedRow, Evaluation, Note
+from webapp.evaluations.outcomes import outcomes_of
 from webapp.jobs.models import Job
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
-
-from . import paired, presenters, services, voting
-from .models import ComparedRow, Evaluation, Note
-from .outcomes import outcomes_of
 
 PAGE, LINES = 10, 50
 RELATED = ("team", "tuned_model", "dataset_version", "grader_version__grader")

@@ -9,12 +9,11 @@ from statistics import fmean
 from django.db.models import F, QuerySet
 from django.utils.crypto import constant_time_compare, salted_hmac
 
+from webapp.evaluations.models import ComparedRow, Evaluation, Vote
 from webapp.jobs.interference import interval
 from webapp.judges.statistics import kappa
 from webapp.teams.models import User
 from workers.contract.statistics import FEWEST_ROWS, allow_interval
-
-from .models import ComparedRow, Evaluation, Vote
 
 WORTH = {Vote.Preferred.TUNED: 1.0, Vote.Preferred.TIE: 0.0, Vote.Preferred.BASE: -1.0}
 SIDES = ("left", "right", "tie")

@@ -12,16 +12,15 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
 from webapp.config.input_checks import whole_number
+from webapp.graders import presenters, services, trying
+from webapp.graders.forms import CheckingForm, DefinitionForm, KnownAnswerForm, SaveForm
+from webapp.graders.models import Grader, GraderTrial, GraderVersion
+from webapp.graders.trial_forms import TrialForm
 from webapp.jobs import nodes
 from webapp.judges import services as judges
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from workers import grading
-
-from . import presenters, services, trying
-from .forms import CheckingForm, DefinitionForm, KnownAnswerForm, SaveForm
-from .models import Grader, GraderTrial, GraderVersion
-from .trial_forms import TrialForm
 
 RECENT_TRIALS = 8
 Json = dict[str, Any]

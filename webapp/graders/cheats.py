@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .reading import Row
-from .statistics import mean
+from webapp.graders.reading import Row
+from webapp.graders.statistics import mean
 
 Json = dict[str, Any]
 Answers = list[str | None]

@@ -11,10 +11,9 @@ from django.utils import timezone
 
 from webapp.config.fields import storable
 from webapp.datasets.models import DatasetVersion
+from webapp.graders.choosing import dataset_version
+from webapp.graders.models import GraderCheck, GraderVersion
 from webapp.jobs import bell
-
-from .choosing import dataset_version
-from .models import GraderCheck, GraderVersion
 
 Json = dict[str, Any]
 State = GraderCheck.State

@@ -14,10 +14,9 @@ from webapp.datasets import contents
 from webapp.datasets.columns import opened
 from webapp.datasets.finding import find
 from webapp.datasets.models import DatasetVersion
-
-from .full_marks import FullAnswer, from_field, guess
-from .models import Grader
-from .reading import Row, item_fields, reference_field
+from webapp.graders.full_marks import FullAnswer, from_field, guess
+from webapp.graders.models import Grader
+from webapp.graders.reading import Row, item_fields, reference_field
 
 Json = dict[str, Any]
 SPLITS = ("train", "validation")

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from .models import GraderTrial
+from webapp.graders.models import GraderTrial
 
 ROWS_NAMED = 12
 _OBJECT_ADDRESS = re.compile(r"0x[0-9a-f]{6,}")

@@ -12,13 +12,12 @@ from webapp.config.input_checks import load_json
 from webapp.datasets.models import Dataset
 from webapp.datasets.problems import RowError
 from webapp.datasets.rows import Columns, row_of
+from webapp.graders.examples import EXAMPLES, EXPLANATIONS, GROUPS
+from webapp.graders.models import Grader, GraderTest
+from webapp.graders.reading import Json, TextInvalid, read_json
+from webapp.graders.words import KINDS
 from workers.grading import GraderInvalid, validate
 from workers.grading.template import Reference, TemplateInvalid, parse_template
-
-from .examples import EXAMPLES, EXPLANATIONS, GROUPS
-from .models import Grader, GraderTest
-from .reading import Json, TextInvalid, read_json
-from .words import KINDS
 
 MAX_DEFINITION_BYTES = 1_000_000
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from webapp.graders.reading import REFERENCE_NAMES, Row, item_fields, text_of
 from workers.grading.results import GradingFault, Subject
 from workers.grading.template import Reference, Template, TemplateInvalid, parse_template
-
-from .reading import REFERENCE_NAMES, Row, item_fields, text_of
 
 Json = dict[str, Any]
 Path = tuple[str | int, ...]

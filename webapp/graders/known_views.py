@@ -11,12 +11,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
 from webapp.config.input_checks import whole_number
+from webapp.graders import bench, presenters, services
+from webapp.graders.forms import KnownAnswerForm
+from webapp.graders.models import Grader, GraderTest, GraderTrial
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-
-from . import bench, presenters, services
-from .forms import KnownAnswerForm
-from .models import Grader, GraderTest, GraderTrial
 
 Json = dict[str, Any]
 

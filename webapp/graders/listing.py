@@ -9,10 +9,9 @@ from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Sub
 from django.db.models.fields.json import KeyTextTransform
 from django.http import QueryDict
 
+from webapp.graders.models import Grader, GraderCheck, GraderVersion
+from webapp.graders.words import KINDS
 from webapp.teams.models import Team
-
-from .models import Grader, GraderCheck, GraderVersion
-from .words import KINDS
 
 PAGE = 50
 SORTS = {

@@ -9,10 +9,9 @@ from django.urls import reverse
 
 from webapp.config.fields import PublicIdField
 from webapp.datasets.models import Dataset, DatasetVersion
+from webapp.graders.fields import WrittenJSONField
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
-
-from .fields import WrittenJSONField
 
 FULL_MARKS = 0.9  # what an answer that should earn full marks must earn at least
 

@@ -9,10 +9,18 @@ from urllib.parse import urlencode
 
 from django.core.paginator import Page, Paginator
 
-from .error_groups import ErrorGroup, error_groups, is_repeated
-from .models import Grader, GraderTrial
-from .references import RowReference, reference_reader
-from .statistics import Agreement, Discrimination, agreement, bin_of, discrimination, edges, histogram
+from webapp.graders.error_groups import ErrorGroup, error_groups, is_repeated
+from webapp.graders.models import Grader, GraderTrial
+from webapp.graders.references import RowReference, reference_reader
+from webapp.graders.statistics import (
+    Agreement,
+    Discrimination,
+    agreement,
+    bin_of,
+    discrimination,
+    edges,
+    histogram,
+)
 
 ROWS_SHOWN = 10
 NOT_GRADED = "none"

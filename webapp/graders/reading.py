@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from webapp.config.input_checks import load_json
+from webapp.graders.places import Place, at, place_of
 from workers import grading
 from workers.grading.sample import TOO_DEEP
-
-from .places import Place, at, place_of
 
 Json = dict[str, Any]
 Row = dict[str, Any]

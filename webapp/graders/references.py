@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from .choosing import full_answer_of
-from .full_marks import FullAnswer, guess
-from .models import Grader
-from .reading import item_fields, text_of
+from webapp.graders.choosing import full_answer_of
+from webapp.graders.full_marks import FullAnswer, guess
+from webapp.graders.models import Grader
+from webapp.graders.reading import item_fields, text_of
 
 Json = dict[str, Any]
 MOST_TIMES_LONGER = 4  # a word difference of texts of more unequal lengths marks nearly everything

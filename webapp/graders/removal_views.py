@@ -8,11 +8,10 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
+from webapp.graders import listing, services
+from webapp.graders.models import Grader
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-
-from . import listing, services
-from .models import Grader
 
 
 @member()

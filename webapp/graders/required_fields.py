@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from webapp.datasets.models import DatasetVersion
+from webapp.graders.models import GraderVersion
+from webapp.graders.reading import grade_argument, is_name, texts
 from workers.grading.template import Reference, TemplateInvalid, parse_template
-
-from .models import GraderVersion
-from .reading import grade_argument, is_name, texts
 
 Json = dict[str, Any]
 Path = tuple[str | int, ...]

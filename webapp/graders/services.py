@@ -8,14 +8,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from webapp.datasets.models import Dataset, DatasetVersion
+from webapp.graders.checking import request_check
+from webapp.graders.models import Grader, GraderCheck, GraderTest, GraderTrial, GraderVersion
 from webapp.jobs import bell
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
 from workers import grading
-
-from .checking import request_check
-from .models import Grader, GraderCheck, GraderTest, GraderTrial, GraderVersion
 
 Json = dict[str, Any]
 GOOD_LIMIT = 0.7  # what a known-good answer must earn unless somebody says otherwise

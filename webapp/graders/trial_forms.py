@@ -10,12 +10,11 @@ from django import forms
 from webapp.config.labels import distinct_labels
 from webapp.datasets.labels import describe_version
 from webapp.datasets.models import DatasetVersion
+from webapp.graders import choosing
+from webapp.graders.forms import DefinitionForm
+from webapp.graders.models import GraderVersion
+from webapp.graders.reading import Json, Row
 from webapp.registry.models import BaseModel
-
-from . import choosing
-from .forms import DefinitionForm
-from .models import GraderVersion
-from .reading import Json, Row
 
 MAX_SAMPLES = 8
 PICKS = (

@@ -10,9 +10,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from webapp.config.fields import storable
+from webapp.graders.models import GraderTrial
 from webapp.jobs import bell
-
-from .models import GraderTrial
 
 STEP_LEASE = timedelta(minutes=8)  # longer than one step may take: sampling or grading, 300 s each
 State = GraderTrial.State

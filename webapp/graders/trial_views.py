@@ -6,12 +6,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from webapp.graders import bench, presenters, services, trying
+from webapp.graders.models import Grader, GraderTrial
+from webapp.graders.trial_forms import TrialForm
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-
-from . import bench, presenters, services, trying
-from .models import Grader, GraderTrial
-from .trial_forms import TrialForm
 
 
 @member(Role.EDITOR)

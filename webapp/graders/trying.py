@@ -9,13 +9,12 @@ from django.http import HttpRequest
 
 from webapp.config.input_checks import GREATEST, whole_number
 from webapp.datasets.models import DatasetVersion
+from webapp.graders import choosing, presenters
+from webapp.graders.models import Grader, GraderTrial, GraderVersion
+from webapp.graders.trial_forms import TrialForm
 from webapp.jobs import nodes
 from webapp.registry.models import BaseModel
 from webapp.teams.access import Access
-
-from . import choosing, presenters
-from .models import Grader, GraderTrial, GraderVersion
-from .trial_forms import TrialForm
 
 Json = dict[str, Any]
 State = GraderTrial.State

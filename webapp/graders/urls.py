@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import bench, known_views, removal_views, trial_views, views
+from webapp.graders import bench, known_views, removal_views, trial_views, views
 
 app_name = "graders"
 urlpatterns = [

@@ -7,15 +7,14 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from webapp.graders import bench, listing, reading, services
+from webapp.graders.checking import request_check
+from webapp.graders.examples import EXAMPLES
+from webapp.graders.forms import DescriptionForm, ImportForm, NewGraderForm
+from webapp.graders.models import Grader, GraderVersion
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from workers.grading import python_problems
-
-from . import bench, listing, reading, services
-from .checking import request_check
-from .examples import EXAMPLES
-from .forms import DescriptionForm, ImportForm, NewGraderForm
-from .models import Grader, GraderVersion
 
 
 @member()

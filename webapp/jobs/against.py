@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from webapp.evaluations.models import ComparedRow
-
-from .answers import Frame, best_of, frame_of
-from .models import Rollout
+from webapp.jobs.answers import Frame, best_of, frame_of
+from webapp.jobs.models import Rollout
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from django.db.models import Q
 
-from .models import Rollout
+from webapp.jobs.models import Rollout
 
 STRIP_STEPS = 60
 

@@ -6,9 +6,8 @@ from typing import Any
 
 from django import forms
 
+from webapp.jobs.arms import ACCEPTED, TEMPLATE, Source, template_problem
 from workers.contract.spec import SftSettings
-
-from .arms import ACCEPTED, TEMPLATE, Source, template_problem
 
 FIELDS = SftSettings.model_fields
 

@@ -8,13 +8,12 @@ from typing import Any
 from webapp.config.templatetags.groove import score, seconds, signed
 from webapp.evaluations.models import ComparedRow, Evaluation
 from webapp.evaluations.presenters import Bar, drawn
+from webapp.jobs.arms import NAMES, TEMPLATE, arms_of
+from webapp.jobs.interference import interval
+from webapp.jobs.models import Job
 from webapp.retention.models import SuiteScore
 from webapp.retention.presenters import change_of
 from workers.contract.statistics import FEWEST_ROWS
-
-from .arms import NAMES, TEMPLATE, arms_of
-from .interference import interval
-from .models import Job
 
 BAR_HEIGHT = 54
 COLOURS = {"base": "text-secondary", "rft": "text-primary", "sft": "text-accent", "placebo": "text-muted"}

@@ -7,14 +7,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
+from webapp.jobs import arm_results, arms
+from webapp.jobs.arm_forms import SftForm
+from webapp.jobs.models import Job
+from webapp.jobs.services import SettingsInvalid, WrongState
+from webapp.jobs.views import all_jobs
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-
-from . import arm_results, arms
-from .arm_forms import SftForm
-from .models import Job
-from .services import SettingsInvalid, WrongState
-from .views import all_jobs
 
 
 @member()

@@ -9,17 +9,16 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from webapp.jobs.models import Job, Rollout
+from webapp.jobs.services import SettingsInvalid, WrongState
+from webapp.jobs.states import State
+from webapp.jobs.tasks import choices_of
 from webapp.retention.services import choices_of as suites_of
 from webapp.retention.services import launch_with_suites
 from webapp.teams.models import User
 from webapp.teams.services import record
 from workers.contract.spec import EvaluationSettings
 from workers.grading.template import Reference, TemplateInvalid, parse_template
-
-from .models import Job, Rollout
-from .services import SettingsInvalid, WrongState
-from .states import State
-from .tasks import choices_of
 
 ACCEPTED, TEMPLATE = "accepted", "template"
 OVER = (State.FAILED, State.CANCELLED)

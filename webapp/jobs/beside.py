@@ -9,10 +9,9 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
+from webapp.jobs import pins
+from webapp.jobs.models import Job, Pin
 from webapp.teams.models import Team
-
-from . import pins
-from .models import Job, Pin
 
 MOST_JOBS = pins.MOST_PINS + 1
 OFFERED = 10

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from webapp.jobs import pins, removal, services, tags
+from webapp.jobs.models import Job, Pin
 from webapp.teams.models import Team, User
-
-from . import pins, removal, services, tags
-from .models import Job, Pin
 
 MOST_JOBS = 100
 

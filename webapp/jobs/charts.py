@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from .models import Job
+from webapp.jobs.models import Job
 
 FIRST_CHARTS, MAIN_CHARTS = 2, 12
 # (title, metrics by name or pattern, hint); one with + is drawn beside the others, if there are any.

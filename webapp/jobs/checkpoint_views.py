@@ -8,16 +8,15 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_http_methods, require_POST
 
 from webapp.config.streaming import streamed
+from webapp.jobs import checkpoints, promotion
+from webapp.jobs.models import Checkpoint, Job
+from webapp.jobs.services import WrongState
 from webapp.registry import download_gate
 from webapp.registry.views import attachment
 from webapp.retention import gate
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from webapp.teams.services import record
-
-from . import checkpoints, promotion
-from .models import Checkpoint, Job
-from .services import WrongState
 
 PROMOTED = "Queued. The checkpoint is evaluated and packaged; the model appears here when that is done."
 

@@ -16,9 +16,8 @@ from django.db import transaction
 from zipstream import ZipStream
 
 from webapp.evaluations.models import Evaluation
+from webapp.jobs.models import Checkpoint, Job
 from workers.contract import adapter
-
-from .models import Checkpoint, Job
 
 KEEP = 3
 CHUNK_BYTES = 2**18

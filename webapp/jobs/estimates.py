@@ -13,14 +13,13 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 
 from webapp.datasets.models import DatasetVersion
+from webapp.jobs.models import Job, JobEvent, Metric
+from webapp.jobs.phases import NAMES, PHASES, durations
+from webapp.jobs.states import State
 from webapp.registry.models import BaseModel
 from workers.contract.spec import EvaluationSettings, PreflightSettings
 from workers.contract.workload import Workload
 from workers.starter.suites import SUITES
-
-from .models import Job, JobEvent, Metric
-from .phases import NAMES, PHASES, durations
-from .states import State
 
 Units = dict[str, float]
 REFERENCES = 6  # earlier jobs that are measured

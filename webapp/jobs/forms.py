@@ -16,11 +16,10 @@ from webapp.config.object_field import ObjectField
 from webapp.datasets.labels import describe_version
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
+from webapp.jobs import presets, task_forms
+from webapp.jobs.services import MAX_SEED, SECTIONS, total_steps
 from webapp.registry.models import BaseModel
 from webapp.retention import forms as suite_forms
-
-from . import presets, task_forms
-from .services import MAX_SEED, SECTIONS, total_steps
 
 SEPARATOR = "__"
 LABELS = {

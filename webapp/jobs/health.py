@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from webapp.jobs.models import Alarm, Job
 from workers.contract import health
 from workers.contract.spec import AlarmRules, EvaluationSettings
-
-from .models import Alarm, Job
 
 if TYPE_CHECKING:
     from webapp.evaluations.models import Evaluation

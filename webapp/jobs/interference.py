@@ -13,13 +13,12 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from webapp.evaluations.models import ComparedRow
+from webapp.jobs.models import Job
+from webapp.jobs.services import WrongState
+from webapp.jobs.states import State
+from webapp.jobs.tasks import TaskChoice, choices_of, launch_job
 from webapp.teams.models import User
 from workers.contract.statistics import allow_interval
-
-from .models import Job
-from .services import WrongState
-from .states import State
-from .tasks import TaskChoice, choices_of, launch_job
 
 RESAMPLES = 2000
 OVER = (State.FAILED, State.CANCELLED)

@@ -12,19 +12,18 @@ from django.shortcuts import redirect, render
 
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
+from webapp.jobs import outlook, pairing, services, task_forms, tasks
+from webapp.jobs.forms import JobForm
+from webapp.jobs.models import Job
+from webapp.jobs.overlaps import Overlap, find_overlaps
+from webapp.jobs.states import TERMINAL
+from webapp.jobs.views import all_jobs
 from webapp.registry import exporting
 from webapp.registry.models import BaseModel
 from webapp.retention import forms as suite_forms
 from webapp.retention import services as retention
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, Team
-
-from . import outlook, pairing, services, task_forms, tasks
-from .forms import JobForm
-from .models import Job
-from .overlaps import Overlap, find_overlaps
-from .states import TERMINAL
-from .views import all_jobs
 
 Choices = dict[str, QuerySet[Any]]
 UNANSWERED = "Nothing was launched yet: choose what happens to the other job."

@@ -10,12 +10,11 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from webapp.jobs import bell
+from webapp.jobs.models import Job, Node
+from webapp.jobs.states import State
+from webapp.jobs.transitions import move
 from webapp.teams.models import Team
-
-from . import bell
-from .models import Job, Node
-from .states import State
-from .transitions import move
 
 
 def _lease() -> datetime:

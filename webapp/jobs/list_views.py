@@ -10,12 +10,11 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from webapp.jobs import bulk_actions, listing, presenters, removal, tags
+from webapp.jobs.models import Job
 from webapp.judges import services as judges
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
-
-from . import bulk_actions, listing, presenters, removal, tags
-from .models import Job
 
 
 @member()

@@ -11,12 +11,11 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from webapp.evaluations.services import by_gain
+from webapp.jobs import pins, tags
+from webapp.jobs.models import Alarm, Job, Pin
+from webapp.jobs.states import State
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
-
-from . import pins, tags
-from .models import Alarm, Job, Pin
-from .states import State
 
 PAGE = 50
 FIELDS = ("q", "state", "model", "by", "tag", "sort")

@@ -14,12 +14,11 @@ from django.views.decorators.http import require_GET
 
 from webapp.config.input_checks import GREATEST, whole_number
 from webapp.config.streaming import streamed
+from webapp.jobs.models import Job, JobEvent
+from webapp.jobs.states import TERMINAL
+from webapp.jobs.templatetags.joblog import level as level_of
+from webapp.jobs.templatetags.joblog import said
 from webapp.teams.access import Access, member
-
-from .models import Job, JobEvent
-from .states import TERMINAL
-from .templatetags.joblog import level as level_of
-from .templatetags.joblog import said
 
 LINES = 200
 OLDEST = "oldest"

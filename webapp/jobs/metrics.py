@@ -12,8 +12,8 @@ from typing import Any
 
 from django.db.models import Q
 
-from . import health
-from .models import Job, Metric
+from webapp.jobs import health
+from webapp.jobs.models import Job, Metric
 
 MAX_POINTS = 2000
 MOST_SPARSE = 500  # values of a metric that are all kept where steps are thinned

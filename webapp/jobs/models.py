@@ -16,10 +16,9 @@ from django.utils.functional import cached_property
 from webapp.config.fields import PublicIdField
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
+from webapp.jobs.states import TERMINAL, State
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Team, User
-
-from .states import TERMINAL, State
 
 
 class Node(models.Model):

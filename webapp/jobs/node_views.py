@@ -9,11 +9,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from webapp.jobs import nodes
+from webapp.jobs.models import Job, Node
+from webapp.jobs.states import State
 from webapp.teams.access import Access, member
-
-from . import nodes
-from .models import Job, Node
-from .states import State
 
 QUEUE_SHOWN = 50
 LOW_DISK_GIB = 5

@@ -9,8 +9,8 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from .models import Job, Node
-from .states import State
+from webapp.jobs.models import Job, Node
+from webapp.jobs.states import State
 
 SILENCE = timedelta(minutes=1)
 FORGOTTEN_AFTER = timedelta(days=30)

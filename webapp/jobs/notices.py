@@ -11,9 +11,9 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 from django.utils import timezone
 
-from . import bell
-from .models import Job, JobNotice
-from .states import State
+from webapp.jobs import bell
+from webapp.jobs.models import Job, JobNotice
+from webapp.jobs.states import State
 
 log = logging.getLogger(__name__)
 FIRST_WAIT = timedelta(seconds=30)

@@ -8,9 +8,8 @@ from django.utils import timezone
 
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.sealing import find_opened
-
-from .models import Job
-from .tasks import choices_of
+from webapp.jobs.models import Job
+from webapp.jobs.tasks import choices_of
 
 
 @dataclass(frozen=True)

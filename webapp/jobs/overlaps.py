@@ -10,8 +10,7 @@ import pyarrow.compute as pc
 from webapp.datasets.contents import keys_of
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.rows import Split
-
-from .tasks import TaskChoice
+from webapp.jobs.tasks import TaskChoice
 
 EXAMPLES = 3
 

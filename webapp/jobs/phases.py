@@ -10,8 +10,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from .models import Job
-from .states import TERMINAL, State
+from webapp.jobs.models import Job
+from webapp.jobs.states import TERMINAL, State
 
 NAMES = {
     "prepare": "Prepare",

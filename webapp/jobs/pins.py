@@ -9,13 +9,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
+from webapp.jobs.arms import PLACEBO
+from webapp.jobs.models import Job, Pin
+from webapp.jobs.services import WrongState
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, Team, User
 from webapp.teams.services import record
-
-from .arms import PLACEBO
-from .models import Job, Pin
-from .services import WrongState
 
 MOST_PINS = 7
 VERBS = {"": "unpinned job", Pin.PINNED: "pinned job", Pin.BASELINE: "made the baseline"}

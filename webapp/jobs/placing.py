@@ -7,11 +7,10 @@ from typing import Any
 
 from django.db.models import Count, Q
 
+from webapp.jobs import leases, nodes
+from webapp.jobs.models import Job
+from webapp.jobs.states import State
 from webapp.teams.models import Team
-
-from . import leases, nodes
-from .models import Job
-from .states import State
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,10 @@ from statistics import fmean
 from typing import Any
 
 from webapp.graders.references import RowReference
-
-from . import phases
-from .models import Job, PreflightSample
-from .references import JobRows
-from .states import State
+from webapp.jobs import phases
+from webapp.jobs.models import Job, PreflightSample
+from webapp.jobs.references import JobRows
+from webapp.jobs.states import State
 
 TITLES = {
     "go": "Go",

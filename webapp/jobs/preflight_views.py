@@ -8,10 +8,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from webapp.jobs import preflight
+from webapp.jobs.views import all_jobs
 from webapp.teams.access import Access, member
-
-from . import preflight
-from .views import all_jobs
 
 PARTS = {f"preflight-{part}": f"jobs/preflight.html#{part}" for part in ("waiting", "advice", "outcomes")}
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from django.db import transaction
 
+from webapp.jobs import bell
+from webapp.jobs.models import Checkpoint, Job, JobTask
+from webapp.jobs.services import WrongState
+from webapp.jobs.states import State
 from webapp.retention.models import JobSuite
 from webapp.teams.models import User
 from webapp.teams.services import record
-
-from . import bell
-from .models import Checkpoint, Job, JobTask
-from .services import WrongState
-from .states import State
 
 NAME_STEM = 100
 COPIED = (

@@ -13,13 +13,12 @@ from psycopg.types.json import Jsonb
 
 from webapp.config.fields import storable
 from webapp.evaluations.services import record_evaluation
+from webapp.jobs import checkpoints
+from webapp.jobs.leases import holds
+from webapp.jobs.models import Alarm, Checkpoint, Job, Metric, PreflightSample, Rollout
+from webapp.jobs.transitions import tell
 from webapp.retention.services import record_retention
 from workers.contract import events
-
-from . import checkpoints
-from .leases import holds
-from .models import Alarm, Checkpoint, Job, Metric, PreflightSample, Rollout
-from .transitions import tell
 
 Handler = Callable[[Job, Any], None]
 

@@ -12,8 +12,7 @@ from webapp.datasets.single import find_rows
 from webapp.datasets.turns import last_request, turns_in, turns_of
 from webapp.graders.models import GraderVersion
 from webapp.graders.references import Reader, RowReference, reference_reader
-
-from .models import Job, JobTask, Rollout
+from webapp.jobs.models import Job, JobTask, Rollout
 
 Json = dict[str, Any]
 

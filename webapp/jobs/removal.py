@@ -9,12 +9,11 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from webapp.jobs import checkpoints
+from webapp.jobs.models import Checkpoint, Job, JobEvent, Rollout
+from webapp.jobs.states import TERMINAL
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
-
-from . import checkpoints
-from .models import Checkpoint, Job, JobEvent, Rollout
-from .states import TERMINAL
 
 KEPT_DAYS = 30
 NAMED = 3

@@ -12,12 +12,11 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_POST
 
 from webapp.graders import words
+from webapp.jobs import against, answers, health, rollouts, saved_views
+from webapp.jobs.models import Job, SavedView
+from webapp.jobs.references import JobRows
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-
-from . import against, answers, health, rollouts, saved_views
-from .models import Job, SavedView
-from .references import JobRows
 
 
 @member()

@@ -17,10 +17,9 @@ from django.db.models.lookups import GreaterThan, LessThan
 from django.utils import timezone
 
 from webapp.config.input_checks import whole_number
+from webapp.jobs.models import Job, Rollout
+from webapp.jobs.states import TERMINAL
 from webapp.teams.models import Team
-
-from .models import Job, Rollout
-from .states import TERMINAL
 
 PAGE = 50
 MOST_COUNTED = 10_000

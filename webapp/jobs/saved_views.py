@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl, urlencode
 
+from webapp.jobs.models import SavedView
+from webapp.jobs.rollouts import asked
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
-
-from .models import SavedView
-from .rollouts import asked
 
 
 def asked_in(query: str) -> str:

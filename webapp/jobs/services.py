@@ -19,6 +19,10 @@ from webapp.datasets.models import DatasetVersion
 from webapp.graders import required_fields
 from webapp.graders import services as graders
 from webapp.graders.models import GraderCheck, GraderVersion
+from webapp.jobs import bell, estimates
+from webapp.jobs.models import Job, JobTask
+from webapp.jobs.states import State
+from webapp.jobs.transitions import move, tell
 from webapp.judges import services as judges
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
@@ -33,11 +37,6 @@ from workers.contract.spec import (
     PreflightSettings,
     Resources,
 )
-
-from . import bell, estimates
-from .models import Job, JobTask
-from .states import State
-from .transitions import move, tell
 
 NAME_LENGTH = 120
 NAME_STEM = 110  # leaves room for a number

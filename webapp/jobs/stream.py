@@ -17,11 +17,10 @@ from django.db import close_old_connections, connection
 from django.http import HttpRequest, StreamingHttpResponse
 
 from webapp.config.input_checks import GREATEST, whole_number
+from webapp.jobs.models import Job, JobEvent, Metric
+from webapp.jobs.states import TERMINAL
+from webapp.jobs.transitions import CHANNEL
 from webapp.teams.access import access_of, signed_in
-
-from .models import Job, JobEvent, Metric
-from .states import TERMINAL
-from .transitions import CHANNEL
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

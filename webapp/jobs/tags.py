@@ -8,10 +8,9 @@ from django.db import transaction
 from django.db.models import F, Func
 
 from webapp.config.fields import storable
+from webapp.jobs.models import Job
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
-
-from .models import Job
 
 TAG_LENGTH, MOST_TAGS, NOTES_LENGTH = 30, 12, 5000
 

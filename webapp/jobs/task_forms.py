@@ -11,9 +11,8 @@ from django.utils.text import slugify
 
 from webapp.config.input_checks import whole_number
 from webapp.datasets.models import DatasetVersion
+from webapp.jobs.tasks import MAX_TASKS, MAX_WEIGHT, TaskChoice
 from webapp.registry.models import TunedModel
-
-from .tasks import MAX_TASKS, MAX_WEIGHT, TaskChoice
 
 PARTS = ("name", "dataset_version", "grader_version", "weight")
 COUNT = "tasks"

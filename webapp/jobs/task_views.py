@@ -7,13 +7,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
+from webapp.jobs import interference as measure
+from webapp.jobs.models import Job
+from webapp.jobs.services import SettingsInvalid, WrongState
+from webapp.jobs.states import State
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-
-from . import interference as measure
-from .models import Job
-from .services import SettingsInvalid, WrongState
-from .states import State
 
 
 @member()

@@ -12,12 +12,11 @@ from django.db import transaction
 from webapp.datasets.models import DatasetVersion
 from webapp.graders import required_fields
 from webapp.graders.models import GraderVersion
+from webapp.jobs.models import Job, JobTask
+from webapp.jobs.services import SettingsInvalid, create_job, grader_conditions, total_steps
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.registry.uploads import shape_of
 from webapp.teams.models import Team, User
-
-from .models import Job, JobTask
-from .services import SettingsInvalid, create_job, grader_conditions, total_steps
 
 MAX_TASKS = 8
 MAX_WEIGHT = 100

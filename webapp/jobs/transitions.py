@@ -8,9 +8,9 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from . import notices
-from .models import Job, JobEvent
-from .states import TERMINAL, State, sources
+from webapp.jobs import notices
+from webapp.jobs.models import Job, JobEvent
+from webapp.jobs.states import TERMINAL, State, sources
 
 CHANNEL = "groove_jobs"
 

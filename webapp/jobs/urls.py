@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import (
+from webapp.jobs import (
     arm_views,
     checkpoint_views,
     comparing,
@@ -16,7 +16,7 @@ from . import (
     task_views,
     views,
 )
-from .stream import stream
+from webapp.jobs.stream import stream
 
 app_name = "jobs"
 urlpatterns = [

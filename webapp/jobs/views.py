@@ -12,10 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from webapp.config.streaming import csv_lines, streamed
-from webapp.teams.access import Access, member
-from webapp.teams.models import Role, User
-
-from . import (
+from webapp.jobs import (
     beside,
     charts,
     checkpoints,
@@ -29,8 +26,10 @@ from . import (
     tasks,
     written,
 )
-from .metrics import series, table
-from .models import Job
+from webapp.jobs.metrics import series, table
+from webapp.jobs.models import Job
+from webapp.teams.access import Access, member
+from webapp.teams.models import Role, User
 
 REDRAWN = ("head", "health", "evaluations", "checkpoints", "lines")
 PARTS = {f"job-{part}": f"jobs/detail.html#{part}" for part in REDRAWN} | {

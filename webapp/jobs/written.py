@@ -8,10 +8,9 @@ from typing import Any
 
 import yaml
 
+from webapp.jobs import arms, presenters, tasks
+from webapp.jobs.models import Job
 from webapp.retention import presenters as suites
-
-from . import arms, presenters, tasks
-from .models import Job
 
 WIDTH = 90
 

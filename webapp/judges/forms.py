@@ -7,11 +7,10 @@ from typing import Any
 from django import forms
 from django.db.models import Q
 
+from webapp.judges.models import Endpoint
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team
 from workers import outbound
-
-from .models import Endpoint
 
 MOST = 1e9
 # As workers.contract.spec.JudgeEndpoint has them.

@@ -13,12 +13,11 @@ from webapp.evaluations.models import Vote
 from webapp.graders.listing import newest_versions
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
 from webapp.graders.reading import item_fields, text_of
+from webapp.judges import services
+from webapp.judges.models import Endpoint, JudgeCard, LabelTask
+from webapp.judges.statistics import LEVELS, share
 from webapp.teams.models import Team
 from workers import grading
-
-from . import services
-from .models import Endpoint, JudgeCard, LabelTask
-from .statistics import LEVELS, share
 
 PENDING = (JudgeCard.State.QUEUED, JudgeCard.State.RUNNING)
 MOST_TRIALS = 10

@@ -16,12 +16,11 @@ from django.views.decorators.debug import sensitive_variables
 
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
 from webapp.jobs import bell
+from webapp.judges.models import HINT_CHARACTERS, Endpoint, HumanLabel, JudgeCard, LabelTask
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
 from workers import grading
 from workers.contract import spec
-
-from .models import HINT_CHARACTERS, Endpoint, HumanLabel, JudgeCard, LabelTask
 
 FEWEST_LABELS = 30
 FERNET_MARK = "gAAAAA"  # version and time of a Fernet token, in base64

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import views
+from webapp.judges import views
 
 app_name = "judges"
 urlpatterns = [

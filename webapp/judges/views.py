@@ -13,12 +13,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from webapp.evaluations import voting
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
 from webapp.jobs import nodes
+from webapp.judges import presenters, services
+from webapp.judges.forms import EndpointForm, LabelForm, PlaceForm
+from webapp.judges.models import Endpoint, LabelTask
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-
-from . import presenters, services
-from .forms import EndpointForm, LabelForm, PlaceForm
-from .models import Endpoint, LabelTask
 
 
 def _endpoints(access: Access) -> Any:

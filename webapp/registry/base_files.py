@@ -10,10 +10,9 @@ from types import SimpleNamespace
 
 from django.conf import settings
 
+from webapp.registry.models import BaseModel
 from workers.contract import memory
 from workers.contract.exports import KINDS, Kind, read_base, refusal
-
-from .models import BaseModel
 
 MAX_BYTES = 100_000_000
 NUMBER_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}

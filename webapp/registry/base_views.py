@@ -8,12 +8,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from webapp.registry import inspections, services
+from webapp.registry.forms import BaseModelForm
+from webapp.registry.models import BaseModel
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-
-from . import inspections, services
-from .forms import BaseModelForm
-from .models import BaseModel
 
 
 @member()

@@ -9,7 +9,7 @@ from django.core.files.storage import default_storage
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 
-from .models import TunedModel
+from webapp.registry.models import TunedModel
 
 FILE = "README.md"
 MAX_BYTES = 500_000

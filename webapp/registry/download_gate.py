@@ -8,11 +8,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from webapp.jobs.models import Job
+from webapp.registry.models import TunedModel
 from webapp.retention import gate
 from webapp.teams.access import Access
 from webapp.teams.services import record
-
-from .models import TunedModel
 
 VERB = "downloaded held-back model"
 

@@ -8,14 +8,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webapp.config.streaming import streamed
+from webapp.registry import download_gate, exporting, packages
+from webapp.registry.models import Export, TunedModel
+from webapp.registry.views import attachment
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from webapp.teams.services import record
 from workers.contract.exports import KINDS
-
-from . import download_gate, exporting, packages
-from .models import Export, TunedModel
-from .views import attachment
 
 
 def _model(access: Access, uid: str) -> TunedModel:

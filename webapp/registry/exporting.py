@@ -14,14 +14,13 @@ from django.utils import timezone
 
 from webapp.config.fields import storable
 from webapp.jobs import bell
+from webapp.registry import packages
+from webapp.registry.base_files import refusals
+from webapp.registry.models import BaseModel, Export, TunedModel
+from webapp.registry.room import find_shortage
 from webapp.teams.models import User
 from webapp.teams.services import record
 from workers.contract.exports import KINDS, LABELS, Kind
-
-from . import packages
-from .base_files import refusals
-from .models import BaseModel, Export, TunedModel
-from .room import find_shortage
 
 Json = dict[str, Any]
 State = Export.State

@@ -11,12 +11,11 @@ from django.conf import settings
 from pydantic import ValidationError
 
 from webapp.config.object_field import ObjectField
+from webapp.registry import base_files
+from webapp.registry.models import BaseModel
 from webapp.teams.models import Team
 from workers.contract import chat_templates
 from workers.contract.spec import MAX_TEMPLATE, BaseModelRef
-
-from . import base_files
-from .models import BaseModel
 
 OWN, TYPED = "", "typed"
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)

@@ -13,10 +13,9 @@ from webapp.evaluations.models import Evaluation
 from webapp.evaluations.presenters import bounds_of, confidence
 from webapp.jobs.arms import NAMES
 from webapp.jobs.models import Job
+from webapp.registry.models import TunedModel
 from webapp.retention.models import SuiteScore
 from webapp.retention.presenters import change_of
-
-from .models import TunedModel
 
 Interval = dict[str, float | None]  # workers.contract.events.Interval
 ORDER = {"before": 0, "during": 1, "after": 2}

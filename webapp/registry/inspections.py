@@ -12,10 +12,9 @@ from django.utils import timezone
 
 from webapp.config.fields import storable
 from webapp.jobs import bell, nodes
+from webapp.registry.models import BaseModel, Inspection
 from webapp.teams.models import User
 from webapp.teams.services import record
-
-from .models import BaseModel, Inspection
 
 Json = dict[str, Any]
 State = Inspection.State

@@ -13,9 +13,8 @@ from webapp.graders.models import GraderVersion
 from webapp.jobs.models import Job
 from webapp.jobs.tasks import choices_of
 from webapp.judges.models import Endpoint
+from webapp.registry.models import TunedModel
 from workers import grading
-
-from .models import TunedModel
 
 WIDTH, HEIGHT = 164, 64
 GAP_X, GAP_Y = 26, 12

@@ -10,11 +10,10 @@ from django.http import QueryDict
 
 from webapp.evaluations.models import Evaluation
 from webapp.evaluations.services import by_gain
+from webapp.registry.models import BaseModel, TunedModel
 from webapp.retention import gate
 from webapp.retention.models import SuiteScore
 from webapp.teams.models import Team
-
-from .models import BaseModel, TunedModel
 
 PAGE = 50
 SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {

@@ -11,9 +11,8 @@ from typing import Any
 from django.core.files.storage import default_storage
 from zipstream import ZipStream
 
+from webapp.registry.models import TunedModel
 from workers.contract.exports import Kind
-
-from .models import TunedModel
 
 CHUNK_BYTES = 2**18
 VLLM_RANKS = (8, 16, 32, 64, 128, 256)  # the values that vLLM's --max-lora-rank takes

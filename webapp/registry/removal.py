@@ -9,10 +9,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from webapp.jobs.states import TERMINAL
+from webapp.registry.models import Export, TunedModel
 from webapp.teams.models import User
 from webapp.teams.services import record
-
-from .models import Export, TunedModel
 
 NAMED = 3
 

@@ -8,12 +8,11 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from webapp.registry import listing, removal
+from webapp.registry.forms import PurgeForm
+from webapp.registry.models import TunedModel
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-
-from . import listing, removal
-from .forms import PurgeForm
-from .models import TunedModel
 
 
 @member()

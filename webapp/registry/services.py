@@ -11,11 +11,10 @@ from django.utils.crypto import get_random_string
 from django.utils.text import slugify
 
 from webapp.config.fields import storable
+from webapp.registry import inspections
+from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
-
-from . import inspections
-from .models import BaseModel, TunedModel
 
 DESCRIPTION_LENGTH = 200
 STARTER_ID = "groove/starter"

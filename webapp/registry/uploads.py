@@ -18,12 +18,11 @@ from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.db import transaction
 
+from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
 from workers.contract import adapter
 from workers.contract.adapter import AdapterInvalid
-
-from .models import BaseModel, TunedModel
 
 BLOCK = 1 << 20
 MAX_ENTRIES = 2_000

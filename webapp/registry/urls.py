@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import base_views, export_views, removal_views, views
+from webapp.registry import base_views, export_views, removal_views, views
 
 app_name = "registry"
 urlpatterns = [

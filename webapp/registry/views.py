@@ -12,16 +12,25 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from webapp.config.streaming import streamed
 from webapp.datasets.contents import chunks
+from webapp.registry import (
+    card,
+    download_gate,
+    exporting,
+    history,
+    lineage,
+    listing,
+    packages,
+    services,
+    uploads,
+)
+from webapp.registry.forms import AdapterForm
+from webapp.registry.models import BaseModel, TunedModel
 from webapp.retention import gate
 from webapp.retention.forms import ReleaseForm
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from webapp.teams.services import record
 from workers.contract.adapter import AdapterInvalid
-
-from . import card, download_gate, exporting, history, lineage, listing, packages, services, uploads
-from .forms import AdapterForm
-from .models import BaseModel, TunedModel
 
 
 @member()

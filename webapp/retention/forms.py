@@ -10,9 +10,8 @@ from django import forms
 
 from webapp.config.input_checks import whole_number
 from webapp.jobs.task_forms import offered
+from webapp.retention.services import SuiteChoice
 from workers.starter.suites import SUITES
-
-from .services import SuiteChoice
 
 PARTS = ("dataset_version", "grader_version", "max_loss")
 LABELS = {"dataset_version": "Rows of suite {}", "grader_version": "Grader of suite {}"}

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 from webapp.jobs.models import Job
 from webapp.registry.models import TunedModel
+from webapp.retention.models import JobSuite, Release, SuiteScore
 from workers.contract.statistics import FEWEST_ROWS, allow_interval
-
-from .models import JobSuite, Release, SuiteScore
 
 MOST_ERRORS = 0.02  # of tuned's answers without a grade, beyond base's
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from webapp.evaluations.models import Evaluation
 from webapp.jobs.models import Job
+from webapp.retention.models import SuiteScore
 from workers.contract.events import Interval
-
-from .models import SuiteScore
 
 WORST = ""
 

@@ -16,13 +16,12 @@ from webapp.jobs.models import Job
 from webapp.jobs.services import SettingsInvalid, grader_conditions
 from webapp.jobs.tasks import launch_job
 from webapp.registry.models import TunedModel
+from webapp.retention import gate
+from webapp.retention.models import JobSuite, Release, SuiteScore
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
 from workers.contract.events import RetentionEvent
 from workers.starter.suites import SUITES
-
-from . import gate
-from .models import JobSuite, Release, SuiteScore
 
 MAX_SUITES = 16
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import views
+from webapp.retention import views
 
 app_name = "retention"
 urlpatterns = [

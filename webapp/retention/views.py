@@ -11,11 +11,10 @@ from django.views.decorators.http import require_GET, require_POST
 from webapp.evaluations.presenters import confidence
 from webapp.jobs.models import Job
 from webapp.registry.models import TunedModel
+from webapp.retention import gate, presenters, services
+from webapp.retention.forms import ReleaseForm
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-
-from . import gate, presenters, services
-from .forms import ReleaseForm
 
 
 def _jobs() -> QuerySet[Job]:

@@ -13,7 +13,7 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
 
-from .models import Membership, Role, Team, User
+from webapp.teams.models import Membership, Role, Team, User
 
 RANK = {Role.VIEWER: 0, Role.EDITOR: 1, Role.OWNER: 2}
 P = ParamSpec("P")

@@ -12,10 +12,9 @@ from django.shortcuts import redirect, render
 from webapp.config.input_checks import GREATEST, whole_number
 from webapp.jobs.models import JobNotice
 from webapp.jobs.states import State
-
-from . import palette
-from .access import Access, member, signed_in
-from .forms import AccountForm
+from webapp.teams import palette
+from webapp.teams.access import Access, member, signed_in
+from webapp.teams.forms import AccountForm
 
 NOTICES = 20
 

@@ -11,9 +11,9 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.urls import reverse
 
-from .models import Invitation, User
-from .sample import create_sample_project
-from .services import accept_invitation, create_team, has_confirmed_email, open_invitations
+from webapp.teams.models import Invitation, User
+from webapp.teams.sample import create_sample_project
+from webapp.teams.services import accept_invitation, create_team, has_confirmed_email, open_invitations
 
 SESSION_KEY = "invitation"
 

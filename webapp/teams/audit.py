@@ -8,7 +8,7 @@ from datetime import date
 from django.db.models import Q, QuerySet
 from django.utils.dateparse import parse_date
 
-from .models import AuditEvent, Team, User
+from webapp.teams.models import AuditEvent, Team, User
 
 MODEL_DOWNLOADS = ("downloaded adapter", "downloaded file", "downloaded export")
 

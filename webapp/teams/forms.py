@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 
-from .models import Role, Team, User
+from webapp.teams.models import Role, Team, User
 
 
 class TeamForm(forms.Form):

@@ -7,7 +7,7 @@ from smtplib import SMTPException
 
 from django.core.mail import EmailMessage
 
-from .models import Invitation
+from webapp.teams.models import Invitation
 
 log = logging.getLogger(__name__)
 

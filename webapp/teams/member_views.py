@@ -10,11 +10,11 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from . import letters, services
-from .access import Access, member, signed_in
-from .accounts import SESSION_KEY
-from .forms import InvitationForm, RoleForm
-from .models import Invitation, Membership, Role
+from webapp.teams import letters, services
+from webapp.teams.access import Access, member, signed_in
+from webapp.teams.accounts import SESSION_KEY
+from webapp.teams.forms import InvitationForm, RoleForm
+from webapp.teams.models import Invitation, Membership, Role
 
 
 @member()

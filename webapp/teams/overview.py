@@ -14,9 +14,8 @@ from webapp.jobs import listing, metrics, nodes
 from webapp.jobs.models import Alarm, Job
 from webapp.jobs.states import State
 from webapp.judges import services as judges
-
-from . import audit
-from .models import Team
+from webapp.teams import audit
+from webapp.teams.models import Team
 
 RESULTS_SHOWN = 5
 ATTENTION_SHOWN = 6

@@ -13,9 +13,8 @@ from webapp.graders.models import Grader
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.registry.models import TunedModel
-
-from .access import Access
-from .models import Role
+from webapp.teams.access import Access
+from webapp.teams.models import Role
 
 OF_A_KIND = 6
 Named = QuerySet[Dataset] | QuerySet[Grader] | QuerySet[TunedModel]

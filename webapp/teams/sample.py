@@ -13,8 +13,7 @@ from webapp.datasets.models import Dataset
 from webapp.datasets.services import Choices, commit, receive
 from webapp.graders.models import Grader
 from webapp.graders.services import create_grader
-
-from .models import Team, User
+from webapp.teams.models import Team, User
 
 FOLDER = settings.BASE_DIR / "workers" / "starter" / "sample"
 DATASET = "Sample: invoices, orders, tickets"

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 from django.utils.text import slugify
 
-from .models import AuditEvent, Invitation, Membership, Role, Team, User
+from webapp.teams.models import AuditEvent, Invitation, Membership, Role, Team, User
 
 INVITATION_DAYS = 7
 RESERVED_SLUGS = {"new"}

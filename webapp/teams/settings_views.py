@@ -14,12 +14,11 @@ from django.views.decorators.http import require_GET
 
 from webapp.config.streaming import csv_lines, streamed
 from webapp.jobs import leases, rollouts
-
-from . import audit as trail
-from . import services
-from .access import Access, member
-from .forms import SettingsForm
-from .models import Role, Team
+from webapp.teams import audit as trail
+from webapp.teams import services
+from webapp.teams.access import Access, member
+from webapp.teams.forms import SettingsForm
+from webapp.teams.models import Role, Team
 
 AUDIT_ROWS = 50
 

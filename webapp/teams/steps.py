@@ -12,10 +12,9 @@ from webapp.datasets.limits import STALE_UPLOAD_HOURS
 from webapp.datasets.models import Upload
 from webapp.graders.models import GraderCheck, GraderVersion
 from webapp.jobs.models import Job
-
-from . import audit
-from .models import Team
-from .overview import Counts, Result
+from webapp.teams import audit
+from webapp.teams.models import Team
+from webapp.teams.overview import Counts, Result
 
 
 @dataclass(frozen=True)

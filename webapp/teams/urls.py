@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import account_views, member_views, settings_views, views
+from webapp.teams import account_views, member_views, settings_views, views
 
 app_name = "teams"
 urlpatterns = [

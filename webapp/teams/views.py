@@ -9,12 +9,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from . import overview, services
-from .access import Access, member, signed_in
-from .forms import TeamForm
-from .models import Role
-from .sample import create_sample_project
-from .steps import first_steps, next_step
+from webapp.teams import overview, services
+from webapp.teams.access import Access, member, signed_in
+from webapp.teams.forms import TeamForm
+from webapp.teams.models import Role
+from webapp.teams.sample import create_sample_project
+from webapp.teams.steps import first_steps, next_step
 
 
 @login_required

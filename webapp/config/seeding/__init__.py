@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
+from webapp.config.seeding import objects, rows
+from webapp.config.seeding.words import CURVES
 from webapp.jobs.models import Job
 from webapp.teams.models import Team, User
-
-from . import objects, rows
-from .words import CURVES
 
 
 @dataclass(frozen=True)

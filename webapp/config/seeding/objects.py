@@ -15,6 +15,7 @@ from django.core.files.storage import default_storage
 from django.db.models import F
 from django.utils import timezone
 
+from webapp.config.seeding.words import Prompt, prompts
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.evaluations.models import ComparedRow, Evaluation
 from webapp.graders.models import Grader, GraderVersion
@@ -27,8 +28,6 @@ from webapp.registry.services import ensure_starter_model, tuned_name
 from webapp.retention.models import JobSuite, SuiteScore
 from webapp.teams.models import AuditEvent, Team, User
 from webapp.teams.sample import create_sample_project
-
-from .words import Prompt, prompts
 
 BATCH = 1000
 JOBS_A_DATASET = 40

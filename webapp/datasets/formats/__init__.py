@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
 from webapp.datasets import problems
+from webapp.datasets.formats import csv_text, jsonl, parquet
 from webapp.datasets.problems import RowError
 from webapp.datasets.rows import Columns, Row
-
-from . import csv_text, jsonl, parquet
 
 Found = tuple[int, Row | RowError]
 Reader = Callable[[IO[bytes], Columns | None], Iterator[Found]]

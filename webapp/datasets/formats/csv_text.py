@@ -9,12 +9,11 @@ from itertools import islice
 from typing import IO, Any
 
 from webapp.datasets import problems
+from webapp.datasets.formats.cells import cells_to_row, find_columns
+from webapp.datasets.formats.lines import lines
 from webapp.datasets.limits import GLANCED, MAX_CELL_BYTES
 from webapp.datasets.problems import FileError, RowError, excerpt_of
 from webapp.datasets.rows import Columns, Row
-
-from .cells import cells_to_row, find_columns
-from .lines import lines
 
 DELIMITERS = ",;\t"
 STATED = re.compile(r'"?sep=(.)"?\r?\n?')  # a first line that tells spreadsheets the delimiter

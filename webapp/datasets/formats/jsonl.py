@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from webapp.datasets import problems
+from webapp.datasets.formats.lines import lines
 from webapp.datasets.problems import RowError
 from webapp.datasets.rows import Columns, Row, row_of
 from webapp.datasets.strict_json import parse_json
-
-from .lines import lines
 
 # Messages of Python's parser that need other words.
 JSON_MESSAGES = {

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from webapp.datasets import problems
+from webapp.datasets.formats.cells import cells_to_row, find_columns
 from webapp.datasets.limits import GLANCED, MAX_ROWS, MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO, MIN_RATIO_BYTES
 from webapp.datasets.problems import RowError
 from webapp.datasets.rows import Columns, Row
 from webapp.datasets.strict_json import parse_json
-
-from .cells import cells_to_row, find_columns
 
 ROOT = Path(__file__).parents[3]
 CHILD = [sys.executable, "-m", "webapp.datasets.formats.parquet_child"]
