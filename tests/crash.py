@@ -160,10 +160,10 @@ def children(job: Any) -> list[int]:
 
 
 def launch(steps: int) -> Any:
+    from webapp.home.sample_project import GRADER, create_sample_project
     from webapp.jobs.services import create_job
     from webapp.registry.services import ensure_starter_model
     from webapp.teams.models import Team, User
-    from webapp.teams.sample import GRADER, create_sample_project
 
     user, new = User.objects.get_or_create(email="crash@example.com")
     team, _ = Team.objects.get_or_create(name="Crash", slug="crash")

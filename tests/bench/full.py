@@ -47,7 +47,7 @@ def full_site() -> Iterator[Any]:
 def _newest_job() -> Any:
     from django.core.management import call_command
 
-    from webapp.config.seeding import Sizes, seed
+    from webapp.seeding.seed import Sizes, seed
     from webapp.teams.models import Team, User
     from webapp.teams.services import create_team
 

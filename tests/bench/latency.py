@@ -69,10 +69,10 @@ def _wait_for_first_step() -> float:
 
 
 def _submit() -> Any:
+    from webapp.home.sample_project import create_sample_project
     from webapp.jobs.services import create_job
     from webapp.registry.services import ensure_starter_model
     from webapp.teams.models import Team, User
-    from webapp.teams.sample import create_sample_project
 
     number = Team.objects.count()
     user = User.objects.create(email=f"bench{number}@example.com")

@@ -8,11 +8,11 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.test_every_page import sign_in
 from webapp.graders.models import Grader
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs.models import Job
 from webapp.jobs.services import create_job
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
-from webapp.teams.sample import create_sample_project
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
 WIDE = {"width": 1440, "height": 960}

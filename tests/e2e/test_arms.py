@@ -14,9 +14,9 @@ from tests.e2e.test_graders import sign_up
 from tests.e2e.test_retention import SAMPLE
 from webapp.datasets.checking import Options
 from webapp.datasets.services import Choices, commit, receive
+from webapp.home.sample_project import GRADER
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import User
-from webapp.teams.sample import GRADER
 
 SETTINGS = {
     "Max steps": "4",

@@ -12,10 +12,10 @@ from playwright.sync_api import Page, expect
 from tests.conftest import Process, free_port, until_up
 from tests.e2e.test_every_page import sign_in
 from tests.web.comparison import finished_job
-from webapp.config.seeding import Sizes, seed
 from webapp.jobs import recording
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
+from webapp.seeding.seed import Sizes, seed
 from webapp.teams.models import Team, User
 from workers.contract.events import MetricsEvent
 

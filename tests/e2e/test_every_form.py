@@ -44,13 +44,13 @@ MEMBERS = (
     Step("teams/members.html", "teams:members", {"email": "new@example.com"}, shows="new@example.com"),
     Step("teams:revoke", "teams:members", shows="no longer works"),
     Step("teams:role", "teams:members", {"role": "editor"}, within="/{bob}/", shows="is now editor"),
-    Step("teams/settings.html", "teams:settings", {"name": "Acme Labs"}, shows="Saved."),
-    Step("teams/settings.html", "teams:settings", {"rollouts_kept_days": "7"}, shows="Delete the rollouts"),
+    Step("home/settings.html", "home:settings", {"name": "Acme Labs"}, shows="Saved."),
+    Step("home/settings.html", "home:settings", {"rollouts_kept_days": "7"}, shows="Delete the rollouts"),
     Step("teams/sure.html", shows="Saved."),
     Step("teams/audit.html", "teams:audit", {"text": "revoked"}, shows="revoked invitation"),
-    Step("teams/search.html", "teams:search", {"q": "G"}, shows="Graders"),
-    Step("teams:checklist", "/t/{empty}/", shows="Show the first steps"),
-    Step("teams:sample", "/t/{empty}/datasets/", shows="sample"),
+    Step("home/search.html", "home:search", {"q": "G"}, shows="Graders"),
+    Step("home:checklist", "/t/{empty}/", shows="Show the first steps"),
+    Step("home:sample", "/t/{empty}/datasets/", shows="sample"),
     Step("teams/invitation.html", "/invitations/{token}/", shows="Elsewhere"),
 )
 DATASETS = (
@@ -193,8 +193,8 @@ SUBMITTED_ELSEWHERE = {
     "retention/plane.html": RETENTION,
     "retention:release": RETENTION,
     "teams/account.html": SHELL,
-    "teams/new.html": "tests/e2e/test_frame.py::test_a_form_pressed_twice_is_sent_once",
-    "teams:search": SHELL,  # the palette: its form is there for people without scripts
+    "home/new_team.html": "tests/e2e/test_frame.py::test_a_form_pressed_twice_is_sent_once",
+    "home:search": SHELL,  # the palette: its form is there for people without scripts
 }
 # Pages of allauth that only say something, and forms of sign-in methods that Groove does not offer.
 NO_FORMS = {

@@ -14,8 +14,8 @@ from playwright.sync_api import Page, expect
 from tests.e2e.test_graders import sign_up
 from tests.e2e.test_shell import WCAG
 from tests.web.test_tenancy import ADDRESSES, Objects, objects  # noqa: F401 -- a fixture
-from webapp.config.seeding import Sizes, seed
 from webapp.jobs.models import Job
+from webapp.seeding.seed import Sizes, seed
 from webapp.teams.models import Team, User
 
 SMALL = Sizes(jobs=8, points=6_000, rollouts=800)

@@ -9,8 +9,8 @@ from playwright.sync_api import Page, expect
 
 from webapp.graders.models import Grader
 from webapp.graders.services import unmet_conditions
+from webapp.home.sample_project import HACKABLE
 from webapp.registry.services import ensure_starter_model
-from webapp.teams.sample import HACKABLE
 
 WORKER_MS = 20_000
 SIMILAR = {

@@ -15,9 +15,9 @@ from tests.e2e.test_graders import sign_up
 from webapp.datasets.checking import Options
 from webapp.datasets.services import Choices, commit, receive
 from webapp.graders.services import create_grader
+from webapp.home.sample_project import GRADER
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import User
-from webapp.teams.sample import GRADER
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "workers" / "starter" / "sample" / "dataset.jsonl"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from playwright.sync_api import Page, expect
 
 from tests.e2e.test_every_page import SMALL, sign_in
-from webapp.config.seeding import seed
 from webapp.registry.models import BaseModel
+from webapp.seeding.seed import seed
 from webapp.teams.models import Team, User
 
 

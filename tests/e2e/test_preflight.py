@@ -10,9 +10,9 @@ from playwright.sync_api import Page, expect
 from tests.e2e.fields import choose_option
 from tests.e2e.test_graders import sign_up
 from webapp.graders.services import create_grader
+from webapp.home.sample_project import create_sample_project
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import User
-from webapp.teams.sample import create_sample_project
 
 NEVER = {
     "type": "string_check",

@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 
 from tests.e2e.screenshots import WIDE, take_pictures
 from tests.e2e.test_every_page import sign_in
-from webapp.config.seeding import Sizes, seed
+from webapp.seeding.seed import Sizes, seed
 from webapp.teams.models import Team, User
 
 

@@ -14,13 +14,13 @@ from django.urls import reverse
 
 from webapp.evaluations.models import Evaluation
 from webapp.evaluations.services import record_evaluation
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs.models import Job
 from webapp.jobs.services import checked_settings
 from webapp.jobs.states import State
 from webapp.registry.models import TunedModel
 from webapp.registry.services import ensure_starter_model, register_model
 from webapp.teams.models import Team, User
-from webapp.teams.sample import create_sample_project
 from workers.contract.events import ArmSummary, EvaluationEvent, EvaluationRow, EvaluationSample, Interval
 from workers.engine.comparison import compared, graded, pairs_of, right
 from workers.engine.statistics import Resampling

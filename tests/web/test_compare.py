@@ -18,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from tests.web.comparison import body, compare, finished_job, row, sample
-from webapp.config.streaming import inert
+from webapp.core.streaming import inert
 from webapp.jobs.models import Job
 from webapp.teams.models import Team, User
 from workers.contract.events import EvaluationRow, EvaluationSample

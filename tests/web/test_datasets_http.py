@@ -16,8 +16,8 @@ from django.test import Client
 
 from tests.conftest import free_port, until_up
 from webapp.datasets.models import Upload
+from webapp.home.sample_project import create_sample_project
 from webapp.teams.models import Team, User
-from webapp.teams.sample import create_sample_project
 
 TOKEN = "t" * 32
 BOUNDARY = "----boundary"

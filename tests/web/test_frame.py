@@ -10,8 +10,8 @@ from django.test import Client, RequestFactory
 from django.views.defaults import bad_request, server_error
 
 from tests.web.test_shell import found
+from webapp.home.sample_project import create_sample_project
 from webapp.teams.models import Team, User
-from webapp.teams.sample import create_sample_project
 
 SignIn = Callable[[User], Client]
 

@@ -16,9 +16,9 @@ from webapp.graders.error_groups import error_groups
 from webapp.graders.examples import EXAMPLES
 from webapp.graders.models import Grader, GraderTrial
 from webapp.graders.services import add_version, create_grader
+from webapp.home.sample_project import create_sample_project
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
-from webapp.teams.sample import create_sample_project
 from workers.bridge.trials import run_trial
 
 SignIn = Callable[[User], Client]

@@ -29,9 +29,9 @@ from webapp.graders.services import (
     set_checking,
     unmet_conditions,
 )
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs.presenters import grader_findings
 from webapp.teams.models import Team, User
-from webapp.teams.sample import create_sample_project
 from workers.bridge.checks import run_check
 
 SignIn = Callable[[User], Client]

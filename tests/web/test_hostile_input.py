@@ -18,7 +18,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from tests.web.test_tenancy import ADDRESSES, Objects, everything, objects  # noqa: F401
-from webapp.config.input_checks import load_json, whole_number
+from webapp.core.input_checks import load_json, whole_number
 from webapp.teams.models import Team, User
 
 SignIn = Callable[[User], Client]

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from tests.web.test_job_preflight import REPORT
 from tests.web.test_live_pages import Clock
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs import estimates, leases, nodes, preflight, recording, services
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
@@ -19,7 +20,6 @@ from webapp.jobs.transitions import move
 from webapp.registry.services import ensure_starter_model
 from webapp.retention.services import SuiteChoice, launch_with_suites
 from webapp.teams.models import Team, User
-from webapp.teams.sample import create_sample_project
 from workers.contract.events import Event, MetricsEvent, PhaseEvent, PreflightEvent, ProgressEvent
 from workers.contract.spec import EvaluationSettings, PreflightSettings
 from workers.contract.workload import Workload

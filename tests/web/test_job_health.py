@@ -10,11 +10,11 @@ import pytest
 from django.test import Client
 
 from webapp.graders.services import create_grader
+from webapp.home.sample_project import HACKABLE, create_sample_project
 from webapp.jobs import leases, nodes, recording, services
 from webapp.jobs.models import Job
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
-from webapp.teams.sample import HACKABLE, create_sample_project
 from workers.bridge.job_specs import job_spec
 from workers.contract import events, health
 
@@ -245,7 +245,7 @@ def test_another_teams_grader_is_none_to_choose(
     [(0.00012345, "0.000123"), (1234567, "1,234,567"), (-0.5, "−0.5"), (12.0, "12"), (None, "–")],
 )
 def test_numbers_are_short(value: float | None, words: str) -> None:
-    from webapp.config.templatetags.groove import number
+    from webapp.core.templatetags.groove import number
 
     assert number(value) == words
     assert number(math.pi) == "3.14"

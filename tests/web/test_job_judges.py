@@ -9,12 +9,12 @@ from django.test import Client
 
 from webapp.graders.models import GraderCheck, GraderTest, GraderVersion
 from webapp.graders.services import create_grader
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs import leases, nodes, recording, services
 from webapp.jobs.models import Job
 from webapp.judges.services import connect_endpoint
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
-from webapp.teams.sample import create_sample_project
 from workers.contract import events
 
 AsUser = Callable[[User], Client]

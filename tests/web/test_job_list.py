@@ -8,12 +8,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs import listing, services
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
-from webapp.teams.sample import create_sample_project
 from webapp.teams.services import create_team
 
 SignIn = Callable[[User], Client]

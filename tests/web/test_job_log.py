@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs import log_views, services
 from webapp.jobs.models import Job, JobEvent
 from webapp.jobs.states import State
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
-from webapp.teams.sample import create_sample_project
 
 SignIn = Callable[[User], Client]
 

@@ -17,6 +17,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from tests.web import comparison
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs import leases, nodes, recording, services
 from webapp.jobs.models import Job
 from webapp.jobs.phases import Event as PhaseChange
@@ -25,7 +26,6 @@ from webapp.jobs.states import TERMINAL, State
 from webapp.registry.models import BaseModel
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
-from webapp.teams.sample import create_sample_project
 from workers.contract.events import (
     ErrorEvent,
     Event,

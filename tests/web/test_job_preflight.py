@@ -9,12 +9,12 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs import leases, recording, services
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import AuditEvent, Team, User
-from webapp.teams.sample import create_sample_project
 from workers.contract import events
 from workers.engine.forecast import REMEDIES
 

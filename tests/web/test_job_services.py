@@ -15,13 +15,13 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs import leases, nodes, recording, services
 from webapp.jobs.metrics import MAX_POINTS, series
 from webapp.jobs.models import Job, Metric
 from webapp.jobs.states import TERMINAL, TRANSITIONS, State, sources
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
-from webapp.teams.sample import create_sample_project
 from workers.contract.events import MetricsEvent, Rollout, RolloutsEvent
 
 NODE = {"cpu_cores": 2, "gpus": []}

@@ -24,6 +24,7 @@ from webapp.datasets.models import DatasetVersion
 from webapp.datasets.services import Choices, commit, receive
 from webapp.evaluations.models import Evaluation
 from webapp.graders.models import Grader, GraderVersion
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs import leases, nodes, recording, services
 from webapp.jobs.interference import interval, launch_interference, matched, matrix, subsets
 from webapp.jobs.models import Job
@@ -33,7 +34,6 @@ from webapp.registry.models import BaseModel, TunedModel
 from webapp.registry.services import ensure_starter_model
 from webapp.registry.uploads import upload_adapter
 from webapp.teams.models import Team, User
-from webapp.teams.sample import create_sample_project
 from workers.bridge import tasks as bridge
 from workers.bridge.job_specs import definitions, job_spec
 from workers.contract.events import ArmSummary, EvaluationEvent, Interval, MetricsEvent

@@ -9,11 +9,11 @@ import pytest
 import yaml
 from django.test import Client
 
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs import services
 from webapp.jobs.models import Job
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
-from webapp.teams.sample import create_sample_project
 
 SignIn = Callable[[User], Client]
 SETTINGS = {

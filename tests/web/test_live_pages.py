@@ -20,6 +20,7 @@ from tests.web.test_job_services import rollouts
 from webapp.datasets import imports
 from webapp.graders import checking, trial_queue
 from webapp.graders.services import create_trial
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs import leases, nodes, recording, services
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
@@ -29,7 +30,6 @@ from webapp.registry import exporting, inspections
 from webapp.registry.models import BaseModel
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
-from webapp.teams.sample import create_sample_project
 from workers.contract.events import (
     AlarmEvent,
     ErrorEvent,

@@ -20,6 +20,7 @@ from tests.web.comparison import compare, finished_job, row, sample, tuned_model
 from webapp.datasets.checking import Options
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.services import Choices, commit, receive
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs import leases, nodes, recording, services
 from webapp.jobs.models import Job
 from webapp.registry.services import ensure_starter_model
@@ -28,7 +29,6 @@ from webapp.retention.models import JobSuite, Release, SuiteScore
 from webapp.retention.presenters import plane
 from webapp.retention.services import record_retention
 from webapp.teams.models import AuditEvent, Membership, Role, Team, User
-from webapp.teams.sample import create_sample_project
 from workers.bridge.job_specs import definitions, job_spec
 from workers.bridge.suites import fetch_suites
 from workers.contract.events import Drift, Interval, RetentionEvent

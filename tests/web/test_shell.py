@@ -12,12 +12,12 @@ from django.test import Client
 from django.utils import timezone
 
 from tests.web.comparison import finished_job
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs import notices
 from webapp.jobs.models import Job, JobNotice
 from webapp.jobs.states import State
 from webapp.jobs.transitions import move
 from webapp.teams.models import Membership, Team, User
-from webapp.teams.sample import create_sample_project
 
 SignIn = Callable[[User], Client]
 

@@ -12,8 +12,8 @@ from django.core import mail
 from django.test import Client
 from django.utils import timezone
 
+from webapp.home.sample_project import create_sample_project
 from webapp.teams.models import AuditEvent, Invitation, Membership, Role, Team, User
-from webapp.teams.sample import create_sample_project
 from webapp.teams.services import LastOwner, accept_invitation, change_role, invite, remove_member
 
 SignIn = Callable[[User], Client]

@@ -27,6 +27,7 @@ from webapp.datasets.services import Choices, commit, receive
 from webapp.datasets.transfers import begin
 from webapp.evaluations.models import ComparedRow, Evaluation
 from webapp.graders.models import Grader, GraderTest, GraderTrial, GraderVersion
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs.models import Job, Metric, Rollout
 from webapp.jobs.saved_views import save_view
 from webapp.jobs.services import checked_settings
@@ -34,7 +35,6 @@ from webapp.jobs.states import State
 from webapp.judges.models import Endpoint, LabelTask
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Membership, Role, Team, User
-from webapp.teams.sample import create_sample_project
 from webapp.teams.services import invite
 
 SignIn = Callable[[User], Client]
@@ -50,8 +50,8 @@ DEFINITION = {
 
 # Pages that only show something; a POST to them is answered like a GET.
 PAGES = {
-    "teams:home",
-    "teams:search",
+    "home:overview",
+    "home:search",
     "datasets:list",
     "datasets:detail",
     "datasets:version",
@@ -84,7 +84,7 @@ PAGES = {
     "registry:base",
 }
 NO_PAGES = {"jobs:stream"}  # nobody looks at it, so there is nobody to send to the sign-in page
-OWN_AFFAIRS = {"teams:checklist", "jobs:columns"}  # a viewer may arrange her own pages
+OWN_AFFAIRS = {"home:checklist", "jobs:columns"}  # a viewer may arrange her own pages
 
 
 @dataclass(frozen=True)

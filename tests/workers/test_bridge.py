@@ -15,12 +15,12 @@ from django.core.files.storage import default_storage
 from django.db import connection
 
 from tests.conftest import Process
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs.models import Job, JobEvent, Node
 from webapp.jobs.services import create_job, request_cancel, request_pause, resume_job
 from webapp.jobs.states import TERMINAL, State
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
-from webapp.teams.sample import create_sample_project
 
 STEPS = 24  # long enough that a pause or a kill meets the job at work, on a fast machine too
 SETTINGS: dict[str, Any] = {

@@ -72,6 +72,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "template_partials.apps.SimpleAppConfig",
     "webapp.config.apps.ConfigConfig",
+    "webapp.core",
     "webapp.teams",
     "webapp.datasets",
     "webapp.registry",
@@ -80,9 +81,11 @@ INSTALLED_APPS = [
     "webapp.jobs",
     "webapp.evaluations",
     "webapp.retention",
+    "webapp.home",
+    "webapp.seeding",
 ]
 MIDDLEWARE = [
-    "webapp.config.input_checks.refuse_unreadable",
+    "webapp.core.input_checks.refuse_unreadable",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -92,8 +95,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
-    "webapp.config.middleware.vary_on_htmx",
-    "webapp.config.middleware.sign_in_anew",
+    "webapp.core.middleware.vary_on_htmx",
+    "webapp.core.middleware.sign_in_anew",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
 ]

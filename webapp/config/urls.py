@@ -2,7 +2,10 @@
 
 from django.urls import include, path
 
-from webapp.config import documents, input_checks, styleguide, views
+from webapp.config import documents, views
+from webapp.core import input_checks
+from webapp.home import styleguide
+from webapp.jobs import notice_views
 from webapp.teams import account_views
 
 handler400 = input_checks.bad_request
@@ -11,7 +14,7 @@ urlpatterns = [
     path("", views.index, name="index"),
     path("styleguide/", styleguide.page, name="styleguide"),
     path("account/", account_views.account, name="account"),
-    path("account/ended/", account_views.ended, name="ended"),
+    path("account/ended/", notice_views.ended_jobs, name="ended"),
     path("docs/", documents.index, name="documents"),
     path("docs/images/<str:name>", documents.image, name="document_image"),
     path("docs/<str:name>/", documents.page, name="document"),
@@ -19,6 +22,7 @@ urlpatterns = [
     path("accounts/email/", account_views.change_email, name="account_email"),
     path("accounts/", include("allauth.account.urls")),
     path("", include("webapp.teams.urls")),
+    path("", include("webapp.home.urls")),
     path("t/<slug:team>/datasets/", include("webapp.datasets.urls")),
     path("t/<slug:team>/graders/", include("webapp.graders.urls")),
     path("t/<slug:team>/judges/", include("webapp.judges.urls")),

@@ -14,7 +14,7 @@ def index(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return render(request, "welcome.html")
     team = signed_in(request).teams.order_by("id").first()
-    return redirect(team) if team else redirect("teams:new")
+    return redirect(team) if team else redirect("home:new_team")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import IO, Any
 
-from webapp.config.fields import storable
+from webapp.core.fields import storable
 from webapp.datasets import formats
 from webapp.datasets.formats.cells import find_columns, find_index
 from webapp.datasets.problems import FileError

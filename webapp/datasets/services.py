@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from webapp.config.fields import storable
+from webapp.core.fields import storable
 from webapp.datasets import contents, formats, histograms, problems
 from webapp.datasets.checking import Options, Tally, check, fill, placed, refused
 from webapp.datasets.columns import kinds_of

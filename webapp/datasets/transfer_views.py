@@ -14,7 +14,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from webapp.config.input_checks import GREATEST, whole_number
+from webapp.core.input_checks import GREATEST, whole_number
 from webapp.datasets import services, transfers
 from webapp.datasets.forms import TransferForm
 from webapp.datasets.models import Dataset, Transfer

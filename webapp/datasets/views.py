@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.text import slugify
 from django.views.decorators.http import require_POST
 
-from webapp.config.streaming import csv_lines, streamed
+from webapp.core.streaming import csv_lines, streamed
 from webapp.datasets import listing, mapping, services
 from webapp.datasets.forms import ImportForm, OptionsForm, UploadForm
 from webapp.datasets.models import Dataset, Transfer, Upload

@@ -11,8 +11,8 @@ from typing import Any
 
 from django.db.models import Exists, F, Func, OrderBy, OuterRef, Prefetch, Q, QuerySet, TextField
 
-from webapp.config.fields import storable
-from webapp.config.input_checks import GREATEST, whole_number
+from webapp.core.fields import storable
+from webapp.core.input_checks import GREATEST, whole_number
 from webapp.evaluations.models import SAME, ComparedRow, Evaluation, Note
 from webapp.evaluations.paired import GAINED, LOST
 from webapp.graders.references import RowReference

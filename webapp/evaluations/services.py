@@ -10,7 +10,7 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
 from django.forms import model_to_dict
 
-from webapp.config.fields import storable
+from webapp.core.fields import storable
 from webapp.evaluations.models import ComparedRow, Evaluation, Note
 from workers.contract.events import EvaluationEvent, EvaluationRow, EvaluationSample
 

@@ -19,8 +19,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from webapp.config.input_checks import GREATEST, whole_number
-from webapp.config.streaming import csv_lines, streamed
+from webapp.core.input_checks import GREATEST, whole_number
+from webapp.core.streaming import csv_lines, streamed
 from webapp.evaluations import paired, presenters, services, voting
 from webapp.evaluations.models import ComparedRow, Evaluation, Note
 from webapp.evaluations.outcomes import outcomes_of

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
-from webapp.config.input_checks import whole_number
+from webapp.core.input_checks import whole_number
 from webapp.graders import presenters, services, trying
 from webapp.graders.forms import CheckingForm, DefinitionForm, KnownAnswerForm, SaveForm
 from webapp.graders.models import Grader, GraderTrial, GraderVersion

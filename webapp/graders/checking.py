@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 
-from webapp.config.fields import storable
+from webapp.core.fields import storable
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.choosing import dataset_version
 from webapp.graders.models import GraderCheck, GraderVersion

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
-from webapp.config.fields import storable
-from webapp.config.input_checks import load_json
+from webapp.core.fields import storable
+from webapp.core.input_checks import load_json
 from webapp.datasets.models import Dataset
 from webapp.datasets.problems import RowError
 from webapp.datasets.rows import Columns, row_of

@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
-from webapp.config.input_checks import whole_number
+from webapp.core.input_checks import whole_number
 from webapp.graders import bench, presenters, services
 from webapp.graders.forms import KnownAnswerForm
 from webapp.graders.models import Grader, GraderTest, GraderTrial

@@ -7,7 +7,7 @@ from typing import ClassVar
 from django.db import models
 from django.urls import reverse
 
-from webapp.config.fields import PublicIdField
+from webapp.core.fields import PublicIdField
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.graders.fields import WrittenJSONField
 from webapp.registry.models import BaseModel

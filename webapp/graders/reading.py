@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from webapp.config.input_checks import load_json
+from webapp.core.input_checks import load_json
 from webapp.graders.places import Place, at, place_of
 from workers import grading
 from workers.grading.sample import TOO_DEEP

@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 
-from webapp.config.labels import distinct_labels
+from webapp.core.labels import distinct_labels
 from webapp.datasets.labels import describe_version
 from webapp.datasets.models import DatasetVersion
 from webapp.graders import choosing

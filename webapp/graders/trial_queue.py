@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import F, Q
 from django.utils import timezone
 
-from webapp.config.fields import storable
+from webapp.core.fields import storable
 from webapp.graders.models import GraderTrial
 from webapp.jobs import bell
 

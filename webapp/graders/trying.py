@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Q
 from django.http import HttpRequest
 
-from webapp.config.input_checks import GREATEST, whole_number
+from webapp.core.input_checks import GREATEST, whole_number
 from webapp.datasets.models import DatasetVersion
 from webapp.graders import choosing, presenters
 from webapp.graders.models import Grader, GraderTrial, GraderVersion

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from webapp.config.templatetags.groove import score, seconds, signed
+from webapp.core.templatetags.groove import score, seconds, signed
 from webapp.evaluations.models import ComparedRow, Evaluation
 from webapp.evaluations.presenters import Bar, drawn
 from webapp.jobs.arms import NAMES, TEMPLATE, arms_of

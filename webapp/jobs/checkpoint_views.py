@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_http_methods, require_POST
 
-from webapp.config.streaming import streamed
+from webapp.core.streaming import streamed
 from webapp.jobs import checkpoints, promotion
 from webapp.jobs.models import Checkpoint, Job
 from webapp.jobs.services import WrongState

@@ -11,8 +11,8 @@ from django import forms
 from django.utils.functional import cached_property
 from pydantic.fields import FieldInfo
 
-from webapp.config.labels import distinct_labels
-from webapp.config.object_field import ObjectField
+from webapp.core.labels import distinct_labels
+from webapp.core.object_field import ObjectField
 from webapp.datasets.labels import describe_version
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion

@@ -12,8 +12,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from webapp.config.input_checks import GREATEST, whole_number
-from webapp.config.streaming import streamed
+from webapp.core.input_checks import GREATEST, whole_number
+from webapp.core.streaming import streamed
 from webapp.jobs.models import Job, JobEvent
 from webapp.jobs.states import TERMINAL
 from webapp.jobs.templatetags.joblog import level as level_of

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from webapp.config.fields import PublicIdField
+from webapp.core.fields import PublicIdField
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.jobs.states import TERMINAL, State

@@ -11,7 +11,7 @@ from django.db.models import Model
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
-from webapp.config.fields import storable
+from webapp.core.fields import storable
 from webapp.evaluations.services import record_evaluation
 from webapp.jobs import checkpoints
 from webapp.jobs.leases import holds

@@ -16,7 +16,7 @@ from django.db.models import Avg, Count, Exists, FloatField, Func, Max, Min, Out
 from django.db.models.lookups import GreaterThan, LessThan
 from django.utils import timezone
 
-from webapp.config.input_checks import whole_number
+from webapp.core.input_checks import whole_number
 from webapp.jobs.models import Job, Rollout
 from webapp.jobs.states import TERMINAL
 from webapp.teams.models import Team

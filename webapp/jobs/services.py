@@ -14,7 +14,7 @@ from django.utils import timezone
 from pydantic import BaseModel as Settings
 from pydantic import ValidationError
 
-from webapp.config.fields import storable
+from webapp.core.fields import storable
 from webapp.datasets.models import DatasetVersion
 from webapp.graders import required_fields
 from webapp.graders import services as graders

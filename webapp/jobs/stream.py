@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 from django.http import HttpRequest, StreamingHttpResponse
 
-from webapp.config.input_checks import GREATEST, whole_number
+from webapp.core.input_checks import GREATEST, whole_number
 from webapp.jobs.models import Job, JobEvent, Metric
 from webapp.jobs.states import TERMINAL
 from webapp.jobs.transitions import CHANNEL

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from django.db import transaction
 from django.db.models import F, Func
 
-from webapp.config.fields import storable
+from webapp.core.fields import storable
 from webapp.jobs.models import Job
 from webapp.teams.models import Team, User
 from webapp.teams.services import record

@@ -9,7 +9,7 @@ from typing import Any
 from django import forms
 from django.utils.text import slugify
 
-from webapp.config.input_checks import whole_number
+from webapp.core.input_checks import whole_number
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs.tasks import MAX_TASKS, MAX_WEIGHT, TaskChoice
 from webapp.registry.models import TunedModel

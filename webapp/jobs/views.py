@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from webapp.config.streaming import csv_lines, streamed
+from webapp.core.streaming import csv_lines, streamed
 from webapp.jobs import (
     beside,
     charts,

@@ -8,7 +8,7 @@ from django.db import models
 from django.urls import reverse
 from encrypted_fields.fields import EncryptedTextField
 
-from webapp.config.fields import PublicIdField
+from webapp.core.fields import PublicIdField
 from webapp.graders.models import Grader, GraderVersion
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User

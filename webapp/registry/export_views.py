@@ -7,7 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, St
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from webapp.config.streaming import streamed
+from webapp.core.streaming import streamed
 from webapp.registry import download_gate, exporting, packages
 from webapp.registry.models import Export, TunedModel
 from webapp.registry.views import attachment

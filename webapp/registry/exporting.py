@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from webapp.config.fields import storable
+from webapp.core.fields import storable
 from webapp.jobs import bell
 from webapp.registry import packages
 from webapp.registry.base_files import refusals

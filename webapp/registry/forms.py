@@ -10,7 +10,7 @@ from django import forms
 from django.conf import settings
 from pydantic import ValidationError
 
-from webapp.config.object_field import ObjectField
+from webapp.core.object_field import ObjectField
 from webapp.registry import base_files
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from webapp.config.fields import storable
+from webapp.core.fields import storable
 from webapp.jobs import bell, nodes
 from webapp.registry.models import BaseModel, Inspection
 from webapp.teams.models import User

@@ -8,7 +8,7 @@ from typing import ClassVar
 from django.db import models
 from django.urls import reverse
 
-from webapp.config.fields import PublicIdField
+from webapp.core.fields import PublicIdField
 from webapp.teams.models import Team, User
 from workers.contract.exports import LABELS
 

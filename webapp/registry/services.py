@@ -10,7 +10,7 @@ from django.db.models import ProtectedError
 from django.utils.crypto import get_random_string
 from django.utils.text import slugify
 
-from webapp.config.fields import storable
+from webapp.core.fields import storable
 from webapp.registry import inspections
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Team, User

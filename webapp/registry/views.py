@@ -10,7 +10,7 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from webapp.config.streaming import streamed
+from webapp.core.streaming import streamed
 from webapp.datasets.contents import chunks
 from webapp.registry import (
     card,

@@ -8,7 +8,7 @@ from typing import Any
 
 from django import forms
 
-from webapp.config.input_checks import whole_number
+from webapp.core.input_checks import whole_number
 from webapp.jobs.task_forms import offered
 from webapp.retention.services import SuiteChoice
 from workers.starter.suites import SUITES

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
-from webapp.config.fields import storable
+from webapp.core.fields import storable
 from webapp.datasets.models import DatasetVersion
 from webapp.graders import required_fields
 from webapp.graders.models import GraderVersion

@@ -1,4 +1,4 @@
-"""Sign-up: who may, and what a newcomer finds."""
+"""Sign-up: who may register, and which invitation a newcomer accepts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from webapp.teams.models import Invitation, User
-from webapp.teams.sample import create_sample_project
-from webapp.teams.services import accept_invitation, create_team, has_confirmed_email, open_invitations
+from webapp.teams.services import accept_invitation, open_invitations
 
 SESSION_KEY = "invitation"
 
@@ -51,20 +50,3 @@ def join_pending(request: HttpRequest, user: User, **_signal: Any) -> None:
     invitation = pending_invitation(request)
     if invitation and accept_invitation(invitation, user):
         request.session.pop(SESSION_KEY, None)
-
-
-def welcome(request: HttpRequest, user: User, **_signal: Any) -> None:
-    """Put a new user into the team that invited, or into a team of their own with the sample project.
-
-    Somebody whose address is still to be confirmed joins at the first sign-in.
-    """
-    invitation = pending_invitation(request)
-    awaited = invitation is not None and invitation.email.lower() in ("", user.email.lower())
-    if awaited and not has_confirmed_email(user):
-        return
-    if invitation and accept_invitation(invitation, user):
-        request.session.pop(SESSION_KEY, None)
-        return
-    request.session.pop(SESSION_KEY, None)
-    name = user.email.partition("@")[0][:80]
-    create_sample_project(create_team(user, name), user)

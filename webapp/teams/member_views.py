@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from webapp.teams import letters, services
+from webapp.teams import mail, services
 from webapp.teams.access import Access, member, signed_in
 from webapp.teams.accounts import SESSION_KEY
 from webapp.teams.forms import InvitationForm, RoleForm
@@ -44,7 +44,7 @@ def _tell(request: HttpRequest, invitation: Invitation) -> None:
         messages.success(request, "Pass on the link below; it lets one person in, for a week.")
     elif not settings.MAIL_URL:
         messages.success(request, f"Send {email} the link below; it works once, for a week.")
-    elif reason := letters.send(invitation, _link(request, invitation)):
+    elif reason := mail.send(invitation, _link(request, invitation)):
         messages.warning(request, f"The mail to {email} was not sent: {reason}. Send the link yourself.")
     else:
         messages.success(request, f"The link was mailed to {email}; it works once, for a week.")

@@ -75,7 +75,7 @@ class Team(models.Model):
         return self.name
 
     def get_absolute_url(self) -> str:
-        return reverse("teams:home", args=[self.slug])
+        return reverse("home:overview", args=[self.slug])
 
 
 class Membership(models.Model):

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 
-from webapp.config.fields import storable
+from webapp.core.fields import storable
 from webapp.judges import services, statistics
 from webapp.judges.models import Endpoint, JudgeCard
 from webapp.judges.statistics import Judged

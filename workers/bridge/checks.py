@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
-from webapp.config.fields import storable
+from webapp.core.fields import storable
 from webapp.datasets.models import DatasetVersion
 from webapp.graders import checking, choosing
 from webapp.graders.cheats import Cheat, Graded, cheats, reference_report, verdict

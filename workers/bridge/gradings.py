@@ -12,7 +12,7 @@ from typing import Any
 
 from django.conf import settings
 
-from webapp.config.fields import storable
+from webapp.core.fields import storable
 from webapp.teams.models import Team
 from workers import grading
 from workers.bridge import child, judges

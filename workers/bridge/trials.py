@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 
-from webapp.config.fields import storable
+from webapp.core.fields import storable
 from webapp.graders import trial_queue
 from webapp.graders.models import GraderTrial
 from webapp.graders.reading import text_of

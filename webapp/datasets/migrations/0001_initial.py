@@ -1,4 +1,4 @@
-import webapp.config.fields
+import webapp.core.fields
 from django.db import migrations, models
 
 
@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
             name='Dataset',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', webapp.config.fields.PublicIdField(prefix='ds_')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='ds_')),
                 ('name', models.CharField(max_length=120)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('deleted_at', models.DateTimeField(blank=True, null=True)),
@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
             name='DatasetImport',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', webapp.config.fields.PublicIdField(prefix='import_')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='import_')),
                 ('name', models.CharField(blank=True, help_text='name of the dataset to be', max_length=120)),
                 ('source', models.CharField(help_text='URL, or id on the Hugging Face hub', max_length=2000)),
                 ('options', models.JSONField(default=dict)),
@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
             name='DatasetVersion',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', webapp.config.fields.PublicIdField(prefix='file-')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='file-')),
                 ('number', models.PositiveIntegerField()),
                 ('sha256', models.CharField(help_text='hash of the three split hashes', max_length=64)),
                 ('files', models.JSONField(help_text='split -> {key, sha256, rows, bytes}')),
@@ -64,7 +64,7 @@ class Migration(migrations.Migration):
             name='Transfer',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', webapp.config.fields.PublicIdField(prefix='transfer_')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='transfer_')),
                 ('name', models.CharField(blank=True, help_text='name of the dataset to be', max_length=120)),
                 ('filename', models.CharField(max_length=255)),
                 ('bytes', models.BigIntegerField(help_text='of the whole file')),
@@ -78,7 +78,7 @@ class Migration(migrations.Migration):
             name='Upload',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', webapp.config.fields.PublicIdField(prefix='upload_')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='upload_')),
                 ('name', models.CharField(help_text='name of the dataset to be', max_length=120)),
                 ('filename', models.CharField(max_length=255)),
                 ('file', models.CharField(help_text='key in storage of the bytes as they came', max_length=255)),

@@ -1,4 +1,4 @@
-import webapp.config.fields
+import webapp.core.fields
 import webapp.graders.fields
 from django.db import migrations, models
 
@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
             name='Grader',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', webapp.config.fields.PublicIdField(prefix='grader_')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='grader_')),
                 ('name', models.CharField(max_length=120)),
                 ('description', models.CharField(blank=True, max_length=200)),
                 ('reference_field', models.CharField(blank=True, help_text='field of a row that holds the right answer; empty: chosen', max_length=200)),
@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
             name='GraderTest',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', webapp.config.fields.PublicIdField(prefix='gradertest_')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='gradertest_')),
                 ('row', models.JSONField(help_text='{row_id, messages, item}')),
                 ('answer', models.TextField(blank=True)),
                 ('kind', models.CharField(choices=[('good', 'Known good'), ('bad', 'Known bad')], max_length=4)),
@@ -61,7 +61,7 @@ class Migration(migrations.Migration):
             name='GraderTrial',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', webapp.config.fields.PublicIdField(prefix='trial_')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='trial_')),
                 ('definition', webapp.graders.fields.WrittenJSONField()),
                 ('choices', models.JSONField(default=dict, help_text="the bench's form: rows and answers that were chosen")),
                 ('rows', webapp.graders.fields.WrittenJSONField(help_text='[{row_id, messages, item}]')),
@@ -83,7 +83,7 @@ class Migration(migrations.Migration):
             name='GraderVersion',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', webapp.config.fields.PublicIdField(prefix='graderv_')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='graderv_')),
                 ('number', models.PositiveIntegerField()),
                 ('definition', webapp.graders.fields.WrittenJSONField()),
                 ('sha256', models.CharField(help_text="hash of the definition's normal form", max_length=64)),

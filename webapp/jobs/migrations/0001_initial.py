@@ -1,6 +1,6 @@
 import django.contrib.postgres.fields
 import django.db.models.deletion
-import webapp.config.fields
+import webapp.core.fields
 from django.db import migrations, models
 
 
@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
             name='Checkpoint',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', webapp.config.fields.PublicIdField(prefix='ftckpt_')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='ftckpt_')),
                 ('step', models.PositiveIntegerField()),
                 ('attempt', models.PositiveIntegerField()),
                 ('key', models.CharField(max_length=255)),
@@ -174,7 +174,7 @@ class Migration(migrations.Migration):
             name='Job',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', webapp.config.fields.PublicIdField(prefix='ftjob-')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='ftjob-')),
                 ('name', models.CharField(max_length=120)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('deleted_at', models.DateTimeField(blank=True, null=True)),

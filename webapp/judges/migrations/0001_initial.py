@@ -1,5 +1,5 @@
 import encrypted_fields.fields
-import webapp.config.fields
+import webapp.core.fields
 from django.db import migrations, models
 
 
@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
             name='Endpoint',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', webapp.config.fields.PublicIdField(prefix='endpoint_')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='endpoint_')),
                 ('name', models.CharField(help_text='the model that graders name', max_length=120)),
                 ('base_url', models.URLField(blank=True, max_length=500)),
                 ('model', models.CharField(blank=True, help_text="the endpoint's own name of the model", max_length=200)),
@@ -52,7 +52,7 @@ class Migration(migrations.Migration):
             name='JudgeCard',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', webapp.config.fields.PublicIdField(prefix='judgecard_')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='judgecard_')),
                 ('labels', models.JSONField(help_text='[{text, item, group, value}], as they were when the card was made')),
                 ('results', models.JSONField(default=dict, help_text="the numbers, and the judge's word on each label")),
                 ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed')], default='queued', max_length=10)),
@@ -69,7 +69,7 @@ class Migration(migrations.Migration):
             name='LabelTask',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', webapp.config.fields.PublicIdField(prefix='labels_')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='labels_')),
                 ('rows', models.JSONField(help_text='[{row_id, messages, item}]')),
                 ('answers', models.JSONField(help_text='[{row, text}], in the order of labelling')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),

@@ -1,4 +1,4 @@
-import webapp.config.fields
+import webapp.core.fields
 from django.db import migrations, models
 
 
@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
             name='BaseModel',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', webapp.config.fields.PublicIdField(prefix='base_')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='base_')),
                 ('model_id', models.CharField(help_text="Hugging Face id; goes into the adapter's config", max_length=200)),
                 ('revision', models.CharField(blank=True, max_length=80)),
                 ('path', models.CharField(blank=True, help_text='local folder on the workers', max_length=500)),
@@ -67,7 +67,7 @@ class Migration(migrations.Migration):
             name='TunedModel',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', webapp.config.fields.PublicIdField(prefix='model_')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='model_')),
                 ('name', models.CharField(help_text='ft:BASE:TEAM:SUFFIX:RANDOM', max_length=160)),
                 ('description', models.CharField(blank=True, help_text='what it is for, in a line', max_length=200)),
                 ('prefix', models.CharField(help_text='folder in storage', max_length=255)),

@@ -18,7 +18,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from kombu.exceptions import KombuError
 
-from webapp.config.fields import public_id
+from webapp.core.fields import public_id
 from workers.celery import app
 from workers.grading import probe
 

@@ -1,4 +1,4 @@
-"""Pages of teams: a new one, and its home."""
+"""Pages of a team's home: overview, first steps, command palette, and a new team."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from webapp.teams import overview, services
+from webapp.home import overview, palette
+from webapp.home.onboarding import first_steps, next_step
+from webapp.home.sample_project import create_sample_project
+from webapp.teams import services
 from webapp.teams.access import Access, member, signed_in
 from webapp.teams.forms import TeamForm
 from webapp.teams.models import Role
-from webapp.teams.sample import create_sample_project
-from webapp.teams.steps import first_steps, next_step
 
 
 @login_required
-def new(request: HttpRequest) -> HttpResponse:
-    """Make a team."""
+def new_team(request: HttpRequest) -> HttpResponse:
+    """Create a team."""
     form = TeamForm(request.POST or None)
     if form.is_valid():
         user = signed_in(request)
@@ -28,11 +29,11 @@ def new(request: HttpRequest) -> HttpResponse:
             if form.cleaned_data["sample"]:
                 create_sample_project(team, user)
         return redirect(team)
-    return render(request, "teams/new.html", {"form": form}, status=422 if form.is_bound else 200)
+    return render(request, "home/new_team.html", {"form": form}, status=422 if form.is_bound else 200)
 
 
 @member()
-def home(request: HttpRequest, access: Access) -> HttpResponse:
+def show_overview(request: HttpRequest, access: Access) -> HttpResponse:
     """What runs, what came out, what to do next. All but the head refreshes by itself."""
     team = access.team
     counts, results = overview.counts(team), overview.results(team)
@@ -52,7 +53,7 @@ def home(request: HttpRequest, access: Access) -> HttpResponse:
         "results": results,
     }
     alone = request.headers.get("HX-Target") == "live"
-    return render(request, "teams/home.html#live" if alone else "teams/home.html", context)
+    return render(request, "home/overview.html#live" if alone else "home/overview.html", context)
 
 
 @member()
@@ -71,3 +72,12 @@ def add_sample(request: HttpRequest, access: Access) -> HttpResponse:
     create_sample_project(access.team, access.user)
     messages.success(request, "The sample dataset and grader are there.")
     return redirect(access.team)
+
+
+@member()
+def search(request: HttpRequest, access: Access) -> HttpResponse:
+    """Return the command palette's results; without htmx, as a page of their own."""
+    text = request.GET.get("q", "")
+    context = {"q": text, "groups": palette.find(access, text)}
+    part = "#results" if request.htmx else ""  # type: ignore[attr-defined]
+    return render(request, f"home/search.html{part}", context)

@@ -15,10 +15,10 @@ from django.core.files.storage import default_storage
 from django.db.models import F
 from django.utils import timezone
 
-from webapp.config.seeding.words import Prompt, prompts
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.evaluations.models import ComparedRow, Evaluation
 from webapp.graders.models import Grader, GraderVersion
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs import nodes
 from webapp.jobs.models import Alarm, Checkpoint, Job, SavedView
 from webapp.jobs.services import checked_settings
@@ -26,8 +26,8 @@ from webapp.jobs.states import State
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.registry.services import ensure_starter_model, tuned_name
 from webapp.retention.models import JobSuite, SuiteScore
+from webapp.seeding.words import Prompt, prompts
 from webapp.teams.models import AuditEvent, Team, User
-from webapp.teams.sample import create_sample_project
 
 BATCH = 1000
 JOBS_A_DATASET = 40

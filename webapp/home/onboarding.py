@@ -11,10 +11,10 @@ from django.urls import reverse
 from webapp.datasets.limits import STALE_UPLOAD_HOURS
 from webapp.datasets.models import Upload
 from webapp.graders.models import GraderCheck, GraderVersion
+from webapp.home.overview import Counts, Result
 from webapp.jobs.models import Job
 from webapp.teams import audit
 from webapp.teams.models import Team
-from webapp.teams.overview import Counts, Result
 
 
 @dataclass(frozen=True)

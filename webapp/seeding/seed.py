@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from webapp.config.seeding import objects, rows
-from webapp.config.seeding.words import CURVES
 from webapp.jobs.models import Job
+from webapp.seeding import objects, rows
+from webapp.seeding.words import CURVES
 from webapp.teams.models import Team, User
 
 

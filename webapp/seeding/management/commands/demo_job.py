@@ -15,12 +15,12 @@ from django.core.files.storage import default_storage
 from django.core.management.base import BaseCommand
 
 from webapp.evaluations.models import Evaluation
+from webapp.home.sample_project import create_sample_project
 from webapp.jobs.models import Job
 from webapp.jobs.services import create_job
 from webapp.jobs.states import TERMINAL, State
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
-from webapp.teams.sample import create_sample_project
 from webapp.teams.services import create_confirmed_user, create_team
 
 EMAIL = "demo@example.com"

@@ -10,7 +10,7 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from webapp.teams.sample import FOLDER
+from webapp.home.sample_project import FOLDER
 
 GROUP = 8
 NOISE = 0.04

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from webapp.config.seeding import Sizes, seed
 from webapp.jobs.models import Job
+from webapp.seeding.seed import Sizes, seed
 from webapp.teams.models import User
 from webapp.teams.services import create_confirmed_user, create_team
 

@@ -42,7 +42,7 @@ class Place:
 
 
 PAGES = (
-    Place("Home", "teams:home", "house"),
+    Place("Home", "home:overview", "house"),
     Place("Datasets", "datasets:list", "database"),
     Place("Graders", "graders:list", "scale"),
     Place("Judges", "judges:list", "gavel", words="endpoints labels cards"),
@@ -51,7 +51,7 @@ PAGES = (
     Place("Base models", "registry:bases", "layers"),
     Place("Workers", "jobs:workers", "server", words="nodes gpus queue"),
     Place("Members", "teams:members", "users", words="roles invitations settings"),
-    Place("Team settings", "teams:settings", "settings", Role.OWNER, "name retention rollouts quota limit"),
+    Place("Team settings", "home:settings", "settings", Role.OWNER, "name retention rollouts quota limit"),
     Place("Audit trail", "teams:audit", "scroll-text", Role.OWNER, "log who"),
 )
 ACTIONS = (
@@ -65,7 +65,7 @@ ACTIONS = (
 ANYWHERE = (
     Place("Your account", "account", "user", words="settings e-mail notifications keys"),
     Place("Change the password", "account_change_password", "key-round", words="account"),
-    Place("New team", "teams:new", "plus"),
+    Place("New team", "home:new_team", "plus"),
 )
 
 

@@ -1,0 +1,29 @@
+"""Notifications that a person's jobs have ended, for the browser to fetch."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, JsonResponse
+
+from webapp.core.input_checks import GREATEST, whole_number
+from webapp.jobs.models import JobNotice
+from webapp.jobs.states import State
+from webapp.teams.access import signed_in
+
+NOTICES = 20
+
+
+@login_required
+def ended_jobs(request: HttpRequest) -> JsonResponse:
+    """Return the signed-in person's jobs that ended after notice ``after``, for browser notifications."""
+    notices = JobNotice.objects.filter(user=signed_in(request)).select_related("job__team").order_by("-id")
+    after = whole_number(request.GET.get("after"), GREATEST)
+    last = notices.values_list("id", flat=True).first() or 0
+    if after is None:
+        return JsonResponse({"last": last, "ended": []})
+    found = [
+        {"title": f"{notice.job.name}: {State(notice.state).label.lower()}", "team": notice.job.team.name,
+         "url": notice.job.get_absolute_url(), "failed": notice.state == State.FAILED}
+        for notice in notices.filter(id__gt=after)[:NOTICES]
+    ]  # fmt: skip
+    return JsonResponse({"last": last, "ended": found})
