@@ -61,7 +61,7 @@ class Site:
         }[name]
         environment = os.environ | {
             "DJANGO_SETTINGS_MODULE": "webapp.config.settings",
-            "GROOVE_MAX_DEATHS": "100",  # more often than anyone would let a job die
+            "GROOVE_MAX_CRASHES": "100",  # more often than anyone would let a job die
             "GROOVE_CPU_CORES": "2",
         }
         self.processes[name] = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The Celery app. A message only says "look"; what to do stands in PostgreSQL."""
+"""The Celery app. A message only wakes a worker; what to do is in PostgreSQL."""
 
 from __future__ import annotations
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from webapp.datasets import transfers
-from webapp.datasets.imports import requeue_silent
+from webapp.datasets.imports import IMPORTS
 from webapp.datasets.services import discard_stale_uploads
-from webapp.graders import checking, trial_queue
-from webapp.jobs import leases, nodes, notices, removal, rollouts, services
-from webapp.judges import services as judges
-from webapp.registry import exporting
-from webapp.registry import inspections as registry_inspections
+from webapp.graders.queues import CHECKS, TRIALS, enqueue_checks_with_new_rows
+from webapp.jobs import notices, removal, rollouts, services
+from webapp.jobs.queue import JOBS
+from webapp.judges.queues import CARDS, ENDPOINT_CHECKS
+from webapp.registry.queues import EXPORTS, INSPECTIONS
+from webapp.work import nodes
+from webapp.work.queue import Queue
 from workers.bridge import cards, checks, exports, imports, inspections, jobs, trials
 from workers.celery import app
+
+QUEUES: tuple[Queue[Any], ...] = (JOBS, TRIALS, CHECKS, CARDS, ENDPOINT_CHECKS, EXPORTS, INSPECTIONS, IMPORTS)
 
 
 @app.task
@@ -21,9 +27,9 @@ def validate_job(job_id: int) -> None:
 
 
 @app.task
-def look() -> None:
-    """Take jobs that fit this node until none is left."""
-    jobs.look()
+def run_jobs() -> None:
+    """Run jobs that fit this node until none is left."""
+    jobs.run_jobs()
 
 
 @app.task
@@ -39,9 +45,9 @@ def run_check(check_id: int) -> None:
 
 
 @app.task
-def check_endpoint(endpoint_id: int) -> None:
+def check_endpoint(check_id: int) -> None:
     """See whether a judge answers."""
-    cards.check_endpoint(endpoint_id)
+    cards.check_endpoint(check_id)
 
 
 @app.task
@@ -76,20 +82,16 @@ def send_mail() -> None:
 
 @app.task
 def reap() -> None:
-    """Take jobs back from silent workers, and ring again for all that waits."""
-    leases.reap()
-    trial_queue.requeue_silent_trials()
-    checking.ring_again()
-    judges.ring_again()
-    exporting.ring_again()
-    registry_inspections.requeue_silent()
-    requeue_silent()
-    notices.ring_again()
+    """Take work back from silent workers, and wake workers up for all that waits."""
+    enqueue_checks_with_new_rows()
+    for queue in QUEUES:
+        queue.requeue_silent()
+    notices.notify_waiting()
 
 
 @app.task
 def tidy() -> None:
-    """Throw away what nobody committed, and what teams do not keep."""
+    """Delete stale uploads, expired rollouts and what was deleted for good."""
     discard_stale_uploads()
     transfers.forget_stale()
     rollouts.forget_old()

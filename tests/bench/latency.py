@@ -51,7 +51,7 @@ def _worker() -> subprocess.Popen[bytes]:
 
 
 def _wait_for_first_step() -> float:
-    from webapp.jobs.models import Node
+    from webapp.work.models import Node
 
     until = time.monotonic() + PATIENCE
     while not Node.objects.exists():

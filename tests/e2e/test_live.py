@@ -9,11 +9,13 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.test_every_page import sign_in
 from tests.web.comparison import finished_job
-from webapp.jobs import leases, nodes, recording, services
+from webapp.jobs import recording, services
 from webapp.jobs.models import Job
+from webapp.jobs.queue import claim_job
 from webapp.jobs.states import State
 from webapp.jobs.transitions import move
 from webapp.teams.models import Team, User
+from webapp.work import nodes
 from workers.contract.events import Event, PhaseEvent, ProgressEvent
 
 CORES = 500  # so many that no worker of this machine takes the job
@@ -42,7 +44,7 @@ def test_a_page_opened_in_the_queue_follows_the_job_to_its_end(
     expect(page.get_by_role("button", name="Pause")).to_have_count(0)
 
     nodes.announce("big", {}, {"cpu_cores": CORES, "gpus": []}, {})
-    assert leases.claim("big") == job
+    assert claim_job("big") == job
     Job.objects.filter(pk=job.pk).update(lease_until=timezone.now() + timedelta(hours=1))
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     expect(head).to_contain_text("on big")

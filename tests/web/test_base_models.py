@@ -12,11 +12,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.web.comparison import finished_job
-from webapp.jobs import nodes
 from webapp.registry import inspections
 from webapp.registry.models import BaseModel, Inspection, TunedModel
+from webapp.registry.queues import INSPECTIONS
 from webapp.registry.services import add_base_model, ensure_starter_model
 from webapp.teams.models import AuditEvent, Team, User
+from webapp.work import nodes
 
 SignIn = Callable[[User], Client]
 
@@ -92,11 +93,11 @@ def test_a_base_model_is_inspected_once_it_is_added(
     waiting = client.get(page_of(base), headers={"HX-Request": "true"}).text
     assert "No worker is online" in waiting
     assert 'hx-trigger="every 2s"' in waiting
-    inspection = inspections.claim(base.inspection.pk)
+    inspection = INSPECTIONS.claim(base.inspection.pk)
     assert inspection is not None
-    assert inspections.claim(base.inspection.pk) is None
+    assert INSPECTIONS.claim(base.inspection.pk) is None
     assert "A worker is reading its files" in client.get(page_of(base)).text
-    assert inspections.finish(inspection, REPORT)
+    assert inspections.finish_inspection(inspection, REPORT)
     shown = client.get(page_of(base)).text
     assert "can be used" in shown
     assert "600,000,000, tied embeddings" in shown
@@ -109,10 +110,10 @@ def test_a_base_model_is_inspected_once_it_is_added(
 def test_a_problem_stands_on_the_page_and_is_inspected_again(
     team: Team, alice: User, base: BaseModel, as_user: SignIn
 ) -> None:
-    inspection = inspections.claim(base.inspection.pk)
+    inspection = INSPECTIONS.claim(base.inspection.pk)
     assert inspection is not None
     problem = {"code": "gguf_only", "message": "<b>GGUF only</b>", "remedy": "Choose the original."}
-    inspections.finish(inspection, {"problem": problem, "facts": {}, "notes": []})
+    inspections.finish_inspection(inspection, {"problem": problem, "facts": {}, "notes": []})
     client = as_user(alice)
     shown = client.get(page_of(base)).text
     assert "&lt;b&gt;GGUF only&lt;/b&gt;" in shown
@@ -120,18 +121,19 @@ def test_a_problem_stands_on_the_page_and_is_inspected_again(
     assert "cannot be used" in client.get(reverse("registry:bases", args=[team.slug])).text
     client.post(reverse("registry:inspect_base", args=[team.slug, base.uid]))
     assert Inspection.objects.get(base=base).state == Inspection.State.QUEUED
-    assert not inspections.finish(inspection, REPORT), "an attempt that was asked for anew holds nothing"
+    assert not inspections.finish_inspection(inspection, REPORT), "the earlier attempt holds nothing"
 
 
-def test_an_inspection_whose_worker_falls_silent_is_queued_again_and_ends(base: BaseModel) -> None:
-    past = timezone.now() - timedelta(seconds=1)
-    for _ in range(settings.MAX_DEATHS + 1):
-        assert inspections.claim(base.inspection.pk)
-        Inspection.objects.update(lease_until=past)
-        inspections.requeue_silent()
-    inspection = Inspection.objects.get()
-    assert inspection.state == Inspection.State.FAILED
-    assert "did not end" in inspection.report["problem"]["message"]
+def test_an_inspection_that_keeps_crashing_says_so_on_its_page(
+    base: BaseModel, alice: User, as_user: SignIn
+) -> None:
+    for _ in range(settings.MAX_CRASHES + 1):
+        assert INSPECTIONS.claim(base.inspection.pk)
+        Inspection.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+        INSPECTIONS.requeue_silent()
+    shown = as_user(alice).get(page_of(base)).text
+    assert "Its worker stopped 4 times" in shown
+    assert "Inspect it again." in shown
 
 
 def test_the_page_tells_whether_the_weights_fit_the_workers(
@@ -140,9 +142,9 @@ def test_the_page_tells_whether_the_weights_fit_the_workers(
     devices = {"cpu_cores": 2, "gpus": [{"index": 0, "name": "H", "memory_gib": 1.0}]}
     nodes.announce("n", {}, devices, {})
     nodes.seen("n", {"memory_gib": 16.0})
-    inspection = inspections.claim(base.inspection.pk)
+    inspection = INSPECTIONS.claim(base.inspection.pk)
     assert inspection is not None
-    inspections.finish(inspection, REPORT)
+    inspections.finish_inspection(inspection, REPORT)
     shown = as_user(alice).get(page_of(base)).text
     assert "The largest worker online has 16.0 GiB." in shown
     assert "The largest worker online has only 1.0 GiB." in shown

@@ -20,11 +20,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.web.comparison import body, finished_job, tuned_model
-from webapp.jobs import nodes
 from webapp.jobs.models import Job
 from webapp.registry import exporting, packages
 from webapp.registry.models import BaseModel, Export, TunedModel
+from webapp.registry.queues import EXPORTS, claim_export
 from webapp.teams.models import Team, User
+from webapp.work import nodes
 from workers.contract.exports import KINDS, Kind
 
 SignIn = Callable[[User], Client]
@@ -44,11 +45,11 @@ def address(model: TunedModel, name: str, *arguments: str) -> str:
 
 def ready(model: TunedModel, user: User, kind: Kind = "merged") -> Export:
     """An export as a worker leaves it."""
-    export = exporting.take(exporting.request_export(model, user, kind).pk)
+    export = EXPORTS.claim(exporting.request_export(model, user, kind).pk)
     assert export
     default_storage.save("exports/x/model.safetensors", ContentFile(b"weights"))
     files = [{"name": "model.safetensors", "bytes": 7, "sha256": "0"}]
-    assert exporting.finish(export, "exports/x", files, CHECKED)
+    assert EXPORTS.finish(export, prefix="exports/x", files=files, verification=CHECKED)
     return export
 
 
@@ -82,7 +83,7 @@ def test_an_export_is_asked_for_made_and_downloaded(model: TunedModel, alice: Us
 def test_a_finished_export_says_how_it_is_served(model: TunedModel, alice: User, as_user: SignIn) -> None:
     """Each command names the archive's folder, and a button copies it."""
     for kind in KINDS:
-        model.exports.create(kind=kind, state=Export.State.READY)
+        model.exports.create(kind=kind, state=Export.State.FINISHED)
     page = html.unescape(as_user(alice).get(model.get_absolute_url()).text)
     folder = packages.folder_name(model)
     for command in (
@@ -145,39 +146,19 @@ def test_a_model_from_the_hub_is_known_once_it_is_in_the_cache(
     assert exporting.outlook(base)["exports_known"] is False
 
 
-def test_a_silent_workers_export_is_made_by_another_and_the_first_changes_nothing(
-    model: TunedModel, alice: User
-) -> None:
-    queued = exporting.request_export(model, alice, "merged")
-    first = exporting.take(queued.pk)
-    assert first
-    assert exporting.take(queued.pk) is None
-    exporting.ring_again()
-    assert exporting.renew(first)
-    Export.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    exporting.ring_again()
-    assert not exporting.renew(first)
-    second = exporting.take(queued.pk)
-    assert second
-    assert not exporting.finish(first, "exports/late", [], CHECKED)
-    exporting.fail(first, "late", "")
-    assert model.exports.get().state == State.RUNNING
-    assert exporting.finish(second, "exports/x", [], CHECKED)
-
-
 def test_an_export_that_keeps_killing_its_worker_fails_and_can_be_asked_for_again(
     model: TunedModel, alice: User, as_user: SignIn
 ) -> None:
     queued = exporting.request_export(model, alice, "merged")
-    for _ in range(settings.MAX_DEATHS + 1):
-        assert exporting.take(queued.pk)
+    for _ in range(settings.MAX_CRASHES + 1):
+        assert EXPORTS.claim(queued.pk)
         Export.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-        exporting.ring_again()
-    assert exporting.take(queued.pk) is None
+        EXPORTS.requeue_silent()
+    assert EXPORTS.claim(queued.pk) is None
     client = as_user(alice)
-    assert "Its worker fell silent, again and again." in client.get(model.get_absolute_url()).text
+    assert "Its worker stopped 4 times" in client.get(model.get_absolute_url()).text
     client.post(address(model, "export", "merged"))
-    assert exporting.take(queued.pk)
+    assert EXPORTS.claim(queued.pk)
 
 
 def test_an_export_leaves_through_its_team_only(
@@ -198,18 +179,18 @@ def test_an_export_waits_for_room_and_the_page_says_what_is_missing(
     queued = exporting.request_export(model, alice, "merged")
     other = exporting.request_export(model, alice, "gguf")
     Job.objects.update(state="running", node=node, devices={"cpu_cores": 1, "gpus": []})
-    assert exporting.take(queued.pk, "small") is None
+    assert claim_export(queued.pk, "small") is None
     page = as_user(alice).get(model.get_absolute_url()).text
     assert "Waiting for room: Jobs use all CPU cores of small." in page
     Job.objects.update(state="succeeded")
     nodes.seen("small", {"memory_free_gib": 0.5, "memory_gib": 8.0})
-    assert exporting.take(queued.pk, "small") is None
+    assert claim_export(queued.pk, "small") is None
     assert "small has 0.5 GiB free" in model.exports.get(pk=queued.pk).shortage
     nodes.seen("small", {"memory_free_gib": 6.0, "memory_gib": 8.0})
-    taken = exporting.take(queued.pk, "small")
+    taken = claim_export(queued.pk, "small")
     assert taken
     assert (taken.node, taken.shortage) == ("small", "")
-    assert exporting.take(other.pk, "small") is None
+    assert claim_export(other.pk, "small") is None
     assert model.exports.get(pk=other.pk).shortage == "small makes another export."
-    assert exporting.finish(taken, "exports/x", [], CHECKED)
-    assert exporting.take(other.pk, "small")
+    assert EXPORTS.finish(taken)
+    assert claim_export(other.pk, "small")

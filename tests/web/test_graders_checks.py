@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,14 +11,14 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models import F
 from django.test import Client
 from django.urls import reverse
-from django.utils import timezone
 
 from webapp.datasets.checking import Options
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.services import Choices, commit, receive
-from webapp.graders import checking, choosing, services
+from webapp.graders import choosing, services
 from webapp.graders.examples import EXAMPLES
 from webapp.graders.models import GraderCheck, GraderTest, GraderVersion
+from webapp.graders.queues import CHECKS, enqueue_checks_with_new_rows
 from webapp.graders.services import (
     add_version,
     create_grader,
@@ -153,10 +152,10 @@ def test_a_check_without_rows_waits_for_them(team: Team, alice: User) -> None:
     grader = create_grader(team, alice, "G", EXACT)
     version = grader.versions.get()
     assert checked(version).state == State.WAITING_FOR_ROWS
-    checking.ring_again()
+    enqueue_checks_with_new_rows()
     assert GraderCheck.objects.get().state == State.WAITING_FOR_ROWS
     dataset(team, alice, "Capitals", capitals("reference"))
-    checking.ring_again()
+    enqueue_checks_with_new_rows()
     assert GraderCheck.objects.get().state == State.QUEUED
     assert checked(version).state == State.FINISHED
 
@@ -192,28 +191,13 @@ def test_a_version_that_cannot_grade_a_known_answer_may_not_be_used(team: Team, 
 
 def test_an_answer_kept_while_a_check_runs_is_not_lost(team: Team, alice: User) -> None:
     grader = create_grader(team, alice, "G", EXACT)
-    running = checking.take(grader.versions.get().check_run.pk)
+    running = CHECKS.claim(grader.versions.get().check_run.pk)
     assert running is not None
     keep_answer(grader, alice, ROW, "Rome", "bad")
-    checking.finish(running, {"cheats": [], "tests": {}}, None)
+    CHECKS.finish(running, results={"cheats": [], "tests": {}})
     assert GraderCheck.objects.get().state == State.QUEUED
     checked(grader.versions.get())
     assert unmet_conditions(grader.versions.get()) == []
-
-
-def test_a_silent_check_is_taken_again_and_its_old_worker_changes_nothing(team: Team, alice: User) -> None:
-    version = create_grader(team, alice, "G", EXACT).versions.get()
-    silent = checking.take(version.check_run.pk)
-    assert silent is not None
-    assert checking.take(version.check_run.pk) is None
-    GraderCheck.objects.update(started_at=timezone.now() - checking.PATIENCE - timedelta(seconds=1))
-    checking.ring_again()
-    again = checking.take(version.check_run.pk)
-    assert again is not None
-    checking.fail(silent, "late", "")
-    assert GraderCheck.objects.get().state == State.RUNNING
-    checking.finish(again, {"cheats": [], "tests": {}}, None)
-    assert GraderCheck.objects.get().state == State.FINISHED
 
 
 def test_a_result_is_kept_with_one_click_and_shows_on_the_bench(

@@ -18,10 +18,11 @@ from django.test import Client
 
 from tests.web.adapters import CONFIG, weights
 from tests.web.comparison import body, finished_job, tuned_model
-from webapp.jobs import checkpoints, leases, recording, services
+from webapp.jobs import checkpoints, recording, services
 from webapp.jobs.arms import _settings, arms_of
 from webapp.jobs.models import Checkpoint, Job, Metric
 from webapp.jobs.promotion import promote
+from webapp.jobs.queue import JOBS, requested_stop
 from webapp.jobs.services import WrongState
 from webapp.jobs.states import State
 from webapp.registry import lineage
@@ -199,15 +200,17 @@ def test_a_running_job_is_told_to_finish_early_and_every_later_attempt_knows(
     client = as_user(alice)
     assert "Finish training early?" in client.get(job.get_absolute_url()).text
     client.post(f"{job.get_absolute_url()}finish/")
-    assert leases.asked(job.pk, 2) == "finish"
+    assert requested_stop(job) == "finish"
     assert "Finishing early…" in client.get(job.get_absolute_url()).text
-    leases.attempt_died(job.pk, 2, "killed")
+    JOBS.crash(job, "killed")
     job.refresh_from_db()
     assert (job.state, job.finish_early) == (State.QUEUED, True)
     running(job, attempt=3)
-    assert (leases.asked(job.pk, 3), leases.asked(job.pk, 2)) == ("finish", None)
+    assert requested_stop(job) is None, "the attempt of before"
+    job.refresh_from_db()
+    assert requested_stop(job) == "finish"
     services.request_pause(job, alice)
-    assert leases.asked(job.pk, 3) == "pause"
+    assert requested_stop(job) == "pause"
     with pytest.raises(WrongState, match="already"):
         services.request_finish(job, alice)
     assert AuditEvent.objects.filter(user=alice, verb="finished job early").count() == 1

@@ -12,14 +12,16 @@ from django.utils import timezone
 from tests.web.test_job_preflight import REPORT
 from tests.web.test_live_pages import Clock
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import estimates, leases, nodes, preflight, recording, services
+from webapp.jobs import estimates, preflight, recording, services
 from webapp.jobs.models import Job
+from webapp.jobs.queue import claim_job
 from webapp.jobs.states import State
 from webapp.jobs.tasks import TaskChoice
 from webapp.jobs.transitions import move
 from webapp.registry.services import ensure_starter_model
 from webapp.retention.services import SuiteChoice, launch_with_suites
 from webapp.teams.models import Team, User
+from webapp.work import nodes
 from workers.contract.events import Event, MetricsEvent, PhaseEvent, PreflightEvent, ProgressEvent
 from workers.contract.spec import EvaluationSettings, PreflightSettings
 from workers.contract.workload import Workload
@@ -62,7 +64,7 @@ def launch(team: Team, alice: User) -> Callable[..., Job]:
 def run(job: Job, clock: Clock, factor: float = 1.0, node: str = "here") -> Job:
     """The whole job on a node, each phase ``factor`` times as long as usual."""
     nodes.announce(node, {}, {"cpu_cores": 2, "gpus": []}, {})
-    claimed = leases.claim(node)
+    claimed = claim_job(node)
     assert claimed == job
     steps = job.settings["grpo"]["max_steps"]
     more: dict[str, list[Event]] = {
@@ -142,7 +144,7 @@ def test_the_outcome_stands_beside_the_estimate(
 def test_the_time_left_counts_down_from_the_launch_on(launch: Callable[..., Job], clock: Clock) -> None:
     run(launch(), clock)
     job = launch()
-    assert leases.claim("here") == job
+    assert claim_job("here") == job
     job.refresh_from_db()
     assert job.seconds_left == 128
     clock.move(28)

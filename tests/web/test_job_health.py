@@ -11,10 +11,12 @@ from django.test import Client
 
 from webapp.graders.services import create_grader
 from webapp.home.sample_project import HACKABLE, create_sample_project
-from webapp.jobs import leases, nodes, recording, services
+from webapp.jobs import recording, services
 from webapp.jobs.models import Job
+from webapp.jobs.queue import claim_job
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
+from webapp.work import nodes
 from workers.bridge.job_specs import job_spec
 from workers.contract import events, health
 
@@ -40,7 +42,7 @@ def running(team: Team, alice: User, parts: dict[str, Any]) -> Job:
     job = services.create_job(team, alice, name="Watched", settings=settings, **parts)
     nodes.announce("here", {}, {"cpu_cores": 2, "gpus": []}, {})
     services.validate_files(job.pk)
-    claimed = leases.claim("here")
+    claimed = claim_job("here")
     assert claimed is not None
     return claimed
 

@@ -10,11 +10,13 @@ from django.test import Client
 from webapp.graders.models import GraderCheck, GraderTest, GraderVersion
 from webapp.graders.services import create_grader
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import leases, nodes, recording, services
+from webapp.jobs import recording, services
 from webapp.jobs.models import Job
+from webapp.jobs.queue import claim_job
 from webapp.judges.services import connect_endpoint
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
+from webapp.work import nodes
 from workers.contract import events
 
 AsUser = Callable[[User], Client]
@@ -82,7 +84,7 @@ def test_what_judges_cost_adds_up_and_stays_spent_when_steps_are_taken_back(
     job = launch(team, alice, version)
     nodes.announce("here", {}, {"cpu_cores": 2, "gpus": []}, {})
     services.validate_files(job.pk)
-    claimed = leases.claim("here")
+    claimed = claim_job("here")
     assert claimed is not None
     values = {"judge/judge/cost": 0.25, "judge/judge/prompt_tokens": 7.0}
     batch = [events.MetricsEvent(step=step, total_steps=5, values=values) for step in (1, 2)]

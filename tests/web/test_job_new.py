@@ -10,12 +10,13 @@ import pytest
 from django.test import Client
 
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import nodes, services
+from webapp.jobs import services
 from webapp.jobs.models import Job
 from webapp.registry.models import BaseModel
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.teams.services import create_team
+from webapp.work import nodes
 
 SignIn = Callable[[User], Client]
 HX = {"HX-Request": "true"}

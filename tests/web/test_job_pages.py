@@ -18,14 +18,16 @@ from pytest_django import DjangoAssertNumQueries
 
 from tests.web import comparison
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import leases, nodes, recording, services
+from webapp.jobs import recording, services
 from webapp.jobs.models import Job
 from webapp.jobs.phases import Event as PhaseChange
 from webapp.jobs.phases import durations
+from webapp.jobs.queue import claim_job
 from webapp.jobs.states import TERMINAL, State
 from webapp.registry.models import BaseModel
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
+from webapp.work import nodes
 from workers.contract.events import (
     ErrorEvent,
     Event,
@@ -61,7 +63,7 @@ def job(team: Team, alice: User, project: dict[str, Any]) -> Job:
 def begin(job: Job) -> Job:
     nodes.announce("here", {"torch": "2"}, {"cpu_cores": 2, "gpus": []}, {"available": True, "layers": []})
     services.validate_files(job.pk)
-    claimed = leases.claim("here")
+    claimed = claim_job("here")
     assert claimed is not None
     assert claimed.pk == job.pk
     return claimed

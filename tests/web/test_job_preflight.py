@@ -10,11 +10,12 @@ from django.test import Client
 from django.utils import timezone
 
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import leases, recording, services
+from webapp.jobs import recording, services
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import AuditEvent, Team, User
+from webapp.work.queue import fence
 from workers.contract import events
 from workers.engine.forecast import REMEDIES
 
@@ -51,7 +52,7 @@ def waiting(job: Job) -> Job:
         events.ErrorEvent(code="preflight", message="The preflight advises against training."),
     ]
     assert recording.record_events(job.pk, 1, said)
-    Job.objects.filter(leases.holds(job.pk, 1)).update(state=State.PAUSED)
+    Job.objects.filter(fence(job.pk, 1)).update(state=State.PAUSED)
     job.refresh_from_db()
     return job
 

@@ -10,18 +10,19 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
-from django.db.models import Q
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import leases, nodes, recording, services
+from webapp.jobs import recording, services
 from webapp.jobs.metrics import MAX_POINTS, series
 from webapp.jobs.models import Job, Metric
+from webapp.jobs.queue import JOBS, claim_job, requested_stop
 from webapp.jobs.states import TERMINAL, TRANSITIONS, State, sources
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
+from webapp.work import nodes
 from workers.contract.events import MetricsEvent, Rollout, RolloutsEvent
 
 NODE = {"cpu_cores": 2, "gpus": []}
@@ -45,7 +46,7 @@ def job(team: Team, alice: User) -> Job:
 def running(job: Job) -> Job:
     nodes.announce("here", {}, NODE, {})
     services.validate_files(job.pk)
-    claimed = leases.claim("here")
+    claimed = claim_job("here")
     assert claimed is not None
     return claimed
 
@@ -91,7 +92,6 @@ def test_a_job_whose_files_are_gone_fails_with_the_reason(job: Job) -> None:
 def test_a_stale_attempt_writes_nothing(running: Job) -> None:
     assert recording.record_events(running.pk, running.attempt, [metrics(1)])
     assert not recording.record_events(running.pk, running.attempt - 1, [metrics(2)])
-    assert leases.renew(running.pk, running.attempt - 1) is None
     assert list(running.metrics.values_list("step", flat=True)) == [1]
 
 
@@ -113,14 +113,14 @@ def test_an_attempt_that_goes_on_from_a_checkpoint_forgets_later_steps(running: 
 
 @pytest.mark.django_db
 def test_an_expired_lease_puts_the_job_back_until_it_has_died_too_often(running: Job, settings: Any) -> None:
-    settings.MAX_DEATHS = 1
+    settings.MAX_CRASHES = 1
     for expected in (State.QUEUED, State.FAILED):
         Job.objects.update(lease_until=timezone.now() - timezone.timedelta(seconds=1))
-        leases.reap()
+        JOBS.requeue_silent()
         running.refresh_from_db()
         assert running.state == expected
         if expected == State.QUEUED:
-            assert leases.claim("here") is not None
+            assert claim_job("here") is not None
     assert running.error
     assert running.error["code"] == "worker_died"
 
@@ -131,10 +131,10 @@ def test_a_node_takes_only_jobs_that_fit_its_free_devices(job: Job) -> None:
     nodes.announce("small", {}, {"cpu_cores": 1, "gpus": []}, {})
     Job.objects.filter(pk=job.pk).update(settings=job.settings | {"resources": {
         "device": "cuda", "gpus": 1, "cpu_cores": 1, "gpu_memory_gib": 40}})  # fmt: skip
-    assert leases.claim("small") is None
+    assert claim_job("small") is None
     gpus = [{"index": 0, "name": "a", "memory_gib": 24.0}, {"index": 1, "name": "b", "memory_gib": 80.0}]
     nodes.announce("large", {}, {"cpu_cores": 8, "gpus": gpus}, {})
-    claimed = leases.claim("large")
+    claimed = claim_job("large")
     assert claimed is not None
     assert claimed.devices == {"cpu_cores": 1, "gpus": [1]}
 
@@ -150,7 +150,7 @@ def test_two_workers_that_look_at_once_share_one_job_out_once(job: Job) -> None:
 
     def look(name: str) -> None:
         barrier.wait()
-        if found := leases.claim(name):
+        if found := claim_job(name):
             claimed.append(found)
         connection.close()
 
@@ -166,7 +166,7 @@ def test_two_workers_that_look_at_once_share_one_job_out_once(job: Job) -> None:
 @pytest.mark.django_db
 def test_cancel_is_final_and_the_worker_loses_the_job(running: Job, alice: User) -> None:
     services.request_cancel(running, alice)
-    assert leases.renew(running.pk, running.attempt) is None
+    assert requested_stop(running) is None
     assert not recording.record_events(running.pk, running.attempt, [metrics(1)])
     with pytest.raises(services.WrongState, match="cancelled"):
         services.request_pause(running, alice)
@@ -200,13 +200,6 @@ def test_thinned_charts_keep_every_extreme(running: Job) -> None:
 
 
 @pytest.mark.django_db
-def test_a_lease_renewed_in_time_is_not_reaped(running: Job) -> None:
-    leases.attempt_died(running.pk, running.attempt, "", guard=Q(lease_until__lt=timezone.now()))
-    running.refresh_from_db()
-    assert running.state == State.RUNNING
-
-
-@pytest.mark.django_db
 def test_only_a_paused_job_is_resumed_even_from_a_page_that_is_out_of_date(running: Job, alice: User) -> None:
     Job.objects.filter(pk=running.pk).update(state=State.PAUSED)
     seen_earlier = Job.objects.get(pk=running.pk)
@@ -215,16 +208,19 @@ def test_only_a_paused_job_is_resumed_even_from_a_page_that_is_out_of_date(runni
         services.resume_job(seen_earlier, alice)
 
 
-RING = "import django; django.setup(); from webapp.jobs import bell; bell._send('look', ()); print('went on')"
+SEND = (
+    "import django; django.setup(); from webapp.work import messages; "
+    "messages._send('run_jobs', ()); print('went on')"
+)
 
 
-def test_a_bell_that_nobody_hears_does_not_fail_the_request() -> None:
+def test_a_message_that_nobody_hears_does_not_fail_the_request() -> None:
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "webapp.config.settings",
         "BROKER_URL": "redis://127.0.0.1:1/0",
     }
     done = subprocess.run(
-        [sys.executable, "-c", RING], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", SEND], env=environment, capture_output=True, text=True, timeout=60
     )
     assert done.stdout == "went on\n", done.stderr
     assert "Beat will ring again" in done.stderr

@@ -25,15 +25,17 @@ from webapp.datasets.services import Choices, commit, receive
 from webapp.evaluations.models import Evaluation
 from webapp.graders.models import Grader, GraderVersion
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import leases, nodes, recording, services
+from webapp.jobs import recording, services
 from webapp.jobs.interference import interval, launch_interference, matched, matrix, subsets
 from webapp.jobs.models import Job
+from webapp.jobs.queue import claim_job
 from webapp.jobs.states import State
 from webapp.jobs.tasks import TaskChoice, launch_job
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.registry.services import ensure_starter_model
 from webapp.registry.uploads import upload_adapter
 from webapp.teams.models import Team, User
+from webapp.work import nodes
 from workers.bridge import tasks as bridge
 from workers.bridge.job_specs import definitions, job_spec
 from workers.contract.events import ArmSummary, EvaluationEvent, Interval, MetricsEvent
@@ -89,7 +91,7 @@ def job(team: Team, alice: User, base: BaseModel, first: TaskChoice, second: Tas
 def claimed(job: Job) -> Job:
     nodes.announce("here", {}, {"cpu_cores": 2, "gpus": []}, {})
     services.validate_files(job.pk)
-    found = leases.claim("here")
+    found = claim_job("here")
     assert found is not None
     return found
 

@@ -13,7 +13,6 @@ import pytest
 from cryptography.fernet import Fernet
 from django.db import connection
 from django.test import Client
-from django.utils import timezone
 from django.utils.log import AdminEmailHandler
 from django.views.debug import ExceptionReporter
 from hypothesis import given
@@ -23,7 +22,7 @@ from tests.workers.judge_server import KEY, Answer, JudgeServer
 from webapp.graders.models import Grader, GraderTrial
 from webapp.graders.services import add_version, create_grader
 from webapp.judges import presenters, services, statistics
-from webapp.judges.models import Endpoint, HumanLabel, JudgeCard
+from webapp.judges.models import Endpoint, EndpointCheck, HumanLabel, JudgeCard
 from webapp.judges.statistics import Judged
 from webapp.teams.models import AuditEvent, Team, User
 from workers import grading
@@ -218,21 +217,26 @@ def test_no_error_report_holds_the_key(
     assert "sk-another-secret-12345678" not in "".join(reports)
 
 
+def check(endpoint: Endpoint) -> None:
+    """A worker runs the check of the endpoint."""
+    cards.check_endpoint(EndpointCheck.objects.get(endpoint=endpoint).pk)
+
+
 def test_a_worker_tells_whether_a_judge_answers(endpoint: Endpoint, judge: JudgeServer) -> None:
     judge.behave = lambda body, number: Answer('{"reason": "it is", "label": "yes"}')
     services.request_check(endpoint)
-    cards.check_endpoint(endpoint.pk)
-    endpoint.refresh_from_db()
-    assert (endpoint.checked["error"], endpoint.checked["seconds"] > 0) == ("", True)
+    check(endpoint)
+    endpoint.last_check.refresh_from_db()
+    assert (endpoint.last_check.error, endpoint.last_check.seconds > 0) == (None, True)
     assert list(judge.authorizations) == [f"Bearer {KEY}"]
-    cards.check_endpoint(endpoint.pk)
-    assert len(judge.requests) == 1, "a second bell asks again"
+    check(endpoint)
+    assert len(judge.requests) == 1, "a second message asks nothing"
     judge.behave = lambda body, number: Answer(status=401)
     services.request_check(endpoint)
-    cards.check_endpoint(endpoint.pk)
-    endpoint.refresh_from_db()
-    assert "Check the key" in endpoint.checked["error"]
-    assert KEY not in json.dumps(endpoint.checked)
+    check(endpoint)
+    endpoint.last_check.refresh_from_db()
+    assert "Check the key" in endpoint.last_check.error["message"]
+    assert KEY not in json.dumps(endpoint.last_check.error)
 
 
 def test_a_worker_with_another_secret_says_so_and_sends_nothing(
@@ -245,9 +249,8 @@ def test_a_worker_with_another_secret_says_so_and_sends_nothing(
     endpoint = Endpoint.objects.get()
     services.update_endpoint(endpoint, endpoint.created_by, budget=7.0)
     services.request_check(Endpoint.objects.get())
-    cards.check_endpoint(endpoint.pk)
-    endpoint.refresh_from_db()
-    assert "GROOVE_SECRET_KEY is not the one" in endpoint.checked["error"]
+    check(endpoint)
+    assert "GROOVE_SECRET_KEY is not the one" in EndpointCheck.objects.get().error["message"]
     assert judge.requests == []
 
 
@@ -386,24 +389,6 @@ def test_a_judge_that_pays_for_length_is_found_out() -> None:
     agreement = statistics.interval(judged, lambda some: statistics.agreement(some, 0.5))
     assert agreement.low is not None
     assert agreement.low < 0.3
-
-
-def test_a_card_of_a_dead_worker_is_made_by_another_and_the_dead_one_writes_nothing(
-    alice: User, grader: Grader, trial: GraderTrial, endpoint: Endpoint, judge: JudgeServer
-) -> None:
-    labelled(grader, trial, alice, 30)
-    judge.behave = by_length
-    card = services.create_card(grader.versions.get(), alice)
-    dead = services.take_card(card.pk)
-    assert dead is not None
-    services.ring_again()
-    assert services.take_card(card.pk) is None
-    JudgeCard.objects.update(started_at=timezone.now() - services.CARD_PATIENCE * 2)
-    services.ring_again()
-    cards.make_card(card.pk)
-    services.finish_card(dead, error={"message": "late", "remedy": ""})
-    card.refresh_from_db()
-    assert (card.state, card.error, card.results["labels"]) == ("finished", None, 30)
 
 
 def test_a_card_needs_thirty_verdicts_too(

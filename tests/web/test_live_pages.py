@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -18,18 +19,24 @@ from tests.web.tab import Tab, live_ids, part
 from tests.web.test_job_preflight import REPORT
 from tests.web.test_job_services import rollouts
 from webapp.datasets import imports
-from webapp.graders import checking, trial_queue
+from webapp.graders.queues import CHECKS, TRIALS, request_check
 from webapp.graders.services import create_trial
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import leases, nodes, recording, services
+from webapp.jobs import recording, services
 from webapp.jobs.models import Job
+from webapp.jobs.queue import claim_job
 from webapp.jobs.states import State
 from webapp.jobs.transitions import move
 from webapp.judges import services as judges
+from webapp.judges.queues import ENDPOINT_CHECKS
 from webapp.registry import exporting, inspections
 from webapp.registry.models import BaseModel
+from webapp.registry.queues import EXPORTS, INSPECTIONS
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
+from webapp.work import nodes
+from webapp.work.errors import WorkFailed
+from webapp.work.queue import Queue
 from workers.contract.events import (
     AlarmEvent,
     ErrorEvent,
@@ -135,7 +142,7 @@ def story(job: Job, end: Callable[[], object], clock: Clock) -> Iterator[tuple[s
     kept = RetentionEvent(suite="", stage="before", step=0, rows=4, samples_per_row=1, base=half)
     yield "validated", lambda: services.validate_files(job.pk)
     yield "a worker comes", lambda: nodes.announce("here", {}, {"cpu_cores": 2, "gpus": []}, {})
-    yield "claimed", lambda: leases.claim("here")
+    yield "claimed", lambda: claim_job("here")
     yield "prepares", report(PhaseEvent(phase="prepare"), LogEvent(message="Hello"))
     yield "measures", report(PhaseEvent(phase="preflight"), progress("preflight", 2, None))
     yield "preflight", report(PreflightEvent.model_validate(REPORT), kept)
@@ -150,7 +157,7 @@ def story(job: Job, end: Callable[[], object], clock: Clock) -> Iterator[tuple[s
     yield "paused", lambda: move(job.pk, State.PAUSED)
     yield "time stands", lambda: clock.move(100)
     yield "resumed", lambda: services.resume_job(job, None)
-    yield "claimed again", lambda: leases.claim("here")
+    yield "claimed again", lambda: claim_job("here")
     yield "goes on", lambda: recording.begin_attempt(job.pk, 2, 1)
     yield "trains on", report(PhaseEvent(phase="train"), metrics(2), progress("train", 2, 20.0))
     yield "is late", lambda: clock.move(60)
@@ -225,7 +232,7 @@ def test_every_page_of_a_job_shows_its_actions_and_its_end(
 
     def start() -> None:
         services.validate_files(job.pk)
-        leases.claim("here")
+        claim_job("here")
         recording.record_events(job.pk, 1, [PhaseEvent(phase="train"), rollouts(1)])
 
     for change in (start, lambda: services.request_pause(job, None), ends(job)[outcome]):
@@ -282,7 +289,7 @@ def test_pages_that_wait_for_a_worker_show_its_end(team: Team, alice: User, as_u
         team, alice, name="judge", base_url="https://judge.example/v1", model="m", api_key="k"
     )
     judges.request_check(endpoint)
-    checking.request_check(version)
+    request_check(version)
     trial = create_trial(
         team, alice, version.definition, [{"messages": [{"role": "user", "content": "Hi"}]}],
         {"answers": ["typed"]}, grader=grader,
@@ -301,24 +308,18 @@ def test_pages_that_wait_for_a_worker_show_its_end(team: Team, alice: User, as_u
     tabs = [Tab(client, url) for url in urls]
     seen = {name for tab in tabs for name in tab.ever_live}
     assert seen == OTHER_PAGES - {"card"}  # tests/web/test_judges.py follows a card
-    taken: dict[str, object] = {}
+    taken: list[tuple[Queue[Any], Any]] = []
 
     def take() -> None:
-        taken["check"], taken["trial"] = (
-            checking.take(version.check_run.pk),
-            trial_queue.claim_trial(trial.pk),
-        )
-        taken["export"], taken["judge"] = exporting.take(export.pk), judges.take_check(endpoint.pk)
-        taken["import"] = imports.claim(imported.pk)
-        taken["inspection"] = inspections.claim(base.inspection.pk)
+        items = [
+            (CHECKS, version.check_run), (TRIALS, trial), (EXPORTS, export), (imports.IMPORTS, imported),
+            (ENDPOINT_CHECKS, endpoint.last_check), (INSPECTIONS, base.inspection),
+        ]  # fmt: skip
+        taken.extend((queue, queue.claim(item.pk)) for queue, item in items)
 
     def end() -> None:
-        checking.fail(taken["check"], "No sandbox.", "Install one.")  # type: ignore[arg-type]
-        trial_queue.fail_trial(taken["trial"], "No sandbox.", "Install one.")  # type: ignore[arg-type]
-        exporting.fail(taken["export"], "No room.", "Make some.")  # type: ignore[arg-type]
-        judges.finish_check(taken["judge"], 0.5, "")  # type: ignore[arg-type]
-        imports.fail(taken["import"], "No such file.", "Look at the URL.")  # type: ignore[arg-type]
-        inspections.finish(taken["inspection"], {"problem": inspections.UNFINISHED})  # type: ignore[arg-type]
+        for queue, item in taken:
+            assert queue.fail(item, WorkFailed("No room.", "Make some."))
 
     for change in (take, end):
         change()

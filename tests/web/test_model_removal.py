@@ -76,7 +76,7 @@ def test_an_owner_deletes_for_good(model: TunedModel, alice: User, as_user: Sign
     client, purge = as_user(alice), address(model, "purge")
     exported = default_storage.save("exports/x/model.gguf", ContentFile(b"gguf"))
     files = [{"name": "model.gguf", "bytes": 4, "sha256": "0"}]
-    model.exports.create(kind="gguf", state=Export.State.READY, prefix="exports/x", files=files)
+    model.exports.create(kind="gguf", state=Export.State.FINISHED, prefix="exports/x", files=files)
     keys = [exported, *(f"{model.prefix}/{name}" for name in FILES)]
     assert "Delete the model first" in client.post(purge, {"confirmed": model.uid}).text
     client.post(address(model, "delete"))

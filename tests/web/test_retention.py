@@ -21,14 +21,16 @@ from webapp.datasets.checking import Options
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.services import Choices, commit, receive
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import leases, nodes, recording, services
+from webapp.jobs import recording, services
 from webapp.jobs.models import Job
+from webapp.jobs.queue import claim_job
 from webapp.registry.services import ensure_starter_model
 from webapp.retention import gate
 from webapp.retention.models import JobSuite, Release, SuiteScore
 from webapp.retention.presenters import plane
 from webapp.retention.services import record_retention
 from webapp.teams.models import AuditEvent, Membership, Role, Team, User
+from webapp.work import nodes
 from workers.bridge.job_specs import definitions, job_spec
 from workers.bridge.suites import fetch_suites
 from workers.contract.events import Drift, Interval, RetentionEvent
@@ -164,7 +166,7 @@ def test_a_score_is_kept_once_and_only_from_who_holds_the_job(team: Team, alice:
     )  # fmt: skip
     nodes.announce("here", {}, {"cpu_cores": 2, "gpus": []}, {})
     services.validate_files(job.pk)
-    held = leases.claim("here")
+    held = claim_job("here")
     assert held
     early, late = (
         told("Tickets", 0.1, stage="during", step=step, judge_cost={"judge": 0.25}) for step in (2, 4)

@@ -18,12 +18,12 @@ from webapp.datasets.services import Choices, commit, receive
 from webapp.graders.models import GraderCheck
 from webapp.graders.services import create_grader
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import nodes
 from webapp.jobs.models import Alarm, Job, Metric
 from webapp.jobs.states import State
 from webapp.registry.models import TunedModel
 from webapp.teams.models import Membership, Team, User
 from webapp.teams.services import record
+from webapp.work import nodes
 
 SignIn = Callable[[User], Client]
 JUDGED = {

@@ -13,11 +13,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.web.comparison import body, finished_job
-from webapp.jobs import leases, nodes, placing, rollouts
-from webapp.jobs.models import Job, Node
+from webapp.jobs import placing, rollouts
+from webapp.jobs.models import Job
+from webapp.jobs.queue import claim_job
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Membership, Team, User
 from webapp.teams.services import create_team, record
+from webapp.work import nodes
+from webapp.work.models import Node
 from workers.tasks import tidy
 
 SignIn = Callable[[User], Client]
@@ -112,9 +115,9 @@ def test_a_team_at_its_limit_waits_and_another_goes_ahead(job: Job, charlie: Use
     first, second = queued(job, "first"), queued(job, "second")
     other = finished_job(create_team(charlie, "Other"), charlie)
     third = queued(other, "third")
-    assert leases.claim("node") == first
-    assert leases.claim("node") == third
-    assert leases.claim("node") is None
+    assert claim_job("node") == first
+    assert claim_job("node") == third
+    assert claim_job("node") is None
     second.refresh_from_db()
     assert placing.waiting_for(second, 1) == "The team runs 1 job at once, which is its limit."
 

@@ -16,11 +16,12 @@ from django.db import connection
 
 from tests.conftest import Process
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs.models import Job, JobEvent, Node
+from webapp.jobs.models import Job, JobEvent
 from webapp.jobs.services import create_job, request_cancel, request_pause, resume_job
 from webapp.jobs.states import TERMINAL, State
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
+from webapp.work.models import Node
 
 STEPS = 24  # long enough that a pause or a kill meets the job at work, on a fast machine too
 SETTINGS: dict[str, Any] = {
@@ -215,7 +216,7 @@ def test_a_worker_that_is_told_to_end_hands_its_job_on(
     worker.send_signal(signal.SIGTERM)
     worker.wait(60)
     wait(job, in_state(State.QUEUED), 5)
-    assert job.deaths == 0
+    assert job.crashes == 0
     start_worker("two")
     wait(job, in_state(State.SUCCEEDED))
     assert_every_step_once(job)

@@ -16,6 +16,7 @@ from webapp.registry import exporting
 from webapp.registry.models import Export, TunedModel
 from webapp.registry.services import ensure_starter_model, register_model
 from webapp.teams.models import Team, User
+from workers.bridge import exports
 from workers.bridge.exports import run_export
 from workers.contract.exports import Kind
 
@@ -52,7 +53,7 @@ def test_what_a_worker_made_lies_in_storage_with_its_hashes(
     model: TunedModel, alice: User, kind: Kind, name: str
 ) -> None:
     export = made(model, alice, kind)
-    assert (export.state, export.error) == (State.READY, None)
+    assert (export.state, export.error) == (State.FINISHED, None)
     assert export.verification["difference"] < export.verification["tolerance"]
     kept = {
         file["name"]: default_storage.open(f"{export.prefix}/{file['name']}").read() for file in export.files
@@ -85,13 +86,13 @@ def test_the_worker_refuses_what_the_web_could_not_know(
 def test_a_worker_that_lost_its_lease_leaves_nothing(
     model: TunedModel, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finish = exporting.finish
+    keep = exports._keep
 
-    def late(export: Export, *values: object) -> bool:
-        Export.objects.update(attempt=export.attempt + 1)  # another worker took it
-        return finish(export, *values)  # type: ignore[arg-type]
+    def late(export: Export, folder: Path) -> None:
+        Export.objects.update(attempt=export.attempt + 1)  # another worker claimed it
+        keep(export, folder)
 
-    monkeypatch.setattr(exporting, "finish", late)
+    monkeypatch.setattr(exports, "_keep", late)
     export = made(model, alice, "gguf-adapter")
     assert export.state == State.RUNNING
     assert not default_storage.exists(f"exports/{model.uid}/gguf-adapter-1/adapter.gguf")

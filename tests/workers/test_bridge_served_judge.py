@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webapp.judges.models import Endpoint
+from webapp.judges.models import EndpointCheck
 from webapp.judges.services import connect_endpoint, request_check
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
@@ -15,7 +15,8 @@ from workers.bridge import cards
 def test_a_served_base_model_answers_the_check_in_the_form_it_is_asked_for(team: Team, alice: User) -> None:
     endpoint = connect_endpoint(team, alice, name="ours", base_model=ensure_starter_model())
     request_check(endpoint)
-    cards.check_endpoint(endpoint.pk)
-    checked = Endpoint.objects.get(pk=endpoint.pk).checked
-    assert checked["error"] == ""
-    assert checked["seconds"] > 0
+    check = EndpointCheck.objects.get(endpoint=endpoint)
+    cards.check_endpoint(check.pk)
+    check.refresh_from_db()
+    assert check.error is None
+    assert check.seconds > 0

@@ -74,6 +74,7 @@ INSTALLED_APPS = [
     "webapp.config.apps.ConfigConfig",
     "webapp.core",
     "webapp.teams",
+    "webapp.work",
     "webapp.datasets",
     "webapp.registry",
     "webapp.graders",
@@ -220,7 +221,7 @@ CONTENT_SECURITY_POLICY = {
 # Jobs
 LEASE_SECONDS = env.number("GROOVE_LEASE_SECONDS", 30, at_least=3)
 BELL_SECONDS = env.number("GROOVE_BELL_SECONDS", 10, at_least=1)
-MAX_DEATHS = env.number("GROOVE_MAX_DEATHS", 3, at_least=0)
+MAX_CRASHES = env.number("GROOVE_MAX_CRASHES", 3, at_least=0)
 WARM_ENGINES = env.flag("GROOVE_WARM_ENGINES", True)
 STOP_GRACE_SECONDS = env.number("GROOVE_STOP_GRACE_SECONDS", 8, at_least=1)
 GPU_HOUR_PRICE = env.price("GROOVE_GPU_HOUR_PRICE")

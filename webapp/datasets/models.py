@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from webapp.core.fields import PublicIdField
 from webapp.teams.models import Team, User
+from webapp.work.models import WorkItem
 
 
 class Dataset(models.Model):
@@ -86,14 +87,8 @@ class Transfer(models.Model):
         return self.received == self.bytes
 
 
-class DatasetImport(models.Model):
+class DatasetImport(WorkItem):
     """A file that a worker downloads for a user. It ends as an upload, or with an error."""
-
-    class State(models.TextChoices):
-        QUEUED = "queued"
-        RUNNING = "running"
-        DONE = "done"
-        FAILED = "failed"
 
     uid = PublicIdField("import_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="imports")
@@ -101,11 +96,7 @@ class DatasetImport(models.Model):
     name = models.CharField(max_length=120, blank=True, help_text="name of the dataset to be")
     source = models.CharField(max_length=2000, help_text="URL, or id on the Hugging Face hub")
     options = models.JSONField(default=dict)
-    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
-    attempt = models.PositiveIntegerField(default=0, help_text="fencing token: a write names the attempt")
-    lease_until = models.DateTimeField(null=True, blank=True)
     received = models.BigIntegerField(default=0, help_text="bytes")
-    error = models.JSONField(null=True, blank=True, help_text="{message, remedy}")
     upload = models.ForeignKey(Upload, models.SET_NULL, null=True, blank=True, related_name="+")
     created_by = models.ForeignKey(User, models.CASCADE, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -118,10 +109,6 @@ class DatasetImport(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("datasets:import", args=[self.team.slug, self.uid])
-
-    @property
-    def waiting(self) -> bool:
-        return self.state in {self.State.QUEUED, self.State.RUNNING}
 
 
 class DatasetVersion(models.Model):

@@ -16,10 +16,10 @@ from webapp.graders import presenters, services, trying
 from webapp.graders.forms import CheckingForm, DefinitionForm, KnownAnswerForm, SaveForm
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
 from webapp.graders.trial_forms import TrialForm
-from webapp.jobs import nodes
 from webapp.judges import services as judges
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
+from webapp.work import nodes
 from workers import grading
 
 RECENT_TRIALS = 8

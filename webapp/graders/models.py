@@ -12,6 +12,7 @@ from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.graders.fields import WrittenJSONField
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
+from webapp.work.models import WorkItem
 
 FULL_MARKS = 0.9  # what an answer that should earn full marks must earn at least
 
@@ -73,14 +74,8 @@ class GraderVersion(models.Model):
         return reverse("graders:version", args=[self.grader.team.slug, self.grader.uid, self.number])
 
 
-class GraderTrial(models.Model):
+class GraderTrial(WorkItem):
     """A grader tried on rows, by a worker, in the sandbox. Also the unsaved text of an editor."""
-
-    class State(models.TextChoices):
-        QUEUED = "queued"
-        RUNNING = "running"
-        FINISHED = "finished"
-        FAILED = "failed"
 
     uid = PublicIdField("trial_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="grader_trials")
@@ -98,18 +93,12 @@ class GraderTrial(models.Model):
     )  # fmt: skip
     choices = models.JSONField(default=dict, help_text="the bench's form: rows and answers that were chosen")
     rows = WrittenJSONField(help_text="[{row_id, messages, item}]")
-    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     results = models.JSONField(
         default=list, help_text="[{row, source, number, answer, …GradeResult, second?}], row by row"
     )
     summary = models.JSONField(default=dict, help_text="{answers, mean, errors}")
-    error = models.JSONField(null=True, blank=True, help_text="{message, remedy}")
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
-    attempt = models.PositiveIntegerField(default=0, help_text="fencing token: every write names it")
-    lease_until = models.DateTimeField(null=True, blank=True)
-    started_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering: ClassVar = ["-id"]
@@ -151,34 +140,17 @@ class GraderTest(models.Model):
         return reward >= self.limit if self.kind == self.Kind.GOOD else reward <= self.limit
 
 
-class GraderCheck(models.Model):
-    """What a version pays for cheats and for the known answers. ``attempt`` fences a worker's writes."""
-
-    class State(models.TextChoices):
-        QUEUED = "queued", "Waiting for a worker"
-        RUNNING = "running", "Running"
-        FINISHED = "finished", "Finished"
-        FAILED = "failed", "Failed"
-        WAITING_FOR_ROWS = "rows", "Waiting for rows"
+class GraderCheck(WorkItem):
+    """What a version pays for cheats and for the known answers."""
 
     version = models.OneToOneField(GraderVersion, models.CASCADE, related_name="check_run")
-    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
-    attempt = models.PositiveIntegerField(default=1)
     dataset_version = models.ForeignKey(
         DatasetVersion, models.SET_NULL, null=True, blank=True, related_name="+"
     )
     results = models.JSONField(default=dict, help_text="{field, threshold, reference, cheats, tests}")
-    error = models.JSONField(null=True, blank=True, help_text="{message, remedy}")
-    queued_at = models.DateTimeField(auto_now_add=True)
-    started_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return f"check of {self.version}"
-
-    @property
-    def pending(self) -> bool:
-        return self.state in {self.State.QUEUED, self.State.RUNNING}
 
     @property
     def warnings(self) -> list[dict[str, object]]:

@@ -8,9 +8,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from webapp.datasets.models import Dataset, DatasetVersion
-from webapp.graders.checking import request_check
 from webapp.graders.models import Grader, GraderCheck, GraderTest, GraderTrial, GraderVersion
-from webapp.jobs import bell
+from webapp.graders.queues import TRIALS, request_check
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
@@ -148,7 +147,7 @@ def create_trial(
         rows=rows,
         created_by=user,
     )
-    bell.ring("run_trial", trial.pk)
+    TRIALS.notify(trial.pk)
     return trial
 
 

@@ -12,9 +12,9 @@ from webapp.datasets.models import DatasetVersion
 from webapp.graders import choosing, presenters
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
 from webapp.graders.trial_forms import TrialForm
-from webapp.jobs import nodes
 from webapp.registry.models import BaseModel
 from webapp.teams.access import Access
+from webapp.work import nodes
 
 Json = dict[str, Any]
 State = GraderTrial.State

@@ -8,10 +8,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webapp.graders import bench, listing, reading, services
-from webapp.graders.checking import request_check
 from webapp.graders.examples import EXAMPLES
 from webapp.graders.forms import DescriptionForm, ImportForm, NewGraderForm
 from webapp.graders.models import Grader, GraderVersion
+from webapp.graders.queues import request_check
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from workers.grading import python_problems

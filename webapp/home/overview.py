@@ -10,12 +10,13 @@ from django.db.models import Case, Exists, F, Func, IntegerField, QuerySet, Subq
 from django.urls import reverse
 
 from webapp.evaluations.models import Evaluation
-from webapp.jobs import listing, metrics, nodes
+from webapp.jobs import listing, metrics
 from webapp.jobs.models import Alarm, Job
 from webapp.jobs.states import State
 from webapp.judges import services as judges
 from webapp.teams import audit
 from webapp.teams.models import Team
+from webapp.work import nodes
 
 RESULTS_SHOWN = 5
 ATTENTION_SHOWN = 6

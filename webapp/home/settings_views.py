@@ -9,7 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from webapp.jobs import leases, rollouts
+from webapp.jobs import rollouts
+from webapp.jobs.queue import count_running
 from webapp.teams import services
 from webapp.teams.access import Access, member
 from webapp.teams.forms import SettingsForm
@@ -20,7 +21,7 @@ from webapp.teams.models import Role, Team
 def show_settings(request: HttpRequest, access: Access) -> HttpResponse:
     """The team's name, what it keeps and how much it may run. Asks before rollouts would go."""
     team = access.team
-    running, staff = leases.at_once(team), access.user.is_staff
+    running, staff = count_running(team), access.user.is_staff
     form = SettingsForm(request.POST or None, team=team, staff=staff, running=running)
     if not form.is_valid():
         return render(request, "home/settings.html", {"form": form}, status=422 if form.is_bound else 200)

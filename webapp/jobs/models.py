@@ -19,26 +19,7 @@ from webapp.graders.models import GraderVersion
 from webapp.jobs.states import TERMINAL, State
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Team, User
-
-
-class Node(models.Model):
-    """A machine with a worker: what it has, and when it was last heard of."""
-
-    name = models.CharField(max_length=200, unique=True)
-    versions = models.JSONField(default=dict)
-    devices = models.JSONField(default=dict, help_text="{cpu_cores, gpus: [{index, name, memory_gib}]}")
-    sandbox = models.JSONField(default=dict, help_text="{available, layers, reason, remedy}")
-    health = models.JSONField(
-        default=dict, help_text="room, and how busy CPU and GPUs are: workers.bridge.nodes.health"
-    )
-    started_at = models.DateTimeField()
-    seen_at = models.DateTimeField()
-
-    class Meta:
-        ordering: ClassVar = ["name"]
-
-    def __str__(self) -> str:
-        return self.name
+from webapp.work.models import Leased, Node
 
 
 class Pin(models.TextChoices):
@@ -61,8 +42,8 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.annotate(cursor=Coalesce(Subquery(newest), 0))
 
 
-class Job(models.Model):
-    """One RFT job. ``attempt`` fences writes: whoever does not hold the present number changes nothing."""
+class Job(Leased):
+    """One RFT job."""
 
     uid = PublicIdField("ftjob-")
     team = models.ForeignKey(Team, models.CASCADE, related_name="jobs")
@@ -122,22 +103,16 @@ class Job(models.Model):
         blank=True,
         help_text="{seconds, phases, jobs} when it was queued first: webapp.jobs.estimates",
     )
-    error = models.JSONField(null=True, blank=True, help_text="{code, message, remedy, detail}")
 
-    attempt = models.PositiveIntegerField(default=0)
     events_end = models.BigIntegerField(default=0, help_text="bytes of the attempt's events recorded")
-    deaths = models.PositiveIntegerField(default=0, help_text="attempts that ended without a word")
     preflight = models.JSONField(null=True, blank=True, help_text="contract.events.PreflightEvent")
     overruled_by = models.ForeignKey(
         User, models.SET_NULL, null=True, blank=True, related_name="+", help_text="went on against its advice"
     )
     node = models.ForeignKey(Node, models.SET_NULL, null=True, blank=True, related_name="jobs")
     devices = models.JSONField(default=dict, help_text="{cpu_cores, gpus: [index]} given to the child")
-    lease_until = models.DateTimeField(null=True, blank=True)
 
     queued_at = models.DateTimeField(null=True, blank=True)
-    started_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
     train_seconds = models.FloatField(default=0)
     tuned_model = models.OneToOneField(TunedModel, models.SET_NULL, null=True, blank=True, related_name="job")
 

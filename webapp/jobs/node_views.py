@@ -9,10 +9,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from webapp.jobs import nodes
-from webapp.jobs.models import Job, Node
+from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.teams.access import Access, member
+from webapp.work import nodes
+from webapp.work.models import Node
 
 QUEUE_SHOWN = 50
 LOW_DISK_GIB = 5

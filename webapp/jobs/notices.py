@@ -11,9 +11,9 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 from django.utils import timezone
 
-from webapp.jobs import bell
 from webapp.jobs.models import Job, JobNotice
 from webapp.jobs.states import State
+from webapp.work import messages
 
 log = logging.getLogger(__name__)
 FIRST_WAIT = timedelta(seconds=30)
@@ -32,13 +32,13 @@ def owe(job_id: int, state: State) -> None:
     mail_at = timezone.now() if user.mail_on_end else None
     JobNotice.objects.get_or_create(job=job, user=user, defaults={"state": state, "mail_at": mail_at})
     if mail_at:
-        bell.ring("send_mail")
+        messages.notify_workers("send_mail")
 
 
-def ring_again() -> None:
-    """Ring for e-mails that wait."""
+def notify_waiting() -> None:
+    """Wake a worker up for e-mails that wait."""
     if JobNotice.objects.filter(mail_at__lte=timezone.now()).exists():
-        bell.ring("send_mail")
+        messages.notify_workers("send_mail")
 
 
 def send_mail() -> None:

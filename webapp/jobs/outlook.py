@@ -10,11 +10,12 @@ from django import forms
 from django.conf import settings as site
 
 from webapp.graders.models import GraderVersion
-from webapp.jobs import nodes, placing, preflight, presenters
+from webapp.jobs import placing, preflight, presenters
 from webapp.jobs.models import Job
 from webapp.registry import base_files
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team
+from webapp.work import nodes
 from workers import grading
 from workers.contract import memory
 

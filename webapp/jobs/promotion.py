@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from webapp.jobs import bell
 from webapp.jobs.models import Checkpoint, Job, JobTask
 from webapp.jobs.services import WrongState
 from webapp.jobs.states import State
 from webapp.retention.models import JobSuite
 from webapp.teams.models import User
 from webapp.teams.services import record
+from webapp.work import messages
 
 NAME_STEM = 100
 COPIED = (
@@ -45,7 +45,7 @@ def promote(checkpoint: Checkpoint, user: User) -> Job:
     made.checkpoints.create(step=kept.step, attempt=0, key=kept.key, bytes=kept.bytes, sha256=kept.sha256)
     _copy_tasks_and_suites(source, made)
     record(source.team, user, "promoted checkpoint to a model", f"step {kept.step} of {source}")
-    bell.ring("validate_job", made.pk)
+    messages.notify_workers("validate_job", made.pk)
     return made
 
 

@@ -14,10 +14,10 @@ from psycopg.types.json import Jsonb
 from webapp.core.fields import storable
 from webapp.evaluations.services import record_evaluation
 from webapp.jobs import checkpoints
-from webapp.jobs.leases import holds
 from webapp.jobs.models import Alarm, Checkpoint, Job, Metric, PreflightSample, Rollout
 from webapp.jobs.transitions import tell
 from webapp.retention.services import record_retention
+from webapp.work.queue import fence
 from workers.contract import events
 
 Handler = Callable[[Job, Any], None]
@@ -189,7 +189,7 @@ def record_events(job_id: int, attempt: int, batch: Sequence[events.Event], end:
     ``end`` is the place in the engine's file behind the batch; a batch that ends no later than what is
     written already, whose answer was lost with the connection, is not written twice.
     """
-    job = Job.objects.select_for_update().filter(holds(job_id, attempt)).first()
+    job = Job.objects.select_for_update().filter(fence(job_id, attempt)).first()
     if job is None:
         return False
     if end is not None:
@@ -206,7 +206,7 @@ def record_events(job_id: int, attempt: int, batch: Sequence[events.Event], end:
 @transaction.atomic
 def begin_attempt(job_id: int, attempt: int, step: int) -> bool:
     """Forget what was reported after ``step``, where the attempt goes on. False if the job is lost."""
-    job = Job.objects.select_for_update().filter(holds(job_id, attempt)).first()
+    job = Job.objects.select_for_update().filter(fence(job_id, attempt)).first()
     if job is None:
         return False
     Metric.objects.filter(job=job, step__gt=step).delete()
@@ -226,13 +226,13 @@ def begin_attempt(job_id: int, attempt: int, step: int) -> bool:
 @transaction.atomic
 def record_checkpoint(job_id: int, attempt: int, step: int, key: str, size: int, sha256: str) -> bool:
     """A checkpoint's archive lies complete in storage. False if the attempt lost the job."""
-    job = Job.objects.select_for_update().filter(holds(job_id, attempt)).first()
+    job = Job.objects.select_for_update().filter(fence(job_id, attempt)).first()
     if job is None:
         return False
     values = {"attempt": attempt, "key": key, "bytes": size, "sha256": sha256}
     replaced = Checkpoint.objects.filter(job=job, step=step).exclude(key=key)
     checkpoints.drop_archives([*replaced.values_list("key", flat=True)])
     Checkpoint.objects.update_or_create(job=job, step=step, defaults=values)
-    Job.objects.filter(pk=job_id).update(deaths=0)  # it gets on: deaths count between checkpoints
+    Job.objects.filter(pk=job_id).update(crashes=0)  # it gets on: deaths count between checkpoints
     tell(job.pk, attempt, "checkpoint", {"step": step})
     return True

@@ -19,7 +19,7 @@ from webapp.datasets.models import DatasetVersion
 from webapp.graders import required_fields
 from webapp.graders import services as graders
 from webapp.graders.models import GraderCheck, GraderVersion
-from webapp.jobs import bell, estimates
+from webapp.jobs import estimates
 from webapp.jobs.models import Job, JobTask
 from webapp.jobs.states import State
 from webapp.jobs.transitions import move, tell
@@ -27,6 +27,7 @@ from webapp.judges import services as judges
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
+from webapp.work import messages
 from workers import grading
 from workers.contract.spec import (
     AlarmRules,
@@ -123,7 +124,7 @@ def create_job(
         ticket=ticket,
     )
     record(team, user, "launched job", job)
-    bell.ring("validate_job", job.pk)
+    messages.notify_workers("validate_job", job.pk)
     return job
 
 
@@ -190,7 +191,7 @@ def validate_files(job_id: int) -> None:
     else:
         estimate = estimates.estimate(estimates.plan_of(job)) if job.promoted_step is None else None
         move(job.pk, State.QUEUED, estimate=estimate.as_json() if estimate else None)
-        bell.ring("look")
+        messages.notify_workers("run_jobs")
 
 
 def parts_of(job: Job) -> list[Job | JobTask]:
@@ -284,7 +285,7 @@ def request_finish(job: Job, user: User | None) -> None:
     Job.objects.filter(pk=job.pk).update(finish_early=True)
     if locked.state == State.PAUSED:
         move(job.pk, State.QUEUED)
-        bell.ring("look")
+        messages.notify_workers("run_jobs")
     tell(job.pk, locked.attempt, "log", {"level": "info", "message": FINISHING})
     record(job.team, user, "finished job early", job)
 
@@ -301,7 +302,7 @@ def resume_job(job: Job, user: User | None) -> None:
     if against:
         Job.objects.filter(pk=job.pk).update(overruled_by=user)
     record(job.team, user, "went on against the preflight's advice" if against else "resumed job", job)
-    bell.ring("look")
+    messages.notify_workers("run_jobs")
 
 
 def _wrong_state(job: Job, verb: str) -> WrongState:

@@ -18,7 +18,6 @@ from webapp.jobs import (
     checkpoints,
     health,
     log_views,
-    nodes,
     phases,
     placing,
     presenters,
@@ -30,6 +29,7 @@ from webapp.jobs.metrics import series, table
 from webapp.jobs.models import Job
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
+from webapp.work import nodes
 
 REDRAWN = ("head", "health", "evaluations", "checkpoints", "lines")
 PARTS = {f"job-{part}": f"jobs/detail.html#{part}" for part in REDRAWN} | {
@@ -82,7 +82,7 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "checkpoints": checkpoints.list_checkpoints(job, evaluations),
         "field": "with",
         **beside.offered(access.team, drawn, request.GET, but=job),
-        "usage": nodes.usage(job),
+        "usage": nodes.usage(job.node, job.devices),
         "lines": reversed(log_views.lines_of(job)[:8]),
     }
     return render(request, PARTS.get(request.htmx.target, "jobs/detail.html"), context)  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from webapp.core.fields import PublicIdField
 from webapp.graders.models import Grader, GraderVersion
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
+from webapp.work.models import WorkItem
 
 HINT_CHARACTERS = 4
 
@@ -36,7 +37,6 @@ class Endpoint(models.Model):
     input_price = models.FloatField(default=0.0)
     output_price = models.FloatField(default=0.0)
     budget = models.FloatField(null=True, blank=True)
-    checked = models.JSONField(default=dict, help_text="{at, seconds, error} of the last check, or {pending}")
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
@@ -54,6 +54,16 @@ class Endpoint(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class EndpointCheck(WorkItem):
+    """One small question to an endpoint: how long the answer took, or why there was none."""
+
+    endpoint = models.OneToOneField(Endpoint, models.CASCADE, related_name="last_check")
+    seconds = models.FloatField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"check of {self.endpoint}"
 
 
 class LabelTask(models.Model):
@@ -97,24 +107,14 @@ class HumanLabel(models.Model):
         return f"{self.value} for answer {self.answer}"
 
 
-class JudgeCard(models.Model):
+class JudgeCard(WorkItem):
     """How far a judge agrees with people, measured on labelled answers; never changes once finished."""
-
-    class State(models.TextChoices):
-        QUEUED = "queued"
-        RUNNING = "running"
-        FINISHED = "finished"
-        FAILED = "failed"
 
     uid = PublicIdField("judgecard_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="+")
     grader_version = models.ForeignKey(GraderVersion, models.CASCADE, related_name="judge_cards")
     labels = models.JSONField(help_text="[{text, item, group, value}], as they were when the card was made")
     results = models.JSONField(default=dict, help_text="the numbers, and the judge's word on each label")
-    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
-    error = models.JSONField(null=True, blank=True, help_text="{message, remedy}")
-    attempt = models.PositiveIntegerField(default=0, help_text="fences the writes of a worker that came late")
-    started_at = models.DateTimeField(null=True, blank=True)
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 

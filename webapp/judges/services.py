@@ -6,25 +6,23 @@ import hashlib
 import json
 import random
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
-from webapp.jobs import bell
-from webapp.judges.models import HINT_CHARACTERS, Endpoint, HumanLabel, JudgeCard, LabelTask
+from webapp.judges.models import HINT_CHARACTERS, Endpoint, EndpointCheck, HumanLabel, JudgeCard, LabelTask
+from webapp.judges.queues import CARDS, ENDPOINT_CHECKS
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
+from webapp.work.models import WorkState
 from workers import grading
 from workers.contract import spec
 
 FEWEST_LABELS = 30
 FERNET_MARK = "gAAAAA"  # version and time of a Fernet token, in base64
-CARD_PATIENCE = timedelta(minutes=15)  # longer than a card can take
 LIMITS = (
     "requests_per_minute", "tokens_per_minute", "concurrency", "timeout_seconds", "input_price",
     "output_price", "budget",
@@ -55,12 +53,13 @@ def connect_endpoint(team: Team, user: User, *, api_key: str = "", **values: Any
 def update_endpoint(endpoint: Endpoint, user: User, *, api_key: str = "", **values: Any) -> None:
     """Change an endpoint; without a new key the old one stays, unless the address changes."""
     moved = values.get("base_url", endpoint.base_url) != endpoint.base_url
-    changed = {**values, "checked": {}}
+    changed = dict(values)
     if api_key or moved:
         changed |= {"api_key": api_key, "key_hint": _hint(api_key)}
     for name, value in changed.items():
         setattr(endpoint, name, value)
     endpoint.save(update_fields=list(changed))
+    EndpointCheck.objects.filter(endpoint=endpoint).delete()
     record(endpoint.team, user, "changed judge", endpoint)
 
 
@@ -79,29 +78,21 @@ def delete_endpoint(endpoint: Endpoint, user: User) -> None:
     """Forget the key at once; graders that name the judge cannot be used until another one has its name."""
     endpoint.deleted_at, endpoint.api_key, endpoint.key_hint = timezone.now(), None, ""
     endpoint.save(update_fields=["deleted_at", "api_key", "key_hint"])
+    EndpointCheck.objects.filter(endpoint=endpoint).delete()
     record(endpoint.team, user, "disconnected judge", endpoint)
 
 
 @transaction.atomic
 def request_check(endpoint: Endpoint) -> None:
     """Have a worker ask the judge one small question."""
-    endpoint.checked = {"pending": True}
-    endpoint.save(update_fields=["checked"])
-    bell.ring("check_endpoint", endpoint.pk)
+    check, _ = EndpointCheck.objects.get_or_create(endpoint=endpoint)
+    ENDPOINT_CHECKS.enqueue(check, seconds=None)
 
 
-def take_check(endpoint_id: int) -> Endpoint | None:
-    """The endpoint whose check is asked for, now being asked; ``None`` if another worker was first."""
-    wanted = Endpoint.objects.filter(pk=endpoint_id, checked={"pending": True}, deleted_at=None)
-    if not wanted.update(checked={"pending": True, "since": timezone.now().isoformat()}):
-        return None
-    return Endpoint.objects.select_related("team").get(pk=endpoint_id)
-
-
-def finish_check(endpoint: Endpoint, seconds: float, error: str) -> None:
-    """What the question came to, unless the check was asked for again meanwhile."""
-    checked = {"at": timezone.now().isoformat(), "seconds": seconds, "error": error}
-    Endpoint.objects.filter(pk=endpoint.pk, checked=endpoint.checked).update(checked=checked)
+def has_pending_check(endpoints: Iterable[Endpoint]) -> bool:
+    """True while a worker asks one of the endpoints, or is to ask it."""
+    pending = (WorkState.QUEUED, WorkState.RUNNING)
+    return EndpointCheck.objects.filter(endpoint__in=endpoints, state__in=pending).exists()
 
 
 def endpoints_for(team: Team, grader: spec.Grader) -> dict[str, Endpoint]:
@@ -199,7 +190,7 @@ def create_card(version: GraderVersion, user: User) -> JudgeCard:
     card = JudgeCard.objects.create(
         team=version.grader.team, grader_version=version, labels=labels, created_by=user
     )
-    bell.ring("make_card", card.pk)
+    CARDS.notify(card.pk)
     record(version.grader.team, user, "made judge card", version)
     return card
 
@@ -254,34 +245,3 @@ def uncalibrated(team: Team, versions: Iterable[GraderVersion]) -> set[int]:
 def is_uncalibrated(version: GraderVersion) -> bool:
     """Whether the version asks a judge that nobody has held against people's labels."""
     return asks_judge(version) and card_for(version) is None
-
-
-def take_card(card_id: int) -> JudgeCard | None:
-    """The queued card, now running; ``None`` if another worker was first."""
-    queued = JudgeCard.objects.filter(pk=card_id, state=JudgeCard.State.QUEUED)
-    taken = {"state": JudgeCard.State.RUNNING, "started_at": timezone.now(), "attempt": F("attempt") + 1}
-    if not queued.update(**taken):
-        return None
-    return JudgeCard.objects.select_related("team", "grader_version").get(pk=card_id)
-
-
-def finish_card(card: JudgeCard, *, results: Json | None = None, error: Json | None = None) -> None:
-    """What the card came to, unless another attempt has taken it over."""
-    state = JudgeCard.State.FAILED if error else JudgeCard.State.FINISHED
-    held = JudgeCard.objects.filter(pk=card.pk, state=JudgeCard.State.RUNNING, attempt=card.attempt)
-    held.update(state=state, results=results or {}, error=error)
-
-
-def ring_again() -> None:
-    """For beat: cards of silent workers queue again; ring for all cards and checks that wait."""
-    silent = JudgeCard.objects.filter(
-        state=JudgeCard.State.RUNNING, started_at__lt=timezone.now() - CARD_PATIENCE
-    )
-    silent.update(state=JudgeCard.State.QUEUED)
-    for card_id in JudgeCard.objects.filter(state=JudgeCard.State.QUEUED).values_list("pk", flat=True):
-        bell.ring("make_card", card_id)
-    silence = (timezone.now() - CARD_PATIENCE).isoformat()
-    Endpoint.objects.filter(checked__since__lt=silence).update(checked={"pending": True})
-    pending = Endpoint.objects.filter(checked={"pending": True}, deleted_at=None)
-    for endpoint_id in pending.values_list("pk", flat=True):
-        bell.ring("check_endpoint", endpoint_id)

@@ -12,16 +12,18 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from webapp.evaluations import voting
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
-from webapp.jobs import nodes
 from webapp.judges import presenters, services
 from webapp.judges.forms import EndpointForm, LabelForm, PlaceForm
 from webapp.judges.models import Endpoint, LabelTask
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
+from webapp.work import nodes
 
 
 def _endpoints(access: Access) -> Any:
-    return Endpoint.objects.filter(team=access.team, deleted_at=None).select_related("base_model")
+    return Endpoint.objects.filter(team=access.team, deleted_at=None).select_related(
+        "base_model", "last_check"
+    )
 
 
 # --- endpoints -------------------------------------------------------------------------------------
@@ -34,7 +36,7 @@ def endpoint_list(request: HttpRequest, access: Access) -> HttpResponse:
     endpoints = list(_endpoints(access))
     context = {
         "endpoints": presenters.with_uses(access.team, endpoints),
-        "pending": any(endpoint.checked.get("pending") for endpoint in endpoints),
+        "pending": services.has_pending_check(endpoints),
         "worker_online": nodes.online().exists(),
     }
     page = "judges/list.html" + ("#endpoints" if request.htmx else "")  # type: ignore[attr-defined]

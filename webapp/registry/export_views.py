@@ -51,7 +51,7 @@ def request_export(request: HttpRequest, access: Access, uid: str, kind: str) ->
 def download(request: HttpRequest, access: Access, uid: str, kind: str) -> HttpResponseBase:
     """A finished export as one zip file."""
     model = _model(access, uid)
-    export = get_object_or_404(model.exports, kind=kind, state=Export.State.READY)
+    export = get_object_or_404(model.exports, kind=kind, state=Export.State.FINISHED)
     if asked := download_gate.confirm_model_download(request, access, model, str(export)):
         return asked
     record(access.team, access.user, "downloaded export", export)

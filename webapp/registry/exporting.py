@@ -1,30 +1,23 @@
-"""The life of an export: asked for, leased by one worker, kept once it was checked."""
+"""Exports of a model: which are offered, where each stands, and how one is requested."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
-from django.utils import timezone
 
-from webapp.core.fields import storable
-from webapp.jobs import bell
 from webapp.registry import packages
 from webapp.registry.base_files import refusals
 from webapp.registry.models import BaseModel, Export, TunedModel
-from webapp.registry.room import find_shortage
+from webapp.registry.queues import EXPORTS
 from webapp.teams.models import User
 from webapp.teams.services import record
 from workers.contract.exports import KINDS, LABELS, Kind
 
 Json = dict[str, Any]
 State = Export.State
-WAITING = {State.QUEUED, State.RUNNING}
 ABOUT: dict[Kind, str] = {
     "merged": "Base and adapter in one folder, for vLLM and transformers.",
     "gguf": "Base and adapter in one file with an Ollama Modelfile, for llama.cpp and Ollama; not quantised.",
@@ -50,11 +43,11 @@ class Offer:
 
     @property
     def waiting(self) -> bool:
-        return self.export is not None and self.export.state in WAITING
+        return self.export is not None and self.export.pending
 
     @property
     def ready(self) -> bool:
-        return self.export is not None and self.export.state == State.READY
+        return self.export is not None and self.export.state == State.FINISHED
 
     @property
     def lacks_base(self) -> bool:
@@ -96,64 +89,8 @@ def request_export(model: TunedModel, user: User, kind: Kind) -> Export:
     if reason := (refusals(model.base_model) or {}).get(kind):
         raise ExportRefused(reason)
     export, new = Export.objects.get_or_create(model=model, kind=kind, defaults={"created_by": user})
-    again = Export.objects.filter(pk=export.pk, state=State.FAILED)
-    if new or again.update(
-        state=State.QUEUED, queued_at=timezone.now(), deaths=0, error=None, created_by=user
-    ):
+    export = Export.objects.select_for_update().get(pk=export.pk)
+    if new or export.state == State.FAILED:
         record(model.team, user, "asked for export", export)
-        bell.ring("run_export", export.pk)
+        EXPORTS.enqueue(export, created_by=user)
     return export
-
-
-def _lease() -> datetime:
-    return timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
-
-
-@transaction.atomic
-def take(export_id: int, node_name: str = "") -> Export | None:
-    """The queued export, leased; None if another worker was first or the node has no room, which it says."""
-    queued = Export.objects.filter(pk=export_id, state=State.QUEUED)
-    export = queued.select_related("model__base_model").first()
-    if export is None:
-        return None
-    if shortage := find_shortage(node_name, export.model.base_model):
-        queued.update(shortage=shortage)
-        return None
-    leased = {"attempt": F("attempt") + 1, "lease_until": _lease(), "node": node_name, "shortage": ""}
-    if not queued.update(state=State.RUNNING, **leased):
-        return None
-    return Export.objects.select_related("model__base_model", "model__team").get(pk=export_id)
-
-
-def _held(export: Export) -> Q:
-    return Q(pk=export.pk, attempt=export.attempt, state=State.RUNNING)
-
-
-def renew(export: Export) -> bool:
-    """Keep it for another lease; False if it was taken away."""
-    return bool(Export.objects.filter(_held(export)).update(lease_until=_lease()))
-
-
-def finish(export: Export, prefix: str, files: list[Json], verification: Json) -> bool:
-    """It lies complete and checked in storage. False if the lease was lost before."""
-    values = {"prefix": prefix, "files": files, "verification": verification, "finished_at": timezone.now()}
-    return bool(Export.objects.filter(_held(export)).update(state=State.READY, **values))
-
-
-def fail(export: Export, message: str, remedy: str) -> None:
-    """It could not be made, or was not the model when loaded again."""
-    error = {"message": storable(message), "remedy": storable(remedy)}
-    Export.objects.filter(_held(export)).update(state=State.FAILED, error=error, finished_at=timezone.now())
-
-
-def ring_again() -> None:
-    """For beat: exports of silent workers queue again, or fail after too many; ring for all that wait."""
-    for export in Export.objects.filter(state=State.RUNNING, lease_until__lt=timezone.now()):
-        if export.deaths >= settings.MAX_DEATHS:
-            fail(
-                export, "Its worker fell silent, again and again.", "Often it is memory: use a larger worker."
-            )
-        else:
-            Export.objects.filter(_held(export)).update(state=State.QUEUED, deaths=F("deaths") + 1)
-    for export_id in Export.objects.filter(state=State.QUEUED).values_list("pk", flat=True):
-        bell.ring("run_export", export_id)

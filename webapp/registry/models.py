@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from webapp.core.fields import PublicIdField
 from webapp.teams.models import Team, User
+from webapp.work.models import WorkItem
 from workers.contract.exports import LABELS
 
 
@@ -39,23 +40,11 @@ class BaseModel(models.Model):
         return json.dumps(self.template_arguments, ensure_ascii=False)
 
 
-class Inspection(models.Model):
+class Inspection(WorkItem):
     """What a worker found in a base model's files before any job starts from it."""
 
-    class State(models.TextChoices):
-        QUEUED = "queued"
-        RUNNING = "running"
-        PASSED = "passed"
-        FAILED = "failed"
-
     base = models.OneToOneField(BaseModel, models.CASCADE, related_name="inspection")
-    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
-    attempt = models.PositiveIntegerField(default=0, help_text="fencing token: a write names the attempt")
-    crashes = models.PositiveSmallIntegerField(default=0, help_text="attempts that ended without a result")
-    lease_until = models.DateTimeField(null=True, blank=True)
     report = models.JSONField(default=dict, help_text="{problem, facts, notes} of workers.engine.inspection")
-    queued_at = models.DateTimeField()
-    finished_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return f"Inspection of {self.base}"
@@ -91,30 +80,17 @@ class TunedModel(models.Model):
         return self.deleted_at is not None and not self.files
 
 
-class Export(models.Model):
+class Export(WorkItem):
     """A tuned model in another format: asked for, made and checked by a worker, kept in storage."""
-
-    class State(models.TextChoices):
-        QUEUED = "queued"
-        RUNNING = "running"
-        READY = "ready"
-        FAILED = "failed"
 
     model = models.ForeignKey(TunedModel, models.CASCADE, related_name="exports")
     kind = models.CharField(max_length=20, choices=list(LABELS.items()))
-    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
-    attempt = models.PositiveIntegerField(default=0, help_text="fencing token: a write names the attempt")
-    deaths = models.PositiveSmallIntegerField(default=0, help_text="attempts that ended without a word")
-    lease_until = models.DateTimeField(null=True, blank=True)
     node = models.CharField(max_length=200, blank=True, help_text="name of the node that makes or made it")
     shortage = models.CharField(max_length=300, blank=True, help_text="what the last node asked lacks for it")
     prefix = models.CharField(max_length=255, blank=True, help_text="folder in storage")
     files = models.JSONField(default=list, help_text="[{name, bytes, sha256}]")
     verification = models.JSONField(default=dict, help_text="workers.engine.export.checking.Verification")
-    error = models.JSONField(null=True, blank=True, help_text="{message, remedy}")
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    queued_at = models.DateTimeField(auto_now_add=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering: ClassVar = ["id"]

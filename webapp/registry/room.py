@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from webapp.jobs.leases import free_devices
-from webapp.jobs.models import Node
 from webapp.registry.base_files import weight_bytes
 from webapp.registry.models import BaseModel, Export
+from webapp.work.models import Node
+from webapp.work.placement import free_devices
 
 GIB = 2**30
 COPIES = 4  # of the stored weights: the merged model and the one that is loaded again, both in 32 bits

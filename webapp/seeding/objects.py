@@ -19,7 +19,6 @@ from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.evaluations.models import ComparedRow, Evaluation
 from webapp.graders.models import Grader, GraderVersion
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import nodes
 from webapp.jobs.models import Alarm, Checkpoint, Job, SavedView
 from webapp.jobs.services import checked_settings
 from webapp.jobs.states import State
@@ -28,6 +27,7 @@ from webapp.registry.services import ensure_starter_model, tuned_name
 from webapp.retention.models import JobSuite, SuiteScore
 from webapp.seeding.words import Prompt, prompts
 from webapp.teams.models import AuditEvent, Team, User
+from webapp.work import nodes
 
 BATCH = 1000
 JOBS_A_DATASET = 40

@@ -2,52 +2,43 @@
 
 from __future__ import annotations
 
-import logging
-import shutil
-import tempfile
+import threading
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from django.conf import settings
-
 from webapp.core.fields import storable
 from webapp.judges import services, statistics
-from webapp.judges.models import Endpoint, JudgeCard
+from webapp.judges.models import Endpoint, EndpointCheck, JudgeCard
+from webapp.judges.queues import CARDS, ENDPOINT_CHECKS
 from webapp.judges.statistics import Judged
+from webapp.work.errors import WorkFailed
 from workers import grading
-from workers.bridge.gradings import Answer, NotGraded, graded
+from workers.bridge.gradings import Answer, graded
+from workers.bridge.running import run_item
 from workers.contract.spec import LabelModelGrader, RankingGrader, ScoreModelGrader
 
 THRESHOLD = 0.5  # the middle of the scaled range: above it a judge's reward counts as passing
 OTHER_SEED = 1
 Json = dict[str, Any]
-log = logging.getLogger(__name__)
 
 
 # --- endpoints -------------------------------------------------------------------------------------
 
 
-def check_endpoint(endpoint_id: int) -> None:
-    """Ask one small question in the form that graders use."""
-    endpoint = services.take_check(endpoint_id)
-    if endpoint is None:
-        return
-    seconds, error = 0.0, ""
-    with tempfile.TemporaryDirectory(prefix="groove-check-") as folder:
-        try:
-            (result,) = graded(
-                endpoint.team, _question(endpoint), [Answer("4", {}, "")], Path(folder), remember=False
-            )
-            seconds, error = result["seconds"], result["error_detail"] if result["error_class"] else ""
-        except NotGraded as refused:
-            error = f"{refused.message} {refused.remedy}"
-        except Exception as unexpected:  # the page must not wait for ever
-            log.exception("The check of judge %s failed", endpoint.uid)
-            error = f"{type(unexpected).__name__}: {unexpected}"
-    services.finish_check(endpoint, seconds, storable(error))
+def check_endpoint(check_id: int) -> None:
+    """Run a queued check: ask one small question in the form that graders use."""
+    run_item(ENDPOINT_CHECKS, check_id, _ask)
+
+
+def _ask(check: EndpointCheck, folder: Path, _lost: threading.Event) -> None:
+    endpoint = check.endpoint
+    (result,) = graded(endpoint.team, _question(endpoint), [Answer("4", {}, "")], folder, remember=False)
+    if result["error_class"]:
+        raise WorkFailed(result["error_detail"])
+    ENDPOINT_CHECKS.finish(check, seconds=result["seconds"])
 
 
 def _question(endpoint: Endpoint) -> Json:
@@ -66,22 +57,12 @@ def _question(endpoint: Endpoint) -> Json:
 
 
 def make_card(card_id: int) -> None:
-    """Run a queued card; a second bell for the same one finds nothing to do."""
-    card = services.take_card(card_id)
-    if card is None:
-        return
-    folder = Path(settings.WORK_DIR) / "cards" / f"{card.uid}-{card.attempt}"
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        services.finish_card(card, results=_measured(card, folder))
-    except NotGraded as error:
-        services.finish_card(card, error={"message": storable(error.message), "remedy": error.remedy})
-    except Exception as error:  # the page must not wait for ever
-        log.exception("The judge card %s failed", card.uid)
-        said = {"message": f"{type(error).__name__}: {error}", "remedy": "Try again."}
-        services.finish_card(card, error=said)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    """Run a queued card."""
+    run_item(CARDS, card_id, _make_card)
+
+
+def _make_card(card: JudgeCard, folder: Path, _lost: threading.Event) -> None:
+    CARDS.finish(card, results=_measured(card, folder))
 
 
 def _measured(card: JudgeCard, folder: Path) -> Json:
@@ -107,7 +88,7 @@ def _measured(card: JudgeCard, folder: Path) -> Json:
         failed = next(result["error_detail"] for result in first if result["reward"] is None)
         few = f"The judge graded {len(judged)} of {len(words)} answers"
         said = f"{few}; a card needs {services.FEWEST_LABELS}."
-        raise NotGraded(f"{said} {failed}", "Check its endpoint, then make the card again.")
+        raise WorkFailed(f"{said} {failed}", "Check its endpoint, then make the card again.")
     costs = [usage["cost"] for result in first for usage in result["usage"].values()]
     agreement = partial(statistics.agreement, threshold=THRESHOLD)
     return {

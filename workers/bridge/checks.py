@@ -2,50 +2,36 @@
 
 from __future__ import annotations
 
-import logging
-import shutil
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
-
 from webapp.core.fields import storable
 from webapp.datasets.models import DatasetVersion
-from webapp.graders import checking, choosing
+from webapp.graders import choosing
 from webapp.graders.cheats import Cheat, Graded, cheats, reference_report, verdict
 from webapp.graders.full_marks import FullAnswer
 from webapp.graders.models import FULL_MARKS, GraderCheck, GraderTest, GraderVersion
+from webapp.graders.queues import CHECKS
 from webapp.graders.reading import Row
+from webapp.work.models import WorkState
 from workers import grading
-from workers.bridge.gradings import Answer, NotGraded, graded
+from workers.bridge.gradings import Answer, graded
+from workers.bridge.running import run_item
 
 ROWS = 24
 ROWS_WITH_JUDGE = 8  # each costs a call a cheat
 SEED = 0
 Json = dict[str, Any]
-log = logging.getLogger(__name__)
 
 
 def run_check(check_id: int) -> None:
-    """Run a queued check; a second bell for the same one finds nothing to do."""
-    check = checking.take(check_id)
-    if check is None:
-        return
-    folder = settings.WORK_DIR / "checks" / f"{check.pk}-{check.attempt}"
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        _run(check, folder)
-    except NotGraded as error:
-        checking.fail(check, error.message, error.remedy)
-    except Exception as error:  # the page must not wait for ever
-        log.exception("The check of %s failed", check.version)
-        checking.fail(check, f"{type(error).__name__}: {error}", "Check again.")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    """Run a queued check."""
+    run_item(CHECKS, check_id, _run_check)
 
 
-def _run(check: GraderCheck, folder: Path) -> None:
+def _run_check(check: GraderCheck, folder: Path, _lost: threading.Event) -> None:
     version = choosing.dataset_version(check.version.grader, check.version.definition)
     exam, tests = _exam(check, version), list(check.version.grader.tests.all())
     subjects = [_known(test) for test in tests] + exam.subjects()
@@ -53,7 +39,8 @@ def _run(check: GraderCheck, folder: Path) -> None:
     results = graded(check.version.grader.team, check.version.definition, subjects + beside, folder)
     known = {test.uid: _outcome(test, result) for test, result in zip(tests, results, strict=False)}
     exam.grades = results[len(tests) : len(subjects)]
-    checking.finish(check, exam.results() | {"tests": known}, version, waiting=version is None)
+    state = WorkState.FINISHED if version else WorkState.WAITING_FOR_ROWS
+    CHECKS.finish(check, state, results=exam.results() | {"tests": known}, dataset_version=version)
 
 
 def _known(test: GraderTest) -> Answer:

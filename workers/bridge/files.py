@@ -20,6 +20,7 @@ from webapp.datasets.models import DatasetVersion
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel
+from webapp.work.errors import WorkFailed
 
 log = logging.getLogger(__name__)
 CACHE = "cache"
@@ -28,20 +29,20 @@ CHECKSUMS = "SHA256SUMS"
 SCRATCH = ("exports", "inspections", "trials", "checks")
 
 
-class Damaged(Exception):
-    """A stored dataset file is not what was stored; trying again would not help."""
+class Damaged(WorkFailed):
+    """A stored file is not what was stored; trying again would not help."""
 
-    def as_json(self) -> dict[str, str]:
-        """As the job's error."""
-        return {"code": "invalid_training_file", "message": str(self), "remedy": "Upload the dataset again."}
+    def __init__(
+        self, message: str, remedy: str = "Upload the dataset again.", code: str = "invalid_training_file"
+    ) -> None:
+        super().__init__(message, remedy, code=code)
 
 
 class CheckpointGone(Damaged):
     """The checkpoint that should become a model is not what was stored."""
 
-    def as_json(self) -> dict[str, str]:
-        remedy = "Promote another checkpoint of the job."
-        return {"code": "checkpoint_missing", "message": str(self), "remedy": remedy}
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "Promote another checkpoint of the job.", "checkpoint_missing")
 
 
 def sha256_of(path: Path) -> str:

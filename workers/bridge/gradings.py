@@ -14,20 +14,13 @@ from django.conf import settings
 
 from webapp.core.fields import storable
 from webapp.teams.models import Team
+from webapp.work.errors import WorkFailed
 from workers import grading
 from workers.bridge import child, judges
 
 GRADING_SECONDS = 300
 Json = dict[str, Any]
 TEXTS = ("error_detail", "stdout", "explanation")
-
-
-class NotGraded(Exception):
-    """Why nothing was graded, and what to do."""
-
-    def __init__(self, message: str, remedy: str = "") -> None:
-        super().__init__(message)
-        self.message, self.remedy = message, remedy
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,7 @@ def graded(
     seed: int = 0,
     remember: bool = True,
 ) -> list[Json]:
-    """A ``GradeResult`` as plain data for each answer, in order. Raises ``NotGraded``.
+    """A ``GradeResult`` as plain data for each answer, in order. Raises ``WorkFailed``.
 
     Unless asked to ``remember``, judges are asked anew whatever the cache holds.
     """
@@ -60,7 +53,7 @@ def graded(
             cache = judges.cache_folder(team) if remember else None
             answered = _run(request, folder, connection, cache)
     except (judges.JudgeUnreachable, grading.GraderInvalid) as error:
-        raise NotGraded(str(error), "Look at the judges of your team.") from error
+        raise WorkFailed(str(error), "Look at the judges of your team.") from error
     return [_storable(result) for result in answered]
 
 
@@ -85,20 +78,20 @@ def _run(request: Json, folder: Path, connection: judges.Connection, cache: Path
                 capture_output=True, text=True, timeout=GRADING_SECONDS,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            raise NotGraded(
+            raise WorkFailed(
                 f"Grading took longer than {GRADING_SECONDS} s and was stopped.",
                 "Try fewer rows, or a faster grader.",
             ) from None
     if not result.exists():
-        raise NotGraded(f"Grading failed: {done.stderr[-800:]}")
+        raise WorkFailed(f"Grading failed: {done.stderr[-800:]}")
     return _results(json.loads(result.read_text()))
 
 
 def _results(answered: Json) -> list[Json]:
     if refused := answered.get("unavailable"):
-        raise NotGraded(refused["reason"], refused["remedy"])
+        raise WorkFailed(refused["reason"], refused["remedy"])
     if wrong := answered.get("invalid"):
-        raise NotGraded(f"{wrong['param']}: {wrong['message']}", "Mend this field of the grader.")
+        raise WorkFailed(f"{wrong['param']}: {wrong['message']}", "Correct this field of the grader.")
     results: list[Json] = answered["results"]
     return results
 

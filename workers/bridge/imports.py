@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from django.conf import settings
 
 from webapp.datasets import imports
+from webapp.datasets.imports import IMPORTS
 from webapp.datasets.models import DatasetImport
+from webapp.work.errors import WorkFailed
+from workers.bridge.running import run_item
 from workers.outbound import OutboundError, download
 
 MOST_SECONDS = 3600
@@ -22,35 +26,19 @@ REDIRECTS = 5
 LISTING_BYTES, LISTING_SECONDS = 2**20, 60
 RENEW_SECONDS = 2
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?", re.ASCII)
-log = logging.getLogger(__name__)
-
-
-class NotImported(Exception):
-    """An import that would fail again unchanged."""
-
-    def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.message, self.remedy = message, remedy
 
 
 def run_import(import_id: int) -> None:
-    """Download and check one queued import. A second message for the same one finds nothing to do."""
-    found = imports.claim(import_id)
-    if found is None:
-        return
+    """Download and check one queued import."""
+    run_item(IMPORTS, import_id, _run_import)
+
+
+def _run_import(found: DatasetImport, _folder: Path, _lost: threading.Event) -> None:
     try:
         _import(found)
-    except imports.LeaseLost:
-        log.info("Import %s was cancelled, or belongs to another worker", found.uid)
-    except NotImported as error:
-        imports.fail(found, error.message, error.remedy)
     except OutboundError as error:
-        imports.fail(
-            found, str(error), "Check the URL. If it is right, download the file and upload it here."
-        )
-    except Exception as error:  # the page must not wait for ever
-        log.exception("Import %s failed", found.uid)
-        imports.fail(found, f"{type(error).__name__} while importing.", "Try again, or upload the file.")
+        remedy = "Check the URL. If it is right, download the file and upload it here."
+        raise WorkFailed(str(error), remedy) from error
 
 
 def _import(found: DatasetImport) -> None:
@@ -61,7 +49,7 @@ def _import(found: DatasetImport) -> None:
             on_progress=_renewing(found),
         )  # fmt: skip
         file.flush()
-        imports.finish(found, file, url, got.size)
+        imports.finish_import(found, file, url, got.size)
 
 
 def _renewing(found: DatasetImport) -> Callable[[int], None]:
@@ -72,7 +60,7 @@ def _renewing(found: DatasetImport) -> Callable[[int], None]:
         nonlocal last
         if time.monotonic() - last > RENEW_SECONDS:
             last = time.monotonic()
-            imports.renew(found, received)
+            IMPORTS.renew(found, received=received)
 
     return progress
 
@@ -83,7 +71,7 @@ def _renewing(found: DatasetImport) -> Callable[[int], None]:
 def find_file(source: str) -> str:
     """The URL of the file to download: ``source``, or the Parquet file of a dataset on the hub.
 
-    Raises NotImported and OutboundError.
+    Raises WorkFailed and OutboundError.
     """
     hub = settings.HUB_URL
     name = source.removeprefix(f"{hub}/datasets/").strip("/")
@@ -105,13 +93,13 @@ def _listing(url: str) -> Any:
 def _parquet_of(name: str, listing: Any) -> str:
     """The only Parquet file of the train split of the only subset, or of the one named default."""
     if not isinstance(listing, dict) or not listing:
-        raise NotImported(f"{name} has no Parquet files.", "Give the URL of one of its files.")
+        raise WorkFailed(f"{name} has no Parquet files.", "Give the URL of one of its files.")
     subset = _only(f"{name} has the subsets", listing, "default")
     files = _only(f"{name} has the splits", subset, "train") if isinstance(subset, dict) else None
     if not isinstance(files, list) or not files or not all(isinstance(url, str) for url in files):
-        raise NotImported(f"The hub's list of the files of {name} cannot be read.", "Give the URL of a file.")
+        raise WorkFailed(f"The hub's list of the files of {name} cannot be read.", "Give the URL of a file.")
     if len(files) > 1:
-        raise NotImported(
+        raise WorkFailed(
             f"{name} has {len(files)} files.", "Give the URL of one file, and import one at a time."
         )
     return str(files[0])
@@ -123,4 +111,4 @@ def _only(what: str, parts: dict[str, Any], usual: str) -> Any:
     if len(parts) == 1:
         return next(iter(parts.values()))
     named = ", ".join(sorted(map(str, parts))[:10])
-    raise NotImported(f"{what} {named}.", "Give the URL of one file.")
+    raise WorkFailed(f"{what} {named}.", "Give the URL of one file.")

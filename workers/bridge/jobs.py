@@ -19,11 +19,15 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from webapp.jobs import bell, checkpoints, leases, recording
+from webapp.jobs import checkpoints, recording
 from webapp.jobs.models import Job
+from webapp.jobs.queue import JOBS, claim_job, requested_stop
 from webapp.jobs.states import State
 from webapp.jobs.transitions import move
 from webapp.registry.services import register_model, tuned_name
+from webapp.work import messages
+from webapp.work.errors import LeaseLost
+from webapp.work.queue import held
 from workers.bridge import arms, child, files, job_specs, judges, suites, tasks
 from workers.bridge.nodes import node_name
 from workers.contract import events
@@ -32,7 +36,6 @@ from workers.contract.spec import AlarmSettings
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.25
 WATCH_SECONDS = 1.0
-JUDGE_REMEDY = "Mend the judge under Judges, or on this worker, then resume the job."
 
 
 STUCK = "Attempt {} was ended: its process had said nothing for {:.0f} s. Where it stood is in its log below."
@@ -51,14 +54,12 @@ def drain(**_: Any) -> None:
 worker_shutting_down.connect(drain)
 
 
-class LeaseLost(Exception):
-    """Another attempt has the job, or nobody should: stop and write nothing more."""
-
-
-def look() -> None:
+def run_jobs() -> None:
     """Run jobs that fit this node's free devices until none is left."""
-    while not DRAINING.is_set() and (job := leases.claim(node_name())):
-        bell.ring("look")  # another thread may find a job for the devices that are still free
+    while not DRAINING.is_set() and (job := claim_job(node_name())):
+        messages.notify_workers(
+            JOBS.task
+        )  # another thread may find a job for the devices that are still free
         log.info("Job %s, attempt %s, on %s", job.uid, job.attempt, job.devices)
         Attempt(job).run()
 
@@ -110,15 +111,14 @@ class Attempt:
             log.info("Job %s: attempt %s no longer holds it", self.job.uid, self.job.attempt)
         except judges.JudgeUnreachable as error:
             with transaction.atomic():
-                said = {"code": "judge_failing", "message": str(error), "remedy": JUDGE_REMEDY}
-                move(self.job.pk, State.PAUSED, guard=leases.holds(self.job.pk, self.job.attempt), error=said)
+                move(self.job.pk, State.PAUSED, guard=held(self.job), error=error.as_json())
         except files.Damaged as error:
-            leases.fail(self.job.pk, self.job.attempt, error.as_json())
+            JOBS.fail(self.job, error)
         except Exception as error:  # whatever went wrong here, the job must not hang until its lease ends
             log.exception("Job %s: attempt %s failed in the bridge", self.job.uid, self.job.attempt)
             cause = f"{type(error).__name__}: {error}"
             with suppress(LeaseLost):
-                self._lasting(lambda: leases.attempt_died(self.job.pk, self.job.attempt, cause))
+                self._lasting(lambda: JOBS.crash(self.job, cause))
         finally:
             self.stop.set()
             renewing.join()
@@ -136,7 +136,11 @@ class Attempt:
             now = time.monotonic()
             due = now - renewed > settings.LEASE_SECONDS / 3
             try:
-                asked = (leases.renew if due else leases.asked)(self.job.pk, self.job.attempt)
+                if due:
+                    JOBS.renew(self.job)
+                asked = requested_stop(self.job)
+            except LeaseLost:
+                asked = None
             except DatabaseError as error:
                 log.warning("Job %s: lease not renewed: %s", self.job.uid, error)
                 connection.close()
@@ -226,7 +230,7 @@ class Attempt:
         message = STUCK.format(attempt, self.patience) if self.stuck else WORDLESS.format(attempt, status)
         event = events.LogEvent(level="warning", message=message)
         self._fenced(self._lasting(lambda: recording.record_events(job, attempt, [event])))
-        self._lasting(lambda: leases.attempt_died(job, attempt, f"{message}\n{said}"))
+        self._lasting(lambda: JOBS.crash(self.job, f"{message}\n{said}"))
 
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
         """Carry events until the child has ended and its last line is read."""
@@ -316,7 +320,7 @@ class Attempt:
         with transaction.atomic():
             asked = Job.objects.select_for_update().get(pk=self.job.pk).stop_requested
             self._end(State.PAUSED if asked or self.pausing.is_set() else State.QUEUED, done)
-            bell.ring("look")
+            messages.notify_workers(JOBS.task)
 
     def paused(self, done: events.DoneEvent) -> None:
         """The engine paused on its own: its error event says why, and someone resumes the job."""
@@ -329,8 +333,9 @@ class Attempt:
             self._end(State.FAILED, done)
 
     def _end(self, state: State, done: events.DoneEvent, **changes: Any) -> None:
-        holds = leases.holds(self.job.pk, self.job.attempt)
-        self._fenced(move(self.job.pk, state, guard=holds, train_seconds=done.train_seconds, **changes))
+        self._fenced(
+            move(self.job.pk, state, guard=held(self.job), train_seconds=done.train_seconds, **changes)
+        )
 
 
 ENDINGS = {

@@ -18,6 +18,7 @@ from django.conf import settings
 from webapp.judges.models import Endpoint
 from webapp.judges.services import endpoint_spec, endpoints_for, unreadable
 from webapp.teams.models import Team
+from webapp.work.errors import WorkFailed
 from workers import grading
 from workers.bridge import child
 from workers.bridge.files import local_path, write_rendering
@@ -27,8 +28,12 @@ SERVE_SECONDS = 120
 OPTION = "--keys-fd"
 
 
-class JudgeUnreachable(Exception):
+class JudgeUnreachable(WorkFailed):
     """A base model that should judge could not be served; the message says why."""
+
+    def __init__(self, message: str) -> None:
+        remedy = "Correct the judge under Judges, or on this worker, then resume the job."
+        super().__init__(message, remedy, code="judge_failing")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from celery.signals import worker_ready
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
-from webapp.jobs import bell, nodes
+from webapp.work import messages, nodes
 from workers.bridge import child, files
 from workers.bridge.gpus import find_gpus, read_load
 
@@ -71,7 +71,7 @@ def _announce() -> None:
     devices = {"cpu_cores": settings.CPU_CORES, "gpus": find_gpus()}
     nodes.announce(node_name(), versions, devices, sandbox())
     files.discard_leftovers()
-    bell.ring("look")
+    messages.notify_workers("run_jobs")
 
 
 def _beat(stop: threading.Event) -> None:

@@ -20,9 +20,8 @@ ROW_BEGINS = b'{"row_id":"'
 class AdapterDamaged(files.Damaged):
     """The adapter that training should continue from is not what was stored."""
 
-    def as_json(self) -> dict[str, str]:
-        remedy = "Upload the adapter again, or start from another model."
-        return {"code": "start_damaged", "message": str(self), "remedy": remedy}
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "Upload the adapter again, or start from another model.", "start_damaged")
 
 
 def fetch_splits(job: Job, folder: Path) -> dict[str, Any]:

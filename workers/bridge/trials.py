@@ -3,58 +3,33 @@
 from __future__ import annotations
 
 import json
-import logging
-import shutil
-import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
-
 from webapp.core.fields import storable
-from webapp.graders import trial_queue
 from webapp.graders.models import GraderTrial
+from webapp.graders.queues import TRIALS
 from webapp.graders.reading import text_of
 from webapp.graders.statistics import mean
-from workers.bridge import child
+from webapp.work.errors import WorkFailed
 from workers.bridge.files import base_model_ref
-from workers.bridge.gradings import Answer, NotGraded, graded
-from workers.contract import events
+from workers.bridge.gradings import Answer, graded
+from workers.bridge.running import run_engine, run_item
 from workers.contract.spec import SampleSpec
 
 SAMPLING_SECONDS = 300
 Json = dict[str, Any]
-log = logging.getLogger(__name__)
-
-
-class LeaseLost(Exception):
-    """Another attempt has taken the trial over; this one must not write any more."""
 
 
 def run_trial(trial_id: int) -> None:
-    """Run a queued trial. A second message for the same trial finds nothing to do."""
-    trial = trial_queue.claim_trial(trial_id)
-    if trial is None:
-        return
-    folder = settings.WORK_DIR / "trials" / f"{trial.uid}-{trial.attempt}"
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        results = _graded(trial, _answers(trial, folder), folder)
-        trial_queue.finish_trial(trial, results, _summary(results))
-    except LeaseLost:
-        log.warning("Attempt %s of trial %s lost its lease", trial.attempt, trial.uid)
-    except NotGraded as error:
-        trial_queue.fail_trial(trial, error.message, error.remedy)
-    except Exception as error:  # the person who waits must hear of it
-        log.exception("Trial %s failed", trial.uid)
-        trial_queue.fail_trial(trial, f"{type(error).__name__}: {error}", "Try again.")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    """Run a queued trial."""
+    run_item(TRIALS, trial_id, _run_trial)
 
 
-def _renew(trial: GraderTrial) -> None:
-    if not trial_queue.renew_trial(trial):
-        raise LeaseLost(trial.uid)
+def _run_trial(trial: GraderTrial, folder: Path, lost: threading.Event) -> None:
+    results = _graded(trial, _answers(trial, folder, lost), folder)
+    TRIALS.finish(trial, results=results, summary=_summary(results))
 
 
 def _summary(results: list[Json]) -> Json:
@@ -65,10 +40,10 @@ def _summary(results: list[Json]) -> Json:
 # --- answers ---------------------------------------------------------------------------------------
 
 
-def _answers(trial: GraderTrial, folder: Path) -> list[Json]:
+def _answers(trial: GraderTrial, folder: Path, lost: threading.Event) -> list[Json]:
     """What is to be graded, row by row: ``{row, source, number, answer}``."""
     wanted = trial.choices.get("answers", [])
-    sampled = _sampled(trial, folder) if "base_model" in wanted else [[] for _ in trial.rows]
+    sampled = _sampled(trial, folder, lost) if "base_model" in wanted else [[] for _ in trial.rows]
     answers: list[Json] = []
     for index, row in enumerate(trial.rows):
         if "field" in wanted and (text := text_of(row, trial.choices.get("field", ""))) is not None:
@@ -78,18 +53,19 @@ def _answers(trial: GraderTrial, folder: Path) -> list[Json]:
             answers.append({"row": index, "source": "typed", "number": 1, "answer": text})
         answers += [{"row": index, "source": "base_model"} | answer for answer in sampled[index]]
     if not answers:
-        raise NotGraded(
+        raise WorkFailed(
             f"No row has a field {trial.choices.get('field', '')!r}.", "Choose a field that the rows have."
         )
     return answers
 
 
-def _sampled(trial: GraderTrial, folder: Path) -> list[list[Json]]:
+def _sampled(trial: GraderTrial, folder: Path, lost: threading.Event) -> list[list[Json]]:
     """The base model's answers to each row."""
     if trial.base_model is None:
-        raise NotGraded("The base model that was to write the answers is gone.", "Choose another one.")
+        raise WorkFailed("The base model that was to write the answers is gone.", "Choose another one.")
     (folder / "samples.json").write_text(_sample_spec(trial).model_dump_json())
-    _run_child(["workers.engine", "sample", str(folder / "samples.json"), "--out", str(folder)], folder)
+    arguments = ["sample", str(folder / "samples.json"), "--out", str(folder)]
+    run_engine(arguments, folder, SAMPLING_SECONDS, lost)
     answers: list[list[Json]] = [[] for _ in trial.rows]
     with (folder / "samples.jsonl").open() as file:
         for line in map(json.loads, file):
@@ -114,27 +90,6 @@ def _sample_spec(trial: GraderTrial) -> SampleSpec:
     )
 
 
-def _run_child(arguments: list[str], folder: Path) -> None:
-    output = folder / "child.log"
-    with child.started(arguments, {"cpu_cores": 1}, output) as process:
-        try:
-            process.wait(SAMPLING_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise NotGraded(
-                f"The base model did not answer within {SAMPLING_SECONDS} s.",
-                "Try fewer rows or samples, or a smaller model.",
-            ) from None
-    if process.returncode:
-        raise _said_by_engine(folder) or NotGraded(f"Sampling failed: {child.tail(output)[-800:]}")
-
-
-def _said_by_engine(folder: Path) -> NotGraded | None:
-    for event, _ in events.follow(folder / "events.jsonl", 0):
-        if isinstance(event, events.ErrorEvent):
-            return NotGraded(event.message, event.remedy)
-    return None
-
-
 # --- grades ----------------------------------------------------------------------------------------
 
 
@@ -143,13 +98,11 @@ def _graded(trial: GraderTrial, answers: list[Json], folder: Path) -> list[Json]
     subjects = [
         Answer(answer["answer"], trial.rows[answer["row"]]["item"], str(answer["row"])) for answer in answers
     ]
-    _renew(trial)
     results = [
         answer | grade | {"answer": storable(answer["answer"])}
         for answer, grade in zip(answers, graded(trial.team, trial.definition, subjects, folder), strict=True)
     ]
     if trial.second:
-        _renew(trial)
         grades = graded(trial.team, trial.second.definition, subjects, folder)
         for result, grade in zip(results, grades, strict=True):
             result["second"] = {key: grade[key] for key in ("reward", "error_class", "error_detail")}

@@ -1,3 +1,4 @@
+import django.utils.timezone
 import webapp.core.fields
 from django.db import migrations, models
 
@@ -27,15 +28,19 @@ class Migration(migrations.Migration):
             name='DatasetImport',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: a write names the attempt')),
+                ('crashes', models.PositiveIntegerField(default=0, help_text='attempts that ended without a result')),
+                ('lease_until', models.DateTimeField(blank=True, null=True)),
+                ('error', models.JSONField(blank=True, help_text='{code?, message, remedy, detail?}', null=True)),
+                ('started_at', models.DateTimeField(blank=True, null=True)),
+                ('finished_at', models.DateTimeField(blank=True, null=True)),
+                ('state', models.CharField(choices=[('queued', 'Waiting for a worker'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed'), ('rows', 'Waiting for rows')], default='queued', max_length=10)),
+                ('queued_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('uid', webapp.core.fields.PublicIdField(prefix='import_')),
                 ('name', models.CharField(blank=True, help_text='name of the dataset to be', max_length=120)),
                 ('source', models.CharField(help_text='URL, or id on the Hugging Face hub', max_length=2000)),
                 ('options', models.JSONField(default=dict)),
-                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('done', 'Done'), ('failed', 'Failed')], default='queued', max_length=10)),
-                ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: a write names the attempt')),
-                ('lease_until', models.DateTimeField(blank=True, null=True)),
                 ('received', models.BigIntegerField(default=0, help_text='bytes')),
-                ('error', models.JSONField(blank=True, help_text='{message, remedy}', null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={

@@ -1,3 +1,4 @@
+import django.utils.timezone
 import webapp.core.fields
 import webapp.graders.fields
 from django.db import migrations, models
@@ -32,14 +33,19 @@ class Migration(migrations.Migration):
             name='GraderCheck',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('state', models.CharField(choices=[('queued', 'Waiting for a worker'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed'), ('rows', 'Waiting for rows')], default='queued', max_length=10)),
-                ('attempt', models.PositiveIntegerField(default=1)),
-                ('results', models.JSONField(default=dict, help_text='{field, threshold, reference, cheats, tests}')),
-                ('error', models.JSONField(blank=True, help_text='{message, remedy}', null=True)),
-                ('queued_at', models.DateTimeField(auto_now_add=True)),
+                ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: a write names the attempt')),
+                ('crashes', models.PositiveIntegerField(default=0, help_text='attempts that ended without a result')),
+                ('lease_until', models.DateTimeField(blank=True, null=True)),
+                ('error', models.JSONField(blank=True, help_text='{code?, message, remedy, detail?}', null=True)),
                 ('started_at', models.DateTimeField(blank=True, null=True)),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
+                ('state', models.CharField(choices=[('queued', 'Waiting for a worker'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed'), ('rows', 'Waiting for rows')], default='queued', max_length=10)),
+                ('queued_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('results', models.JSONField(default=dict, help_text='{field, threshold, reference, cheats, tests}')),
             ],
+            options={
+                'abstract': False,
+            },
         ),
         migrations.CreateModel(
             name='GraderTest',
@@ -61,19 +67,21 @@ class Migration(migrations.Migration):
             name='GraderTrial',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: a write names the attempt')),
+                ('crashes', models.PositiveIntegerField(default=0, help_text='attempts that ended without a result')),
+                ('lease_until', models.DateTimeField(blank=True, null=True)),
+                ('error', models.JSONField(blank=True, help_text='{code?, message, remedy, detail?}', null=True)),
+                ('started_at', models.DateTimeField(blank=True, null=True)),
+                ('finished_at', models.DateTimeField(blank=True, null=True)),
+                ('state', models.CharField(choices=[('queued', 'Waiting for a worker'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed'), ('rows', 'Waiting for rows')], default='queued', max_length=10)),
+                ('queued_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('uid', webapp.core.fields.PublicIdField(prefix='trial_')),
                 ('definition', webapp.graders.fields.WrittenJSONField()),
                 ('choices', models.JSONField(default=dict, help_text="the bench's form: rows and answers that were chosen")),
                 ('rows', webapp.graders.fields.WrittenJSONField(help_text='[{row_id, messages, item}]')),
-                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed')], default='queued', max_length=10)),
                 ('results', models.JSONField(default=list, help_text='[{row, source, number, answer, …GradeResult, second?}], row by row')),
                 ('summary', models.JSONField(default=dict, help_text='{answers, mean, errors}')),
-                ('error', models.JSONField(blank=True, help_text='{message, remedy}', null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: every write names it')),
-                ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={
                 'ordering': ['-id'],

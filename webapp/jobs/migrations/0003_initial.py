@@ -15,6 +15,7 @@ class Migration(migrations.Migration):
         ('jobs', '0002_initial'),
         ('registry', '0001_initial'),
         ('teams', '0001_initial'),
+        ('work', '0001_initial'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -43,6 +44,11 @@ class Migration(migrations.Migration):
             model_name='job',
             name='interference_of',
             field=models.ForeignKey(blank=True, help_text='the job whose tasks this one trains some of, to measure what sharing an adapter costs', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='parts', to='jobs.job'),
+        ),
+        migrations.AddField(
+            model_name='job',
+            name='node',
+            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='jobs', to='work.node'),
         ),
         migrations.AddField(
             model_name='job',
@@ -115,11 +121,6 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='metrics', to='jobs.job'),
         ),
         migrations.AddField(
-            model_name='job',
-            name='node',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='jobs', to='jobs.node'),
-        ),
-        migrations.AddField(
             model_name='preflightsample',
             name='job',
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='preflight_samples', to='jobs.job'),
@@ -138,6 +139,26 @@ class Migration(migrations.Migration):
             model_name='savedview',
             name='team',
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='saved_views', to='teams.team'),
+        ),
+        migrations.AddIndex(
+            model_name='job',
+            index=models.Index(condition=models.Q(('state__in', ['queued', 'running'])), fields=['queued_at'], name='job_queue'),
+        ),
+        migrations.AddIndex(
+            model_name='job',
+            index=models.Index(fields=['team', '-id'], name='job_of_team'),
+        ),
+        migrations.AddIndex(
+            model_name='job',
+            index=django.contrib.postgres.indexes.GinIndex(fields=['tags'], name='job_tags'),
+        ),
+        migrations.AddConstraint(
+            model_name='job',
+            constraint=models.UniqueConstraint(condition=models.Q(('pin', 'baseline')), fields=('team',), name='one_baseline_per_team'),
+        ),
+        migrations.AddConstraint(
+            model_name='job',
+            constraint=models.UniqueConstraint(condition=models.Q(('ticket', ''), _negated=True), fields=('team', 'ticket'), name='one_job_of_a_form'),
         ),
         migrations.AddConstraint(
             model_name='checkpoint',
@@ -166,26 +187,6 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='metric',
             constraint=models.UniqueConstraint(fields=('job', 'step'), name='one_metric_row_per_step'),
-        ),
-        migrations.AddIndex(
-            model_name='job',
-            index=models.Index(condition=models.Q(('state__in', ['queued', 'running'])), fields=['queued_at'], name='job_queue'),
-        ),
-        migrations.AddIndex(
-            model_name='job',
-            index=models.Index(fields=['team', '-id'], name='job_of_team'),
-        ),
-        migrations.AddIndex(
-            model_name='job',
-            index=django.contrib.postgres.indexes.GinIndex(fields=['tags'], name='job_tags'),
-        ),
-        migrations.AddConstraint(
-            model_name='job',
-            constraint=models.UniqueConstraint(condition=models.Q(('pin', 'baseline')), fields=('team',), name='one_baseline_per_team'),
-        ),
-        migrations.AddConstraint(
-            model_name='job',
-            constraint=models.UniqueConstraint(condition=models.Q(('ticket', ''), _negated=True), fields=('team', 'ticket'), name='one_job_of_a_form'),
         ),
         migrations.AddConstraint(
             model_name='preflightsample',

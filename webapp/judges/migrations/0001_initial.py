@@ -1,3 +1,4 @@
+import django.utils.timezone
 import encrypted_fields.fields
 import webapp.core.fields
 from django.db import migrations, models
@@ -28,12 +29,29 @@ class Migration(migrations.Migration):
                 ('input_price', models.FloatField(default=0.0)),
                 ('output_price', models.FloatField(default=0.0)),
                 ('budget', models.FloatField(blank=True, null=True)),
-                ('checked', models.JSONField(default=dict, help_text='{at, seconds, error} of the last check, or {pending}')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('deleted_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={
                 'ordering': ['name'],
+            },
+        ),
+        migrations.CreateModel(
+            name='EndpointCheck',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: a write names the attempt')),
+                ('crashes', models.PositiveIntegerField(default=0, help_text='attempts that ended without a result')),
+                ('lease_until', models.DateTimeField(blank=True, null=True)),
+                ('error', models.JSONField(blank=True, help_text='{code?, message, remedy, detail?}', null=True)),
+                ('started_at', models.DateTimeField(blank=True, null=True)),
+                ('finished_at', models.DateTimeField(blank=True, null=True)),
+                ('state', models.CharField(choices=[('queued', 'Waiting for a worker'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed'), ('rows', 'Waiting for rows')], default='queued', max_length=10)),
+                ('queued_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('seconds', models.FloatField(blank=True, null=True)),
+            ],
+            options={
+                'abstract': False,
             },
         ),
         migrations.CreateModel(
@@ -52,13 +70,17 @@ class Migration(migrations.Migration):
             name='JudgeCard',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: a write names the attempt')),
+                ('crashes', models.PositiveIntegerField(default=0, help_text='attempts that ended without a result')),
+                ('lease_until', models.DateTimeField(blank=True, null=True)),
+                ('error', models.JSONField(blank=True, help_text='{code?, message, remedy, detail?}', null=True)),
+                ('started_at', models.DateTimeField(blank=True, null=True)),
+                ('finished_at', models.DateTimeField(blank=True, null=True)),
+                ('state', models.CharField(choices=[('queued', 'Waiting for a worker'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed'), ('rows', 'Waiting for rows')], default='queued', max_length=10)),
+                ('queued_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('uid', webapp.core.fields.PublicIdField(prefix='judgecard_')),
                 ('labels', models.JSONField(help_text='[{text, item, group, value}], as they were when the card was made')),
                 ('results', models.JSONField(default=dict, help_text="the numbers, and the judge's word on each label")),
-                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed')], default='queued', max_length=10)),
-                ('error', models.JSONField(blank=True, help_text='{message, remedy}', null=True)),
-                ('attempt', models.PositiveIntegerField(default=0, help_text='fences the writes of a worker that came late')),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={

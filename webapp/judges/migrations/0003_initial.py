@@ -26,6 +26,11 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='endpoints', to='teams.team'),
         ),
         migrations.AddField(
+            model_name='endpointcheck',
+            name='endpoint',
+            field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='last_check', to='judges.endpoint'),
+        ),
+        migrations.AddField(
             model_name='humanlabel',
             name='labelled_by',
             field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),

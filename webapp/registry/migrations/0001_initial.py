@@ -1,3 +1,4 @@
+import django.utils.timezone
 import webapp.core.fields
 from django.db import migrations, models
 
@@ -32,19 +33,20 @@ class Migration(migrations.Migration):
             name='Export',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('merged', 'Merged safetensors'), ('gguf', 'Merged GGUF'), ('gguf-adapter', 'GGUF adapter')], max_length=20)),
-                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('ready', 'Ready'), ('failed', 'Failed')], default='queued', max_length=10)),
                 ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: a write names the attempt')),
-                ('deaths', models.PositiveSmallIntegerField(default=0, help_text='attempts that ended without a word')),
+                ('crashes', models.PositiveIntegerField(default=0, help_text='attempts that ended without a result')),
                 ('lease_until', models.DateTimeField(blank=True, null=True)),
+                ('error', models.JSONField(blank=True, help_text='{code?, message, remedy, detail?}', null=True)),
+                ('started_at', models.DateTimeField(blank=True, null=True)),
+                ('finished_at', models.DateTimeField(blank=True, null=True)),
+                ('state', models.CharField(choices=[('queued', 'Waiting for a worker'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed'), ('rows', 'Waiting for rows')], default='queued', max_length=10)),
+                ('queued_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('kind', models.CharField(choices=[('merged', 'Merged safetensors'), ('gguf', 'Merged GGUF'), ('gguf-adapter', 'GGUF adapter')], max_length=20)),
                 ('node', models.CharField(blank=True, help_text='name of the node that makes or made it', max_length=200)),
                 ('shortage', models.CharField(blank=True, help_text='what the last node asked lacks for it', max_length=300)),
                 ('prefix', models.CharField(blank=True, help_text='folder in storage', max_length=255)),
                 ('files', models.JSONField(default=list, help_text='[{name, bytes, sha256}]')),
                 ('verification', models.JSONField(default=dict, help_text='workers.engine.export.checking.Verification')),
-                ('error', models.JSONField(blank=True, help_text='{message, remedy}', null=True)),
-                ('queued_at', models.DateTimeField(auto_now_add=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={
                 'ordering': ['id'],
@@ -54,14 +56,19 @@ class Migration(migrations.Migration):
             name='Inspection',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('passed', 'Passed'), ('failed', 'Failed')], default='queued', max_length=10)),
                 ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: a write names the attempt')),
-                ('crashes', models.PositiveSmallIntegerField(default=0, help_text='attempts that ended without a result')),
+                ('crashes', models.PositiveIntegerField(default=0, help_text='attempts that ended without a result')),
                 ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('report', models.JSONField(default=dict, help_text='{problem, facts, notes} of workers.engine.inspection')),
-                ('queued_at', models.DateTimeField()),
+                ('error', models.JSONField(blank=True, help_text='{code?, message, remedy, detail?}', null=True)),
+                ('started_at', models.DateTimeField(blank=True, null=True)),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
+                ('state', models.CharField(choices=[('queued', 'Waiting for a worker'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed'), ('rows', 'Waiting for rows')], default='queued', max_length=10)),
+                ('queued_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('report', models.JSONField(default=dict, help_text='{problem, facts, notes} of workers.engine.inspection')),
             ],
+            options={
+                'abstract': False,
+            },
         ),
         migrations.CreateModel(
             name='TunedModel',

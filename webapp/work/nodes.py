@@ -9,8 +9,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from webapp.jobs.models import Job, Node
-from webapp.jobs.states import State
+from webapp.work.models import Node
 
 SILENCE = timedelta(minutes=1)
 FORGOTTEN_AFTER = timedelta(days=30)
@@ -44,12 +43,12 @@ class Usage:
     memory: float
 
 
-def usage(job: Job) -> list[Usage]:
-    """Of the devices that a running job holds: its GPUs, or without any the CPU; empty while unknown."""
-    if job.state != State.RUNNING or job.node is None:
+def usage(node: Node | None, devices: dict[str, Any]) -> list[Usage]:
+    """Of the devices that work holds on ``node``: its GPUs, or without any the CPU; empty while unknown."""
+    if node is None:
         return []
-    held = {f"GPU {index}" for index in job.devices.get("gpus", [])} or {"CPU"}
-    return [each for each in usage_of(job.node) if each.device in held]
+    held = {f"GPU {index}" for index in devices.get("gpus", [])} or {"CPU"}
+    return [each for each in usage_of(node) if each.device in held]
 
 
 def usage_of(node: Node) -> list[Usage]:

@@ -1,4 +1,4 @@
-"""The bell: a message that says "look". Losing one costs time, never work: beat rings again."""
+"""Wake-up messages for workers. A lost one costs time, never work: beat sends them again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workers.celery import app
 log = logging.getLogger(__name__)
 
 
-def ring(task: str, *arguments: int) -> None:
+def notify_workers(task: str, *arguments: int) -> None:
     """Have a worker run ``workers.tasks.<task>`` once the transaction commits."""
     transaction.on_commit(partial(_send, task, arguments))
 
@@ -23,4 +23,4 @@ def _send(task: str, arguments: tuple[int, ...]) -> None:
     try:
         app.send_task(f"workers.tasks.{task}", args=arguments, retry=False)
     except (KombuError, RedisError, OSError) as error:
-        log.warning("The broker did not take %s%s: %s. Beat will ring again.", task, arguments, error)
+        log.warning("The broker did not take %s%s: %s. Beat sends it again.", task, arguments, error)

@@ -1,0 +1,47 @@
+"""The queues of grader trials and of grader checks."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+
+from webapp.datasets.models import DatasetVersion
+from webapp.graders.choosing import dataset_version
+from webapp.graders.models import GraderCheck, GraderTrial, GraderVersion
+from webapp.work.models import WorkState
+from webapp.work.queue import Queue
+
+TRIALS = Queue(
+    GraderTrial,
+    "trials",
+    "run_trial",
+    "Try fewer rows, or a smaller base model. Often the worker runs out of memory.",
+    related=("team", "base_model", "second"),
+)
+CHECKS = Queue(
+    GraderCheck,
+    "checks",
+    "run_check",
+    "Check again. Often the worker runs out of memory.",
+    related=("version__grader__team", "version__grader__dataset"),
+)
+
+
+@transaction.atomic
+def request_check(version: GraderVersion) -> None:
+    """Have a worker check the version, again if it was checked before. Earlier results show until then."""
+    check, _ = GraderCheck.objects.get_or_create(version=version)
+    CHECKS.enqueue(check)
+
+
+def enqueue_checks_with_new_rows() -> None:
+    """Queue the checks that waited for rows and whose team has rows now."""
+    newer = DatasetVersion.objects.filter(
+        dataset__team=OuterRef("version__grader__team"), created_at__gt=OuterRef("finished_at")
+    )
+    waiting: QuerySet[GraderCheck] = GraderCheck.objects.filter(
+        Exists(newer), state=WorkState.WAITING_FOR_ROWS, version__grader__deleted_at=None
+    ).select_related("version__grader__team", "version__grader__dataset")
+    for check in waiting:
+        if dataset_version(check.version.grader, check.version.definition):
+            CHECKS.enqueue(check)

@@ -1,0 +1,91 @@
+"""The queue of jobs: which one a node claims, what was requested of it, and what follows a crash."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+
+from webapp.jobs.models import Job
+from webapp.jobs.states import State
+from webapp.jobs.transitions import move
+from webapp.teams.models import Team
+from webapp.work import messages
+from webapp.work.errors import WorkFailed
+from webapp.work.models import Node
+from webapp.work.placement import fit, free_devices
+from webapp.work.queue import Queue, held
+
+TASK = "run_jobs"
+CANDIDATES = 200
+REMEDY = "Look at the log. Often it is memory: lower prompts per step or completion length."
+
+
+class JobQueue(Queue[Job]):
+    """Jobs change state only by the table of transitions, and leave an event each time."""
+
+    def change(self, pk: int, state: str, *, guard: Q, **values: Any) -> bool:
+        return move(pk, State(state), guard=guard, **values)
+
+    def notify(self, pk: int) -> None:
+        """Wake a worker up; it looks for the oldest job that fits its node."""
+        messages.notify_workers(self.task)
+
+    def notify_waiting(self) -> None:
+        """Wake workers up for queued jobs, and for new ones whose files nobody has checked."""
+        for pk in Job.objects.filter(state=State.VALIDATING_FILES).values_list("pk", flat=True):
+            messages.notify_workers("validate_job", pk)
+        if Job.objects.filter(state=State.QUEUED).exists():
+            messages.notify_workers(self.task)
+
+    def state_after_crash(self, item: Job) -> str:
+        return State.PAUSED if item.stop_requested == "pause" else State.QUEUED
+
+    def exhausted(self, item: Job, crashes: int, detail: str) -> WorkFailed:
+        message = f"The job's process died {crashes} times, last in attempt {item.attempt}."
+        return WorkFailed(message, self.remedy, code="worker_died", detail=detail)
+
+
+JOBS = JobQueue(
+    Job, "jobs", TASK, REMEDY, related=("team", "base_model", "dataset_version", "grader_version")
+)
+
+
+@transaction.atomic
+def claim_job(node_name: str) -> Job | None:
+    """Lease the oldest queued job that fits the node's free devices; None if there is none."""
+    node = Node.objects.select_for_update().filter(name=node_name).first()
+    if node is None:  # it announces itself after its first probe, and looks again then
+        return None
+    free = free_devices(node)
+    for job in Job.objects.filter(state=State.QUEUED).order_by("queued_at", "id")[:CANDIDATES]:
+        devices = fit(job.settings["resources"], free)
+        if devices is None or not Job.objects.filter(pk=job.pk).select_for_update(skip_locked=True).exists():
+            continue
+        if not _is_within_quota(job):
+            continue
+        first = {"started_at": job.started_at} if job.started_at else {}
+        if claimed := JOBS.claim(job.pk, node=node, devices=devices, **first):
+            return claimed
+    return None
+
+
+def _is_within_quota(job: Job) -> bool:
+    """True if the team may run one more job now. Its row stays locked: two nodes cannot both agree."""
+    team = Team.objects.select_for_update(no_key=True).get(pk=job.team_id)
+    return team.max_running_jobs is None or count_running(team) < team.max_running_jobs
+
+
+def count_running(team: Team) -> int:
+    """Return how many of the team's jobs run now."""
+    return team.jobs.filter(state=State.RUNNING).count()
+
+
+def requested_stop(job: Job) -> str | None:
+    """Return ``'pause'``, ``'finish'`` or ``''`` as requested of the job; None if the attempt has lost it."""
+    found = Job.objects.filter(held(job)).values_list("stop_requested", "finish_early").first()
+    if found is None:
+        return None
+    stop, finish = found
+    return stop or ("finish" if finish else "")

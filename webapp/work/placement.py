@@ -1,0 +1,25 @@
+"""Which devices of a node are free, and which of them fit a request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from webapp.work.models import Node, WorkState
+
+
+def free_devices(node: Node) -> dict[str, Any]:
+    """Return the node's devices less those of the jobs that run there."""
+    running = node.jobs.filter(state=WorkState.RUNNING).values_list("devices", flat=True)
+    taken = {index for devices in running for index in devices.get("gpus", [])}
+    return {
+        "cpu_cores": node.devices["cpu_cores"] - sum(devices.get("cpu_cores", 0) for devices in running),
+        "gpus": [gpu for gpu in node.devices["gpus"] if gpu["index"] not in taken],
+    }
+
+
+def fit(wanted: dict[str, Any], free: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the devices to give to a request (``contract.spec.Resources``); None if too few are free."""
+    gpus = [gpu["index"] for gpu in free["gpus"] if gpu["memory_gib"] >= wanted["gpu_memory_gib"]]
+    if free["cpu_cores"] < wanted["cpu_cores"] or len(gpus) < wanted["gpus"]:
+        return None
+    return {"cpu_cores": wanted["cpu_cores"], "gpus": gpus[: wanted["gpus"]]}
