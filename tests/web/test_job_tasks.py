@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tests.web.adapters import good
 from tests.web.comparison import compare, row, sample
+from webapp.core.statistics import bootstrap_mean
 from webapp.datasets.checking import Options
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.services import Choices, commit, receive
@@ -26,7 +27,7 @@ from webapp.evaluations.models import Evaluation
 from webapp.graders.models import Grader, GraderVersion
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording, services
-from webapp.jobs.interference import interval, launch_interference, matched, matrix, subsets
+from webapp.jobs.interference import launch_interference, matched, matrix, subsets
 from webapp.jobs.models import Job
 from webapp.jobs.queue import claim_job
 from webapp.jobs.states import State
@@ -382,11 +383,11 @@ def test_three_tasks_can_be_measured_in_pairs() -> None:
 
 @given(st.lists(st.floats(-1, 1), min_size=20, max_size=32))
 def test_an_interval_holds_its_mean_and_mirrors_with_its_sign(values: list[float]) -> None:
-    mean, low, high = interval(tuple(values))
+    mean, low, high = bootstrap_mean(tuple(values))
     assert low is not None
     assert high is not None
     assert low - 1e-9 <= mean <= high + 1e-9 or len(set(values)) > 1
-    mirrored = interval(tuple(-value for value in values))
+    mirrored = bootstrap_mean(tuple(-value for value in values))
     assert mirrored == pytest.approx((-mean, -high, -low), abs=0.05)
 
 

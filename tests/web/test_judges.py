@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workers.judge_server import KEY, Answer, JudgeServer
+from webapp.core.statistics import cohen_kappa
 from webapp.graders.models import Grader, GraderTrial
 from webapp.graders.services import add_version, create_grader
 from webapp.judges import presenters, services, statistics
@@ -464,7 +465,7 @@ def test_kappa_is_that_of_the_textbook() -> None:
     """Cohen (1960): 20 yes-yes, 15 no-no, 5 yes-no, 10 no-yes give 0.4."""
     first = [True] * 25 + [False] * 25
     second = [True] * 20 + [False] * 5 + [True] * 10 + [False] * 15
-    assert statistics.kappa(first, second) == pytest.approx(0.4)
+    assert cohen_kappa(first, second) == pytest.approx(0.4)
 
 
 VERDICTS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=50)
@@ -473,8 +474,8 @@ VERDICTS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_siz
 @given(VERDICTS)
 def test_kappa_is_symmetric_at_most_1_and_1_only_in_full_agreement(pairs: list[tuple[bool, bool]]) -> None:
     first, second = [a for a, _ in pairs], [b for _, b in pairs]
-    found = statistics.kappa(first, second)
-    assert found == pytest.approx(statistics.kappa(second, first))
+    found = cohen_kappa(first, second)
+    assert found == pytest.approx(cohen_kappa(second, first))
     assert found is None or found <= 1
     if found is not None:
         assert (found == pytest.approx(1)) == (first == second)

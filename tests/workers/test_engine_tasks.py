@@ -25,7 +25,7 @@ from tests.workers.engine_jobs import (
     write_split,
 )
 from tests.workers.test_engine_resume import adapter, course, start, wait_for
-from webapp.jobs.interference import interval
+from webapp.core.statistics import bootstrap_mean
 from workers.engine.balance import Balance, advantages, schedule
 
 LIKENESS = {"type": "text_similarity", "name": "likeness", "evaluation_metric": "fuzzy_match", **TEMPLATES}
@@ -234,5 +234,5 @@ def test_a_planted_conflict_between_tasks_is_found(tmp_path):
     tiny_tokenizer().save_pretrained(tmp_path / "model")
     together = tuned_rewards(tmp_path / "both", tmp_path / "model", ["says", "silent"], 8)
     alone = tuned_rewards(tmp_path / "alone", tmp_path / "model", ["says"], 4)
-    _, _, high = interval(tuple(together[row] - alone[row] for row in sorted(alone)))
+    _, _, high = bootstrap_mean(tuple(together[row] - alone[row] for row in sorted(alone)))
     assert high < -0.2

@@ -9,9 +9,8 @@ from statistics import fmean
 from django.db.models import F, QuerySet
 from django.utils.crypto import constant_time_compare, salted_hmac
 
+from webapp.core.statistics import bootstrap_mean, cohen_kappa
 from webapp.evaluations.models import ComparedRow, Evaluation, Vote
-from webapp.jobs.interference import interval
-from webapp.judges.statistics import kappa
 from webapp.teams.models import User
 from workers.contract.statistics import FEWEST_ROWS, allow_interval
 
@@ -162,7 +161,7 @@ def _preference(rows: list[float]) -> tuple[float, float | None, float | None]:
     """
     if not allow_interval(len(rows)):
         return fmean(rows), None, None
-    _, low, high = interval((*rows, 1.0, -1.0))
+    _, low, high = bootstrap_mean((*rows, 1.0, -1.0))
     return fmean(rows), low, high
 
 
@@ -179,4 +178,4 @@ def agreement(votes: QuerySet[Vote]) -> Agreement | None:
     if not both:
         return None
     people, grader = [person for person, _ in both], [machine for _, machine in both]
-    return Agreement(len(both), fmean(a == b for a, b in both), kappa(people, grader))
+    return Agreement(len(both), fmean(a == b for a, b in both), cohen_kappa(people, grader))

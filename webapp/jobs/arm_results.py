@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from webapp.core.statistics import bootstrap_mean
 from webapp.core.templatetags.groove import score, seconds, signed
 from webapp.evaluations.models import ComparedRow, Evaluation
 from webapp.evaluations.presenters import Bar, drawn
 from webapp.jobs.arms import NAMES, TEMPLATE, arms_of
-from webapp.jobs.interference import interval
 from webapp.jobs.models import Job
 from webapp.retention.models import SuiteScore
 from webapp.retention.presenters import change_of
@@ -171,7 +171,7 @@ def difference(rft: dict[str, float], other: dict[str, float]) -> Difference | N
     rows = sorted(rft.keys() & other.keys())
     if not rows:
         return None
-    return Difference(*interval(tuple(rft[row] - other[row] for row in rows)), len(rows))
+    return Difference(*bootstrap_mean(tuple(rft[row] - other[row] for row in rows)), len(rows))
 
 
 # --- words ---------------------------------------------------------------------------------------

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import combinations
-from statistics import fmean, quantiles
+from statistics import fmean
 from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 
+from webapp.core.statistics import bootstrap_mean
 from webapp.evaluations.models import ComparedRow
 from webapp.jobs.models import Job
 from webapp.jobs.services import WrongState
 from webapp.jobs.states import State
 from webapp.jobs.tasks import TaskChoice, choices_of, launch_job
 from webapp.teams.models import User
-from workers.contract.statistics import allow_interval
 
-RESAMPLES = 2000
 OVER = (State.FAILED, State.CANCELLED)
 Names = frozenset[str]
 
@@ -187,17 +184,4 @@ def _cell(task: str, names: Names, measured: dict[Names, dict[str, float]]) -> C
     rows = sorted(_of(task, alone).keys() & together.keys())
     if not rows:
         return None
-    return Cell(task, *interval(tuple(together[row] - alone[row] for row in rows)), len(rows))
-
-
-@lru_cache(maxsize=1024)
-def interval(differences: tuple[float, ...]) -> tuple[float, float | None, float | None]:
-    """Mean of differences, one a row, and its 95 % percentile bootstrap interval over rows, if there are
-    enough."""
-    if not allow_interval(len(differences)):
-        return fmean(differences), None, None
-    draw = random.Random(0)  # noqa: S311 -- the same page shows the same interval
-    count = len(differences)
-    means = [fmean(draw.choices(differences, k=count)) for _ in range(RESAMPLES)]
-    cuts = quantiles(means, n=40, method="inclusive")
-    return fmean(differences), cuts[0], cuts[-1]
+    return Cell(task, *bootstrap_mean(tuple(together[row] - alone[row] for row in rows)), len(rows))

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pvariance
 
+from webapp.core.statistics import cohen_kappa
+
 LEVELS = 5
 PASSING_LABEL = 4
 RESAMPLES = 2000
@@ -30,14 +32,6 @@ class Judged:
     label: int
     reward: float
     length: int
-
-
-def kappa(first: Sequence[bool], second: Sequence[bool]) -> float | None:
-    """Cohen's kappa, (p_o - p_e) / (1 - p_e) (Cohen 1960); ``None`` if chance alone agrees fully."""
-    agreed = fmean(a == b for a, b in zip(first, second, strict=True))
-    yes = fmean(first), fmean(second)
-    chance = yes[0] * yes[1] + (1 - yes[0]) * (1 - yes[1])
-    return None if chance == 1 else (agreed - chance) / (1 - chance)
 
 
 def weighted_kappa(first: Sequence[int], second: Sequence[int]) -> float | None:
@@ -81,7 +75,9 @@ def length_slope(judged: Sequence[Judged]) -> float | None:
 
 def agreement(judged: Sequence[Judged], threshold: float) -> float | None:
     """Cohen's kappa of passing: people pass from 4 up, the judge above ``threshold``."""
-    return kappa([one.label >= PASSING_LABEL for one in judged], [one.reward > threshold for one in judged])
+    return cohen_kappa(
+        [one.label >= PASSING_LABEL for one in judged], [one.reward > threshold for one in judged]
+    )
 
 
 def levels_agreement(judged: Sequence[Judged]) -> float | None:
