@@ -18,17 +18,19 @@ from django.utils.decorators import sync_and_async_middleware
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.http import HttpResponseClientRedirect
 
-Finish = Callable[[HttpRequest, HttpResponseBase], HttpResponseBase]
+from webapp.core.http import HtmxRequest
+
+Finish = Callable[[HtmxRequest, HttpResponseBase], HttpResponseBase]
 
 
 def _middleware(finish: Finish) -> Callable[..., Any]:
     @sync_and_async_middleware
     @wraps(finish)
-    def middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    def middleware(get_response: Callable[[HtmxRequest], Any]) -> Callable[[HtmxRequest], Any]:
         if not iscoroutinefunction(get_response):
             return lambda request: finish(request, get_response(request))
 
-        async def later(request: HttpRequest) -> HttpResponseBase:
+        async def later(request: HtmxRequest) -> HttpResponseBase:
             return finish(request, await get_response(request))
 
         return later
@@ -53,13 +55,13 @@ def _page_of(request: HttpRequest) -> str:
 
 
 @_middleware
-def sign_in_anew(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+def sign_in_anew(request: HtmxRequest, response: HttpResponseBase) -> HttpResponseBase:
     """Once a session has ended the whole page goes to sign in and comes back.
 
     A fragment would hold the form, and an address that only takes forms has nothing to show.
     """
     sign_in = resolve_url(settings.LOGIN_URL)
-    fragment, sends = bool(request.htmx), request.method == "POST"  # type: ignore[attr-defined]
+    fragment, sends = bool(request.htmx), request.method == "POST"
     if not (fragment or sends) or not response.headers.get("Location", "").startswith(f"{sign_in}?next="):
         return response
     if sends:

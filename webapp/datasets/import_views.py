@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
+from webapp.core.http import HtmxRequest
 from webapp.datasets import imports
 from webapp.datasets.checking import Options
 from webapp.datasets.forms import ImportForm
@@ -39,11 +40,11 @@ def create(request: HttpRequest, access: Access) -> HttpResponse:
 
 
 @member()
-def show(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+def show(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
     """How far an import is; when it is done, the report on its file."""
     found = access.get(DatasetImport.objects.select_related("upload", "dataset"), uid=uid)
     if found.upload:
-        if request.htmx:  # type: ignore[attr-defined]
+        if request.htmx:
             return HttpResponse(headers={"HX-Redirect": found.upload.get_absolute_url()})
         return redirect(found.upload)
     return render(request, "datasets/import.html", {"import": found, "dataset": found.dataset})

@@ -19,6 +19,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
+from webapp.core.http import HtmxRequest
 from webapp.core.input_checks import GREATEST, whole_number
 from webapp.core.streaming import csv_lines, streamed
 from webapp.evaluations import paired, presenters, services, voting
@@ -34,7 +35,7 @@ RELATED = ("team", "tuned_model", "dataset_version", "grader_version__grader")
 
 @member()
 @require_GET
-def compare(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+def compare(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
     """The numbers first, then the answers of both models row by row, or as a table.
 
     While the job runs, htmx asks which comparisons have come since the page was drawn.
@@ -44,7 +45,7 @@ def compare(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     evaluations = list(presenters.comparisons(job))
     evaluation = presenters.chosen(evaluations, request.GET.get("evaluation", ""))
     context = {"job": job, "evaluations": evaluations, "evaluation": evaluation}
-    if request.htmx.target == "comparisons":  # type: ignore[attr-defined]
+    if request.htmx.target == "comparisons":
         context["arrived"] = presenters.arrived(evaluations, request.GET.get("seen", ""))
         return render(request, "evaluations/comparisons.html", context)
     if job.live:
@@ -113,7 +114,7 @@ def vote(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 
 @member(Role.EDITOR)
 @require_POST
-def note(request: HttpRequest, access: Access, uid: str, row: int) -> HttpResponse:
+def note(request: HtmxRequest, access: Access, uid: str, row: int) -> HttpResponse:
     """Keep, change or, where it comes empty, remove one's note on a row."""
     job = access.get(Job.objects.all(), uid=uid)
     noted = get_object_or_404(ComparedRow, evaluation__job=job, pk=row)
@@ -122,7 +123,7 @@ def note(request: HttpRequest, access: Access, uid: str, row: int) -> HttpRespon
         services.write_note(noted, access.user, typed)
     except ValueError as error:
         problem = str(error)
-    if request.htmx:  # type: ignore[attr-defined]
+    if request.htmx:
         context = {"job": job, "row": noted, "longest": Note.LONGEST, "back": request.GET.urlencode()}
         if problem:
             context |= {"problem": problem, "typed": typed}

@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
+from webapp.core.http import HtmxRequest
 from webapp.core.input_checks import whole_number
 from webapp.graders import bench, presenters, services
 from webapp.graders.forms import KnownAnswerForm
@@ -22,7 +23,7 @@ Json = dict[str, Any]
 
 @member(Role.EDITOR)
 @require_POST
-def keep(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+def keep(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
     """Keep an answer of a trial as known good or bad."""
     grader = access.get(bench.graders().filter(deleted_at=None), uid=uid)
     trial = get_object_or_404(grader.trials, uid=request.POST.get("trial"))
@@ -37,17 +38,17 @@ def keep(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     return _kept(request, access, trial, test)
 
 
-def _not_kept(request: HttpRequest, trial: GraderTrial, reason: str) -> HttpResponse:
+def _not_kept(request: HtmxRequest, trial: GraderTrial, reason: str) -> HttpResponse:
     """The reason as a toast; the card keeps its buttons."""
-    if not request.htmx:  # type: ignore[attr-defined]
+    if not request.htmx:
         messages.error(request, reason)
         return redirect(presenters.home(trial))
     toast = {"toast": {"text": reason, "kind": "error"}}
     return HttpResponse(headers={"HX-Reswap": "none", "HX-Trigger": json.dumps(toast)})
 
 
-def _kept(request: HttpRequest, access: Access, trial: GraderTrial, test: GraderTest) -> HttpResponse:
-    if not request.htmx:  # type: ignore[attr-defined]
+def _kept(request: HtmxRequest, access: Access, trial: GraderTrial, test: GraderTest) -> HttpResponse:
+    if not request.htmx:
         messages.success(request, f"Kept as known {test.kind}.")
         return redirect(presenters.home(trial))
     latest = bench.latest_of(test.grader)
@@ -65,7 +66,7 @@ def _result_at(trial: GraderTrial, index: str) -> Json:
 
 @member(Role.EDITOR)
 @require_POST
-def add_known(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+def add_known(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
     """Add a known answer by form."""
     grader = access.get(bench.graders().filter(deleted_at=None), uid=uid)
     form = KnownAnswerForm(request.POST)
@@ -86,7 +87,7 @@ def add_known(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 
 @member(Role.EDITOR)
 @require_POST
-def delete_test(request: HttpRequest, access: Access, uid: str, test: str) -> HttpResponse:
+def delete_test(request: HtmxRequest, access: Access, uid: str, test: str) -> HttpResponse:
     """Forget a known answer."""
     grader = access.get(bench.graders().filter(deleted_at=None), uid=uid)
     services.delete_test(get_object_or_404(grader.tests, uid=test), access.user)
@@ -96,7 +97,7 @@ def delete_test(request: HttpRequest, access: Access, uid: str, test: str) -> Ht
 
 @member(Role.EDITOR)
 @require_POST
-def checking(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+def checking(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
     """Change how versions are checked."""
     grader: Grader = access.get(bench.graders().filter(deleted_at=None), uid=uid)
     form = bench.checking_form(access, grader, request.POST)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from webapp.core.http import HtmxRequest
 from webapp.graders import bench, presenters, services, trying
 from webapp.graders.models import Grader, GraderTrial
 from webapp.graders.trial_forms import TrialForm
@@ -15,7 +16,7 @@ from webapp.teams.models import Role
 
 @member(Role.EDITOR)
 @require_POST
-def try_grader(request: HttpRequest, access: Access) -> HttpResponse:
+def try_grader(request: HtmxRequest, access: Access) -> HttpResponse:
     """Have a worker grade answers with the text as it stands in the editor."""
     uid = request.POST.get("grader")
     grader = access.get(bench.graders().filter(deleted_at=None), uid=uid) if uid else None
@@ -35,18 +36,18 @@ def try_grader(request: HttpRequest, access: Access) -> HttpResponse:
     return _started(request, trial)
 
 
-def _refused(request: HttpRequest, access: Access, grader: Grader | None, form: TrialForm) -> HttpResponse:
+def _refused(request: HtmxRequest, access: Access, grader: Grader | None, form: TrialForm) -> HttpResponse:
     """What is wrong, beside the button: results that are there stay."""
-    if grader and not request.htmx:  # type: ignore[attr-defined]
+    if grader and not request.htmx:
         return bench.page(request, access, grader, form=form, trial_form=form)
     response = render(request, "graders/refused.html", {"trial_form": form})
     response["HX-Retarget"], response["HX-Reswap"] = "#refused", "outerHTML"
     return response
 
 
-def _started(request: HttpRequest, trial: GraderTrial) -> HttpResponse:
+def _started(request: HtmxRequest, trial: GraderTrial) -> HttpResponse:
     home = presenters.home(trial)
-    if not request.htmx:  # type: ignore[attr-defined]
+    if not request.htmx:
         return redirect(f"{home}#results-title")
     response = render(request, "graders/started.html", trying.context(request, trial))
     response["HX-Push-Url"], response["HX-Trigger-After-Swap"] = home, "trial"
@@ -55,12 +56,12 @@ def _started(request: HttpRequest, trial: GraderTrial) -> HttpResponse:
 
 @member()
 @require_GET
-def trial(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+def trial(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
     """A trial's results; htmx asks again while it runs, and for what a filter leaves."""
     related = ("team", "grader__team", "second__grader", "dataset_version__dataset", "base_model")
     trials = GraderTrial.objects.select_related(*related).defer("dataset_version__report")
     shown = access.get(trials, uid=uid)
-    part = "#results" if request.htmx else ""  # type: ignore[attr-defined]
+    part = "#results" if request.htmx else ""
     if shown.grader and not part:
         return redirect(presenters.address(shown.grader, request.GET.dict() | {"trial": shown.uid}))
     return render(request, f"graders/trial.html{part}", trying.context(request, shown))
@@ -68,7 +69,7 @@ def trial(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 
 @member()
 @require_GET
-def fields(request: HttpRequest, access: Access) -> HttpResponse:
+def fields(request: HtmxRequest, access: Access) -> HttpResponse:
     """The names of a dataset version's fields, for the bench to offer."""
     names = trying.field_names(access, request.GET.get("version", ""))
     return render(request, "graders/fields.html", {"field_names": names})

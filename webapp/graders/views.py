@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from webapp.core.http import HtmxRequest
 from webapp.graders import bench, listing, reading, services
 from webapp.graders.examples import EXAMPLES
 from webapp.graders.forms import DescriptionForm, ImportForm, NewGraderForm
@@ -19,9 +20,9 @@ from workers.grading import python_problems
 
 @member()
 @require_GET
-def grader_list(request: HttpRequest, access: Access) -> HttpResponse:
+def grader_list(request: HtmxRequest, access: Access) -> HttpResponse:
     context = listing.of(access.team, request.GET)
-    part = "#table" if request.htmx.target == "grader-table" else ""  # type: ignore[attr-defined]
+    part = "#table" if request.htmx.target == "grader-table" else ""
     return render(request, f"graders/list.html{part}", context)
 
 
@@ -61,7 +62,7 @@ def describe(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 
 @member()
 @require_GET
-def version(request: HttpRequest, access: Access, uid: str, number: int) -> HttpResponse:
+def version(request: HtmxRequest, access: Access, uid: str, number: int) -> HttpResponse:
     """One version: its text, how it differs from ``?with=`` or the one before, what its check found."""
     grader = access.get(Grader.objects.select_related("team"), uid=uid)
     versions = grader.versions.select_related("grader__team", "check_run", "created_by")
@@ -75,13 +76,13 @@ def version(request: HttpRequest, access: Access, uid: str, number: int) -> Http
         "text_before": bench.text_of(before) if before else "",
         "text": bench.text_of(shown),
     } | bench.check_context(shown)
-    if request.htmx.target == "grader-versions":  # type: ignore[attr-defined]
+    if request.htmx.target == "grader-versions":
         return render(
             request,
             "graders/versions.html",
             context | bench.versions_context(grader, bench.latest_of(grader)),
         )
-    part = "check.html" if request.htmx else "version.html"  # type: ignore[attr-defined]
+    part = "check.html" if request.htmx else "version.html"
     return render(request, f"graders/{part}", context)
 
 

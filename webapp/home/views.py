@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
+from webapp.core.http import HtmxRequest
 from webapp.home import overview, palette
 from webapp.home.onboarding import first_steps, next_step
 from webapp.home.sample_project import create_sample_project
@@ -75,9 +76,9 @@ def add_sample(request: HttpRequest, access: Access) -> HttpResponse:
 
 
 @member()
-def search(request: HttpRequest, access: Access) -> HttpResponse:
+def search(request: HtmxRequest, access: Access) -> HttpResponse:
     """Return the command palette's results; without htmx, as a page of their own."""
     text = request.GET.get("q", "")
     context = {"q": text, "groups": palette.find(access, text)}
-    part = "#results" if request.htmx else ""  # type: ignore[attr-defined]
+    part = "#results" if request.htmx else ""
     return render(request, f"home/search.html{part}", context)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
+from webapp.core.http import HtmxRequest
 from webapp.evaluations.models import ComparedRow, Evaluation
 from webapp.jobs import beside, charts
 from webapp.jobs.arm_results import Difference, difference
@@ -118,7 +119,7 @@ def default_baseline(jobs: Sequence[Job], asked: str = "") -> Job:
 
 @member()
 @require_GET
-def page(request: HttpRequest, access: Access) -> HttpResponse:
+def page(request: HtmxRequest, access: Access) -> HttpResponse:
     """``?job=UID&job=UID&base=UID``: up to eight jobs; ``job=pinned`` stands for the pinned ones.
 
     Without ``base`` the others are compared with the team's baseline, if it is among them, or the first.
@@ -135,7 +136,7 @@ def page(request: HttpRequest, access: Access) -> HttpResponse:
         "field": "job",
         "left_out": beside.left_out(request.GET, "job"),
     } | beside.offered(access.team, jobs, request.GET)
-    if request.htmx.target == "chooser":  # type: ignore[attr-defined]
+    if request.htmx.target == "chooser":
         return render(request, "jobs/chooser.html", context)
     if jobs:
         baseline = default_baseline(jobs, request.GET.get("base", ""))

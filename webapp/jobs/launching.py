@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 
+from webapp.core.http import HtmxRequest
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.jobs import outlook, pairing, services, task_forms, tasks
@@ -94,13 +95,13 @@ def _form(
 
 
 @member(Role.EDITOR)
-def new(request: HttpRequest, access: Access) -> HttpResponse:
+def new(request: HtmxRequest, access: Access) -> HttpResponse:
     """The form; htmx asks again with what is filled in, for another estimate or another model's settings."""
     uid = request.GET.get("from")
     source = access.get(all_jobs(), uid=uid) if uid else None
     choices = _choices(access)
     initial = _initial(request, choices, source)
-    filled = request.POST or (request.GET if request.htmx else None)  # type: ignore[attr-defined]
+    filled = request.POST or (request.GET if request.htmx else None)
     base = initial["base_model"]
     if filled:  # the model whose settings the form shows, which need not be the one it names
         base = _named(choices["base_models"], filled.get("settings_of", "")) or base

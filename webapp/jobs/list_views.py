@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from webapp.core.http import HtmxRequest
 from webapp.jobs import bulk_actions, listing, presenters, removal, tags
 from webapp.jobs.models import Job
 from webapp.judges import services as judges
@@ -19,7 +20,7 @@ from webapp.teams.models import Role, User
 
 @member()
 @require_GET
-def job_list(request: HttpRequest, access: Access) -> HttpResponse:
+def job_list(request: HtmxRequest, access: Access) -> HttpResponse:
     """The team's jobs; htmx asks for the table again while some of them change."""
     context = listing.of(access.team, request.GET)
     jobs = list(context["page"])
@@ -32,7 +33,7 @@ def job_list(request: HttpRequest, access: Access) -> HttpResponse:
         "uncalibrated": judges.uncalibrated(access.team, [job.grader_version for job in jobs]),
         "undo": _restorable(request, access),
     }
-    part = "#table" if request.htmx.target == "job-table" else ""  # type: ignore[attr-defined]
+    part = "#table" if request.htmx.target == "job-table" else ""
     return render(request, f"jobs/list.html{part}", context)
 
 

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from webapp.core.http import HtmxRequest
 from webapp.core.input_checks import GREATEST, whole_number
 from webapp.core.streaming import streamed
 from webapp.jobs.models import Job, JobEvent
@@ -49,7 +50,7 @@ def _number_of_page(lines: QuerySet[JobEvent], asked: str, line: str, oldest: bo
 
 @member()
 @require_GET
-def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+def page(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
     """Newest first, or ``order=oldest``; ``line`` finds the page of one line, ``follow=off`` stands still."""
     job = access.get(Job.objects.with_cursor().select_related("team"), uid=uid)
     level, text, line = (request.GET.get(name, "").strip() for name in ("level", "q", "line"))
@@ -74,7 +75,7 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         and not line
         and request.GET.get("follow") != "off",
     }
-    part = "#lines" if request.htmx.target == "log-lines" else ""  # type: ignore[attr-defined]
+    part = "#lines" if request.htmx.target == "log-lines" else ""
     return render(request, f"jobs/log.html{part}", context)
 
 

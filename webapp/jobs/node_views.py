@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from webapp.core.http import HtmxRequest
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.teams.access import Access, member
@@ -47,7 +48,7 @@ def shown_nodes() -> list[Shown]:
 
 @member()
 @require_GET
-def workers(request: HttpRequest, access: Access) -> HttpResponse:
+def workers(request: HtmxRequest, access: Access) -> HttpResponse:
     """Nodes, what they have, and this team's share of what runs there."""
     queued = Job.objects.filter(state=State.QUEUED).order_by("queued_at", "id").select_related("team")
     waiting = queued.count()
@@ -58,5 +59,5 @@ def workers(request: HttpRequest, access: Access) -> HttpResponse:
         "waiting": list(enumerate(queued[:QUEUE_SHOWN], start=1)),
         "beyond": max(waiting - QUEUE_SHOWN, 0),
     }
-    part = "#live" if request.htmx.target == "workers" else ""  # type: ignore[attr-defined]
+    part = "#live" if request.htmx.target == "workers" else ""
     return render(request, f"jobs/workers.html{part}", context)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from webapp.core.http import HtmxRequest
 from webapp.jobs import preflight
 from webapp.jobs.views import all_jobs
 from webapp.teams.access import Access, member
@@ -17,7 +18,7 @@ PARTS = {f"preflight-{part}": f"jobs/preflight.html#{part}" for part in ("waitin
 
 @member()
 @require_GET
-def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+def page(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
     """The advice first, then what it follows from."""
     job = access.get(all_jobs(), uid=uid)
     context = {"job": job, "report": job.preflight}
@@ -31,8 +32,8 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
             "outcomes": preflight.outcomes(job),
             "samples": preflight.samples(job),
         }
-    target = request.htmx.target  # type: ignore[attr-defined]
-    response = render(request, PARTS.get(target, "jobs/preflight.html"), context)
+    target = request.htmx.target
+    response = render(request, PARTS.get(target or "", "jobs/preflight.html"), context)
     if target == "preflight-waiting" and job.preflight:
         response["HX-Refresh"] = "true"
     return response

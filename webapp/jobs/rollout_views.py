@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_POST
 
+from webapp.core.http import HtmxRequest
 from webapp.graders import words
 from webapp.jobs import against, answers, health, rollouts, saved_views
 from webapp.jobs.models import Job, SavedView
@@ -21,13 +22,13 @@ from webapp.teams.models import Role
 
 @member()
 @require_GET
-def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+def page(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
     """The rollouts found; htmx asks how many came ``beyond`` the step that the page was drawn at."""
     job = access.get(Job.objects.with_cursor().select_related("team", "dataset_version"), uid=uid)
     query, after = rollouts.asked(request.GET), request.GET.get("after", "")
     found = rollouts.find(job, query)
     context: dict[str, Any] = {"job": job, "query": query, "asked": urlencode(query), "after": after}
-    if request.htmx.target == "newer":  # type: ignore[attr-defined]
+    if request.htmx.target == "newer":
         context["newer"] = rollouts.newer(found, request.GET.get("beyond", ""))
         return render(request, "jobs/rollouts.html#newer", context)
     shown = rollouts.page_after(found, after)

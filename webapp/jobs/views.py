@@ -11,6 +11,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from webapp.core.http import HtmxRequest
 from webapp.core.streaming import csv_lines, streamed
 from webapp.jobs import (
     beside,
@@ -61,7 +62,7 @@ def all_jobs() -> QuerySet[Job]:
 
 @member()
 @require_GET
-def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+def detail(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
     """The job's page; htmx asks for the part that something happened to."""
     job = access.get(all_jobs(), uid=uid)
     if query := beside.spelt_out(access.team, request.GET, "with"):
@@ -85,7 +86,7 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "usage": nodes.usage(job.node, job.devices),
         "lines": reversed(log_views.lines_of(job)[:8]),
     }
-    return render(request, PARTS.get(request.htmx.target, "jobs/detail.html"), context)  # type: ignore[attr-defined]
+    return render(request, PARTS.get(request.htmx.target or "", "jobs/detail.html"), context)
 
 
 @member()

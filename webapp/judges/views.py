@@ -10,6 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from webapp.core.http import HtmxRequest
 from webapp.evaluations import voting
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
 from webapp.judges import presenters, services
@@ -31,7 +32,7 @@ def _endpoints(access: Access) -> Any:
 
 @member()
 @require_GET
-def endpoint_list(request: HttpRequest, access: Access) -> HttpResponse:
+def endpoint_list(request: HtmxRequest, access: Access) -> HttpResponse:
     """The team's judges; nobody ever sees a key."""
     endpoints = list(_endpoints(access))
     context = {
@@ -39,7 +40,7 @@ def endpoint_list(request: HttpRequest, access: Access) -> HttpResponse:
         "pending": services.has_pending_check(endpoints),
         "worker_online": nodes.online().exists(),
     }
-    page = "judges/list.html" + ("#endpoints" if request.htmx else "")  # type: ignore[attr-defined]
+    page = "judges/list.html" + ("#endpoints" if request.htmx else "")
     return render(request, page, context)
 
 
@@ -107,7 +108,7 @@ def start_labelling(request: HttpRequest, access: Access, grader: str) -> HttpRe
 
 @member(Role.EDITOR)
 @require_http_methods(["GET", "POST"])
-def label(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+def label(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
     """One answer at a time, without a word of the judge's. A POST labels it and shows the next."""
     task = access.get(LabelTask.objects.select_related("grader", "team"), uid=uid)
     if request.method == "POST":
@@ -118,7 +119,7 @@ def label(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     wanted = PlaceForm(request.GET)
     at = wanted.cleaned_data["at"] if wanted.is_valid() else None
     context = presenters.labelling(task, at)
-    page = "judges/label.html" + ("#labelling" if request.htmx else "")  # type: ignore[attr-defined]
+    page = "judges/label.html" + ("#labelling" if request.htmx else "")
     return render(request, page, context)
 
 
@@ -141,10 +142,10 @@ def _version(access: Access, uid: str) -> GraderVersion:
 
 @member()
 @require_GET
-def card(request: HttpRequest, access: Access, version: str) -> HttpResponse:
+def card(request: HtmxRequest, access: Access, version: str) -> HttpResponse:
     """How far the judge of a grader version agrees with the team's labels."""
     shown = _version(access, version)
-    page = "judges/card.html" + ("#card" if request.htmx else "")  # type: ignore[attr-defined]
+    page = "judges/card.html" + ("#card" if request.htmx else "")
     return render(request, page, presenters.card_page(shown, voting.votes_told(access.user, access.can_edit)))
 
 

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from webapp.core.http import HtmxRequest
 from webapp.registry import inspections, services
 from webapp.registry.forms import BaseModelForm
 from webapp.registry.models import BaseModel
@@ -34,10 +35,10 @@ def bases(request: HttpRequest, access: Access) -> HttpResponse:
 
 @member()
 @require_GET
-def base_model(request: HttpRequest, access: Access, base: str) -> HttpResponse:
+def base_model(request: HtmxRequest, access: Access, base: str) -> HttpResponse:
     """What its inspection found; htmx asks again for that section while it runs."""
     found = access.get(BaseModel.objects.select_related("team"), uid=base)
-    part = "inspection" if request.htmx else "base_model"  # type: ignore[attr-defined]
+    part = "inspection" if request.htmx else "base_model"
     return render(request, f"registry/{part}.html", {"base": found} | inspections.page(found))
 
 

@@ -7,6 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, St
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from webapp.core.http import HtmxRequest
 from webapp.core.streaming import streamed
 from webapp.registry import download_gate, exporting, packages
 from webapp.registry.models import Export, TunedModel
@@ -24,10 +25,10 @@ def _model(access: Access, uid: str) -> TunedModel:
 
 @member()
 @require_GET
-def exports(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+def exports(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
     """The section of the model's page; htmx asks again while something is being made."""
     model = _model(access, uid)
-    if not request.htmx:  # type: ignore[attr-defined]
+    if not request.htmx:
         return redirect(f"{model.get_absolute_url()}#exports")
     return render(request, "registry/exports.html", {"model": model} | exporting.page(model))
 

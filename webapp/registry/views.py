@@ -10,6 +10,7 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
+from webapp.core.http import HtmxRequest
 from webapp.core.streaming import streamed
 from webapp.datasets.contents import chunks
 from webapp.registry import (
@@ -121,7 +122,7 @@ def describe(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 
 @member(Role.EDITOR)
 @require_http_methods(["GET", "POST"])
-def upload(request: HttpRequest, access: Access) -> HttpResponse:
+def upload(request: HtmxRequest, access: Access) -> HttpResponse:
     """Brings an adapter along. What is wrong with it is said beside the file."""
     known = BaseModel.objects.filter(Q(team=access.team) | Q(team=None))
     sent = (request.POST, request.FILES) if request.method == "POST" else ()
@@ -134,7 +135,7 @@ def upload(request: HttpRequest, access: Access) -> HttpResponse:
         else:
             messages.success(request, f"Uploaded “{kept}”. A job can continue from it.")
             url = kept.get_absolute_url()
-            return HttpResponseClientRedirect(url) if request.htmx else redirect(url)  # type: ignore[attr-defined]
+            return HttpResponseClientRedirect(url) if request.htmx else redirect(url)
     # htmx shows no answer that says it failed.
-    wrong = form.errors and not request.htmx  # type: ignore[attr-defined]
+    wrong = form.errors and not request.htmx
     return render(request, "registry/upload.html", {"form": form}, status=422 if wrong else 200)

@@ -13,6 +13,7 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
 
+from webapp.core.http import HtmxRequest
 from webapp.teams.models import Membership, Role, Team, User
 
 RANK = {Role.VIEWER: 0, Role.EDITOR: 1, Role.OWNER: 2}
@@ -72,16 +73,16 @@ def access_of(user: User, team_slug: str) -> Access:
 
 def member(
     role: Role = Role.VIEWER,
-) -> Callable[[Callable[Concatenate[HttpRequest, Access, P], R]], Callable[..., HttpResponseBase]]:
+) -> Callable[[Callable[Concatenate[HtmxRequest, Access, P], R]], Callable[..., HttpResponseBase]]:
     """Wrap a view ``(request, access, …)`` for addresses with ``<slug:team>``.
 
     Signs a stranger in first, hides the team from non-members (404), refuses too small a role (403).
     """
 
-    def decorate(view: Callable[Concatenate[HttpRequest, Access, P], R]) -> Callable[..., HttpResponseBase]:
+    def decorate(view: Callable[Concatenate[HtmxRequest, Access, P], R]) -> Callable[..., HttpResponseBase]:
         @login_required
         @wraps(view)
-        def guarded(request: HttpRequest, team: str, *args: P.args, **kwargs: P.kwargs) -> R:
+        def guarded(request: HtmxRequest, team: str, *args: P.args, **kwargs: P.kwargs) -> R:
             access = access_of(signed_in(request), team)
             access.require(role)
             request.access = access  # type: ignore[attr-defined]
