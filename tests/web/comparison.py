@@ -12,10 +12,9 @@ from django.core.files.storage import default_storage
 from django.http import StreamingHttpResponse
 from django.urls import reverse
 
-from webapp.evaluations.models import Evaluation
-from webapp.evaluations.services import record_evaluation
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs.models import Job
+from webapp.jobs.evaluations import record_evaluation
+from webapp.jobs.models import Evaluation, Job
 from webapp.jobs.services import checked_settings
 from webapp.jobs.states import State
 from webapp.registry.models import TunedModel

@@ -17,8 +17,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from tests.web.test_tenancy import ADDRESSES, Objects, objects  # noqa: F401 -- a fixture
-from webapp.evaluations.models import ComparedRow
-from webapp.jobs.models import Job
+from webapp.jobs.models import ComparedRow, Job
 from webapp.jobs.services import checked_settings
 from webapp.seeding.objects import compared_rows
 from webapp.seeding.seed import Sizes, fill, seed

@@ -10,10 +10,9 @@ from django.urls import reverse
 
 from tests.web.comparison import compare, finished_job, row, sample, tuned_model
 from tests.web.test_retention import told
-from webapp.evaluations.models import Evaluation
 from webapp.jobs.arm_results import results
 from webapp.jobs.arms import launch_arm
-from webapp.jobs.models import Job
+from webapp.jobs.models import Evaluation, Job
 from webapp.jobs.states import State
 from webapp.retention.services import record_retention
 from webapp.teams.models import Team, User

@@ -23,12 +23,11 @@ from webapp.core.statistics import bootstrap_mean
 from webapp.datasets.checking import Options
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.services import Choices, commit, receive
-from webapp.evaluations.models import Evaluation
 from webapp.graders.models import Grader, GraderVersion
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording, services
 from webapp.jobs.interference import launch_interference, matched, matrix, subsets
-from webapp.jobs.models import Job
+from webapp.jobs.models import Evaluation, Job
 from webapp.jobs.queue import claim_job
 from webapp.jobs.states import State
 from webapp.jobs.tasks import TaskChoice, launch_job

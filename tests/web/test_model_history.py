@@ -9,8 +9,7 @@ from typing import Any
 from django.test import Client
 
 from tests.web.comparison import compare, finished_job, row, sample
-from webapp.evaluations.models import Evaluation
-from webapp.jobs.models import Job
+from webapp.jobs.models import Evaluation, Job
 from webapp.registry import history
 from webapp.registry.history import Measured, Series, figure
 from webapp.registry.models import TunedModel

@@ -12,8 +12,8 @@ from django.test import Client
 from django.urls import reverse
 
 from tests.web.comparison import body, compare, finished_job, row, sample
-from webapp.evaluations.models import Evaluation, Note
-from webapp.jobs.models import Job
+from webapp.evaluations.models import Note
+from webapp.jobs.models import Evaluation, Job
 from webapp.teams.models import Team, User
 from workers.contract.events import EvaluationRow
 

@@ -25,10 +25,9 @@ from webapp.datasets.checking import Options
 from webapp.datasets.models import DatasetImport
 from webapp.datasets.services import Choices, commit, receive
 from webapp.datasets.transfers import begin
-from webapp.evaluations.models import ComparedRow, Evaluation
 from webapp.graders.models import Grader, GraderTest, GraderTrial, GraderVersion
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs.models import Job, Metric, Rollout
+from webapp.jobs.models import ComparedRow, Evaluation, Job, Metric, Rollout
 from webapp.jobs.saved_views import save_view
 from webapp.jobs.services import checked_settings
 from webapp.jobs.states import State

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tests.web.comparison import compare, finished_job, row, sample
 from webapp.evaluations import voting
-from webapp.evaluations.models import ComparedRow, Evaluation, Vote
+from webapp.evaluations.models import Vote
+from webapp.jobs.models import ComparedRow, Evaluation
 from webapp.teams.models import Team, User
 from workers.contract.statistics import FEWEST_ROWS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from webapp.evaluations.models import Evaluation
+from webapp.jobs.models import Evaluation
 from workers.contract.statistics import wilson
 
 FEW_DECIDED = 10  # below, even a clean sweep says little; docs/statistics.md

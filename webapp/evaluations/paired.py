@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from django.db.models import Q
 
-from webapp.evaluations.models import ComparedRow, Evaluation
 from webapp.evaluations.outcomes import outcomes_of
+from webapp.jobs.models import ComparedRow, Evaluation
 from workers.contract.events import Comparison, Interval, PairedPoint, PassCurves
 from workers.contract.statistics import FEWEST_ROWS, allow_interval
 

@@ -13,10 +13,10 @@ from django.db.models import Exists, F, Func, OrderBy, OuterRef, Prefetch, Q, Qu
 
 from webapp.core.fields import storable
 from webapp.core.input_checks import GREATEST, whole_number
-from webapp.evaluations.models import SAME, ComparedRow, Evaluation, Note
+from webapp.evaluations.models import Note
 from webapp.evaluations.paired import GAINED, LOST
 from webapp.graders.references import RowReference
-from webapp.jobs.models import Job
+from webapp.jobs.models import SAME, ComparedRow, Evaluation, Job
 from webapp.jobs.references import JobRows
 from workers.contract.spec import EvaluationSettings
 

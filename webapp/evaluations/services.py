@@ -1,85 +1,11 @@
-"""Evaluations: keep what the engine measured and what people remark on it."""
+"""Notes of people on compared answers."""
 
 from __future__ import annotations
 
-from statistics import fmean
-from typing import TYPE_CHECKING, Any
-
-from django.db.models import FloatField, OrderBy, OuterRef, Subquery
-from django.db.models.fields.json import KT
-from django.db.models.functions import Cast
-from django.forms import model_to_dict
-
 from webapp.core.fields import storable
-from webapp.evaluations.models import ComparedRow, Evaluation, Note
-from workers.contract.events import EvaluationEvent, EvaluationRow, EvaluationSample
-
-if TYPE_CHECKING:
-    from webapp.jobs.models import Job
-    from webapp.teams.models import User
-
-FREE_TEXT = ("completion", "reasoning", "error_detail", "explanation")
-
-
-def by_gain(job: str) -> OrderBy:
-    """The greatest paired difference after training first; ``job`` names the outer query's job field."""
-    after = Evaluation.objects.filter(job=OuterRef(job), stage="after", task="").order_by("-pk")
-    gain = Cast(KT("difference__mean"), FloatField())
-    return Subquery(after.values(gain=gain)[:1]).desc(nulls_last=True)
-
-
-def record_evaluation(job: Job, event: EvaluationEvent) -> Evaluation:
-    """Store one evaluation with its rows; the same one again replaces it. Call it in a transaction.
-
-    Votes and notes are about answers: a row with the answers it had keeps them, a changed one loses them.
-    """
-    values = event.model_dump(
-        mode="json", exclude={"type", "time", "details", "stage", "split", "step", "task", "judge_cost"}
-    )
-    evaluation, _ = Evaluation.objects.update_or_create(
-        job=job, stage=event.stage, split=event.split, step=event.step, task=event.task, defaults=values
-    )
-    rows = [_compared(evaluation, index, row) for index, row in enumerate(event.details)]
-    known = {row.index: row for row in evaluation.compared_rows.all()}
-    changed = [row for row in rows if row.index not in known or _content(row) != _content(known[row.index])]
-    same = {row.index for row in rows} - {row.index for row in changed}
-    evaluation.compared_rows.exclude(index__in=same).delete()
-    ComparedRow.objects.bulk_create(changed)
-    return evaluation
-
-
-def _content(row: ComparedRow) -> dict[str, Any]:
-    return model_to_dict(row, exclude=["id", "evaluation"])
-
-
-def _compared(evaluation: Evaluation, index: int, row: EvaluationRow) -> ComparedRow:
-    base, tuned = _mean(row.base), _mean(row.tuned)
-    return ComparedRow(
-        evaluation=evaluation,
-        index=index,
-        row_id=row.row_id,
-        prompt=storable(row.prompt),
-        row={"messages": row.messages, "tools": row.tools, "item": row.item},
-        base=_samples(row.base),
-        tuned=_samples(row.tuned),
-        base_reward=base,
-        tuned_reward=tuned,
-        change=None if base is None or tuned is None else tuned - base,
-        base_right=row.base_right,
-        tuned_right=row.tuned_right,
-    )
-
-
-def _mean(samples: list[EvaluationSample]) -> float | None:
-    rewards = [sample.reward for sample in samples if sample.reward is not None]
-    return fmean(rewards) if rewards else None
-
-
-def _samples(samples: list[EvaluationSample]) -> list[dict[str, Any]]:
-    return [
-        sample.model_dump(mode="json") | {name: storable(getattr(sample, name) or "") for name in FREE_TEXT}
-        for sample in samples
-    ]
+from webapp.evaluations.models import Note
+from webapp.jobs.models import ComparedRow
+from webapp.teams.models import User
 
 
 def write_note(row: ComparedRow, author: User, text: str) -> Note | None:

@@ -23,9 +23,9 @@ from webapp.core.http import HtmxRequest
 from webapp.core.input_checks import GREATEST, whole_number
 from webapp.core.streaming import csv_lines, streamed
 from webapp.evaluations import paired, presenters, services, voting
-from webapp.evaluations.models import ComparedRow, Evaluation, Note
+from webapp.evaluations.models import Note
 from webapp.evaluations.outcomes import outcomes_of
-from webapp.jobs.models import Job
+from webapp.jobs.models import ComparedRow, Evaluation, Job
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
 

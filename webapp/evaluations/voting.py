@@ -10,7 +10,8 @@ from django.db.models import F, QuerySet
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from webapp.core.statistics import bootstrap_mean, cohen_kappa
-from webapp.evaluations.models import ComparedRow, Evaluation, Vote
+from webapp.evaluations.models import Vote
+from webapp.jobs.models import ComparedRow, Evaluation
 from webapp.teams.models import User
 from workers.contract.statistics import FEWEST_ROWS, allow_interval
 

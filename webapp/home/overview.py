@@ -9,9 +9,8 @@ from typing import Any
 from django.db.models import Case, Exists, F, Func, IntegerField, QuerySet, Subquery, When
 from django.urls import reverse
 
-from webapp.evaluations.models import Evaluation
 from webapp.jobs import listing, metrics
-from webapp.jobs.models import Alarm, Job
+from webapp.jobs.models import Alarm, Evaluation, Job
 from webapp.jobs.states import State
 from webapp.judges import services as judges
 from webapp.teams import audit

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from webapp.evaluations.models import ComparedRow
 from webapp.jobs.answers import Frame, best_of, frame_of
-from webapp.jobs.models import Rollout
+from webapp.jobs.models import ComparedRow, Rollout
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from zipstream import ZipStream
 
-from webapp.evaluations.models import Evaluation
-from webapp.jobs.models import Checkpoint, Job
+from webapp.jobs.models import Checkpoint, Evaluation, Job
 from workers.contract import adapter
 
 KEEP = 3

@@ -13,11 +13,10 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from webapp.core.http import HtmxRequest
-from webapp.evaluations.models import ComparedRow, Evaluation
 from webapp.jobs import beside, charts
 from webapp.jobs.arm_results import Difference, difference
 from webapp.jobs.arms import NAMES, PLACEBO
-from webapp.jobs.models import Job
+from webapp.jobs.models import ComparedRow, Evaluation, Job
 from webapp.jobs.presenters import flat, in_order
 from webapp.retention.models import JobSuite
 from webapp.teams.access import Access, member

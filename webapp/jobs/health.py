@@ -12,7 +12,7 @@ from workers.contract import health
 from workers.contract.spec import AlarmRules, EvaluationSettings
 
 if TYPE_CHECKING:
-    from webapp.evaluations.models import Evaluation
+    from webapp.jobs.models import Evaluation
 
 SPARK_POINTS = 40
 KINDS = {"stop": "error", "hacking": "error", "fault": "error", "learning": "warning"}

@@ -11,8 +11,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from webapp.core.statistics import bootstrap_mean
-from webapp.evaluations.models import ComparedRow
-from webapp.jobs.models import Job
+from webapp.jobs.models import ComparedRow, Job
 from webapp.jobs.services import WrongState
 from webapp.jobs.states import State
 from webapp.jobs.tasks import TaskChoice, choices_of, launch_job

@@ -10,8 +10,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
 from django.utils import timezone
 
-from webapp.evaluations.services import by_gain
 from webapp.jobs import pins, tags
+from webapp.jobs.evaluations import by_gain
 from webapp.jobs.models import Alarm, Job, Pin
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel

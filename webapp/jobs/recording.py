@@ -12,8 +12,8 @@ from django.utils import timezone
 from psycopg.types.json import Jsonb
 
 from webapp.core.fields import storable
-from webapp.evaluations.services import record_evaluation
 from webapp.jobs import checkpoints
+from webapp.jobs.evaluations import record_evaluation
 from webapp.jobs.models import Alarm, Checkpoint, Job, Metric, PreflightSample, Rollout
 from webapp.jobs.transitions import tell
 from webapp.retention.services import record_retention

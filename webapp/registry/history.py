@@ -9,10 +9,9 @@ from typing import Any
 
 from django.db.models import Q
 
-from webapp.evaluations.models import Evaluation
 from webapp.evaluations.presenters import bounds_of, confidence
 from webapp.jobs.arms import NAMES
-from webapp.jobs.models import Job
+from webapp.jobs.models import Evaluation, Job
 from webapp.registry.models import TunedModel
 from webapp.retention.models import SuiteScore
 from webapp.retention.presenters import change_of

@@ -8,8 +8,8 @@ from django.core.paginator import Paginator
 from django.db.models import Prefetch, Q, QuerySet
 from django.http import QueryDict
 
-from webapp.evaluations.models import Evaluation
-from webapp.evaluations.services import by_gain
+from webapp.jobs.evaluations import by_gain
+from webapp.jobs.models import Evaluation
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.retention import gate
 from webapp.retention.models import SuiteScore

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from webapp.evaluations.models import Evaluation
-from webapp.jobs.models import Job
+from webapp.jobs.models import Evaluation, Job
 from webapp.retention.models import SuiteScore
 from workers.contract.events import Interval
 

@@ -16,10 +16,9 @@ from django.db.models import F
 from django.utils import timezone
 
 from webapp.datasets.models import Dataset, DatasetVersion
-from webapp.evaluations.models import ComparedRow, Evaluation
 from webapp.graders.models import Grader, GraderVersion
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs.models import Alarm, Checkpoint, Job, SavedView
+from webapp.jobs.models import Alarm, Checkpoint, ComparedRow, Evaluation, Job, SavedView
 from webapp.jobs.services import checked_settings
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel, TunedModel

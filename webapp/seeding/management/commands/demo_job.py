@@ -14,9 +14,8 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.core.management.base import BaseCommand
 
-from webapp.evaluations.models import Evaluation
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs.models import Job
+from webapp.jobs.models import Evaluation, Job
 from webapp.jobs.services import create_job
 from webapp.jobs.states import TERMINAL, State
 from webapp.registry.services import ensure_starter_model

@@ -1,14 +1,14 @@
-"""Jobs: rows that workers lease, and what they report while they run."""
+"""Jobs, their tasks, and what happened to them."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import F, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce, Upper
+from django.db.models import OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -217,28 +217,6 @@ class JobTask(models.Model):
         return self.name
 
 
-class JobNotice(models.Model):
-    """A person who asked for it is told, once, that a job has ended (``notices.py``)."""
-
-    job = models.ForeignKey(Job, models.CASCADE, related_name="notices")
-    user = models.ForeignKey(User, models.CASCADE, related_name="notices")
-    state = models.CharField(max_length=20, choices=State.choices)
-    created_at = models.DateTimeField(auto_now_add=True)
-    mail_at = models.DateTimeField(null=True, help_text="when to send the e-mail; null: none is owed")
-    mail_failures = models.PositiveIntegerField(default=0)
-
-    class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["job", "user"], name="one_notice_per_job_and_user")
-        ]
-        indexes: ClassVar = [
-            models.Index(fields=["mail_at"], name="notice_mail", condition=models.Q(mail_at__isnull=False)),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.user}: {self.job} {self.state}"
-
-
 class JobEvent(models.Model):
     """What happened, in order; its id is the cursor of the live stream."""
 
@@ -258,157 +236,3 @@ class JobEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.data}"
-
-
-class Metric(models.Model):
-    """All numbers of one step."""
-
-    job = models.ForeignKey(Job, models.CASCADE, related_name="metrics")
-    step = models.PositiveIntegerField()
-    values = models.JSONField(help_text="TRL's metric name -> number")
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        ordering: ClassVar = ["step"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["job", "step"], name="one_metric_row_per_step")
-        ]
-
-    def __str__(self) -> str:
-        return f"step {self.step}"
-
-
-class GradedCompletion(models.Model):
-    """One completion with its grading."""
-
-    row_id = models.CharField(max_length=64)
-    task = models.CharField(max_length=30, blank=True)
-    prompt = models.TextField()
-    completion = models.TextField()
-    reasoning = models.TextField(blank=True, help_text="thoughts kept apart from the completion")
-    reward = models.FloatField(null=True)
-    sub_rewards = models.JSONField(default=dict)
-    error_class = models.CharField(max_length=40, blank=True)
-    error_detail = models.TextField(blank=True)
-    explanation = models.TextField(blank=True, help_text="the judge's reasons")
-    length = models.PositiveIntegerField()
-    truncated = models.BooleanField()
-
-    class Meta:
-        abstract = True
-
-
-class Rollout(GradedCompletion):
-    """One sampled completion of a training step (``contract.events.Rollout``)."""
-
-    job = models.ForeignKey(Job, models.CASCADE, related_name="rollouts")
-    step = models.PositiveIntegerField()
-    index = models.PositiveIntegerField()
-    group = models.PositiveIntegerField()
-    advantage = models.FloatField(null=True)
-    adapter_step = models.PositiveIntegerField()
-    watch_reward = models.FloatField(null=True, help_text="by the held-out grader")
-
-    class Meta:
-        ordering: ClassVar = ["step", "index"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["job", "step", "index"], name="one_rollout_per_place")
-        ]
-        # Rare ones are found among millions; what is common is found by walking back through the steps.
-        # The length stands with the reward, so that a walk by reward passes answers by without reading them.
-        indexes: ClassVar = [
-            models.Index("job", F("step").desc(), "index", name="rollouts_newest_first"),
-            models.Index("job", "row_id", "step", name="rollouts_of_a_row"),
-            models.Index("job", "reward", "step", "index", "length", name="rollouts_by_reward"),
-            models.Index("job", "length", name="rollouts_by_length"),
-            models.Index("job", "error_class", condition=~Q(error_class=""), name="rollouts_with_errors"),
-            models.Index(
-                "job", "reward", "step", "index", condition=Q(truncated=True), name="rollouts_cut_off"
-            ),
-            models.Index("job", condition=Q(reward=None), name="rollouts_ungraded"),
-            GinIndex(OpClass(Upper("completion"), name="gin_trgm_ops"), name="rollouts_by_text"),
-        ]
-
-    def __str__(self) -> str:
-        return f"step {self.step} rollout {self.index}"
-
-
-class PreflightSample(GradedCompletion):
-    """One of the completions that the preflight's page shows (``contract.events.PreflightSample``)."""
-
-    job = models.ForeignKey(Job, models.CASCADE, related_name="preflight_samples")
-    position = models.PositiveIntegerField()
-
-    class Meta:
-        ordering: ClassVar = ["position"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["job", "position"], name="one_preflight_sample_per_position")
-        ]
-
-    def __str__(self) -> str:
-        return f"sample {self.position}"
-
-
-class SavedView(models.Model):
-    """Filters of the rollouts page that a team keeps under a name; ``query`` follows the ?."""
-
-    team = models.ForeignKey(Team, models.CASCADE, related_name="saved_views")
-    name = models.CharField(max_length=60)
-    query = models.CharField(max_length=2000, blank=True)
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        ordering: ClassVar = ["name"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["team", "name"], name="one_saved_view_of_a_name_per_team")
-        ]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class Alarm(models.Model):
-    """A rule of ``contract.health`` that began to fire (``contract.events.AlarmEvent``)."""
-
-    job = models.ForeignKey(Job, models.CASCADE, related_name="alarms")
-    step = models.PositiveIntegerField()
-    code = models.CharField(max_length=40)
-    message = models.TextField()
-    threshold = models.TextField()
-    evidence = models.JSONField(default=dict, help_text="name in words -> number")
-    remedy = models.TextField()
-    rollouts = models.JSONField(default=list, help_text="indices of the step's rollouts that show it")
-    paused = models.BooleanField(default=False)
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        ordering: ClassVar = ["-step", "id"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["job", "step", "code"], name="one_alarm_of_a_rule_per_step")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.code} at step {self.step}"
-
-
-class Checkpoint(models.Model):
-    """All that resuming at ``step`` needs, one archive in storage."""
-
-    uid = PublicIdField("ftckpt_")
-    job = models.ForeignKey(Job, models.CASCADE, related_name="checkpoints")
-    step = models.PositiveIntegerField()
-    attempt = models.PositiveIntegerField()
-    key = models.CharField(max_length=255)
-    bytes = models.BigIntegerField()
-    sha256 = models.CharField(max_length=64)
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        ordering: ClassVar = ["-step"]
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["job", "step"], name="one_checkpoint_per_step")
-        ]
-
-    def __str__(self) -> str:
-        return f"step {self.step}"

@@ -1,0 +1,25 @@
+"""Jobs and everything that they report."""
+
+from webapp.jobs.models.evaluation import SAME, ComparedRow, Evaluation
+from webapp.jobs.models.job import Job, JobEvent, JobQuerySet, JobTask, Pin
+from webapp.jobs.models.people import JobNotice, SavedView
+from webapp.jobs.models.training import Alarm, Checkpoint, GradedCompletion, Metric, PreflightSample, Rollout
+
+__all__ = [
+    "SAME",
+    "Alarm",
+    "Checkpoint",
+    "ComparedRow",
+    "Evaluation",
+    "GradedCompletion",
+    "Job",
+    "JobEvent",
+    "JobNotice",
+    "JobQuerySet",
+    "JobTask",
+    "Metric",
+    "Pin",
+    "PreflightSample",
+    "Rollout",
+    "SavedView",
+]
