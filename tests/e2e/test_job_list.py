@@ -11,7 +11,7 @@ from tests.web.test_job_checkpoints import stored
 from tests.web.test_retention import told
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
-from webapp.retention.services import record_retention
+from webapp.jobs.suites import record_retention
 from webapp.teams.models import AuditEvent, Team, User
 
 

@@ -14,7 +14,7 @@ from webapp.jobs.arm_results import results
 from webapp.jobs.arms import launch_arm
 from webapp.jobs.models import Evaluation, Job
 from webapp.jobs.states import State
-from webapp.retention.services import record_retention
+from webapp.jobs.suites import record_retention
 from webapp.teams.models import Team, User
 from workers.contract.statistics import FEWEST_ROWS
 from workers.engine.statistics import Resampling

@@ -18,11 +18,10 @@ from tests.web.comparison import compare, finished_job, row, sample
 from webapp.jobs import services
 from webapp.jobs.arm_results import difference, results
 from webapp.jobs.arms import Source, accepted, launch_arm, template_problem
-from webapp.jobs.models import Job, Metric, Rollout
+from webapp.jobs.models import Job, JobSuite, Metric, Rollout
 from webapp.jobs.services import SettingsInvalid, WrongState
 from webapp.jobs.states import State
-from webapp.retention.models import JobSuite
-from webapp.retention.services import record_retention
+from webapp.jobs.suites import record_retention
 from webapp.teams.models import AuditEvent, Team, User
 from workers.bridge import tasks as bridge
 from workers.bridge.arms import NoDemonstration, fetch_demonstrations

@@ -20,13 +20,12 @@ from tests.web.adapters import CONFIG, weights
 from tests.web.comparison import body, finished_job, tuned_model
 from webapp.jobs import checkpoints, recording, services
 from webapp.jobs.arms import _settings, arms_of
-from webapp.jobs.models import Checkpoint, Job, Metric
+from webapp.jobs.models import Checkpoint, Job, JobSuite, Metric
 from webapp.jobs.promotion import promote
 from webapp.jobs.queue import JOBS, requested_stop
 from webapp.jobs.services import WrongState
 from webapp.jobs.states import State
 from webapp.registry import lineage
-from webapp.retention.models import JobSuite
 from webapp.teams.models import AuditEvent, Team, User
 
 SignIn = Callable[[User], Client]

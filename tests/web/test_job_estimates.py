@@ -16,10 +16,10 @@ from webapp.jobs import estimates, preflight, recording, services
 from webapp.jobs.models import Job
 from webapp.jobs.queue import claim_job
 from webapp.jobs.states import State
+from webapp.jobs.suites import SuiteChoice, launch_with_suites
 from webapp.jobs.tasks import TaskChoice
 from webapp.jobs.transitions import move
 from webapp.registry.services import ensure_starter_model
-from webapp.retention.services import SuiteChoice, launch_with_suites
 from webapp.teams.models import Team, User
 from webapp.work import nodes
 from workers.contract.events import Event, MetricsEvent, PhaseEvent, PreflightEvent, ProgressEvent

@@ -20,8 +20,8 @@ from webapp.graders.models import GraderVersion
 from webapp.graders.services import create_grader, create_trial
 from webapp.jobs import services, tasks
 from webapp.jobs.models import Job
+from webapp.jobs.suites import SuiteChoice, launch_with_suites
 from webapp.registry.services import ensure_starter_model
-from webapp.retention.services import SuiteChoice, launch_with_suites
 from webapp.teams.models import Team, User
 
 SignIn = Callable[[User], Client]

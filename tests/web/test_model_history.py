@@ -9,11 +9,10 @@ from typing import Any
 from django.test import Client
 
 from tests.web.comparison import compare, finished_job, row, sample
-from webapp.jobs.models import Evaluation, Job
+from webapp.jobs.models import Evaluation, Job, SuiteScore
 from webapp.registry import history
 from webapp.registry.history import Measured, Series, figure
 from webapp.registry.models import TunedModel
-from webapp.retention.models import SuiteScore
 from webapp.teams.models import User
 
 SignIn = Callable[[User], Client]

@@ -22,13 +22,13 @@ from webapp.datasets.models import DatasetVersion
 from webapp.datasets.services import Choices, commit, receive
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording, services
-from webapp.jobs.models import Job
+from webapp.jobs.models import Job, JobSuite, SuiteScore
 from webapp.jobs.queue import claim_job
+from webapp.jobs.suites import record_retention
 from webapp.registry.services import ensure_starter_model
 from webapp.retention import gate
-from webapp.retention.models import JobSuite, Release, SuiteScore
+from webapp.retention.models import Release
 from webapp.retention.presenters import plane
-from webapp.retention.services import record_retention
 from webapp.teams.models import AuditEvent, Membership, Role, Team, User
 from webapp.work import nodes
 from workers.bridge.job_specs import definitions, job_spec

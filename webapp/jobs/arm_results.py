@@ -9,8 +9,7 @@ from webapp.core.statistics import bootstrap_mean
 from webapp.core.templatetags.groove import score, seconds, signed
 from webapp.evaluations.presenters import Bar, drawn
 from webapp.jobs.arms import NAMES, TEMPLATE, arms_of
-from webapp.jobs.models import ComparedRow, Evaluation, Job
-from webapp.retention.models import SuiteScore
+from webapp.jobs.models import ComparedRow, Evaluation, Job, SuiteScore
 from webapp.retention.presenters import change_of
 from workers.contract.statistics import FEWEST_ROWS
 

@@ -12,9 +12,9 @@ from django.db.models import Q, QuerySet
 from webapp.jobs.models import Job, Rollout
 from webapp.jobs.services import SettingsInvalid, WrongState
 from webapp.jobs.states import State
+from webapp.jobs.suites import choices_of as suites_of
+from webapp.jobs.suites import launch_with_suites
 from webapp.jobs.tasks import choices_of
-from webapp.retention.services import choices_of as suites_of
-from webapp.retention.services import launch_with_suites
 from webapp.teams.models import User
 from webapp.teams.services import record
 from workers.contract.spec import EvaluationSettings

@@ -16,9 +16,8 @@ from webapp.core.http import HtmxRequest
 from webapp.jobs import beside, charts
 from webapp.jobs.arm_results import Difference, difference
 from webapp.jobs.arms import NAMES, PLACEBO
-from webapp.jobs.models import ComparedRow, Evaluation, Job
+from webapp.jobs.models import ComparedRow, Evaluation, Job, JobSuite
 from webapp.jobs.presenters import flat, in_order
-from webapp.retention.models import JobSuite
 from webapp.teams.access import Access, member
 
 OTHER_DATA = "other dataset version"

@@ -16,10 +16,9 @@ from webapp.core.object_field import ObjectField
 from webapp.datasets.labels import describe_version
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
-from webapp.jobs import presets, task_forms
+from webapp.jobs import presets, suite_forms, task_forms
 from webapp.jobs.services import MAX_SEED, SECTIONS, total_steps
 from webapp.registry.models import BaseModel
-from webapp.retention import forms as suite_forms
 
 SEPARATOR = "__"
 LABELS = {

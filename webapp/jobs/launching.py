@@ -13,7 +13,8 @@ from django.shortcuts import redirect, render
 from webapp.core.http import HtmxRequest
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
-from webapp.jobs import outlook, pairing, services, task_forms, tasks
+from webapp.jobs import outlook, pairing, services, suite_forms, task_forms, tasks
+from webapp.jobs import suites as job_suites
 from webapp.jobs.forms import JobForm
 from webapp.jobs.models import Job
 from webapp.jobs.overlaps import Overlap, find_overlaps
@@ -21,8 +22,6 @@ from webapp.jobs.states import TERMINAL
 from webapp.jobs.views import all_jobs
 from webapp.registry import exporting
 from webapp.registry.models import BaseModel
-from webapp.retention import forms as suite_forms
-from webapp.retention import services as retention
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, Team
 
@@ -65,7 +64,7 @@ def _initial(request: HttpRequest, choices: Choices, source: Job | None) -> dict
             "held_out_grader": source.held_out_grader,
             "start": source.start,
             "tasks": tasks.choices_of(source),
-            "suites": retention.choices_of(source),
+            "suites": job_suites.choices_of(source),
         }
     start = request.GET.get("start", "")
     version = _named(choices["versions"], request.GET.get("dataset", ""))
@@ -218,7 +217,7 @@ def _launch(access: Access, form: JobForm, source: Job | None, replaced: Job | N
             Team.objects.select_for_update(no_key=True).get(pk=access.team.pk)
             if job := _launched_before(access.team, data["ticket"]):
                 return job
-            job = retention.launch_with_suites(
+            job = job_suites.launch_with_suites(
                 access.team,
                 access.user,
                 name=data["name"],

@@ -9,12 +9,11 @@ from typing import Any
 from webapp.graders import required_fields
 from webapp.graders import services as graders
 from webapp.graders.models import GraderCheck, GraderVersion
-from webapp.jobs import estimates, metrics, task_forms
+from webapp.jobs import estimates, metrics, suite_forms, task_forms
 from webapp.jobs.models import Job
 from webapp.jobs.services import SECTIONS, conditions_by, total_steps
 from webapp.jobs.tasks import TaskChoice
 from webapp.judges import services as judges
-from webapp.retention import forms as suite_forms
 from workers.contract.spec import EvaluationSettings
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from webapp.jobs.models import Checkpoint, Job, JobTask
+from webapp.jobs.models import Checkpoint, Job, JobSuite, JobTask
 from webapp.jobs.services import WrongState
 from webapp.jobs.states import State
-from webapp.retention.models import JobSuite
 from webapp.teams.models import User
 from webapp.teams.services import record
 from webapp.work import messages

@@ -11,9 +11,8 @@ from django.db.models import Q
 
 from webapp.evaluations.presenters import bounds_of, confidence
 from webapp.jobs.arms import NAMES
-from webapp.jobs.models import Evaluation, Job
+from webapp.jobs.models import Evaluation, Job, SuiteScore
 from webapp.registry.models import TunedModel
-from webapp.retention.models import SuiteScore
 from webapp.retention.presenters import change_of
 
 Interval = dict[str, float | None]  # workers.contract.events.Interval

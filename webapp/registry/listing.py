@@ -9,10 +9,9 @@ from django.db.models import Prefetch, Q, QuerySet
 from django.http import QueryDict
 
 from webapp.jobs.evaluations import by_gain
-from webapp.jobs.models import Evaluation
+from webapp.jobs.models import Evaluation, SuiteScore
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.retention import gate
-from webapp.retention.models import SuiteScore
 from webapp.teams.models import Team
 
 PAGE = 50

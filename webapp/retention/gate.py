@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from webapp.jobs.models import Job
+from webapp.jobs.models import Job, JobSuite, SuiteScore
 from webapp.registry.models import TunedModel
-from webapp.retention.models import JobSuite, Release, SuiteScore
+from webapp.retention.models import Release
 from workers.contract.statistics import FEWEST_ROWS, allow_interval
 
 MOST_ERRORS = 0.02  # of tuned's answers without a grade, beyond base's

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from webapp.jobs.models import Evaluation, Job
-from webapp.retention.models import SuiteScore
+from webapp.jobs.models import Evaluation, Job, SuiteScore
 from workers.contract.events import Interval
 
 WORST = ""

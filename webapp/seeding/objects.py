@@ -18,12 +18,20 @@ from django.utils import timezone
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.graders.models import Grader, GraderVersion
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs.models import Alarm, Checkpoint, ComparedRow, Evaluation, Job, SavedView
+from webapp.jobs.models import (
+    Alarm,
+    Checkpoint,
+    ComparedRow,
+    Evaluation,
+    Job,
+    JobSuite,
+    SavedView,
+    SuiteScore,
+)
 from webapp.jobs.services import checked_settings
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.registry.services import ensure_starter_model, tuned_name
-from webapp.retention.models import JobSuite, SuiteScore
 from webapp.seeding.words import Prompt, prompts
 from webapp.teams.models import AuditEvent, Team, User
 from webapp.work import nodes

@@ -6,8 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from webapp.jobs.models import Job
-from webapp.retention.models import JobSuite
+from webapp.jobs.models import Job, JobSuite
 from workers import grading
 from workers.bridge import files
 from workers.starter.suites import SUITES

@@ -3,6 +3,7 @@
 from webapp.jobs.models.evaluation import SAME, ComparedRow, Evaluation
 from webapp.jobs.models.job import Job, JobEvent, JobQuerySet, JobTask, Pin
 from webapp.jobs.models.people import JobNotice, SavedView
+from webapp.jobs.models.suites import JobSuite, SuiteScore
 from webapp.jobs.models.training import Alarm, Checkpoint, GradedCompletion, Metric, PreflightSample, Rollout
 
 __all__ = [
@@ -16,10 +17,12 @@ __all__ = [
     "JobEvent",
     "JobNotice",
     "JobQuerySet",
+    "JobSuite",
     "JobTask",
     "Metric",
     "Pin",
     "PreflightSample",
     "Rollout",
     "SavedView",
+    "SuiteScore",
 ]

@@ -1,0 +1,76 @@
+"""The suites of a job, and what they scored."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+from webapp.datasets.models import DatasetVersion
+from webapp.graders.models import GraderVersion
+from webapp.jobs.models.job import Job
+
+
+class JobSuite(models.Model):
+    """Rows that a job's model should still do: validation rows with a grader, or what ships with Groove."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="suites")
+    position = models.PositiveIntegerField()
+    name = models.CharField(max_length=120)
+    built_in = models.CharField(max_length=30, blank=True, help_text="key in workers.starter.suites")
+    dataset_version = models.ForeignKey(
+        DatasetVersion, models.PROTECT, null=True, blank=True, related_name="job_suites"
+    )
+    grader_version = models.ForeignKey(
+        GraderVersion, models.PROTECT, null=True, blank=True, related_name="job_suites"
+    )
+    max_loss = models.FloatField(
+        null=True, blank=True, help_text="reward that may be lost; empty: measured only"
+    )
+
+    class Meta:
+        ordering: ClassVar = ["position"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["job", "name"], name="one_suite_of_a_name_per_job"),
+            models.CheckConstraint(
+                name="a_suite_has_one_source",
+                condition=models.Q(built_in="", dataset_version__isnull=False, grader_version__isnull=False)
+                | (
+                    ~models.Q(built_in="")
+                    & models.Q(dataset_version__isnull=True, grader_version__isnull=True)
+                ),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SuiteScore(models.Model):
+    """``contract.events.RetentionEvent``. An empty ``suite`` is the job's own held-out rows: drift only."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="suite_scores")
+    suite = models.CharField(max_length=120, blank=True)
+    stage = models.CharField(max_length=10, help_text="before, during or after")
+    step = models.PositiveIntegerField()
+    rows = models.PositiveIntegerField()
+    samples_per_row = models.PositiveIntegerField()
+    base = models.JSONField(null=True, help_text="contract.events.Interval")
+    tuned = models.JSONField(null=True, help_text="contract.events.Interval")
+    forgetting = models.JSONField(null=True, help_text="contract.events.Interval, base minus tuned, paired")
+    grading_errors = models.FloatField(
+        default=0.0, help_text="share of answers without a grade, tuned's beyond base's"
+    )
+    drift = models.JSONField(null=True, help_text="contract.events.Drift")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["job", "suite", "stage", "step"], name="one_score_of_a_suite_per_step"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.suite or 'own rows'} {self.stage} at step {self.step}"
