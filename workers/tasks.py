@@ -8,8 +8,11 @@ from webapp.datasets import transfers
 from webapp.datasets.imports import IMPORTS
 from webapp.datasets.services import discard_stale_uploads
 from webapp.graders.queues import CHECKS, TRIALS, enqueue_checks_with_new_rows
-from webapp.jobs import notices, removal, rollouts, services
+from webapp.jobs import services
+from webapp.jobs.listing import removal
+from webapp.jobs.live import notices
 from webapp.jobs.queue import JOBS
+from webapp.jobs.rollouts import search
 from webapp.judges.queues import CARDS, ENDPOINT_CHECKS
 from webapp.registry.queues import EXPORTS, INSPECTIONS
 from webapp.work import nodes
@@ -94,6 +97,6 @@ def tidy() -> None:
     """Delete stale uploads, expired rollouts and what was deleted for good."""
     discard_stale_uploads()
     transfers.forget_stale()
-    rollouts.forget_old()
+    search.forget_old()
     removal.purge_deleted()
     nodes.forget_silent()

@@ -9,9 +9,9 @@ from tests.e2e.test_every_page import sign_in
 from tests.web.comparison import finished_job, tuned_model
 from tests.web.test_job_checkpoints import stored
 from tests.web.test_retention import told
+from webapp.jobs.launch.suites import record_retention
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
-from webapp.jobs.suites import record_retention
 from webapp.teams.models import AuditEvent, Team, User
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from django.test import Client
 
+from webapp.jobs.live.stream import select_events
 from webapp.jobs.models import Job
-from webapp.jobs.stream import select_events
 
 VOID = frozenset({"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"})
 LIVE = re.compile(r"live:|calm:|every \d")

@@ -11,7 +11,7 @@ from tests.web.test_datasets import SignIn, jsonl, upload
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.sealing import open_test_split
 from webapp.datasets.services import Choices, commit
-from webapp.jobs.openings import find_openings
+from webapp.jobs.monitor.openings import find_openings
 from webapp.teams.models import AuditEvent, Team, User
 
 

@@ -10,11 +10,11 @@ from django.urls import reverse
 
 from tests.web.comparison import compare, finished_job, row, sample, tuned_model
 from tests.web.test_retention import told
-from webapp.jobs.arm_results import results
-from webapp.jobs.arms import launch_arm
+from webapp.experiments.control_run_results import results
+from webapp.experiments.control_runs import launch_arm
+from webapp.jobs.launch.suites import record_retention
 from webapp.jobs.models import Evaluation, Job
 from webapp.jobs.states import State
-from webapp.jobs.suites import record_retention
 from webapp.teams.models import Team, User
 from workers.contract.statistics import FEWEST_ROWS
 from workers.engine.statistics import Resampling

@@ -29,7 +29,7 @@ from webapp.graders.services import (
     unmet_conditions,
 )
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs.presenters import grader_findings
+from webapp.jobs.monitor.presenters import grader_findings
 from webapp.teams.models import Team, User
 from workers.bridge.checks import run_check
 

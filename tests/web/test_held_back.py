@@ -12,8 +12,8 @@ from django.test import Client
 from tests.web.comparison import body, finished_job, tuned_model
 from tests.web.test_job_checkpoints import stored
 from tests.web.test_retention import told
+from webapp.jobs.launch.suites import record_retention
 from webapp.jobs.models import Job
-from webapp.jobs.suites import record_retention
 from webapp.registry.models import TunedModel
 from webapp.retention.services import release_model
 from webapp.teams.models import AuditEvent, Team, User

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.web.comparison import compare, finished_job, row, sample
+from webapp.experiments.control_run_results import difference, results
+from webapp.experiments.control_runs import Source, accepted, launch_arm, template_problem
 from webapp.jobs import services
-from webapp.jobs.arm_results import difference, results
-from webapp.jobs.arms import Source, accepted, launch_arm, template_problem
+from webapp.jobs.launch.suites import record_retention
 from webapp.jobs.models import Job, JobSuite, Metric, Rollout
 from webapp.jobs.services import SettingsInvalid, WrongState
 from webapp.jobs.states import State
-from webapp.jobs.suites import record_retention
 from webapp.teams.models import AuditEvent, Team, User
 from workers.bridge import tasks as bridge
 from workers.bridge.arms import NoDemonstration, fetch_demonstrations

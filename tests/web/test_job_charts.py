@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from tests.web.comparison import body, compare, finished_job, row, sample
 from webapp.graders.services import create_grader
-from webapp.jobs import metrics
 from webapp.jobs.models import Job, Metric
+from webapp.jobs.monitor import metrics
 from webapp.teams.models import Team, User
 
 EXACT = {

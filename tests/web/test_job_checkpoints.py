@@ -18,8 +18,8 @@ from django.test import Client
 
 from tests.web.adapters import CONFIG, weights
 from tests.web.comparison import body, finished_job, tuned_model
+from webapp.experiments.control_runs import _settings, arms_of
 from webapp.jobs import checkpoints, recording, services
-from webapp.jobs.arms import _settings, arms_of
 from webapp.jobs.models import Checkpoint, Job, JobSuite, Metric
 from webapp.jobs.promotion import promote
 from webapp.jobs.queue import JOBS, requested_stop

@@ -12,12 +12,14 @@ from django.utils import timezone
 from tests.web.test_job_preflight import REPORT
 from tests.web.test_live_pages import Clock
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import estimates, preflight, recording, services
+from webapp.jobs import recording, services
+from webapp.jobs.launch import estimates
+from webapp.jobs.launch.job_tasks import TaskChoice
+from webapp.jobs.launch.suites import SuiteChoice, launch_with_suites
 from webapp.jobs.models import Job
+from webapp.jobs.monitor import preflight
 from webapp.jobs.queue import claim_job
 from webapp.jobs.states import State
-from webapp.jobs.suites import SuiteChoice, launch_with_suites
-from webapp.jobs.tasks import TaskChoice
 from webapp.jobs.transitions import move
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User

@@ -18,9 +18,10 @@ from webapp.datasets.services import Choices, commit, receive
 from webapp.graders import required_fields
 from webapp.graders.models import GraderVersion
 from webapp.graders.services import create_grader, create_trial
-from webapp.jobs import services, tasks
+from webapp.jobs import services
+from webapp.jobs.launch import job_tasks
+from webapp.jobs.launch.suites import SuiteChoice, launch_with_suites
 from webapp.jobs.models import Job
-from webapp.jobs.suites import SuiteChoice, launch_with_suites
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 
@@ -90,9 +91,11 @@ def test_held_out_graders_tasks_and_suites_are_checked_alike(team: Team, alice: 
     with pytest.raises(services.SettingsInvalid) as refused:
         launch(team, alice, rows, by, held_out_grader=other)
     assert "item.total" in refused.value.errors["held_out_grader"]
-    choices = [tasks.TaskChoice("one", rows, by), tasks.TaskChoice("two", rows, other)]
+    choices = [job_tasks.TaskChoice("one", rows, by), job_tasks.TaskChoice("two", rows, other)]
     with pytest.raises(services.SettingsInvalid) as refused:
-        tasks.launch_job(team, alice, name="J", base_model=ensure_starter_model(), tasks=choices, settings={})
+        job_tasks.launch_job(
+            team, alice, name="J", base_model=ensure_starter_model(), tasks=choices, settings={}
+        )
     assert "item.total" in refused.value.errors["task_2.grader_version"]
     with pytest.raises(services.SettingsInvalid) as refused:
         launch_with_suites(

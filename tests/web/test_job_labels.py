@@ -14,9 +14,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.web.comparison import body, finished_job, tuned_model
-from webapp.jobs import bulk_actions, listing, removal, tags, transitions
+from webapp.jobs import transitions
+from webapp.jobs.listing import bulk_actions, filters, removal, tags
+from webapp.jobs.listing.pins import pin
 from webapp.jobs.models import Job, JobEvent, Metric, Pin, Rollout
-from webapp.jobs.pins import pin
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User
 
@@ -201,14 +202,14 @@ def test_everybody_chooses_columns_for_herself(
 ) -> None:
     Job.objects.filter(pk=jobs[0].pk).update(tags=["sweep"])
     client, url = as_user(bob), address(team, "list")
-    assert client.get(url).context["columns"] == list(listing.USUAL)
+    assert client.get(url).context["columns"] == list(filters.USUAL)
     sent = {"column": ["tags", "rate", "foreign"], "query": "sort=name"}
     assert client.post(address(team, "columns"), sent).url == f"{url}?sort=name"
     page = client.get(url)
     assert page.context["columns"] == ["tags", "rate"]
     assert "Learning rate</th>" in page.text
     assert "Gain on held-out rows</th>" not in page.text
-    assert as_user(alice).get(url).context["columns"] == list(listing.USUAL)
+    assert as_user(alice).get(url).context["columns"] == list(filters.USUAL)
 
 
 # --- the log ----------------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ import pytest
 from django.test import Client
 
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import log_views, services
+from webapp.jobs import services
 from webapp.jobs.models import Job, JobEvent
+from webapp.jobs.monitor import log_views
 from webapp.jobs.states import State
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User

@@ -16,8 +16,8 @@ from webapp.datasets.models import DatasetVersion
 from webapp.datasets.rows import Split
 from webapp.datasets.services import Choices, commit, receive
 from webapp.graders.models import Grader, GraderVersion
-from webapp.jobs.overlaps import find_overlaps
-from webapp.jobs.tasks import TaskChoice
+from webapp.jobs.launch.job_tasks import TaskChoice
+from webapp.jobs.launch.overlaps import find_overlaps
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 

@@ -20,8 +20,8 @@ from tests.web import comparison
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording, services
 from webapp.jobs.models import Job
-from webapp.jobs.phases import Event as PhaseChange
-from webapp.jobs.phases import durations
+from webapp.jobs.monitor.phases import Event as PhaseChange
+from webapp.jobs.monitor.phases import durations
 from webapp.jobs.queue import claim_job
 from webapp.jobs.states import TERMINAL, State
 from webapp.registry.models import BaseModel

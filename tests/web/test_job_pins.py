@@ -11,7 +11,7 @@ from django.urls import reverse
 from tests.web.comparison import finished_job
 from tests.web.test_job_charts import again, measure
 from tests.web.test_job_list import names
-from webapp.jobs import pins
+from webapp.jobs.listing import pins
 from webapp.jobs.models import Job, Pin
 from webapp.teams.models import AuditEvent, Team, User
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording, services
-from webapp.jobs.metrics import MAX_POINTS, series
 from webapp.jobs.models import Job, Metric
+from webapp.jobs.monitor.metrics import MAX_POINTS, series
 from webapp.jobs.queue import JOBS, claim_job, requested_stop
 from webapp.jobs.states import TERMINAL, TRANSITIONS, State, sources
 from webapp.registry.services import ensure_starter_model

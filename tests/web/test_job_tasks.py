@@ -23,14 +23,14 @@ from webapp.core.statistics import bootstrap_mean
 from webapp.datasets.checking import Options
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.services import Choices, commit, receive
+from webapp.experiments.interference import launch_interference, matched, matrix, subsets
 from webapp.graders.models import Grader, GraderVersion
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording, services
-from webapp.jobs.interference import launch_interference, matched, matrix, subsets
+from webapp.jobs.launch.job_tasks import TaskChoice, launch_job
 from webapp.jobs.models import Evaluation, Job
 from webapp.jobs.queue import claim_job
 from webapp.jobs.states import State
-from webapp.jobs.tasks import TaskChoice, launch_job
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.registry.services import ensure_starter_model
 from webapp.registry.uploads import upload_adapter

@@ -249,7 +249,7 @@ def test_a_page_drawn_while_the_state_changes_hears_of_the_change(
     job: Job, alice: User, as_user: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The cursor is read with the job: an event that comes behind the job's row is not lost."""
-    from webapp.jobs import phases
+    from webapp.jobs.monitor import phases
 
     real = phases.stepper
 

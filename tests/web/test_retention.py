@@ -22,9 +22,9 @@ from webapp.datasets.models import DatasetVersion
 from webapp.datasets.services import Choices, commit, receive
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording, services
+from webapp.jobs.launch.suites import record_retention
 from webapp.jobs.models import Job, JobSuite, SuiteScore
 from webapp.jobs.queue import claim_job
-from webapp.jobs.suites import record_retention
 from webapp.registry.services import ensure_starter_model
 from webapp.retention import gate
 from webapp.retention.models import Release

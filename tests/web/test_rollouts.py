@@ -13,8 +13,8 @@ from django.test import Client
 
 from tests.web import comparison
 from tests.web.stored import rows_of
-from webapp.jobs import rollouts
 from webapp.jobs.models import Job, Rollout
+from webapp.jobs.rollouts import search
 from webapp.jobs.states import State
 from webapp.teams.models import Team, User
 
@@ -114,8 +114,8 @@ def test_pages_show_each_once_in_every_order(
         "reward": [place for _, *place in sorted(graded)],
         "-reward": [place for _, *place in sorted(graded, reverse=True)],
     }
-    for most in (rollouts.MOST_COUNTED, 10):
-        monkeypatch.setattr(rollouts, "MOST_COUNTED", most)
+    for most in (search.MOST_COUNTED, 10):
+        monkeypatch.setattr(search, "MOST_COUNTED", most)
         for sort, places in orders.items():
             seen = listed(client, job, sort=sort)
             assert seen == [f"{step}/{index}" for step, index in places], (most, sort)
@@ -143,12 +143,12 @@ def links(text: str) -> dict[str, str]:
     return {name: html.unescape(url) for name, url in found}
 
 
-@pytest.mark.parametrize("most", [rollouts.MOST_COUNTED, 1])
+@pytest.mark.parametrize("most", [search.MOST_COUNTED, 1])
 @pytest.mark.parametrize("sort", ["", "reward", "-reward"])
 def test_what_was_found_is_read_from_match_to_match(
     alice: User, job: Job, as_user: SignIn, monkeypatch: pytest.MonkeyPatch, sort: str, most: int
 ) -> None:
-    monkeypatch.setattr(rollouts, "MOST_COUNTED", most)
+    monkeypatch.setattr(search, "MOST_COUNTED", most)
     client, query = as_user(alice), {"text": "answer", "least": "0.25", "sort": sort}
     places = listed(client, job, **query)
     assert len(places) == 6

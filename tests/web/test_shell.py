@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from tests.web.comparison import finished_job
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import notices
+from webapp.jobs.live import notices
 from webapp.jobs.models import Job, JobNotice
 from webapp.jobs.states import State
 from webapp.jobs.transitions import move

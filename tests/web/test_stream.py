@@ -11,7 +11,8 @@ from asgiref.sync import sync_to_async
 from django.test import AsyncClient
 
 from tests.web.test_job_services import job, metrics, running
-from webapp.jobs import recording, services, stream
+from webapp.jobs import recording, services
+from webapp.jobs.live import stream
 from webapp.jobs.models import Job
 from webapp.teams.models import Team, User
 

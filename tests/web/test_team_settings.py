@@ -13,9 +13,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.web.comparison import body, finished_job
-from webapp.jobs import placing, rollouts
+from webapp.jobs.launch import placement
 from webapp.jobs.models import Job
 from webapp.jobs.queue import claim_job
+from webapp.jobs.rollouts import search
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Membership, Team, User
 from webapp.teams.services import create_team, record
@@ -77,9 +78,9 @@ def test_rollouts_are_kept_as_long_as_the_team_says(job: Job) -> None:
         )  # fmt: skip
     Job.objects.filter(pk=job.pk).update(finished_at=timezone.now() - timedelta(days=31))
     Job.objects.filter(pk=recent.pk).update(finished_at=timezone.now() - timedelta(days=29))
-    assert rollouts.forget_old() == 0
+    assert search.forget_old() == 0
     Team.objects.filter(pk=job.team_id).update(rollouts_kept_days=30)
-    assert rollouts.forget_old() == 1
+    assert search.forget_old() == 1
     assert not job.rollouts.exists()
     assert recent.rollouts.exists()
 
@@ -119,7 +120,7 @@ def test_a_team_at_its_limit_waits_and_another_goes_ahead(job: Job, charlie: Use
     assert claim_job("node") == third
     assert claim_job("node") is None
     second.refresh_from_db()
-    assert placing.waiting_for(second, 1) == "The team runs 1 job at once, which is its limit."
+    assert placement.waiting_for(second, 1) == "The team runs 1 job at once, which is its limit."
 
 
 # --- record ----------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from webapp.datasets.transfers import begin
 from webapp.graders.models import Grader, GraderTest, GraderTrial, GraderVersion
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs.models import ComparedRow, Evaluation, Job, Metric, Rollout
-from webapp.jobs.saved_views import save_view
+from webapp.jobs.rollouts.saved_views import save_view
 from webapp.jobs.services import checked_settings
 from webapp.jobs.states import State
 from webapp.judges.models import Endpoint, LabelTask

@@ -5,7 +5,7 @@ from django.urls import include, path
 from webapp.config import documents, views
 from webapp.core import input_checks
 from webapp.home import styleguide
-from webapp.jobs import notice_views
+from webapp.jobs.live import notice_views
 from webapp.teams import account_views
 
 handler400 = input_checks.bad_request

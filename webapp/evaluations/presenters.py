@@ -17,7 +17,7 @@ from webapp.evaluations.models import Note
 from webapp.evaluations.paired import GAINED, LOST
 from webapp.graders.references import RowReference
 from webapp.jobs.models import SAME, ComparedRow, Evaluation, Job
-from webapp.jobs.references import JobRows
+from webapp.jobs.rollouts.references import JobRows
 from workers.contract.spec import EvaluationSettings
 
 BATCH = 50

@@ -9,8 +9,9 @@ from typing import Any
 from django.db.models import Case, Exists, F, Func, IntegerField, QuerySet, Subquery, When
 from django.urls import reverse
 
-from webapp.jobs import listing, metrics
+from webapp.jobs.listing import filters
 from webapp.jobs.models import Alarm, Evaluation, Job
+from webapp.jobs.monitor import metrics
 from webapp.jobs.states import State
 from webapp.judges import services as judges
 from webapp.teams import audit
@@ -46,7 +47,7 @@ class Counts:
 
 def counts(team: Team) -> Counts:
     """All of them, in one query."""
-    active = team.jobs.filter(deleted_at=None).filter(listing.active())
+    active = team.jobs.filter(deleted_at=None).filter(filters.active())
     values = (
         _count(team.datasets.filter(deleted_at=None)),
         _count(team.graders.filter(deleted_at=None)),
@@ -54,7 +55,7 @@ def counts(team: Team) -> Counts:
         _count(team.jobs.filter(deleted_at=None)),
         _count(active.filter(state=State.RUNNING)),
         _count(active.exclude(state=State.RUNNING)),
-        _count(team.jobs.filter(deleted_at=None).filter(listing.needs_attention())),
+        _count(team.jobs.filter(deleted_at=None).filter(filters.needs_attention())),
         _count(nodes.online()),
         Exists(audit.model_downloads(team)),
     )
@@ -107,7 +108,7 @@ class Attention:
 
 def attention(team: Team, found: Counts) -> list[Attention]:
     """A queue without workers, jobs that failed or paused, and jobs that run with an alarm; at most six."""
-    jobs = team.jobs.filter(deleted_at=None).filter(listing.needs_attention()).select_related("team")
+    jobs = team.jobs.filter(deleted_at=None).filter(filters.needs_attention()).select_related("team")
     worst = list(jobs.order_by(F("finished_at").desc(nulls_last=True), "state", "-id")[:ATTENTION_SHOWN])
     running = [job for job in worst if job.state == State.RUNNING]
     alarms = Alarm.objects.filter(job__in=running).order_by("job_id", "-step", "id").distinct("job_id")
@@ -150,7 +151,7 @@ def _stopped(job: Job) -> Attention:
 def running(team: Team) -> list[Job]:
     """Jobs that run, then those that wait, the newest first; at most ten."""
     first = Case(When(state=State.RUNNING, then=0), default=1)
-    jobs = team.jobs.filter(deleted_at=None).filter(listing.active()).select_related("base_model", "team")
+    jobs = team.jobs.filter(deleted_at=None).filter(filters.active()).select_related("base_model", "team")
     return list(jobs.order_by(first, "-id")[:RUNNING_SHOWN])
 
 

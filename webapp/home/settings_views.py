@@ -9,8 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from webapp.jobs import rollouts
 from webapp.jobs.queue import count_running
+from webapp.jobs.rollouts import search
 from webapp.teams import services
 from webapp.teams.access import Access, member
 from webapp.teams.forms import SettingsForm
@@ -37,7 +37,7 @@ def _count_jobs_losing_rollouts(team: Team, values: dict[str, Any]) -> int:
     days = values["rollouts_kept_days"]
     if days is None or days == team.rollouts_kept_days:
         return 0
-    return rollouts.kept_too_long(team, days).count()
+    return search.kept_too_long(team, days).count()
 
 
 def _ask_to_delete(request: HttpRequest, team: Team, values: dict[str, Any], jobs: int) -> HttpResponse:

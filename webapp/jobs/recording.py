@@ -14,8 +14,8 @@ from psycopg.types.json import Jsonb
 from webapp.core.fields import storable
 from webapp.jobs import checkpoints
 from webapp.jobs.evaluations import record_evaluation
+from webapp.jobs.launch.suites import record_retention
 from webapp.jobs.models import Alarm, Checkpoint, Job, Metric, PreflightSample, Rollout
-from webapp.jobs.suites import record_retention
 from webapp.jobs.transitions import tell
 from webapp.work.queue import fence
 from workers.contract import events

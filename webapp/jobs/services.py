@@ -19,7 +19,7 @@ from webapp.datasets.models import DatasetVersion
 from webapp.graders import required_fields
 from webapp.graders import services as graders
 from webapp.graders.models import GraderCheck, GraderVersion
-from webapp.jobs import estimates
+from webapp.jobs.launch import estimates
 from webapp.jobs.models import Job, JobTask
 from webapp.jobs.states import State
 from webapp.jobs.transitions import move, tell

@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from webapp.jobs import notices
+from webapp.jobs.live import notices
 from webapp.jobs.models import Job, JobEvent
 from webapp.jobs.states import TERMINAL, State, sources
 

@@ -2,21 +2,13 @@
 
 from django.urls import path
 
-from webapp.jobs import (
-    arm_views,
-    checkpoint_views,
-    comparing,
-    launching,
-    list_views,
-    log_views,
-    node_views,
-    pins,
-    preflight_views,
-    rollout_views,
-    task_views,
-    views,
-)
-from webapp.jobs.stream import stream
+from webapp.experiments import comparison, control_run_views, interference_views
+from webapp.jobs import checkpoint_views
+from webapp.jobs.launch import launch_views
+from webapp.jobs.listing import list_views, pins
+from webapp.jobs.live.stream import stream
+from webapp.jobs.monitor import job_views, log_views, node_views, preflight_views
+from webapp.jobs.rollouts import rollout_views
 
 app_name = "jobs"
 urlpatterns = [
@@ -25,12 +17,12 @@ urlpatterns = [
     path("deleted/", list_views.deleted, name="deleted"),
     path("restore/", list_views.restore, name="restore"),
     path("change/", list_views.change_several, name="bulk"),
-    path("new/", launching.new, name="new"),
+    path("new/", launch_views.new, name="new"),
     path("workers/", node_views.workers, name="workers"),
-    path("compare/", comparing.page, name="compare"),
-    path("<str:uid>/", views.detail, name="detail"),
+    path("compare/", comparison.page, name="compare"),
+    path("<str:uid>/", job_views.detail, name="detail"),
     path("<str:uid>/stream/", stream, name="stream"),
-    path("<str:uid>/metrics/", views.metrics, name="metrics"),
+    path("<str:uid>/metrics/", job_views.metrics, name="metrics"),
     path("<str:uid>/rollouts/", rollout_views.page, name="rollouts"),
     path("<str:uid>/rollouts/views/", rollout_views.save, name="save_view"),
     path("<str:uid>/rollouts/views/<int:view>/forget/", rollout_views.forget, name="forget_view"),
@@ -39,16 +31,16 @@ urlpatterns = [
     path("<str:uid>/log.txt", log_views.download, name="log_file"),
     path("<str:uid>/labels/", list_views.annotate, name="annotate"),
     path("<str:uid>/delete/", list_views.delete, name="delete"),
-    path("<str:uid>/config/", views.config, name="config"),
-    path("<str:uid>/interference/", task_views.interference, name="interference"),
-    path("<str:uid>/arms/", arm_views.page, name="arms"),
+    path("<str:uid>/config/", job_views.config, name="config"),
+    path("<str:uid>/interference/", interference_views.interference, name="interference"),
+    path("<str:uid>/arms/", control_run_views.page, name="arms"),
     path("<str:uid>/preflight/", preflight_views.page, name="preflight"),
-    path("<str:uid>/cancel/", views.cancel, name="cancel"),
-    path("<str:uid>/pause/", views.pause, name="pause"),
-    path("<str:uid>/resume/", views.resume, name="resume"),
-    path("<str:uid>/finish/", views.finish, name="finish"),
+    path("<str:uid>/cancel/", job_views.cancel, name="cancel"),
+    path("<str:uid>/pause/", job_views.pause, name="pause"),
+    path("<str:uid>/resume/", job_views.resume, name="resume"),
+    path("<str:uid>/finish/", job_views.finish, name="finish"),
     path("<str:uid>/checkpoints/<int:step>/", checkpoint_views.download, name="checkpoint"),
     path("<str:uid>/checkpoints/<int:step>/promote/", checkpoint_views.promote, name="promote"),
     path("<str:uid>/pin/", pins.change, name="pin"),
-    path("<str:uid>/rename/", views.rename, name="rename"),
+    path("<str:uid>/rename/", job_views.rename, name="rename"),
 ]

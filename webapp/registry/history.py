@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Q
 
 from webapp.evaluations.presenters import bounds_of, confidence
-from webapp.jobs.arms import NAMES
+from webapp.experiments.control_runs import NAMES
 from webapp.jobs.models import Evaluation, Job, SuiteScore
 from webapp.registry.models import TunedModel
 from webapp.retention.presenters import change_of

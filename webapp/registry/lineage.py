@@ -10,8 +10,8 @@ from django.urls import reverse
 
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
+from webapp.jobs.launch.job_tasks import choices_of
 from webapp.jobs.models import Job
-from webapp.jobs.tasks import choices_of
 from webapp.judges.models import Endpoint
 from webapp.registry.models import TunedModel
 from workers import grading

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from webapp.jobs.arms import ACCEPTED, accepted
+from webapp.experiments.control_runs import ACCEPTED, accepted
 from webapp.jobs.models import Job
 from workers.bridge import files
 from workers.grading.results import GradingFault, Subject

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from webapp.jobs.models import Job, JobTask
-from webapp.jobs.openings import find_openings
+from webapp.jobs.monitor.openings import find_openings
 from webapp.jobs.services import parts_of
 from workers import grading
 from workers.bridge import files

@@ -101,7 +101,7 @@ class Job(Leased):
     estimate = models.JSONField(
         null=True,
         blank=True,
-        help_text="{seconds, phases, jobs} when it was queued first: webapp.jobs.estimates",
+        help_text="{seconds, phases, jobs} when it was queued first: webapp.jobs.launch.estimates",
     )
 
     events_end = models.BigIntegerField(default=0, help_text="bytes of the attempt's events recorded")

@@ -8,7 +8,7 @@ from typing import Any
 from django import template
 
 from webapp.jobs.models import JobEvent
-from webapp.jobs.phases import NAMES
+from webapp.jobs.monitor.phases import NAMES
 from webapp.jobs.states import State
 
 register = template.Library()

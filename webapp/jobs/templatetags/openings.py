@@ -7,7 +7,7 @@ from typing import Any
 from django import template
 
 from webapp.jobs.models import Job
-from webapp.jobs.openings import find_openings
+from webapp.jobs.monitor.openings import find_openings
 
 register = template.Library()
 

@@ -1,0 +1,50 @@
+"""The page that holds an RFT job against its SFT and placebo arms."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods
+
+from webapp.experiments import control_run_results, control_runs
+from webapp.experiments.control_run_form import SftForm
+from webapp.jobs.models import Job
+from webapp.jobs.monitor.job_views import all_jobs
+from webapp.jobs.services import SettingsInvalid, WrongState
+from webapp.teams.access import Access, member
+from webapp.teams.models import Role
+
+
+@member()
+@require_http_methods(["GET", "POST"])
+def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """What SFT would have done and what is left without a reward. A POST launches an arm."""
+    job = access.get(all_jobs(), uid=uid)
+    form = SftForm()
+    if request.method == "POST":
+        access.require(Role.EDITOR)
+        form = SftForm(request.POST) if request.POST.get("arm") == "sft" else form
+        if not form.is_bound or form.is_valid():
+            _launch(request, access, job, form)
+            return redirect("jobs:arms", access.team.slug, job.uid)
+    root = control_runs.root_of(job)
+    context = {
+        "job": job,
+        "root": root,
+        "form": form,
+        "refusal": control_runs.refusal(job),
+        "placebo": control_runs.present(root, "placebo"),
+        "results": control_run_results.results(root),
+    }
+    return render(request, "jobs/arms.html", context, status=422 if form.errors else 200)
+
+
+def _launch(request: HttpRequest, access: Access, job: Job, form: SftForm) -> None:
+    arm, source = ("sft", form.chosen()) if form.is_bound else ("placebo", None)
+    try:
+        made = control_runs.launch_arm(job, access.user, arm, source)
+    except (WrongState, SettingsInvalid) as error:
+        messages.error(request, str(error))
+        return
+    messages.success(request, f"Launched {made.name}.")

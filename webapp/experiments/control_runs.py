@@ -1,0 +1,162 @@
+"""Arms: jobs that an RFT job is held against, trained on demonstrations or on rewards that say nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from webapp.jobs.launch.job_tasks import choices_of
+from webapp.jobs.launch.suites import choices_of as suites_of
+from webapp.jobs.launch.suites import launch_with_suites
+from webapp.jobs.models import Job, Rollout
+from webapp.jobs.services import SettingsInvalid, WrongState
+from webapp.jobs.states import State
+from webapp.teams.models import User
+from webapp.teams.services import record
+from workers.contract.spec import EvaluationSettings
+from workers.grading.template import Reference, TemplateInvalid, parse_template
+
+ACCEPTED, TEMPLATE = "accepted", "template"
+OVER = (State.FAILED, State.CANCELLED)
+PLACEBO = "placebo"
+NAMES = {"rft": "RFT", PLACEBO: "Placebo", "sft": "SFT"}
+NO_ACCEPTED = (
+    "No rollout of this job reached the pass threshold, so there is nothing to show. Write a template over "
+    "the rows' fields instead."
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an SFT arm's demonstrations come from and how they are learnt (``contract.spec.SftSettings``)."""
+
+    source: str = ACCEPTED
+    template: str = ""
+    learning_rate: float = 2e-4
+    epochs: int = 3
+    batch_size: int = 16
+
+    def as_json(self) -> dict[str, Any]:
+        """As ``Job.sft``."""
+        return {
+            "source": self.source,
+            "template": self.template,
+            "learning_rate": self.learning_rate,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+        }
+
+
+@transaction.atomic
+def launch_arm(job: Job, user: User, arm: str, source: Source | None = None) -> Job:
+    """Launches the arm: base, data, graders, seed, evaluation and suites are the job's own.
+
+    Raises ``WrongState`` unless the job is an RFT job that has succeeded and has no such arm yet, and
+    ``SettingsInvalid`` where there are no demonstrations or a grader may no longer be used.
+    """
+    Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
+    if reason := refusal(job):
+        raise WrongState(reason)
+    sft = _sft(job, source or Source()) if arm == "sft" else None
+    if present(job, arm, sft):
+        raise WrongState("This arm is there already.")
+    made = launch_with_suites(
+        job.team,
+        user,
+        suites=suites_of(job),
+        name=f"{job.name[:90]}: {NAMES[arm]} arm",
+        base_model=job.base_model,
+        tasks=choices_of(job),
+        settings=_settings(job),
+        start=job.start,
+    )
+    made.arm, made.arm_of, made.sft = arm, job, sft
+    if sft:
+        made.total_steps = ceil(_demonstrations(job, sft) / sft["batch_size"]) * sft["epochs"]
+    made.save(update_fields=["arm", "arm_of", "sft", "total_steps"])
+    record(job.team, user, f"launched {NAMES[arm]} arm", made)
+    return made
+
+
+def refusal(job: Job) -> str:
+    """Why the job can have no arms; empty if it can."""
+    if job.arm != "rft":
+        return "An arm has no arms of its own: launch them at the job that it is held against."
+    if job.state != State.SUCCEEDED:
+        return "Arms are launched once the job has succeeded."
+    return ""
+
+
+def present(job: Job, arm: str, sft: dict[str, Any] | None = None) -> bool:
+    """Whether such an arm is there or on its way."""
+    alike = Q(sft__isnull=True) if sft is None else Q(sft=sft)
+    return arms_of(job).filter(alike, arm=arm).exists()
+
+
+def arms_of(job: Job) -> QuerySet[Job]:
+    """The arms that count: neither failed nor cancelled."""
+    return job.arms.filter(promoted_step=None, deleted_at=None).exclude(state__in=OVER).order_by("pk")
+
+
+def root_of(job: Job) -> Job:
+    """The job that others are held against: an arm's parent, or the job itself."""
+    return job.arm_of or job
+
+
+def accepted(job: Job) -> QuerySet[Rollout]:
+    """Of every row the best rollout that passed and was finished; of equals the earliest.
+
+    The earliest is nearest to what the base would write, which costs least in forgetting.
+    """
+    threshold = EvaluationSettings.model_validate(job.settings.get("evaluation", {})).pass_threshold
+    passed = job.rollouts.filter(reward__gte=threshold, truncated=False)
+    return passed.order_by("row_id", "-reward", "step", "index").distinct("row_id")
+
+
+def shown(job: Job) -> dict[str, Any]:
+    """The arm as the settings page shows it; nothing for a job of its own."""
+    if job.arm_of is None:
+        return {}
+    return {"arm": job.arm, "arm_of": job.arm_of.name} | ({"sft": job.sft} if job.sft else {})
+
+
+def _settings(job: Job) -> dict[str, Any]:
+    """The job's own, without a preflight: what it would advise is known. An early end counts, too."""
+    settings: dict[str, Any] = job.settings
+    if job.finished_early:
+        settings = settings | {"grpo": settings["grpo"] | {"max_steps": job.step}}
+    return settings | {"preflight": settings.get("preflight", {}) | {"rows": 0}}
+
+
+def _sft(job: Job, source: Source) -> dict[str, Any]:
+    if source.source == TEMPLATE:
+        if problem := template_problem(source.template):
+            raise SettingsInvalid({"template": problem})
+    elif not accepted(job).exists():
+        raise SettingsInvalid({"source": NO_ACCEPTED})
+    return source.as_json()
+
+
+def template_problem(text: str) -> str:
+    """What is wrong with a template for demonstrations; empty if nothing is."""
+    try:
+        pieces = parse_template(text.strip()).pieces
+    except TemplateInvalid as error:
+        return str(error)
+    references = [piece for piece in pieces if isinstance(piece, Reference)]
+    if not references:
+        return "It names no field of the row, so every demonstration would be the same: {{item.answer}}."
+    if any(reference.namespace != "item" for reference in references):
+        return "A demonstration is made of the row alone: use item, not sample."
+    return ""
+
+
+def _demonstrations(job: Job, sft: dict[str, Any]) -> int:
+    """How many there will be."""
+    if sft["source"] == ACCEPTED:
+        return accepted(job).count()
+    return sum(int(task.dataset_version.files["train"]["rows"]) for task in choices_of(job))

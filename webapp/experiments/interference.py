@@ -1,0 +1,186 @@
+"""What sharing an adapter costs each task: jobs with some tasks, held against the job with all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import combinations
+from statistics import fmean
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from webapp.core.statistics import bootstrap_mean
+from webapp.jobs.launch.job_tasks import TaskChoice, choices_of, launch_job
+from webapp.jobs.models import ComparedRow, Job
+from webapp.jobs.services import WrongState
+from webapp.jobs.states import State
+from webapp.teams.models import User
+
+OVER = (State.FAILED, State.CANCELLED)
+Names = frozenset[str]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """How much better a task is learnt together than alone: mean over its held-out rows, 95 % interval."""
+
+    task: str
+    mean: float
+    low: float | None
+    high: float | None
+    rows: int
+    worst: bool = False
+
+    @property
+    def harmed(self) -> bool:
+        return self.high is not None and self.high < 0
+
+    @property
+    def helped(self) -> bool:
+        return self.low is not None and self.low > 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """What happens to each task when it is trained with ``others``; ``None`` where that is not measured."""
+
+    others: str
+    cells: list[Cell | None]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """``lines`` by what is trained along, columns by ``tasks``; ``alone`` is each task's own mean reward."""
+
+    tasks: list[str]
+    alone: list[float | None]
+    lines: list[Line]
+
+    @property
+    def cells(self) -> list[Cell]:
+        return [cell for line in self.lines for cell in line.cells if cell]
+
+    @property
+    def worst(self) -> Cell | None:
+        """The task that all others together cost most."""
+        return next((cell for cell in self.lines[0].cells if cell and cell.worst), None)
+
+
+# --- launching -----------------------------------------------------------------------------------
+
+
+def subsets(tasks: list[str], *, pairs: bool) -> list[Names]:
+    """Each task alone, and with ``pairs`` every two; the whole is the job itself."""
+    sizes = (1, 2) if pairs and len(tasks) > 2 else (1,)
+    return [frozenset(names) for size in sizes for names in combinations(tasks, size)]
+
+
+@transaction.atomic
+def launch_interference(job: Job, user: User, *, pairs: bool = False) -> list[Job]:
+    """Launches the jobs that are missing: every task alone, with ``pairs`` also every two of them.
+
+    Each draws as many rollouts of its tasks as the whole job did, of the same prompts in the same order, and
+    is evaluated on the same rows. Raises ``WrongState``, and ``SettingsInvalid`` if a grader may no longer
+    be used.
+    """
+    if job.tasks.count() < 2 or job.state != State.SUCCEEDED:
+        raise WrongState("Interference is measured for jobs with several tasks that have succeeded.")
+    chosen = choices_of(job)
+    return [
+        _launch(job, user, [task for task in chosen if task.name in names])
+        for names in missing(job, pairs=pairs)
+    ]
+
+
+def missing(job: Job, *, pairs: bool) -> list[Names]:
+    """The subsets of the job's tasks that no job has trained yet, nor is at it."""
+    present = _parts(job)
+    tasks = [task.name for task in job.tasks.all()]
+    return [names for names in subsets(tasks, pairs=pairs) if names not in present]
+
+
+def _launch(job: Job, user: User, tasks: list[TaskChoice]) -> Job:
+    names = " and ".join(task.name for task in tasks)
+    share = sum(task.weight for task in tasks) / sum(task.weight for task in job.tasks.all())
+    return launch_job(
+        job.team,
+        user,
+        name=f"{job.name[:50]}: {names}"[:120],
+        base_model=job.base_model,
+        tasks=tasks,
+        settings=matched(job.settings, job.total_steps, share),
+        start=job.start,
+        interference_of=job,
+    )
+
+
+def matched(settings: dict[str, Any], steps: int, share: float) -> dict[str, Any]:
+    """The settings with prompts and steps for ``share`` of the rollouts; nobody looks at it on the way.
+
+    Where the share is no whole number of prompts, the number of steps makes up for it.
+    """
+    prompts = settings["grpo"]["prompts_per_step"] * share
+    each = max(1, round(prompts))
+    grpo = {"prompts_per_step": each, "max_steps": max(1, round(steps * prompts / each))}
+    changed = {"grpo": settings["grpo"] | grpo, "evaluation": settings["evaluation"] | {"every": 0}}
+    if "preflight" in settings:
+        changed["preflight"] = settings["preflight"] | {"rows": 0}
+    return settings | changed
+
+
+def _parts(job: Job) -> dict[Names, Job]:
+    """The newest job for each subset of the tasks, of those that have not failed."""
+    parts: QuerySet[Job] = job.parts.exclude(state__in=OVER).order_by("pk").prefetch_related("tasks")
+    return {frozenset(task.name for task in part.tasks.all()): part for part in parts}
+
+
+def parts(job: Job) -> list[Job]:
+    """The jobs that measure interference, the newest of each subset."""
+    return list(_parts(job).values())
+
+
+# --- the matrix ----------------------------------------------------------------------------------
+
+
+def matrix(job: Job) -> Matrix:
+    """I_ij = reward of task j trained with i, minus trained alone, paired by held-out row.
+
+    The first line is all tasks together; a job of two tasks needs no other. See ``docs/tasks.md``.
+    """
+    tasks = [task.name for task in job.tasks.all()]
+    measured = {names: _rewards(part) for names, part in _parts(job).items()}
+    measured[frozenset(tasks)] = _rewards(job)
+    together = [_cell(task, frozenset(tasks), measured) for task in tasks]
+    least = min((cell.mean for cell in together if cell), default=None)
+    marked = [cell and replace(cell, worst=cell.mean == least) for cell in together]
+    lines = [Line("all others", marked)]
+    if len(tasks) > 2:
+        lines += [
+            Line(other, [_cell(t, frozenset({t, other}), measured) if t != other else None for t in tasks])
+            for other in tasks
+        ]
+    return Matrix(tasks, [_mean(task, measured.get(frozenset({task}), {})) for task in tasks], lines)
+
+
+def _rewards(job: Job) -> dict[str, float]:
+    """Row id -> mean reward of the tuned model, after training. Ids begin with the task's name."""
+    rows = ComparedRow.objects.filter(evaluation__job=job, evaluation__stage="after", evaluation__task="")
+    return {row: reward for row, reward in rows.values_list("row_id", "tuned_reward") if reward is not None}
+
+
+def _of(task: str, rewards: dict[str, float]) -> dict[str, float]:
+    return {row: reward for row, reward in rewards.items() if row.startswith(f"{task}/")}
+
+
+def _mean(task: str, rewards: dict[str, float]) -> float | None:
+    own = _of(task, rewards)
+    return fmean(own.values()) if own else None
+
+
+def _cell(task: str, names: Names, measured: dict[Names, dict[str, float]]) -> Cell | None:
+    alone, together = measured.get(frozenset({task}), {}), measured.get(names, {})
+    rows = sorted(_of(task, alone).keys() & together.keys())
+    if not rows:
+        return None
+    return Cell(task, *bootstrap_mean(tuple(together[row] - alone[row] for row in rows)), len(rows))

@@ -1,0 +1,48 @@
+"""The page about several tasks in one adapter."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods
+
+from webapp.experiments import interference as measure
+from webapp.jobs.models import Job
+from webapp.jobs.services import SettingsInvalid, WrongState
+from webapp.jobs.states import State
+from webapp.teams.access import Access, member
+from webapp.teams.models import Role
+
+
+@member()
+@require_http_methods(["GET", "POST"])
+def interference(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """What sharing the adapter costs each task. A POST launches the jobs that measure it."""
+    job = access.get(Job.objects.with_cursor().select_related("team", "base_model"), uid=uid)
+    if request.method == "POST":
+        access.require(Role.EDITOR)
+        _launch(request, access, job)
+        return redirect("jobs:interference", access.team.slug, job.uid)
+    several = job.tasks.count() > 1
+    parts = measure.parts(job)
+    context = {
+        "job": job,
+        "parts": parts,
+        "several": several,
+        "done": job.state == State.SUCCEEDED,
+        "alone": len(measure.missing(job, pairs=False)),
+        "with_pairs": len(measure.missing(job, pairs=True)),
+        "matrix": measure.matrix(job) if several and parts else None,
+    }
+    return render(request, "jobs/interference.html", context)
+
+
+def _launch(request: HttpRequest, access: Access, job: Job) -> None:
+    try:
+        launched = measure.launch_interference(job, access.user, pairs=request.POST.get("pairs") == "1")
+    except (WrongState, SettingsInvalid) as error:
+        messages.error(request, str(error))
+        return
+    said = f"Launched {len(launched)} jobs." if launched else "All of these jobs are there already."
+    messages.success(request, said)

@@ -1,0 +1,148 @@
+"""The list of jobs and what is done from it: columns, several jobs at once, deletion and its undo."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from webapp.core.http import HtmxRequest
+from webapp.jobs.listing import bulk_actions, filters, removal, tags
+from webapp.jobs.models import Job
+from webapp.jobs.monitor import presenters
+from webapp.judges import services as judges
+from webapp.teams.access import Access, member
+from webapp.teams.models import Role, User
+
+
+@member()
+@require_GET
+def job_list(request: HtmxRequest, access: Access) -> HttpResponse:
+    """The team's jobs; htmx asks for the table again while some of them change."""
+    context = filters.of(access.team, request.GET)
+    jobs = list(context["page"])
+    presenters.add_results(jobs)
+    context |= {
+        "jobs": jobs,
+        "columns": filters.columns_of(access.user),
+        "offered_columns": filters.COLUMNS.items(),
+        "actions": bulk_actions.ACTIONS.items(),
+        "uncalibrated": judges.uncalibrated(access.team, [job.grader_version for job in jobs]),
+        "undo": _restorable(request, access),
+    }
+    part = "#table" if request.htmx.target == "job-table" else ""
+    return render(request, f"jobs/list.html{part}", context)
+
+
+def _restorable(request: HttpRequest, access: Access) -> list[Job]:
+    """The deleted jobs that the query offers to restore."""
+    uids = request.GET.getlist("undo")
+    return list(removal.restorable(access.team, uids)) if uids else []
+
+
+@member()
+@require_POST
+def columns(request: HttpRequest, access: Access) -> HttpResponse:
+    """Keeps which columns the person wants to see in the list."""
+    chosen = [name for name in filters.COLUMNS if name in request.POST.getlist("column")]
+    User.objects.filter(pk=access.user.pk).update(job_columns=chosen)
+    query = request.POST.get("query", "")
+    return redirect(f"{reverse('jobs:list', args=[access.team.slug])}{f'?{query}' if query else ''}")
+
+
+@member()
+@require_GET
+def deleted(request: HttpRequest, access: Access) -> HttpResponse:
+    """The team's deleted jobs, to restore."""
+    page = Paginator(removal.restorable(access.team), filters.PAGE).get_page(request.GET.get("page"))
+    return render(request, "jobs/deleted.html", {"page": page, "days": removal.KEPT_DAYS})
+
+
+@member(Role.EDITOR)
+@require_http_methods(["GET", "POST"])
+def change_several(request: HttpRequest, access: Access) -> HttpResponse:
+    """Shows what would be done to the selected jobs; a POST does it."""
+    sent = request.POST if request.method == "POST" else request.GET
+    name, jobs = sent.get("do", ""), bulk_actions.jobs_of(access.team, sent.getlist("job"))
+    home = redirect("jobs:list", access.team.slug)
+    action = bulk_actions.ACTIONS.get(name)
+    if action is None or not jobs:
+        messages.warning(request, "Select one or more jobs in the list, then choose what to do.")
+        return home
+    problem = ""
+    if request.method == "POST":
+        try:
+            done, refused = bulk_actions.run(
+                name, jobs, access.user, sent.get("add", ""), sent.get("remove", "")
+            )
+        except ValueError as error:
+            problem = str(error)
+        else:
+            return _redirect_with_result(request, access, action, done, refused)
+    allowed = [(job, action.refusal(job)) for job in jobs]
+    context = {
+        "do": name,
+        "action": action,
+        "allowed": allowed,
+        "possible": sum(not reason for _, reason in allowed),
+        "known_tags": tags.tags_of(access.team),
+        "problem": problem,
+        "sent": sent,
+    }
+    return render(request, "jobs/bulk.html", context, status=422 if problem else 200)
+
+
+def _redirect_with_result(
+    request: HttpRequest, access: Access, action: bulk_actions.Action, done: list[Job], refused: list[str]
+) -> HttpResponseRedirect:
+    """Back to the list, with what was done and what was not."""
+    for reason in refused:
+        messages.warning(request, reason)
+    url = reverse("jobs:list", args=[access.team.slug])
+    if done and action is bulk_actions.ACTIONS["delete"]:
+        return HttpResponseRedirect(f"{url}?{urlencode({'undo': [job.uid for job in done]}, doseq=True)}")
+    if done:
+        messages.success(request, f"{action.done} {len(done)} job{'s' * (len(done) != 1)}.")
+    return HttpResponseRedirect(url)
+
+
+@member(Role.EDITOR)
+@require_POST
+def delete(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """Hides the job and shows the list, with a button that undoes it."""
+    job = access.get(Job.objects.filter(deleted_at=None).select_related("team"), uid=uid)
+    try:
+        removal.delete_job(job, access.user)
+    except removal.RemovalRefused as error:
+        messages.error(request, str(error))
+        return redirect(job)
+    return redirect(f"{reverse('jobs:list', args=[access.team.slug])}?undo={job.uid}")
+
+
+@member(Role.EDITOR)
+@require_POST
+def restore(request: HttpRequest, access: Access) -> HttpResponse:
+    """Shows deleted jobs again, those that ``job`` names."""
+    jobs = list(removal.restorable(access.team, request.POST.getlist("job")))
+    for job in jobs:
+        removal.restore_job(job, access.user)
+    if not jobs:
+        return redirect("jobs:deleted", access.team.slug)
+    messages.success(request, f"Restored {', '.join(f'“{job.name}”' for job in jobs)}.")
+    return redirect(jobs[0]) if len(jobs) == 1 else redirect("jobs:list", access.team.slug)
+
+
+@member(Role.EDITOR)
+@require_POST
+def annotate(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """Keeps a job's tags and notes."""
+    job = access.get(Job.objects.select_related("team"), uid=uid)
+    try:
+        tags.annotate(job, access.user, request.POST.get("tags", ""), request.POST.get("notes", ""))
+    except ValueError as error:
+        messages.error(request, str(error))
+    return redirect(job)
