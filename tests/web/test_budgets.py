@@ -30,7 +30,7 @@ STYLES = 30
 GRADER_PAGES = ("detail", "version", "trial", "new", "import")
 WITH_CURVES = (
     "jobs:detail",
-    "jobs:compare",
+    "experiments:compare",
     "jobs:preflight",
     "retention:page",
     "evaluations:compare",

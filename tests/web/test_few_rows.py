@@ -47,7 +47,7 @@ def job(team: Team, alice: User) -> Job:
 
 @pytest.mark.parametrize(
     "name",
-    ["jobs:detail", "jobs:list", "jobs:arms", "evaluations:compare", "registry:model"],
+    ["jobs:detail", "jobs:list", "experiments:control_runs", "evaluations:compare", "registry:model"],
 )
 def test_every_page_says_that_there_is_no_interval(
     job: Job, alice: User, as_user: Callable[[User], object], name: str
@@ -74,7 +74,7 @@ def test_comparison_of_jobs_and_arms_says_so_too(
     page = (
         as_user(alice)
         .get(  # type: ignore[attr-defined]
-            reverse("jobs:compare", args=[job.team.slug]), {"job": [job.uid, placebo.uid]}
+            reverse("experiments:compare", args=[job.team.slug]), {"job": [job.uid, placebo.uid]}
         )
         .text
     )

@@ -73,7 +73,7 @@ def rolled(job: Job, row_id: str, step: int, index: int, reward: float, **change
 
 
 def page(job: Job) -> str:
-    return reverse("jobs:arms", args=[job.team.slug, job.uid])
+    return reverse("experiments:control_runs", args=[job.team.slug, job.uid])
 
 
 # --- launching -----------------------------------------------------------------------------------

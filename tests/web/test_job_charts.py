@@ -106,7 +106,7 @@ def test_validations_keep_their_steps_where_steps_are_thinned(job: Job, alice: U
 def test_a_placebo_is_never_the_baseline(job: Job, alice: User, as_user: SignIn) -> None:
     """Its rewards were random: nothing is worth comparing with it."""
     placebo = again(job, "Placebo", arm="placebo", arm_of=job)
-    client, url = as_user(alice), reverse("jobs:compare", args=[job.team.slug])
+    client, url = as_user(alice), reverse("experiments:compare", args=[job.team.slug])
     for query in ({}, {"base": placebo.uid}):
         page = client.get(url, {"job": [placebo.uid, job.uid], **query})
         assert page.context["baseline"] == job
@@ -119,7 +119,9 @@ def test_a_placebo_is_never_the_baseline(job: Job, alice: User, as_user: SignIn)
 def test_method_and_suites_are_among_the_settings_that_differ(job: Job, alice: User, as_user: SignIn) -> None:
     placebo = again(job, "Placebo", arm="placebo", arm_of=job)
     placebo.suites.create(position=0, name="Arithmetic", built_in="arithmetic", max_loss=0.05)
-    page = as_user(alice).get(reverse("jobs:compare", args=[job.team.slug]), {"job": [job.uid, placebo.uid]})
+    page = as_user(alice).get(
+        reverse("experiments:compare", args=[job.team.slug]), {"job": [job.uid, placebo.uid]}
+    )
     differing = {setting.name: setting.values for setting in page.context["settings"]}
     assert differing == {"method": ["RFT", "Placebo"], "suites": [None, "Arithmetic, may lose 0.05"]}
 
@@ -154,7 +156,7 @@ def test_another_teams_job_is_never_drawn(job: Job, alice: User, charlie: User, 
     client = as_user(alice)
     page = client.get(job.get_absolute_url(), {"with": foreign.uid})
     assert [each["name"] for each in json.loads(page.context["sources"])] == ["Invoices"]
-    beside = client.get(reverse("jobs:compare", args=[job.team.slug]), {"job": [job.uid, foreign.uid]})
+    beside = client.get(reverse("experiments:compare", args=[job.team.slug]), {"job": [job.uid, foreign.uid]})
     assert "Secret" not in beside.text
 
 
@@ -167,7 +169,7 @@ def test_jobs_are_compared_by_row_and_by_what_was_set_differently(
     third = again(job, "Graded otherwise", grader_version_id=grader.versions.get().pk)
     for each, tuned in ((job, 0.5), (second, 0.75), (third, 1.0)):
         compare(each, [row(name, [sample(0.25, "x")], [sample(tuned, "y")]) for name in "abc"])
-    client, url = as_user(alice), reverse("jobs:compare", args=[job.team.slug])
+    client, url = as_user(alice), reverse("experiments:compare", args=[job.team.slug])
     page = client.get(url, {"job": [job.uid, second.uid, third.uid]})
     lines = page.context["lines"]
     assert [line.why_not for line in lines] == ["–", "", "other grader version"]
@@ -191,7 +193,7 @@ def test_a_sparkline_runs_from_the_first_step_to_the_last(job: Job) -> None:
 
 def test_any_job_is_found_to_be_drawn_or_compared(job: Job, alice: User, as_user: SignIn) -> None:
     """However many newer ones there are; what is chosen already stays."""
-    client, page = as_user(alice), reverse("jobs:compare", args=[job.team.slug])
+    client, page = as_user(alice), reverse("experiments:compare", args=[job.team.slug])
     many = [again(job, f"Job {number}") for number in range(30)]
     assert job.name not in client.get(page).text
     headers = {"HX-Request": "true", "HX-Target": "chooser"}
@@ -206,6 +208,6 @@ def test_any_job_is_found_to_be_drawn_or_compared(job: Job, alice: User, as_user
 
 def test_more_jobs_than_fit_are_not_left_out_in_silence(job: Job, alice: User, as_user: SignIn) -> None:
     uids = [again(job, f"Job {number}").uid for number in range(10)]
-    shown = as_user(alice).get(reverse("jobs:compare", args=[job.team.slug]), {"job": uids})
+    shown = as_user(alice).get(reverse("experiments:compare", args=[job.team.slug]), {"job": uids})
     assert len(shown.context["jobs"]) == 8
     assert "2 more were chosen and left out" in shown.text

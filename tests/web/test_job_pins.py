@@ -70,7 +70,9 @@ def test_charts_draw_the_pinned_jobs_and_the_link_names_each(
     sources = client.get(answer.url).context["sources"]
     assert '"name": "First"' in sources
     assert sources.count('"baseline": true') == 1
-    compared = client.get(reverse("jobs:compare", args=[team.slug]), {"job": [jobs[1].uid, jobs[0].uid]})
+    compared = client.get(
+        reverse("experiments:compare", args=[team.slug]), {"job": [jobs[1].uid, jobs[0].uid]}
+    )
     assert compared.context["baseline"] == jobs[0], "not simply the first"
 
 

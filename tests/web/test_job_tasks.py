@@ -367,7 +367,7 @@ def test_the_matrix_shows_who_loses_by_sharing(job: Job, alice: User, bob: User,
     assert not cells["capitals"].helped
     assert shown.worst == cells["invoices"]
     assert shown.alone == [pytest.approx(0.7, abs=0.01), pytest.approx(0.6, abs=0.01)]
-    page = as_user(bob).get(reverse("jobs:interference", args=[job.team.slug, job.uid])).text
+    page = as_user(bob).get(reverse("experiments:interference", args=[job.team.slug, job.uid])).text
     assert "invoices loses most by sharing" in page
     assert "worst task" in page
     assert "\N{MINUS SIGN}0.200" in page
@@ -393,7 +393,7 @@ def test_an_interval_holds_its_mean_and_mirrors_with_its_sign(values: list[float
 def test_only_editors_launch_and_only_after_success(
     job: Job, alice: User, bob: User, charlie: User, as_user: SignIn
 ) -> None:
-    url = reverse("jobs:interference", args=[job.team.slug, job.uid])
+    url = reverse("experiments:interference", args=[job.team.slug, job.uid])
     assert "Not yet" in as_user(alice).get(url).text
     as_user(alice).post(url)
     assert not job.parts.exists()

@@ -68,7 +68,7 @@ PAGES = {
     "jobs:rollout",
     "jobs:log",
     "jobs:config",
-    "jobs:compare",
+    "experiments:compare",
     "jobs:metrics",
     "jobs:stream",
     "jobs:workers",

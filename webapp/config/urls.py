@@ -26,6 +26,7 @@ urlpatterns = [
     path("t/<slug:team>/datasets/", include("webapp.datasets.urls")),
     path("t/<slug:team>/graders/", include("webapp.graders.urls")),
     path("t/<slug:team>/judges/", include("webapp.judges.urls")),
+    path("t/<slug:team>/jobs/", include("webapp.experiments.urls")),
     path("t/<slug:team>/jobs/", include("webapp.jobs.urls")),
     path("t/<slug:team>/jobs/<str:uid>/compare/", include("webapp.evaluations.urls")),
     path("t/<slug:team>/", include("webapp.retention.urls")),

@@ -27,7 +27,7 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         form = SftForm(request.POST) if request.POST.get("arm") == "sft" else form
         if not form.is_bound or form.is_valid():
             _launch(request, access, job, form)
-            return redirect("jobs:arms", access.team.slug, job.uid)
+            return redirect("experiments:control_runs", access.team.slug, job.uid)
     root = control_runs.root_of(job)
     context = {
         "job": job,

@@ -23,7 +23,7 @@ def interference(request: HttpRequest, access: Access, uid: str) -> HttpResponse
     if request.method == "POST":
         access.require(Role.EDITOR)
         _launch(request, access, job)
-        return redirect("jobs:interference", access.team.slug, job.uid)
+        return redirect("experiments:interference", access.team.slug, job.uid)
     several = job.tasks.count() > 1
     parts = measure.parts(job)
     context = {

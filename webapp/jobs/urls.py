@@ -2,7 +2,6 @@
 
 from django.urls import path
 
-from webapp.experiments import comparison, control_run_views, interference_views
 from webapp.jobs import checkpoint_views
 from webapp.jobs.launch import launch_views
 from webapp.jobs.listing import list_views, pins
@@ -19,7 +18,6 @@ urlpatterns = [
     path("change/", list_views.change_several, name="bulk"),
     path("new/", launch_views.new, name="new"),
     path("workers/", node_views.workers, name="workers"),
-    path("compare/", comparison.page, name="compare"),
     path("<str:uid>/", job_views.detail, name="detail"),
     path("<str:uid>/stream/", stream, name="stream"),
     path("<str:uid>/metrics/", job_views.metrics, name="metrics"),
@@ -32,8 +30,6 @@ urlpatterns = [
     path("<str:uid>/labels/", list_views.annotate, name="annotate"),
     path("<str:uid>/delete/", list_views.delete, name="delete"),
     path("<str:uid>/config/", job_views.config, name="config"),
-    path("<str:uid>/interference/", interference_views.interference, name="interference"),
-    path("<str:uid>/arms/", control_run_views.page, name="arms"),
     path("<str:uid>/preflight/", preflight_views.page, name="preflight"),
     path("<str:uid>/cancel/", job_views.cancel, name="cancel"),
     path("<str:uid>/pause/", job_views.pause, name="pause"),
