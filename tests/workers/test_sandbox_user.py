@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,17 +21,20 @@ from workers.grading.sandbox.pool import Sandbox
 NOBODYS = 54321
 
 # A private view of the file system in which folders that are closed to others, as root's home is, show just
-# the interpreter; then all power is given up.
+# the interpreter and this project; then all power is given up.
 AS_USER = """
 set -e
 mount --make-rprivate /
-for closed in "$1"; do
-  if [ -n "$closed" ]; then
-    mkdir -p "$2/python" && mount --bind "$3" "$2/python"
-    mount -t tmpfs -o mode=755 tmpfs "$closed" && mkdir -p "$3" && mount --move "$2/python" "$3"
+show() {
+  if [ -n "$1" ]; then
+    mkdir -p "$3" && mount --bind "$2" "$3"
+    mount -t tmpfs -o mode=755 tmpfs "$1" && mkdir -p "$2" && mount --move "$3" "$2"
   fi
-done
-uid=$4; shift 4
+}
+show "$1" "$2" "$5/python"
+show "$3" "$4" "$5/project"
+cd "$4"
+uid=$6; shift 6
 exec setpriv --reuid=$uid --regid=$uid --clear-groups --inh-caps=-all --bounding-set=-all "$@"
 """
 
@@ -47,22 +52,30 @@ def escaped(folder: Path, wall: str) -> dict[str, str]:
     return wrong
 
 
-def closed_folder() -> str:
-    """The topmost folder above the interpreter that others may not enter; empty if there is none."""
-    above = [*reversed(Path(sys.base_prefix).resolve().parents), Path(sys.base_prefix).resolve()]
-    return next((str(folder) for folder in above if not folder.stat().st_mode & 0o005), "")
+def closed_folder(path: Path) -> str:
+    """The topmost folder on the way to ``path`` that others may not enter; empty if there is none."""
+    way = [*reversed(path.parents), path]
+    return next((str(folder) for folder in way if not folder.stat().st_mode & 0o005), "")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that others may enter: pytest closes its own whenever another session of it starts."""
+    with tempfile.TemporaryDirectory(prefix="groove-user-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="the other tests of the sandbox ran as an ordinary user already")
 @pytest.mark.skipif(not all(map(shutil.which, ("unshare", "setpriv"))), reason="needs unshare and setpriv")
 @pytest.mark.parametrize("wall", ["bubblewrap", "no outer wall"])
-def test_no_attack_gets_through_as_an_ordinary_user(wall: str, tmp_path: Path) -> None:
-    inside = tmp_path / "inside"
+def test_no_attack_gets_through_as_an_ordinary_user(wall: str, open_folder: Path) -> None:
+    inside = open_folder / "inside"
     inside.mkdir()
-    for folder in (inside, *tmp_path.parents[: len(tmp_path.parents) - 2], tmp_path):
-        folder.chmod(folder.stat().st_mode | 0o711)
     os.chown(inside, NOBODYS, NOBODYS)
-    arguments = [closed_folder(), str(tmp_path), str(Path(sys.base_prefix).resolve()), str(NOBODYS)]
+    python, project = Path(sys.base_prefix).resolve(), ROOT.resolve()
+    shown = [closed_folder(python), str(python), closed_folder(project), str(project)]
+    arguments = [*shown, str(open_folder), str(NOBODYS)]
     command = [sys.executable, "-m", "tests.workers.test_sandbox_user", str(inside), wall]
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", AS_USER, "sh", *arguments, *command],
