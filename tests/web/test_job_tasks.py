@@ -21,6 +21,7 @@ from tests.web.adapters import good
 from tests.web.comparison import compare, row, sample
 from webapp.datasets.checking import Options
 from webapp.datasets.models import DatasetVersion
+from webapp.datasets.sealing import open_test_split
 from webapp.datasets.services import Choices, commit, receive
 from webapp.evaluations.models import Evaluation
 from webapp.graders.models import Grader, GraderVersion
@@ -369,6 +370,17 @@ def test_the_matrix_shows_who_loses_by_sharing(job: Job, alice: User, bob: User,
     assert "invoices loses most by sharing" in page
     assert "worst task" in page
     assert "\N{MINUS SIGN}0.200" in page
+
+
+def test_the_matrix_says_that_a_test_split_was_opened(
+    job: Job, first: TaskChoice, alice: User, as_user: SignIn
+) -> None:
+    """The jobs that train the other task alone have other test rows."""
+    together = finished(job, rewards_of("invoices", 0.5))
+    launch_interference(together, alice)
+    open_test_split(first.dataset_version, alice)
+    page = as_user(alice).get(reverse("jobs:interference", args=[job.team.slug, job.uid])).text
+    assert "Test split opened while 2 of these jobs ran" in page
 
 
 def test_three_tasks_can_be_measured_in_pairs() -> None:

@@ -44,3 +44,9 @@ def find_opened(team: Team, versions: Iterable[DatasetVersion], before: datetime
     )
     opened = DatasetVersion.objects.filter(shared, dataset__team=team, test_opened_at__lt=before)
     return opened.select_related("dataset__team", "test_opened_by").order_by("test_opened_at")
+
+
+def share_test_rows(one: DatasetVersion, other: DatasetVersion) -> bool:
+    """True if the test splits of two versions of a team have rows in common, as in ``find_opened``."""
+    first, second = one.files[TEST], other.files[TEST]
+    return bool(first["rows"]) and (one.dataset_id == other.dataset_id or first["sha256"] == second["sha256"])

@@ -12,7 +12,7 @@ from django.http import QueryDict
 from webapp.teams.models import Team
 
 from . import pins
-from .models import Job, Pin
+from .models import Job, Pin, prefetch_loaded_tasks
 
 MOST_JOBS = pins.MOST_PINS + 1
 OFFERED = 10
@@ -38,8 +38,8 @@ def _related(jobs: QuerySet[Job]) -> QuerySet[Job]:
     """With what pages name beside a job, so that eight jobs take as many queries as one."""
     jobs = jobs.select_related("team", "base_model", "start", "tuned_model__team", "held_out_grader__grader")
     jobs = jobs.select_related("dataset_version__dataset__team", "grader_version__grader__team")
-    jobs = jobs.prefetch_related("tasks__dataset_version__dataset", "tasks__grader_version__grader")
-    return jobs.prefetch_related("suites__dataset_version__dataset", "suites__grader_version__grader")
+    suites = ("suites__dataset_version__dataset", "suites__grader_version__grader")
+    return jobs.prefetch_related(prefetch_loaded_tasks(), *suites)
 
 
 def left_out(query: QueryDict, name: str) -> int:

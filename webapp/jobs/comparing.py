@@ -90,7 +90,7 @@ def settings(jobs: Sequence[Job]) -> list[Setting]:
 
 def _choices(job: Job) -> dict[str, Any]:
     """What was chosen for the job beside its settings; what it does without is left out."""
-    tasks = [f"{task.name}: {task.dataset_version}, {task.grader_version}" for task in job.tasks.all()]
+    tasks = [f"{task.name}: {task.dataset_version}, {task.grader_version}" for task in job.loaded_tasks]
     chosen = {
         "method": NAMES[job.arm],
         "base model": job.base_model,

@@ -30,6 +30,7 @@ def interference(request: HttpRequest, access: Access, uid: str) -> HttpResponse
     context = {
         "job": job,
         "parts": parts,
+        "measured": [job, *parts],
         "several": several,
         "done": job.state == State.SUCCEEDED,
         "alone": len(measure.missing(job, pairs=False)),
