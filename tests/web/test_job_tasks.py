@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -395,9 +396,10 @@ def test_an_interval_holds_its_mean_and_mirrors_with_its_sign(values: list[float
     mean, low, high = interval(tuple(values))
     assert low is not None
     assert high is not None
-    assert low - 1e-9 <= mean <= high + 1e-9 or len(set(values)) > 1
+    bounds = [min(values), low, mean, high, max(values)]
+    assert all(left <= right + 1e-9 for left, right in pairwise(bounds)), bounds
     mirrored = interval(tuple(-value for value in values))
-    assert mirrored == pytest.approx((-mean, -high, -low), abs=0.05)
+    assert mirrored == pytest.approx((-mean, -high, -low), abs=1e-9)
 
 
 def test_only_editors_launch_and_only_after_success(
