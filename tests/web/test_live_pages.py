@@ -62,8 +62,8 @@ JOB_PAGES = {
     "interference/": {"job-actions"},
 }
 OTHER_PAGES = {
-    *("check", "grader-table", "grader-versions", "trial", "endpoints", "card", "exports", "import"),
-    "inspection",
+    *("check", "grader-table", "grader-versions", "trial", "recent-trials", "endpoints", "card", "exports"),
+    *("import", "inspection"),
 }
 LISTS = {"live", "job-table", "workers"}
 
