@@ -30,13 +30,15 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
             _launch(request, access, job, form)
             return redirect("jobs:arms", access.team.slug, job.uid)
     root = arms.root_of(job)
+    results = arm_results.results(root)
     context = {
         "job": job,
         "root": root,
         "form": form,
         "refusal": arms.refusal(job),
         "placebo": arms.present(root, "placebo"),
-        "results": arm_results.results(root),
+        "results": results,
+        "changing": results is not None and any(each.live for each in results.jobs),
     }
     return render(request, "jobs/arms.html", context, status=422 if form.errors else 200)
 

@@ -144,5 +144,6 @@ def page(request: HttpRequest, access: Access) -> HttpResponse:
             "baseline": baseline,
             "lines": lines(jobs, baseline),
             "settings": settings(jobs),
+            "changing": any(job.live for job in jobs),
         }
     return render(request, "jobs/compare.html", context)
