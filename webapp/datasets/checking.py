@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -66,7 +67,7 @@ class Tally:
     def take(self, line: int, row: Row, index: Index) -> None:
         self.fields.add(row)
         if len(self.candidates) < PREVIEW_CANDIDATES and not index.split_of(row.digest).sealed:
-            self.candidates.append((row.digest, preview(line, row.messages, row.item)))
+            self.candidates.append((row.digest, preview(line, json.loads(row.body))))
 
     def preview(self, index: Index) -> list[dict[str, Any]]:
         """The first rows that are not in the sealed split."""
