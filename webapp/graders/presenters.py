@@ -9,6 +9,8 @@ from urllib.parse import urlencode
 
 from django.core.paginator import Page, Paginator
 
+from workers import grading
+
 from .error_groups import ErrorGroup, error_groups, is_repeated
 from .models import Grader, GraderTrial
 from .references import RowReference, reference_reader
@@ -55,6 +57,7 @@ class Shown:
     tokens: int
     cost: float
     errors: list[ErrorGroup]
+    judged: bool
 
     @property
     def filter(self) -> str:
@@ -114,6 +117,7 @@ def shown(trial: GraderTrial, query: Mapping[str, str]) -> Shown:
         tokens=sum(use["total_tokens"] for use in usage),
         cost=sum(use["cost"] for use in usage),
         errors=errors,
+        judged=bool(grading.judge_models(grading.validate(trial.definition))),
     )
 
 
