@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import IO, Any
@@ -76,17 +76,20 @@ class Tally:
 
 
 Earlier = Mapping[bytes, Split]
+Watch = Callable[[Iterable[formats.Found]], Iterable[formats.Found]]
 
 
-def check(file: IO[bytes], kind: str, options: Options, earlier: Earlier | None = None) -> dict[str, Any]:
+def check(
+    file: IO[bytes], kind: str, options: Options, earlier: Earlier | None = None, watch: Watch = iter
+) -> dict[str, Any]:
     """The report on the whole file. A file that cannot be read on gets one whose ``refused`` is set.
 
-    ``earlier`` holds the splits of the prompts in the version before.
+    ``earlier`` holds the splits of the prompts in the version before. ``watch`` sees the rows pass.
     """
     tally = Tally()
     with open_index(options.shares, earlier) as index:
         try:
-            fill(index, tally, file, kind, options)
+            fill(index, tally, file, kind, options, watch)
             refusal = None
         except FileError as error:
             refusal = error
@@ -95,10 +98,12 @@ def check(file: IO[bytes], kind: str, options: Options, earlier: Earlier | None 
     return found | {"table": mapping.columns(file, kind, options.columns)}
 
 
-def fill(index: Index, tally: Tally, file: IO[bytes], kind: str, options: Options) -> None:
+def fill(
+    index: Index, tally: Tally, file: IO[bytes], kind: str, options: Options, watch: Watch = iter
+) -> None:
     """Take every row into the index. Raises FileError."""
     count = 0
-    for line, found in formats.read(kind, file, options.columns):
+    for line, found in watch(formats.read(kind, file, options.columns)):
         count += 1
         if count > MAX_ROWS:
             raise problems.too_many_rows()

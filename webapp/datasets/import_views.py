@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 
-from . import imports
+from . import imports, row_progress
 from .checking import Options
 from .forms import ImportForm
 from .models import Dataset, DatasetImport
@@ -47,7 +47,8 @@ def show(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         if request.htmx:  # type: ignore[attr-defined]
             return HttpResponse(headers={"HX-Redirect": found.upload.get_absolute_url()})
         return redirect(found.upload)
-    return render(request, "datasets/import.html", {"import": found, "dataset": found.dataset})
+    context = {"import": found, "dataset": found.dataset, "progress": row_progress.read_progress(found)}
+    return render(request, "datasets/import.html", context)
 
 
 @member(Role.EDITOR)

@@ -18,6 +18,7 @@ from webapp.teams.services import record
 from . import services
 from .checking import Options
 from .models import Dataset, DatasetImport
+from .row_progress import track_rows
 
 State = DatasetImport.State
 WAITING = (State.QUEUED, State.RUNNING)
@@ -88,10 +89,11 @@ def finish(found: DatasetImport, file: BinaryIO, url: str, received: int) -> Non
     """Check the downloaded file as any upload. Raises LeaseLost, with no upload kept."""
     renew(found, received, CHECK_LEASE)
     name = filename_of(url)
-    upload = services.receive(
-        found.team, found.created_by, found.name or name.rsplit(".", 1)[0][:120] or "Dataset",
-        File(file, name=name), Options(**found.options), found.dataset,
-    )  # fmt: skip
+    with track_rows(found) as progress:
+        upload = services.receive(
+            found.team, found.created_by, found.name or name.rsplit(".", 1)[0][:120] or "Dataset",
+            File(file, name=name), Options(**found.options), found.dataset, progress.checked,
+        )  # fmt: skip
     try:
         _update(found, state=State.DONE, upload=upload, lease_until=None)
     except LeaseLost:

@@ -20,6 +20,7 @@ from . import problems, services
 from .checking import Options
 from .limits import STALE_UPLOAD_HOURS
 from .models import Dataset, Transfer, Upload
+from .row_progress import track_rows
 
 PART_BYTES = 8 * 2**20
 
@@ -84,7 +85,10 @@ def finish(transfer: Transfer, user: User) -> Upload:
         whole.flush()
         file = File(whole, name=transfer.filename)
         options = Options(**transfer.options)
-        upload = services.receive(transfer.team, user, transfer.name, file, options, transfer.dataset)
+        with track_rows(transfer) as progress:
+            upload = services.receive(
+                transfer.team, user, transfer.name, file, options, transfer.dataset, progress.checked
+            )
     forget(transfer)
     return upload
 
