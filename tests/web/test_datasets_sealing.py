@@ -17,6 +17,8 @@ from webapp.jobs.openings import find_openings
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User
 
+LISTS_OF_RESULTS = [("teams", "home"), ("jobs", "list"), ("registry", "list")]
+
 
 @pytest.fixture
 def version(team: Team, alice: User) -> DatasetVersion:
@@ -75,7 +77,8 @@ def test_every_later_result_says_that_it_was_opened(
         own, f"{own}compare/", f"{own}retention/", model.get_absolute_url(),
         f"{model.get_absolute_url()}card/",
     ]  # fmt: skip
-    assert not any("Test split opened" in client.get(path).content.decode() for path in paths)
+    lists = [reverse(f"{name}:{page}", args=[team.slug]) for name, page in LISTS_OF_RESULTS]
+    assert not any("est split opened" in client.get(path).text for path in [*paths, *lists])
     open_test_split(version, alice)
     assert find_openings([job]) == []  # its end came before
     for before_launch, words in ((False, "while this job ran"), (True, "before this job")):
@@ -85,6 +88,8 @@ def test_every_later_result_says_that_it_was_opened(
             type(job).objects.filter(pk=job.pk).update(created_at=timezone.now())
         for path in paths:
             assert f"Test split opened {words}" in client.get(path).content.decode(), path
+        for path in lists:
+            assert "test split opened" in client.get(path).text, path
 
 
 def test_results_of_several_jobs_name_those_that_ended_after_the_opening(

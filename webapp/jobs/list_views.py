@@ -16,6 +16,7 @@ from webapp.teams.models import Role, User
 
 from . import bulk_actions, listing, presenters, removal, tags
 from .models import Job
+from .openings import jobs_with_openings
 
 
 @member()
@@ -31,6 +32,7 @@ def job_list(request: HttpRequest, access: Access) -> HttpResponse:
         "offered_columns": listing.COLUMNS.items(),
         "actions": bulk_actions.ACTIONS.items(),
         "uncalibrated": judges.uncalibrated(access.team, [job.grader_version for job in jobs]),
+        "test_opened": jobs_with_openings(jobs),
         "undo": _restorable(request, access),
     }
     part = "#table" if request.htmx.target == "job-table" else ""  # type: ignore[attr-defined]

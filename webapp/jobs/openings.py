@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db.models import prefetch_related_objects
-from django.utils import timezone
 
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.sealing import find_opened, share_test_rows
@@ -29,17 +29,33 @@ def find_openings(jobs: Sequence[Job]) -> list[Opening]:
 
     The jobs belong to one team. Oldest opening first; the number of queries does not grow with the jobs.
     """
+    opened = list(find_opened(jobs[0].team_id)) if jobs else []
+    if not opened:
+        return []
     prefetch_related_objects(jobs, prefetch_loaded_tasks(), "dataset_version")
-    tested = {job: _versions(job) for job in jobs}
     found: dict[tuple[DatasetVersion, bool], list[Job]] = defaultdict(list)
-    everything = {version for versions in tested.values() for version in versions}
-    for opened in find_opened(jobs[0].team, everything, timezone.now()) if jobs else ():
-        assert opened.test_opened_at, f"{opened} is sealed"
-        for job, versions in tested.items():
-            ended_before = job.finished_at is not None and job.finished_at <= opened.test_opened_at
-            if not ended_before and any(share_test_rows(version, opened) for version in versions):
-                found[opened, opened.test_opened_at < job.created_at].append(job)
+    for version in opened:
+        for job in jobs:
+            if _concerns(version, job):
+                found[version, _opened_at(version) < job.created_at].append(job)
     return [Opening(version, before, those) for (version, before), those in found.items()]
+
+
+def jobs_with_openings(jobs: Sequence[Job]) -> set[int]:
+    """Keys of the jobs whose results have to be read with an opening."""
+    return {job.pk for opening in find_openings(jobs) for job in opening.jobs}
+
+
+def _concerns(opened: DatasetVersion, job: Job) -> bool:
+    """True if the opening came before the job's end and shows some of its test rows."""
+    if job.finished_at and job.finished_at <= _opened_at(opened):
+        return False
+    return any(share_test_rows(version, opened) for version in _versions(job))
+
+
+def _opened_at(version: DatasetVersion) -> datetime:
+    assert version.test_opened_at, f"{version} is sealed"
+    return version.test_opened_at
 
 
 def _versions(job: Job) -> list[DatasetVersion]:
