@@ -8,11 +8,11 @@ import "./palette.js";
 import "./notify.js";
 import "./scroll.js";
 import "./live.js";
+import "./busy.js";
 import "./upload.js";
 import "./sending.js";
 import "./diff.js";
 import "./label.js";
-import "./busy.js";
 import "./turn.js";
 import "./fold.js";
 

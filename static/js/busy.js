@@ -7,6 +7,12 @@ function release(form) {
   sent.delete(form);
 }
 
+// While the server tells how far it is, the button stays busy.
+function expire(form) {
+  if (form.querySelector("[data-progress-text]")?.textContent) setTimeout(expire, PATIENCE_MS, form);
+  else release(form);
+}
+
 const isPost = (form, button) => /^post$/i.test(button?.getAttribute("formmethod") ?? form.getAttribute("method"));
 
 document.addEventListener("submit", (event) => {
@@ -15,7 +21,7 @@ document.addEventListener("submit", (event) => {
   if (sent.has(form)) return event.preventDefault();
   sent.set(form, button);
   button?.setAttribute("aria-busy", "true");
-  setTimeout(release, PATIENCE_MS, form);
+  setTimeout(expire, PATIENCE_MS, form);
 });
 
 // Back may show the page as it was left.

@@ -1,5 +1,7 @@
 // Uploads in parts with progress and a drop zone; without it the form is a plain one.
 
+import { followProgress } from "./row_progress.js";
+
 const MIB = 2 ** 20;
 const TOKEN = "csrfmiddlewaretoken";
 
@@ -88,6 +90,7 @@ async function send(form, file) {
       stop: (breakOff) => (form.querySelector("[data-upload-stop]").onclick = breakOff),
     });
     say(form, "status", "Sent. Checking every row…");
+    followProgress(`${address}progress/`, form.querySelector("[data-upload-status]"));
     check(form, `${address}finish/`);
   } catch (error) {
     busy(form, false);

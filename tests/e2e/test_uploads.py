@@ -73,3 +73,28 @@ def test_a_new_version_is_uploaded(page: Page, live: str, team: Team, alice: Use
     page.get_by_role("button", name="Add the version").click()
     expect(page.get_by_role("heading", name="Orders v1")).to_be_visible()
     assert Dataset.objects.get().versions.get().rows == 40
+
+
+def test_a_page_that_waits_shows_how_many_rows_are_done(
+    page: Page, live: str, team: Team, alice: User, tmp_path: Path
+) -> None:
+    """While the file is checked and while its version is written."""
+    file = tmp_path / "orders.jsonl"
+    rows = ({"messages": [{"role": "user", "content": f"Order {n}"}]} for n in range(40))
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sign_in(page, live, alice)
+    held: list[Route] = []
+    page.route("**/progress/", lambda route: route.fulfill(body="12,000 rows done"))
+    page.route("**/finish/", held.append)
+    page.goto(f"/t/{team.slug}/datasets/new/")
+    page.get_by_label("File").set_input_files(file)
+    page.get_by_role("button", name="Upload and check").click()
+    expect(page.locator("[data-upload-status]")).to_have_text("12,000 rows done")
+    held.pop().continue_()
+    create = page.get_by_role("button", name="Create the dataset")
+    expect(create).to_be_visible()
+    page.route("**/uploads/upload_*/", held.append)
+    create.click(no_wait_after=True)
+    expect(page.get_by_text("12,000 rows done")).to_be_visible()
+    held.pop().continue_()
+    expect(page.get_by_role("heading", name="orders v1")).to_be_visible()

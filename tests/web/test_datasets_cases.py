@@ -223,6 +223,24 @@ def test_tools_and_developer_messages_reach_the_version_and_its_row_page(
     assert 'data-role="developer"' in page
 
 
+def test_lists_of_rows_show_the_last_request_and_unfold_to_the_conversation_with_its_calls(
+    team: Team, alice: User, as_user: SignIn
+) -> None:
+    asked = [{"role": "user", "content": f"question {n}"} for n in range(6)]
+    called = {"role": "assistant", "tool_calls": [CALL]}
+    row = {"messages": [*asked[:5], called, asked[5]], "tools": [TOOL]}
+    received, client = upload(team, alice, jsonl(row)), as_user(alice)
+    report = client.get(received.get_absolute_url()).text
+    made, _ = commit(received, alice, Choices())
+    for page in (report, client.get(made.get_absolute_url()).text):
+        listed = page[page.index("7 messages") :].split("</details>")[0]
+        assert "question 5" in listed
+        assert "question 4" not in listed.split("</summary>")[0]
+        assert "1 earlier message" in listed
+        assert 'data-role="assistant"' in listed
+        assert "Calls <code>weather</code>" in listed
+
+
 # --- errors ----------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 
 from tests.web.comparison import compare, finished_job, row, sample, tuned_model
@@ -11,8 +12,12 @@ from tests.web.test_datasets import SignIn, jsonl, upload
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.sealing import open_test_split
 from webapp.datasets.services import Choices, commit
+from webapp.jobs.models import Job
 from webapp.jobs.monitor.openings import find_openings
+from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User
+
+LISTS_OF_RESULTS = [("teams", "home"), ("jobs", "list"), ("registry", "list")]
 
 
 @pytest.fixture
@@ -66,13 +71,16 @@ def test_every_later_result_says_that_it_was_opened(
     job.save()
     model = tuned_model(job)
     compare(job, [row("r", [sample(0.0, "a")], [sample(1.0, "b")])])
+    job.suites.create(position=0, name="Tickets", built_in="ticket")
+    own = job.get_absolute_url()
     paths = [
-        job.get_absolute_url(), f"{job.get_absolute_url()}compare/", model.get_absolute_url(),
+        own, f"{own}compare/", f"{own}retention/", model.get_absolute_url(),
         f"{model.get_absolute_url()}card/",
     ]  # fmt: skip
-    assert not any("Test split opened" in client.get(path).content.decode() for path in paths)
+    lists = [reverse(f"{name}:{page}", args=[team.slug]) for name, page in LISTS_OF_RESULTS]
+    assert not any("est split opened" in client.get(path).text for path in [*paths, *lists])
     open_test_split(version, alice)
-    assert find_openings(job) == []  # its end came before
+    assert find_openings([job]) == []  # its end came before
     for before_launch, words in ((False, "while this job ran"), (True, "before this job")):
         job.finished_at = timezone.now()
         job.save()
@@ -80,6 +88,48 @@ def test_every_later_result_says_that_it_was_opened(
             type(job).objects.filter(pk=job.pk).update(created_at=timezone.now())
         for path in paths:
             assert f"Test split opened {words}" in client.get(path).content.decode(), path
+        for path in lists:
+            assert "test split opened" in client.get(path).text, path
+
+
+def test_results_of_several_jobs_name_those_that_ended_after_the_opening(
+    team: Team, alice: User, as_user: SignIn, version: DatasetVersion
+) -> None:
+    root = finished_job(team, alice, "Root")
+    compare(root, [row("r", [sample(0.0, "a")], [sample(1.0, "b")])])
+    early, during, late = (
+        Job.objects.create(
+            team=team, name=name, base_model=root.base_model, dataset_version=version, arm="placebo",
+            arm_of=root, grader_version=root.grader_version, settings=root.settings, state=State.SUCCEEDED,
+        )
+        for name in ("Early", "During", "Late")
+    )  # fmt: skip
+    Job.objects.filter(pk=early.pk).update(finished_at=timezone.now())
+    open_test_split(version, alice)
+    Job.objects.filter(pk__in=[during.pk, late.pk]).update(finished_at=timezone.now())
+    Job.objects.filter(pk=late.pk).update(created_at=timezone.now())
+    client = as_user(alice)
+    compared = client.get(
+        reverse("jobs:compare", args=[team.slug]), {"job": [early.uid, during.uid, late.uid, root.uid]}
+    ).text
+    for page in (compared, client.get(reverse("jobs:arms", args=[team.slug, root.uid])).text):
+        assert "Test split opened while 1 of these jobs ran" in page
+        assert "Test split opened before 1 of these jobs" in page
+    openings = find_openings(list(Job.objects.filter(team=team)))
+    assert [(each.before_launch, each.jobs) for each in openings] == [(True, [late]), (False, [during])]
+
+
+def test_the_numbers_of_a_comparison_carry_the_opening(
+    team: Team, alice: User, as_user: SignIn, version: DatasetVersion
+) -> None:
+    job = finished_job(team, alice)
+    job.dataset_version = version
+    job.save()
+    compare(job, [row("r", [sample(0.0, "a")], [sample(1.0, "b")])])
+    open_test_split(version, alice)
+    numbers = as_user(alice).get(reverse("evaluations:numbers", args=[team.slug, job.uid])).json()
+    (opening,) = numbers["test_openings"]
+    assert (opening["version"], opening["before_launch"]) == (str(version), False)
 
 
 def test_an_opening_counts_for_the_other_versions_of_the_dataset(
@@ -93,9 +143,9 @@ def test_an_opening_counts_for_the_other_versions_of_the_dataset(
     first_ids, second_ids = (
         {row["row_id"] for row in rows_of(each.files["test"]["key"])} for each in (version, second)
     )
-    assert first_ids < second_ids or first_ids == second_ids
+    assert first_ids <= second_ids
     job = finished_job(team, alice)
     job.dataset_version, job.finished_at = second, None
     job.save()
     open_test_split(version, alice)
-    assert [opening.version for opening in find_openings(job)] == [version]
+    assert [opening.version for opening in find_openings([job])] == [version]

@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 
 from tests.web.stored import rows_of
+from tests.web.tab import part
 from webapp.datasets.models import DatasetVersion
 from webapp.graders import choosing
 from webapp.graders.error_groups import error_groups
@@ -109,6 +110,8 @@ def test_a_refused_run_says_so_beside_the_button_and_leaves_the_results(
     assert "HX-Retarget" not in begun
     assert '<div id="trial"' in begun.content.decode()
     assert '<div id="refused" hx-swap-oob="true">' in begun.content.decode(), "clears the refusal"
+    reloaded = client.get(begun["HX-Push-Url"])
+    assert part(begun.text, "recent-trials") == part(reloaded.text, "recent-trials") != ""
 
 
 def test_a_field_that_the_rows_lack_is_refused_with_those_that_they_have(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.web.comparison import compare, row, sample
 from webapp.core.statistics import bootstrap_mean
 from webapp.datasets.checking import Options
 from webapp.datasets.models import DatasetVersion
+from webapp.datasets.sealing import open_test_split
 from webapp.datasets.services import Choices, commit, receive
 from webapp.experiments.interference import launch_interference, matched, matrix, subsets
 from webapp.graders.models import Grader, GraderVersion
@@ -373,6 +375,17 @@ def test_the_matrix_shows_who_loses_by_sharing(job: Job, alice: User, bob: User,
     assert "\N{MINUS SIGN}0.200" in page
 
 
+def test_the_matrix_says_that_a_test_split_was_opened(
+    job: Job, first: TaskChoice, alice: User, as_user: SignIn
+) -> None:
+    """The jobs that train the other task alone have other test rows."""
+    together = finished(job, rewards_of("invoices", 0.5))
+    launch_interference(together, alice)
+    open_test_split(first.dataset_version, alice)
+    page = as_user(alice).get(reverse("jobs:interference", args=[job.team.slug, job.uid])).text
+    assert "Test split opened while 2 of these jobs ran" in page
+
+
 def test_three_tasks_can_be_measured_in_pairs() -> None:
     assert [set(names) for names in subsets(["a", "b", "c"], pairs=True)] == [
         {"a"}, {"b"}, {"c"}, {"a", "b"}, {"a", "c"}, {"b", "c"},
@@ -385,9 +398,10 @@ def test_an_interval_holds_its_mean_and_mirrors_with_its_sign(values: list[float
     mean, low, high = bootstrap_mean(tuple(values))
     assert low is not None
     assert high is not None
-    assert low - 1e-9 <= mean <= high + 1e-9 or len(set(values)) > 1
+    bounds = [min(values), low, mean, high, max(values)]
+    assert all(left <= right + 1e-9 for left, right in pairwise(bounds)), bounds
     mirrored = bootstrap_mean(tuple(-value for value in values))
-    assert mirrored == pytest.approx((-mean, -high, -low), abs=0.05)
+    assert mirrored == pytest.approx((-mean, -high, -low), abs=1e-9)
 
 
 def test_only_editors_launch_and_only_after_success(

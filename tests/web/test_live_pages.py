@@ -13,12 +13,15 @@ from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from webapp.jobs.tasks import TaskChoice, launch_job
 
 from tests.web.comparison import compare, finished_job, row, sample, tuned_model
 from tests.web.tab import Tab, live_ids, part
 from tests.web.test_job_preflight import REPORT
 from tests.web.test_job_services import rollouts
 from webapp.datasets import imports
+from webapp.experiments.control_runs import launch_arm
+from webapp.experiments.interference import launch_interference
 from webapp.graders.queues import CHECKS, TRIALS, request_check
 from webapp.graders.services import create_trial
 from webapp.home.sample_project import create_sample_project
@@ -69,10 +72,12 @@ JOB_PAGES = {
     "interference/": {"job-actions"},
 }
 OTHER_PAGES = {
-    *("check", "grader-table", "grader-versions", "trial", "endpoints", "card", "exports", "import"),
-    "inspection",
+    *("check", "grader-table", "grader-versions", "trial", "recent-trials", "endpoints", "card", "exports"),
+    *("import", "inspection"),
 }
-LISTS = {"live", "job-table", "workers"}
+LISTS = {"live", "job-table", "workers", "compared"}
+ANSWERS = [sample(0.0, "x")], [sample(1.0, "y")]
+SEVERAL_JOBS = {"arm-results", "interference"}
 
 
 class Clock:
@@ -107,7 +112,7 @@ def live_in_templates() -> set[str]:
 
 
 def test_every_live_fragment_of_the_templates_is_compared_below() -> None:
-    assert live_in_templates() == set().union(*JOB_PAGES.values()) | OTHER_PAGES | LISTS
+    assert live_in_templates() == set().union(*JOB_PAGES.values()) | OTHER_PAGES | LISTS | SEVERAL_JOBS
     triggers = sum(len(TRIGGER.findall(each.read_text())) for each in TEMPLATES.rglob("*.html"))
     assert triggers == len(live_in_templates()), "a live element has no id, so it is not compared"
 
@@ -269,7 +274,8 @@ def test_lists_and_homes_follow_jobs(
     team: Team, job: Job, alice: User, as_user: SignIn, clock: Clock
 ) -> None:
     client = as_user(alice)
-    tabs = [Tab(client, f"/t/{team.slug}/{page}", job) for page in ("", "jobs/", "jobs/workers/")]
+    pages = ("", "jobs/", "jobs/workers/", f"jobs/compare/?job={job.uid}")
+    tabs = [Tab(client, f"/t/{team.slug}/{page}", job) for page in pages]
     assert {name for tab in tabs for name in tab.ever_live} == LISTS
     for when, change in story(job, ends(job)["failed"], clock):
         change()
@@ -278,6 +284,40 @@ def test_lists_and_homes_follow_jobs(
             fresh = tab.reloaded()
             for name in live_ids(tab.text):
                 assert part(tab.text, name) == part(fresh.text, name), (name, when)
+
+
+def test_jobs_held_against_each_other_are_followed(
+    team: Team, job: Job, alice: User, as_user: SignIn
+) -> None:
+    """A placebo beside its job, and jobs that train one of two tasks."""
+    client, done = as_user(alice), finished_job(team, alice)
+    tasks = [TaskChoice(name, job.dataset_version, job.grader_version) for name in ("one", "two")]
+    both = launch_job(team, alice, name="Both", base_model=job.base_model, tasks=tasks, settings={})
+    Job.objects.filter(pk=both.pk).update(state=State.SUCCEEDED)
+    both.refresh_from_db()
+    for each in (done, both):
+        compare(each, [row("one/1", *ANSWERS)])
+    others = [launch_arm(done, alice, "placebo"), *launch_interference(both, alice)]
+    tabs = [
+        Tab(client, reverse("jobs:arms", args=[team.slug, done.uid])),
+        Tab(client, reverse("jobs:interference", args=[team.slug, both.uid])),
+    ]
+    assert {name for tab in tabs for name in tab.ever_live} == SEVERAL_JOBS
+
+    def validate_all() -> None:
+        for other in others:
+            services.validate_files(other.pk)
+
+    def end_all() -> None:
+        for other, state in zip(others, (State.SUCCEEDED, State.FAILED, State.CANCELLED), strict=True):
+            Job.objects.filter(pk=other.pk).update(state=state)
+
+    for change in (validate_all, lambda: compare(others[0], [row("one/1", *ANSWERS)]), end_all):
+        change()
+        for tab, name in zip(tabs, ("arm-results", "interference"), strict=True):
+            tab.follow(clock=True)
+            assert part(tab.text, name) == part(tab.reloaded().text, name), (name, change)
+    assert not any(live_ids(tab.text) for tab in tabs)
 
 
 def test_pages_that_wait_for_a_worker_show_its_end(team: Team, alice: User, as_user: SignIn) -> None:

@@ -12,8 +12,10 @@ from django.test import Client
 
 from tests.web import comparison
 from tests.web.stored import rows_of
+from webapp.graders.examples import EXAMPLES
 from webapp.graders.models import Grader, GraderTrial
 from webapp.graders.references import reference_reader
+from webapp.graders.services import create_grader
 from webapp.jobs.models import Job, Rollout
 from webapp.teams.models import Team, User
 from workers.contract.events import EvaluationRow
@@ -154,3 +156,36 @@ def test_bench_shows_the_expected_answer_beside_each_answer(job: Job, alice: Use
     assert json.dumps(row["item"]["reference"], ensure_ascii=False) in page
     assert f'data-differs-from="expected-{row["row_id"]}"' in page
     assert "value 0.100" in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "heading"), [("python", "The grader's explanation"), ("score_model", "The judge's reasons")]
+)
+def test_an_explanation_is_headed_by_the_kind_of_its_grader(
+    job: Job, alice: User, as_user: SignIn, kind: str, heading: str
+) -> None:
+    grader = create_grader(job.team, alice, "Explains", EXAMPLES[kind])
+    job.grader_version = grader.versions.get()
+    job.save()
+    Rollout.objects.create(
+        job=job, step=1, index=0, group=0, row_id="gone", prompt=PROMPT, completion="1", reward=1.0, length=9,
+        truncated=False, adapter_step=0, explanation="Because.",
+    )  # fmt: skip
+    sample = comparison.sample(0.5, "1").model_copy(update={"explanation": "Because."})
+    comparison.compare(job, [comparison.row("r1", [sample], [sample])])
+    result = {
+        "row": 0, "source": "typed", "number": 0, "answer": "1", "reward": 0.5, "seconds": 0.1,
+        "sub_rewards": {}, "error_class": None, "error_detail": None, "usage": {}, "explanation": "Because.",
+    }  # fmt: skip
+    trial = GraderTrial.objects.create(
+        team=job.team, grader=grader, definition=EXAMPLES[kind], rows=[first_row(job)], results=[result],
+        summary={"answers": 1, "mean": 0.5, "errors": 0}, state="finished",
+    )  # fmt: skip
+    client = as_user(alice)
+    for url in (
+        f"{job.get_absolute_url()}rollouts/1/0/",
+        f"{job.get_absolute_url()}compare/",
+        f"{grader.get_absolute_url()}?trial={trial.uid}",
+    ):
+        page = client.get(url).text
+        assert page.count("Because.") == page.count(heading) > 0, url

@@ -155,7 +155,11 @@ def objects(team: Team, alice: User) -> Objects:
         **{f"datasets:{name}": {"uid": imported.uid} for name in ("import", "cancel_import")},
         "datasets:discard": {"uid": trial.uid},
         "datasets:errors": {"uid": trial.uid},
-        **{f"datasets:{name}": {"uid": part.uid} for name in ("transfer", "finish", "forget")},
+        "datasets:upload_progress": {"uid": trial.uid},
+        **{
+            f"datasets:{name}": {"uid": part.uid}
+            for name in ("transfer", "transfer_progress", "finish", "forget")
+        },
         "graders": {"uid": grader.uid, "test": known.uid},
         "graders:trial": {"uid": bench.uid},
         "judges": {"uid": judge.uid, "version": grader_version.uid, "grader": grader.uid},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as drawn
 from hypothesis import strategies as st
 
-from webapp.datasets import transfers
+from webapp.datasets import row_progress, transfers
 from webapp.datasets.models import Transfer, Upload
+from webapp.datasets.row_progress import RowProgress
 from webapp.teams.models import Team, User
 from workers.tasks import tidy
 
@@ -64,6 +65,31 @@ def test_however_it_is_cut_the_same_file_arrives(
         assert file.read() == DATA
     assert not Transfer.objects.exists()
     assert not any(default_storage.exists(key) for key in keys)
+
+
+def test_the_page_that_waits_is_told_how_many_rows_are_done(
+    team: Team, alice: User, as_user: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a file is checked and while a version is written; afterwards there is nothing to tell."""
+    client, told = as_user(alice), list[str]()
+    url = begin(client, team).headers["Location"]
+    part(client, url, 0, DATA)
+    passed = RowProgress._count
+
+    def watched(progress: RowProgress, rows: Iterable[Any], verb: str) -> Iterator[Any]:
+        for number, row in enumerate(passed(progress, rows, verb)):
+            if number == 1:
+                told.append(client.get(f"{asked}progress/").text)
+            yield row
+
+    monkeypatch.setattr(RowProgress, "_count", watched)
+    monkeypatch.setattr(row_progress, "EVERY_SECONDS", 0.0)
+    asked = url
+    report = client.post(f"{url}finish/").headers["Location"]
+    asked = report
+    client.post(report, {"commit": "1"})
+    assert told == ["2 rows checked", "2 rows checked", "2 rows written"]
+    assert client.get(f"{asked}progress/").text == ""
 
 
 def test_a_broken_connection_goes_on_where_the_server_stands(

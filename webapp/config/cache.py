@@ -1,4 +1,4 @@
-"""The cache that all web processes share: counts of attempts, for rate limits."""
+"""The cache that all processes share: counts of attempts, for rate limits, and progress for waiting pages."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def rows_of(version: DatasetVersion, split: Split, query: QueryDict) -> Found:
     rows = zip(shown, contents.at(version, split.label, shown), strict=True)
     return Found(
         page,
-        [preview(place + 1, row["messages"], row["item"]) | {"row_id": row["row_id"]} for place, row in rows],
+        [preview(place + 1, row) | {"row_id": row["row_id"]} for place, row in rows],
         text,
         [_chip(each, query) for each in filters],
         search_of(query),
@@ -63,7 +63,7 @@ def plain_rows_of(
     page = Paginator(range(version.files[split.label]["rows"]), PAGE_ROWS).get_page(query.get("page"))
     shown = list(page.object_list)
     rows = zip(shown, contents.at(version, split.label, shown), strict=True)
-    return page, [preview(place + 1, row["messages"], row["item"]) for place, row in rows]
+    return page, [preview(place + 1, row) for place, row in rows]
 
 
 def _places(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import IO, Any
@@ -66,7 +67,7 @@ class Tally:
     def take(self, line: int, row: Row, index: Index) -> None:
         self.fields.add(row)
         if len(self.candidates) < PREVIEW_CANDIDATES and not index.split_of(row.digest).sealed:
-            self.candidates.append((row.digest, preview(line, row.messages, row.item)))
+            self.candidates.append((row.digest, preview(line, json.loads(row.body))))
 
     def preview(self, index: Index) -> list[dict[str, Any]]:
         """The first rows that are not in the sealed split."""
@@ -75,17 +76,20 @@ class Tally:
 
 
 Earlier = Mapping[bytes, Split]
+Watch = Callable[[Iterable[formats.Found]], Iterable[formats.Found]]
 
 
-def check(file: IO[bytes], kind: str, options: Options, earlier: Earlier | None = None) -> dict[str, Any]:
+def check(
+    file: IO[bytes], kind: str, options: Options, earlier: Earlier | None = None, watch: Watch = iter
+) -> dict[str, Any]:
     """The report on the whole file. A file that cannot be read on gets one whose ``refused`` is set.
 
-    ``earlier`` holds the splits of the prompts in the version before.
+    ``earlier`` holds the splits of the prompts in the version before. ``watch`` sees the rows pass.
     """
     tally = Tally()
     with open_index(options.shares, earlier) as index:
         try:
-            fill(index, tally, file, kind, options)
+            fill(index, tally, file, kind, options, watch)
             refusal = None
         except FileError as error:
             refusal = error
@@ -94,10 +98,12 @@ def check(file: IO[bytes], kind: str, options: Options, earlier: Earlier | None 
     return found | {"table": mapping.columns(file, kind, options.columns)}
 
 
-def fill(index: Index, tally: Tally, file: IO[bytes], kind: str, options: Options) -> None:
+def fill(
+    index: Index, tally: Tally, file: IO[bytes], kind: str, options: Options, watch: Watch = iter
+) -> None:
     """Take every row into the index. Raises FileError."""
     count = 0
-    for line, found in formats.read(kind, file, options.columns):
+    for line, found in watch(formats.read(kind, file, options.columns)):
         count += 1
         if count > MAX_ROWS:
             raise problems.too_many_rows()

@@ -81,7 +81,7 @@ def _rows(version: DatasetVersion, spots: list[int]) -> list[dict[str, Any]]:
     for split, near in groupby(sorted(spots), key=lambda spot: Split(spot >> SPLIT_BITS)):
         places = [spot & (2**SPLIT_BITS - 1) for spot in near]
         for place, row in zip(places, contents.at(version, split.label, places), strict=True):
-            shown = preview(place + 1, row["messages"], row["item"])
+            shown = preview(place + 1, row)
             found[(split << SPLIT_BITS) + place] = shown | {"row_id": row["row_id"], "split": split.label}
     return [found[spot] for spot in spots]
 

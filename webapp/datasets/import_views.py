@@ -8,7 +8,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from webapp.core.http import HtmxRequest
-from webapp.datasets import imports
+from webapp.datasets import imports, row_progress
 from webapp.datasets.checking import Options
 from webapp.datasets.forms import ImportForm
 from webapp.datasets.models import Dataset, DatasetImport
@@ -47,7 +47,8 @@ def show(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
         if request.htmx:
             return HttpResponse(headers={"HX-Redirect": found.upload.get_absolute_url()})
         return redirect(found.upload)
-    return render(request, "datasets/import.html", {"import": found, "dataset": found.dataset})
+    context = {"import": found, "dataset": found.dataset, "progress": row_progress.read_progress(found)}
+    return render(request, "datasets/import.html", context)
 
 
 @member(Role.EDITOR)

@@ -12,6 +12,7 @@ from django.db import transaction
 from webapp.datasets import services
 from webapp.datasets.checking import Options
 from webapp.datasets.models import Dataset, DatasetImport
+from webapp.datasets.row_progress import track_rows
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
 from webapp.work.errors import LeaseLost
@@ -55,10 +56,11 @@ def finish_import(found: DatasetImport, file: BinaryIO, url: str, received: int)
     """Check the downloaded file as any upload. Raises LeaseLost, with no upload kept."""
     IMPORTS.renew(found, received=received)
     name = filename_of(url)
-    upload = services.receive(
-        found.team, found.created_by, found.name or name.rsplit(".", 1)[0][:120] or "Dataset",
-        File(file, name=name), Options(**found.options), found.dataset,
-    )  # fmt: skip
+    with track_rows(found) as progress:
+        upload = services.receive(
+            found.team, found.created_by, found.name or name.rsplit(".", 1)[0][:120] or "Dataset",
+            File(file, name=name), Options(**found.options), found.dataset, progress.checked,
+        )  # fmt: skip
     if not IMPORTS.finish(found, upload=upload):
         services.discard_upload(upload, None)
         raise LeaseLost(str(found))

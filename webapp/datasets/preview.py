@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 MESSAGES_SHOWN = 6
 FIELDS_SHOWN = 40
 MESSAGE_CHARACTERS = 2000
 VALUE_CHARACTERS = 500
+MESSAGE_TEXTS = ("role", "name", "tool_call_id", "content", "reasoning_content", "thinking")
 
 
-def preview(number: int, messages: list[dict[str, Any]], item: dict[str, Any]) -> dict[str, Any]:
-    """The row's last messages and first fields, long texts cut; ``hidden`` counts the messages left out."""
+def preview(number: int, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The last messages, the first fields and the tools of a row as versions keep it, long texts cut.
+
+    ``count`` is the number of all messages, ``hidden`` of those that are left out.
+    """
+    messages, item = row["messages"], row["item"]
     shown = messages[-MESSAGES_SHOWN:]
     return {
         "number": number,
+        "count": len(messages),
         "hidden": len(messages) - len(shown),
-        "messages": [{"role": each["role"], "content": _text(each.get("content") or "")} for each in shown],
+        "messages": [_message(each) for each in shown],
+        "tools": [_tool(each["function"]) for each in row.get("tools", ())],
         "item": {name: _value(item[name]) for name in list(item)[:FIELDS_SHOWN]},
     }
+
+
+def _message(message: Mapping[str, Any]) -> dict[str, Any]:
+    texts = {name: _text(message[name]) for name in MESSAGE_TEXTS if isinstance(message.get(name), str)}
+    calls = [_call(each["function"]) for each in message.get("tool_calls", ())]
+    return texts | ({"tool_calls": calls} if calls else {})
+
+
+def _call(function: Mapping[str, Any]) -> dict[str, Any]:
+    return {"function": {"name": function["name"], "arguments": _value(function["arguments"])}}
+
+
+def _tool(function: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": function["name"], "description": _value(function.get("description", ""))}
 
 
 def _text(text: str) -> str:

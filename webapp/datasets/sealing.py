@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
-
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.rows import Split
-from webapp.teams.models import Team, User
+from webapp.teams.models import User
 from webapp.teams.services import record
 
 TEST = Split.TEST.label
@@ -32,14 +29,16 @@ def open_test_split(version: DatasetVersion, user: User) -> None:
         record(version.dataset.team, user, "opened test split", version)
 
 
-def find_opened(team: Team, versions: Iterable[DatasetVersion], before: datetime) -> QuerySet[DatasetVersion]:
-    """Versions opened before this time that share test rows with one of ``versions``, oldest opening first.
+def find_opened(team_id: int) -> QuerySet[DatasetVersion]:
+    """The team's versions whose test split was opened, oldest opening first."""
+    opened = DatasetVersion.objects.filter(dataset__team=team_id, test_opened_at__isnull=False)
+    return opened.select_related("dataset__team", "test_opened_by").defer("report").order_by("test_opened_at")
+
+
+def share_test_rows(tested: DatasetVersion, opened: DatasetVersion) -> bool:
+    """True if a version's test rows were seen with the test split of another one.
 
     Versions of one dataset share them, since prompts keep their splits; so do equal files of two datasets.
     """
-    tested = [version for version in versions if version.files[TEST]["rows"]]
-    shared = Q(dataset__in={version.dataset_id for version in tested}) | Q(
-        files__test__sha256__in=[version.files[TEST]["sha256"] for version in tested]
-    )
-    opened = DatasetVersion.objects.filter(shared, dataset__team=team, test_opened_at__lt=before)
-    return opened.select_related("dataset__team", "test_opened_by").order_by("test_opened_at")
+    own, seen = tested.files[TEST], opened.files[TEST]
+    return bool(own["rows"]) and (tested.dataset_id == opened.dataset_id or own["sha256"] == seen["sha256"])

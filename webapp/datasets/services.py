@@ -21,12 +21,13 @@ from django.utils import timezone
 
 from webapp.core.fields import storable
 from webapp.datasets import contents, formats, histograms, problems
-from webapp.datasets.checking import Options, Tally, check, fill, placed, refused
+from webapp.datasets.checking import Options, Tally, Watch, check, fill, placed, refused
 from webapp.datasets.columns import kinds_of
 from webapp.datasets.contents import Files
 from webapp.datasets.limits import EARLIER_ROWS, STALE_UPLOAD_HOURS
 from webapp.datasets.models import Dataset, DatasetVersion, Upload
 from webapp.datasets.problems import FileError, Problem, RowError
+from webapp.datasets.row_progress import RowProgress, track_rows
 from webapp.datasets.rows import Split
 from webapp.datasets.splits import open_index
 from webapp.teams.models import Team, User
@@ -68,8 +69,12 @@ def receive(
     file: File[bytes],
     options: Options,
     dataset: Dataset | None = None,
+    watch: Watch = iter,
 ) -> Upload:
-    """Check a file and keep it on trial. A file that cannot be used is not kept; its report is."""
+    """Check a file and keep it on trial. A file that cannot be used is not kept; its report is.
+
+    ``watch`` sees the rows pass while they are checked.
+    """
     filename = Path(file.name or "upload").name[:255]
     upload = Upload(
         team=team, created_by=user, name=name, dataset=dataset, filename=filename, bytes=file.size,
@@ -80,7 +85,7 @@ def receive(
     except FileError as error:
         upload.report, upload.sha256 = refused(error), ""
     else:
-        upload.report = check(_plain(file), kind, options, _earlier_splits(dataset, options))
+        upload.report = check(_plain(file), kind, options, _earlier_splits(dataset, options), watch)
         upload.sha256 = _sha256(file)
     return _keep(upload, file)
 
@@ -158,9 +163,10 @@ def find_errors(upload: Upload) -> Iterator[Problem]:
 def check_again(upload: Upload, options: Options) -> None:
     """Check the kept bytes with other options. Raises CannotCommit if they are gone."""
     _require_checked(upload)
-    with default_storage.open(upload.file) as file:
+    earlier = _earlier_splits(upload.dataset, options)
+    with default_storage.open(upload.file) as file, track_rows(upload) as progress:
         kind = _kind(file, upload.filename)
-        upload.report = check(_plain(file), kind, options, _earlier_splits(upload.dataset, options))
+        upload.report = check(_plain(file), kind, options, earlier, progress.checked)
     upload.options, upload.state = options.as_json(), _state(upload.report)
     upload.save(update_fields=["report", "options", "state"])
     if upload.state == Upload.State.REFUSED:
@@ -173,8 +179,9 @@ def commit(upload: Upload, user: User | None, choices: Choices) -> tuple[Dataset
     Raises CannotCommit, with nothing changed.
     """
     _require_usable(upload, choices)
-    with tempfile.TemporaryDirectory(dir=settings.FILE_UPLOAD_TEMP_DIR, prefix="version-") as folder:
-        files, dropped = _write(upload, choices, Path(folder))
+    temporary = tempfile.TemporaryDirectory(dir=settings.FILE_UPLOAD_TEMP_DIR, prefix="version-")
+    with temporary as folder, track_rows(upload) as progress:
+        files, dropped = _write(upload, choices, Path(folder), progress)
         if not files[Split.TRAIN].rows:
             raise CannotCommit("No row would be left to train on. Lower the held-out shares, or add rows.")
         return _commit(upload, user, files, _version_report(upload, choices, files, dropped))
@@ -195,14 +202,14 @@ def _require_usable(upload: Upload, choices: Choices) -> None:
         raise CannotCommit(f"{rows} errors. Fix the file and upload it again, or choose to skip them.")
 
 
-def _write(upload: Upload, choices: Choices, folder: Path) -> tuple[Files, int]:
+def _write(upload: Upload, choices: Choices, folder: Path, progress: RowProgress) -> tuple[Files, int]:
     options, kind = Options(**upload.options), upload.report["format"]
     earlier = _earlier_splits(upload.dataset, options)
     with default_storage.open(upload.file) as file, open_index(options.shares, earlier) as index:
-        fill(index, Tally(), _plain(file), kind, options)
+        fill(index, Tally(), _plain(file), kind, options, progress.checked)
         index.settle()
         dropped = index.drop_overlap() if choices.drop_overlap else 0
-        rows = placed(_plain(file), kind, options, index)
+        rows = progress.written(placed(_plain(file), kind, options, index))
         return contents.write(rows, kinds_of(upload.report["fields"]), folder), dropped
 
 

@@ -12,10 +12,10 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from webapp.core.input_checks import GREATEST, whole_number
-from webapp.datasets import services, transfers
+from webapp.datasets import row_progress, services, transfers
 from webapp.datasets.forms import TransferForm
 from webapp.datasets.models import Dataset, Transfer
 from webapp.datasets.problems import FileError
@@ -99,6 +99,13 @@ def _add(request: HttpRequest, found: Transfer) -> HttpResponse:
     except transfers.TooMuch as error:
         return _answer(413, str(error))
     return _answer(204, Upload_Offset=str(found.received))
+
+
+@member(Role.EDITOR)
+@require_GET
+def progress(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """How many rows are checked, in words, while ``finish`` runs."""
+    return _answer(200, row_progress.read_progress(_own(access, uid)))
 
 
 @member(Role.EDITOR)

@@ -18,6 +18,7 @@ from webapp.datasets import problems, services
 from webapp.datasets.checking import Options
 from webapp.datasets.limits import STALE_UPLOAD_HOURS
 from webapp.datasets.models import Dataset, Transfer, Upload
+from webapp.datasets.row_progress import track_rows
 from webapp.teams.models import Team, User
 
 PART_BYTES = 8 * 2**20
@@ -83,7 +84,10 @@ def finish(transfer: Transfer, user: User) -> Upload:
         whole.flush()
         file = File(whole, name=transfer.filename)
         options = Options(**transfer.options)
-        upload = services.receive(transfer.team, user, transfer.name, file, options, transfer.dataset)
+        with track_rows(transfer) as progress:
+            upload = services.receive(
+                transfer.team, user, transfer.name, file, options, transfer.dataset, progress.checked
+            )
     forget(transfer)
     return upload
 

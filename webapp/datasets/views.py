@@ -10,10 +10,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.text import slugify
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from webapp.core.streaming import csv_lines, streamed
-from webapp.datasets import listing, mapping, services
+from webapp.datasets import listing, mapping, row_progress, services
 from webapp.datasets.forms import ImportForm, OptionsForm, UploadForm
 from webapp.datasets.models import Dataset, Transfer, Upload
 from webapp.datasets.splits import COUNTED_PROMPTS, LEAST_HELD_OUT
@@ -105,6 +105,14 @@ def errors(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
     name = slugify(trial.filename.rsplit(".", 1)[0]) or "upload"
     response["Content-Disposition"] = f'attachment; filename="{name}-errors.csv"'
     return response
+
+
+@member(Role.EDITOR)
+@require_GET
+def progress(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """How many rows are checked or written, in words, while a POST to the upload's page runs."""
+    text = row_progress.read_progress(access.get(Upload.objects.all(), uid=uid))
+    return HttpResponse(text, content_type="text/plain", headers={"Cache-Control": "no-store"})
 
 
 @member(Role.EDITOR)

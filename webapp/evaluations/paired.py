@@ -12,6 +12,7 @@ from django.db.models import Q
 
 from webapp.evaluations.outcomes import outcomes_of
 from webapp.jobs.models import ComparedRow, Evaluation
+from webapp.jobs.monitor.openings import find_openings
 from workers.contract.events import Comparison, Interval, PairedPoint, PassCurves
 from workers.contract.statistics import FEWEST_ROWS, allow_interval
 
@@ -240,6 +241,20 @@ def exported(evaluation: Evaluation, level: float) -> dict[str, Any]:
         "fewest_rows_for_intervals": FEWEST_ROWS,
         "won_of_decided": counted and {"share": counted.won, "low": counted.low, "high": counted.high},
         **{name: getattr(evaluation, name) for name in (*names, "wins", "ties", "losses", "comparison")},
+        "test_openings": _openings(evaluation),
         "gained": list(rows.filter(GAINED).values_list("row_id", flat=True)),
         "lost": list(rows.filter(LOST).values_list("row_id", flat=True)),
     }
+
+
+def _openings(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Openings of test splits before the job's end; none for a comparison on validation rows."""
+    openings = find_openings([evaluation.job]) if evaluation.split == "test" else []
+    return [
+        {
+            "version": str(opening.version),
+            "opened_at": opening.version.test_opened_at,
+            "before_launch": opening.before_launch,
+        }
+        for opening in openings
+    ]

@@ -158,6 +158,12 @@ def references(job: Job, rows: Iterable[ComparedRow]) -> dict[int, RowReference]
     return {row.index: known.reference(row.row_id, row.row) for row in rows}
 
 
+def judged_rows(job: Job, rows: Iterable[ComparedRow]) -> dict[int, bool]:
+    """True for rows whose grader asks a judge, by the row's index."""
+    known = JobRows(job)
+    return {row.index: known.is_judged(row.row_id) for row in rows}
+
+
 def differences(wanted: str, found: Mapping[int, RowReference]) -> dict[str, Any]:
     """Which differences the page marks: against the expected answers if there are any, unless asked else."""
     expected = any(reference.expected for reference in found.values())

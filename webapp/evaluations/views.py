@@ -79,6 +79,7 @@ def _shown(request: HttpRequest, access: Access, evaluation: Evaluation) -> dict
         "back": request.GET.urlencode(),
         "table": table,
         **presenters.differences(request.GET.get("marks", ""), references),
+        "judged_rows": presenters.judged_rows(job, page),
         "fold": "row" not in query and query.get("show") != "tie",
         "page": page,
     }

@@ -89,7 +89,7 @@ def settings(jobs: Sequence[Job]) -> list[Setting]:
 
 def _choices(job: Job) -> dict[str, Any]:
     """What was chosen for the job beside its settings; what it does without is left out."""
-    tasks = [f"{task.name}: {task.dataset_version}, {task.grader_version}" for task in job.tasks.all()]
+    tasks = [f"{task.name}: {task.dataset_version}, {task.grader_version}" for task in job.loaded_tasks]
     chosen = {
         "method": NAMES[job.arm],
         "base model": job.base_model,
@@ -143,5 +143,6 @@ def page(request: HtmxRequest, access: Access) -> HttpResponse:
             "baseline": baseline,
             "lines": lines(jobs, baseline),
             "settings": settings(jobs),
+            "changing": any(job.live for job in jobs),
         }
     return render(request, "jobs/compare.html", context)

@@ -81,6 +81,10 @@ class Results:
     answers: list[tuple[str, list[Answer]]]
 
     @property
+    def jobs(self) -> list[Job]:
+        return [line.job for line in self.lines]
+
+    @property
     def axis(self) -> int:
         """Where the chart's lines end, pixels from the top."""
         return len(self.bars) * BAR_HEIGHT + 4

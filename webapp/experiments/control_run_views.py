@@ -29,13 +29,15 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
             _launch(request, access, job, form)
             return redirect("experiments:control_runs", access.team.slug, job.uid)
     root = control_runs.root_of(job)
+    results = control_run_results.results(root)
     context = {
         "job": job,
         "root": root,
         "form": form,
         "refusal": control_runs.refusal(job),
         "placebo": control_runs.present(root, "placebo"),
-        "results": control_run_results.results(root),
+        "results": results,
+        "changing": results is not None and any(each.live for each in results.jobs),
     }
     return render(request, "jobs/arms.html", context, status=422 if form.errors else 200)
 

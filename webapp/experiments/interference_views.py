@@ -29,6 +29,8 @@ def interference(request: HttpRequest, access: Access, uid: str) -> HttpResponse
     context = {
         "job": job,
         "parts": parts,
+        "measured": [job, *parts],
+        "changing": any(part.live for part in parts),
         "several": several,
         "done": job.state == State.SUCCEEDED,
         "alone": len(measure.missing(job, pairs=False)),

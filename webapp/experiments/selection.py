@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
 from webapp.jobs.listing import pins
-from webapp.jobs.models import Job, Pin
+from webapp.jobs.models import Job, Pin, prefetch_loaded_tasks
 from webapp.teams.models import Team
 
 MOST_JOBS = pins.MOST_PINS + 1
@@ -37,8 +37,8 @@ def _related(jobs: QuerySet[Job]) -> QuerySet[Job]:
     """With what pages name beside a job, so that eight jobs take as many queries as one."""
     jobs = jobs.select_related("team", "base_model", "start", "tuned_model__team", "held_out_grader__grader")
     jobs = jobs.select_related("dataset_version__dataset__team", "grader_version__grader__team")
-    jobs = jobs.prefetch_related("tasks__dataset_version__dataset", "tasks__grader_version__grader")
-    return jobs.prefetch_related("suites__dataset_version__dataset", "suites__grader_version__grader")
+    suites = ("suites__dataset_version__dataset", "suites__grader_version__grader")
+    return jobs.prefetch_related(prefetch_loaded_tasks(), *suites)
 
 
 def left_out(query: QueryDict, name: str) -> int:

@@ -41,11 +41,13 @@ def initial(definition: Json, *, as_json: bool = False) -> dict[str, str]:
 @member()
 @require_http_methods(["GET", "POST"])
 def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """The bench. A POST saves a version; results stay on the page."""
+    """The bench. A POST saves a version; results stay on the page. htmx asks for the recent trials again."""
     grader = access.get(graders(), uid=uid)
     if request.method == "POST":
         access.require(Role.EDITOR)
         return _save(request, access, grader)
+    if request.htmx.target == "recent-trials":  # type: ignore[attr-defined]
+        return render(request, "graders/trials.html", trials_context(grader, _trial_in(request, grader)))
     return page(request, access, grader)
 
 
@@ -89,11 +91,11 @@ def page(
         "field_names": trial_form.field_names,
         "checking_form": checking_form(access, grader),
         "known_form": KnownAnswerForm(),
-        "recent": _recent(grader),
         "worker_online": nodes.online().exists(),
     }
     context |= _editor(request, grader, latest, trial, form) | check_context(latest)
     context |= versions_context(grader, latest)
+    context |= trials_context(grader, trial)
     context |= trying.context(request, trial) if trial else {}
     context |= {"uncalibrated": judges.is_uncalibrated(latest)}
     refused = (form and form.errors) or trial_form.errors
@@ -128,10 +130,17 @@ def _trial_in(request: HttpRequest, grader: Grader) -> GraderTrial | None:
     return get_object_or_404(trials, uid=uid) if uid else None
 
 
-def _recent(grader: Grader) -> Any:
+def trials_context(grader: Grader, trial: GraderTrial | None) -> Json:
+    """What ``graders/trials.html`` shows; ``trials_pending`` while a worker has yet to finish one of them."""
     trials = grader.trials.select_related("dataset_version__dataset")
     heavy = ("rows", "results", "definition", "dataset_version__report")
-    return trials.defer(*heavy)[:RECENT_TRIALS]
+    recent = list(trials.defer(*heavy)[:RECENT_TRIALS])
+    return {
+        "trial": trial,
+        "recent": recent,
+        "trials_pending": any(each.pending for each in recent),
+        "trials_url": presenters.address(grader, {"trial": trial.uid if trial else ""}),
+    }
 
 
 def _is_draft(trial: GraderTrial, latest: GraderVersion) -> bool:

@@ -21,6 +21,7 @@ from webapp.graders.statistics import (
     edges,
     histogram,
 )
+from workers import grading
 
 ROWS_SHOWN = 10
 NOT_GRADED = "none"
@@ -63,6 +64,7 @@ class Shown:
     tokens: int
     cost: float
     errors: list[ErrorGroup]
+    judged: bool
 
     @property
     def filter(self) -> str:
@@ -122,6 +124,7 @@ def shown(trial: GraderTrial, query: Mapping[str, str]) -> Shown:
         tokens=sum(use["total_tokens"] for use in usage),
         cost=sum(use["cost"] for use in usage),
         errors=errors,
+        judged=bool(grading.judge_models(grading.validate(trial.definition))),
     )
 
 

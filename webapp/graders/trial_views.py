@@ -49,7 +49,9 @@ def _started(request: HtmxRequest, trial: GraderTrial) -> HttpResponse:
     home = presenters.home(trial)
     if not request.htmx:
         return redirect(f"{home}#results-title")
-    response = render(request, "graders/started.html", trying.context(request, trial))
+    context = trying.context(request, trial)
+    context |= bench.trials_context(trial.grader, trial) if trial.grader else {}
+    response = render(request, "graders/started.html", context)
     response["HX-Push-Url"], response["HX-Trigger-After-Swap"] = home, "trial"
     return response
 

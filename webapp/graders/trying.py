@@ -91,7 +91,7 @@ def context(request: HttpRequest, trial: GraderTrial) -> Json:
         "trial": trial,
         "chosen": presenters.chosen(trial),
         "home": home + ("&" if "?" in home else "?"),
-        "pending": trial.state in {State.QUEUED, State.RUNNING},
+        "pending": trial.pending,
         "worker_online": nodes.online().exists(),
     }
     if trial.state == State.FINISHED:

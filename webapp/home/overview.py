@@ -9,9 +9,11 @@ from typing import Any
 from django.db.models import Case, Exists, F, Func, IntegerField, QuerySet, Subquery, When
 from django.urls import reverse
 
+from webapp.datasets.sealing import find_opened
 from webapp.jobs.listing import filters
 from webapp.jobs.models import Alarm, Evaluation, Job
 from webapp.jobs.monitor import metrics
+from webapp.jobs.monitor.openings import jobs_with_openings
 from webapp.jobs.states import State
 from webapp.judges import services as judges
 from webapp.teams import audit
@@ -28,7 +30,7 @@ RUNNING_SHOWN = 10
 
 @dataclass(frozen=True)
 class Counts:
-    """How much a team has, and whether it ever downloaded a model."""
+    """How much a team has, and whether it ever downloaded a model or opened a test split."""
 
     datasets: int
     graders: int
@@ -39,6 +41,7 @@ class Counts:
     attention: int
     workers: int
     downloaded: bool
+    opened: bool
 
     @property
     def active(self) -> int:
@@ -58,6 +61,7 @@ def counts(team: Team) -> Counts:
         _count(team.jobs.filter(deleted_at=None).filter(filters.needs_attention())),
         _count(nodes.online()),
         Exists(audit.model_downloads(team)),
+        Exists(find_opened(team.pk)),
     )
     return Counts(*Team.objects.filter(pk=team.pk).values_list(*values).get())
 
@@ -159,16 +163,18 @@ def running(team: Team) -> list[Job]:
 class Result:
     """A finished job with its reward over the steps and its last comparison, where there are such.
 
-    ``uncalibrated`` says that a judge gave the rewards and no card says how far to trust it.
+    ``uncalibrated`` says that a judge gave the rewards and no card says how far to trust it, ``test_opened``
+    that a test split with its rows was opened before its end.
     """
 
     job: Job
     rewards: list[float]
     evaluation: Evaluation | None
     uncalibrated: bool
+    test_opened: bool
 
 
-def results(team: Team) -> list[Result]:
+def results(team: Team, found: Counts) -> list[Result]:
     """The latest jobs that succeeded."""
     jobs = list(
         team.jobs.filter(deleted_at=None, state=State.SUCCEEDED).select_related(
@@ -177,8 +183,15 @@ def results(team: Team) -> list[Result]:
     )
     rewards, evaluations = metrics.rewards(jobs), _evaluations(jobs)
     unsure = judges.uncalibrated(team, [job.grader_version for job in jobs])
+    opened = jobs_with_openings(jobs) if found.opened else set()
     return [
-        Result(job, rewards.get(job.pk, []), evaluations.get(job.pk), job.grader_version_id in unsure)
+        Result(
+            job,
+            rewards.get(job.pk, []),
+            evaluations.get(job.pk),
+            uncalibrated=job.grader_version_id in unsure,
+            test_opened=job.pk in opened,
+        )
         for job in jobs
     ]
 

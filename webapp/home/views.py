@@ -37,8 +37,9 @@ def new_team(request: HttpRequest) -> HttpResponse:
 def show_overview(request: HttpRequest, access: Access) -> HttpResponse:
     """What runs, what came out, what to do next. All but the head refreshes by itself."""
     team = access.team
-    counts, results = overview.counts(team), overview.results(team)
-    attention, first = overview.attention(team, counts), first_steps(team, counts)
+    counts = overview.counts(team)
+    results, attention = overview.results(team, counts), overview.attention(team, counts)
+    first = first_steps(team, counts)
     to_do = next((step for step in first if not step.done), None)
     checklist = to_do is not None and not access.checklist_hidden
     context = {

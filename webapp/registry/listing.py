@@ -10,6 +10,7 @@ from django.http import QueryDict
 
 from webapp.jobs.evaluations import by_gain
 from webapp.jobs.models import Evaluation, SuiteScore
+from webapp.jobs.monitor.openings import jobs_with_openings
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.retention import gate
 from webapp.teams.models import Team
@@ -51,9 +52,12 @@ def of(team: Team, query: QueryDict) -> dict[str, Any]:
     """The page of models that the address asks for, and what its filters hold."""
     chosen = {name: query.get(name, "").strip() for name in ("q", "base", "origin", "sort")}
     page = Paginator(_found(team, chosen), PAGE).get_page(query.get("page"))
+    models = gate.marked(page)
+    jobs = (getattr(model, "job", None) for model in models)
     return {
         "page": page,
-        "models": gate.marked(page),
+        "models": models,
+        "test_opened": jobs_with_openings([job for job in jobs if job]),
         "chosen": chosen,
         "filtered": any(chosen[name] for name in ("q", "base", "origin")),
         "bases": BaseModel.objects.filter(pk__in=_kept(team).order_by().values("base_model").distinct()),

@@ -52,7 +52,7 @@ def fetch_splits(job: Job, folder: Path) -> dict[str, Any]:
 
 def _opening_date(job: Job) -> str:
     """The day on which a test split was opened before the launch; empty if all were sealed."""
-    dates = (each.version.test_opened_at for each in find_openings(job) if each.before_launch)
+    dates = (each.version.test_opened_at for each in find_openings([job]) if each.before_launch)
     return next((opened.date().isoformat() for opened in dates if opened), "")
 
 

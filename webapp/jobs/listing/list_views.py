@@ -14,6 +14,7 @@ from webapp.core.http import HtmxRequest
 from webapp.jobs.listing import bulk_actions, filters, removal, tags
 from webapp.jobs.models import Job
 from webapp.jobs.monitor import presenters
+from webapp.jobs.monitor.openings import jobs_with_openings
 from webapp.judges import services as judges
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
@@ -32,6 +33,7 @@ def job_list(request: HtmxRequest, access: Access) -> HttpResponse:
         "offered_columns": filters.COLUMNS.items(),
         "actions": bulk_actions.ACTIONS.items(),
         "uncalibrated": judges.uncalibrated(access.team, [job.grader_version for job in jobs]),
+        "test_opened": jobs_with_openings(jobs),
         "undo": _restorable(request, access),
     }
     part = "#table" if request.htmx.target == "job-table" else ""

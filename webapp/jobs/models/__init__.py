@@ -1,7 +1,7 @@
 """Jobs and everything that they report."""
 
 from webapp.jobs.models.evaluation import SAME, ComparedRow, Evaluation
-from webapp.jobs.models.job import Job, JobEvent, JobQuerySet, JobTask, Pin
+from webapp.jobs.models.job import Job, JobEvent, JobQuerySet, JobTask, Pin, prefetch_loaded_tasks
 from webapp.jobs.models.people import JobNotice, SavedView
 from webapp.jobs.models.suites import JobSuite, SuiteScore
 from webapp.jobs.models.training import Alarm, Checkpoint, GradedCompletion, Metric, PreflightSample, Rollout
@@ -25,4 +25,5 @@ __all__ = [
     "Rollout",
     "SavedView",
     "SuiteScore",
+    "prefetch_loaded_tasks",
 ]

@@ -7,7 +7,7 @@ from typing import ClassVar
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import OuterRef, Prefetch, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils import timezone
@@ -20,6 +20,8 @@ from webapp.jobs.states import TERMINAL, State
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Team, User
 from webapp.work.models import Leased, Node
+
+TASK_VERSIONS = ("dataset_version__dataset__team", "grader_version__grader")
 
 
 class Pin(models.TextChoices):
@@ -145,8 +147,7 @@ class Job(Leased):
     @cached_property
     def loaded_tasks(self) -> list[JobTask]:
         """Its tasks with their data and graders, read once: they stay as they were launched."""
-        related = ("dataset_version__dataset__team", "grader_version__grader")
-        return list(self.tasks.select_related(*related))
+        return list(self.tasks.select_related(*TASK_VERSIONS))
 
     @property
     def live(self) -> bool:
@@ -215,6 +216,11 @@ class JobTask(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+def prefetch_loaded_tasks() -> Prefetch[str, models.QuerySet[JobTask], str]:
+    """The prefetch that fills ``Job.loaded_tasks`` of many jobs by one query."""
+    return Prefetch("tasks", JobTask.objects.select_related(*TASK_VERSIONS), to_attr="loaded_tasks")
 
 
 class JobEvent(models.Model):

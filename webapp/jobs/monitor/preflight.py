@@ -151,12 +151,16 @@ def _gain(job: Job, report: dict[str, Any]) -> Outcome:
 
 @dataclass(frozen=True)
 class Sample:
-    """A completion to read: its row's page, the row and what its grader expects, where they are found."""
+    """A completion to read: its row's page, the row and what its grader expects, where they are found.
+
+    ``judged`` says that the grader asks a judge.
+    """
 
     completion: PreflightSample
     url: str
     row: dict[str, Any] | None
     reference: RowReference | None
+    judged: bool
 
 
 def samples(job: Job) -> list[Sample]:
@@ -168,4 +172,5 @@ def samples(job: Job) -> list[Sample]:
 
 def _sample(completion: PreflightSample, rows: JobRows, row: dict[str, Any] | None) -> Sample:
     reference = rows.reference(completion.row_id, row) if row else None
-    return Sample(completion, rows.url(completion.row_id), row, reference)
+    url, judged = rows.url(completion.row_id), rows.is_judged(completion.row_id)
+    return Sample(completion, url, row, reference, judged)

@@ -13,6 +13,7 @@ from webapp.datasets.turns import last_request, turns_in, turns_of
 from webapp.graders.models import GraderVersion
 from webapp.graders.references import Reader, RowReference, reference_reader
 from webapp.jobs.models import Job, JobTask, Rollout
+from webapp.judges.services import asks_judge
 
 Json = dict[str, Any]
 
@@ -23,6 +24,7 @@ class JobRows:
     def __init__(self, job: Job) -> None:
         self.job = job
         self._readers: dict[int, Reader] = {}
+        self._judged: dict[int, bool] = {}
 
     @cached_property
     def _tasks(self) -> dict[str, JobTask]:
@@ -60,6 +62,13 @@ class JobRows:
     def url(self, row_id: str) -> str:
         """The page of the row in its dataset."""
         return self._part(row_id).dataset_version.address_of(row_id.rpartition("/")[2])
+
+    def is_judged(self, row_id: str) -> bool:
+        """Return True if the row's grader asks a judge, so that explanations are the judge's reasons."""
+        version = self._part(row_id).grader_version
+        if version.pk not in self._judged:
+            self._judged[version.pk] = asks_judge(version)
+        return self._judged[version.pk]
 
     def reference(self, row_id: str, row: Mapping[str, Any]) -> RowReference:
         """What the row's grader expects of an answer."""

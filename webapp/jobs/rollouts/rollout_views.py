@@ -80,6 +80,7 @@ def rollout(request: HttpRequest, access: Access, uid: str, step: int, index: in
         "data_row": rows.url(shown.row_id),
         "row": row,
         "reference": rows.reference(shown.row_id, row) if row else None,
+        "judged": rows.is_judged(shown.row_id),
         "group": group,
         "best": detail.best_of(group),
         "before": before,
