@@ -20,7 +20,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.web.comparison import body, finished_job, tuned_model
-from webapp.jobs import nodes
+from webapp.jobs import leases, nodes
 from webapp.jobs.models import Job
 from webapp.registry import exporting, packages
 from webapp.registry.models import BaseModel, Export, TunedModel
@@ -213,3 +213,16 @@ def test_an_export_waits_for_room_and_the_page_says_what_is_missing(
     assert model.exports.get(pk=other.pk).shortage == "small makes another export."
     assert exporting.finish(taken, "exports/x", [], CHECKED)
     assert exporting.take(other.pk, "small")
+
+
+def test_a_job_leaves_a_running_export_its_core(model: TunedModel, alice: User) -> None:
+    nodes.announce("small", {}, {"cpu_cores": 2, "gpus": []}, {})
+    exports = [exporting.request_export(model, alice, kind) for kind in ("merged", "gguf")]
+    resources = {"device": "cpu", "gpus": 0, "cpu_cores": 2, "gpu_memory_gib": 0}
+    Job.objects.update(state="queued", settings={"resources": resources})
+    running = exporting.take(exports[0].pk, "small")
+    assert running
+    assert leases.claim("small") is None
+    exporting.fail(running, "It failed.", "")
+    assert leases.claim("small") is not None
+    assert exporting.take(exports[1].pk, "small") is None

@@ -10,7 +10,9 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from webapp.registry.models import Export
 from webapp.teams.models import Team
+from workers.exports import CPU_CORES
 
 from . import bell
 from .models import Job, Node
@@ -23,11 +25,13 @@ def _lease() -> datetime:
 
 
 def free_devices(node: Node) -> dict[str, Any]:
-    """The node's devices less those of the jobs that run there."""
+    """The node's devices less those of the jobs and exports that run there."""
     running = Job.objects.filter(node=node, state=State.RUNNING).values_list("devices", flat=True)
     taken = {index for devices in running for index in devices.get("gpus", [])}
+    exports = Export.objects.filter(node=node.name, state=Export.State.RUNNING).count()
+    cores = sum(devices.get("cpu_cores", 0) for devices in running) + exports * CPU_CORES
     return {
-        "cpu_cores": node.devices["cpu_cores"] - sum(devices.get("cpu_cores", 0) for devices in running),
+        "cpu_cores": node.devices["cpu_cores"] - cores,
         "gpus": [gpu for gpu in node.devices["gpus"] if gpu["index"] not in taken],
     }
 

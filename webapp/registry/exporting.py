@@ -138,13 +138,21 @@ def renew(export: Export) -> bool:
 def finish(export: Export, prefix: str, files: list[Json], verification: Json) -> bool:
     """It lies complete and checked in storage. False if the lease was lost before."""
     values = {"prefix": prefix, "files": files, "verification": verification, "finished_at": timezone.now()}
-    return bool(Export.objects.filter(_held(export)).update(state=State.READY, **values))
+    return _end(export, State.READY, values)
 
 
 def fail(export: Export, message: str, remedy: str) -> None:
     """It could not be made, or was not the model when loaded again."""
     error = {"message": storable(message), "remedy": storable(remedy)}
-    Export.objects.filter(_held(export)).update(state=State.FAILED, error=error, finished_at=timezone.now())
+    _end(export, State.FAILED, {"error": error, "finished_at": timezone.now()})
+
+
+def _end(export: Export, state: Export.State, values: Json) -> bool:
+    """Leave the running state and have jobs look for the CPU core. False if the lease was lost before."""
+    ended = Export.objects.filter(_held(export)).update(state=state, **values)
+    if ended:
+        bell.ring("look")
+    return bool(ended)
 
 
 def ring_again() -> None:

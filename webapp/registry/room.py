@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from webapp.jobs.leases import free_devices
 from webapp.jobs.models import Node
+from workers.exports import CPU_CORES
 
 from .base_files import weight_bytes
 from .models import BaseModel, Export
@@ -23,7 +24,7 @@ def find_shortage(node_name: str, base: BaseModel) -> str:
         return ""
     if Export.objects.filter(node=node_name, state=Export.State.RUNNING).exists():
         return f"{node_name} makes another export."
-    if free_devices(node)["cpu_cores"] < 1:
+    if free_devices(node)["cpu_cores"] < CPU_CORES:
         return f"Jobs use all CPU cores of {node_name}."
     needed, free = memory_gib(base), node.health.get("memory_free_gib")
     if needed is not None and free is not None and free < needed:

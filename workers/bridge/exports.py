@@ -17,6 +17,7 @@ from webapp.registry import exporting
 from webapp.registry.models import Export
 from workers import events
 from workers.bridge import child, files, nodes
+from workers.exports import CPU_CORES
 
 MOST_SECONDS = 3600
 Json = dict[str, Any]
@@ -68,7 +69,7 @@ def _run_engine(export: Export, folder: Path) -> bool:
     if base.revision and not base.path:
         arguments += ["--revision", base.revision]
     arguments += ["--kind", export.kind, "--out", str(folder / "out")]
-    with child.started(arguments, {"cpu_cores": 1}, output) as process:
+    with child.started(arguments, {"cpu_cores": CPU_CORES}, output) as process:
         if not _waited(export, process):
             return False
     if process.returncode:
