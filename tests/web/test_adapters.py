@@ -98,6 +98,13 @@ def test_an_uploaded_adapter_is_kept_as_it_is_and_listed(
         (good(peft_type="IA3"), "IA3"),
         (good(use_dora=True), "use_dora"),
         (good(modules_to_save=["lm_head"]), "modules_to_save"),
+        (
+            good(rank_pattern={"q_proj": 2}),
+            "adapter_config.json: rank_pattern is {&#x27;q_proj&#x27;: 2}, which cannot be continued here. "
+            "Merge it into its base (PEFT&#x27;s merge_and_unload) and add the result as a base model.",
+        ),
+        (good(alpha_pattern={"q_proj": 4}), "alpha_pattern is {&#x27;q_proj&#x27;: 4}"),
+        (good(alora_invocation_tokens=[1, 2]), "alora_invocation_tokens"),
         (good(init_lora_weights="pissa"), "init_lora_weights"),
         (good(r=8), "with r 8"),
         (good(r="4"), "r: "),

@@ -21,11 +21,13 @@ from django.utils import timezone
 
 from tests.web.comparison import body, finished_job, tuned_model
 from webapp.jobs.models import Job
+from webapp.jobs.queue import claim_job
 from webapp.registry import exporting, packages
 from webapp.registry.models import BaseModel, Export, TunedModel
 from webapp.registry.queues import EXPORTS, claim_export
 from webapp.teams.models import Team, User
 from webapp.work import nodes
+from webapp.work.errors import WorkFailed
 from workers.contract.exports import KINDS, Kind
 
 SignIn = Callable[[User], Client]
@@ -189,8 +191,21 @@ def test_an_export_waits_for_room_and_the_page_says_what_is_missing(
     nodes.seen("small", {"memory_free_gib": 6.0, "memory_gib": 8.0})
     taken = claim_export(queued.pk, "small")
     assert taken
-    assert (taken.node, taken.shortage) == ("small", "")
+    assert (taken.node, taken.shortage) == (node, "")
     assert claim_export(other.pk, "small") is None
     assert model.exports.get(pk=other.pk).shortage == "small makes another export."
     assert EXPORTS.finish(taken)
     assert claim_export(other.pk, "small")
+
+
+def test_a_job_leaves_a_running_export_its_core(model: TunedModel, alice: User) -> None:
+    nodes.announce("small", {}, {"cpu_cores": 2, "gpus": []}, {})
+    exports = [exporting.request_export(model, alice, kind) for kind in ("merged", "gguf")]
+    resources = {"device": "cpu", "gpus": 0, "cpu_cores": 2, "gpu_memory_gib": 0}
+    Job.objects.update(state="queued", settings={"resources": resources})
+    running = claim_export(exports[0].pk, "small")
+    assert running
+    assert claim_job("small") is None
+    EXPORTS.fail(running, WorkFailed("It failed."))
+    assert claim_job("small") is not None
+    assert claim_export(exports[1].pk, "small") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -10,10 +11,8 @@ import sys
 import psycopg
 import pytest
 import redis
-from allauth.core.internal import ratelimit
 from django.conf import settings
 from django.core.cache import CacheHandler
-from django.test import RequestFactory
 
 from tests.conftest import ROOT, free_port
 from webapp.config import cache, embedded
@@ -62,17 +61,40 @@ def test_the_broker_is_the_cache_where_it_can_be() -> None:
         shared.clear()
 
 
-def test_processes_count_attempts_together_whatever_a_client_says_of_itself(
-    monkeypatch: pytest.MonkeyPatch,
+SIGN_IN = """
+import json, sys
+import django
+django.setup()
+from django.test import Client
+refused = []
+for email, client, headers in json.load(sys.stdin):
+    fields = {"login": email, "password": "wrong"}
+    page = Client(REMOTE_ADDR=client).post("/accounts/login/", fields, headers=headers)
+    refused.append("Too many failed login attempts" in page.text)
+print(json.dumps(refused))
+"""
+Attempt = tuple[str, str, dict[str, str]]
+BY_HOST = [("susan@example.com", f"192.0.2.{n}", {"host": f"localhost:{8000 + n}"}) for n in range(6)]
+BY_CLIENT = [(f"{n}@example.com", "192.0.4.1", {"x-forwarded-for": f"10.0.0.{n}"}) for n in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "limit"),
+    [(BY_HOST, 5), (BY_CLIENT, 10)],
+    ids=["one account", "one client"],
+)
+def test_two_processes_count_failed_sign_ins_together(
+    site_env: dict[str, str], attempts: list[Attempt], limit: int
 ) -> None:
-    allowed = []
-    for attempt in range(7):  # a new handler connects anew, as another process does
-        shared = CacheHandler({"default": cache.configure(settings.BROKER_URL)})["default"]
-        monkeypatch.setattr(ratelimit, "cache", shared)
-        request = RequestFactory().post("/accounts/login/", HTTP_X_FORWARDED_FOR=f"10.0.0.{attempt}")
-        usage = ratelimit.consume(request, app="allauth.account", action="login_failed", key=SECRET)
-        allowed.append(usage is not None)
-    assert allowed == [True] * 5 + [False] * 2
+    """By account, whatever host the client names; by client, whatever it says of itself."""
+    refused: list[bool] = []
+    for part in (attempts[::2], attempts[1::2]):
+        done = subprocess.run(
+            [sys.executable, "-c", SIGN_IN], input=json.dumps(part), cwd=ROOT, env=site_env,
+            stdout=subprocess.PIPE, text=True, check=True,
+        )  # fmt: skip
+        refused += json.loads(done.stdout)
+    assert refused == [False] * limit + [True] * (len(attempts) - limit)
 
 
 def test_people_sign_in_while_the_broker_is_down() -> None:

@@ -115,6 +115,12 @@ def test_sign_up_reset_and_sign_in_tell_nobody_who_has_an_account(confirmed: Non
     assert known.context["form"].errors == unknown.context["form"].errors
 
 
+def test_sign_up_tells_that_an_address_is_taken_where_none_is_confirmed(alice: User, client: Client) -> None:
+    """A limit that ``docs/security.md`` names."""
+    page = client.post("/accounts/signup/", {"email": alice.email, "password1": PASSWORD})
+    assert "already registered" in page.text
+
+
 def test_an_invitation_is_for_the_invited_address(
     team: Team, alice: User, charlie: User, as_user: SignIn
 ) -> None:

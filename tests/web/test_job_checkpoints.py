@@ -43,6 +43,8 @@ def stored(job: Job, step: int, config: dict[str, Any] | None = None) -> Checkpo
         "adapter_config.json": json.dumps(CONFIG | {"base_model_name_or_path": "/srv/worker/base"}).encode(),
         "adapter_model.safetensors": WEIGHTS,
         "tokenizer.json": b"{}",
+        "tekken.json": b"{}",
+        "qwen.tiktoken": b"IQ== 0",
         "optimizer.pt": b"moments",
         "trainer_state.json": b"{}",
         "training_args.bin": b"pickled",
@@ -115,7 +117,8 @@ def test_the_download_is_a_peft_folder_that_names_the_base_and_no_path(
     archive, folder = zipfile.ZipFile(io.BytesIO(content)), f"{job.uid}-step-20"
     files = {name.removeprefix(f"{folder}/"): archive.read(name) for name in archive.namelist()}
     assert files.keys() == {
-        "adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "README.md", "SHA256SUMS",
+        "adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "tekken.json", "qwen.tiktoken",
+        "README.md", "SHA256SUMS",
     }  # fmt: skip
     assert files["adapter_model.safetensors"] == WEIGHTS
     config = json.loads(files["adapter_config.json"])

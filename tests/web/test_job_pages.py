@@ -203,7 +203,7 @@ def test_a_queued_job_says_its_place_and_what_it_waits_for(alice: User, job: Job
     Job.objects.filter(pk=running.pk).update(
         state=State.RUNNING, node=nodes.online().get(name="big"), devices={"cpu_cores": 8, "gpus": []}
     )
-    assert "Workers that fit are busy with other jobs." in text_of(client, page_of(job))
+    assert "Workers that fit are busy with other jobs or exports." in text_of(client, page_of(job))
 
 
 def test_after_a_reload_the_stream_goes_on_where_the_page_stands(

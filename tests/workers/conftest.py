@@ -23,9 +23,14 @@ SpecWriter = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with the tokenizer config that transformers 4 writes, as most published models have."""
     folder = tmp_path_factory.mktemp("tiny")
     tiny_model().save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
+    file = folder / "tokenizer_config.json"
+    config = json.loads(file.read_text())
+    config["additional_special_tokens"] = config.pop("extra_special_tokens")
+    file.write_text(json.dumps(config | {"tokenizer_class": "PreTrainedTokenizerFast"}))
     return folder
 
 

@@ -124,6 +124,13 @@ def test_checkpoints_and_progress_say_where_the_job_is(events):
     assert all(e.eta_seconds > 0 for e in steps)
 
 
+@pytest.mark.parametrize("folder", ["package", "checkpoints/step-3"])
+def test_package_and_checkpoint_have_the_bases_own_tokenizer_files(out, model_folder, folder):
+    """transformers 4 cannot read those that transformers 5 writes."""
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        assert (out / folder / name).read_bytes() == (model_folder / name).read_bytes(), name
+
+
 def test_checksums_hold_for_every_file_of_the_package(out):
     package = out / "package"
     listed = dict(reversed(line.split("  ")) for line in (package / "SHA256SUMS").read_text().splitlines())

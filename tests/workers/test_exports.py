@@ -23,7 +23,7 @@ from tests.workers.engine_jobs import events_of, of_type, run_engine
 from workers.contract import exports, sentence_pieces
 from workers.engine import tokenizer_files
 from workers.engine.errors import EngineError
-from workers.engine.export import gguf_adapter, gguf_model, merged, source, texts
+from workers.engine.export import gguf_adapter, gguf_model, merged, source, texts, vocabulary
 from workers.engine.verify import completion_logprobs
 from workers.starter.tasks import draw
 
@@ -362,6 +362,27 @@ def test_a_template_that_the_job_chose_goes_with_the_bases_files(base: Path, tmp
     written = json.loads((made / "tokenizer_config.json").read_text())
     assert written["chat_template"] == tokenizer.chat_template
     assert "auto_map" not in written
+
+
+def test_templates_by_name_stay_with_the_tokenizer(base: Path, tmp_path: Path) -> None:
+    """As a list in one file: packages and exports have no folders."""
+    named = shutil.copytree(base, tmp_path / "named")
+    (named / "additional_chat_templates").mkdir()
+    (named / "additional_chat_templates/tool_use.jinja").write_text("{{ tools }}")
+    tokenizer = AutoTokenizer.from_pretrained(named)
+    tokenizer_files.write_tokenizer(tokenizer, named, tmp_path / "made")
+    assert all(path.is_file() for path in (tmp_path / "made").iterdir())
+    made = AutoTokenizer.from_pretrained(tmp_path / "made")
+    template = (base / "chat_template.jinja").read_text()
+    assert made.chat_template == {"default": template, "tool_use": "{{ tools }}"}
+    writer = gguf.GGUFWriter(tmp_path / "model.gguf", "llama")
+    vocabulary.add_vocabulary(writer, made, json.loads((base / "tokenizer.json").read_text()), 1078)
+    written = writer.kv_data[0]
+    assert written["tokenizer.chat_template"].value == template
+    assert written["tokenizer.chat_template.tool_use"].value == "{{ tools }}"
+    made.chat_template = template  # a job's choice, which stands for rows with tools, too
+    tokenizer_files.write_tokenizer(made, tmp_path / "made", tmp_path / "one")
+    assert AutoTokenizer.from_pretrained(tmp_path / "one").chat_template == template
 
 
 def test_a_base_without_tokenizer_files_gets_those_that_transformers_writes(

@@ -48,6 +48,10 @@ QUESTION = (
     "Customer Carla from Vireo disputes a late fee during month end and has a workaround."
 )
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+CALL = {
+    "role": "assistant", "content": None,
+    "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+}  # fmt: skip
 # No answer is shorter than this: what asks for it is at work for seconds.
 ENDLESS = {"type": "string", "minLength": 4000}
 
@@ -256,6 +260,8 @@ def test_a_prompt_beyond_the_context_is_refused_with_the_numbers(served):
     [
         ({"stream": True}, "stream", "does not support"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "does not support"),
+        ({"tool_choice": "required"}, "tool_choice", "does not support"),
+        ({"messages": [CALL]}, "messages.0.tool_calls", "does not support"),
         ({"temperature": 2.5}, "temperature", "less than or equal to 2"),
         ({"n": 0}, "n", "greater than or equal to 1"),
         ({"stop": ["a"] * 5}, "stop", "at most 4"),

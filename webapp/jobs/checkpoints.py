@@ -25,7 +25,7 @@ CHECKSUMS = "SHA256SUMS"
 # A checkpoint also holds the states of optimizer and random generators, which loading an adapter needs not.
 ADAPTER_FILES = re.compile(
     r"adapter_(config\.json|model\.safetensors)|tokenizer.*|special_tokens_map\.json|added_tokens\.json"
-    r"|chat_template.*|vocab\..*|merges\.txt|.*\.model"
+    r"|chat_template.*|vocab\..*|merges\.txt|.*\.model|.*\.tiktoken|tekken\.json"
 )
 README = """# {job}, step {step}
 

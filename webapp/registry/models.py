@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from webapp.core.fields import PublicIdField
 from webapp.teams.models import Team, User
-from webapp.work.models import WorkItem
+from webapp.work.models import Node, WorkItem
 from workers.contract.exports import LABELS
 
 
@@ -85,7 +85,9 @@ class Export(WorkItem):
 
     model = models.ForeignKey(TunedModel, models.CASCADE, related_name="exports")
     kind = models.CharField(max_length=20, choices=list(LABELS.items()))
-    node = models.CharField(max_length=200, blank=True, help_text="name of the node that makes or made it")
+    node = models.ForeignKey(
+        Node, models.SET_NULL, null=True, blank=True, related_name="exports", help_text="makes or made it"
+    )
     shortage = models.CharField(max_length=300, blank=True, help_text="what the last node asked lacks for it")
     prefix = models.CharField(max_length=255, blank=True, help_text="folder in storage")
     files = models.JSONField(default=list, help_text="[{name, bytes, sha256}]")

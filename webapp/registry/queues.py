@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import transaction
+from django.db.models import Q
 
 from webapp.registry.models import Export, Inspection
 from webapp.registry.room import find_shortage
-from webapp.work.models import WorkState
+from webapp.work import messages
+from webapp.work.models import Node, WorkState
 from webapp.work.queue import Queue
 
-EXPORTS = Queue(
+
+class ExportQueue(Queue[Export]):
+    """Exports use a CPU core of their node: when one ends, a job may fit."""
+
+    def change(self, pk: int, state: str, *, guard: Q, **values: Any) -> bool:
+        changed = super().change(pk, state, guard=guard, **values)
+        if changed and state != WorkState.RUNNING:
+            messages.notify_workers("run_jobs")
+        return changed
+
+
+EXPORTS = ExportQueue(
     Export,
     "exports",
     "run_export",
@@ -35,7 +50,9 @@ def claim_export(export_id: int, node_name: str) -> Export | None:
     export = queued.select_related("model__base_model").first()
     if export is None:
         return None
-    if shortage := find_shortage(node_name, export.model.base_model):
+    # Locked until the transaction ends, so that no job or other export takes the same room.
+    node = Node.objects.select_for_update().filter(name=node_name).first()
+    if node and (shortage := find_shortage(node, export.model.base_model)):
         queued.update(shortage=shortage)
         return None
-    return EXPORTS.claim(export_id, node=node_name, shortage="")
+    return EXPORTS.claim(export_id, node=node, shortage="")

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from webapp.registry.base_files import weight_bytes
-from webapp.registry.models import BaseModel, Export
-from webapp.work.models import Node
+from webapp.registry.models import BaseModel
+from webapp.work.models import Node, WorkState
 from webapp.work.placement import free_devices
+from workers.contract.exports import CPU_CORES
 
 GIB = 2**30
 COPIES = 4  # of the stored weights: the merged model and the one that is loaded again, both in 32 bits
 PROCESS_GIB = 1.0
 
 
-def find_shortage(node_name: str, base: BaseModel) -> str:
-    """What the node lacks for an export of such a base; empty if it has room, or has not announced itself.
-
-    The node's row stays locked until the transaction ends, so that two exports do not take the same room.
-    """
-    node = Node.objects.select_for_update().filter(name=node_name).first()
-    if node is None:
-        return ""
-    if Export.objects.filter(node=node_name, state=Export.State.RUNNING).exists():
-        return f"{node_name} makes another export."
-    if free_devices(node)["cpu_cores"] < 1:
-        return f"Jobs use all CPU cores of {node_name}."
+def find_shortage(node: Node, base: BaseModel) -> str:
+    """Return what the node lacks for an export of such a base; empty if it has room. Lock the node first."""
+    if node.exports.filter(state=WorkState.RUNNING).exists():
+        return f"{node} makes another export."
+    if free_devices(node)["cpu_cores"] < CPU_CORES:
+        return f"Jobs use all CPU cores of {node}."
     needed, free = memory_gib(base), node.health.get("memory_free_gib")
     if needed is not None and free is not None and free < needed:
-        return f"It needs about {needed:.1f} GiB of memory; {node_name} has {free:.1f} GiB free."
+        return f"It needs about {needed:.1f} GiB of memory; {node} has {free:.1f} GiB free."
     return ""
 
 

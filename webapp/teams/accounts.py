@@ -44,6 +44,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         others = User.objects.filter(email__iexact=email_address.email).exclude(pk=email_address.user_id)
         return not others.exists() and bool(super().confirm_email(request, email_address))
 
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """The account whose failed sign-ins are counted together, whichever process or host name is asked.
+
+        allauth's own key holds the ``Host`` header, whose port the client chooses.
+        """
+        return str(credentials.get("email", "")).lower()
+
 
 def join_pending(request: HttpRequest, user: User, **_signal: Any) -> None:
     """After sign-in: accept the invitation that this browser opened before, if it is the user's."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from webapp.work.models import Node, WorkState
+from workers.contract.exports import CPU_CORES as EXPORT_CORES
 
 
 def free_devices(node: Node) -> dict[str, Any]:
-    """Return the node's devices less those of the jobs that run there."""
+    """Return the node's devices less those of the jobs and exports that run there."""
     running = node.jobs.filter(state=WorkState.RUNNING).values_list("devices", flat=True)
     taken = {index for devices in running for index in devices.get("gpus", [])}
+    exports = node.exports.filter(state=WorkState.RUNNING).count()
+    cores = sum(devices.get("cpu_cores", 0) for devices in running) + exports * EXPORT_CORES
     return {
-        "cpu_cores": node.devices["cpu_cores"] - sum(devices.get("cpu_cores", 0) for devices in running),
+        "cpu_cores": node.devices["cpu_cores"] - cores,
         "gpus": [gpu for gpu in node.devices["gpus"] if gpu["index"] not in taken],
     }
 

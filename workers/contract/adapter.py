@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 from math import prod
 from typing import IO, Annotated, Any, Final
 
@@ -105,7 +106,7 @@ class Tensor(BaseModel):
 
 
 HEADER: Final = TypeAdapter(dict[str, Tensor | dict[str, str]])
-MERGE_FIRST: Final = " Merge it into its base and upload that as a base model."
+MERGE_FIRST: Final = "Merge it into its base (PEFT's merge_and_unload) and add the result as a base model."
 PLAIN: Final[dict[str, tuple[Any, ...]]] = {
     "bias": ("none",),
     "use_dora": (False,),
@@ -117,6 +118,14 @@ PLAIN: Final[dict[str, tuple[Any, ...]]] = {
     "trainable_token_indices": (None, []),
     "layer_replication": (None, []),
     "init_lora_weights": (True, False, "gaussian"),
+    "alora_invocation_tokens": (None, []),
+    "use_qalora": (False,),
+    "use_bdlora": (None,),
+    "velora_config": (None,),
+    "monteclora_config": (None,),
+    "arrow_config": (None,),
+    "kasa_config": (None,),
+    "megatron_config": (None,),
 }
 """Values of settings with which an adapter is nothing but one A and one B per layer."""
 
@@ -134,8 +143,9 @@ def read_config(content: bytes) -> AdapterConfig:
         raise AdapterInvalid(f"{CONFIG}: it is a {config.peft_type} adapter; only LORA can be continued.")
     for name, plain in PLAIN.items():
         if (value := (config.model_extra or {}).get(name, plain[0])) not in plain:
+            shown = reprlib.repr(value)
             raise AdapterInvalid(
-                f"{CONFIG}: {name} is {value!r}, which cannot be continued here.{MERGE_FIRST}"
+                f"{CONFIG}: {name} is {shown}, which cannot be continued here. {MERGE_FIRST}"
             )
     return config
 

@@ -11,6 +11,7 @@ from workers.contract import sentence_pieces
 Kind = Literal["merged", "gguf", "gguf-adapter"]
 Json = dict[str, Any]
 
+CPU_CORES: Final = 1  # that an export's process uses
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 LABELS: Final[dict[Kind, str]] = {
     "merged": "Merged safetensors",

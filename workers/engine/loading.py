@@ -25,6 +25,7 @@ from workers.engine import errors
 from workers.engine.deadline import deadline
 from workers.engine.errors import EngineError
 from workers.engine.memory import is_out_of_memory
+from workers.engine.tokenizer_files import write_tokenizer
 
 STARTER = Path(__file__).parents[1] / "starter"
 ROOTS = "GROOVE_BASE_MODEL_ROOTS"
@@ -56,7 +57,10 @@ def load_config(name: str, folder: Path) -> Any:
 
 
 def load_tokenizer(name: str, folder: Path, **options: Any) -> PreTrainedTokenizerBase:
-    """Raises ``EngineError`` if there is none or it needs what is not here."""
+    """A tokenizer that is saved as the files of ``folder``, wherever a library saves it.
+
+    Raises ``EngineError`` if there is none or it needs what is not here.
+    """
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, **options
@@ -65,6 +69,8 @@ def load_tokenizer(name: str, folder: Path, **options: Any) -> PreTrainedTokeniz
         raise explain(name, error) from error
     bounded: Any = partial(_rendered, tokenizer.apply_chat_template)
     tokenizer.apply_chat_template = bounded
+    save: Any = partial(_save, tokenizer, folder)
+    tokenizer.save_pretrained = save
     return tokenizer
 
 
@@ -72,6 +78,11 @@ def _rendered(apply: Callable[..., Any], *arguments: Any, **options: Any) -> Any
     """What a chat template, which is code of the model's makers, makes of messages. Raises ``TooSlow``."""
     with deadline(TEMPLATE_SECONDS):
         return apply(*arguments, **options)
+
+
+def _save(tokenizer: PreTrainedTokenizerBase, base: Path, folder: str | Path) -> None:
+    """Write the tokenizer's files. Trainers call this for each checkpoint."""
+    write_tokenizer(tokenizer, base, Path(folder))
 
 
 def check_root(name: str, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The base model's own tokenizer files, for packages and exports.
+"""The base model's own tokenizer files, for packages, exports and checkpoints.
 
 transformers 5 writes them in a form that transformers 4 cannot read (``tokenizer_class: TokenizersBackend``,
 ``extra_special_tokens`` as a list), and software that serves models often still runs 4. So the files are
@@ -16,6 +16,7 @@ CONFIG: Final = "tokenizer_config.json"
 TEMPLATE: Final = "chat_template.jinja"
 OLD_TEMPLATE: Final = "chat_template.json"
 REMOTE_CODE: Final = "auto_map"
+Template = str | dict[str, str] | None
 VOCABULARIES: Final = {
     "tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "tekken.json", "tokenizer.model",
     "spiece.model", "sentencepiece.bpe.model", "spm.model", "source.spm", "target.spm",
@@ -26,27 +27,30 @@ OTHERS: Final = {CONFIG, TEMPLATE, OLD_TEMPLATE, "special_tokens_map.json", "add
 def write_tokenizer(tokenizer: Any, base: Path, folder: Path) -> None:
     """Copy the base's tokenizer files into ``folder``, with the chat template that ``tokenizer`` has.
 
-    A base without such files gets those that transformers writes.
+    A base without such files gets those that transformers writes. No folder is made in ``folder``.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     found = [path for path in base.iterdir() if path.name in _names(tokenizer) and path.is_file()]
     if not any(path.name in VOCABULARIES or path.suffix == ".tiktoken" for path in found):
-        tokenizer.save_pretrained(folder)
+        one = not isinstance(tokenizer.chat_template, dict)
+        type(tokenizer).save_pretrained(tokenizer, folder, save_jinja_files=one)
         return
     for path in found:
         shutil.copyfile(path, folder / path.name)
     _drop_remote_code(folder / CONFIG)
-    template = tokenizer.chat_template
-    if isinstance(template, str) and template != read_template(folder):
-        _replace_template(folder, template)
+    if tokenizer.chat_template != _read_template(folder):
+        _replace_template(folder, tokenizer.chat_template)
 
 
-def read_template(folder: Path) -> str | None:
-    """The chat template that loading a tokenizer from ``folder`` finds first; None without any."""
+def _read_template(folder: Path) -> Template:
+    """The chat template, or several by name, that loading a tokenizer from files in ``folder`` finds."""
     if (file := folder / TEMPLATE).exists():
         return file.read_text()
     for name in (OLD_TEMPLATE, CONFIG):
         if template := _read(folder / name).get("chat_template"):
-            return template if isinstance(template, str) else _default(template)
+            if isinstance(template, list):
+                return {each["name"]: each["template"] for each in template}
+            return str(template)
     return None
 
 
@@ -56,19 +60,22 @@ def _names(tokenizer: Any) -> set[str]:
     return VOCABULARIES | OTHERS | own
 
 
-def _default(templates: list[dict[str, str]]) -> str | None:
-    """Of several named templates the one that is used unless another is asked for."""
-    named = {each["name"]: each["template"] for each in templates}
-    return named.get("default")
+def _replace_template(folder: Path, template: Template) -> None:
+    """Write the template everywhere that some version of transformers reads it.
 
-
-def _replace_template(folder: Path, template: str) -> None:
-    """Write the template everywhere that some version of transformers reads it."""
-    (folder / TEMPLATE).write_text(template)
+    Several templates become a list in the config, which versions read that do not know the folder
+    ``additional_chat_templates``.
+    """
     (folder / OLD_TEMPLATE).unlink(missing_ok=True)
     config = _read(folder / CONFIG)
-    if "chat_template" in config:
-        _write(folder / CONFIG, config | {"chat_template": template})
+    if isinstance(template, dict):
+        (folder / TEMPLATE).unlink(missing_ok=True)
+        named = [{"name": name, "template": text} for name, text in template.items()]
+        _write(folder / CONFIG, config | {"chat_template": named})
+    elif template is not None:
+        (folder / TEMPLATE).write_text(template)
+        if "chat_template" in config:
+            _write(folder / CONFIG, config | {"chat_template": template})
 
 
 def _drop_remote_code(file: Path) -> None:

@@ -8,7 +8,7 @@ import time
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
-from pydantic_core import from_json
+from pydantic_core import PydanticCustomError, from_json
 
 from workers.engine.models import Base
 from workers.engine.rendering import RenderingError
@@ -18,11 +18,22 @@ from workers.serve.generate import Row
 
 Json = dict[str, Any]
 UNSUPPORTED = (
-    "stream", "tools", "functions", "logprobs", "presence_penalty", "frequency_penalty", "logit_bias",
-    "audio", "web_search_options",
+    "stream", "tools", "tool_choice", "functions", "function_call", "logprobs", "presence_penalty",
+    "frequency_penalty", "logit_bias", "audio", "web_search_options",
 )  # fmt: skip
+NOT_SUPPORTED = "this server does not support it; leave it out"
+NO_TOOLS = ("none", "auto")  # of tool_choice and function_call, without tools to choose from
 
 DEFAULT_TOKENS = 512  # of an answer whose request names no limit, where the context leaves that much
+
+
+def _refuse(value: Any) -> None:
+    """Raise an error for a field that would change the completion; an empty one is as good as absent."""
+    if value:
+        raise PydanticCustomError("unsupported", NOT_SUPPORTED)
+
+
+Unsupported = Annotated[None, BeforeValidator(_refuse)]
 
 
 class _Part(BaseModel):
@@ -31,6 +42,8 @@ class _Part(BaseModel):
 
 
 class _Message(BaseModel):
+    tool_calls: Unsupported = None
+    function_call: Unsupported = None
     role: Literal["developer", "system", "user", "assistant"]
     content: Annotated[
         list[_Part], BeforeValidator(lambda v: [{"type": "text", "text": v}] if isinstance(v, str) else v)
@@ -78,8 +91,8 @@ def parse(body: bytes) -> ChatRequest:
     if not isinstance(given, dict):
         raise ApiError(400, "The body is not a JSON object.")
     for name in UNSUPPORTED:
-        if given.get(name):
-            raise invalid(name, "this server does not support it yet; leave it out.")
+        if given.get(name) and given[name] not in NO_TOOLS:
+            raise invalid(name, f"{NOT_SUPPORTED}.")
     return ChatRequest.model_validate({name: value for name, value in given.items() if value is not None})
 
 

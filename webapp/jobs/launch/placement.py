@@ -50,5 +50,5 @@ def waiting_for(job: Job, position: int) -> str:
     if refused := place(wanted, job.team).refused:
         return refused
     if not any(fit(wanted, free_devices(node)) for node in nodes.online()):
-        return "Workers that fit are busy with other jobs."
+        return "Workers that fit are busy with other jobs or exports."
     return "Starting…" if position == 1 else "Jobs before it start first."

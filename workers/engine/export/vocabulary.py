@@ -46,8 +46,10 @@ def add_vocabulary(writer: gguf.GGUFWriter, tokenizer: Any, content: Json, size:
             add(number)
     first = tokenizer("a")["input_ids"][0]
     writer.add_add_bos_token(tokenizer.bos_token_id is not None and first == tokenizer.bos_token_id)
-    if isinstance(tokenizer.chat_template, str):
-        writer.add_chat_template(tokenizer.chat_template)
+    if isinstance(templates := tokenizer.chat_template, dict):
+        writer.add_chat_template([{"name": name, "template": text} for name, text in templates.items()])
+    elif templates is not None:
+        writer.add_chat_template(templates)
 
 
 def _piece(word: str) -> tuple[str, gguf.TokenType]:
