@@ -13,7 +13,6 @@ from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from webapp.jobs.tasks import TaskChoice, launch_job
 
 from tests.web.comparison import compare, finished_job, row, sample, tuned_model
 from tests.web.tab import Tab, live_ids, part
@@ -26,6 +25,7 @@ from webapp.graders.queues import CHECKS, TRIALS, request_check
 from webapp.graders.services import create_trial
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording, services
+from webapp.jobs.launch.job_tasks import TaskChoice, launch_job
 from webapp.jobs.models import Job
 from webapp.jobs.queue import claim_job
 from webapp.jobs.states import State

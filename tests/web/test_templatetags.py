@@ -8,7 +8,7 @@ from html import unescape
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.core.templatetags.groove import rendered
+from webapp.datasets.templatetags.conversations import rendered
 
 PIECES = ["<|im_start|>", "<|im_end|>\n", "<start_of_turn>", "<script>", "&amp;", "user", "<|", "|>"]
 
