@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from workers.contract.spec import MAX_PYTHON_SOURCE_BYTES, StringCheckGrader
+from workers.contract.graders import MAX_PYTHON_SOURCE_BYTES, StringCheckGrader
 from workers.grading import GraderInvalid, canonical, open_grader, python_problems, sha256, validate
 from workers.grading.definition import TYPES
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from workers.contract.spec import (
+from workers.contract.graders import (
     Grader,
     JsonSchemaGrader,
     JudgeMessage,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from workers.contract.spec import JsonSchemaGrader
+from workers.contract.graders import JsonSchemaGrader
 from workers.grading import boxed
 from workers.grading.results import Grade, GraderInvalid
 from workers.grading.template import TemplateInvalid, parse_path

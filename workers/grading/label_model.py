@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from workers.contract.spec import LabelModelGrader
+from workers.contract.graders import LabelModelGrader
 from workers.grading.judge.asking import Messages, as_data, form, graded
 from workers.grading.judge.client import Question
 from workers.grading.results import Grade, GradeResult, Subject

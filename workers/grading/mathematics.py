@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workers.contract.spec import MathGrader
+from workers.contract.graders import MathGrader
 from workers.grading import boxed
 from workers.grading.results import Grade
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from workers.contract.spec import MultiGrader
+from workers.contract.graders import MultiGrader
 from workers.grading.formula import Formula, FormulaFailed, parse_formula
 from workers.grading.results import Grade, GradeResult, Subject, TokenUsage, added
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
-from workers.contract import spec
+from workers.contract import graders as definitions
 from workers.grading import (
     json_schema,
     label_model,
@@ -69,30 +69,30 @@ class Opening:
         self.stack.callback(cache.close)
         return cache
 
-    def open(self, grader: spec.Grader) -> Grade:
+    def open(self, grader: definitions.Grader) -> Grade:
         """The grader, ready to grade batches until the stack is closed."""
         return KINDS[type(grader)](grader, self)
 
 
 KINDS: dict[type, Callable[[Any, Opening], Grade]] = {
-    spec.StringCheckGrader: string_check.opened,
-    spec.TextSimilarityGrader: text_similarity.opened,
-    spec.PythonGrader: python.opened,
-    spec.ScoreModelGrader: score_model.opened,
-    spec.LabelModelGrader: label_model.opened,
-    spec.JsonSchemaGrader: json_schema.opened,
-    spec.RegexGrader: regex.opened,
-    spec.MathGrader: mathematics.opened,
-    spec.SqlGrader: sql.opened,
-    spec.RubricGrader: rubric.opened,
-    spec.RankingGrader: ranking.opened,
-    spec.MultiGrader: multi.opened,
+    definitions.StringCheckGrader: string_check.opened,
+    definitions.TextSimilarityGrader: text_similarity.opened,
+    definitions.PythonGrader: python.opened,
+    definitions.ScoreModelGrader: score_model.opened,
+    definitions.LabelModelGrader: label_model.opened,
+    definitions.JsonSchemaGrader: json_schema.opened,
+    definitions.RegexGrader: regex.opened,
+    definitions.MathGrader: mathematics.opened,
+    definitions.SqlGrader: sql.opened,
+    definitions.RubricGrader: rubric.opened,
+    definitions.RankingGrader: ranking.opened,
+    definitions.MultiGrader: multi.opened,
 }
 
 
 @contextmanager
 def open_grader(
-    grader: spec.Grader, *, seed: int = 0, limits: Limits | None = None, judges: Judges | None = None
+    grader: definitions.Grader, *, seed: int = 0, limits: Limits | None = None, judges: Judges | None = None
 ) -> Iterator[GradeAnswers]:
     """Yields a function from answers to their grades.
 
@@ -106,7 +106,7 @@ def open_grader(
 
 @contextmanager
 def open_graders(
-    graders: Mapping[str, spec.Grader],
+    graders: Mapping[str, definitions.Grader],
     *,
     seed: int = 0,
     limits: Limits | None = None,

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from workers.contract.spec import PythonGrader
+from workers.contract.graders import PythonGrader
 from workers.grading.results import Grade, GradeResult, Subject
 from workers.grading.sample import TOO_DEEP, may_nest_too_deeply, nested_too_deeply
 from workers.grading.sandbox import open_sandbox

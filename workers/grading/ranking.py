@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from workers.contract.spec import RankingGrader
+from workers.contract.graders import RankingGrader
 from workers.grading.judge.asking import DATA, as_data, failed, form
 from workers.grading.judge.client import Judge, Question, Reply
 from workers.grading.judge.verdicts import as_number

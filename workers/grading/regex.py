@@ -10,7 +10,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from workers.contract.spec import RegexGrader
+from workers.contract.graders import RegexGrader
 from workers.grading.results import Grade, GraderInvalid, GradingFault, Subject, one_by_one
 from workers.grading.template import parse_template
 

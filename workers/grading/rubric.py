@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from workers.contract.spec import Criterion, RubricGrader
+from workers.contract.graders import Criterion, RubricGrader
 from workers.grading.judge.asking import Messages, as_data, form, graded
 from workers.grading.judge.client import Question
 from workers.grading.judge.verdicts import as_truth

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from workers.contract.spec import ScoreModelGrader
+from workers.contract.graders import ScoreModelGrader
 from workers.grading.judge.asking import Messages, form, graded, steps_as_text
 from workers.grading.judge.client import Question
 from workers.grading.judge.verdicts import as_number

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from workers.contract.spec import SqlGrader
+from workers.contract.graders import SqlGrader
 from workers.grading import boxed
 from workers.grading.results import Grade, GraderInvalid
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from workers.contract.spec import StringCheckGrader
+from workers.contract.graders import StringCheckGrader
 from workers.grading.results import Grade, Subject, one_by_one
 from workers.grading.template import parse_template
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import regex
 
-from workers.contract.spec import TextSimilarityGrader
+from workers.contract.graders import TextSimilarityGrader
 from workers.grading.results import Grade, Subject, one_by_one
 from workers.grading.template import parse_template
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from workers.contract.spec import JsonSchemaGrader, MathGrader, SqlGrader
+from workers.contract.graders import JsonSchemaGrader, MathGrader, SqlGrader
 from workers.grading.python import in_sandbox
 from workers.grading.results import Grade, GradeResult, GradingFault, Subject
 from workers.grading.sample import TOO_DEEP

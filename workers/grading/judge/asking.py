@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from workers.contract.spec import JudgeMessage
+from workers.contract.graders import JudgeMessage
 from workers.grading.judge.client import Judge, Question, Reply
 from workers.grading.results import GradeResult, GradingFault, Subject
 from workers.grading.template import Template, parse_template

@@ -16,7 +16,8 @@ import openai
 from pydantic import BaseModel, Field, ValidationError
 
 from workers.contract.events import GradingErrorClass
-from workers.contract.spec import JudgeEndpoint, SamplingParams
+from workers.contract.graders import SamplingParams
+from workers.contract.spec import JudgeEndpoint
 from workers.grading.judge.cache import VerdictCache, key_of
 from workers.grading.judge.limits import Limits
 from workers.grading.judge.verdicts import content_text, parse_verdict, refusal_of
