@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from workers.contract.graders import JsonSchemaGrader
 from workers.grading import boxed
+from workers.grading.context import GradingContext
 from workers.grading.results import Grade, GraderInvalid
 from workers.grading.template import TemplateInvalid, parse_path
 
 if TYPE_CHECKING:
     from referencing import Resource
-
-    from workers.grading.opening import Opening
 
 # Bounds the check of a schema to about a second.
 MAX_SCHEMA_CHARACTERS = 16_384
@@ -42,14 +41,14 @@ ALIKE = 0.75
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def opened(grader: JsonSchemaGrader, opening: Opening) -> Grade:
-    """The grader, ready to grade batches. Raises ``GradingUnavailable``."""
+def open_json_schema(grader: JsonSchemaGrader, context: GradingContext) -> Grade:
+    """Return the grader, ready to grade batches. Raises ``GradingUnavailable``."""
     fields = [
         {"path": path, "steps": parse_path(path), **field.model_dump()}
         for path, field in grader.fields.items()
     ]
     config = {"schema": grader.json_schema, "fields": fields, "fenced": grader.fenced}
-    return boxed.opened("json_schema", config, grader, opening)
+    return boxed.open_source("json_schema", config, grader, context)
 
 
 def unwrapped(schema: Any) -> Any:

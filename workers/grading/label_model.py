@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workers.contract.graders import LabelModelGrader
+from workers.grading.context import GradingContext
 from workers.grading.judge.asking import Messages, as_data, form, graded
 from workers.grading.judge.client import Question
 from workers.grading.results import Grade, GradeResult, Subject
 
-if TYPE_CHECKING:
-    from workers.grading.opening import Opening
 
-
-def opened(grader: LabelModelGrader, opening: Opening) -> Grade:
-    """The grader, ready to grade batches. Raises ``GradingUnavailable`` for an unknown judge."""
-    judge = opening.judge(grader.model)
+def open_label_model(grader: LabelModelGrader, context: GradingContext) -> Grade:
+    """Return the grader, ready to grade batches. Raises ``GradingUnavailable`` for an unknown judge."""
+    judge = context.judge(grader.model)
     task = (
         "You are a grader. Give a short reason, then exactly one of these labels: "
         f'{as_data(grader.labels)}, in JSON: {{"reason": …, "label": …}}.'

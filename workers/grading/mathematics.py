@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from workers.contract.graders import MathGrader
 from workers.grading import boxed
+from workers.grading.context import GradingContext
 from workers.grading.results import Grade
 
-if TYPE_CHECKING:
-    from workers.grading.opening import Opening
 
-
-def opened(grader: MathGrader, opening: Opening) -> Grade:
-    """The grader, ready to grade batches. Raises ``GradingUnavailable``."""
-    return boxed.opened("mathematics", {}, grader, opening, harmless="0")
+def open_mathematics(grader: MathGrader, context: GradingContext) -> Grade:
+    """Return the grader, ready to grade batches. Raises ``GradingUnavailable``."""
+    return boxed.open_source("mathematics", {}, grader, context, harmless="0")

@@ -7,19 +7,16 @@ Both raise their class on the whole.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from workers.contract.graders import MultiGrader
+from workers.grading.context import GradingContext
 from workers.grading.formula import Formula, FormulaFailed, parse_formula
 from workers.grading.results import Grade, GradeResult, Subject, TokenUsage, added
 
-if TYPE_CHECKING:
-    from workers.grading.opening import Opening
 
-
-def opened(grader: MultiGrader, opening: Opening) -> Grade:
-    """The grader, ready to grade batches."""
-    graders = {name: opening.open(part) for name, part in grader.graders.items()}
+def open_multi(grader: MultiGrader, context: GradingContext) -> Grade:
+    """Return the grader, ready to grade batches."""
+    graders = {name: context.open(part) for name, part in grader.graders.items()}
     formula = parse_formula(grader.calculate_output)
 
     def grade(subjects: list[Subject]) -> list[GradeResult]:

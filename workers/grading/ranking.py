@@ -13,17 +13,15 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workers.contract.graders import RankingGrader
+from workers.grading.context import GradingContext
 from workers.grading.judge.asking import DATA, as_data, failed, form
 from workers.grading.judge.client import Judge, Question, Reply
 from workers.grading.judge.verdicts import as_number
 from workers.grading.results import Grade, GradeResult, GradingFault, Subject, added
 from workers.grading.template import parse_template
-
-if TYPE_CHECKING:
-    from workers.grading.opening import Opening
 
 ALL_EQUAL = 0.5  # the reward of answers that do not differ: any number does, their advantage is 0
 CANARY = "canary"
@@ -37,16 +35,16 @@ class _CallFailed(Exception):
         self.reply = reply
 
 
-def opened(grader: RankingGrader, opening: Opening) -> Grade:
-    """The grader, ready to grade batches of whole groups. Raises ``GradingUnavailable``."""
-    judge, context = opening.judge(grader.model), parse_template(grader.context)
+def open_ranking(grader: RankingGrader, context: GradingContext) -> Grade:
+    """Return the grader, ready to grade batches of whole groups. Raises ``GradingUnavailable``."""
+    judge, task = context.judge(grader.model), parse_template(grader.context)
 
     async def group_results(subjects: list[Subject]) -> list[GradeResult]:
         try:
-            shown = context.fill(subjects[0])
+            shown = task.fill(subjects[0])
         except GradingFault as fault:
             return [fault.result(0.0)] * len(subjects)
-        return await _Group(grader, judge, shown, opening.seed, subjects).results()
+        return await _Group(grader, judge, shown, context.seed, subjects).results()
 
     def grade(subjects: Sequence[Subject]) -> list[GradeResult]:
         places: dict[str, list[int]] = {}

@@ -11,13 +11,12 @@ import re
 from typing import TYPE_CHECKING
 
 from workers.contract.graders import RegexGrader
+from workers.grading.context import GradingContext
 from workers.grading.results import Grade, GraderInvalid, GradingFault, Subject, one_by_one
 from workers.grading.template import parse_template
 
 if TYPE_CHECKING:
     from regex import Pattern
-
-    from workers.grading.opening import Opening
 
 SECONDS = 0.25
 MAX_CHARACTERS = 32_768
@@ -26,8 +25,8 @@ _REPETITION = re.compile(r"(.?)\s*\{\s*(\d+)", re.DOTALL)
 _VERBOSE = re.compile(r"\(\?\w*x")
 
 
-def opened(grader: RegexGrader, _: Opening) -> Grade:
-    """The grader, ready to grade batches."""
+def open_regex(grader: RegexGrader, _: GradingContext) -> Grade:
+    """Return the grader, ready to grade batches."""
     pattern, text = compiled(grader), parse_template(grader.input)
     reference = None if grader.reference is None else parse_template(grader.reference)
     search = pattern.search if grader.match == "search" else pattern.fullmatch

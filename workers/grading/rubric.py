@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workers.contract.graders import Criterion, RubricGrader
+from workers.grading.context import GradingContext
 from workers.grading.judge.asking import Messages, as_data, form, graded
 from workers.grading.judge.client import Question
 from workers.grading.judge.verdicts import as_truth
 from workers.grading.multi import explained
 from workers.grading.results import Grade, GradeResult, Subject
-
-if TYPE_CHECKING:
-    from workers.grading.opening import Opening
 
 TASK = (
     "You are a grader. For every criterion below say in a short reason how the answer stands, then whether "
@@ -30,10 +28,10 @@ class _Judged:
     reasons: str
 
 
-def opened(grader: RubricGrader, opening: Opening) -> Grade:
-    """The grader, ready to grade batches. Raises ``GradingUnavailable``."""
-    coded = {c.name: opening.open(c.grader) for c in grader.criteria if c.grader}
-    ask = _judge(grader, opening)
+def open_rubric(grader: RubricGrader, context: GradingContext) -> Grade:
+    """Return the grader, ready to grade batches. Raises ``GradingUnavailable``."""
+    coded = {c.name: context.open(c.grader) for c in grader.criteria if c.grader}
+    ask = _judge(grader, context)
 
     def grade(subjects: Sequence[Subject]) -> list[GradeResult]:
         columns = {name: part(subjects) for name, part in coded.items()}
@@ -96,12 +94,12 @@ def _weighed(grader: RubricGrader, result: GradeResult) -> GradeResult:
     return replace(result, reward=sum(w * (met or 0.0) for w, met in known) / sum(w for w, _ in known))
 
 
-def _judge(grader: RubricGrader, opening: Opening) -> Grade | None:
+def _judge(grader: RubricGrader, context: GradingContext) -> Grade | None:
     """Asks all questions at once; ``None`` if there is none."""
     asked = [criterion for criterion in grader.criteria if criterion.question]
     if not asked or grader.model is None:
         return None
-    judge = opening.judge(grader.model)
+    judge = context.judge(grader.model)
     listed = as_data([{"name": c.name, "criterion": c.question} for c in asked])
     messages = Messages(grader.input, f"{TASK}{listed}.")
     schema = _schema(asked)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workers.contract.graders import ScoreModelGrader
+from workers.grading.context import GradingContext
 from workers.grading.judge.asking import Messages, form, graded, steps_as_text
 from workers.grading.judge.client import Question
 from workers.grading.judge.verdicts import as_number
 from workers.grading.results import Grade, GradeResult, Subject
 
-if TYPE_CHECKING:
-    from workers.grading.opening import Opening
-
 TEXT = {"type": "string"}
 STEPS = {"type": "array", "items": form({"description": TEXT, "conclusion": TEXT})}
 
 
-def opened(grader: ScoreModelGrader, opening: Opening) -> Grade:
-    """The grader, ready to grade batches. Raises ``GradingUnavailable`` for an unknown judge."""
-    judge = opening.judge(grader.model)
+def open_score_model(grader: ScoreModelGrader, context: GradingContext) -> Grade:
+    """Return the grader, ready to grade batches. Raises ``GradingUnavailable`` for an unknown judge."""
+    judge = context.judge(grader.model)
     low, high = grader.range
     task = (
         f"You are a grader. Give your reasoning as steps, then a number from {low:g} to {high:g} as result, "

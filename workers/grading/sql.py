@@ -6,23 +6,20 @@ The databases are built and queried inside the sandbox.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from workers.contract.graders import SqlGrader
 from workers.grading import boxed
+from workers.grading.context import GradingContext
 from workers.grading.results import Grade, GraderInvalid
-
-if TYPE_CHECKING:
-    from workers.grading.opening import Opening
 
 MAX_SCRIPT_CHARACTERS = 1_000_000
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
-def opened(grader: SqlGrader, opening: Opening) -> Grade:
-    """The grader, ready to grade batches. Raises ``GradingUnavailable``."""
+def open_sql(grader: SqlGrader, context: GradingContext) -> Grade:
+    """Return the grader, ready to grade batches. Raises ``GradingUnavailable``."""
     config = {"databases": grader.databases, "partial": grader.partial}
-    return boxed.opened("sql", config, grader, opening, harmless="SELECT 1")
+    return boxed.open_source("sql", config, grader, context, harmless="SELECT 1")
 
 
 def check(grader: SqlGrader) -> None:

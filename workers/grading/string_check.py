@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from workers.contract.graders import StringCheckGrader
+from workers.grading.context import GradingContext
 from workers.grading.results import Grade, Subject, one_by_one
 from workers.grading.template import parse_template
-
-if TYPE_CHECKING:
-    from workers.grading.opening import Opening
 
 OPERATIONS: dict[str, Callable[[str, str], bool]] = {
     "eq": lambda text, reference: text == reference,
@@ -20,8 +17,8 @@ OPERATIONS: dict[str, Callable[[str, str], bool]] = {
 }
 
 
-def opened(grader: StringCheckGrader, _: Opening) -> Grade:
-    """The grader, ready to grade batches."""
+def open_string_check(grader: StringCheckGrader, _: GradingContext) -> Grade:
+    """Return the grader, ready to grade batches."""
     text, reference = parse_template(grader.input), parse_template(grader.reference)
     holds = OPERATIONS[grader.operation]
 

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import regex
 
 from workers.contract.graders import TextSimilarityGrader
+from workers.grading.context import GradingContext
 from workers.grading.results import Grade, Subject, one_by_one
 from workers.grading.template import parse_template
-
-if TYPE_CHECKING:
-    from workers.grading.opening import Opening
 
 # Bounds the worst case of every metric to a second.
 MAX_CHARACTERS = 32_768
@@ -144,8 +142,8 @@ ALL_ZERO = "every answer scores 0"
 LEAST_WORDS = {"rouge_l": 1, **{f"rouge_{n}": n for n in range(1, 6)}}
 
 
-def opened(grader: TextSimilarityGrader, _: Opening) -> Grade:
-    """The grader, ready to grade batches."""
+def open_text_similarity(grader: TextSimilarityGrader, _: GradingContext) -> Grade:
+    """Return the grader, ready to grade batches."""
     text, reference = parse_template(grader.input), parse_template(grader.reference)
     metric = grader.evaluation_metric
 

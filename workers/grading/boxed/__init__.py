@@ -12,17 +12,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workers.contract.graders import JsonSchemaGrader, MathGrader, SqlGrader
-from workers.grading.python import in_sandbox
+from workers.grading.context import GradingContext
 from workers.grading.results import Grade, GradeResult, GradingFault, Subject
 from workers.grading.sample import TOO_DEEP
 from workers.grading.sandbox import open_sandbox
+from workers.grading.sandbox.batches import grade_in
 from workers.grading.template import Template, parse_template
-
-if TYPE_CHECKING:
-    from workers.grading.opening import Opening
 
 MAX_CHARACTERS = 65_536
 # What each source imports of ours, in an order in which they can be loaded.
@@ -44,11 +42,11 @@ CONFIG_LINE = "CONFIG: dict[str, Any] = {}"
 REMEDY = "make the grader or the row's reference simpler"
 
 
-def opened(
+def open_source(
     source: str,
     config: Mapping[str, Any],
     grader: JsonSchemaGrader | MathGrader | SqlGrader,
-    opening: Opening,
+    context: GradingContext,
     *,
     harmless: str | None = None,
 ) -> Grade:
@@ -57,10 +55,10 @@ def opened(
     Time, memory or a crash is an answer's fault if a ``harmless`` one in its place is graded well.
     Raises ``GradingUnavailable``.
     """
-    limits = replace(opening.limits, verdicts=True)
-    sandbox = opening.stack.enter_context(open_sandbox(_source(source, config), limits))
+    limits = replace(context.limits, verdicts=True)
+    sandbox = context.stack.enter_context(open_sandbox(_source(source, config), limits))
     reference = None if grader.reference is None else parse_template(grader.reference)
-    run = in_sandbox(sandbox, opening.seed)
+    run = grade_in(sandbox, context.seed)
     return _Boxed(grader.type, parse_template(grader.input), reference, run, harmless)
 
 
