@@ -200,7 +200,7 @@ def test_any_source_that_python_reads_can_be_looked_through() -> None:
     for path in paths:
         keeps_state(path.read_text())
         warm_imports(path.read_text())
-    assert not any(keeps_state(path.read_text()) for path in ROOT.glob("workers/grading/boxed/*.py"))
+    assert not any(keeps_state(path.read_text()) for path in ROOT.glob("workers/grading/sandboxed/*.py"))
 
 
 def test_only_modules_without_consequences_are_imported_beforehand() -> None:

@@ -8,9 +8,9 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from workers.contract.graders import JsonSchemaGrader
-from workers.grading import boxed
 from workers.grading.context import GradingContext
 from workers.grading.results import Grade, GraderInvalid
+from workers.grading.sandboxed import Source, open_source
 from workers.grading.template import TemplateInvalid, parse_path
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ KEYWORDS = ASSERTIONS | {
 ALIKE = 0.75
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
+SOURCE = Source("json_schema.py", modules=("thoughts", "fences"))
+
 
 def open_json_schema(grader: JsonSchemaGrader, context: GradingContext) -> Grade:
     """Return the grader, ready to grade batches. Raises ``GradingUnavailable``."""
@@ -48,7 +50,7 @@ def open_json_schema(grader: JsonSchemaGrader, context: GradingContext) -> Grade
         for path, field in grader.fields.items()
     ]
     config = {"schema": grader.json_schema, "fields": fields, "fenced": grader.fenced}
-    return boxed.open_source("json_schema", config, grader, context)
+    return open_source(SOURCE, grader, context, config)
 
 
 def unwrapped(schema: Any) -> Any:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from workers.contract.graders import MathGrader
-from workers.grading import boxed
 from workers.grading.context import GradingContext
 from workers.grading.results import Grade
+from workers.grading.sandboxed import Source, open_source
+
+MODULES = ("final_answer", "quantities", "values", "equality")
+SOURCE = Source(
+    "mathematics.py", modules=("thoughts", *(f"sandboxed.{name}" for name in MODULES)), harmless="0"
+)
 
 
 def open_mathematics(grader: MathGrader, context: GradingContext) -> Grade:
     """Return the grader, ready to grade batches. Raises ``GradingUnavailable``."""
-    return boxed.open_source("mathematics", {}, grader, context, harmless="0")
+    return open_source(SOURCE, grader, context, {})

@@ -8,18 +8,20 @@ from __future__ import annotations
 import re
 
 from workers.contract.graders import SqlGrader
-from workers.grading import boxed
 from workers.grading.context import GradingContext
 from workers.grading.results import Grade, GraderInvalid
+from workers.grading.sandboxed import Source, open_source
 
 MAX_SCRIPT_CHARACTERS = 1_000_000
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+
+SOURCE = Source("sql.py", modules=("thoughts", "fences"), harmless="SELECT 1")
 
 
 def open_sql(grader: SqlGrader, context: GradingContext) -> Grade:
     """Return the grader, ready to grade batches. Raises ``GradingUnavailable``."""
     config = {"databases": grader.databases, "partial": grader.partial}
-    return boxed.open_source("sql", config, grader, context, harmless="SELECT 1")
+    return open_source(SOURCE, grader, context, config)
 
 
 def check(grader: SqlGrader) -> None:

@@ -1,9 +1,9 @@
-"""Sources of ours that read hostile text, or run what a team wrote: they work in the sandbox.
+"""Groove's own graders that run in the sandbox, because they read hostile text or run a team's queries.
 
-``mathematics``, ``sql`` and ``json_schema`` are such sources. Each defines ``grade(sample, item)``:
-``sample["output_text"]`` is the filled ``input``, ``item`` holds the filled ``reference``; it returns a whole
-verdict. What stays the same for all answers stands in its line ``CONFIG``. Of ours it sees the modules of
-``MODULES`` alone, whose texts go with it.
+Each file with a function ``grade(sample, item)`` is the source of one kind: ``sample["output_text"]`` is the
+filled ``input``, ``item`` holds the filled ``reference``, and it returns a whole verdict. Its line ``CONFIG``
+holds what is the same for all answers. Inside the sandbox it can import its ``modules`` and no other module
+of Groove.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
-from typing import Any
+from typing import Any, Protocol
 
-from workers.contract.graders import JsonSchemaGrader, MathGrader, SqlGrader
 from workers.grading.context import GradingContext
 from workers.grading.results import Grade, GradeResult, GradingFault, Subject
 from workers.grading.sample import TOO_DEEP
@@ -23,16 +22,10 @@ from workers.grading.sandbox.batches import grade_in
 from workers.grading.template import Template, parse_template
 
 MAX_CHARACTERS = 65_536
-# What each source imports of ours, in an order in which they can be loaded.
-MODULES = {
-    "mathematics": ("thoughts", "boxed.final_answer", "boxed.quantities", "boxed.values", "boxed.equality"),
-    "sql": ("thoughts", "fences"),
-    "json_schema": ("thoughts", "fences"),
-}
-# No line of it ends in a frame that a person is shown.
+# None of its lines may end in a frame that a person is shown.
 _BUNDLE = """
 import sys, types
-for name in ("workers", "workers.grading", "workers.grading.boxed"):
+for name in ("workers", "workers.grading", "workers.grading.sandboxed"):
     sys.modules[name] = types.ModuleType(name)
 for name, text in {texts!r}.items():
     sys.modules[name] = types.ModuleType(name)
@@ -42,41 +35,55 @@ CONFIG_LINE = "CONFIG: dict[str, Any] = {}"
 REMEDY = "make the grader or the row's reference simpler"
 
 
-def open_source(
-    source: str,
-    config: Mapping[str, Any],
-    grader: JsonSchemaGrader | MathGrader | SqlGrader,
-    context: GradingContext,
-    *,
-    harmless: str | None = None,
-) -> Grade:
-    """A batch grader on a sandbox that holds the file ``source``.
+class SandboxedGrader(Protocol):
+    """Definitions whose kinds run in the sandbox have these fields."""
 
-    Time, memory or a crash is an answer's fault if a ``harmless`` one in its place is graded well.
-    Raises ``GradingUnavailable``.
-    """
-    limits = replace(context.limits, verdicts=True)
-    sandbox = context.stack.enter_context(open_sandbox(_source(source, config), limits))
-    reference = None if grader.reference is None else parse_template(grader.reference)
-    run = grade_in(sandbox, context.seed)
-    return _Boxed(grader.type, parse_template(grader.input), reference, run, harmless)
-
-
-def _source(name: str, config: Mapping[str, Any]) -> str:
-    folder = resources.files("workers.grading")
-    texts = {
-        f"workers.grading.{module}": folder.joinpath(f"{module.replace('.', '/')}.py").read_text()
-        for module in MODULES[name]
-    }
-    text = folder.joinpath("boxed", f"{name}.py").read_text()
-    return _BUNDLE.format(texts=texts) + text.replace(
-        CONFIG_LINE, f"import json; CONFIG = json.loads({json.dumps(config)!r})"
-    )
+    @property
+    def type(self) -> str: ...
+    @property
+    def input(self) -> str: ...
+    @property
+    def reference(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
-class _Boxed:
-    """Fills the templates here, grades in the sandbox."""
+class Source:
+    """A file of this package. ``modules`` of ``workers.grading`` go with it, in an order that loads.
+
+    Time, memory or a crash is an answer's fault if a ``harmless`` one in its place is graded well.
+    """
+
+    file: str
+    modules: tuple[str, ...]
+    harmless: str | None = None
+
+    def text(self, config: Mapping[str, Any]) -> str:
+        """Return the Python source that the sandbox runs."""
+        folder = resources.files("workers.grading")
+        texts = {
+            f"workers.grading.{module}": folder.joinpath(f"{module.replace('.', '/')}.py").read_text()
+            for module in self.modules
+        }
+        text = folder.joinpath("sandboxed", self.file).read_text()
+        return _BUNDLE.format(texts=texts) + text.replace(
+            CONFIG_LINE, f"import json; CONFIG = json.loads({json.dumps(config)!r})"
+        )
+
+
+def open_source(
+    source: Source, grader: SandboxedGrader, context: GradingContext, config: Mapping[str, Any]
+) -> Grade:
+    """Return a batch grader on a sandbox that holds the source. Raises ``GradingUnavailable``."""
+    limits = replace(context.limits, verdicts=True)
+    sandbox = context.stack.enter_context(open_sandbox(source.text(config), limits))
+    reference = None if grader.reference is None else parse_template(grader.reference)
+    run = grade_in(sandbox, context.seed)
+    return _Sandboxed(grader.type, parse_template(grader.input), reference, run, source.harmless)
+
+
+@dataclass(frozen=True)
+class _Sandboxed:
+    """Fills the templates here and grades in the sandbox."""
 
     kind: str
     input: Template
@@ -90,7 +97,7 @@ class _Boxed:
         return [self._read(one, next(told)) if isinstance(one, Subject) else one for one in filled]
 
     def _filled(self, subject: Subject) -> Subject | GradeResult:
-        """What the source is told, or why it need not be asked."""
+        """Return what the source is told, or the result if it need not be asked."""
         try:
             item: dict[str, Any] = {}
             if self.reference:
@@ -106,7 +113,9 @@ class _Boxed:
             return replace(result, explanation=result.error_detail or "", error_detail=None)
         if result.error_class != "python_grader_runtime_error":
             return result
-        said = (result.error_detail or "").split("\nTraceback")[0]  # through lines of ours, which tell nobody
+        said = (result.error_detail or "").split("\nTraceback")[
+            0
+        ]  # a trace through Groove's lines helps nobody
         if self._others_are_well(told):
             detail = f"{self.kind} cannot grade this answer: {said}"
             return replace(result, reward=0.0, error_class="unresponsive_reward_error", error_detail=detail)
@@ -114,7 +123,7 @@ class _Boxed:
         return replace(result, error_class="other_error", error_detail=detail)
 
     def _others_are_well(self, told: Subject) -> bool:
-        """Whether grader and row are well, so that the answer is at fault."""
+        """True if grader and row are well, so that the answer is at fault."""
         return (
             self.harmless is not None and self.run([replace(told, text=self.harmless)])[0].reward is not None
         )
