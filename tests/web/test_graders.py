@@ -17,8 +17,7 @@ from webapp.graders.places import Place, place_of
 from webapp.graders.reading import item_fields, problems
 from webapp.graders.services import add_version, create_grader
 from webapp.teams.models import Team, User
-from workers.grading import open_grader, validate
-from workers.grading.definition import TYPES
+from workers.grading import KINDS, open_grader, validate
 
 SignIn = Callable[[User], Client]
 # Keys in an order that no database would choose, a spelling that normalising changes, fields it drops.
@@ -69,10 +68,10 @@ def test_every_example_of_code_pays_what_is_right_and_nothing_for_nothing(kind: 
 def test_there_is_an_example_of_every_kind_and_our_own_are_named_as_such(
     team: Team, alice: User, as_user: SignIn
 ) -> None:
-    assert set(EXAMPLES) == set(TYPES)
+    assert set(EXAMPLES) == set(KINDS)
     page = as_user(alice).get(f"/t/{team.slug}/graders/new/").content.decode()
     theirs, ours = page.split("Groove's own" if "Groove's own" in page else "Groove&#x27;s own")
-    for kind in TYPES:
+    for kind in KINDS:
         assert f'value="{kind}"' in (ours if kind in OURS else theirs)
 
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from workers.contract.graders import MAX_PYTHON_SOURCE_BYTES, StringCheckGrader
-from workers.grading import GraderInvalid, canonical, open_grader, python_problems, sha256, validate
-from workers.grading.definition import TYPES
+from workers.grading import KINDS, GraderInvalid, canonical, open_grader, python_problems, sha256, validate
 
 CHECK = {
     "type": "string_check",
@@ -263,7 +262,7 @@ def documented() -> list[dict[str, Any]]:
 
 def test_every_definition_in_the_documentation_is_accepted() -> None:
     shown = [validate(raw).type for raw in documented()]
-    assert set(shown) == {*TYPES} - {"multi"}
+    assert set(shown) == {*KINDS} - {"multi"}
 
 
 @pytest.mark.parametrize(

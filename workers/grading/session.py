@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
-from workers.contract import graders as definitions
 from workers.contract.graders import Grader
-from workers.grading import (
-    json_schema,
-    label_model,
-    mathematics,
-    multi,
-    python,
-    ranking,
-    regex,
-    rubric,
-    score_model,
-    sql,
-    string_check,
-    text_similarity,
-)
 from workers.grading.context import GradingContext
 from workers.grading.definition import check
 from workers.grading.judge import Judges
+from workers.grading.kinds import KINDS
 from workers.grading.results import Grade, GradeResult, Limits, Subject
 
 
@@ -34,22 +20,6 @@ class GradeAnswers(Protocol):
     def __call__(
         self, answers: Sequence[tuple[str, dict[str, Any]]], groups: Sequence[str] | None = None
     ) -> list[GradeResult]: ...
-
-
-KINDS: dict[type, Callable[[Any, GradingContext], Grade]] = {
-    definitions.StringCheckGrader: string_check.open_string_check,
-    definitions.TextSimilarityGrader: text_similarity.open_text_similarity,
-    definitions.PythonGrader: python.open_python,
-    definitions.ScoreModelGrader: score_model.open_score_model,
-    definitions.LabelModelGrader: label_model.open_label_model,
-    definitions.JsonSchemaGrader: json_schema.open_json_schema,
-    definitions.RegexGrader: regex.open_regex,
-    definitions.MathGrader: mathematics.open_mathematics,
-    definitions.SqlGrader: sql.open_sql,
-    definitions.RubricGrader: rubric.open_rubric,
-    definitions.RankingGrader: ranking.open_ranking,
-    definitions.MultiGrader: multi.open_multi,
-}
 
 
 @contextmanager
@@ -83,7 +53,7 @@ def open_graders(
 
 
 def _open_kind(grader: Grader, context: GradingContext) -> Grade:
-    return KINDS[type(grader)](grader, context)
+    return KINDS[grader.type].open(grader, context)
 
 
 def _take_answers(grade: Grade) -> GradeAnswers:

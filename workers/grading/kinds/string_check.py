@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from workers.contract.graders import StringCheckGrader
 from workers.grading.context import GradingContext
+from workers.grading.examples import ANSWER, REFERENCE
+from workers.grading.kind import GraderKind, Json
 from workers.grading.results import Grade, Subject, one_by_one
 from workers.grading.template import parse_template
 
@@ -26,3 +29,26 @@ def open_string_check(grader: StringCheckGrader, _: GradingContext) -> Grade:
         return float(holds(text.fill(subject), reference.fill(subject)))
 
     return one_by_one(score)
+
+
+def normalise_string_check(raw: Json, _: Callable[[Any], Json]) -> Json:
+    """Read ``neq`` as ``ne``."""
+    return raw | {"operation": "ne"} if raw.get("operation") == "neq" else raw
+
+
+KIND = GraderKind(
+    definition=StringCheckGrader,
+    label="String check",
+    explanation="1 or 0: the reply equals, differs from or contains the reference.",
+    example={
+        "type": "string_check",
+        "name": "exact",
+        "input": ANSWER,
+        "reference": REFERENCE,
+        "operation": "eq",
+    },
+    open=open_string_check,
+    normalise=normalise_string_check,
+    is_openai=True,
+    rewards_reference=True,
+)
