@@ -8,8 +8,10 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from workers.contract.graders import JsonSchemaGrader
+from workers.grading import form
 from workers.grading.context import GradingContext
 from workers.grading.examples import ANSWER, REFERENCE
+from workers.grading.form import FormField
 from workers.grading.kind import GraderKind, Json
 from workers.grading.results import Grade, GraderInvalid
 from workers.grading.sandboxed import Source, open_source
@@ -169,6 +171,14 @@ KIND = GraderKind(
         "reference": REFERENCE,
         "fields": {"amount": {"weight": 2, "compare": "exact"}, "currency": {"compare": "text"}},
     },
+    fields=(
+        form.INPUT,
+        FormField("json_schema", "JSON schema", "json"),
+        FormField("fenced", "Accept JSON in a fenced block", "checkbox"),
+        form.REFERENCE,
+        FormField("fields", "Fields compared with the reference", "field_scores"),
+    ),
+    has_form=True,
     open=open_json_schema,
     normalise=normalise_json_schema,
     check=check_json_schema,

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from workers.contract.graders import LabelModelGrader
+from workers.grading import form
 from workers.grading.context import GradingContext
 from workers.grading.examples import JUDGE, TASK
+from workers.grading.form import FormField
 from workers.grading.judge.asking import Messages, build_schema, grade_with_judge, quote_data
 from workers.grading.judge.client import Question
 from workers.grading.kind import GraderKind
@@ -64,6 +66,13 @@ KIND = GraderKind(
         "passing_labels": ["same"],
         "sampling_params": {"temperature": 0},
     },
+    fields=(
+        form.MODEL,
+        form.PROMPT,
+        FormField("labels", "Labels, one a line", "lines"),
+        FormField("passing_labels", "Passing labels", "lines"),
+    ),
+    has_form=True,
     open=open_label_model,
     check=check_label_model,
     is_openai=True,

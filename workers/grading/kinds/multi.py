@@ -12,6 +12,7 @@ from typing import Any
 from workers.contract.graders import Grader, MultiGrader
 from workers.grading.context import GradingContext
 from workers.grading.examples import ANSWER, REFERENCE
+from workers.grading.form import FormField
 from workers.grading.formula import FUNCTIONS, Formula, FormulaFailed, FormulaInvalid, parse_formula
 from workers.grading.kind import GraderKind, Json
 from workers.grading.results import (
@@ -154,6 +155,11 @@ KIND = GraderKind(
         },
         "calculate_output": "0.7 * exact + 0.3 * close",
     },
+    fields=(
+        FormField("graders", "Parts", "parts"),
+        FormField("calculate_output", "Formula", "textarea"),
+    ),
+    has_form=True,
     open=open_multi,
     normalise=normalise_multi,
     check=check_multi,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workers.contract.graders import PythonGrader
 from workers.grading.context import GradingContext
+from workers.grading.form import FormField
 from workers.grading.kind import GraderKind
 from workers.grading.results import Grade, GraderInvalid
 from workers.grading.sandbox import open_sandbox
@@ -48,6 +49,7 @@ KIND = GraderKind(
     label="Python code",
     explanation="Your own function over the reply and the row. Runs in a sandbox without network or files.",
     example={"type": "python", "name": "fields", "source": EXAMPLE_SOURCE},
+    fields=(FormField("source", "Python source", "textarea"),),
     open=open_python,
     check=check_python,
     is_openai=True,

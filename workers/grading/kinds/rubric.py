@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from workers.contract.graders import Criterion, Grader, RubricGrader
+from workers.grading import form
 from workers.grading.context import GradingContext
 from workers.grading.examples import JUDGE, TASK
+from workers.grading.form import FormField
 from workers.grading.judge.asking import Messages, build_schema, grade_with_judge, quote_data
 from workers.grading.judge.client import Question
 from workers.grading.judge.verdicts import as_truth
@@ -197,6 +199,12 @@ KIND = GraderKind(
             {"name": "polite", "weight": 1, "question": "Is it polite?"},
         ],
     },
+    fields=(
+        form.MODEL,
+        form.PROMPT,
+        FormField("criteria", "Criteria", "json"),
+    ),
+    has_form=True,
     open=open_rubric,
     normalise=normalise_rubric,
     check=check_rubric,

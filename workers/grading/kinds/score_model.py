@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from workers.contract.graders import ScoreModelGrader
+from workers.grading import form
 from workers.grading.context import GradingContext
 from workers.grading.examples import JUDGE, TASK
+from workers.grading.form import FormField
 from workers.grading.judge.asking import Messages, build_schema, grade_with_judge, join_steps
 from workers.grading.judge.client import Question
 from workers.grading.judge.verdicts import as_number
@@ -82,6 +84,12 @@ KIND = GraderKind(
         "range": [0, 1],
         "sampling_params": {"temperature": 0},
     },
+    fields=(
+        form.MODEL,
+        form.PROMPT,
+        FormField("range", "Range, lowest and highest score", "json"),
+    ),
+    has_form=True,
     open=open_score_model,
     check=check_score_model,
     is_openai=True,

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from workers.contract.graders import StringCheckGrader
+from workers.grading import form
 from workers.grading.context import GradingContext
 from workers.grading.examples import ANSWER, REFERENCE
+from workers.grading.form import FormField
 from workers.grading.kind import GraderKind, Json
 from workers.grading.results import Grade, Subject, one_by_one
 from workers.grading.template import parse_template
@@ -47,6 +49,11 @@ KIND = GraderKind(
         "reference": REFERENCE,
         "operation": "eq",
     },
+    fields=(
+        form.INPUT,
+        form.REFERENCE,
+        FormField("operation", "Operation", "select", tuple(OPERATIONS)),
+    ),
     open=open_string_check,
     normalise=normalise_string_check,
     is_openai=True,

@@ -14,8 +14,10 @@ from typing import Any
 import regex
 
 from workers.contract.graders import TextSimilarityGrader
+from workers.grading import form
 from workers.grading.context import GradingContext
 from workers.grading.examples import ANSWER, REFERENCE
+from workers.grading.form import FormField
 from workers.grading.kind import GraderKind, Json
 from workers.grading.results import Grade, GraderInvalid, Subject, one_by_one
 from workers.grading.template import parse_template
@@ -178,6 +180,11 @@ KIND = GraderKind(
         "reference": REFERENCE,
         "evaluation_metric": "fuzzy_match",
     },
+    fields=(
+        form.INPUT,
+        form.REFERENCE,
+        FormField("evaluation_metric", "Metric", "select", tuple(METRICS)),
+    ),
     open=open_text_similarity,
     normalise=normalise_text_similarity,
     is_openai=True,
