@@ -1,79 +1,20 @@
 // A form over a grader's JSON. The JSON stays the form's value: every change writes it, and what the form has no
 // field for is kept. Without this file the JSON is edited as text.
-const TEXT = { control: "input" };
-const AREA = { control: "textarea" };
-const choice = (...options) => ({ control: "select", options });
-const INPUT = ["input", "Answer to grade", AREA];
-const REFERENCE = ["reference", "Reference", AREA];
-const MODEL = ["model", "Judge", TEXT];
-const PROMPT = ["input", "Prompt", { control: "messages" }];
-const LINES = { control: "lines" };
-const JSON_VALUE = { control: "json" };
 
-const FIELDS = {
-  string_check: [INPUT, REFERENCE, ["operation", "Operation", choice("eq", "ne", "like", "ilike")]],
-  text_similarity: [
-    INPUT,
-    REFERENCE,
-    [
-      "evaluation_metric",
-      "Metric",
-      choice("fuzzy_match", "bleu", "gleu", "meteor", "rouge_1", "rouge_2", "rouge_3", "rouge_4", "rouge_5", "rouge_l"),
-    ],
-  ],
-  python: [["source", "Python source", AREA]],
-  score_model: [MODEL, PROMPT, ["range", "Range, lowest and highest score", JSON_VALUE]],
-  label_model: [MODEL, PROMPT, ["labels", "Labels, one a line", LINES], ["passing_labels", "Passing labels", LINES]],
-  json_schema: [
-    INPUT,
-    ["json_schema", "JSON schema", JSON_VALUE],
-    ["fenced", "Accept JSON in a fenced block", { control: "checkbox" }],
-    REFERENCE,
-    ["fields", "Fields compared with the reference", { control: "compared" }],
-  ],
-  regex: [INPUT, ["pattern", "Pattern", AREA], ["match", "Match", choice("search", "fullmatch")], REFERENCE],
-  math: [INPUT, REFERENCE],
-  sql: [INPUT, REFERENCE, ["databases", "Databases, SQL scripts as a JSON list", JSON_VALUE]],
-  rubric: [MODEL, PROMPT, ["criteria", "Criteria", JSON_VALUE]],
-  ranking: [
-    MODEL,
-    ["rubric", "What makes an answer better", AREA],
-    ["context", "Context", AREA],
-    ["method", "Method", choice("listwise", "knockout", "round_robin")],
-  ],
-  multi: [
-    ["graders", "Parts", { control: "parts" }],
-    ["calculate_output", "Formula", AREA],
-  ],
-};
-const FORMS = ["score_model", "label_model", "rubric", "ranking", "json_schema", "multi"];
-// What a part of a new kind begins with, where its old kind had no such field.
-const PLAIN = { input: "{{sample.output_text}}", reference: "{{item.reference}}" };
-const JUDGED = { model: "judge", input: [{ role: "user", content: "{{sample.output_text}}" }] };
-const STARTS = {
-  string_check: { ...PLAIN, operation: "eq" },
-  text_similarity: { ...PLAIN, evaluation_metric: "fuzzy_match" },
-  python: { source: "def grade(sample, item):\n    return 0.0\n" },
-  score_model: JUDGED,
-  label_model: { ...JUDGED, labels: ["good", "bad"], passing_labels: ["good"] },
-  json_schema: { json_schema: { type: "object" } },
-  regex: { pattern: "." },
-  math: { reference: PLAIN.reference },
-  sql: { reference: PLAIN.reference, databases: ["CREATE TABLE t(a);"] },
-  rubric: { ...JUDGED, criteria: [{ name: "good", question: "Is the answer good?" }] },
-  ranking: { model: "judge", rubric: "Correct and short." },
-};
-const NEW_PART = { type: "string_check", ...STARTS.string_check };
+// The kinds of graders by type, as workers/grading/kinds describes them: {fields, has_form, example}.
+const KINDS = JSON.parse(document.getElementById("grader-kinds")?.textContent ?? "{}");
+const choice = (...options) => ({ options });
 
-// Fields that the new kind does not know would be refused.
-function ofKind(type, part) {
-  const start = STARTS[type];
-  const known = FIELDS[type].map(([key]) => key);
+// The kind's example with what the old part has for the same fields; the new kind would refuse others.
+function makePart(type, part) {
+  const { name, ...start } = KINDS[type].example;
+  const known = KINDS[type].fields.map(({ key }) => key);
   const kept = Object.entries(part).filter(
     ([key, value]) => known.includes(key) && (!(key in start) || typeof value === typeof start[key]),
   );
-  return { type, ...(part.name ? { name: part.name } : {}), ...start, ...Object.fromEntries(kept) };
+  return { ...start, ...(part.name ? { name: part.name } : {}), ...Object.fromEntries(kept) };
 }
+
 const OPTIONAL = ["input", "reference", "context"];
 let ids = 0;
 
@@ -160,7 +101,7 @@ const CONTROLS = {
     box.append(button("Add message", () => (keep([...messages, added]), redraw())));
     return box;
   },
-  compared(label, value, write, redraw) {
+  field_scores(label, value, write, redraw) {
     let fields = value ?? {};
     const keep = (changed) => write((fields = changed));
     const box = element("fieldset", { className: "space-y-2" }, element("legend", { className: "text-sm font-medium", textContent: label }));
@@ -198,13 +139,13 @@ const CONTROLS = {
       const replaced = (entry) => store(parts.map((each, other) => (other === at ? entry : each)));
       const title = textControl("input", name, () => {});
       title.addEventListener("change", () => (replaced([title.value, part]), redraw()));
-      const kinds = Object.keys(FIELDS).filter((kind) => kind !== "multi");
-      const kind = CONTROLS.select("Kind", part.type, (type) => (replaced([name, ofKind(type, part)]), redraw()), redraw, choice(...kinds));
+      const kinds = Object.keys(KINDS).filter((kind) => kind !== "multi");
+      const kind = CONTROLS.select("Kind", part.type, (type) => (replaced([name, makePart(type, part)]), redraw()), redraw, choice(...kinds));
       const inner = draw(part, (changed) => replaced([name, changed]), redraw);
       const remove = button("Remove", () => (store(parts.filter((_, other) => other !== at)), redraw()), `Remove part ${name}`);
       box.append(element("div", { className: "border-base-300 space-y-2 border-l-2 pl-3" }, labelled("Name in the formula", title), kind, inner, remove));
     });
-    box.append(button("Add part", () => (store([...parts, [`part_${parts.length + 1}`, NEW_PART]]), redraw())));
+    box.append(button("Add part", () => (store([...parts, [`part_${parts.length + 1}`, makePart("string_check", {})]]), redraw())));
     return box;
   },
 };
@@ -213,13 +154,13 @@ const CONTROLS = {
 function draw(definition, change, redraw) {
   const current = definition;
   const box = element("div", { className: "space-y-3" });
-  for (const [key, label, field] of FIELDS[definition.type] ?? []) {
+  for (const { key, label, control, options } of KINDS[definition.type]?.fields ?? []) {
     const write = (value) => {
       if (value === undefined || (value === "" && OPTIONAL.includes(key))) delete current[key];
       else current[key] = value;
       change(current);
     };
-    box.append(CONTROLS[field.control](label, current[key], write, redraw, field));
+    box.append(CONTROLS[control](label, current[key], write, redraw, { options }));
   }
   return box;
 }
@@ -227,7 +168,7 @@ function draw(definition, change, redraw) {
 function parsed(textarea) {
   try {
     const definition = JSON.parse(textarea.value);
-    return FORMS.includes(definition?.type) ? definition : null;
+    return KINDS[definition?.type]?.has_form ? definition : null;
   } catch {
     return null;
   }

@@ -17,9 +17,9 @@ from typing import Any
 from tests.bench.result import Result
 from tests.bench.scale import sized
 from workers.grading import Limits, open_grader, validate
-from workers.grading.python import request
 from workers.grading.sample import sample_fields
 from workers.grading.sandbox import open_sandbox
+from workers.grading.sandbox.batches import build_request
 from workers.grading.sandbox.worker import Runner
 
 BATCH, ITEMS, RUNS = sized((64, 12_800, 5), (64, 640, 1))
@@ -80,7 +80,7 @@ def in_process(source: str, answers: Answers) -> list[float]:
 
     def every() -> None:
         for text, item in answers:
-            asked = request(text, item, 0)
+            asked = build_request(text, item, 0)
             told_text, told_item = json.loads(asked.told + "]")
             runner.grade(told_text, told_item, asked.seed)
 

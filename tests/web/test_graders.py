@@ -11,14 +11,13 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from webapp.graders.examples import EXAMPLES, OURS, PYTHON_SOURCE
 from webapp.graders.models import Grader
 from webapp.graders.places import Place, place_of
 from webapp.graders.reading import item_fields, problems
 from webapp.graders.services import add_version, create_grader
 from webapp.teams.models import Team, User
-from workers.grading import open_grader, validate
-from workers.grading.definition import TYPES
+from workers.grading import KINDS, open_grader, validate
+from workers.grading.kinds.python import EXAMPLE_SOURCE
 
 SignIn = Callable[[User], Client]
 # Keys in an order that no database would choose, a spelling that normalising changes, fields it drops.
@@ -34,10 +33,10 @@ WRITTEN = """{
 
 @pytest.fixture
 def grader(team: Team, alice: User) -> Grader:
-    return create_grader(team, alice, "Exact", EXAMPLES["string_check"])
+    return create_grader(team, alice, "Exact", KINDS["string_check"].example)
 
 
-@pytest.mark.parametrize("kind", EXAMPLES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_example_can_be_started_from(kind: str, team: Team, alice: User, as_user: SignIn) -> None:
     form = {"name": "Mine", "kind": kind}
     answer = as_user(alice).post(f"/t/{team.slug}/graders/new/", form, follow=True)
@@ -60,7 +59,7 @@ RIGHT: dict[str, tuple[str, Any]] = {
 @pytest.mark.parametrize("kind", RIGHT)
 def test_every_example_of_code_pays_what_is_right_and_nothing_for_nothing(kind: str) -> None:
     answer, reference = RIGHT[kind]
-    with open_grader(validate(EXAMPLES[kind])) as grade:
+    with open_grader(validate(KINDS[kind].example)) as grade:
         right, empty = grade([(answer, {"reference": reference}), ("", {"reference": reference})])
     assert (right.reward, right.error_detail) == (1.0, None)
     assert empty.reward == 0.0
@@ -69,16 +68,15 @@ def test_every_example_of_code_pays_what_is_right_and_nothing_for_nothing(kind: 
 def test_there_is_an_example_of_every_kind_and_our_own_are_named_as_such(
     team: Team, alice: User, as_user: SignIn
 ) -> None:
-    assert set(EXAMPLES) == set(TYPES)
     page = as_user(alice).get(f"/t/{team.slug}/graders/new/").content.decode()
     theirs, ours = page.split("Groove's own" if "Groove's own" in page else "Groove&#x27;s own")
-    for kind in TYPES:
-        assert f'value="{kind}"' in (ours if kind in OURS else theirs)
+    for kind in KINDS.values():
+        assert f'value="{kind.type}"' in (theirs if kind.is_openai else ours)
 
 
 def test_unchanged_meaning_makes_no_version_and_old_versions_stay(grader: Grader, alice: User) -> None:
-    changed = EXAMPLES["string_check"] | {"operation": "ilike"}
-    assert add_version(grader, alice, EXAMPLES["string_check"])[1] is False
+    changed = KINDS["string_check"].example | {"operation": "ilike"}
+    assert add_version(grader, alice, KINDS["string_check"].example)[1] is False
     version, new = add_version(grader, alice, changed)
     assert new
     assert version.number == 2
@@ -96,11 +94,11 @@ def test_an_import_gives_back_the_same_json(team: Team, alice: User, as_user: Si
 def test_the_grader_of_a_whole_job_is_imported_from_a_file(team: Team, alice: User, as_user: SignIn) -> None:
     job = {
         "model": "m", "training_file": "file-1",
-        "method": {"type": "reinforcement", "reinforcement": {"grader": EXAMPLES["multi"]}},
+        "method": {"type": "reinforcement", "reinforcement": {"grader": KINDS["multi"].example}},
     }  # fmt: skip
     file = SimpleUploadedFile("job.json", b"\xef\xbb\xbf" + json.dumps(job).encode())
     as_user(alice).post(f"/t/{team.slug}/graders/import/", {"name": "From a job", "file": file})
-    assert Grader.objects.get(name="From a job").versions.get().definition == EXAMPLES["multi"]
+    assert Grader.objects.get(name="From a job").versions.get().definition == KINDS["multi"].example
 
 
 JOB_WITH_TYPO = """{
@@ -122,8 +120,12 @@ JOB_WITH_TYPO = """{
         (JOB_WITH_TYPO, "method.reinforcement.grader.operation", 5),
         ('{"type": "python",\n "name": "g",\n "source": "def grade(:"}', "source", 3),
         ('{"type": "python",\n "source": "def grade(a, b): return 1",\n "extra": 1}', "extra", 3),
-        (json.dumps(EXAMPLES["multi"] | {"calculate_output": "exact + x"}, indent=1), "calculate_output", 20),
-        (json.dumps(EXAMPLES["rubric"] | {"model": None}, indent=1), "", 1),
+        (
+            json.dumps(KINDS["multi"].example | {"calculate_output": "exact + x"}, indent=1),
+            "calculate_output",
+            20,
+        ),
+        (json.dumps(KINDS["rubric"].example | {"model": None}, indent=1), "", 1),
     ],
 )
 def test_an_import_names_the_field_that_is_wrong_and_its_line(
@@ -165,19 +167,19 @@ def test_syntax_errors_are_found_without_running_the_source(
 
 
 def test_a_new_source_keeps_the_name_that_was_imported(team: Team, alice: User, as_user: SignIn) -> None:
-    grader = create_grader(team, alice, "P", EXAMPLES["python"] | {"image_tag": "2025-05-08"})
+    grader = create_grader(team, alice, "P", KINDS["python"].example | {"image_tag": "2025-05-08"})
     source = "def grade(sample, item):\r\n    return 1.0\r\n"
     as_user(alice).post(grader.get_absolute_url(), {"source": source})
     newest = grader.versions.get(number=2).definition
-    assert newest == EXAMPLES["python"] | {"image_tag": "2025-05-08", "source": source.replace("\r", "")}
+    assert newest == KINDS["python"].example | {"image_tag": "2025-05-08", "source": source.replace("\r", "")}
 
 
 @pytest.mark.parametrize(
     ("definition", "fields"),
     [
-        (EXAMPLES["string_check"], ["reference"]),
-        (EXAMPLES["python"], ["reference"]),
-        (EXAMPLES["score_model"], ["reference"]),
+        (KINDS["string_check"].example, ["reference"]),
+        (KINDS["python"].example, ["reference"]),
+        (KINDS["score_model"].example, ["reference"]),
         ({"type": "python", "source": "def grade(s, row):\n return row['a'] + row.get('b', 0)"}, ["a", "b"]),
         ({"type": "string_check", "input": "{{ item['Unit price'] }}{{item.a.b[0]}}"}, ["Unit price", "a"]),
     ],
@@ -199,8 +201,8 @@ def test_a_viewer_reads_but_neither_saves_nor_tries(
 def test_a_grader_that_cannot_be_saved_is_shown_as_it_was_typed(
     team: Team, alice: User, as_user: SignIn
 ) -> None:
-    grader = create_grader(team, alice, "P", EXAMPLES["python"])
-    broken = PYTHON_SOURCE.replace("def grade(sample, item):", "def grade(sample, item)")
+    grader = create_grader(team, alice, "P", KINDS["python"].example)
+    broken = EXAMPLE_SOURCE.replace("def grade(sample, item):", "def grade(sample, item)")
     answer = as_user(alice).post(grader.get_absolute_url(), {"source": broken})
     assert answer.status_code == 422
     assert "def grade(sample, item)\n" in answer.content.decode()

@@ -14,13 +14,13 @@ from tests.web.tab import part
 from webapp.datasets.models import DatasetVersion
 from webapp.graders import choosing
 from webapp.graders.error_groups import error_groups
-from webapp.graders.examples import EXAMPLES
 from webapp.graders.models import Grader, GraderTrial
 from webapp.graders.services import add_version, create_grader
 from webapp.home.sample_project import create_sample_project
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from workers.bridge.trials import run_trial
+from workers.grading import KINDS
 
 SignIn = Callable[[User], Client]
 Json = dict[str, Any]
@@ -255,13 +255,13 @@ def test_pages_of_results_are_short_and_ask_few_questions(
 
 def test_model_text_is_escaped_in_results(team: Team, alice: User, as_user: SignIn) -> None:
     attack = "<script>alert(1)</script>"
-    grader = create_grader(team, alice, attack, EXAMPLES["string_check"])
+    grader = create_grader(team, alice, attack, KINDS["string_check"].example)
     result = {"row": 0, "source": "typed", "number": 1, "answer": attack, "reward": None,
               "sub_rewards": {attack: 1},
               "seconds": 0.1, "error_class": attack, "error_detail": attack, "stdout": attack,
               "explanation": attack, "usage": {}, "cached": False}  # fmt: skip
     trial = GraderTrial.objects.create(
-        team=team, grader=grader, definition=EXAMPLES["string_check"],
+        team=team, grader=grader, definition=KINDS["string_check"].example,
         rows=[{"row_id": attack, "messages": [{"role": "user", "content": attack}], "item": {}}],
         state=GraderTrial.State.FINISHED, results=[result],
         summary={"answers": 1, "mean": None, "errors": 1},
@@ -275,5 +275,5 @@ def test_another_graders_trial_is_not_shown_on_this_bench(
     sample: tuple[DatasetVersion, Grader], team: Team, alice: User, as_user: SignIn
 ) -> None:
     trial = tried(as_user(alice), team, bench_form(*sample))
-    other = create_grader(team, alice, "Other", EXAMPLES["string_check"])
+    other = create_grader(team, alice, "Other", KINDS["string_check"].example)
     assert as_user(alice).get(f"{other.get_absolute_url()}?trial={trial.uid}").status_code == 404

@@ -16,7 +16,6 @@ from webapp.datasets.checking import Options
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.services import Choices, commit, receive
 from webapp.graders import choosing, services
-from webapp.graders.examples import EXAMPLES
 from webapp.graders.models import GraderCheck, GraderTest, GraderVersion
 from webapp.graders.queues import CHECKS, enqueue_checks_with_new_rows
 from webapp.graders.services import (
@@ -32,6 +31,7 @@ from webapp.home.sample_project import create_sample_project
 from webapp.jobs.monitor.presenters import grader_findings
 from webapp.teams.models import Team, User
 from workers.bridge.checks import run_check
+from workers.grading import KINDS
 
 SignIn = Callable[[User], Client]
 State = GraderCheck.State
@@ -40,7 +40,7 @@ ROW: Json = {
     "row_id": "r", "messages": [{"role": "user", "content": "Capital of France?"}],
     "item": {"reference": "Paris"},
 }  # fmt: skip
-EXACT = EXAMPLES["string_check"]
+EXACT = KINDS["string_check"].example
 LENIENT = EXACT | {"operation": "ne"}
 
 

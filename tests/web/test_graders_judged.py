@@ -10,7 +10,6 @@ import pytest
 from django.test import Client
 
 from tests.workers.judge_server import KEY, Answer, JudgeServer
-from webapp.graders.examples import EXAMPLES
 from webapp.graders.models import Grader, GraderCheck, GraderTrial
 from webapp.graders.services import create_grader, create_trial
 from webapp.home.sample_project import create_sample_project
@@ -18,6 +17,7 @@ from webapp.judges.services import connect_endpoint
 from webapp.teams.models import Team, User
 from workers.bridge.checks import run_check
 from workers.bridge.trials import run_trial
+from workers.grading import KINDS
 
 SignIn = Callable[[User], Client]
 ROW: dict[str, Any] = {
@@ -42,7 +42,7 @@ def judge() -> Iterator[JudgeServer]:
 @pytest.fixture
 def grader(team: Team, alice: User) -> Grader:
     create_sample_project(team, alice)
-    return create_grader(team, alice, "Judged", EXAMPLES["score_model"])
+    return create_grader(team, alice, "Judged", KINDS["score_model"].example)
 
 
 @pytest.fixture

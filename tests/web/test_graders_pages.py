@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from webapp.graders.examples import EXAMPLES
 from webapp.graders.models import Grader, GraderCheck, GraderVersion
 from webapp.graders.services import add_version, create_grader, delete_grader, keep_answer
 from webapp.teams.models import AuditEvent, Team, User
+from workers.grading import KINDS
 
 SignIn = Callable[[User], Client]
-EXACT = EXAMPLES["string_check"]
+EXACT = KINDS["string_check"].example
 ROW = {"row_id": "r", "messages": [{"role": "user", "content": "Capital?"}], "item": {}}
 
 
@@ -34,13 +34,13 @@ def test_graders_are_found_by_text_kind_and_check_and_sorted(
     grader: Grader, team: Team, alice: User, as_user: SignIn
 ) -> None:
     client = as_user(alice)
-    judged = create_grader(team, alice, "Tone", EXAMPLES["score_model"])
+    judged = create_grader(team, alice, "Tone", KINDS["score_model"].example)
     Grader.objects.filter(pk=judged.pk).update(description="How polite a reply is")
     assert names(client, team) == ["Tone", "Capitals"]
     assert names(client, team, sort="name") == ["Capitals", "Tone"]
     assert names(client, team, q="POLITE") == ["Tone"]
     assert names(client, team, kind="string_check") == ["Capitals"]
-    add_version(grader, alice, EXAMPLES["regex"])
+    add_version(grader, alice, KINDS["regex"].example)
     assert names(client, team, kind="string_check") == [], "the newest version counts"
     newest = GraderCheck.objects.filter(version=grader.versions.first())
     newest.update(state=GraderCheck.State.FINISHED, results={"cheats": [{"warned": True}]})
@@ -111,9 +111,9 @@ def test_an_older_version_is_edited_and_saved_with_a_note(
     grader: Grader, alice: User, as_user: SignIn
 ) -> None:
     """Also when the newest is of another kind: the text is taken for what it was."""
-    client, source = as_user(alice), EXAMPLES["python"]
+    client, source = as_user(alice), KINDS["python"].example
     python, _ = add_version(grader, alice, source)
-    add_version(grader, alice, EXAMPLES["regex"])
+    add_version(grader, alice, KINDS["regex"].example)
     old = client.get(grader.get_absolute_url(), {"from": python.number})
     assert old.context["form"]["source"].value() == source["source"]
     assert 'name="from" value="2"' in old.content.decode()

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.web.test_graders import SignIn
-from webapp.graders.examples import EXAMPLES
 from webapp.graders.models import Grader
 from webapp.graders.places import place_of
 from webapp.graders.reading import TextInvalid, item_fields, problems, read_json
 from webapp.teams.models import Team, User
+from workers.grading import KINDS
 
 keys = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 scalars = st.none() | st.booleans() | st.integers() | keys
@@ -67,9 +67,9 @@ def test_nonsense_is_refused_with_a_place_in_the_text(text: str) -> None:
         read_json(text)
 
 
-@given(st.sampled_from(sorted(EXAMPLES)), st.data())
+@given(st.sampled_from(sorted(KINDS)), st.data())
 def test_a_grader_with_any_one_value_changed_is_read_or_refused(kind: str, data: st.DataObject) -> None:
-    definition = deepcopy(EXAMPLES[kind])
+    definition = deepcopy(KINDS[kind].example)
     way = data.draw(st.sampled_from(paths(definition)))
     holder: Any = definition
     for step in way[:-1]:
@@ -87,7 +87,7 @@ def test_a_grader_with_any_one_value_changed_is_read_or_refused(kind: str, data:
 def test_characters_that_no_page_or_table_can_hold_break_nothing(
     strange: str, team: Team, alice: User, as_user: SignIn
 ) -> None:
-    text = json.dumps(EXAMPLES["string_check"]).replace('"exact"', f'"ex{strange}act"')
+    text = json.dumps(KINDS["string_check"].example).replace('"exact"', f'"ex{strange}act"')
     client: Client = as_user(alice)
     answer = client.post(f"/t/{team.slug}/graders/import/", {"definition": text}, follow=True)
     assert answer.status_code == 422

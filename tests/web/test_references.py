@@ -12,13 +12,13 @@ from django.test import Client
 
 from tests.web import comparison
 from tests.web.stored import rows_of
-from webapp.graders.examples import EXAMPLES
 from webapp.graders.models import Grader, GraderTrial
 from webapp.graders.references import reference_reader
 from webapp.graders.services import create_grader
 from webapp.jobs.models import Job, Rollout
 from webapp.teams.models import Team, User
 from workers.contract.events import EvaluationRow
+from workers.grading import KINDS
 
 SignIn = Callable[[User], Client]
 PROMPT = "<|im_start|>user\nHow much?<|im_end|>\n<|im_start|>assistant\n"
@@ -164,7 +164,7 @@ def test_bench_shows_the_expected_answer_beside_each_answer(job: Job, alice: Use
 def test_an_explanation_is_headed_by_the_kind_of_its_grader(
     job: Job, alice: User, as_user: SignIn, kind: str, heading: str
 ) -> None:
-    grader = create_grader(job.team, alice, "Explains", EXAMPLES[kind])
+    grader = create_grader(job.team, alice, "Explains", KINDS[kind].example)
     job.grader_version = grader.versions.get()
     job.save()
     Rollout.objects.create(
@@ -178,7 +178,7 @@ def test_an_explanation_is_headed_by_the_kind_of_its_grader(
         "sub_rewards": {}, "error_class": None, "error_detail": None, "usage": {}, "explanation": "Because.",
     }  # fmt: skip
     trial = GraderTrial.objects.create(
-        team=job.team, grader=grader, definition=EXAMPLES[kind], rows=[first_row(job)], results=[result],
+        team=job.team, grader=grader, definition=KINDS[kind].example, rows=[first_row(job)], results=[result],
         summary={"answers": 1, "mean": 0.5, "errors": 0}, state="finished",
     )  # fmt: skip
     client = as_user(alice)

@@ -10,7 +10,8 @@ import pytest
 from tests.workers.conftest import SpecWriter
 from tests.workers.engine_jobs import events_of, of_type, run_engine, tiny_model, tiny_tokenizer
 from tests.workers.test_engine_rendering import bundled, renderer
-from workers.contract.spec import BaseModelRef, ChatSettings, PythonGrader
+from workers.contract.graders import PythonGrader
+from workers.contract.spec import BaseModelRef, ChatSettings
 from workers.engine.reasoning import KNOWN, Markers, split_thoughts
 from workers.grading import open_grader
 from workers.grading.sample import Completion

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
-from workers.contract.spec import MAX_PYTHON_SOURCE_BYTES, StringCheckGrader
-from workers.grading import GraderInvalid, canonical, open_grader, python_problems, sha256, validate
-from workers.grading.definition import TYPES
+from workers.contract.graders import MAX_PYTHON_SOURCE_BYTES, Grader, StringCheckGrader
+from workers.grading import KINDS, GraderInvalid, canonical, open_grader, python_problems, sha256, validate
 
 CHECK = {
     "type": "string_check",
@@ -261,9 +261,19 @@ def documented() -> list[dict[str, Any]]:
     return found
 
 
+def test_every_type_of_the_contract_has_a_kind_with_texts_form_and_valid_example() -> None:
+    schema: dict[str, Any] = TypeAdapter(Grader).json_schema()
+    assert set(schema["discriminator"]["mapping"]) == set(KINDS)
+    for kind in KINDS.values():
+        assert kind.label
+        assert kind.explanation
+        assert {field.key for field in kind.fields} <= set(kind.definition.model_fields)
+        assert validate(kind.example).type == kind.type
+
+
 def test_every_definition_in_the_documentation_is_accepted() -> None:
     shown = [validate(raw).type for raw in documented()]
-    assert set(shown) == {*TYPES} - {"multi"}
+    assert set(shown) == {*KINDS} - {"multi"}
 
 
 @pytest.mark.parametrize(

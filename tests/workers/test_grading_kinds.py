@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from workers.grading import GradeResult, GraderInvalid, Limits, open_grader, validate
-from workers.grading.text_similarity import rouge_l
+from workers.grading.kinds.text_similarity import rouge_l
 
 ROOT = Path(__file__).resolve().parents[2]
 CAT, MAT = "the cat sat on the mat", "the cat is on the mat"

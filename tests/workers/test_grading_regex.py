@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.grading import GradeResult, GraderInvalid, open_grader, validate
-from workers.grading.regex import MAX_UNFOLDED, unfolded
+from workers.grading.kinds.regex import MAX_UNFOLDED, bound_parts
 
 
 def grade(pattern: str, text: str, item: dict[str, Any] | None = None, **more: Any) -> GradeResult:
@@ -122,5 +122,5 @@ def test_any_pattern_is_checked_in_no_time(pattern: str) -> None:
     started = time.perf_counter()
     with suppress(GraderInvalid):
         validate({"type": "regex", "pattern": pattern})
-        assert unfolded(pattern) <= MAX_UNFOLDED
+        assert bound_parts(pattern) <= MAX_UNFOLDED
     assert time.perf_counter() - started < 1

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from workers.grading import Limits
-from workers.grading.python import request
 from workers.grading.sandbox import walls
+from workers.grading.sandbox.batches import build_request
 from workers.grading.sandbox.pool import Outcome, Sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -188,7 +188,7 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 def attack(sandbox: Sandbox, name: str, targets: dict[str, Any]) -> Outcome:
     """The attack's outcome, between two harmless gradings that must be untouched by it."""
     items = [{"attack": "none"}, targets | {"attack": name}, {"attack": "none"}]
-    before, outcome, after = sandbox.grade([request("", item, 0) for item in items])
+    before, outcome, after = sandbox.grade([build_request("", item, 0) for item in items])
     assert before.reward == after.reward == 0.5
     return outcome
 
@@ -249,7 +249,7 @@ def grade(sample, item):
         targets["secret"],
     ]
     with Sandbox(source, LIMITS, WALLS["bubblewrap"]) as sandbox:
-        (outcome,) = sandbox.grade([request("", {"paths": paths}, 0)])
+        (outcome,) = sandbox.grade([build_request("", {"paths": paths}, 0)])
     assert outcome.reward == 65534
     assert outcome.stdout.startswith("[] ")
     assert set(re.findall(r"\w+", outcome.stdout)) <= {*walls.ENVIRONMENT, "LC_CTYPE", "PWD"}

@@ -14,8 +14,8 @@ import pytest
 
 from tests.workers.test_sandbox import ATTACKS, LIMITS, ROOT, WALLS
 from workers.grading import Limits, open_grader, validate
-from workers.grading.python import request
 from workers.grading.sandbox import walls
+from workers.grading.sandbox.batches import build_request
 from workers.grading.sandbox.pool import Sandbox
 from workers.grading.source import keeps_state, warm_imports
 
@@ -200,7 +200,7 @@ def test_any_source_that_python_reads_can_be_looked_through() -> None:
     for path in paths:
         keeps_state(path.read_text())
         warm_imports(path.read_text())
-    assert not any(keeps_state(path.read_text()) for path in ROOT.glob("workers/grading/boxed/*.py"))
+    assert not any(keeps_state(path.read_text()) for path in ROOT.glob("workers/grading/sandboxed/*.py"))
 
 
 def test_only_modules_without_consequences_are_imported_beforehand() -> None:
@@ -253,7 +253,7 @@ def test_text_that_no_database_takes_is_mended() -> None:
 
 def test_a_sandbox_that_cannot_start_is_the_servers_fault() -> None:
     with Sandbox(ATTACKS, LIMITS, walls.Wall("none", ("/nowhere/bwrap",))) as sandbox:
-        (outcome,) = sandbox.grade([request("", {"attack": "none"}, 0)])
+        (outcome,) = sandbox.grade([build_request("", {"attack": "none"}, 0)])
     assert (outcome.reward, outcome.error_class) == (None, "python_grader_server_error")
 
 
@@ -262,7 +262,7 @@ def test_a_killed_host_leaves_no_process_behind(wall: str, tmp_path: Path) -> No
     marker = f"marker-{os.getpid()}-{time.monotonic_ns()}"
     program = f"""
 from workers.grading import Limits
-from workers.grading.python import request
+from workers.grading.sandbox.batches import build_request
 from workers.grading.sandbox import walls
 from workers.grading.sandbox.pool import Sandbox
 wall = next(wall for wall in walls.outer_walls() if wall.name == {wall!r})
@@ -270,7 +270,7 @@ source = "def grade(s, i):\\n while True:\\n  try:\\n   while True: pass\\n  exc
 with Sandbox(source, Limits(item_seconds=60), walls.Wall(wall.name, wall.prefix, wall.namespaces)) as sandbox:
     sandbox.start()
     print("started", flush=True)
-    sandbox.grade([request("", {{"marker": {marker!r}}}, 0)])
+    sandbox.grade([build_request("", {{"marker": {marker!r}}}, 0)])
 """
     host = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE)
     assert host.stdout is not None

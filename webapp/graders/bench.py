@@ -91,6 +91,7 @@ def page(
         "field_names": trial_form.field_names,
         "checking_form": checking_form(access, grader),
         "known_form": KnownAnswerForm(),
+        "grader_kinds": {name: kind.describe_form() for name, kind in grading.KINDS.items()},
         "worker_online": nodes.online().exists(),
     }
     context |= _editor(request, grader, latest, trial, form) | check_context(latest)

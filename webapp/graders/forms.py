@@ -12,14 +12,16 @@ from webapp.core.input_checks import load_json
 from webapp.datasets.models import Dataset
 from webapp.datasets.problems import RowError
 from webapp.datasets.rows import Columns, row_of
-from webapp.graders.examples import EXAMPLES, EXPLANATIONS, GROUPS
 from webapp.graders.models import Grader, GraderTest
 from webapp.graders.reading import Json, TextInvalid, read_json
-from webapp.graders.words import KINDS
-from workers.grading import GraderInvalid, validate
+from workers.grading import KINDS, GraderInvalid, validate
 from workers.grading.template import Reference, TemplateInvalid, parse_template
 
 MAX_DEFINITION_BYTES = 1_000_000
+KIND_GROUPS = (
+    ("OpenAI's types", "The same JSON runs on OpenAI's API.", True),
+    ("Groove's own", "Groove only; not portable to OpenAI.", False),
+)
 
 
 class DefinitionForm(forms.Form):
@@ -100,13 +102,18 @@ class NewGraderForm(forms.Form):
 
     name = forms.CharField(max_length=120, help_text="What it rewards, for example “Invoice fields”.")
     kind = forms.ChoiceField(
-        choices=[(kind, KINDS[kind]) for kind in EXAMPLES], widget=forms.RadioSelect, initial="python"
+        choices=[(kind.type, kind.label) for kind in KINDS.values()],
+        widget=forms.RadioSelect,
+        initial="python",
     )
 
     @property
     def groups(self) -> list[tuple[str, str, list[tuple[str, str]]]]:
         """(title, remark, [(kind, explanation)]), in the order shown."""
-        return [(title, said, [(k, EXPLANATIONS[k]) for k in kinds]) for title, said, kinds in GROUPS]
+        return [
+            (title, remark, [(k.type, k.explanation) for k in KINDS.values() if k.is_openai == is_openai])
+            for title, remark, is_openai in KIND_GROUPS
+        ]
 
     @property
     def chosen(self) -> str:

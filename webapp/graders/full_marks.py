@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from webapp.graders.reading import REFERENCE_NAMES, Row, item_fields, text_of
+from workers.grading import KINDS
 from workers.grading.results import GradingFault, Subject
 from workers.grading.template import Reference, Template, TemplateInvalid, parse_template
 
 Json = dict[str, Any]
 Path = tuple[str | int, ...]
-EQUAL_TO_REFERENCE = {"eq", "like", "ilike"}
-WHOLE_ANSWER = ("text_similarity", "json_schema", "math", "sql")
+REWARDING_OPERATIONS = {"eq", "like", "ilike"}
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,9 @@ def _demands(definition: Json) -> Iterator[tuple[Path, str]]:
 
 
 def _demand(definition: Json) -> Iterator[tuple[Path, str]]:
-    kind, reference = definition.get("type"), definition.get("reference")
-    wanted = kind in WHOLE_ANSWER or (
-        kind == "string_check" and definition.get("operation") in EQUAL_TO_REFERENCE
-    )
-    if not wanted or not isinstance(reference, str) or not _of_row(reference):
+    kind, reference = KINDS.get(definition.get("type", "")), definition.get("reference")
+    rewarded = kind and kind.rewards_reference and definition.get("operation", "eq") in REWARDING_OPERATIONS
+    if not rewarded or not isinstance(reference, str) or not _of_row(reference):
         return
     path = _path(definition.get("input", "{{sample.output_text}}"))
     if path is not None:

@@ -10,8 +10,8 @@ from django.db.models.fields.json import KeyTextTransform
 from django.http import QueryDict
 
 from webapp.graders.models import Grader, GraderCheck, GraderVersion
-from webapp.graders.words import KINDS
 from webapp.teams.models import Team
+from workers.grading import KINDS
 
 PAGE = 50
 SORTS = {
@@ -47,7 +47,7 @@ def of(team: Team, query: QueryDict) -> dict[str, Any]:
         "graders": page.object_list,
         "chosen": chosen,
         "filtered": any(chosen[name] for name in ("q", "kind", "check")),
-        "kinds": list(KINDS.items()),
+        "kinds": [(kind.type, kind.label) for kind in KINDS.values()],
         "checks": [(key, title) for key, (title, _) in CHECKS.items()],
         "sorts": [(key, title) for key, (title, _) in SORTS.items()],
         "undo": restorable(team).filter(uid=query["deleted"]).first() if "deleted" in query else None,

@@ -9,13 +9,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from webapp.core.http import HtmxRequest
 from webapp.graders import bench, listing, reading, services
-from webapp.graders.examples import EXAMPLES
 from webapp.graders.forms import DescriptionForm, ImportForm, NewGraderForm
 from webapp.graders.models import Grader, GraderVersion
 from webapp.graders.queues import request_check
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-from workers.grading import python_problems
+from workers.grading import KINDS, python_problems
 
 
 @member()
@@ -31,7 +30,7 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
     """Start from an example."""
     form = NewGraderForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        name, definition = form.cleaned_data["name"], EXAMPLES[form.cleaned_data["kind"]]
+        name, definition = form.cleaned_data["name"], KINDS[form.cleaned_data["kind"]].example
         return redirect(services.create_grader(access.team, access.user, name, definition))
     return render(request, "graders/new.html", {"form": form}, status=422 if form.errors else 200)
 

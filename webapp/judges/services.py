@@ -19,7 +19,7 @@ from webapp.teams.models import Team, User
 from webapp.teams.services import record
 from webapp.work.models import WorkState
 from workers import grading
-from workers.contract import spec
+from workers.contract import graders, spec
 
 FEWEST_LABELS = 30
 FERNET_MARK = "gAAAAA"  # version and time of a Fernet token, in base64
@@ -95,14 +95,14 @@ def has_pending_check(endpoints: Iterable[Endpoint]) -> bool:
     return EndpointCheck.objects.filter(endpoint__in=endpoints, state__in=pending).exists()
 
 
-def endpoints_for(team: Team, grader: spec.Grader) -> dict[str, Endpoint]:
+def endpoints_for(team: Team, grader: graders.Grader) -> dict[str, Endpoint]:
     """The endpoints of the models that the grader asks, by the names it has for them, as far as known."""
     wanted = grading.judge_models(grader)
     found = Endpoint.objects.filter(team=team, deleted_at=None, name__in=wanted).select_related("base_model")
     return {endpoint.name: endpoint for endpoint in found}
 
 
-def missing_endpoints(team: Team, grader: spec.Grader) -> list[str]:
+def missing_endpoints(team: Team, grader: graders.Grader) -> list[str]:
     """The models that the grader asks and nobody has connected."""
     known = endpoints_for(team, grader)
     return [model for model in grading.judge_models(grader) if model not in known]

@@ -18,7 +18,7 @@ from webapp.work.errors import WorkFailed
 from workers import grading
 from workers.bridge.gradings import Answer, graded
 from workers.bridge.running import run_item
-from workers.contract.spec import LabelModelGrader, RankingGrader, ScoreModelGrader
+from workers.contract.graders import LabelModelGrader, RankingGrader, ScoreModelGrader
 
 THRESHOLD = 0.5  # the middle of the scaled range: above it a judge's reward counts as passing
 OTHER_SEED = 1

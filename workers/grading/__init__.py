@@ -2,12 +2,14 @@
 
 from workers.grading.definition import canonical, compares_answers, judge_models, sha256, validate
 from workers.grading.judge import Judges
-from workers.grading.opening import GradeAnswers, open_grader, open_graders
+from workers.grading.kinds import KINDS
 from workers.grading.results import GradeResult, GraderInvalid, GradingUnavailable, Limits
 from workers.grading.sandbox import SandboxStatus, probe
+from workers.grading.session import GradeAnswers, open_grader, open_graders
 from workers.grading.source import Problem, python_problems
 
 __all__ = [
+    "KINDS",
     "GradeAnswers",
     "GradeResult",
     "GraderInvalid",

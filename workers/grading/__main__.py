@@ -25,7 +25,7 @@ from workers.grading.judge import read_keys
 
 
 def main() -> None:
-    """Parses the command line and runs one of the two commands."""
+    """Parse the command line and run one of the two commands."""
     parser = argparse.ArgumentParser(prog="python -m workers.grading", description="Grades answers.")
     commands = parser.add_subparsers(dest="command", required=True)
     grade = commands.add_parser("grade", help="grade the answers in a file")
@@ -43,14 +43,14 @@ def main() -> None:
             model: JudgeEndpoint.model_validate(given) for model, given in request.get("judges", {}).items()
         }
         judges = Judges(endpoints, read_keys(arguments.keys_fd), arguments.judge_cache)
-        write_whole(arguments.out, graded(request, judges))
+        write_whole(arguments.out, grade_request(request, judges))
 
 
-def graded(request: dict[str, Any], judges: Judges) -> dict[str, Any]:
-    """The answer to one request."""
+def grade_request(request: dict[str, Any], judges: Judges) -> dict[str, Any]:
+    """Return the results of one request, or why it cannot be graded."""
     items = request["items"]
     answers = [(answer["output_text"], answer.get("item") or {}) for answer in items]
-    groups = [str(answer.get("group", place)) for place, answer in enumerate(items)]
+    groups = [str(answer.get("group", index)) for index, answer in enumerate(items)]
     try:
         with open_grader(validate(request["grader"]), seed=request.get("seed", 0), judges=judges) as grade:
             return {"results": [asdict(result) for result in grade(answers, groups)]}
@@ -61,7 +61,7 @@ def graded(request: dict[str, Any], judges: Judges) -> dict[str, Any]:
 
 
 def write_whole(path: Path, result: dict[str, Any]) -> None:
-    """A reader sees the whole result or none."""
+    """Write the file so that a reader sees the whole result or none."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(result))
     os.replace(partial, path)

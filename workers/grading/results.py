@@ -8,7 +8,8 @@ missing (``None``): nothing is known about the sample.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
@@ -67,8 +68,8 @@ class TokenUsage(TypedDict):
     cost: float
 
 
-def added(usage: Sequence[TokenUsage]) -> TokenUsage:
-    """The sum of several uses."""
+def add_usage(usage: Sequence[TokenUsage]) -> TokenUsage:
+    """Return the sum of several uses."""
     return {
         "prompt_tokens": sum(each["prompt_tokens"] for each in usage),
         "completion_tokens": sum(each["completion_tokens"] for each in usage),
@@ -76,6 +77,11 @@ def added(usage: Sequence[TokenUsage]) -> TokenUsage:
         "total_tokens": sum(each["total_tokens"] for each in usage),
         "cost": sum(each["cost"] for each in usage),
     }
+
+
+def join_explanations(parts: Mapping[str, GradeResult]) -> str:
+    """Return the explanations of a grader's parts, one a line, each with the part's name."""
+    return "\n".join(f"{name}: {part.explanation}" for name, part in parts.items() if part.explanation)
 
 
 class GradingUnavailable(Exception):
@@ -92,6 +98,16 @@ class GraderInvalid(ValueError):
     def __init__(self, param: str, message: str) -> None:
         super().__init__(f"{param}: {message}" if param else message)
         self.param, self.message = param, message
+
+
+@contextmanager
+def errors_below(path: str) -> Iterator[None]:
+    """Prefix the path of a ``GraderInvalid`` that is raised inside."""
+    try:
+        yield
+    except GraderInvalid as error:
+        param = f"{path}.{error.param}" if error.param else path
+        raise GraderInvalid(param, error.message) from error
 
 
 class GradingFault(Exception):

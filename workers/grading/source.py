@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import TypedDict
 
-from workers.contract.spec import MAX_PYTHON_SOURCE_BYTES
+from workers.contract.graders import MAX_PYTHON_SOURCE_BYTES
 
 FUNCTION = "grade"
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from django import template
 
-from webapp.graders import words
+from webapp.graders.labels import ERROR_LABELS
 from webapp.graders.references import RowReference
+from workers import grading
 
 register = template.Library()
 
 
 @register.filter
 def grader_kind(kind: str) -> str:
-    """A kind of grader in words."""
-    return words.KINDS.get(kind, kind)
+    """Return the label of a kind of grader."""
+    return grading.KINDS[kind].label if kind in grading.KINDS else kind
 
 
 @register.filter
 def grading_error(error_class: str) -> str:
-    """What went wrong in grading an answer, in words."""
-    return words.ERRORS.get(error_class, error_class)
+    """Return the label of a grading error."""
+    return ERROR_LABELS.get(error_class, error_class)
 
 
 @register.filter

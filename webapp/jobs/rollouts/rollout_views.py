@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_POST
 
 from webapp.core.http import HtmxRequest
-from webapp.graders import words
+from webapp.graders.labels import ERROR_LABELS
 from webapp.jobs.models import Job, SavedView
 from webapp.jobs.monitor import health
 from webapp.jobs.rollouts import detail, diff, saved_views, search
@@ -41,7 +41,7 @@ def page(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
         "count": shown.count,
         "order": found.order,
         "orders": [(key, order.label) for key, order in search.ORDERS.items()],
-        "errors": words.ERRORS.items(),
+        "errors": ERROR_LABELS.items(),
         "tasks": job.tasks.all(),
         "saved": access.team.saved_views.all(),
         "alarm_message": health.message_of(query["alarm"]) if "alarm" in query else "",

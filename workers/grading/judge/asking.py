@@ -1,4 +1,4 @@
-"""What every judge is told, and how a batch of answers becomes a batch of questions."""
+"""Prompts and schemas that all judges share; turns a batch of answers into a batch of questions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from workers.contract.spec import JudgeMessage
+from workers.contract.graders import JudgeMessage
 from workers.grading.judge.client import Judge, Question, Reply
 from workers.grading.results import GradeResult, GradingFault, Subject
 from workers.grading.template import Template, parse_template
@@ -41,13 +41,13 @@ def _templates(message: JudgeMessage) -> list[Template]:
     return [parse_template(block if isinstance(block, str) else block.text) for block in content]
 
 
-def graded(
+def grade_with_judge(
     judge: Judge,
     subjects: Sequence[Subject],
     question: Callable[[Subject], Question],
     result: Callable[[Any], GradeResult],
 ) -> list[GradeResult]:
-    """One question an answer, all at once. ``result`` gives the grade for what the question read."""
+    """Ask one question an answer, all at once. ``result`` turns what the question read into a grade."""
     asked: dict[int, Question] = {}
     results: dict[int, GradeResult] = {}
     for place, subject in enumerate(subjects):
@@ -57,22 +57,18 @@ def graded(
             results[place] = fault.result(0.0)
     replies = judge.all([judge.ask(each) for each in asked.values()])
     for place, reply in zip(asked, replies, strict=True):
-        results[place] = with_cost(result(reply.value) if reply.error_class is None else failed(reply), reply)
+        grade = result(reply.value) if reply.error_class is None else build_failure(reply)
+        results[place] = replace(grade, usage=reply.usage, cached=reply.cached, seconds=reply.seconds)
     return [results[place] for place in range(len(subjects))]
 
 
-def failed(reply: Reply) -> GradeResult:
-    """Nothing is known about the answer: no reward, never 0."""
+def build_failure(reply: Reply) -> GradeResult:
+    """Return a result without a reward: nothing is known about the answer."""
     return GradeResult(None, error_class=reply.error_class, error_detail=reply.detail)
 
 
-def with_cost(result: GradeResult, reply: Reply) -> GradeResult:
-    """The same grade with what the reply took."""
-    return replace(result, usage=reply.usage, cached=reply.cached, seconds=reply.seconds)
-
-
-def steps_as_text(steps: object) -> str:
-    """OpenAI's ``steps`` of a judge's reasoning, one a line."""
+def join_steps(steps: object) -> str:
+    """Return OpenAI's ``steps`` of a judge's reasoning, one a line."""
     if not isinstance(steps, list):
         return ""
     lines = [
@@ -83,8 +79,8 @@ def steps_as_text(steps: object) -> str:
     return "\n".join(lines)
 
 
-def form(properties: Json) -> Json:
-    """A strict schema of an object with these properties, all required, in this order."""
+def build_schema(properties: Json) -> Json:
+    """Return a strict schema of an object with these properties, all required, in this order."""
     return {
         "type": "object",
         "properties": properties,
@@ -93,6 +89,6 @@ def form(properties: Json) -> Json:
     }
 
 
-def as_data(value: Any) -> str:
-    """Text that cannot be mistaken for the prompt around it."""
+def quote_data(value: Any) -> str:
+    """Return JSON, which cannot be mistaken for the prompt around it."""
     return json.dumps(value, ensure_ascii=False)

@@ -16,11 +16,12 @@ import openai
 from pydantic import BaseModel, Field, ValidationError
 
 from workers.contract.events import GradingErrorClass
-from workers.contract.spec import JudgeEndpoint, SamplingParams
+from workers.contract.graders import SamplingParams
+from workers.contract.spec import JudgeEndpoint
 from workers.grading.judge.cache import VerdictCache, key_of
 from workers.grading.judge.limits import Limits
 from workers.grading.judge.verdicts import content_text, parse_verdict, refusal_of
-from workers.grading.results import TokenUsage, added
+from workers.grading.results import TokenUsage, add_usage
 from workers.grading.thoughts import without_thoughts
 from workers.outbound import AddressRefused, AllowList, Caps, OutboundTransport, check_url, explain
 
@@ -300,7 +301,7 @@ class Judge:
 
     def _sum(self, usage: list[TokenUsage]) -> dict[str, TokenUsage]:
         """Under the name that the grader calls the judge by."""
-        return {self._name: added(usage)} if usage else {}
+        return {self._name: add_usage(usage)} if usage else {}
 
 
 def _http_client(endpoint: JudgeEndpoint) -> httpx2.AsyncClient:

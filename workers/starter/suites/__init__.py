@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from workers.contract.spec import DataFile, FieldScore, Grader, JsonSchemaGrader, RegexGrader
+from workers.contract.graders import FieldScore, Grader, JsonSchemaGrader, RegexGrader
+from workers.contract.spec import DataFile
 
 FOLDER = Path(__file__).parent
 

@@ -1,22 +1,8 @@
-"""Kinds of graders and what goes wrong in grading, in words; the ids stay OpenAI's."""
+"""Labels of grading errors, by their class."""
 
 from __future__ import annotations
 
-KINDS = {
-    "python": "Python code",
-    "string_check": "String check",
-    "text_similarity": "Text similarity",
-    "score_model": "Model score",
-    "label_model": "Model label",
-    "multi": "Combined (multi)",
-    "json_schema": "JSON schema",
-    "regex": "Regular expression",
-    "math": "Mathematics",
-    "sql": "SQL query",
-    "rubric": "Rubric",
-    "ranking": "Ranking",
-}
-ERRORS = {
+ERROR_LABELS = {
     "formula_parse_error": "The formula gave no number",
     "sample_parse_error": "The answer could not be read",
     "truncated_observation_error": "The answer is too long",

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from workers.contract.spec import JsonSchemaGrader
-from workers.grading import boxed
+from workers.contract.graders import JsonSchemaGrader
+from workers.grading import form
+from workers.grading.context import GradingContext
+from workers.grading.examples import ANSWER, REFERENCE
+from workers.grading.form import FormField
+from workers.grading.kind import GraderKind, Json
 from workers.grading.results import Grade, GraderInvalid
+from workers.grading.sandboxed import Source, open_source
 from workers.grading.template import TemplateInvalid, parse_path
 
 if TYPE_CHECKING:
     from referencing import Resource
-
-    from workers.grading.opening import Opening
 
 # Bounds the check of a schema to about a second.
 MAX_SCHEMA_CHARACTERS = 16_384
@@ -41,19 +44,26 @@ KEYWORDS = ASSERTIONS | {
 ALIKE = 0.75
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
+SOURCE = Source("json_schema.py", modules=("thoughts", "fences"))
 
-def opened(grader: JsonSchemaGrader, opening: Opening) -> Grade:
-    """The grader, ready to grade batches. Raises ``GradingUnavailable``."""
+
+def open_json_schema(grader: JsonSchemaGrader, context: GradingContext) -> Grade:
+    """Return the grader, ready to grade batches. Raises ``GradingUnavailable``."""
     fields = [
         {"path": path, "steps": parse_path(path), **field.model_dump()}
         for path, field in grader.fields.items()
     ]
     config = {"schema": grader.json_schema, "fields": fields, "fenced": grader.fenced}
-    return boxed.opened("json_schema", config, grader, opening)
+    return open_source(SOURCE, grader, context, config)
 
 
-def unwrapped(schema: Any) -> Any:
-    """The schema inside of OpenAI's ``response_format`` or of a function, or ``schema`` itself."""
+def normalise_json_schema(raw: Json, _: Callable[[Any], Json]) -> Json:
+    """Read a schema in OpenAI's ``response_format`` as the schema itself."""
+    return raw | {"json_schema": _unwrap_schema(raw.get("json_schema"))}
+
+
+def _unwrap_schema(schema: Any) -> Any:
+    """Return the schema inside OpenAI's ``response_format`` or a function, or ``schema`` itself."""
     while isinstance(schema, dict):
         inner = [key for key in WRAPPED_IN if isinstance(schema.get(key), dict)]
         if not inner or not schema.keys() <= WRAPPER_KEYS:
@@ -62,8 +72,8 @@ def unwrapped(schema: Any) -> Any:
     return schema
 
 
-def check(grader: JsonSchemaGrader) -> None:
-    """Raises ``GraderInvalid``."""
+def check_json_schema(grader: JsonSchemaGrader) -> None:
+    """Raise ``GraderInvalid`` for a schema or fields that no answer could be compared by."""
     if grader.fields and grader.reference is None:
         raise GraderInvalid("reference", "fields are compared with a reference: give a template for its JSON")
     if grader.reference is not None and not grader.fields:
@@ -101,7 +111,7 @@ def _check_schema(schema: dict[str, Any]) -> None:
 
 
 def _subschemas(schema: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every schema within the schema, with its path."""
+    """Yield every schema within the schema, with its path."""
     if not isinstance(schema, dict):
         return
     yield path, schema
@@ -116,7 +126,7 @@ def _subschemas(schema: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _check_keywords(path: str, schema: dict[str, Any]) -> None:
-    """JSON Schema ignores keywords that it does not know, so a misspelt one would allow everything."""
+    """Refuse misspelt keywords: JSON Schema ignores them, so they would allow everything."""
     known = {keyword.casefold(): keyword for keyword in KEYWORDS}
     for key in schema.keys() - KEYWORDS:
         nearest = get_close_matches(key.casefold(), known, n=1, cutoff=ALIKE)
@@ -128,7 +138,7 @@ def _check_keywords(path: str, schema: dict[str, Any]) -> None:
 
 
 def _check_references(resource: Resource[Any]) -> None:
-    """Every ``$ref`` must lead to a part of the schema itself, or to a published draft."""
+    """Require that every ``$ref`` leads to a part of the schema itself, or to a published draft."""
     from jsonschema_specifications import REGISTRY
     from referencing.exceptions import Unresolvable
 
@@ -143,3 +153,34 @@ def _check_references(resource: Resource[Any]) -> None:
                 message = f"$ref {reference!r} leads nowhere; nothing is fetched, so put it under $defs"
                 raise GraderInvalid("json_schema", message) from error
         waiting += [(below, resolver.in_subresource(below)) for below in part.subresources()]
+
+
+KIND = GraderKind(
+    definition=JsonSchemaGrader,
+    label="JSON schema",
+    explanation="Valid JSON of your schema or 0; then the share of right fields, weighted.",
+    example={
+        "type": "json_schema",
+        "name": "invoice",
+        "input": ANSWER,
+        "json_schema": {
+            "type": "object",
+            "properties": {"amount": {"type": "string"}, "currency": {"type": "string"}},
+            "required": ["amount", "currency"],
+        },
+        "reference": REFERENCE,
+        "fields": {"amount": {"weight": 2, "compare": "exact"}, "currency": {"compare": "text"}},
+    },
+    fields=(
+        form.INPUT,
+        FormField("json_schema", "JSON schema", "json"),
+        FormField("fenced", "Accept JSON in a fenced block", "checkbox"),
+        form.REFERENCE,
+        FormField("fields", "Fields compared with the reference", "field_scores"),
+    ),
+    has_form=True,
+    open=open_json_schema,
+    normalise=normalise_json_schema,
+    check=check_json_schema,
+    rewards_reference=True,
+)

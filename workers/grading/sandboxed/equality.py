@@ -11,8 +11,8 @@ from typing import Any
 import sympy
 from sympy.core.function import AppliedUndef
 
-from workers.grading.boxed.quantities import Number
-from workers.grading.boxed.values import (
+from workers.grading.sandboxed.quantities import Number
+from workers.grading.sandboxed.values import (
     Clock,
     Equation,
     Expression,

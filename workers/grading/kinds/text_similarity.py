@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import regex
 
-from workers.contract.spec import TextSimilarityGrader
-from workers.grading.results import Grade, Subject, one_by_one
+from workers.contract.graders import TextSimilarityGrader
+from workers.grading import form
+from workers.grading.context import GradingContext
+from workers.grading.examples import ANSWER, REFERENCE
+from workers.grading.form import FormField
+from workers.grading.kind import GraderKind, Json
+from workers.grading.results import Grade, GraderInvalid, Subject, one_by_one
 from workers.grading.template import parse_template
-
-if TYPE_CHECKING:
-    from workers.grading.opening import Opening
 
 # Bounds the worst case of every metric to a second.
 MAX_CHARACTERS = 32_768
@@ -48,19 +50,19 @@ def bleu(text: str, reference: str) -> float:
     from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
     smoothing = SmoothingFunction().method4
-    return float(sentence_bleu([tokens(reference)], tokens(text), smoothing_function=smoothing))
+    return float(sentence_bleu([split_tokens(reference)], split_tokens(text), smoothing_function=smoothing))
 
 
 def gleu(text: str, reference: str) -> float:
     from nltk.translate.gleu_score import sentence_gleu
 
-    return float(sentence_gleu([tokens(reference)], tokens(text)))
+    return float(sentence_gleu([split_tokens(reference)], split_tokens(text)))
 
 
 def meteor(text: str, reference: str) -> float:
     from nltk.translate.meteor_score import single_meteor_score
 
-    words, expected = tokens(text), tokens(reference)
+    words, expected = split_tokens(text), split_tokens(reference)
     return float(single_meteor_score(expected, words, preprocess=str, wordnet=_NoSynonyms()))
 
 
@@ -79,7 +81,7 @@ def rouge_l(text: str, reference: str) -> float:
     from rapidfuzz.distance import LCSseq
     from rouge_score.scoring import fmeasure
 
-    words, expected = rouge_words(text), rouge_words(reference)
+    words, expected = split_words(text), split_words(reference)
     if not words or not expected:
         return 0.0
     common = LCSseq.similarity(words, expected)
@@ -97,16 +99,16 @@ class _RougeTokenizer:
     """Stands in for rouge-score's, which drops every letter beyond a to z."""
 
     def tokenize(self, text: str) -> list[str]:
-        return rouge_words(text)
+        return split_words(text)
 
 
-def rouge_words(text: str) -> list[str]:
-    """Words in lower case, without punctuation."""
+def split_words(text: str) -> list[str]:
+    """Return the words in lower case, without punctuation."""
     return list((_ASCII_WORD if text.isascii() else _WORD).findall(text.lower()))
 
 
-def tokens(text: str) -> list[str]:
-    """Words and single punctuation marks, case kept."""
+def split_tokens(text: str) -> list[str]:
+    """Return words and single punctuation marks, case kept."""
     return list(_TOKEN.findall(text))
 
 
@@ -120,19 +122,19 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def similarity(metric: str, text: str, reference: str) -> float:
-    """The score of ``metric``: 1 for equal texts, 0 if a side is empty."""
+def compute_similarity(metric: str, text: str, reference: str) -> float:
+    """Return the score of ``metric``: 1 for equal texts, 0 if a side is empty."""
     if not text.strip() or not reference.strip():
         return 0.0
-    if text.strip() == reference.strip() and not unread(metric, reference):
+    if text.strip() == reference.strip() and not explain_zeros(metric, reference):
         return 1.0
     return min(1.0, max(0.0, METRICS[metric](text, reference)))
 
 
-def unread(metric: str, reference: str) -> str:
-    """Why the metric gives nothing but 0 beside this reference; empty if it gives more."""
+def explain_zeros(metric: str, reference: str) -> str:
+    """Return why the metric gives nothing but 0 beside this reference; empty if it gives more."""
     if metric in LEAST_WORDS:
-        least, found = LEAST_WORDS[metric], len(rouge_words(reference))
+        least, found = LEAST_WORDS[metric], len(split_words(reference))
         if found < least:
             return f"{metric} needs {least} or more words in the reference, this has {found}; {ALL_ZERO}"
     if metric == "fuzzy_match" and reference.strip() and not _WORD.search(reference):
@@ -144,14 +146,47 @@ ALL_ZERO = "every answer scores 0"
 LEAST_WORDS = {"rouge_l": 1, **{f"rouge_{n}": n for n in range(1, 6)}}
 
 
-def opened(grader: TextSimilarityGrader, _: Opening) -> Grade:
-    """The grader, ready to grade batches."""
+def open_text_similarity(grader: TextSimilarityGrader, _: GradingContext) -> Grade:
+    """Return the grader, ready to grade batches."""
     text, reference = parse_template(grader.input), parse_template(grader.reference)
     metric = grader.evaluation_metric
 
     def score(subject: Subject) -> tuple[float, str]:
         expected = reference.fill_within(MAX_CHARACTERS, subject, "text_similarity")
         given = text.fill_within(MAX_CHARACTERS, subject, "text_similarity")
-        return similarity(metric, given, expected), unread(metric, expected)
+        return compute_similarity(metric, given, expected), explain_zeros(metric, expected)
 
     return one_by_one(score)
+
+
+NO_COSINE = "cosine compares embeddings, and no embedding model is set; take another metric, such as rouge_l"
+
+
+def normalise_text_similarity(raw: Json, _: Callable[[Any], Json]) -> Json:
+    """Refuse OpenAI's metric ``cosine`` by a reason of its own."""
+    if raw.get("evaluation_metric") == "cosine":
+        raise GraderInvalid("evaluation_metric", NO_COSINE)
+    return raw
+
+
+KIND = GraderKind(
+    definition=TextSimilarityGrader,
+    label="Text similarity",
+    explanation="Between 0 and 1: how alike reply and reference are, by BLEU, ROUGE and others.",
+    example={
+        "type": "text_similarity",
+        "name": "similar",
+        "input": ANSWER,
+        "reference": REFERENCE,
+        "evaluation_metric": "fuzzy_match",
+    },
+    fields=(
+        form.INPUT,
+        form.REFERENCE,
+        FormField("evaluation_metric", "Metric", "select", tuple(METRICS)),
+    ),
+    open=open_text_similarity,
+    normalise=normalise_text_similarity,
+    is_openai=True,
+    rewards_reference=True,
+)

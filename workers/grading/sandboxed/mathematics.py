@@ -8,10 +8,10 @@ from typing import Any
 import latex2sympy2_extended  # noqa: F401
 import sympy  # noqa: F401
 
-from workers.grading.boxed.equality import equal
-from workers.grading.boxed.final_answer import candidates, is_formula, plain
-from workers.grading.boxed.quantities import Unreadable
-from workers.grading.boxed.values import read, respelled
+from workers.grading.sandboxed.equality import equal
+from workers.grading.sandboxed.final_answer import candidates, is_formula, plain
+from workers.grading.sandboxed.quantities import Unreadable
+from workers.grading.sandboxed.values import read, respelled
 from workers.grading.thoughts import split_thoughts
 
 SHOWN_CHARACTERS = 300

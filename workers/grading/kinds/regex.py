@@ -10,14 +10,17 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from workers.contract.spec import RegexGrader
+from workers.contract.graders import RegexGrader
+from workers.grading import form
+from workers.grading.context import GradingContext
+from workers.grading.examples import ANSWER, REFERENCE
+from workers.grading.form import FormField
+from workers.grading.kind import GraderKind
 from workers.grading.results import Grade, GraderInvalid, GradingFault, Subject, one_by_one
 from workers.grading.template import parse_template
 
 if TYPE_CHECKING:
     from regex import Pattern
-
-    from workers.grading.opening import Opening
 
 SECONDS = 0.25
 MAX_CHARACTERS = 32_768
@@ -26,9 +29,9 @@ _REPETITION = re.compile(r"(.?)\s*\{\s*(\d+)", re.DOTALL)
 _VERBOSE = re.compile(r"\(\?\w*x")
 
 
-def opened(grader: RegexGrader, _: Opening) -> Grade:
-    """The grader, ready to grade batches."""
-    pattern, text = compiled(grader), parse_template(grader.input)
+def open_regex(grader: RegexGrader, _: GradingContext) -> Grade:
+    """Return the grader, ready to grade batches."""
+    pattern, text = compile_pattern(grader), parse_template(grader.input)
     reference = None if grader.reference is None else parse_template(grader.reference)
     search = pattern.search if grader.match == "search" else pattern.fullmatch
 
@@ -49,9 +52,9 @@ def opened(grader: RegexGrader, _: Opening) -> Grade:
 SLOW = f"the pattern took more than {SECONDS:g} s on this answer; avoid repetitions within repetitions"
 
 
-def check(grader: RegexGrader) -> None:
-    """Raises ``GraderInvalid``."""
-    pattern = compiled(grader)
+def check_regex(grader: RegexGrader) -> None:
+    """Raise ``GraderInvalid`` for a pattern that does not compile or lacks the group."""
+    pattern = compile_pattern(grader)
     if grader.reference is None:
         return
     known = [*range(pattern.groups + 1), *pattern.groupindex]
@@ -60,11 +63,11 @@ def check(grader: RegexGrader) -> None:
         raise GraderInvalid("group", message)
 
 
-def compiled(grader: RegexGrader) -> Pattern[str]:
-    """Raises ``GraderInvalid``."""
+def compile_pattern(grader: RegexGrader) -> Pattern[str]:
+    """Return the compiled pattern. Raises ``GraderInvalid``."""
     import regex
 
-    if unfolded(grader.pattern) > MAX_UNFOLDED:
+    if bound_parts(grader.pattern) > MAX_UNFOLDED:
         raise GraderInvalid("pattern", f"its repetitions {{n}} unfold to more than {MAX_UNFOLDED} parts")
     flags = sum({regex.RegexFlag[flag.upper()] for flag in grader.flags})
     try:
@@ -75,8 +78,8 @@ def compiled(grader: RegexGrader) -> Pattern[str]:
         raise GraderInvalid("pattern", "it is nested too deeply") from error
 
 
-def unfolded(pattern: str) -> int:
-    """A bound on the parts that the pattern is compiled to.
+def bound_parts(pattern: str) -> int:
+    """Return a bound on the number of parts that the pattern is compiled to.
 
     A repetition behind a single character repeats that alone; behind a set, at most the length of the
     pattern; behind a bracket, all before it.
@@ -88,3 +91,27 @@ def unfolded(pattern: str) -> int:
         count * (len(pattern) if before == "]" else 1) for before, count in counts if before not in ends
     )
     return whole * (len(pattern) + alone)
+
+
+KIND = GraderKind(
+    definition=RegexGrader,
+    label="Regular expression",
+    explanation="1 or 0: a pattern matches, or what it captures equals the reference.",
+    example={
+        "type": "regex",
+        "name": "final_answer",
+        "input": ANSWER,
+        "pattern": "Answer:\\s*(.+?)\\s*$",
+        "flags": ["multiline"],
+        "reference": REFERENCE,
+        "group": 1,
+    },
+    fields=(
+        form.INPUT,
+        FormField("pattern", "Pattern", "textarea"),
+        FormField("match", "Match", "select", ("search", "fullmatch")),
+        form.REFERENCE,
+    ),
+    open=open_regex,
+    check=check_regex,
+)

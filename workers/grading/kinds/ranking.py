@@ -13,17 +13,19 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from workers.contract.spec import RankingGrader
-from workers.grading.judge.asking import DATA, as_data, failed, form
+from workers.contract.graders import RankingGrader
+from workers.grading import form
+from workers.grading.context import GradingContext
+from workers.grading.examples import JUDGE
+from workers.grading.form import FormField
+from workers.grading.judge.asking import DATA, build_failure, build_schema, quote_data
 from workers.grading.judge.client import Judge, Question, Reply
 from workers.grading.judge.verdicts import as_number
-from workers.grading.results import Grade, GradeResult, GradingFault, Subject, added
+from workers.grading.kind import GraderKind
+from workers.grading.results import Grade, GradeResult, GraderInvalid, GradingFault, Subject, add_usage
 from workers.grading.template import parse_template
-
-if TYPE_CHECKING:
-    from workers.grading.opening import Opening
 
 ALL_EQUAL = 0.5  # the reward of answers that do not differ: any number does, their advantage is 0
 CANARY = "canary"
@@ -37,28 +39,28 @@ class _CallFailed(Exception):
         self.reply = reply
 
 
-def opened(grader: RankingGrader, opening: Opening) -> Grade:
-    """The grader, ready to grade batches of whole groups. Raises ``GradingUnavailable``."""
-    judge, context = opening.judge(grader.model), parse_template(grader.context)
+def open_ranking(grader: RankingGrader, context: GradingContext) -> Grade:
+    """Return the grader, ready to grade batches of whole groups. Raises ``GradingUnavailable``."""
+    judge, task = context.judge(grader.model), parse_template(grader.context)
 
-    async def group_results(subjects: list[Subject]) -> list[GradeResult]:
+    async def grade_group(subjects: list[Subject]) -> list[GradeResult]:
         try:
-            shown = context.fill(subjects[0])
+            filled = task.fill(subjects[0])
         except GradingFault as fault:
             return [fault.result(0.0)] * len(subjects)
-        return await _Group(grader, judge, shown, opening.seed, subjects).results()
+        return await _Group(grader, judge, filled, context.seed, subjects).grade()
 
     def grade(subjects: Sequence[Subject]) -> list[GradeResult]:
-        places: dict[str, list[int]] = {}
-        for place, subject in enumerate(subjects):
-            places.setdefault(subject.group, []).append(place)
-        groups = judge.all([group_results([subjects[p] for p in group]) for group in places.values()])
-        by_place = {
-            place: result
-            for group, results in zip(places.values(), groups, strict=True)
-            for place, result in zip(group, results, strict=True)
+        indices: dict[str, list[int]] = {}
+        for index, subject in enumerate(subjects):
+            indices.setdefault(subject.group, []).append(index)
+        groups = judge.all([grade_group([subjects[i] for i in group]) for group in indices.values()])
+        by_index = {
+            index: result
+            for group, results in zip(indices.values(), groups, strict=True)
+            for index, result in zip(group, results, strict=True)
         }
-        return [by_place[place] for place in range(len(subjects))]
+        return [by_index[index] for index in range(len(subjects))]
 
     return grade
 
@@ -84,17 +86,17 @@ class _Group:
         self.candidates = distinct + ([canary] if self.has_canary and canary is not None else [])
         dice.shuffle(self.candidates)
 
-    async def results(self) -> list[GradeResult]:
-        """The grades in the order of the subjects; the first one carries what the calls took."""
+    async def grade(self) -> list[GradeResult]:
+        """Return the grades in the order of the subjects; the first one carries the cost of the calls."""
         if len({subject.text for subject in self.subjects}) == 1:
             return [GradeResult(ALL_EQUAL) for _ in self.subjects]
         try:
             verdicts = await METHODS[self.grader.method](self)
         except _CallFailed as failure:
-            results = [failed(failure.reply) for _ in self.subjects]
+            results = [build_failure(failure.reply) for _ in self.subjects]
         else:
             results = [self._result(verdicts, subject.text) for subject in self.subjects]
-        return [self._with_cost(result, first=place == 0) for place, result in enumerate(results)]
+        return [self._with_cost(result, first=index == 0) for index, result in enumerate(results)]
 
     def _result(self, verdicts: dict[str, _Verdict], text: str) -> GradeResult:
         verdict = verdicts[text]
@@ -110,7 +112,7 @@ class _Group:
             return replace(result, cached=cached)
         used = [usage for reply in self.replies for usage in reply.usage.values()]
         seconds = sum(reply.seconds for reply in self.replies)
-        usage = {self.grader.model: added(used)} if used else {}
+        usage = {self.grader.model: add_usage(used)} if used else {}
         return replace(result, cached=cached, usage=usage, seconds=seconds)
 
     # --- all at once -----------------------------------------------------------------------------
@@ -123,9 +125,12 @@ class _Group:
             '0 to 1 that says how good it is beside the others, in JSON: {"answers": {ID: {"reason": …, '
             '"score": …}, …}}. Equally good answers get equal scores.'
         )
-        schema = form({"answers": form(dict.fromkeys(ids, form({"reason": REASON, "score": SCORE})))})
+        scores = dict.fromkeys(ids, build_schema({"reason": REASON, "score": SCORE}))
+        schema = build_schema({"answers": build_schema(scores)})
         answers = [{"id": i, "answer": text} for i, text in zip(ids, self.candidates, strict=True)]
-        found = await self._ask(task, {"answers": answers}, schema, lambda verdict: _scores(verdict, ids))
+        found = await self._ask(
+            task, {"answers": answers}, schema, lambda verdict: _read_scores(verdict, ids)
+        )
         return {text: found[i] for i, text in zip(ids, self.candidates, strict=True)}
 
     # --- in pairs --------------------------------------------------------------------------------
@@ -157,17 +162,17 @@ class _Group:
             "You are given two answers to the same task. Give a short reason, then say which one is better: "
             '"1", "2" or "tie", in JSON: {"reason": …, "better": …}.'
         )
-        schema = form({"reason": REASON, "better": {"type": "string", "enum": ["1", "2", "tie"]}})
-        shown = [{"answers": [{"id": "1", "answer": a}, {"id": "2", "answer": b}]} for a, b in pairs]
-        return await self.judge.gather([self._ask(task, each, schema, _match) for each in shown])
+        schema = build_schema({"reason": REASON, "better": {"type": "string", "enum": ["1", "2", "tie"]}})
+        asked = [{"answers": [{"id": "1", "answer": a}, {"id": "2", "answer": b}]} for a, b in pairs]
+        return await self.judge.gather([self._ask(task, each, schema, _read_match) for each in asked])
 
     # --- a call ----------------------------------------------------------------------------------
 
-    async def _ask(self, task: str, shown: dict[str, Any], schema: dict[str, Any], read: Any) -> Any:
-        """What ``read`` makes of the verdict. Raises ``_CallFailed``."""
+    async def _ask(self, task: str, answers: dict[str, Any], schema: dict[str, Any], read: Any) -> Any:
+        """Return what ``read`` makes of the verdict. Raises ``_CallFailed``."""
         system = f"{task} {DATA}\n\nWhat makes an answer better:\n{self.grader.rubric}"
-        told = {"task": self.context, **shown} if self.context else shown
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": as_data(told)}]
+        data = {"task": self.context, **answers} if self.context else answers
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": quote_data(data)}]
         question = Question(messages, schema, read, self.grader.sampling_params, cold=True)
         reply = await self.judge.ask(question)
         self.replies.append(reply)
@@ -210,8 +215,8 @@ class _Table:
         return {a: _Verdict(points / most, "\n".join(self._reasons[a])) for a, points in self.points.items()}
 
 
-def _scores(verdict: Any, ids: list[str]) -> dict[str, _Verdict]:
-    """Raises ``ValueError`` unless every id has a score."""
+def _read_scores(verdict: Any, ids: list[str]) -> dict[str, _Verdict]:
+    """Return the verdicts by id. Raises ``ValueError`` unless every id has a score."""
     found = verdict.get("answers") if isinstance(verdict, dict) else None
     if not isinstance(found, dict) or found.keys() != set(ids):
         raise ValueError(f"it must name each of these ids once: {', '.join(ids)}")
@@ -225,8 +230,42 @@ def _is_share(score: Any) -> bool:
     return isinstance(score, int | float) and not isinstance(score, bool) and 0 <= score <= 1
 
 
-def _match(verdict: Any) -> _Match:
+def _read_match(verdict: Any) -> _Match:
     better = str(verdict.get("better")).strip().lower() if isinstance(verdict, dict) else ""
     if better not in ("1", "2", "tie"):
         raise ValueError('better must be "1", "2" or "tie"')
     return _Match(better, str(verdict.get("reason", "")))
+
+
+def check_ranking(grader: RankingGrader) -> None:
+    """Raise ``GraderInvalid`` for a context that differs within a group."""
+    pieces = parse_template(grader.context).pieces
+    if any(not isinstance(piece, str) and piece.namespace == "sample" for piece in pieces):
+        raise GraderInvalid("context", "a group shares it: it may name item alone")
+
+
+KIND = GraderKind(
+    definition=RankingGrader,
+    label="Ranking",
+    explanation="A judge model compares all replies to one prompt with each other.",
+    example={
+        "type": "ranking",
+        "name": "better",
+        "model": JUDGE,
+        "rubric": "The better answer agrees with the reference and says nothing beyond it.",
+        "context": "Reference answer: {{item.reference}}",
+        "method": "listwise",
+        "canary": "I hope this helps!",
+    },
+    fields=(
+        form.MODEL,
+        FormField("rubric", "What makes an answer better", "textarea"),
+        FormField("context", "Context", "textarea"),
+        FormField("method", "Method", "select", tuple(METHODS)),
+    ),
+    has_form=True,
+    open=open_ranking,
+    check=check_ranking,
+    asks_judge=True,
+    compares_answers=True,
+)

@@ -12,7 +12,7 @@ from typing import Any
 import sympy
 from latex2sympy2_extended.latex2sympy2 import NormalizationConfig, latex2sympy, normalize_latex
 
-from workers.grading.boxed.quantities import Number, Unreadable, read_number
+from workers.grading.sandboxed.quantities import Number, Unreadable, read_number
 
 MAX_CHARACTERS, MAX_DEPTH = 2_000, 30
 OPENING, CLOSING = "([{", ")]}"
