@@ -25,7 +25,7 @@ from webapp.jobs.models import Job
 from webapp.registry import exporting, packages
 from webapp.registry.models import BaseModel, Export, TunedModel
 from webapp.teams.models import Team, User
-from workers.contract.exports import KINDS, Kind
+from workers.contract.exports import KINDS
 
 SignIn = Callable[[User], Client]
 State = Export.State
@@ -42,7 +42,7 @@ def address(model: TunedModel, name: str, *arguments: str) -> str:
     return reverse(f"registry:{name}", args=[model.team.slug, model.uid, *arguments])
 
 
-def ready(model: TunedModel, user: User, kind: Kind = "merged") -> Export:
+def ready(model: TunedModel, user: User, kind: str = "merged") -> Export:
     """An export as a worker leaves it."""
     export = exporting.take(exporting.request_export(model, user, kind).pk)
     assert export
@@ -92,6 +92,7 @@ def test_a_finished_export_says_how_it_is_served(model: TunedModel, alice: User,
         f"cd {folder}-gguf-adapter && llama-server -m base.gguf --lora adapter.gguf",
     ):
         assert f'data-copy="{command}"' in page
+    assert page.count("First put a GGUF of groove/starter into it, as base.gguf") == 1
 
 
 def test_what_is_impossible_shows_its_reason_and_no_button(

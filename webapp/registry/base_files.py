@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from django.conf import settings
 
 from workers.contract import memory
-from workers.contract.exports import KINDS, Kind, read_base, refusal
+from workers.contract.exports import KINDS, read_base
 
 from .models import BaseModel
 
@@ -20,8 +20,8 @@ NUMBER_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 EXPERTS = {"num_experts", "num_local_experts", "n_routed_experts"}
 
 
-def refusals(base: BaseModel) -> dict[Kind, str | None] | None:
-    """Kind -> why it is impossible, or None where it is possible; None if the files cannot be read."""
+def refusals(base: BaseModel) -> dict[str, str | None] | None:
+    """Kind's id -> why it is impossible, or None where it is possible; None if the files cannot be read."""
     folder = _folder(base)
     if folder is None:
         return None
@@ -33,11 +33,11 @@ def refusals(base: BaseModel) -> dict[Kind, str | None] | None:
 
 
 @lru_cache(maxsize=64)
-def _refusals(folder: Path, changed: float) -> dict[Kind, str | None]:
+def _refusals(folder: Path, changed: float) -> dict[str, str | None]:
     if any(file.stat().st_size > MAX_BYTES for file in folder.glob("*.json")):
         raise ValueError("too large to read for a page")
     config, tokenizer = read_base(folder)
-    return {kind: refusal(kind, config, tokenizer) for kind in KINDS}
+    return {kind.id: kind.find_refusal(config, tokenizer) for kind in KINDS.values()}
 
 
 def weight_bytes(base: BaseModel | None) -> int | None:

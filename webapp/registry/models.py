@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from webapp.config.fields import PublicIdField
 from webapp.teams.models import Team, User
-from workers.contract.exports import LABELS
+from workers.contract.exports import KINDS
 
 
 class BaseModel(models.Model):
@@ -101,7 +101,7 @@ class Export(models.Model):
         FAILED = "failed"
 
     model = models.ForeignKey(TunedModel, models.CASCADE, related_name="exports")
-    kind = models.CharField(max_length=20, choices=list(LABELS.items()))
+    kind = models.CharField(max_length=20, help_text="a key of workers.contract.exports.KINDS")
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     attempt = models.PositiveIntegerField(default=0, help_text="fencing token: a write names the attempt")
     deaths = models.PositiveSmallIntegerField(default=0, help_text="attempts that ended without a word")
@@ -123,4 +123,4 @@ class Export(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} of {self.model}"
+        return f"{KINDS[self.kind].label} of {self.model}"

@@ -11,7 +11,7 @@ from typing import Any
 from django.core.files.storage import default_storage
 from zipstream import ZipStream
 
-from workers.contract.exports import Kind
+from workers.contract.exports import ExportKind
 
 from .models import TunedModel
 
@@ -86,14 +86,14 @@ def vllm_command(model: TunedModel) -> str:
     return shlex.join(words)
 
 
-def export_commands(model: TunedModel, kind: Kind) -> list[str]:
+def export_folder(model: TunedModel, kind_id: str) -> str:
+    """The only folder of an export's archive."""
+    return f"{folder_name(model)}-{kind_id}"
+
+
+def export_commands(model: TunedModel, kind: ExportKind) -> list[str]:
     """Shell commands that serve an unpacked export, run beside its folder."""
-    folder = shlex.quote(f"{folder_name(model)}-{kind}")
-    if kind == "merged":
-        return [f"vllm serve ./{folder} --served-model-name {shlex.quote(folder_name(model))}"]
-    parts = "-m model.gguf" if kind == "gguf" else "-m base.gguf --lora adapter.gguf"
-    ollama = "ollama create tuned -f Modelfile && ollama run tuned"
-    return [f"cd {folder} && llama-server {parts}", f"cd {folder} && {ollama}"]
+    return kind.format_commands(folder_name(model), export_folder(model, kind.id))
 
 
 def _quoted(text: str) -> str:

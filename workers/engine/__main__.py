@@ -170,7 +170,8 @@ def _export(arguments: argparse.Namespace) -> int:
                 raise errors.Stopped
 
         base, _ = locate(BaseModelRef(id=arguments.base, revision=arguments.revision), Path())
-        export(arguments.package, base, arguments.kind, arguments.out, arguments.rollouts, check_stop)
+        kind = KINDS[arguments.kind]
+        export(arguments.package, base, kind, arguments.out, arguments.rollouts, check_stop)
         return 0
 
     return _report(arguments.out, work)

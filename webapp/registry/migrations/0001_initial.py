@@ -32,7 +32,7 @@ class Migration(migrations.Migration):
             name='Export',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('merged', 'Merged safetensors'), ('gguf', 'Merged GGUF'), ('gguf-adapter', 'GGUF adapter')], max_length=20)),
+                ('kind', models.CharField(help_text='a key of workers.contract.exports.KINDS', max_length=20)),
                 ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('ready', 'Ready'), ('failed', 'Failed')], default='queued', max_length=10)),
                 ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: a write names the attempt')),
                 ('deaths', models.PositiveSmallIntegerField(default=0, help_text='attempts that ended without a word')),
