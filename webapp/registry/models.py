@@ -10,7 +10,9 @@ from django.urls import reverse
 
 from webapp.config.fields import PublicIdField
 from webapp.teams.models import Team, User
+from workers.contract.base_sources import BaseSource, find_source
 from workers.contract.exports import KINDS
+from workers.contract.spec import BaseModelRef
 
 
 class BaseModel(models.Model):
@@ -32,6 +34,21 @@ class BaseModel(models.Model):
 
     def __str__(self) -> str:
         return self.model_id
+
+    def ref(self) -> BaseModelRef:
+        """The model as workers, pages and commands know it."""
+        return BaseModelRef(
+            id=self.model_id,
+            revision=self.revision or None,
+            path=self.path or None,
+            chat_template=self.chat_template or None,
+            template_arguments=self.template_arguments,
+        )
+
+    @property
+    def source(self) -> BaseSource:
+        """Where its files come from."""
+        return find_source(self.model_id, self.revision, self.path)
 
     @property
     def template_arguments_text(self) -> str:

@@ -63,24 +63,24 @@ def _blocks(key: str) -> Iterator[bytes]:
 
 def peft_code(model: TunedModel) -> str:
     """Python that loads the unpacked archive and answers one prompt."""
-    base = model.base_model
+    source = model.base_model.source
     tokens = _settings(model).get("grpo", {}).get("max_completion_length", DEFAULT_TOKENS)
     return PEFT.format(
         adapter=_quoted(folder_name(model)),
-        base=_quoted(base.path or base.model_id),
-        tokenizer=_quoted(base.path or base.model_id) if model.uploaded else "adapter",
-        revision=f", revision={_quoted(base.revision)}" if base.revision and not base.path else "",
+        base=_quoted(source.load_name),
+        tokenizer=_quoted(source.load_name) if model.uploaded else "adapter",
+        revision=f", revision={_quoted(source.load_revision)}" if source.load_revision else "",
         tokens=tokens,
     )
 
 
 def vllm_command(model: TunedModel) -> str:
     """A shell command that serves base and adapter by vLLM."""
-    base, folder = model.base_model, folder_name(model)
+    source, folder = model.base_model.source, folder_name(model)
     rank = (model.shape or _settings(model).get("lora", {})).get("rank", DEFAULT_RANK)
-    words = ["vllm", "serve", base.path or base.model_id]
-    if base.revision and not base.path:
-        words += ["--revision", base.revision]
+    words = ["vllm", "serve", source.load_name]
+    if source.load_revision:
+        words += ["--revision", source.load_revision]
     allowed = next(each for each in VLLM_RANKS if each >= rank)
     words += ["--enable-lora", "--max-lora-rank", str(allowed), "--lora-modules", f"{folder}=./{folder}"]
     return shlex.join(words)

@@ -17,6 +17,7 @@ from webapp.registry import exporting
 from webapp.registry.models import Export
 from workers.bridge import child, files, nodes
 from workers.contract import events
+from workers.contract.base_arguments import write_arguments
 
 MOST_SECONDS = 3600
 Json = dict[str, Any]
@@ -62,11 +63,8 @@ def _fetch_package(export: Export, folder: Path) -> None:
 
 def _run_engine(export: Export, folder: Path) -> bool:
     """Whether the engine made it. False if the lease was lost meanwhile: another worker makes it then."""
-    base, output = export.model.base_model, folder / "child.log"
-    arguments = ["workers.engine", "export", str(folder / "package")]
-    arguments += ["--base", files.local_path(base.path) or base.model_id]
-    if base.revision and not base.path:
-        arguments += ["--revision", base.revision]
+    base, output = files.local_ref(export.model.base_model), folder / "child.log"
+    arguments = ["workers.engine", "export", str(folder / "package"), *write_arguments(base)]
     arguments += ["--kind", export.kind, "--out", str(folder / "out")]
     with child.started(arguments, {"cpu_cores": 1}, output) as process:
         if not _waited(export, process):

@@ -14,7 +14,8 @@ from django.conf import settings
 from webapp.registry import inspections
 from webapp.registry.models import Inspection
 from workers.bridge import child
-from workers.bridge.files import local_path, write_rendering
+from workers.bridge.files import local_ref
+from workers.contract.base_arguments import write_arguments
 
 MOST_SECONDS = 180
 Json = dict[str, Any]
@@ -40,14 +41,8 @@ def inspect_base(inspection_id: int) -> None:
 
 def _inspected(inspection: Inspection, folder: Path) -> Json:
     base, output = inspection.base, folder / "child.log"
-    rendering = folder / "rendering.json"
-    write_rendering(base, rendering)
-    arguments = ["workers.engine", "inspect", base.model_id, "--out", str(folder)]
-    arguments += ["--rendering", str(rendering)]
-    if base.revision:
-        arguments += ["--revision", base.revision]
-    if path := local_path(base.path):
-        arguments += ["--path", path]
+    arguments = ["workers.engine", "inspect", "--out", str(folder)]
+    arguments += write_arguments(local_ref(base), folder / "rendering.json")
     with child.started(arguments, {"cpu_cores": 1}, output) as process:
         try:
             process.wait(MOST_SECONDS)
