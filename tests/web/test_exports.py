@@ -28,7 +28,7 @@ from webapp.registry.queues import EXPORTS, claim_export
 from webapp.teams.models import Team, User
 from webapp.work import nodes
 from webapp.work.errors import WorkFailed
-from workers.contract.exports import KINDS, Kind
+from workers.contract.exports import KINDS
 
 SignIn = Callable[[User], Client]
 State = Export.State
@@ -45,7 +45,7 @@ def address(model: TunedModel, name: str, *arguments: str) -> str:
     return reverse(f"registry:{name}", args=[model.team.slug, model.uid, *arguments])
 
 
-def ready(model: TunedModel, user: User, kind: Kind = "merged") -> Export:
+def ready(model: TunedModel, user: User, kind: str = "merged") -> Export:
     """An export as a worker leaves it."""
     export = EXPORTS.claim(exporting.request_export(model, user, kind).pk)
     assert export
@@ -95,6 +95,7 @@ def test_a_finished_export_says_how_it_is_served(model: TunedModel, alice: User,
         f"cd {folder}-gguf-adapter && llama-server -m base.gguf --lora adapter.gguf",
     ):
         assert f'data-copy="{command}"' in page
+    assert page.count("First put a GGUF of groove/starter into it, as base.gguf") == 1
 
 
 def test_what_is_impossible_shows_its_reason_and_no_button(

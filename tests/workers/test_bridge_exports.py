@@ -18,7 +18,6 @@ from webapp.registry.services import ensure_starter_model, register_model
 from webapp.teams.models import Team, User
 from workers.bridge import exports
 from workers.bridge.exports import run_export
-from workers.contract.exports import Kind
 
 State = Export.State
 
@@ -38,7 +37,7 @@ def model(package: Path, team: Team) -> TunedModel:
     return register_model(team, ensure_starter_model(), "ft:starter", prefix, files)
 
 
-def made(model: TunedModel, user: User, kind: Kind) -> Export:
+def made(model: TunedModel, user: User, kind: str) -> Export:
     export = exporting.request_export(model, user, kind)
     run_export(export.pk)
     export.refresh_from_db()
@@ -50,7 +49,7 @@ def made(model: TunedModel, user: User, kind: Kind) -> Export:
     [("merged", "model.safetensors"), ("gguf", "model.gguf"), ("gguf-adapter", "adapter.gguf")],
 )
 def test_what_a_worker_made_lies_in_storage_with_its_hashes(
-    model: TunedModel, alice: User, kind: Kind, name: str
+    model: TunedModel, alice: User, kind: str, name: str
 ) -> None:
     export = made(model, alice, kind)
     assert (export.state, export.error) == (State.FINISHED, None)

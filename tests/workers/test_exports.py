@@ -21,14 +21,16 @@ from transformers import Gemma3TextConfig as GemmaConfig
 
 from tests.workers.engine_jobs import events_of, of_type, run_engine
 from workers.contract import exports, sentence_pieces
+from workers.contract.gguf import PATTERNS
 from workers.engine import tokenizer_files
 from workers.engine.errors import EngineError
 from workers.engine.export import gguf_adapter, gguf_model, merged, source, texts, vocabulary
+from workers.engine.export.run import EXPORTERS
 from workers.engine.verify import completion_logprobs
 from workers.starter.tasks import draw
 
 STARTER = Path("workers/starter/model")
-QWEN_SPLIT = next(pattern for pattern, name in exports.PATTERNS.items() if name == "qwen2")
+QWEN_SPLIT = next(pattern for pattern, name in PATTERNS.items() if name == "qwen2")
 SIZES = {
     "vocab_size": 1078, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 256,
@@ -93,6 +95,10 @@ def expected(base: Path, package: Path, prompt: list[int], answer: list[int]) ->
     return completion_logprobs(PeftModel.from_pretrained(model, package).eval(), prompt, answer, 1.0)
 
 
+def test_every_kind_has_an_exporter() -> None:
+    assert EXPORTERS.keys() == exports.KINDS.keys()
+
+
 @pytest.mark.parametrize("kind", exports.KINDS)
 def test_an_export_is_kept_once_it_gave_the_models_numbers(
     base: Path, package: Path, tmp_path: Path, kind: str
@@ -127,7 +133,7 @@ def test_every_architecture_that_is_offered_comes_back(tmp_path: Path, architect
     package = tuned(base, tmp_path / "package")
     config, tokenizer = exports.read_base(base)
     for kind in exports.KINDS:
-        refused = exports.refusal(kind, config, tokenizer)
+        refused = exports.KINDS[kind].find_refusal(config, tokenizer)
         assert export(package, base, kind, tmp_path / kind) == (1 if refused else 0), kind
         assert (tmp_path / kind / "export").exists() != bool(refused)
 
@@ -213,8 +219,8 @@ def test_a_tokenizer_that_llama_cpp_would_split_otherwise_is_refused(tmp_path: P
     error = of_type(events_of(tmp_path), "error")[0]
     assert error.code == "export_refused"
     assert "tokenizer splits text" in error.message
-    assert exports.refusal("merged", *exports.read_base(unknown)) is None
-    assert "GGUF of the base" in (exports.refusal("gguf-adapter", *exports.read_base(unknown)) or "")
+    assert exports.MERGED.find_refusal(*exports.read_base(unknown)) is None
+    assert "GGUF of the base" in (exports.GGUF_ADAPTER.find_refusal(*exports.read_base(unknown)) or "")
 
 
 def test_the_starter_is_written_as_gguf_with_its_vocabulary_as_pieces(tmp_path: Path) -> None:
@@ -287,26 +293,32 @@ def test_the_starters_tokenizer_gives_the_ids_that_its_model_was_trained_on() ->
 @pytest.mark.parametrize(
     ("kind", "change", "said"),
     [
-        ("gguf-adapter", {"architectures": ["MambaForCausalLM"]}, "MambaForCausalLM"),
-        ("gguf", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e6}}, "yarn"),
-        ("gguf", {"architectures": ["Gemma3ForCausalLM"]}, "SentencePiece"),
-        ("merged", {"quantization_config": {"quant_method": "gptq"}}, "quantised"),
+        (exports.GGUF_ADAPTER, {"architectures": ["MambaForCausalLM"]}, "MambaForCausalLM"),
+        (exports.GGUF, {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e6}}, "yarn"),
+        (exports.GGUF, {"architectures": ["Gemma3ForCausalLM"]}, "SentencePiece"),
+        (exports.MERGED, {"quantization_config": {"quant_method": "gptq"}}, "quantised"),
     ],
 )
-def test_what_cannot_be_exported_says_so(base: Path, kind: Any, change: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_exported_says_so(
+    base: Path, kind: exports.ExportKind, change: dict[str, Any], said: str
+) -> None:
     config, tokenizer = exports.read_base(base)
-    assert exports.refusal(kind, config, tokenizer) is None
-    assert said in (exports.refusal(kind, config | change, tokenizer) or "")
+    assert kind.find_refusal(config, tokenizer) is None
+    assert said in (kind.find_refusal(config | change, tokenizer) or "")
 
 
-def test_the_modelfile_has_the_template_where_it_is_the_same_to_the_letter(base: Path, package: Path) -> None:
+def test_the_modelfile_has_the_template_where_it_is_the_same_to_the_letter(
+    base: Path, package: Path, tmp_path: Path
+) -> None:
     loaded = source.load(package, base, None)
-    written = texts.modelfile(loaded, "gguf")
+    texts.write_modelfile(loaded, "FROM ./model.gguf\n", tmp_path)
+    written = (tmp_path / "Modelfile").read_text()
     assert written.startswith("FROM ./model.gguf\nTEMPLATE")
     assert 'PARAMETER stop "<|im_end|>"' in written
     assert "PARAMETER temperature 0.7" in written
     loaded.tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
-    assert "cannot translate" in texts.modelfile(loaded, "gguf-adapter")
+    texts.write_modelfile(loaded, "", tmp_path)
+    assert "cannot translate" in (tmp_path / "Modelfile").read_text()
 
 
 def test_an_adapter_on_other_layers_is_no_gguf_adapter(base: Path, package: Path, tmp_path: Path) -> None:

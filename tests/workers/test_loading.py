@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from argparse import ArgumentParser
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,9 +15,10 @@ import torch
 from huggingface_hub.utils import filter_repo_objects
 
 from tests.workers.engine_jobs import tiny_tokenizer
-from workers.contract import base_model
+from workers.contract import base_arguments, base_model
+from workers.contract.base_sources import SOURCES
 from workers.contract.spec import BaseModelRef
-from workers.engine import inspection, loading, models
+from workers.engine import base_sources, inspection, loading, models
 from workers.engine.deadline import TooSlow, deadline
 from workers.engine.errors import EngineError
 from workers.engine.inspection import inspect
@@ -192,6 +194,34 @@ def test_a_folder_outside_the_operators_roots_is_refused(
     assert load(tmp_path / "models/own").eos_ids == [1, 2]
 
 
+def test_every_kind_of_source_has_a_fetcher() -> None:
+    assert base_sources.FETCHERS.keys() == {source.kind for source in SOURCES}
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        BaseModelRef(id="acme/base", revision="v1"),
+        BaseModelRef(id="own", path="/models/own", chat_template="{{ x }}", template_arguments={"a": 1}),
+    ],
+)
+def test_a_base_model_comes_over_a_command_line_as_it_is(ref: BaseModelRef, tmp_path: Path) -> None:
+    arguments = base_arguments.write_arguments(ref, tmp_path / "rendering.json")
+    assert base_arguments.read_ref(base_parser().parse_args(arguments)) == ref
+
+
+def test_a_folder_may_stand_for_a_base_model_and_gives_it_its_name(model_folder: Path) -> None:
+    ref = base_arguments.read_ref(base_parser().parse_args(["--model", str(model_folder)]))
+    assert ref == BaseModelRef(id=model_folder.name, path=str(model_folder.resolve()))
+
+
+def base_parser() -> ArgumentParser:
+    parser = ArgumentParser()
+    base_arguments.add_arguments(parser)
+    base_arguments.add_rendering(parser)
+    return parser
+
+
 def test_nothing_is_fetched_twice_or_in_a_format_that_is_not_loaded() -> None:
     there = [
         "config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json", "tokenizer.json",
@@ -200,7 +230,7 @@ def test_nothing_is_fetched_twice_or_in_a_format_that_is_not_loaded() -> None:
         "model-Q4.gguf", "onnx/model.safetensors", "tf_model.h5", "chat_template.jinja", "merges.txt",
     ]  # fmt: skip
     fetched = filter_repo_objects(
-        there, allow_patterns=models.MODEL_FILES, ignore_patterns=models.NOT_FETCHED
+        there, allow_patterns=base_sources.MODEL_FILES, ignore_patterns=base_sources.NOT_FETCHED
     )
     assert sorted(fetched) == [
         "chat_template.jinja", "config.json", "merges.txt", "model-00001-of-00002.safetensors",

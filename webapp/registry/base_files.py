@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,16 +11,16 @@ from django.conf import settings
 
 from webapp.registry.models import BaseModel
 from workers.contract import memory
-from workers.contract.exports import KINDS, Kind, read_base, refusal
+from workers.contract.exports import KINDS, read_base
 
 MAX_BYTES = 100_000_000
 NUMBER_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 EXPERTS = {"num_experts", "num_local_experts", "n_routed_experts"}
 
 
-def refusals(base: BaseModel) -> dict[Kind, str | None] | None:
-    """Kind -> why it is impossible, or None where it is possible; None if the files cannot be read."""
-    folder = _folder(base)
+def refusals(base: BaseModel) -> dict[str, str | None] | None:
+    """Kind's id -> why it is impossible, or None where it is possible; None if the files cannot be read."""
+    folder = _find_folder(base)
     if folder is None:
         return None
     try:
@@ -32,16 +31,16 @@ def refusals(base: BaseModel) -> dict[Kind, str | None] | None:
 
 
 @lru_cache(maxsize=64)
-def _refusals(folder: Path, changed: float) -> dict[Kind, str | None]:
+def _refusals(folder: Path, changed: float) -> dict[str, str | None]:
     if any(file.stat().st_size > MAX_BYTES for file in folder.glob("*.json")):
         raise ValueError("too large to read for a page")
     config, tokenizer = read_base(folder)
-    return {kind: refusal(kind, config, tokenizer) for kind in KINDS}
+    return {kind.id: kind.find_refusal(config, tokenizer) for kind in KINDS.values()}
 
 
 def weight_bytes(base: BaseModel | None) -> int | None:
     """Size of the weights as they lie in files; None where no file can be read."""
-    folder = _folder(base) if base else None
+    folder = _find_folder(base) if base else None
     total = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder else 0
     return total or None
 
@@ -51,7 +50,7 @@ def shape(base: BaseModel, size: int) -> memory.Shape | None:
 
     Of a mixture of experts the files tell too little.
     """
-    folder, stored = _folder(base), weight_bytes(base)
+    folder, stored = _find_folder(base), weight_bytes(base)
     if folder is None or stored is None:
         return None
     try:
@@ -65,20 +64,5 @@ def shape(base: BaseModel, size: int) -> memory.Shape | None:
         return None
 
 
-def is_allowed(folder: Path) -> bool:
-    """Whether a folder, links followed, is below one that the operator keeps base models in."""
-    return any(folder.is_relative_to(root) for root in settings.BASE_MODEL_ROOTS)
-
-
-def _folder(base: BaseModel) -> Path | None:
-    if base.path:
-        folder = (settings.BASE_DIR / base.path).resolve()
-        return folder if is_allowed(folder) else None
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface")
-    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    cached = hub / f"models--{base.model_id.replace('/', '--')}"
-    revision = base.revision or "main"
-    reference = cached / "refs" / revision
-    commit = reference.read_text().strip() if reference.is_file() else revision
-    folder = cached / "snapshots" / commit
-    return folder if folder.is_dir() else None
+def _find_folder(base: BaseModel) -> Path | None:
+    return base.source.find_folder(settings.BASE_DIR, settings.BASE_MODEL_ROOTS)

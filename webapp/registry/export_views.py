@@ -56,7 +56,7 @@ def download(request: HttpRequest, access: Access, uid: str, kind: str) -> HttpR
     if asked := download_gate.confirm_model_download(request, access, model, str(export)):
         return asked
     record(access.team, access.user, "downloaded export", export)
-    name = f"{packages.folder_name(model)}-{kind}"
+    name = packages.export_folder(model, kind)
     archive = packages.zipped(name, export.prefix, export.files)
     headers = attachment(f"{name}.zip", len(archive))
     return StreamingHttpResponse(streamed(iter(archive)), content_type="application/zip", headers=headers)

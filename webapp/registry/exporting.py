@@ -14,16 +14,10 @@ from webapp.registry.models import BaseModel, Export, TunedModel
 from webapp.registry.queues import EXPORTS
 from webapp.teams.models import User
 from webapp.teams.services import record
-from workers.contract.exports import KINDS, LABELS, Kind
+from workers.contract.exports import KINDS, ExportKind
 
 Json = dict[str, Any]
 State = Export.State
-ABOUT: dict[Kind, str] = {
-    "merged": "Base and adapter in one folder, for vLLM and transformers.",
-    "gguf": "Base and adapter in one file with an Ollama Modelfile, for llama.cpp and Ollama; not quantised.",
-    "gguf-adapter": "The adapter in its own file, beside the base where Groove can write it as GGUF, with "
-    "an Ollama Modelfile.",
-}
 
 
 class ExportRefused(ValueError):
@@ -34,9 +28,7 @@ class ExportRefused(ValueError):
 class Offer:
     """A kind of export and where it stands for one model; ``refused`` is None where nothing is known."""
 
-    kind: Kind
-    label: str
-    about: str
+    kind: ExportKind
     refused: str | None
     export: Export | None = None
     commands: Sequence[str] = ()
@@ -50,10 +42,11 @@ class Offer:
         return self.export is not None and self.export.state == State.FINISHED
 
     @property
-    def lacks_base(self) -> bool:
-        """Whether the person must bring the base in GGUF."""
-        names = {file["name"] for file in self.export.files} if self.export else set()
-        return self.kind == "gguf-adapter" and "base.gguf" not in names
+    def base_hint(self) -> str:
+        """How to get the base where the export should hold it and does not; else empty."""
+        if self.export is None or self.kind.base_file in {file["name"] for file in self.export.files}:
+            return ""
+        return self.kind.base_hint.format(base=self.export.model.base_model)
 
     @property
     def bytes(self) -> int:
@@ -63,14 +56,14 @@ class Offer:
 def offers(base: BaseModel) -> list[Offer]:
     """All kinds, for a base model."""
     refused = refusals(base) or {}
-    return [Offer(kind, LABELS[kind], ABOUT[kind], refused.get(kind)) for kind in KINDS]
+    return [Offer(kind, refused.get(kind.id)) for kind in KINDS.values()]
 
 
 def page(model: TunedModel) -> Json:
     """What the section on a model's page shows."""
     made = {export.kind: export for export in model.exports.all()}
     shown = [
-        replace(offer, export=made.get(offer.kind), commands=packages.export_commands(model, offer.kind))
+        replace(offer, export=made.get(offer.kind.id), commands=packages.export_commands(model, offer.kind))
         for offer in offers(model.base_model)
     ]
     return {"offers": shown, "exporting": any(offer.waiting for offer in shown)}
@@ -84,8 +77,12 @@ def outlook(base: BaseModel | None) -> Json:
 
 
 @transaction.atomic
-def request_export(model: TunedModel, user: User, kind: Kind) -> Export:
-    """Have a worker make it, anew if it failed. Raises ``ExportRefused`` if it is known to be impossible."""
+def request_export(model: TunedModel, user: User, kind: str) -> Export:
+    """Have a worker make it, anew if it failed. ``kind`` is the id of one.
+
+    Raises ``ExportRefused`` if it is known to be impossible.
+    """
+    assert kind in KINDS
     if reason := (refusals(model.base_model) or {}).get(kind):
         raise ExportRefused(reason)
     export, new = Export.objects.get_or_create(model=model, kind=kind, defaults={"created_by": user})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 from django import forms
@@ -11,15 +10,13 @@ from django.conf import settings
 from pydantic import ValidationError
 
 from webapp.core.object_field import ObjectField
-from webapp.registry import base_files
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team
 from workers.contract import chat_templates
+from workers.contract.base_sources import SOURCES, find_source
 from workers.contract.spec import MAX_TEMPLATE, BaseModelRef
 
 OWN, TYPED = "", "typed"
-NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
-HUB_ID = re.compile(rf"{NAME.pattern}/{NAME.pattern}", re.ASCII)
 REVISION = re.compile(r"[\w./-]*", re.ASCII)
 
 
@@ -67,8 +64,8 @@ class BaseModelForm(forms.Form):
     path = forms.CharField(
         max_length=500,
         required=False,
-        label="Folder on the workers",
-        help_text="Only for a model that is not on the hub: the same absolute path on every worker.",
+        label=" or ".join(source.path_label for source in SOURCES if source.path_label),
+        help_text=" ".join(source.path_help for source in SOURCES if source.path_help),
     )
 
     chat_template = forms.ChoiceField(
@@ -115,26 +112,14 @@ class BaseModelForm(forms.Form):
             raise forms.ValidationError("A revision has only letters, digits and . _ / -")
         return revision
 
-    def clean_path(self) -> str:
-        path: str = self.cleaned_data["path"]
-        if path and (not path.startswith("/") or ".." in PurePosixPath(path).parts):
-            raise forms.ValidationError("Give the whole path: it begins with / and has no .. in it.")
-        if path and not base_files.is_allowed(Path(path)):
-            roots = ", ".join(map(str, settings.BASE_MODEL_ROOTS))
-            raise forms.ValidationError(
-                f"Models may only lie below {roots}. Move it there, or ask the operator to add its folder to "
-                "GROOVE_BASE_MODEL_ROOTS."
-            )
-        return path
-
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if not self.errors:
-            self._choose_template(cleaned)
+            self._check_source(cleaned)
         if not self.errors:
-            self._check_id(cleaned["model_id"], cleaned["path"])
-            if not self.errors and BaseModel.objects.filter(team=self.team, **cleaned).exists():
-                self.add_error("model_id", "This team has the same model already.")
+            self._choose_template(cleaned)
+        if not self.errors and BaseModel.objects.filter(team=self.team, **cleaned).exists():
+            self.add_error("model_id", "This team has the same model already.")
         return cleaned
 
     def _choose_template(self, cleaned: dict[str, Any]) -> None:
@@ -155,14 +140,11 @@ class BaseModelForm(forms.Form):
             self.add_error(name, f"This template cannot be used: {error}.")
         cleaned["chat_template"] = template
 
-    def _check_id(self, model_id: str, path: str) -> None:
-        if HUB_ID.fullmatch(model_id) or (path and NAME.fullmatch(model_id)):
-            return
-        if NAME.fullmatch(model_id):
-            said = "Write organisation/name, as on the hub; or name the model's folder on the workers below."
-        else:
-            said = "This is no Hugging Face id: write organisation/name with letters, digits and . _ - only."
-        self.add_error("model_id", said)
+    def _check_source(self, cleaned: dict[str, Any]) -> None:
+        source = find_source(cleaned["model_id"], cleaned["revision"], cleaned["path"])
+        if problem := source.find_problem(settings.BASE_MODEL_ROOTS):
+            field, message = problem
+            self.add_error("model_id" if field == "id" else field, message)
 
 
 class PurgeForm(forms.Form):

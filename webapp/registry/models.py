@@ -11,7 +11,9 @@ from django.urls import reverse
 from webapp.core.fields import PublicIdField
 from webapp.teams.models import Team, User
 from webapp.work.models import Node, WorkItem
-from workers.contract.exports import LABELS
+from workers.contract.base_sources import BaseSource, find_source
+from workers.contract.exports import KINDS
+from workers.contract.spec import BaseModelRef
 
 
 class BaseModel(models.Model):
@@ -33,6 +35,21 @@ class BaseModel(models.Model):
 
     def __str__(self) -> str:
         return self.model_id
+
+    def ref(self) -> BaseModelRef:
+        """The model as workers, pages and commands know it."""
+        return BaseModelRef(
+            id=self.model_id,
+            revision=self.revision or None,
+            path=self.path or None,
+            chat_template=self.chat_template or None,
+            template_arguments=self.template_arguments,
+        )
+
+    @property
+    def source(self) -> BaseSource:
+        """Where its files come from."""
+        return find_source(self.model_id, self.revision, self.path)
 
     @property
     def template_arguments_text(self) -> str:
@@ -84,7 +101,7 @@ class Export(WorkItem):
     """A tuned model in another format: asked for, made and checked by a worker, kept in storage."""
 
     model = models.ForeignKey(TunedModel, models.CASCADE, related_name="exports")
-    kind = models.CharField(max_length=20, choices=list(LABELS.items()))
+    kind = models.CharField(max_length=20, help_text="a key of workers.contract.exports.KINDS")
     node = models.ForeignKey(
         Node, models.SET_NULL, null=True, blank=True, related_name="exports", help_text="makes or made it"
     )
@@ -101,4 +118,4 @@ class Export(WorkItem):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} of {self.model}"
+        return f"{KINDS[self.kind].label} of {self.model}"

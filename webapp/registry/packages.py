@@ -12,7 +12,7 @@ from django.core.files.storage import default_storage
 from zipstream import ZipStream
 
 from webapp.registry.models import TunedModel
-from workers.contract.exports import Kind
+from workers.contract.exports import ExportKind
 
 CHUNK_BYTES = 2**18
 VLLM_RANKS = (8, 16, 32, 64, 128, 256)  # the values that vLLM's --max-lora-rank takes
@@ -62,37 +62,37 @@ def _blocks(key: str) -> Iterator[bytes]:
 
 def peft_code(model: TunedModel) -> str:
     """Python that loads the unpacked archive and answers one prompt."""
-    base = model.base_model
+    source = model.base_model.source
     tokens = _settings(model).get("grpo", {}).get("max_completion_length", DEFAULT_TOKENS)
     return PEFT.format(
         adapter=_quoted(folder_name(model)),
-        base=_quoted(base.path or base.model_id),
-        tokenizer=_quoted(base.path or base.model_id) if model.uploaded else "adapter",
-        revision=f", revision={_quoted(base.revision)}" if base.revision and not base.path else "",
+        base=_quoted(source.load_name),
+        tokenizer=_quoted(source.load_name) if model.uploaded else "adapter",
+        revision=f", revision={_quoted(source.load_revision)}" if source.load_revision else "",
         tokens=tokens,
     )
 
 
 def vllm_command(model: TunedModel) -> str:
     """A shell command that serves base and adapter by vLLM."""
-    base, folder = model.base_model, folder_name(model)
+    source, folder = model.base_model.source, folder_name(model)
     rank = (model.shape or _settings(model).get("lora", {})).get("rank", DEFAULT_RANK)
-    words = ["vllm", "serve", base.path or base.model_id]
-    if base.revision and not base.path:
-        words += ["--revision", base.revision]
+    words = ["vllm", "serve", source.load_name]
+    if source.load_revision:
+        words += ["--revision", source.load_revision]
     allowed = next(each for each in VLLM_RANKS if each >= rank)
     words += ["--enable-lora", "--max-lora-rank", str(allowed), "--lora-modules", f"{folder}=./{folder}"]
     return shlex.join(words)
 
 
-def export_commands(model: TunedModel, kind: Kind) -> list[str]:
+def export_folder(model: TunedModel, kind_id: str) -> str:
+    """The only folder of an export's archive."""
+    return f"{folder_name(model)}-{kind_id}"
+
+
+def export_commands(model: TunedModel, kind: ExportKind) -> list[str]:
     """Shell commands that serve an unpacked export, run beside its folder."""
-    folder = shlex.quote(f"{folder_name(model)}-{kind}")
-    if kind == "merged":
-        return [f"vllm serve ./{folder} --served-model-name {shlex.quote(folder_name(model))}"]
-    parts = "-m model.gguf" if kind == "gguf" else "-m base.gguf --lora adapter.gguf"
-    ollama = "ollama create tuned -f Modelfile && ollama run tuned"
-    return [f"cd {folder} && llama-server {parts}", f"cd {folder} && {ollama}"]
+    return kind.format_commands(folder_name(model), export_folder(model, kind.id))
 
 
 def _quoted(text: str) -> str:

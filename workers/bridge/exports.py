@@ -14,6 +14,7 @@ from webapp.registry.queues import EXPORTS, claim_export
 from webapp.work.errors import WorkFailed
 from workers.bridge import files, nodes
 from workers.bridge.running import run_claimed, run_engine
+from workers.contract.base_arguments import write_arguments
 
 MOST_SECONDS = 3600
 Json = dict[str, Any]
@@ -41,11 +42,8 @@ def _fetch_package(export: Export, folder: Path) -> None:
 
 
 def _run_engine(export: Export, folder: Path, lost: threading.Event) -> None:
-    base, out = export.model.base_model, folder / "out"
-    arguments = ["export", str(folder / "package")]
-    arguments += ["--base", files.local_path(base.path) or base.model_id]
-    if base.revision and not base.path:
-        arguments += ["--revision", base.revision]
+    base, out = files.local_ref(export.model.base_model), folder / "out"
+    arguments = ["export", str(folder / "package"), *write_arguments(base)]
     out.mkdir()
     run_engine([*arguments, "--kind", export.kind, "--out", str(out)], out, MOST_SECONDS, lost)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import shutil
 import tarfile
@@ -21,6 +20,7 @@ from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel
 from webapp.work.errors import WorkFailed
+from workers.contract.spec import BaseModelRef
 
 log = logging.getLogger(__name__)
 CACHE = "cache"
@@ -158,23 +158,6 @@ def discard_leftovers() -> None:
             cached.unlink(missing_ok=True)
 
 
-def local_path(path: str) -> str | None:
-    """A base model's folder on this node: relative ones stand in the checkout."""
-    return str((settings.BASE_DIR / path).resolve()) if path else None
-
-
-def base_model_ref(base: BaseModel) -> dict[str, Any]:
-    """``contract.spec.BaseModelRef`` of a base model."""
-    return {
-        "id": base.model_id,
-        "revision": base.revision or None,
-        "path": local_path(base.path),
-        "chat_template": base.chat_template or None,
-        "template_arguments": base.template_arguments,
-    }
-
-
-def write_rendering(base: BaseModel, file: Path) -> None:
-    """Writes the base model's own chat template and its arguments, as ``--rendering`` takes them."""
-    names = ("chat_template", "template_arguments")
-    file.write_text(json.dumps({name: getattr(base, name) for name in names}))
+def local_ref(base: BaseModel) -> BaseModelRef:
+    """What the engine is told of a base model; relative folders stand in this node's checkout."""
+    return base.ref().resolve(settings.BASE_DIR)

@@ -9,8 +9,9 @@ from pathlib import Path
 from webapp.registry import inspections
 from webapp.registry.models import Inspection
 from webapp.registry.queues import INSPECTIONS
-from workers.bridge.files import local_path, write_rendering
+from workers.bridge.files import local_ref
 from workers.bridge.running import run_engine, run_item
+from workers.contract.base_arguments import write_arguments
 
 MOST_SECONDS = 180
 
@@ -21,12 +22,6 @@ def inspect_base(inspection_id: int) -> None:
 
 
 def _inspect(inspection: Inspection, folder: Path, lost: threading.Event) -> None:
-    base, rendering = inspection.base, folder / "rendering.json"
-    write_rendering(base, rendering)
-    arguments = ["inspect", base.model_id, "--out", str(folder), "--rendering", str(rendering)]
-    if base.revision:
-        arguments += ["--revision", base.revision]
-    if path := local_path(base.path):
-        arguments += ["--path", path]
-    run_engine(arguments, folder, MOST_SECONDS, lost)
+    base = write_arguments(local_ref(inspection.base), folder / "rendering.json")
+    run_engine(["inspect", "--out", str(folder), *base], folder, MOST_SECONDS, lost)
     inspections.finish_inspection(inspection, json.loads((folder / "inspection.json").read_text()))

@@ -21,7 +21,8 @@ from webapp.teams.models import Team
 from webapp.work.errors import WorkFailed
 from workers import grading
 from workers.bridge import child
-from workers.bridge.files import local_path, write_rendering
+from workers.bridge.files import local_ref
+from workers.contract.base_arguments import write_arguments
 from workers.contract.spec import JudgeEndpoint
 
 SERVE_SECONDS = 120
@@ -103,19 +104,10 @@ def _served(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     """A base model behind a loopback address that only the holder of its token can use."""
     base, token = endpoint.base_model, secrets.token_urlsafe(32)
     assert base is not None
-    arguments = [
-        "workers.serve",
-        "--model",
-        local_path(base.path) or base.model_id,
-        "--name",
-        endpoint.model or base.model_id,
-    ]
-    if base.revision:
-        arguments += ["--revision", base.revision]
+    arguments = ["workers.serve", "--name", endpoint.model or base.model_id]
     with tempfile.TemporaryDirectory(prefix="groove-serve-") as folder:
-        log, rendering = Path(folder) / "serve.log", Path(folder) / "rendering.json"
-        write_rendering(base, rendering)
-        arguments += ["--rendering", str(rendering)]
+        log = Path(folder) / "serve.log"
+        arguments += write_arguments(local_ref(base), Path(folder) / "rendering.json")
         with child.started(arguments, {"cpu_cores": 1}, log, {"--token-fd": token.encode()}) as process:
             yield f"http://127.0.0.1:{_port(process, log)}/v1", token
 

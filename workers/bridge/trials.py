@@ -13,7 +13,7 @@ from webapp.graders.queues import TRIALS
 from webapp.graders.reading import text_of
 from webapp.graders.statistics import mean
 from webapp.work.errors import WorkFailed
-from workers.bridge.files import base_model_ref
+from workers.bridge.files import local_ref
 from workers.bridge.gradings import Answer, graded
 from workers.bridge.running import run_engine, run_item
 from workers.contract.spec import SampleSpec
@@ -81,7 +81,7 @@ def _sample_spec(trial: GraderTrial) -> SampleSpec:
     grpo = base.settings.get("grpo", {})
     return SampleSpec.model_validate(
         {
-            "base_model": base_model_ref(base),
+            "base_model": local_ref(base),
             "rows": trial.rows,
             "samples_per_row": trial.choices.get("samples") or 1,
             "max_completion_length": grpo.get("max_completion_length", 256),

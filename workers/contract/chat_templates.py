@@ -24,7 +24,7 @@ CHECK_BYTES = 512 << 20
 CHECK_CHARACTERS = 100_000
 MARK = "zzmark"
 TOO_LARGE = "it needs more memory than a template may take"
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"

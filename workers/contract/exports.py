@@ -1,136 +1,92 @@
-"""Which exports a base model allows, decided from its files' text alone: no torch, so the web can ask too."""
+"""Export formats: what users read of each, which base models it refuses, and how its model is served.
+
+A new format is an ``ExportKind`` in ``KINDS`` and a module of ``workers/engine/export`` that is listed in
+``EXPORTERS`` there. No torch is imported, so the web reads the kinds too.
+"""
 
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
-from workers.contract import sentence_pieces
+from workers.contract import gguf
 
-Kind = Literal["merged", "gguf", "gguf-adapter"]
 Json = dict[str, Any]
-
 CPU_CORES: Final = 1  # that an export's process uses
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-LABELS: Final[dict[Kind, str]] = {
-    "merged": "Merged safetensors",
-    "gguf": "Merged GGUF",
-    "gguf-adapter": "GGUF adapter",
-}
-ARCHITECTURES: Final = {
-    "Qwen2ForCausalLM": "qwen2",
-    "Qwen3ForCausalLM": "qwen3",
-    "LlamaForCausalLM": "llama",
-    "Gemma3ForCausalLM": "gemma3",
-}
-"""Class in ``config.json`` -> architecture in GGUF, for those whose tensors Groove knows how to write."""
-
-CONTRACTIONS: Final = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-SPLIT: Final = (
-    CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-PATTERNS: Final = {SPLIT % r"\p{N}": "qwen2", SPLIT % r"\p{N}{1,3}": "llama-bpe"}
-"""How llama.cpp splits text before byte-pair encoding, by the name it has there (``tokenizer.ggml.pre``)."""
-
-UNKNOWN_SPLIT: Final = (
-    "Its tokenizer splits text in a way that llama.cpp has no name for, so llama.cpp would feed the model "
-    "other tokens than it was trained on. Export merged safetensors instead."
-)
+Rule = Callable[[Json, Json | None], str | None]
 
 
-def refusal(kind: Kind, config: Json, tokenizer: Json | None) -> str | None:
-    """Why a model with such a config.json and tokenizer.json cannot be exported so; None if it can."""
-    if "quantization_config" in config:
-        return "The base model's weights are quantised, so an adapter cannot be merged or mapped exactly."
-    if kind == "merged":
-        return None
-    if kind == "gguf-adapter":
-        return _no_gguf(config) or _no_base_gguf(config, tokenizer)
-    return _no_gguf(config) or _no_merged_gguf(config, tokenizer)
+def accept_all(config: Json, tokenizer: Json | None) -> None:
+    """The rule of a format that takes every architecture and tokenizer."""
 
 
-def _no_gguf(config: Json) -> str | None:
-    name = (config.get("architectures") or ["unknown"])[0]
-    if name not in ARCHITECTURES:
-        return f"The architecture {name} cannot be written as GGUF here; {', '.join(ARCHITECTURES)} can."
-    return None
+@dataclass(frozen=True)
+class ExportKind:
+    """An export format. ``rule`` returns the reason for refusing a base model, or None.
 
-
-def _no_merged_gguf(config: Json, tokenizer: Json | None) -> str | None:
-    if ARCHITECTURES[config["architectures"][0]] == "gemma3":
-        return (
-            "Gemma 3's SentencePiece vocabulary cannot be written as GGUF here. Export the adapter as GGUF "
-            "and load it over a GGUF of the base."
-        )
-    if (rope := rope_parameters(config)).get("rope_type", "default") != "default":
-        return (
-            f"Its rotary embedding is of type {rope['rope_type']!r}, which cannot be checked after writing."
-        )
-    if config.get("model_type") != "qwen2" and (config.get("attention_bias") or config.get("mlp_bias")):
-        return "Its layers have biases, which GGUF readers of this architecture ignore."
-    if config.get("use_sliding_window"):
-        return "It attends within a sliding window, which GGUF readers of this architecture ignore."
-    if tokenizer is None:
-        return "It has no tokenizer.json, which the vocabulary is read from."
-    return None if is_known(tokenizer) else UNKNOWN_SPLIT
-
-
-def _no_base_gguf(config: Json, tokenizer: Json | None) -> str | None:
-    """Why nobody can make the GGUF of the base that a GGUF adapter is loaded over."""
-    if tokenizer is None or ARCHITECTURES[config["architectures"][0]] == "gemma3" or is_known(tokenizer):
-        return None
-    return f"It needs a GGUF of the base, which cannot be made. {UNKNOWN_SPLIT}"
-
-
-def is_known(tokenizer: Json) -> bool:
-    """Whether llama.cpp can be told to split text as this ``tokenizer.json`` does."""
-    return pre_type(tokenizer) is not None or sentence_pieces.scores(tokenizer) is not None
-
-
-def rope_parameters(config: Json) -> Json:
-    """``{rope_theta, rope_type, ...}`` from either generation of ``config.json``."""
-    older = config.get("rope_scaling") or {}
-    older = {
-        "rope_theta": config.get("rope_theta", 10000.0),
-        "rope_type": older.get("type", "default"),
-    } | older
-    found: Json = config.get("rope_parameters") or older
-    return found
-
-
-def pre_type(tokenizer: Json) -> str | None:
-    """llama.cpp's name for the way this ``tokenizer.json`` splits text; None if it has none that is the same.
-
-    llama.cpp's converter recognises a tokenizer by hashing what it makes of a test text, so a new vocabulary
-    is unknown to it even where the splitting is known. Here the rules themselves are compared.
+    ``commands`` serve an export in a shell: ``{enter}`` goes into its folder, ``{folder}`` is its path and
+    ``{name}`` what callers name the model. They load ``base_file``, if one is named: the untuned base.
+    ``base_hint`` tells how to get it where the export has none; ``{base}`` is the base model.
     """
-    model, normalizer = tokenizer["model"], tokenizer.get("normalizer")
-    if (
-        model.get("type") != "BPE"
-        or model.get("byte_fallback")
-        or (normalizer or {"type": "NFC"})["type"] != "NFC"
-    ):
-        return None
-    name = _split_name(tokenizer.get("pre_tokenizer") or {})
-    whole_words_first = bool(model.get("ignore_merges"))
-    return name if whole_words_first == (name == "llama-bpe") else None
+
+    id: str
+    label: str
+    about: str
+    commands: tuple[str, ...]
+    rule: Rule = accept_all
+    base_file: str = ""
+    base_hint: str = ""
+
+    def find_refusal(self, config: Json, tokenizer: Json | None) -> str | None:
+        """Why a base with such a config.json and tokenizer.json cannot be exported so; None if it can."""
+        if "quantization_config" in config:
+            return "The base model's weights are quantised, so an adapter cannot be merged or mapped exactly."
+        return self.rule(config, tokenizer)
+
+    def format_commands(self, name: str, folder: str = "") -> list[str]:
+        """Shell commands that serve the model as ``name``, run beside ``folder``; in it without one."""
+        quoted = shlex.quote(folder)
+        values = {
+            "name": shlex.quote(name),
+            "folder": f"./{quoted}" if folder else ".",
+            "enter": f"cd {quoted} && " if folder else "",
+        }
+        return [command.format(**values) for command in self.commands]
 
 
-def _split_name(pre_tokenizer: Json) -> str | None:
-    if pre_tokenizer.get("type") == "ByteLevel":
-        plain = pre_tokenizer.get("use_regex", True) and not pre_tokenizer.get("add_prefix_space")
-        return "gpt-2" if plain else None
-    steps = pre_tokenizer.get("pretokenizers", [])
-    kinds = [step["type"] for step in steps]
-    if kinds == ["Digits", "ByteLevel"] and steps[0]["individual_digits"]:
-        return "smollm" if _split_name(steps[1]) == "gpt-2" else None
-    if kinds != ["Split", "ByteLevel"]:
-        return None
-    split, level = steps
-    if level.get("use_regex") or level.get("add_prefix_space") or split["invert"]:
-        return None
-    return PATTERNS.get(split["pattern"].get("Regex", "")) if split["behavior"] == "Isolated" else None
+OLLAMA: Final = "{enter}ollama create tuned -f Modelfile && ollama run tuned"
+
+MERGED: Final = ExportKind(
+    "merged",
+    "Merged safetensors",
+    "Base and adapter in one folder, for vLLM and transformers.",
+    commands=("vllm serve {folder} --served-model-name {name}",),
+)
+GGUF: Final = ExportKind(
+    "gguf",
+    "Merged GGUF",
+    "Base and adapter in one file with an Ollama Modelfile, for llama.cpp and Ollama; not quantised.",
+    commands=("{enter}llama-server -m model.gguf", OLLAMA),
+    rule=gguf.find_model_refusal,
+)
+GGUF_ADAPTER: Final = ExportKind(
+    "gguf-adapter",
+    "GGUF adapter",
+    "The adapter in its own file, beside the base where Groove can write it as GGUF, with an Ollama "
+    "Modelfile.",
+    commands=("{enter}llama-server -m base.gguf --lora adapter.gguf", OLLAMA),
+    rule=gguf.find_adapter_refusal,
+    base_file="base.gguf",
+    base_hint="First put a GGUF of {base} into it, as base.gguf: llama.cpp's convert_hf_to_gguf.py makes "
+    "one.",
+)
+
+KINDS: Final = {kind.id: kind for kind in (MERGED, GGUF, GGUF_ADAPTER)}
+"""All formats by id, in the order of pages. An id stands in URLs, the database and names of folders."""
 
 
 def read_base(folder: Path) -> tuple[Json, Json | None]:

@@ -7,10 +7,12 @@ here once; their sources are in ``docs/design.md`` ("Defaults").
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from workers.contract.base_sources import BaseSource, find_source
 from workers.contract.graders import Grader
 from workers.contract.schema import Frozen
 
@@ -60,7 +62,10 @@ TemplateArguments = Annotated[dict[str, Any], AfterValidator(_check_template_arg
 
 
 class BaseModelRef(Frozen):
-    """The model that is tuned. ``id`` goes into the adapter's config; ``path``, if set, is loaded instead."""
+    """The model that is tuned. ``id`` goes into the adapter's config; ``path``, if set, is loaded instead.
+
+    Its ``source`` decides how it is loaded and named.
+    """
 
     id: str = Field(description="Hugging Face id, or the name of a local model")
     revision: str | None = None
@@ -71,6 +76,15 @@ class BaseModelRef(Frozen):
     template_arguments: TemplateArguments = Field(
         default_factory=dict, description="what the chat template is given beside the messages"
     )
+
+    @property
+    def source(self) -> BaseSource:
+        """Where the model's files come from."""
+        return find_source(self.id, self.revision, self.path)
+
+    def resolve(self, root: Path) -> BaseModelRef:
+        """The same with a relative folder in full below ``root``."""
+        return self.model_copy(update={"path": self.source.resolve_path(root) or None})
 
 
 class ChatSettings(Frozen):

@@ -18,9 +18,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from workers.contract.base_arguments import add_arguments, add_rendering, read_ref
 from workers.contract.events import DoneEvent, EventWriter, PhaseEvent
 from workers.contract.exports import KINDS
-from workers.contract.spec import BaseModelRef, JobSpec, SampleSpec
+from workers.contract.spec import JobSpec, SampleSpec
 from workers.engine import errors, parallel
 from workers.grading.judge import Judges, read_keys
 from workers.process import follow_lifeline, set_environment
@@ -64,8 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.set_defaults(command=_verify)
     export = commands.add_parser("export", help="write a package in another format and check it")
     export.add_argument("package", type=Path)
-    export.add_argument("--base", required=True, help="folder of the base model, or its Hugging Face id")
-    export.add_argument("--revision", help="of a base model on the hub")
+    add_arguments(export)
     export.add_argument("--kind", choices=KINDS, required=True)
     export.add_argument("--out", type=Path, required=True, help="folder for the export and events")
     export.add_argument(
@@ -74,10 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--lifeline", type=int, help="file descriptor; the engine exits when it closes")
     export.set_defaults(command=_export)
     inspect = commands.add_parser("inspect", help="tell what a base model is, without its weights")
-    inspect.add_argument("base", help="its Hugging Face id, or the name of a folder's model")
-    inspect.add_argument("--revision", help="of a base model on the hub")
-    inspect.add_argument("--path", help="folder of the base model")
-    inspect.add_argument("--rendering", type=Path, help="JSON file with a chat_template of one's own")
+    add_arguments(inspect)
+    add_rendering(inspect)
     inspect.add_argument("--out", type=Path, required=True, help="folder for inspection.json")
     inspect.add_argument("--lifeline", type=int, help="file descriptor; the engine exits when it closes")
     inspect.set_defaults(command=_inspect)
@@ -162,15 +160,16 @@ def _export(arguments: argparse.Namespace) -> int:
 
     def work(emit: EventWriter) -> int:
         emit(PhaseEvent(phase="package"))
+        from workers.engine.base_sources import locate
         from workers.engine.export.run import export
-        from workers.engine.models import locate
 
         def check_stop() -> None:
             if stopping.is_set():
                 raise errors.Stopped
 
-        base, _ = locate(BaseModelRef(id=arguments.base, revision=arguments.revision), Path())
-        export(arguments.package, base, arguments.kind, arguments.out, arguments.rollouts, check_stop)
+        base, _ = locate(read_ref(arguments), Path())
+        kind = KINDS[arguments.kind]
+        export(arguments.package, base, kind, arguments.out, arguments.rollouts, check_stop)
         return 0
 
     return _report(arguments.out, work)
@@ -181,9 +180,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     set_environment()
     from workers.engine.inspection import write_inspection
 
-    rendering = json.loads(arguments.rendering.read_text()) if arguments.rendering else {}
-    ref = BaseModelRef(id=arguments.base, revision=arguments.revision, path=arguments.path, **rendering)
-    write_inspection(ref, Path(), arguments.out)
+    write_inspection(read_ref(arguments), Path(), arguments.out)
     return 0
 
 

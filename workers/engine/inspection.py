@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 from workers.contract import base_model, model_config
 from workers.contract.spec import BaseModelRef
 from workers.engine import errors, loading, models
+from workers.engine.base_sources import fetch_texts
 from workers.engine.errors import EngineError
 from workers.engine.fast.architecture import known
 from workers.engine.targets import ALL_LINEAR, describe_frozen, find_layers, is_tied, suffixes
@@ -44,7 +45,7 @@ def _as_json(error: EngineError) -> Json:
 
 
 def _inspect(ref: BaseModelRef, folder: Path, facts: Json, notes: list[str]) -> None:
-    path, sizes = _texts(ref, folder)
+    path, sizes = fetch_texts(ref, folder)
     facts["weight_bytes"] = sum(size for name, size in sizes.items() if _is_loaded(name, sizes))
     if problem := _problem(path, sizes):
         raise EngineError(problem.code, f"{ref.id}: {problem.message}", problem.remedy)
@@ -69,14 +70,6 @@ def _inspect(ref: BaseModelRef, folder: Path, facts: Json, notes: list[str]) -> 
     if not models.end_tokens(model, tokenizer):
         raise errors.no_end_token(ref.id)
     _check_template(ref, tokenizer, models.embedding_rows(model), facts, notes)
-
-
-def _texts(ref: BaseModelRef, folder: Path) -> tuple[Path, dict[str, int]]:
-    """A folder with the model's small files, and the size of each of its files."""
-    if ref.path is None and not Path(ref.id).is_absolute():
-        return models.fetch_texts(ref)
-    path, _ = models.locate(ref, folder)
-    return path, {file.name: file.stat().st_size for file in path.iterdir() if file.is_file()}
 
 
 def _is_loaded(name: str, names: dict[str, int]) -> bool:

@@ -1,4 +1,4 @@
-"""The base model: found, loaded, and run with its adapter folded in or switched off."""
+"""The base model: loaded, and run with its adapter folded in or switched off."""
 
 from __future__ import annotations
 
@@ -10,17 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import torch
-from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -28,15 +18,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from workers.contract import base_model
 from workers.contract.spec import BaseModelRef, ChatSettings
 from workers.engine import errors, loading, parallel
+from workers.engine.base_sources import locate
 from workers.engine.memory import release_heap
 from workers.engine.rendering import Renderer
 
-MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
 DEFAULT_CHAT = ChatSettings()
-NOT_FETCHED = ["original/*", "consolidated*", "*/*.safetensors", "onnx/*", "coreml/*"]
 
 LARGE = 20_000_000  # numbers of folded weights from which their memory is worth the time to give it back
-HUB_SECONDS = 20.0  # that the hub may take to list a model's files
 
 
 @dataclass(frozen=True)
@@ -56,75 +44,6 @@ class Base:
         """Renders conversations for this model and decodes its completions."""
         arguments = {**self.ref.template_arguments, **self.chat.template_arguments}
         return Renderer(self.tokenizer, self.eos_ids, arguments, self.chat.grade)
-
-    @property
-    def public_id(self) -> str:
-        """What others may call the base: its id, but only the folder's name if the id is a path."""
-        return Path(self.ref.id).name if Path(self.ref.id).is_dir() else self.ref.id
-
-
-def locate(ref: BaseModelRef, folder: Path) -> tuple[Path, str | None]:
-    """The folder that holds the weights and, for a hub model, the commit it is. Raises ``EngineError``."""
-    if ref.path is not None:
-        path = folder / ref.path
-        if not path.is_dir():
-            raise errors.model_not_found(str(path))
-        loading.check_root(ref.id, path)
-        return path, ref.revision
-    if (Path(ref.id) / "config.json").is_file() or (Path(ref.id).is_absolute() and Path(ref.id).is_dir()):
-        loading.check_root(ref.id, Path(ref.id))
-        return Path(ref.id).resolve(), ref.revision
-    path = _download(ref)
-    return path, path.name
-
-
-def _download(ref: BaseModelRef) -> Path:
-    """Fetches what loading reads, and nothing a second time: no ``consolidated``, no ``.bin``."""
-    with _hub_errors(ref):
-        path = _snapshot(ref, MODEL_FILES)
-        if loading.allows_pickled() and not base_model.weight_files(path):
-            snapshot_download(ref.id, revision=path.name, allow_patterns=[base_model.PICKLED])
-        return path
-
-
-def fetch_texts(ref: BaseModelRef) -> tuple[Path, dict[str, int]]:
-    """Of a hub model everything but the weights, and the size of each file at its root; ``EngineError``.
-
-    Without the hub: what is in the cache.
-    """
-    with _hub_errors(ref):
-        try:
-            listed = HfApi().model_info(
-                ref.id, revision=ref.revision, files_metadata=True, timeout=HUB_SECONDS
-            )
-        except OfflineModeIsEnabled:
-            path = _snapshot(ref, MODEL_FILES)
-            return path, {file.name: file.stat().st_size for file in path.iterdir() if file.is_file()}
-        sizes = {
-            file.rfilename: file.size or 0 for file in listed.siblings or [] if "/" not in file.rfilename
-        }
-        return _snapshot(ref, [name for name in MODEL_FILES if name != "*.safetensors"]), sizes
-
-
-def _snapshot(ref: BaseModelRef, patterns: list[str]) -> Path:
-    return Path(
-        snapshot_download(ref.id, revision=ref.revision, allow_patterns=patterns, ignore_patterns=NOT_FETCHED)
-    )
-
-
-@contextmanager
-def _hub_errors(ref: BaseModelRef) -> Iterator[None]:
-    """Turns what the hub's client raises into ``EngineError``."""
-    try:
-        yield
-    except GatedRepoError as error:
-        raise errors.model_gated(ref.id, str(error)) from error
-    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
-        raise errors.model_not_found(ref.id, str(error)) from error
-    except (LocalEntryNotFoundError, OSError, httpx2.HTTPError) as error:
-        if errors.is_disk_full(error):
-            raise errors.disk_full(str(error)) from error
-        raise errors.hub_unreachable(ref.id, str(error)) from error
 
 
 def pick_device(wanted: str) -> torch.device:

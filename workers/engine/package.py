@@ -87,7 +87,7 @@ def write_adapter(model: Any, base: Base, folder: Path) -> None:
     (folder / "adapter_model.safetensors").chmod(0o644)
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text())
-    config |= {"base_model_name_or_path": base.public_id, "revision": base.revision}
+    config |= {"base_model_name_or_path": base.ref.id, "revision": base.revision}
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
@@ -152,7 +152,7 @@ def write_run_file(lineage: Lineage, adapter_hash: str, verdict: Verdict, folder
         "model_name": spec.model_name,
         "arm": spec.arm,
         "base_model": {
-            "id": base.public_id,
+            "id": base.ref.id,
             "revision": base.revision,
             "weights_sha256": weights_sha256(base.path),
         },
@@ -200,7 +200,7 @@ def model_card(lineage: Lineage) -> str:
     assert evaluation.tuned is not None
     assert evaluation.difference is not None
     front = ModelCardData(
-        base_model=lineage.base.public_id,
+        base_model=lineage.base.ref.id,
         library_name="peft",
         pipeline_tag="text-generation",
         tags=["lora", *TAGS[spec.arm], "trl", "groove"],
@@ -218,7 +218,7 @@ def model_card(lineage: Lineage) -> str:
     return CARD.format(
         front=front.to_yaml(),
         name=spec.model_name,
-        base=lineage.base.public_id,
+        base=lineage.base.ref.id,
         revision=f", revision `{lineage.base.revision}`" if lineage.base.revision else "",
         revision_argument=f', revision="{lineage.base.revision}"' if lineage.base.revision else "",
         steps=lineage.steps,

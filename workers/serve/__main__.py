@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from workers.contract.spec import BaseModelRef
+from workers.contract.base_arguments import add_arguments, add_rendering, read_ref
 from workers.process import follow_lifeline, set_environment
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -30,11 +30,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workers.serve", description="Serve one base model.")
-    parser.add_argument("--model", required=True, help="folder of the model, or its Hugging Face id")
-    parser.add_argument("--revision", help="commit of a Hugging Face model")
-    parser.add_argument(
-        "--rendering", type=Path, help="JSON file with chat_template and template_arguments for the model"
-    )
+    add_arguments(parser)
+    add_rendering(parser)
     parser.add_argument("--name", help="what callers name the model; default: its id, or its folder's name")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
@@ -71,13 +68,11 @@ def _serve(arguments: argparse.Namespace, token: str | None) -> int:
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    rendering = json.loads(arguments.rendering.read_text()) if arguments.rendering else {}
-    ref = BaseModelRef(id=arguments.model, revision=arguments.revision, **rendering)
     try:
-        base = load(ref, Path.cwd(), pick_device(arguments.device))
+        base = load(read_ref(arguments), Path.cwd(), pick_device(arguments.device))
     except EngineError as error:
         sys.exit(f"{error.code}: {error.message} {error.remedy}\n{error.detail}")
-    api = Api(Chat(base, arguments.name or base.public_id), Batcher(base), token, arguments.queue)
+    api = Api(Chat(base, arguments.name or base.ref.id), Batcher(base), token, arguments.queue)
     config = uvicorn.Config(
         api,
         host=arguments.host,

@@ -1,6 +1,7 @@
 import django.contrib.postgres.fields
 import django.db.models.deletion
 import webapp.core.fields
+import webapp.graders.fields
 from django.db import migrations, models
 
 
@@ -47,6 +48,29 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Evaluation',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('stage', models.CharField(help_text='before, during or after', max_length=10)),
+                ('split', models.CharField(max_length=10)),
+                ('task', models.CharField(blank=True, help_text='of several; empty is all rows together', max_length=30)),
+                ('step', models.PositiveIntegerField()),
+                ('rows', models.PositiveIntegerField()),
+                ('samples_per_row', models.PositiveIntegerField()),
+                ('base', models.JSONField(help_text='contract.events.ArmSummary')),
+                ('tuned', models.JSONField(null=True)),
+                ('difference', models.JSONField(help_text='contract.events.Interval, tuned minus base, paired', null=True)),
+                ('wins', models.PositiveIntegerField(null=True)),
+                ('ties', models.PositiveIntegerField(null=True)),
+                ('losses', models.PositiveIntegerField(null=True)),
+                ('comparison', models.JSONField(help_text='contract.events.Comparison', null=True)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+            ],
+            options={
+                'ordering': ['id'],
+            },
+        ),
+        migrations.CreateModel(
             name='JobEvent',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -68,6 +92,19 @@ class Migration(migrations.Migration):
                 ('mail_at', models.DateTimeField(help_text='when to send the e-mail; null: none is owed', null=True)),
                 ('mail_failures', models.PositiveIntegerField(default=0)),
             ],
+        ),
+        migrations.CreateModel(
+            name='JobSuite',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('position', models.PositiveIntegerField()),
+                ('name', models.CharField(max_length=120)),
+                ('built_in', models.CharField(blank=True, help_text='key in workers.starter.suites', max_length=30)),
+                ('max_loss', models.FloatField(blank=True, help_text='reward that may be lost; empty: measured only', null=True)),
+            ],
+            options={
+                'ordering': ['position'],
+            },
         ),
         migrations.CreateModel(
             name='JobTask',
@@ -155,6 +192,47 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='SuiteScore',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('suite', models.CharField(blank=True, max_length=120)),
+                ('stage', models.CharField(help_text='before, during or after', max_length=10)),
+                ('step', models.PositiveIntegerField()),
+                ('rows', models.PositiveIntegerField()),
+                ('samples_per_row', models.PositiveIntegerField()),
+                ('base', models.JSONField(help_text='contract.events.Interval', null=True)),
+                ('tuned', models.JSONField(help_text='contract.events.Interval', null=True)),
+                ('forgetting', models.JSONField(help_text='contract.events.Interval, base minus tuned, paired', null=True)),
+                ('grading_errors', models.FloatField(default=0.0, help_text="share of answers without a grade, tuned's beyond base's")),
+                ('drift', models.JSONField(help_text='contract.events.Drift', null=True)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+            ],
+            options={
+                'ordering': ['id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='ComparedRow',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('index', models.PositiveIntegerField()),
+                ('row_id', models.CharField(max_length=64)),
+                ('prompt', models.TextField(help_text='as rendered for the model')),
+                ('row', webapp.graders.fields.WrittenJSONField(default=dict, help_text="{messages, tools, item} of the dataset's row")),
+                ('base', models.JSONField(help_text='[contract.events.EvaluationSample]')),
+                ('tuned', models.JSONField(help_text='[contract.events.EvaluationSample]')),
+                ('base_reward', models.FloatField(null=True)),
+                ('tuned_reward', models.FloatField(null=True)),
+                ('change', models.FloatField(help_text='tuned minus base', null=True)),
+                ('base_right', models.PositiveIntegerField(help_text='answers that pass; null: none was graded', null=True)),
+                ('tuned_right', models.PositiveIntegerField(null=True)),
+                ('evaluation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='compared_rows', to='jobs.evaluation')),
+            ],
+            options={
+                'ordering': ['index'],
+            },
+        ),
+        migrations.CreateModel(
             name='Job',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -184,7 +262,7 @@ class Migration(migrations.Migration):
                 ('total_steps', models.PositiveIntegerField(default=0)),
                 ('judge_cost', models.JSONField(default=dict, help_text='money spent so far, by judge')),
                 ('progress', models.JSONField(default=dict, help_text='{phase, done, total, unit, eta_seconds, at}')),
-                ('estimate', models.JSONField(blank=True, help_text='{seconds, phases, jobs} when it was queued first: webapp.jobs.estimates', null=True)),
+                ('estimate', models.JSONField(blank=True, help_text='{seconds, phases, jobs} when it was queued first: webapp.jobs.launch.estimates', null=True)),
                 ('events_end', models.BigIntegerField(default=0, help_text="bytes of the attempt's events recorded")),
                 ('preflight', models.JSONField(blank=True, help_text='contract.events.PreflightEvent', null=True)),
                 ('devices', models.JSONField(default=dict, help_text='{cpu_cores, gpus: [index]} given to the child')),

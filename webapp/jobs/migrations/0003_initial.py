@@ -76,6 +76,11 @@ class Migration(migrations.Migration):
             field=models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='job', to='registry.tunedmodel'),
         ),
         migrations.AddField(
+            model_name='evaluation',
+            name='job',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='evaluations', to='jobs.job'),
+        ),
+        migrations.AddField(
             model_name='checkpoint',
             name='job',
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='checkpoints', to='jobs.job'),
@@ -99,6 +104,21 @@ class Migration(migrations.Migration):
             model_name='jobnotice',
             name='user',
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='notices', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AddField(
+            model_name='jobsuite',
+            name='dataset_version',
+            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='job_suites', to='datasets.datasetversion'),
+        ),
+        migrations.AddField(
+            model_name='jobsuite',
+            name='grader_version',
+            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='job_suites', to='graders.graderversion'),
+        ),
+        migrations.AddField(
+            model_name='jobsuite',
+            name='job',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='suites', to='jobs.job'),
         ),
         migrations.AddField(
             model_name='jobtask',
@@ -140,6 +160,15 @@ class Migration(migrations.Migration):
             name='team',
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='saved_views', to='teams.team'),
         ),
+        migrations.AddField(
+            model_name='suitescore',
+            name='job',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='suite_scores', to='jobs.job'),
+        ),
+        migrations.AddConstraint(
+            model_name='comparedrow',
+            constraint=models.UniqueConstraint(fields=('evaluation', 'index'), name='one_compared_row_per_place'),
+        ),
         migrations.AddIndex(
             model_name='job',
             index=models.Index(condition=models.Q(('state__in', ['queued', 'running'])), fields=['queued_at'], name='job_queue'),
@@ -161,6 +190,10 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(condition=models.Q(('ticket', ''), _negated=True), fields=('team', 'ticket'), name='one_job_of_a_form'),
         ),
         migrations.AddConstraint(
+            model_name='evaluation',
+            constraint=models.UniqueConstraint(fields=('job', 'stage', 'split', 'step', 'task'), name='one_evaluation_per_step'),
+        ),
+        migrations.AddConstraint(
             model_name='checkpoint',
             constraint=models.UniqueConstraint(fields=('job', 'step'), name='one_checkpoint_per_step'),
         ),
@@ -179,6 +212,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='jobnotice',
             constraint=models.UniqueConstraint(fields=('job', 'user'), name='one_notice_per_job_and_user'),
+        ),
+        migrations.AddConstraint(
+            model_name='jobsuite',
+            constraint=models.UniqueConstraint(fields=('job', 'name'), name='one_suite_of_a_name_per_job'),
+        ),
+        migrations.AddConstraint(
+            model_name='jobsuite',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('built_in', ''), ('dataset_version__isnull', False), ('grader_version__isnull', False)), models.Q(models.Q(('built_in', ''), _negated=True), ('dataset_version__isnull', True), ('grader_version__isnull', True)), _connector='OR'), name='a_suite_has_one_source'),
         ),
         migrations.AddConstraint(
             model_name='jobtask',
@@ -231,5 +272,9 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='savedview',
             constraint=models.UniqueConstraint(fields=('team', 'name'), name='one_saved_view_of_a_name_per_team'),
+        ),
+        migrations.AddConstraint(
+            model_name='suitescore',
+            constraint=models.UniqueConstraint(fields=('job', 'suite', 'stage', 'step'), name='one_score_of_a_suite_per_step'),
         ),
     ]

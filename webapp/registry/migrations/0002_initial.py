@@ -10,6 +10,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('registry', '0001_initial'),
         ('teams', '0001_initial'),
+        ('work', '0001_initial'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -23,6 +24,11 @@ class Migration(migrations.Migration):
             model_name='export',
             name='created_by',
             field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AddField(
+            model_name='export',
+            name='node',
+            field=models.ForeignKey(blank=True, help_text='makes or made it', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='exports', to='work.node'),
         ),
         migrations.AddField(
             model_name='inspection',

@@ -11,14 +11,37 @@ import torch
 from safetensors.torch import load_file
 
 from workers.contract.adapter import CONFIG, MERGE_FIRST, TENSOR, WEIGHTS, AdapterInvalid, read_config
+from workers.contract.exports import GGUF
 from workers.engine.errors import EngineError
+from workers.engine.export import gguf_model
 from workers.engine.export.checking import Verification, differs, same_numbers, same_tensors
 from workers.engine.export.naming import Names, array, finish
-from workers.engine.export.source import Source
+from workers.engine.export.source import CheckStop, Source
+from workers.engine.export.texts import write_modelfile
 
 FILE = "adapter.gguf"
 PARTS = {"A": "lora_a", "B": "lora_b"}
 LINEAR = re.compile(r"model\.layers\.\d+\.(self_attn|mlp)\.\w+")
+
+
+def export(source: Source, folder: Path, check_stop: CheckStop) -> Verification:
+    """Write ``adapter.gguf`` with a Modelfile, the base where that is possible, and check the adapter."""
+    write_modelfile(source, _modelfile_head(source), folder)
+    write(source, folder)
+    check_stop()
+    config, tokenizer = source.base_files
+    if tokenizer is not None and not GGUF.find_refusal(config, tokenizer):
+        gguf_model.write_base(source, tokenizer, folder)
+        check_stop()
+    return check(source, folder)
+
+
+def _modelfile_head(source: Source) -> str:
+    base = source.model.peft_config["default"].base_model_name_or_path
+    return (
+        f"# FROM: a GGUF of {base}, in the very version that was tuned\nFROM ./{gguf_model.BASE_FILE}\n"
+        f"ADAPTER ./{FILE}\n"
+    )
 
 
 def write(source: Source, folder: Path) -> None:

@@ -11,11 +11,13 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
-from workers.contract.exports import Json, rope_parameters
+from workers.contract.gguf import Json, rope_parameters
 from workers.engine import loading
 from workers.engine.export.checking import Verification, differs, same_numbers, same_tensors
+from workers.engine.export.merged import merge
 from workers.engine.export.naming import Names, array, finish
-from workers.engine.export.source import Source
+from workers.engine.export.source import CheckStop, Source
+from workers.engine.export.texts import write_modelfile
 from workers.engine.export.vocabulary import add_vocabulary, tokens_of
 
 FILE = "model.gguf"
@@ -28,6 +30,17 @@ FORMATS = {
     "float32": (gguf.GGMLQuantizationType.F32, gguf.LlamaFileType.ALL_F32),
     "bfloat16": (gguf.GGMLQuantizationType.BF16, gguf.LlamaFileType.MOSTLY_BF16),
 }
+
+
+def export(source: Source, folder: Path, check_stop: CheckStop) -> Verification:
+    """Merge, write ``model.gguf`` with a Modelfile, and check it."""
+    _, tokenizer = source.base_files
+    assert tokenizer is not None, "refused before"
+    write_modelfile(source, f"FROM ./{FILE}\n", folder)
+    model = merge(source)
+    write(model, source, tokenizer, folder)
+    check_stop()
+    return check(model, source, tokenizer, folder)
 
 
 def write(merged: Any, source: Source, tokenizer: Json, folder: Path, file: str = FILE) -> None:

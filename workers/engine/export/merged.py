@@ -10,8 +10,16 @@ from transformers import AutoModelForCausalLM
 
 from workers.engine.export.checking import Verification, same_numbers, same_tensors
 from workers.engine.export.config_files import write_configs
-from workers.engine.export.source import Source
+from workers.engine.export.source import CheckStop, Source
 from workers.engine.tokenizer_files import write_tokenizer
+
+
+def export(source: Source, folder: Path, check_stop: CheckStop) -> Verification:
+    """Merge, write the folder, and check it."""
+    model = merge(source)
+    write(model, source, folder)
+    check_stop()
+    return check(model, source, folder)
 
 
 def merge(source: Source) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from workers.contract.exports import ARCHITECTURES
+from workers.contract.gguf import ARCHITECTURES
 
 Array = NDArray[np.float32]
 

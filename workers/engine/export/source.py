@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
 
+from workers.contract.exports import Json, read_base
 from workers.engine import loading
 from workers.engine.errors import EngineError
 from workers.engine.rendering import Renderer
 from workers.engine.targets import changes_tied, untie
 from workers.engine.verify import StoredRollout, completion_logprobs
+
+CheckStop = Callable[[], None]
+"""Raises ``errors.Stopped`` if the export was stopped."""
 
 PROMPTS = ("Hello!", "What can you do?", "Answer with the number 42 and one sentence.")
 NEW_TOKENS = 24
@@ -39,6 +45,11 @@ class Source:
     model: Any
     tokenizer: Any
     stored: Stored
+
+    @cached_property
+    def base_files(self) -> tuple[Json, Json | None]:
+        """The base's ``config.json`` and ``tokenizer.json``."""
+        return read_base(self.base_path)
 
     @property
     def renderer(self) -> Renderer:

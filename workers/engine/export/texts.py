@@ -1,11 +1,11 @@
-"""How to use an export: an Ollama Modelfile, commands, a README."""
+"""How to use an export: an Ollama Modelfile and a README."""
 
 from __future__ import annotations
 
 import json
-import shlex
+from pathlib import Path
 
-from workers.contract.exports import LABELS, Kind
+from workers.contract.exports import ExportKind
 from workers.engine.export.checking import Verification
 from workers.engine.export.ollama import translate
 from workers.engine.export.source import Source
@@ -16,14 +16,11 @@ UNTRANSLATED = """\
 """
 
 
-def modelfile(source: Source, kind: Kind) -> str:
-    """For ``ollama create``. A template is translated only if it renders a whole dialogue to the letter."""
-    if kind == "gguf":
-        head = "FROM ./model.gguf\n"
-    else:
-        base = source.model.peft_config["default"].base_model_name_or_path
-        head = f"# FROM: a GGUF of {base}, in the very version that was tuned\nFROM ./base.gguf\n"
-        head += "ADAPTER ./adapter.gguf\n"
+def write_modelfile(source: Source, head: str, folder: Path) -> None:
+    """For ``ollama create``, after ``head``, which names the files.
+
+    A template is translated only if it renders a whole dialogue to the letter.
+    """
     translation = translate(source.renderer)
     grpo = source.settings.get("settings", {}).get("grpo", {})
     lines = [f'TEMPLATE """{translation.template}"""\n' if translation else UNTRANSLATED]
@@ -32,29 +29,20 @@ def modelfile(source: Source, kind: Kind) -> str:
     if source.tokenizer.eos_token:
         lines.append(f"PARAMETER stop {json.dumps(source.tokenizer.eos_token, ensure_ascii=False)}\n")
     lines.append(f"PARAMETER temperature {grpo.get('temperature', 1.0)}\n")
-    return head + "".join(lines)
+    (folder / "Modelfile").write_text(head + "".join(lines))
 
 
-def commands(kind: Kind, name: str) -> str:
-    """Shell commands to run in the export's folder."""
-    served = shlex.quote(name)
-    return {
-        "merged": f"vllm serve . --served-model-name {served}",
-        "gguf": "llama-server -m model.gguf\nollama create tuned -f Modelfile && ollama run tuned",
-        "gguf-adapter": "llama-server -m base.gguf --lora adapter.gguf\n"
-        "ollama create tuned -f Modelfile && ollama run tuned",
-    }[kind]
-
-
-def readme(source: Source, kind: Kind, verification: Verification) -> str:
+def write_readme(source: Source, kind: ExportKind, verification: Verification, folder: Path) -> None:
+    """``README.md``: commands that serve the export, and how it was checked."""
     name = source.settings.get("model_name") or "tuned"
-    return README.format(
-        title=LABELS[kind],
+    text = README.format(
+        title=kind.label,
         name=name,
-        commands=commands(kind, name),
+        commands="\n".join(kind.format_commands(name)),
         dtype=source.stored.dtype,
         **verification,
     )
+    (folder / "README.md").write_text(text)
 
 
 README = """# {name}: {title}
