@@ -55,7 +55,7 @@ def job_spec(
             {
                 "job_id": job.uid,
                 "model_name": job.name,
-                "base_model": files.local_ref(base),
+                "base_model": files.local_ref(base).model_dump(),
                 "dataset": {"sha256": version.sha256, **splits},
                 "grader": grading.validate(grader.definition).model_dump(mode="json"),
                 "judges": endpoints,
