@@ -19,6 +19,7 @@ from django.db import connection
 from django.test import Client
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from pytest_django.fixtures import SettingsWrapper
 
 from webapp.config.env import with_database
 from webapp.teams.models import Membership, Role, Team, User
@@ -37,6 +38,15 @@ hypothesis_settings.load_profile("crowded")
 def _fresh_rate_limits() -> None:
     """Attempts that an earlier test made count no longer."""
     cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def _long_leases(request: pytest.FixtureRequest, settings: SettingsWrapper) -> None:
+    """The thread that renews a lease cannot see rows of a transaction that never commits."""
+    marker = request.node.get_closest_marker("django_db")
+    commits = {"transactional_db", "live_server", "site_env"} & set(request.fixturenames)
+    if not commits and not (marker and marker.kwargs.get("transaction")):
+        settings.LEASE_SECONDS = 600
 
 
 @pytest.fixture
