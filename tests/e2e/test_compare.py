@@ -67,3 +67,20 @@ def test_votes_by_keys_and_notes_in_place(page: Page, live: str, team: Team, ali
     expect(page.get_by_role("heading", name="What people prefer")).to_be_visible()
     read_the_differences(page)
     write_a_note(page)
+
+
+def test_a_phone_folds_the_rows_of_a_comparison(page: Page, live: str, team: Team, alice: User) -> None:
+    job = finished_job(team, alice)
+    told = {"messages": [{"role": "user", "content": "An invoice with many lines. " * 40}]}
+    answers = [sample(0.2, f"Line {n}: 12 crates of pears. " * 20) for n in range(4)]
+    compare(job, [row(f"{n}", answers, answers).model_copy(update=told) for n in range(10)])
+    sign_in(page, live, alice)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{job.get_absolute_url()}compare/")
+    rows = page.get_by_role("article")
+    expect(rows).to_have_count(10)
+    heights = rows.evaluate_all("rows => rows.map(row => row.offsetHeight)")
+    assert max(heights) < 200, heights
+    expect(rows.first.get_by_label("Tuned answers")).to_be_hidden()
+    rows.first.get_by_role("button", name="Prompt and answers").click()
+    expect(rows.first.get_by_label("Tuned answers")).to_be_visible()
