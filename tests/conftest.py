@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -19,7 +20,6 @@ from django.db import connection
 from django.test import Client
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from pytest_django.fixtures import SettingsWrapper
 
 from webapp.config.env import with_database
 from webapp.teams.models import Membership, Role, Team, User
@@ -41,7 +41,7 @@ def _fresh_rate_limits() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _long_leases(request: pytest.FixtureRequest, settings: SettingsWrapper) -> None:
+def _long_leases(request: pytest.FixtureRequest, settings: Any) -> None:
     """The thread that renews a lease cannot see rows of a transaction that never commits."""
     marker = request.node.get_closest_marker("django_db")
     commits = {"transactional_db", "live_server", "site_env"} & set(request.fixturenames)

@@ -17,7 +17,7 @@ from webapp.jobs.monitor.openings import find_openings
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User
 
-LISTS_OF_RESULTS = [("teams", "home"), ("jobs", "list"), ("registry", "list")]
+LISTS_OF_RESULTS = [("home", "overview"), ("jobs", "list"), ("registry", "list")]
 
 
 @pytest.fixture
@@ -110,9 +110,9 @@ def test_results_of_several_jobs_name_those_that_ended_after_the_opening(
     Job.objects.filter(pk=late.pk).update(created_at=timezone.now())
     client = as_user(alice)
     compared = client.get(
-        reverse("jobs:compare", args=[team.slug]), {"job": [early.uid, during.uid, late.uid, root.uid]}
+        reverse("experiments:compare", args=[team.slug]), {"job": [early.uid, during.uid, late.uid, root.uid]}
     ).text
-    for page in (compared, client.get(reverse("jobs:arms", args=[team.slug, root.uid])).text):
+    for page in (compared, client.get(reverse("experiments:control_runs", args=[team.slug, root.uid])).text):
         assert "Test split opened while 1 of these jobs ran" in page
         assert "Test split opened before 1 of these jobs" in page
     openings = find_openings(list(Job.objects.filter(team=team)))

@@ -29,7 +29,7 @@ def held(team: Team, alice: User) -> TunedModel:
     model = tuned_model(job)
     default_storage.save(f"exports/{model.uid}/a", ContentFile(b"a"))
     model.exports.create(
-        kind="merged", state="ready", prefix=f"exports/{model.uid}",
+        kind="merged", state="finished", prefix=f"exports/{model.uid}",
         files=[{"name": "a", "bytes": 1, "sha256": "0"}],
     )  # fmt: skip
     job.suites.create(position=0, name="Tickets", built_in="ticket", max_loss=0.05)

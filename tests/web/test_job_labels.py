@@ -133,7 +133,8 @@ def test_deleted_jobs_leave_all_lists_and_come_back(
     answer = client.post(address(team, "bulk"), {"do": "delete", "job": [job.uid, jobs[1].uid]}, follow=True)
     assert "Deleted 2 jobs" in answer.text
     assert [each.name for each in answer.context["jobs"]] == ["First"]
-    for url in (reverse("home:overview", args=[team.slug]), address(team, "compare"), address(team, "list")):
+    compare = reverse("experiments:compare", args=[team.slug])
+    for url in (reverse("home:overview", args=[team.slug]), compare, address(team, "list")):
         assert "Third" not in client.get(url).text, url
     assert (
         "Third" not in client.get(reverse("home:search", args=[team.slug]), {"q": "Third"}).context["groups"]

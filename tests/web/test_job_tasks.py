@@ -382,7 +382,7 @@ def test_the_matrix_says_that_a_test_split_was_opened(
     together = finished(job, rewards_of("invoices", 0.5))
     launch_interference(together, alice)
     open_test_split(first.dataset_version, alice)
-    page = as_user(alice).get(reverse("jobs:interference", args=[job.team.slug, job.uid])).text
+    page = as_user(alice).get(reverse("experiments:interference", args=[job.team.slug, job.uid])).text
     assert "Test split opened while 2 of these jobs ran" in page
 
 

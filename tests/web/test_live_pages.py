@@ -299,8 +299,8 @@ def test_jobs_held_against_each_other_are_followed(
         compare(each, [row("one/1", *ANSWERS)])
     others = [launch_arm(done, alice, "placebo"), *launch_interference(both, alice)]
     tabs = [
-        Tab(client, reverse("jobs:arms", args=[team.slug, done.uid])),
-        Tab(client, reverse("jobs:interference", args=[team.slug, both.uid])),
+        Tab(client, reverse("experiments:control_runs", args=[team.slug, done.uid])),
+        Tab(client, reverse("experiments:interference", args=[team.slug, both.uid])),
     ]
     assert {name for tab in tabs for name in tab.ever_live} == SEVERAL_JOBS
 

@@ -164,7 +164,9 @@ def objects(team: Team, alice: User) -> Objects:
         "graders:trial": {"uid": bench.uid},
         "judges": {"uid": judge.uid, "version": grader_version.uid, "grader": grader.uid},
         "judges:label": {"uid": labels.uid},
+        "home": {},
         "jobs": {"uid": job.uid, "view": view.pk},
+        "experiments": {"uid": job.uid},
         "evaluations": {"uid": job.uid, "row": ComparedRow.objects.get(evaluation__job=job).pk},
         "retention": {"uid": job.uid},
         "retention:release": {"uid": model.uid},
@@ -184,7 +186,7 @@ def tuned(team: Team, base: BaseModel) -> TunedModel:
         default_storage.save(f"{prefix}/{name}", ContentFile(content))
     files = [{"name": name, "bytes": len(content), "sha256": "0"} for name, content in contents.items()]
     model = TunedModel.objects.create(team=team, base_model=base, name="ft:tiny", prefix=prefix, files=files)
-    model.exports.create(kind="merged", state="ready", prefix=prefix, files=files)
+    model.exports.create(kind="merged", state="finished", prefix=prefix, files=files)
     return model
 
 
@@ -240,7 +242,8 @@ def everything() -> dict[str, list[dict[str, Any]]]:
 
 def test_the_walk_sees_the_whole_site() -> None:
     assert {name.partition(":")[0] for name in NAMES} == {
-        "teams", "datasets", "graders", "judges", "jobs", "evaluations", "retention", "registry",
+        "teams", "home", "datasets", "graders", "judges", "jobs", "experiments", "evaluations", "retention",
+        "registry",
     }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def show_settings(request: HttpRequest, access: Access) -> HttpResponse:
         return _ask_to_delete(request, team, form.cleaned_data, jobs)
     services.change_settings(team, access.user, form.cleaned_data)
     messages.success(request, "Saved.")
-    return redirect("teams:settings", team.slug)
+    return redirect("home:settings", team.slug)
 
 
 def _count_jobs_losing_rollouts(team: Team, values: dict[str, Any]) -> int:
@@ -48,6 +48,6 @@ def _ask_to_delete(request: HttpRequest, team: Team, values: dict[str, Any], job
         "sweep, for good; metrics, evaluations and models stay.",
         "label": "Save and delete",
         "values": {name: "" if value is None else value for name, value in values.items()},
-        "back": reverse("teams:settings", args=[team.slug]),
+        "back": reverse("home:settings", args=[team.slug]),
     }
     return render(request, "teams/sure.html", context)
