@@ -21,7 +21,6 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 FOLDER = Path(settings.BASE_DIR) / "docs"
-NAME = re.compile(r"[a-z0-9-]+")
 IMAGE = re.compile(r"[a-z0-9-]+\.(png|svg)")
 OWN_LINK = re.compile(r"([a-z0-9-]+)\.md(#.*)?")
 TAGS = {
@@ -48,9 +47,9 @@ def names() -> list[str]:
 
 def read(name: str) -> Document | None:
     """The document of this name; None if there is none."""
-    path = FOLDER / f"{name}.md"
-    if not NAME.fullmatch(name) or not path.is_file():
+    if name not in names():
         return None
+    path = FOLDER / f"{name}.md"
     return _render(name, path, path.stat().st_mtime_ns)
 
 
@@ -125,6 +124,6 @@ def page(request: HttpRequest, name: str) -> HttpResponse:
 def image(request: HttpRequest, name: str) -> FileResponse:
     """A picture of a document."""
     path = FOLDER / "images" / name
-    if not IMAGE.fullmatch(name) or not path.is_file():
+    if path not in FOLDER.glob("images/*") or not IMAGE.fullmatch(name):
         raise Http404(f"There is no picture {name!r}.")
     return FileResponse(path.open("rb"))
