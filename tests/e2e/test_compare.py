@@ -72,8 +72,9 @@ def test_votes_by_keys_and_notes_in_place(page: Page, live: str, team: Team, ali
 def test_a_phone_folds_the_rows_of_a_comparison(page: Page, live: str, team: Team, alice: User) -> None:
     job = finished_job(team, alice)
     told = {"messages": [{"role": "user", "content": "An invoice with many lines. " * 40}]}
-    answers = [sample(0.2, f"Line {n}: 12 crates of pears. " * 20) for n in range(4)]
-    compare(job, [row(f"{n}", answers, answers).model_copy(update=told) for n in range(10)])
+    base = [sample(0.2, f"Line {n}: 12 crates of pears. " * 20) for n in range(4)]
+    tuned = [sample(0.9, f"Line {n}: 12 crates of plums. " * 20) for n in range(4)]
+    compare(job, [row(f"{n}", base, tuned).model_copy(update=told) for n in range(10)])
     sign_in(page, live, alice)
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{job.get_absolute_url()}compare/")

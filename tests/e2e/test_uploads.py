@@ -75,26 +75,38 @@ def test_a_new_version_is_uploaded(page: Page, live: str, team: Team, alice: Use
     assert Dataset.objects.get().versions.get().rows == 40
 
 
+NOTE_TEXTS = """addEventListener("DOMContentLoaded", () => {
+  const note = () => (sessionStorage.seen = `${sessionStorage.seen ?? ""}${document.body.innerText}`);
+  new MutationObserver(note).observe(document.body, { subtree: true, childList: true, characterData: true });
+})"""
+
+
 def test_a_page_that_waits_shows_how_many_rows_are_done(
     page: Page, live: str, team: Team, alice: User, tmp_path: Path
 ) -> None:
-    """While the file is checked and while its version is written."""
+    """While the file is checked and while its version is written. What it shows is noted: it cannot be read
+    while the browser waits for the next page."""
     file = tmp_path / "orders.jsonl"
     rows = ({"messages": [{"role": "user", "content": f"Order {n}"}]} for n in range(40))
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     sign_in(page, live, alice)
-    held: list[Route] = []
-    page.route("**/progress/", lambda route: route.fulfill(body="12,000 rows done"))
-    page.route("**/finish/", held.append)
+    page.add_init_script(NOTE_TEXTS)
+    held: list[Route] = []  # playwright takes no builtin such as held.append
+    page.route("**/transfers/*/progress/", lambda route: route.fulfill(body="12,000 rows checked"))
+    page.route("**/uploads/*/progress/", lambda route: route.fulfill(body="9,000 rows written"))
+    page.route("**/finish/", lambda route: held.append(route))
     page.goto(f"/t/{team.slug}/datasets/new/")
     page.get_by_label("File").set_input_files(file)
-    page.get_by_role("button", name="Upload and check").click()
-    expect(page.locator("[data-upload-status]")).to_have_text("12,000 rows done")
+    with page.expect_response("**/progress/"):
+        page.get_by_role("button", name="Upload and check").click(no_wait_after=True)
     held.pop().continue_()
     create = page.get_by_role("button", name="Create the dataset")
     expect(create).to_be_visible()
-    page.route("**/uploads/upload_*/", held.append)
-    create.click(no_wait_after=True)
-    expect(page.get_by_text("12,000 rows done")).to_be_visible()
+    page.route("**/uploads/upload_*/", lambda route: held.append(route))
+    with page.expect_response("**/progress/"):
+        create.click(no_wait_after=True)
     held.pop().continue_()
     expect(page.get_by_role("heading", name="orders v1")).to_be_visible()
+    seen = page.evaluate("sessionStorage.seen")
+    assert "12,000 rows checked" in seen
+    assert "9,000 rows written" in seen
