@@ -17,7 +17,7 @@ from webapp.datasets.models import DatasetVersion
 from webapp.datasets.services import Choices, commit, receive
 from webapp.graders import choosing, services
 from webapp.graders.models import GraderCheck, GraderTest, GraderVersion
-from webapp.graders.queues import CHECKS, enqueue_checks_with_new_rows
+from webapp.graders.queues import CHECKS, enqueue_checks_with_new_rows, request_check
 from webapp.graders.services import (
     add_version,
     create_grader,
@@ -30,6 +30,7 @@ from webapp.graders.services import (
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs.monitor.presenters import grader_findings
 from webapp.teams.models import Team, User
+from webapp.work.errors import WorkFailed
 from workers.bridge.checks import run_check
 from workers.grading import KINDS
 
@@ -187,6 +188,21 @@ def test_a_version_that_cannot_grade_a_known_answer_may_not_be_used(team: Team, 
     keep_answer(grader, alice, ROW | {"item": {}}, "Paris", "bad")
     checked(grader.versions.get())
     assert "could not grade it" in unmet_conditions(grader.versions.get())[0]
+
+
+def test_a_check_that_fails_later_leaves_nothing_of_an_earlier_one(team: Team, alice: User) -> None:
+    grader = create_grader(team, alice, "G", EXACT)
+    keep_answer(grader, alice, ROW, "Rome", "bad")
+    version = grader.versions.get()
+    checked(version)
+    assert unmet_conditions(version) == []
+    request_check(version)
+    again = CHECKS.claim(version.check_run.pk)
+    assert again is not None
+    CHECKS.fail(again, WorkFailed("No sandbox.", "Install one."))
+    version = grader.versions.get()
+    assert version.check_run.results == {}
+    assert "failed" in unmet_conditions(version)[0]
 
 
 def test_an_answer_kept_while_a_check_runs_is_not_lost(team: Team, alice: User) -> None:

@@ -37,7 +37,7 @@ def test_a_late_worker_leaves_the_folder_of_the_next_attempt_alone(
 ) -> None:
     folders: list[Path] = []
 
-    def overtake(late: GraderTrial, answers: list[object], folder: Path) -> list[object]:
+    def overtake(late: GraderTrial, answers: list[object], *others: object) -> list[object]:
         """While the first attempt grades, its lease ends and a second attempt begins."""
         expire(late)
         TRIALS.requeue_silent()
@@ -45,7 +45,7 @@ def test_a_late_worker_leaves_the_folder_of_the_next_attempt_alone(
         assert second is not None
         folders.append(settings.WORK_DIR / "trials" / f"{second.pk}-{second.attempt}")
         folders[0].mkdir(parents=True)
-        return graded(late, answers, folder)
+        return graded(late, answers, *others)
 
     graded = trials._graded
     monkeypatch.setattr(trials, "_graded", overtake)

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 from django.conf import settings
 from django.core.files import File
 from django.db import transaction
+from django.utils import timezone
 
 from webapp.datasets import services
 from webapp.datasets.checking import Options
@@ -77,6 +78,8 @@ def cancel(found: DatasetImport, user: User) -> None:
     changed = DatasetImport.objects.filter(pk=found.pk, state__in=WAITING).update(
         state=State.FAILED,
         error={"message": "The import was cancelled.", "remedy": "Start it again if you need the file."},
+        lease_until=None,
+        finished_at=timezone.now(),
     )
     if changed:
         record(found.team, user, "cancelled import", found.source)

@@ -109,11 +109,6 @@ class GraderTrial(WorkItem):
     def get_absolute_url(self) -> str:
         return reverse("graders:trial", args=[self.team.slug, self.uid])
 
-    @property
-    def pending(self) -> bool:
-        """True until a worker has finished or failed it."""
-        return self.state in {self.State.QUEUED, self.State.RUNNING}
-
 
 class GraderTest(models.Model):
     """An answer that the team knows to be good or bad: every version must pay it accordingly."""

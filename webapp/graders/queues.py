@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.choosing import dataset_version
 from webapp.graders.models import GraderCheck, GraderTrial, GraderVersion
+from webapp.work.errors import WorkFailed
 from webapp.work.models import WorkState
 from webapp.work.queue import Queue
 
@@ -18,7 +21,16 @@ TRIALS = Queue(
     "Try fewer rows, or a smaller base model. Often the worker runs out of memory.",
     related=("team", "base_model", "second"),
 )
-CHECKS = Queue(
+
+
+class CheckQueue(Queue[GraderCheck]):
+    """Checks of which a failed one leaves no results: those of an earlier run no longer count."""
+
+    def fail(self, item: GraderCheck, error: WorkFailed, **values: Any) -> bool:
+        return super().fail(item, error, results={}, **values)
+
+
+CHECKS = CheckQueue(
     GraderCheck,
     "checks",
     "run_check",

@@ -28,6 +28,10 @@ class JobQueue(Queue[Job]):
     def change(self, pk: int, state: str, *, guard: Q, **values: Any) -> bool:
         return move(pk, State(state), guard=guard, **values)
 
+    def enqueue(self, item: Job, **values: Any) -> None:
+        """Jobs are queued by ``services``, which checks what the person may."""
+        raise NotImplementedError
+
     def notify(self, pk: int) -> None:
         """Wake a worker up; it looks for the oldest job that fits its node."""
         messages.notify_workers(self.task)

@@ -233,6 +233,6 @@ def record_checkpoint(job_id: int, attempt: int, step: int, key: str, size: int,
     replaced = Checkpoint.objects.filter(job=job, step=step).exclude(key=key)
     checkpoints.drop_archives([*replaced.values_list("key", flat=True)])
     Checkpoint.objects.update_or_create(job=job, step=step, defaults=values)
-    Job.objects.filter(pk=job_id).update(crashes=0)  # it gets on: deaths count between checkpoints
+    Job.objects.filter(pk=job_id).update(crashes=0)  # it gets on: crashes count between checkpoints
     tell(job.pk, attempt, "checkpoint", {"step": step})
     return True

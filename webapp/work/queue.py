@@ -45,12 +45,13 @@ class Queue(Generic[Item]):
     name: str
     task: str
     remedy: str  # after too many crashes
-    related: tuple[str, ...] = ()
+    related: tuple[str, ...]  # read with a claimed item
 
     def enqueue(self, item: Item, **values: Any) -> None:
         """Queue ``item``, anew if it was done before. An attempt that runs loses it."""
-        fresh = {"state": WorkState.QUEUED, "queued_at": timezone.now(), "lease_until": None}
-        self._rows(pk=item.pk).update(**fresh, crashes=0, error=None, **values)
+        none = dict.fromkeys(("lease_until", "started_at", "finished_at", "error"))
+        fresh = none | {"state": WorkState.QUEUED, "queued_at": timezone.now(), "crashes": 0}
+        self._rows(pk=item.pk).update(**(fresh | values))
         self.notify(item.pk)
 
     def notify(self, pk: int) -> None:

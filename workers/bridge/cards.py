@@ -33,9 +33,9 @@ def check_endpoint(check_id: int) -> None:
     run_item(ENDPOINT_CHECKS, check_id, _ask)
 
 
-def _ask(check: EndpointCheck, folder: Path, _lost: threading.Event) -> None:
-    endpoint = check.endpoint
-    (result,) = graded(endpoint.team, _question(endpoint), [Answer("4", {}, "")], folder, remember=False)
+def _ask(check: EndpointCheck, folder: Path, lost: threading.Event) -> None:
+    endpoint, answers = check.endpoint, [Answer("4", {}, "")]
+    (result,) = graded(endpoint.team, _question(endpoint), answers, folder, lost, remember=False)
     if result["error_class"]:
         raise WorkFailed(result["error_detail"])
     ENDPOINT_CHECKS.finish(check, seconds=result["seconds"])
@@ -61,14 +61,14 @@ def make_card(card_id: int) -> None:
     run_item(CARDS, card_id, _make_card)
 
 
-def _make_card(card: JudgeCard, folder: Path, _lost: threading.Event) -> None:
-    CARDS.finish(card, results=_measured(card, folder))
+def _make_card(card: JudgeCard, folder: Path, lost: threading.Event) -> None:
+    CARDS.finish(card, results=_measured(card, folder, lost))
 
 
-def _measured(card: JudgeCard, folder: Path) -> Json:
+def _measured(card: JudgeCard, folder: Path, lost: threading.Event) -> Json:
     definition = card.grader_version.definition
     answers = [Answer(label["text"], label["item"], label["group"]) for label in card.labels]
-    grade = partial(graded, card.team, answers=answers, folder=folder, remember=False)
+    grade = partial(graded, card.team, answers=answers, folder=folder, lost=lost, remember=False)
     first = grade(definition)
     again = grade(_swapped(definition), seed=OTHER_SEED)
     scaled = partial(_scaled, definition)

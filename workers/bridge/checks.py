@@ -31,12 +31,13 @@ def run_check(check_id: int) -> None:
     run_item(CHECKS, check_id, _run_check)
 
 
-def _run_check(check: GraderCheck, folder: Path, _lost: threading.Event) -> None:
+def _run_check(check: GraderCheck, folder: Path, lost: threading.Event) -> None:
     version = choosing.dataset_version(check.version.grader, check.version.definition)
     exam, tests = _exam(check, version), list(check.version.grader.tests.all())
     subjects = [_known(test) for test in tests] + exam.subjects()
     beside = _true_answers(check.version, tests) if exam.relative else []
-    results = graded(check.version.grader.team, check.version.definition, subjects + beside, folder)
+    team, answers = check.version.grader.team, subjects + beside
+    results = graded(team, check.version.definition, answers, folder, lost)
     known = {test.uid: _outcome(test, result) for test, result in zip(tests, results, strict=False)}
     exam.grades = results[len(tests) : len(subjects)]
     state = WorkState.FINISHED if version else WorkState.WAITING_FOR_ROWS

@@ -17,6 +17,7 @@ from workers.bridge.running import run_claimed, run_engine
 from workers.contract.base_arguments import write_arguments
 
 MOST_SECONDS = 3600
+SLOW = "Use a faster worker."
 Json = dict[str, Any]
 
 
@@ -45,7 +46,7 @@ def _run_engine(export: Export, folder: Path, lost: threading.Event) -> None:
     base, out = files.local_ref(export.model.base_model), folder / "out"
     arguments = ["export", str(folder / "package"), *write_arguments(base)]
     out.mkdir()
-    run_engine([*arguments, "--kind", export.kind, "--out", str(out)], out, MOST_SECONDS, lost)
+    run_engine([*arguments, "--kind", export.kind, "--out", str(out)], out, MOST_SECONDS, lost, SLOW)
 
 
 def _keep(export: Export, folder: Path) -> None:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 CACHE = "cache"
 CACHE_SECONDS = 7 * 24 * 3600
 CHECKSUMS = "SHA256SUMS"
-SCRATCH = ("exports", "inspections", "trials", "checks")
+SCRATCH = ("exports", "inspections", "trials", "checks", "cards", "endpoint_checks", "imports")
 
 
 class Damaged(WorkFailed):

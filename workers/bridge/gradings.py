@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from django.conf import settings
 
 from webapp.core.fields import storable
 from webapp.teams.models import Team
-from webapp.work.errors import WorkFailed
+from webapp.work.errors import LeaseLost, WorkFailed
 from workers import grading
 from workers.bridge import child, judges
 
@@ -37,14 +38,19 @@ def graded(
     definition: Json,
     answers: Sequence[Answer],
     folder: Path,
+    lost: threading.Event,
     *,
     seed: int = 0,
     remember: bool = True,
 ) -> list[Json]:
-    """A ``GradeResult`` as plain data for each answer, in order. Raises ``WorkFailed``.
+    """A ``GradeResult`` as plain data for each answer, in order.
+
+    Raises ``WorkFailed``, and ``LeaseLost`` rather than asking judges for an attempt that has ``lost`` it.
 
     Unless asked to ``remember``, judges are asked anew whatever the cache holds.
     """
+    if lost.is_set():
+        raise LeaseLost
     if not answers:
         return []
     try:

@@ -18,7 +18,7 @@ from webapp.datasets import imports
 from webapp.datasets.imports import IMPORTS
 from webapp.datasets.models import DatasetImport
 from webapp.work.errors import WorkFailed
-from workers.bridge.running import run_item
+from workers.bridge.running import run_claimed
 from workers.outbound import OutboundError, download
 
 MOST_SECONDS = 3600
@@ -30,7 +30,8 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?", re.ASCII)
 
 def run_import(import_id: int) -> None:
     """Download and check one queued import."""
-    run_item(IMPORTS, import_id, _run_import)
+    if found := IMPORTS.claim(import_id, received=0):
+        run_claimed(IMPORTS, found, _run_import)
 
 
 def _run_import(found: DatasetImport, _folder: Path, _lost: threading.Event) -> None:

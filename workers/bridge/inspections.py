@@ -14,6 +14,7 @@ from workers.bridge.running import run_engine, run_item
 from workers.contract.base_arguments import write_arguments
 
 MOST_SECONDS = 180
+SLOW = "Inspect it again, or try another worker."
 
 
 def inspect_base(inspection_id: int) -> None:
@@ -23,5 +24,5 @@ def inspect_base(inspection_id: int) -> None:
 
 def _inspect(inspection: Inspection, folder: Path, lost: threading.Event) -> None:
     base = write_arguments(local_ref(inspection.base), folder / "rendering.json")
-    run_engine(["inspect", "--out", str(folder), *base], folder, MOST_SECONDS, lost)
+    run_engine(["inspect", "--out", str(folder), *base], folder, MOST_SECONDS, lost, SLOW)
     inspections.finish_inspection(inspection, json.loads((folder / "inspection.json").read_text()))

@@ -57,9 +57,7 @@ worker_shutting_down.connect(drain)
 def run_jobs() -> None:
     """Run jobs that fit this node's free devices until none is left."""
     while not DRAINING.is_set() and (job := claim_job(node_name())):
-        messages.notify_workers(
-            JOBS.task
-        )  # another thread may find a job for the devices that are still free
+        messages.notify_workers(JOBS.task)  # another thread may find one for the devices still free
         log.info("Job %s, attempt %s, on %s", job.uid, job.attempt, job.devices)
         Attempt(job).run()
 
@@ -181,8 +179,8 @@ class Attempt:
                 if self.lost.wait(WATCH_SECONDS):
                     raise LeaseLost from error
 
-    def _fenced(self, held: bool) -> None:
-        if not held:
+    def _fenced(self, written: bool) -> None:
+        if not written:
             raise LeaseLost
 
     # --- prepare ---------------------------------------------------------------------------------
@@ -299,8 +297,8 @@ class Attempt:
         if not folder.exists():  # stored before the database's answer was lost
             return
         key, size, sha256 = files.store_checkpoint(self.job, folder, event.step)
-        held = recording.record_checkpoint(self.job.pk, self.job.attempt, event.step, key, size, sha256)
-        self._fenced(held)
+        written = recording.record_checkpoint(self.job.pk, self.job.attempt, event.step, key, size, sha256)
+        self._fenced(written)
         checkpoints.discard_old(self.job)
         shutil.rmtree(folder, ignore_errors=True)
 

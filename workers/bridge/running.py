@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from webapp.work.errors import LeaseLost, WorkFailed
 from webapp.work.models import Leased
@@ -40,7 +40,8 @@ def run_claimed(queue: Queue[Item], item: Item, work: Work[Item]) -> None:
     ``work`` stores its result by ``queue.finish``. Whatever it raises ends the item: no page waits for ever.
     """
     folder = Path(settings.WORK_DIR) / queue.name / f"{item.pk}-{item.attempt}"
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     try:
         with keep_lease(queue, item) as lost:
             work(item, folder, lost)
@@ -48,9 +49,13 @@ def run_claimed(queue: Queue[Item], item: Item, work: Work[Item]) -> None:
         log.warning("Attempt %s of %s lost its lease", item.attempt, item)
     except WorkFailed as error:
         queue.fail(item, error)
+    except (OperationalError, InterfaceError) as error:  # the item outlives a database that went away
+        log.warning("%s: the database went away: %s", item, error)
+        connection.close()
+        queue.crash(item, f"{type(error).__name__}: {error}")
     except Exception as error:
         log.exception("%s failed", item)
-        queue.fail(item, WorkFailed(f"{type(error).__name__}: {error}", "Try again."))
+        queue.fail(item, WorkFailed(f"{type(error).__name__}: {error}", queue.remedy))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -69,34 +74,40 @@ def keep_lease(queue: Queue[Item], item: Item) -> Iterator[threading.Event]:
 
 
 def _renew(queue: Queue[Item], item: Item, stop: threading.Event, lost: threading.Event) -> None:
+    renewed = time.monotonic()
     while not stop.wait(settings.LEASE_SECONDS / 3):
         try:
             queue.renew(item)
+            renewed = time.monotonic()
         except LeaseLost:
             lost.set()
             break
         except DatabaseError as error:  # the lease may outlast it
             log.warning("%s: lease not renewed: %s", item, error)
             connection.close()
+            if time.monotonic() - renewed > settings.LEASE_SECONDS:
+                lost.set()
     connection.close()
 
 
-def run_engine(arguments: list[str], out: Path, seconds: float, lost: threading.Event) -> None:
+def run_engine(arguments: list[str], out: Path, seconds: float, lost: threading.Event, remedy: str) -> None:
     """Run a command of the engine in a child process, which writes its events and log below ``out``.
 
-    Raises ``WorkFailed`` with what the engine reported, and ``LeaseLost`` after it ended the child.
+    Raises ``WorkFailed`` with what the engine reported, or with ``remedy`` if it took too long, and
+    ``LeaseLost`` after it ended the child.
     """
     output = out / "child.log"
     with child.started(["workers.engine", *arguments], {"cpu_cores": 1}, output) as process:
-        _wait(process, seconds, lost)
+        _wait(process, seconds, lost, remedy)
     if process.returncode:
+        log.warning("%s ended with %s: %s", arguments[0], process.returncode, child.tail(output)[-2000:])
         raise _find_error(out) or WorkFailed(
             f"The process ended with {process.returncode}: {child.tail(output)[-800:]}",
             "Often it is memory: use a worker with more of it.",
         )
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float, lost: threading.Event) -> None:
+def _wait(process: subprocess.Popen[bytes], seconds: float, lost: threading.Event, remedy: str) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
@@ -106,7 +117,7 @@ def _wait(process: subprocess.Popen[bytes], seconds: float, lost: threading.Even
                 raise LeaseLost from None
             continue
         return
-    raise WorkFailed(f"It was not done within {seconds:.0f} s.", "Try less at once, or a faster worker.")
+    raise WorkFailed(f"It was not done within {seconds:.0f} s.", remedy)
 
 
 def _find_error(out: Path) -> WorkFailed | None:

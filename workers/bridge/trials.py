@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from workers.bridge.running import run_engine, run_item
 from workers.contract.spec import SampleSpec
 
 SAMPLING_SECONDS = 300
+SLOW = "Try fewer rows or samples, or a smaller model."
 Json = dict[str, Any]
 
 
@@ -28,7 +30,7 @@ def run_trial(trial_id: int) -> None:
 
 
 def _run_trial(trial: GraderTrial, folder: Path, lost: threading.Event) -> None:
-    results = _graded(trial, _answers(trial, folder, lost), folder)
+    results = _graded(trial, _answers(trial, folder, lost), folder, lost)
     TRIALS.finish(trial, results=results, summary=_summary(results))
 
 
@@ -65,7 +67,7 @@ def _sampled(trial: GraderTrial, folder: Path, lost: threading.Event) -> list[li
         raise WorkFailed("The base model that was to write the answers is gone.", "Choose another one.")
     (folder / "samples.json").write_text(_sample_spec(trial).model_dump_json())
     arguments = ["sample", str(folder / "samples.json"), "--out", str(folder)]
-    run_engine(arguments, folder, SAMPLING_SECONDS, lost)
+    run_engine(arguments, folder, SAMPLING_SECONDS, lost, SLOW)
     answers: list[list[Json]] = [[] for _ in trial.rows]
     with (folder / "samples.jsonl").open() as file:
         for line in map(json.loads, file):
@@ -93,17 +95,18 @@ def _sample_spec(trial: GraderTrial) -> SampleSpec:
 # --- grades ----------------------------------------------------------------------------------------
 
 
-def _graded(trial: GraderTrial, answers: list[Json], folder: Path) -> list[Json]:
+def _graded(trial: GraderTrial, answers: list[Json], folder: Path, lost: threading.Event) -> list[Json]:
     """The answers with their grades, and with the second grader's if one was chosen."""
     subjects = [
         Answer(answer["answer"], trial.rows[answer["row"]]["item"], str(answer["row"])) for answer in answers
     ]
+    grade_with = partial(graded, trial.team, answers=subjects, folder=folder, lost=lost)
     results = [
         answer | grade | {"answer": storable(answer["answer"])}
-        for answer, grade in zip(answers, graded(trial.team, trial.definition, subjects, folder), strict=True)
+        for answer, grade in zip(answers, grade_with(trial.definition), strict=True)
     ]
     if trial.second:
-        grades = graded(trial.team, trial.second.definition, subjects, folder)
+        grades = grade_with(trial.second.definition)
         for result, grade in zip(results, grades, strict=True):
             result["second"] = {key: grade[key] for key in ("reward", "error_class", "error_detail")}
     return results
