@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from webapp.calibration.queues import CARDS
 from webapp.datasets import transfers
 from webapp.datasets.imports import IMPORTS
 from webapp.datasets.services import discard_stale_uploads
+from webapp.endpoints.queues import ENDPOINT_CHECKS
 from webapp.graders.queues import CHECKS, TRIALS, enqueue_checks_with_new_rows
 from webapp.jobs import services
 from webapp.jobs.listing import removal
 from webapp.jobs.live import notices
 from webapp.jobs.queue import JOBS
 from webapp.jobs.rollouts import search
-from webapp.judges.queues import CARDS, ENDPOINT_CHECKS
 from webapp.registry.queues import EXPORTS, INSPECTIONS
 from webapp.work import nodes
 from webapp.work.queue import Queue

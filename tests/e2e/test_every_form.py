@@ -93,17 +93,17 @@ JOBS = (
     Step("evaluations/compare.html", "evaluations:compare", {"show": "tie"}, shows="Clear"),
 )
 MODELS = (
-    Step("registry/list.html", "registry:list", {"q": "tiny"}, shows="Clear"),
-    Step("registry:describe", "registry:model", {"description": "Reads invoices"}, shows="Reads invoices"),
+    Step("catalog/list.html", "catalog:list", {"q": "tiny"}, shows="Clear"),
+    Step("catalog:describe", "catalog:model", {"description": "Reads invoices"}, shows="Reads invoices"),
     Step("registry/bases.html", "registry:bases", {"model_id": "acme/one"}, shows="acme/one"),
     Step("registry:inspect_base", "registry:base", shows="The inspection starts"),
     Step("registry:remove_base", "registry:bases", within="{spare}", shows="Removed"),
-    Step("registry/purge.html", "registry:purge", {"confirmed": "{gone}"}, other={"uid": "gone"},
+    Step("catalog/purge.html", "catalog:purge", {"confirmed": "{gone}"}, other={"uid": "gone"},
          shows="for good"),
 )  # fmt: skip
 DESTRUCTIVE = (
-    Step("registry:delete", "registry:model", shows="Model deleted"),
-    Step("registry:restore", "registry:model", shows="Restored"),
+    Step("catalog:delete", "catalog:model", shows="Model deleted"),
+    Step("catalog:restore", "catalog:model", shows="Restored"),
     Step("graders:delete", "graders:detail", shows="Grader deleted"),
     Step("graders:restore", "graders:detail"),
     Step("judges:delete", "judges:list", shows="Disconnected"),
@@ -131,7 +131,7 @@ LEAVING = (Step("account/logout.html", "/accounts/logout/", shows="Sign in"),)
 TEAM_WALK = (*MEMBERS, *DATASETS, *GRADERS, *JOBS, *MODELS, *DESTRUCTIVE)
 WALK = (*TEAM_WALK, *NEW_EMAIL, *CONFIRMED, *ACCOUNT, *STRANGER, *LEAVING)
 
-ARMS = "tests/e2e/test_arms.py::test_a_trained_job_is_held_against_sft_and_a_placebo"
+CONTROL_RUNS = "tests/e2e/test_control_runs.py::test_a_trained_job_is_held_against_sft_and_a_placebo"
 CHECKPOINTS = "tests/e2e/test_job_list.py::test_a_checkpoint_is_promoted_and_what_is_held_back_is_asked_about"
 COMPARISON = "tests/e2e/test_compare.py::test_votes_by_keys_and_notes_in_place"
 GRADER = (
@@ -161,8 +161,8 @@ SUBMITTED_ELSEWHERE = {
     "graders/new.html": MAIN_JOB,
     "graders:keep": GRADER,
     "graders:try": GRADER,
-    "jobs/arms.html": ARMS,
-    "jobs/arms.html 2": ARMS,
+    "experiments/control_runs.html": CONTROL_RUNS,
+    "experiments/control_runs.html 2": CONTROL_RUNS,
     "jobs/charts_first.html": (
         "tests/e2e/test_charts.py::test_what_one_chooses_of_the_charts_is_in_the_link"
     ),
@@ -176,7 +176,7 @@ SUBMITTED_ELSEWHERE = {
     "jobs:columns": LABELS,
     "jobs:delete": LABELS,
     "jobs:finish": CHECKPOINTS,
-    "jobs:promote": CHECKPOINTS,
+    "catalog:promote": CHECKPOINTS,
     "jobs:restore": LABELS,
     "jobs:resume": (
         "tests/e2e/test_preflight.py::test_a_job_that_cannot_learn_waits_and_goes_on_against_the_advice"
@@ -185,9 +185,9 @@ SUBMITTED_ELSEWHERE = {
     "judges/label.html": JUDGE,
     "judges:make_card": JUDGE,
     "judges:start": JUDGE,
-    "registry/held_back.html": CHECKPOINTS,
-    "registry:export": "tests/e2e/test_exports.py::test_an_export_is_made_checked_and_downloaded",
-    "registry:upload": (
+    "catalog/held_back.html": CHECKPOINTS,
+    "catalog:export": "tests/e2e/test_exports.py::test_an_export_is_made_checked_and_downloaded",
+    "catalog:upload": (
         "tests/e2e/test_adapters.py::test_an_adapter_is_uploaded_saying_how_far_it_is_and_what_is_wrong"
     ),
     "retention/plane.html": RETENTION,

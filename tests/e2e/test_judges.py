@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.test_graders import sign_up, type_json
 from tests.workers.judge_server import KEY, Answer, JudgeServer
-from webapp.judges.models import HumanLabel
+from webapp.calibration.models import HumanLabel
 from webapp.registry.services import ensure_starter_model
 
 WORKER_MS = 20_000

@@ -20,7 +20,7 @@ from webapp.jobs.states import State
 from webapp.registry.models import TunedModel
 from webapp.registry.services import ensure_starter_model, register_model
 from webapp.teams.models import Team, User
-from workers.contract.events import ArmSummary, EvaluationEvent, EvaluationRow, EvaluationSample, Interval
+from workers.contract.events import EvaluationEvent, EvaluationRow, EvaluationSample, Interval, SideSummary
 from workers.engine.comparison import compared, graded, pairs_of, right
 from workers.engine.statistics import Resampling
 
@@ -65,9 +65,9 @@ def interval(values: list[float], width: float = 0.05) -> Interval:
     return Interval(mean=mean, low=mean - width, high=mean + width)
 
 
-def _arm(samples: list[EvaluationSample]) -> ArmSummary:
+def _arm(samples: list[EvaluationSample]) -> SideSummary:
     rewards = [each.reward for each in samples if each.reward is not None]
-    return ArmSummary(
+    return SideSummary(
         reward=interval(rewards),
         pass_at_1=interval(rewards),
         pass_at_k={"1": fmean(rewards), "2": 0.975, "8": 1.0},

@@ -63,7 +63,7 @@ def doubled() -> bytes:
 
 
 def send(client: Client, team: Team, archive: bytes, name: str = "Ours") -> Any:
-    url = reverse("registry:upload", args=[team.slug])
+    url = reverse("catalog:upload", args=[team.slug])
     base = ensure_starter_model().uid
     file = SimpleUploadedFile("adapter.zip", archive)
     return client.post(url, {"name": name, "base_model": base, "archive": file}, follow=True)
@@ -83,7 +83,7 @@ def test_an_uploaded_adapter_is_kept_as_it_is_and_listed(
     assert model.files[1]["sha256"] == hashlib.sha256(weights()).hexdigest()
     assert shape_of(model) == {"rank": 4, "alpha": 8, "targets": r"(.*\.)?(q_proj|v_proj)"}
     assert AuditEvent.objects.filter(verb="uploaded adapter").exists()
-    assert "Ours" in as_user(bob).get(reverse("registry:list", args=[team.slug])).text
+    assert "Ours" in as_user(bob).get(reverse("catalog:list", args=[team.slug])).text
 
 
 @pytest.mark.django_db

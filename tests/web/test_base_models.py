@@ -58,10 +58,10 @@ def test_a_model_says_what_it_is_for(
     team: Team, alice: User, bob: User, base: BaseModel, as_user: SignIn
 ) -> None:
     model = TunedModel.objects.create(team=team, base_model=base, name="ft:x", prefix="p", files=[])
-    address = reverse("registry:describe", args=[team.slug, model.uid])
+    address = reverse("catalog:describe", args=[team.slug, model.uid])
     client = as_user(alice)
     client.post(address, {"description": " Invoices of\n<b>2026</b> "})
-    listed = as_user(bob).get(reverse("registry:list", args=[team.slug])).text
+    listed = as_user(bob).get(reverse("catalog:list", args=[team.slug])).text
     assert "Invoices of &lt;b&gt;2026&lt;/b&gt;" in listed
     assert "has 201 characters" in client.post(address, {"description": "x" * 201}, follow=True).text
     assert as_user(bob).post(address, {"description": "mine"}).status_code == 403

@@ -97,7 +97,7 @@ def test_no_page_asks_more_often_when_there_is_more(
     grow(team, alice, named, Sizes(jobs=60, points=25_000, rollouts=3_000))
     many = queries(client, team, named)
     assert few.keys() == many.keys()
-    assert {"jobs:detail", "jobs:rollouts", "evaluations:compare", "registry:model"} <= many.keys()
+    assert {"jobs:detail", "jobs:rollouts", "evaluations:compare", "catalog:model"} <= many.keys()
     grown = {name: (len(few[name]), len(many[name])) for name in many if len(many[name]) > len(few[name])}
     assert grown == {}, grown
     too_many = {name: (len(sqls), shapes(sqls)) for name, sqls in many.items() if len(sqls) > MOST_QUERIES}

@@ -184,7 +184,7 @@ def test_the_csv_has_every_answer_and_no_formula(job: Job, bob: User, as_user: S
     lines = list(csv.DictReader(io.StringIO(body(answer).decode(), newline="")))
     assert len(lines) == 4 * 2 * 2
     worse = [line for line in lines if line["row_id"] == "worse"]
-    assert [(line["arm"], line["sample"]) for line in worse] == [
+    assert [(line["side"], line["sample"]) for line in worse] == [
         ("base", "1"), ("base", "2"), ("tuned", "1"), ("tuned", "2"),
     ]  # fmt: skip
     assert worse[2]["completion"] == "'=HYPERLINK(1)"
@@ -319,7 +319,7 @@ def test_the_ledger_shows_rows_gained_and_lost_with_their_text(job: Job, bob: Us
 
 
 def test_the_ledger_says_what_luck_alone_would_do(job: Job, bob: User, as_user: SignIn) -> None:
-    """A row's one right answer is as often tuned's as base's; three of four never fit into one arm."""
+    """A row's one right answer is as often tuned's as base's; three of four never fit into one side."""
     compare(job, LEDGER)
     _, lost = as_user(bob).get(address(job)).context["ledger"]
     assert lost.by_chance == pytest.approx(1 / 2 + 1 / 2)
@@ -342,8 +342,8 @@ def test_a_base_that_solves_more_with_more_tries_is_shown_to_overtake(
     drawing = json.loads(answer.context["curves_json"])
     assert [mark["label"] for mark in drawing["marks"]] == ["reliable up to k = 2", "Base overtakes"]
     assert [mark["x"] for mark in drawing["marks"]] == [2, 3]
-    for arm in drawing["series"]:
-        bands = zip(arm["low"], arm["mean"], arm["high"], strict=True)
+    for side in drawing["series"]:
+        bands = zip(side["low"], side["mean"], side["high"], strict=True)
         assert all(low <= mean <= high for low, mean, high in bands)
 
 

@@ -99,8 +99,9 @@ def test_results_of_several_jobs_name_those_that_ended_after_the_opening(
     compare(root, [row("r", [sample(0.0, "a")], [sample(1.0, "b")])])
     early, during, late = (
         Job.objects.create(
-            team=team, name=name, base_model=root.base_model, dataset_version=version, arm="placebo",
-            arm_of=root, grader_version=root.grader_version, settings=root.settings, state=State.SUCCEEDED,
+            team=team, name=name, base_model=root.base_model, dataset_version=version, method="placebo",
+            control_of=root, grader_version=root.grader_version, settings=root.settings,
+            state=State.SUCCEEDED,
         )
         for name in ("Early", "During", "Late")
     )  # fmt: skip

@@ -11,7 +11,7 @@ from django.urls import reverse
 from tests.web.comparison import compare, finished_job, row, sample, tuned_model
 from tests.web.test_retention import told
 from webapp.experiments.control_run_results import results
-from webapp.experiments.control_runs import launch_arm
+from webapp.experiments.control_runs import launch_control_run
 from webapp.jobs.launch.suites import record_retention
 from webapp.jobs.models import Evaluation, Job
 from webapp.jobs.states import State
@@ -28,8 +28,8 @@ def one_row(job: Job) -> Evaluation:
     """What the engine tells of a single row."""
     kept = compare(job, [row("a", [sample(0.25, "x")], [sample(0.75, "y")])])
     assert kept.tuned is not None
-    for arm in (kept.base, kept.tuned):
-        arm["reward"] = arm["pass_at_1"] = MEAN([arm["reward"]["mean"]]).model_dump()
+    for side in (kept.base, kept.tuned):
+        side["reward"] = side["pass_at_1"] = MEAN([side["reward"]["mean"]]).model_dump()
     kept.difference = MEAN([0.5]).model_dump()
     kept.save()
     return kept
@@ -47,7 +47,7 @@ def job(team: Team, alice: User) -> Job:
 
 @pytest.mark.parametrize(
     "name",
-    ["jobs:detail", "jobs:list", "experiments:control_runs", "evaluations:compare", "registry:model"],
+    ["jobs:detail", "jobs:list", "experiments:control_runs", "evaluations:compare", "catalog:model"],
 )
 def test_every_page_says_that_there_is_no_interval(
     job: Job, alice: User, as_user: Callable[[User], object], name: str
@@ -62,7 +62,7 @@ def test_every_page_says_that_there_is_no_interval(
 def test_comparison_of_jobs_and_arms_says_so_too(
     job: Job, alice: User, as_user: Callable[[User], object]
 ) -> None:
-    placebo = launch_arm(job, alice, "placebo")
+    placebo = launch_control_run(job, alice, "placebo")
     placebo.state = State.SUCCEEDED
     placebo.save()
     one_row(placebo)

@@ -10,10 +10,10 @@ import pytest
 from django.test import Client
 
 from tests.workers.judge_server import KEY, Answer, JudgeServer
+from webapp.endpoints.services import connect_endpoint
 from webapp.graders.models import Grader, GraderCheck, GraderTrial
 from webapp.graders.services import create_grader, create_trial
 from webapp.home.sample_project import create_sample_project
-from webapp.judges.services import connect_endpoint
 from webapp.teams.models import Team, User
 from workers.bridge.checks import run_check
 from workers.bridge.trials import run_trial

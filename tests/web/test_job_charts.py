@@ -90,10 +90,10 @@ def test_many_steps_are_thinned_without_losing_a_spike_and_smoothed_over_all(
 def test_validations_keep_their_steps_where_steps_are_thinned(job: Job, alice: User, as_user: SignIn) -> None:
     """Neither moved to the end of a bucket nor told twice."""
     measure(job, 5_000, reward=lambda step: step / 5_000)
-    arm = {"reward": {"mean": 0.5, "low": 0.4, "high": 0.6}}
+    side = {"reward": {"mean": 0.5, "low": 0.4, "high": 0.6}}
     for step in (1_002, 1_003, 2_345):
         job.evaluations.create(
-            stage="during", split="validation", step=step, rows=30, samples_per_row=1, base=arm, tuned=arm
+            stage="during", split="validation", step=step, rows=30, samples_per_row=1, base=side, tuned=side
         )
     shown = numbers(as_user(alice), job, smooth="0.9")
     values = zip(shown["steps"], shown["series"]["validation/reward"], strict=True)
@@ -105,7 +105,7 @@ def test_validations_keep_their_steps_where_steps_are_thinned(job: Job, alice: U
 
 def test_a_placebo_is_never_the_baseline(job: Job, alice: User, as_user: SignIn) -> None:
     """Its rewards were random: nothing is worth comparing with it."""
-    placebo = again(job, "Placebo", arm="placebo", arm_of=job)
+    placebo = again(job, "Placebo", method="placebo", control_of=job)
     client, url = as_user(alice), reverse("experiments:compare", args=[job.team.slug])
     for query in ({}, {"base": placebo.uid}):
         page = client.get(url, {"job": [placebo.uid, job.uid], **query})
@@ -117,7 +117,7 @@ def test_a_placebo_is_never_the_baseline(job: Job, alice: User, as_user: SignIn)
 
 
 def test_method_and_suites_are_among_the_settings_that_differ(job: Job, alice: User, as_user: SignIn) -> None:
-    placebo = again(job, "Placebo", arm="placebo", arm_of=job)
+    placebo = again(job, "Placebo", method="placebo", control_of=job)
     placebo.suites.create(position=0, name="Arithmetic", built_in="arithmetic", max_loss=0.05)
     page = as_user(alice).get(
         reverse("experiments:compare", args=[job.team.slug]), {"job": [job.uid, placebo.uid]}

@@ -18,14 +18,14 @@ from django.test import Client
 
 from tests.web.adapters import CONFIG, weights
 from tests.web.comparison import body, finished_job, tuned_model
-from webapp.experiments.control_runs import _settings, arms_of
+from webapp.catalog import lineage
+from webapp.experiments.control_runs import _settings, control_runs_of
 from webapp.jobs import checkpoints, recording, services
 from webapp.jobs.models import Checkpoint, Job, JobSuite, Metric
 from webapp.jobs.promotion import promote
 from webapp.jobs.queue import JOBS, requested_stop
 from webapp.jobs.services import WrongState
 from webapp.jobs.states import State
-from webapp.registry import lineage
 from webapp.teams.models import AuditEvent, Team, User
 
 SignIn = Callable[[User], Client]
@@ -63,9 +63,9 @@ def stored(job: Job, step: int, config: dict[str, Any] | None = None) -> Checkpo
 
 
 def validated(job: Job, step: int, reward: float) -> None:
-    arm = {"reward": {"mean": reward, "low": reward, "high": reward}}
+    side = {"reward": {"mean": reward, "low": reward, "high": reward}}
     job.evaluations.create(
-        stage="during", split="validation", step=step, rows=4, samples_per_row=2, base=arm, tuned=arm
+        stage="during", split="validation", step=step, rows=4, samples_per_row=2, base=side, tuned=side
     )
 
 
@@ -154,14 +154,14 @@ def test_a_promotion_is_a_job_with_the_same_settings_that_goes_on_from_the_check
     made = job.promotions.get()
     assert answer.redirect_chain[-1][0] == made.get_absolute_url()
     assert "Makes a model of the checkpoint of step 20" in answer.text
-    same = ("base_model", "dataset_version", "grader_version", "settings", "total_steps", "arm")
+    same = ("base_model", "dataset_version", "grader_version", "settings", "total_steps", "side")
     assert [getattr(made, name) for name in same] == [getattr(job, name) for name in same]
     assert (made.state, made.step, made.promoted_step) == (State.VALIDATING_FILES, 20, 20)
     assert [(each.step, each.key) for each in made.checkpoints.all()] == [(20, job.checkpoints.get().key)]
     assert made.suites.get().max_loss == 0.05
     assert client.post(f"{job.get_absolute_url()}checkpoints/20/promote/").url == made.get_absolute_url()
     assert job.promotions.count() == 1
-    assert not list(arms_of(job))
+    assert not list(control_runs_of(job))
     model = tuned_model(made, "ft:promoted")
     drawn = [placed.node.label for placed in lineage.of(model).drawing.placed]
     assert [job.name, "step 20 of 60", made.name] == [each for each in drawn if each in

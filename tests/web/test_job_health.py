@@ -153,7 +153,7 @@ def test_what_was_raised_before_stays_readable_after_it_is_over(
 def test_validations_of_the_job_tell_overfitting(running: Job, alice: User, as_user: SignIn) -> None:
     job = train(running, values=lambda step: gamed(step) | {"watch/reward": 0.2 + 0.02 * step})
     mean = events.Interval(mean=0.4, low=0.3, high=0.5)
-    arm = events.ArmSummary(
+    side = events.SideSummary(
         reward=mean, pass_at_1=mean, pass_at_k={}, mean_length=3, truncated_share=0, grading_error_share=0
     )
     assert "Validation stays flat" not in page(as_user(alice), job)
@@ -161,7 +161,13 @@ def test_validations_of_the_job_tell_overfitting(running: Job, alice: User, as_u
         job,
         *(
             events.EvaluationEvent(
-                stage="during", split="validation", step=step, rows=4, samples_per_row=2, base=arm, tuned=arm
+                stage="during",
+                split="validation",
+                step=step,
+                rows=4,
+                samples_per_row=2,
+                base=side,
+                tuned=side,
             )
             for step in (10, 20, 30)
         ),

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
+from webapp.endpoints.services import connect_endpoint
 from webapp.graders.models import GraderCheck, GraderTest, GraderVersion
 from webapp.graders.services import create_grader
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording, services
 from webapp.jobs.models import Job
 from webapp.jobs.queue import claim_job
-from webapp.judges.services import connect_endpoint
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.work import nodes

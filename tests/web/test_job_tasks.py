@@ -40,7 +40,7 @@ from webapp.teams.models import Team, User
 from webapp.work import nodes
 from workers.bridge import tasks as bridge
 from workers.bridge.job_specs import definitions, job_spec
-from workers.contract.events import ArmSummary, EvaluationEvent, Interval, MetricsEvent
+from workers.contract.events import EvaluationEvent, Interval, MetricsEvent, SideSummary
 from workers.contract.spec import JobSpec
 
 SignIn = Callable[[User], Client]
@@ -290,12 +290,12 @@ def test_a_task_whose_files_are_gone_fails_the_job_with_the_reason(job: Job, sec
 
 def evaluation(task: str, mean: float) -> EvaluationEvent:
     interval = Interval(mean=mean, low=mean - 0.1, high=mean + 0.1)
-    arm = ArmSummary(
+    side = SideSummary(
         reward=interval, pass_at_1=interval, pass_at_k={}, mean_length=1, truncated_share=0,
         grading_error_share=0,
     )  # fmt: skip
     return EvaluationEvent(
-        task=task, stage="after", split="test", step=12, rows=5, samples_per_row=2, base=arm, tuned=arm,
+        task=task, stage="after", split="test", step=12, rows=5, samples_per_row=2, base=side, tuned=side,
         difference=Interval(mean=0, low=-0.1, high=0.1), wins=1, ties=3, losses=1,
     )  # fmt: skip
 

@@ -19,12 +19,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workers.judge_server import KEY, Answer, JudgeServer
+from webapp.calibration import services as calibration
+from webapp.calibration import statistics
+from webapp.calibration.models import HumanLabel, JudgeCard
+from webapp.calibration.statistics import Judged
 from webapp.core.statistics import cohen_kappa
+from webapp.endpoints import services as endpoints
+from webapp.endpoints.models import Endpoint, EndpointCheck
 from webapp.graders.models import Grader, GraderTrial
 from webapp.graders.services import add_version, create_grader
-from webapp.judges import presenters, services, statistics
-from webapp.judges.models import Endpoint, EndpointCheck, HumanLabel, JudgeCard
-from webapp.judges.statistics import Judged
+from webapp.judges import presenters
 from webapp.teams.models import AuditEvent, Team, User
 from workers import grading
 from workers.bridge import cards
@@ -46,7 +50,7 @@ def judge() -> Iterator[JudgeServer]:
 
 @pytest.fixture
 def endpoint(team: Team, alice: User, judge: JudgeServer) -> Endpoint:
-    return services.connect_endpoint(
+    return endpoints.connect_endpoint(
         team, alice, name="gpt-judge", base_url=judge.url, api_key=KEY, input_price=1.0, timeout_seconds=5.0
     )
 
@@ -150,7 +154,7 @@ def test_disconnecting_forgets_the_key_and_frees_the_name(
     as_user(alice).post(f"/t/{team.slug}/judges/{endpoint.uid}/delete/")
     endpoint.refresh_from_db()
     assert endpoint.api_key is None
-    services.connect_endpoint(team, alice, name="gpt-judge", base_url="http://new.example/v1")
+    endpoints.connect_endpoint(team, alice, name="gpt-judge", base_url="http://new.example/v1")
 
 
 def test_only_owners_connect_judges_and_strangers_see_none(
@@ -162,7 +166,7 @@ def test_only_owners_connect_judges_and_strangers_see_none(
     grader: Grader,
     trial: GraderTrial,
 ) -> None:
-    version, task = grader.versions.get(), services.create_label_task(grader, bob, trial)
+    version, task = grader.versions.get(), calibration.create_label_task(grader, bob, trial)
     pages = ["", "new/", f"{endpoint.uid}/", f"cards/{version.uid}/", f"labels/{task.uid}/"]
     viewer = [as_user(bob).get(f"/t/{team.slug}/judges/{page}").status_code for page in pages]
     assert viewer == [200, 403, 403, 200, 403]
@@ -225,7 +229,7 @@ def check(endpoint: Endpoint) -> None:
 
 def test_a_worker_tells_whether_a_judge_answers(endpoint: Endpoint, judge: JudgeServer) -> None:
     judge.behave = lambda body, number: Answer('{"reason": "it is", "label": "yes"}')
-    services.request_check(endpoint)
+    endpoints.request_check(endpoint)
     check(endpoint)
     endpoint.last_check.refresh_from_db()
     assert (endpoint.last_check.error, endpoint.last_check.seconds > 0) == (None, True)
@@ -233,7 +237,7 @@ def test_a_worker_tells_whether_a_judge_answers(endpoint: Endpoint, judge: Judge
     check(endpoint)
     assert len(judge.requests) == 1, "a second message asks nothing"
     judge.behave = lambda body, number: Answer(status=401)
-    services.request_check(endpoint)
+    endpoints.request_check(endpoint)
     check(endpoint)
     endpoint.last_check.refresh_from_db()
     assert "Check the key" in endpoint.last_check.error["message"]
@@ -248,8 +252,8 @@ def test_a_worker_with_another_secret_says_so_and_sends_nothing(
             "update judges_endpoint set api_key = %s", [Fernet(Fernet.generate_key()).encrypt(b"x").decode()]
         )
     endpoint = Endpoint.objects.get()
-    services.update_endpoint(endpoint, endpoint.created_by, budget=7.0)
-    services.request_check(Endpoint.objects.get())
+    endpoints.update_endpoint(endpoint, endpoint.created_by, budget=7.0)
+    endpoints.request_check(Endpoint.objects.get())
     check(endpoint)
     assert "GROOVE_SECRET_KEY is not the one" in EndpointCheck.objects.get().error["message"]
     assert judge.requests == []
@@ -257,8 +261,8 @@ def test_a_worker_with_another_secret_says_so_and_sends_nothing(
 
 def test_a_grader_is_told_which_of_its_judges_nobody_has_connected(team: Team, endpoint: Endpoint) -> None:
     known, unknown = (grading.validate(DEFINITION | {"model": model}) for model in ("gpt-judge", "other"))
-    assert services.missing_endpoints(team, known) == []
-    assert services.missing_endpoints(team, unknown) == ["other"]
+    assert endpoints.missing_endpoints(team, known) == []
+    assert endpoints.missing_endpoints(team, unknown) == ["other"]
 
 
 # --- labels and cards ------------------------------------------------------------------------------
@@ -295,11 +299,11 @@ def test_labels_see_what_the_judge_sees_and_replace_nobodys_word_unseen(
     add_version(grader, alice, definition)
     for row in trial.rows:
         row["item"] |= {"tone": "a polite tone", "secret": "not for the judge"}
-    task = services.create_label_task(grader, alice, trial)
+    task = calibration.create_label_task(grader, alice, trial)
     page = as_user(alice).get(task.get_absolute_url()).content.decode()
     assert "a polite tone" in page
     assert "not for the judge" not in page
-    services.label(task, erin, 0, 5)
+    calibration.label(task, erin, 0, 5)
     as_user(alice).post(task.get_absolute_url(), {"answer": 0, "value": 1})
     assert task.labels.get().value == 5
     again = as_user(alice).get(f"{task.get_absolute_url()}?at=0").content.decode()
@@ -310,9 +314,9 @@ def test_labels_see_what_the_judge_sees_and_replace_nobodys_word_unseen(
 
 def labelled(grader: Grader, trial: GraderTrial, user: User, number: int) -> None:
     """Labels as the answers deserve: by length."""
-    task = services.create_label_task(grader, user, trial)
+    task = calibration.create_label_task(grader, user, trial)
     for place, answer in enumerate(task.answers[:number]):
-        services.label(task, user, place, answer["text"].count("good"))
+        calibration.label(task, user, place, answer["text"].count("good"))
 
 
 def by_length(body: Any, number: int) -> Answer:
@@ -323,8 +327,8 @@ def by_length(body: Any, number: int) -> Answer:
 
 def test_a_card_needs_thirty_labels(alice: User, grader: Grader, trial: GraderTrial) -> None:
     labelled(grader, trial, alice, 29)
-    with pytest.raises(services.TooFewLabels, match="needs 30 labels; there are 29"):
-        services.create_card(grader.versions.get(), alice)
+    with pytest.raises(calibration.TooFewLabels, match="needs 30 labels; there are 29"):
+        calibration.create_card(grader.versions.get(), alice)
 
 
 def test_a_card_shows_how_far_the_judge_agrees_and_takes_the_mark_away(
@@ -338,9 +342,9 @@ def test_a_card_shows_how_far_the_judge_agrees_and_takes_the_mark_away(
 ) -> None:
     version, client = grader.versions.get(), as_user(alice)
     labelled(grader, trial, alice, 35)
-    assert services.is_uncalibrated(version)
+    assert calibration.is_uncalibrated(version)
     judge.behave = by_length
-    card = services.create_card(version, alice)
+    card = calibration.create_card(version, alice)
     cards.make_card(card.pk)
     card.refresh_from_db()
     results = card.results
@@ -349,7 +353,7 @@ def test_a_card_shows_how_far_the_judge_agrees_and_takes_the_mark_away(
     assert results["consistency"] == {"kind": "repeat", "value": 1.0}
     assert results["slope"]["value"] == pytest.approx(0)
     assert results["cost"] == pytest.approx(0.0001)
-    assert not services.is_uncalibrated(version)
+    assert not calibration.is_uncalibrated(version)
     page = client.get(f"/t/{team.slug}/judges/cards/{version.uid}/").content.decode()
     assert "on 35 labels" in page
     assert page.count("<title>label ") == 35
@@ -364,13 +368,13 @@ def test_a_card_does_not_count_for_another_model_behind_the_same_name(
 ) -> None:
     labelled(grader, trial, alice, 30)
     judge.behave = by_length
-    cards.make_card(services.create_card(grader.versions.get(), alice).pk)
-    assert not services.is_uncalibrated(grader.versions.get())
-    services.update_endpoint(endpoint, alice, model="another")
+    cards.make_card(calibration.create_card(grader.versions.get(), alice).pk)
+    assert not calibration.is_uncalibrated(grader.versions.get())
+    endpoints.update_endpoint(endpoint, alice, model="another")
     [(_, [use])] = presenters.with_uses(grader.team, [endpoint])
     assert (use.grader, use.kappa) == (grader, None)
-    assert services.is_uncalibrated(grader.versions.get())
-    assert services.uncalibrated(grader.team, grader.versions.all()) == {grader.versions.get().pk}
+    assert calibration.is_uncalibrated(grader.versions.get())
+    assert calibration.uncalibrated(grader.team, grader.versions.all()) == {grader.versions.get().pk}
 
 
 @pytest.mark.parametrize("wrong", [{"concurrency": 257}, {"timeout_seconds": 601}, {"budget": 0}])
@@ -397,10 +401,10 @@ def test_a_card_needs_thirty_verdicts_too(
 ) -> None:
     labelled(grader, trial, alice, 31)
     judge.behave = lambda body, number: by_length(body, number) if number else Answer(status=403)
-    enough = services.create_card(grader.versions.get(), alice)
+    enough = calibration.create_card(grader.versions.get(), alice)
     cards.make_card(enough.pk)
     judge.behave = lambda body, number: by_length(body, number) if number % 2 else Answer(status=403)
-    too_few = services.create_card(grader.versions.get(), alice)
+    too_few = calibration.create_card(grader.versions.get(), alice)
     cards.make_card(too_few.pk)
     assert [JudgeCard.objects.get(pk=card.pk).state for card in (enough, too_few)] == ["finished", "failed"]
     assert "of 31 answers" in JudgeCard.objects.get(pk=too_few.pk).error["message"]
@@ -439,7 +443,7 @@ def test_the_options_and_their_order_are_changed_to_see_whether_the_verdict_hold
         return Answer(json.dumps({"answers": scores}))
 
     judge.behave = behave
-    card = services.create_card(grader.versions.get(), alice)
+    card = calibration.create_card(grader.versions.get(), alice)
     cards.make_card(card.pk)
     card.refresh_from_db()
     assert card.error is None
@@ -452,7 +456,7 @@ def test_a_card_of_a_judge_that_never_answers_says_why(
 ) -> None:
     labelled(grader, trial, alice, 30)
     judge.behave = lambda body, number: Answer(status=404)
-    card = services.create_card(grader.versions.get(), alice)
+    card = calibration.create_card(grader.versions.get(), alice)
     cards.make_card(card.pk)
     card = JudgeCard.objects.get()
     assert (card.state, "status 404" in card.error["message"]) == ("failed", True)

@@ -19,7 +19,9 @@ from tests.web.tab import Tab, live_ids, part
 from tests.web.test_job_preflight import REPORT
 from tests.web.test_job_services import rollouts
 from webapp.datasets import imports
-from webapp.experiments.control_runs import launch_arm
+from webapp.endpoints import services as endpoints
+from webapp.endpoints.queues import ENDPOINT_CHECKS
+from webapp.experiments.control_runs import launch_control_run
 from webapp.experiments.interference import launch_interference
 from webapp.graders.queues import CHECKS, TRIALS, request_check
 from webapp.graders.services import create_trial
@@ -30,8 +32,6 @@ from webapp.jobs.models import Job
 from webapp.jobs.queue import claim_job
 from webapp.jobs.states import State
 from webapp.jobs.transitions import move
-from webapp.judges import services as judges
-from webapp.judges.queues import ENDPOINT_CHECKS
 from webapp.registry import exporting, inspections
 from webapp.registry.models import BaseModel
 from webapp.registry.queues import EXPORTS, INSPECTIONS
@@ -77,7 +77,7 @@ OTHER_PAGES = {
 }
 LISTS = {"live", "job-table", "workers", "compared"}
 ANSWERS = [sample(0.0, "x")], [sample(1.0, "y")]
-SEVERAL_JOBS = {"arm-results", "interference"}
+SEVERAL_JOBS = {"control-run-results", "interference"}
 
 
 class Clock:
@@ -297,7 +297,7 @@ def test_jobs_held_against_each_other_are_followed(
     both.refresh_from_db()
     for each in (done, both):
         compare(each, [row("one/1", *ANSWERS)])
-    others = [launch_arm(done, alice, "placebo"), *launch_interference(both, alice)]
+    others = [launch_control_run(done, alice, "placebo"), *launch_interference(both, alice)]
     tabs = [
         Tab(client, reverse("experiments:control_runs", args=[team.slug, done.uid])),
         Tab(client, reverse("experiments:interference", args=[team.slug, both.uid])),
@@ -314,7 +314,7 @@ def test_jobs_held_against_each_other_are_followed(
 
     for change in (validate_all, lambda: compare(others[0], [row("one/1", *ANSWERS)]), end_all):
         change()
-        for tab, name in zip(tabs, ("arm-results", "interference"), strict=True):
+        for tab, name in zip(tabs, ("control-run-results", "interference"), strict=True):
             tab.follow(clock=True)
             assert part(tab.text, name) == part(tab.reloaded().text, name), (name, change)
     assert not any(live_ids(tab.text) for tab in tabs)
@@ -325,10 +325,10 @@ def test_pages_that_wait_for_a_worker_show_its_end(team: Team, alice: User, as_u
     client, done = as_user(alice), finished_job(team, alice)
     model, version = tuned_model(done), done.grader_version
     grader = version.grader
-    endpoint = judges.connect_endpoint(
+    endpoint = endpoints.connect_endpoint(
         team, alice, name="judge", base_url="https://judge.example/v1", model="m", api_key="k"
     )
-    judges.request_check(endpoint)
+    endpoints.request_check(endpoint)
     request_check(version)
     trial = create_trial(
         team, alice, version.definition, [{"messages": [{"role": "user", "content": "Hi"}]}],

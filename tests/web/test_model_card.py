@@ -10,7 +10,8 @@ from django.core.files.storage import default_storage
 from django.test import Client
 
 from tests.web.comparison import address, body
-from webapp.registry import card, removal
+from webapp.catalog import removal
+from webapp.registry import card
 from webapp.registry.models import TunedModel
 from webapp.teams.models import User
 

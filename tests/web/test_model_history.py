@@ -9,9 +9,9 @@ from typing import Any
 from django.test import Client
 
 from tests.web.comparison import compare, finished_job, row, sample
+from webapp.catalog import history
+from webapp.catalog.history import Measured, Series, figure
 from webapp.jobs.models import Evaluation, Job, SuiteScore
-from webapp.registry import history
-from webapp.registry.history import Measured, Series, figure
 from webapp.registry.models import TunedModel
 from webapp.teams.models import User
 
@@ -22,14 +22,14 @@ def interval(mean: float) -> dict[str, float]:
     return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1}
 
 
-def arm(mean: float) -> dict[str, Any]:
+def side(mean: float) -> dict[str, Any]:
     return {"reward": interval(mean)}
 
 
 def evaluate(job: Job, stage: str, step: int, base: float, tuned: float | None, task: str = "") -> Evaluation:
     return Evaluation.objects.create(
         job=job, stage=stage, step=step, task=task, split="test" if stage == "after" else "validation",
-        rows=20, samples_per_row=2, base=arm(base), tuned=None if tuned is None else arm(tuned),
+        rows=20, samples_per_row=2, base=side(base), tuned=None if tuned is None else side(tuned),
     )  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def test_marks_stand_where_their_numbers_are() -> None:
         measured("during", 20, 0.2, 0.7),
         measured("after", 20, 0.1, 0.9),
     ]
-    base, tuned = figure(Series("Held-out rows", points), "Base").arms
+    base, tuned = figure(Series("Held-out rows", points), "Base").sides
     assert [mark.x for mark in base.marks] == ["12.00%", "46.00%", "80.00%", "93%"]
     assert [mark.x for mark in tuned.marks] == ["46.00%", "80.00%", "93%"]
     assert len(base.joined) == 2
@@ -70,7 +70,7 @@ def test_the_scale_widens_for_rewards_beyond_0_and_1() -> None:
     drawn = figure(Series("x", [measured("after", 5, -1.9, 3.9)]), "Base")
     assert [label for _, label in drawn.levels] == ["-2.00", "-0.50", "1.00", "2.50", "4.00"]
     assert all(
-        mark.high >= history.TOP and mark.low <= history.BOTTOM for a in drawn.arms for mark in a.marks
+        mark.high >= history.TOP and mark.low <= history.BOTTOM for a in drawn.sides for mark in a.marks
     )
     assert [label for _, label, _ in drawn.steps] == ["step 0", "after"]
 
@@ -113,17 +113,17 @@ def test_tasks_are_drawn_one_by_one(model: TunedModel, alice: User, as_user: Sig
 def test_measurements_in_other_jobs_are_this_models_own(
     model: TunedModel, alice: User, as_user: SignIn
 ) -> None:
-    """A job that continues from it measured it as its start; an arm is held against it."""
+    """A job that continues from it measured it as its start; an side is held against it."""
     rows = [row("a", [sample(0.5, "x")], [sample(0.9, "y")])]
     onward, arm_job = finished_job(model.team, alice, "Goes on"), finished_job(model.team, alice, "Lots")
     Job.objects.filter(pk=onward.pk).update(start=model)
-    Job.objects.filter(pk=arm_job.pk).update(arm="placebo", arm_of=model.job)
+    Job.objects.filter(pk=arm_job.pk).update(method="placebo", control_of=model.job)
     compare(onward, rows)
     compare(arm_job, [row("a", [sample(0.5, "x")], [sample(0.6, "y")])])
     compare(finished_job(model.team, alice, "Unrelated"), rows)
     found = history.elsewhere(model)
     assert [(each.job.name, each.of, each.reward["mean"]) for each in found] == [
-        ("Lots", "Placebo arm, held against this model", 0.6),
+        ("Lots", "Placebo side, held against this model", 0.6),
         ("Goes on", "this model, as its start", 0.5),
     ]
     page = as_user(alice).get(model.get_absolute_url()).text

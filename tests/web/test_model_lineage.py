@@ -11,11 +11,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.web.comparison import finished_job, tuned_model
+from webapp.catalog import lineage
+from webapp.catalog.lineage import Node, arranged
+from webapp.endpoints.models import Endpoint
 from webapp.graders.models import GraderVersion
 from webapp.jobs.models import Job, JobTask
-from webapp.judges.models import Endpoint
-from webapp.registry import lineage
-from webapp.registry.lineage import Node, arranged
 from webapp.registry.models import TunedModel
 from webapp.teams.models import User
 

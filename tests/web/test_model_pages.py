@@ -40,7 +40,7 @@ def bases(team: Team) -> str:
 
 def test_the_list_shows_what_was_measured(model: TunedModel, bob: User, as_user: SignIn) -> None:
     compare(model.job, [row("a", [sample(0.5, "x")], [sample(0.9, "y")])])
-    page = as_user(bob).get(reverse("registry:list", args=[model.team.slug])).text
+    page = as_user(bob).get(reverse("catalog:list", args=[model.team.slug])).text
     assert model.name in page
     assert "0.900" in page
     assert "+0.400" in page
@@ -50,7 +50,7 @@ def test_the_list_shows_what_was_measured(model: TunedModel, bob: User, as_user:
 def test_the_list_asks_as_often_for_many_models_as_for_one(
     model: TunedModel, alice: User, bob: User, as_user: SignIn
 ) -> None:
-    client, url = as_user(bob), reverse("registry:list", args=[model.team.slug])
+    client, url = as_user(bob), reverse("catalog:list", args=[model.team.slug])
     rows = [row("a", [sample(0.5, "x")], [sample(0.9, "y")])]
     compare(model.job, rows)
     with CaptureQueriesContext(connection) as one:

@@ -11,11 +11,11 @@ from django.test import Client
 from django.urls import reverse
 
 from tests.web.comparison import FILES, WEIGHTS, address, body, finished_job, tuned_model
+from webapp.catalog import removal
 from webapp.jobs.launch.job_tasks import TaskChoice, launch_job
 from webapp.jobs.models import Job
 from webapp.jobs.services import SettingsInvalid
 from webapp.jobs.states import State
-from webapp.registry import removal
 from webapp.registry.models import Export, TunedModel
 from webapp.teams.models import AuditEvent, Team, User
 

@@ -246,7 +246,7 @@ def test_an_owner_releases_a_held_back_model_and_the_reason_is_kept(
     shown = owner.get(model.get_absolute_url()).text
     assert "Tickets may have lost up to 0.250, and 0.1 is allowed." in shown
     assert "Override and approve" in shown
-    listed = reverse("registry:list", args=[job.team.slug])
+    listed = reverse("catalog:list", args=[job.team.slug])
     assert "held back" in owner.get(listed).text
     Membership.objects.filter(user=bob).update(role=Role.EDITOR)
     assert "Override and approve" not in as_user(bob).get(model.get_absolute_url()).text

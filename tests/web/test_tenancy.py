@@ -21,17 +21,18 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from tests.web.stored import rows_of
+from webapp.calibration.models import LabelTask
 from webapp.datasets.checking import Options
 from webapp.datasets.models import DatasetImport
 from webapp.datasets.services import Choices, commit, receive
 from webapp.datasets.transfers import begin
+from webapp.endpoints.models import Endpoint
 from webapp.graders.models import Grader, GraderTest, GraderTrial, GraderVersion
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs.models import ComparedRow, Evaluation, Job, Metric, Rollout
 from webapp.jobs.rollouts.saved_views import save_view
 from webapp.jobs.services import checked_settings
 from webapp.jobs.states import State
-from webapp.judges.models import Endpoint, LabelTask
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Membership, Role, Team, User
 from webapp.teams.services import invite
@@ -76,10 +77,10 @@ PAGES = {
     "evaluations:csv",
     "evaluations:numbers",
     "retention:page",
-    "registry:list",
-    "registry:model",
-    "registry:card",
-    "registry:deleted",
+    "catalog:list",
+    "catalog:model",
+    "catalog:card",
+    "catalog:deleted",
     "registry:base",
 }
 NO_PAGES = {"jobs:stream"}  # nobody looks at it, so there is nobody to send to the sign-in page
@@ -205,12 +206,12 @@ def finished_job(team: Team, base: BaseModel, version: Any, grader: GraderVersio
         length=1, truncated=False, adapter_step=0,
     )  # fmt: skip
     interval = {"mean": 0.5, "low": 0.4, "high": 0.6}
-    arm = {
+    side = {
         "reward": interval, "pass_at_1": interval, "pass_at_k": {"1": 0.5}, "mean_length": 1.0,
         "truncated_share": 0.0, "grading_error_share": 0.0,
     }  # fmt: skip
     evaluation = Evaluation.objects.create(
-        job=job, stage="after", split="test", step=1, rows=1, samples_per_row=1, base=arm, tuned=arm,
+        job=job, stage="after", split="test", step=1, rows=1, samples_per_row=1, base=side, tuned=side,
         difference=interval, wins=1, ties=0, losses=0,
     )  # fmt: skip
     sample = {

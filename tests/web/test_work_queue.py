@@ -13,13 +13,13 @@ from django.db import connection
 from django.utils import timezone
 
 from tests.web.comparison import finished_job, tuned_model
+from webapp.calibration.models import JudgeCard
 from webapp.datasets import imports
+from webapp.endpoints import services as endpoints
 from webapp.graders.models import GraderTrial
 from webapp.graders.queues import CHECKS, request_check
 from webapp.jobs.models import Job
 from webapp.jobs.states import State as JobState
-from webapp.judges import services as judges
-from webapp.judges.models import JudgeCard
 from webapp.registry import exporting, inspections
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
@@ -53,8 +53,8 @@ def queued_card(team: Team, user: User) -> Any:
 
 
 def queued_endpoint_check(team: Team, user: User) -> Any:
-    endpoint = judges.connect_endpoint(team, user, name="judge", base_url="https://judge.example/v1")
-    judges.request_check(endpoint)
+    endpoint = endpoints.connect_endpoint(team, user, name="judge", base_url="https://judge.example/v1")
+    endpoints.request_check(endpoint)
     return endpoint.last_check
 
 

@@ -15,13 +15,13 @@ from tests.conftest import Process
 from tests.workers.judge_server import KEY, Answer, JudgeServer
 from tests.workers.test_bridge import SETTINGS, in_state, wait
 from webapp.datasets.models import DatasetVersion
+from webapp.endpoints.services import connect_endpoint
 from webapp.graders.models import GraderCheck, GraderVersion
 from webapp.graders.services import create_grader
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs.models import Job
 from webapp.jobs.services import create_job, resume_job
 from webapp.jobs.states import State
-from webapp.judges.services import connect_endpoint
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from webapp.judges.models import EndpointCheck
-from webapp.judges.services import connect_endpoint, request_check
+from webapp.endpoints.models import EndpointCheck
+from webapp.endpoints.services import connect_endpoint, request_check
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from workers.bridge import cards

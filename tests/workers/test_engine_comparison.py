@@ -1,4 +1,4 @@
-"""The paired comparison of two arms, against the same numbers found the long way."""
+"""The paired comparison of two sides, against the same numbers found the long way."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_curves_are_the_share_of_k_answers_with_a_right_one(rows):
     assert (curves.rows, curves.trusted_k, len(curves.points)) == (len(rows), 2, 4)
     for point in curves.points:
         shares = [
-            [fmean(map(any, combinations(right(arm), point.k))) for arm in (base, tuned)]
+            [fmean(map(any, combinations(right(side), point.k))) for side in (base, tuned)]
             for base, tuned in rows
         ]
         assert point.base.mean == pytest.approx(fmean(share for share, _ in shares))
@@ -91,7 +91,7 @@ def test_what_the_test_can_show_follows_from_the_rows_changes(rows):
 
 @given(st.lists(st.tuples(*[st.lists(FAILING, min_size=3, max_size=3)] * 2), min_size=1, max_size=8))
 def test_failed_gradings_are_missing_and_never_wrong(rows):
-    known = [[[s for s in arm if s.reward is not None] for arm in row] for row in rows]
+    known = [[[s for s in side if s.reward is not None] for side in row] for row in rows]
     both = [(base, tuned) for base, tuned in known if base and tuned]
     found = of(rows)
     if not both:
@@ -102,7 +102,7 @@ def test_failed_gradings_are_missing_and_never_wrong(rows):
     trusted = [row for row in both if min(map(len, row)) >= 2]
     assert (found.curves.rows if found.curves else 0) == len(trusted)
     if trusted:
-        assert found.curves.points[-1].k == min(len(arm) for row in trusted for arm in row)
+        assert found.curves.points[-1].k == min(len(side) for row in trusted for side in row)
 
 
 def test_a_gain_beyond_all_lengths_that_were_seen_is_called_an_extrapolation():

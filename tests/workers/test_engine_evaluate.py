@@ -61,11 +61,11 @@ def test_an_adapter_that_changes_nothing_wins_nothing():
 
 def test_the_summary_is_what_the_details_say_with_failed_gradings_missing():
     event = evaluator(tuned_model()).compare("after", 3, HELD_OUT, "test", 8)
-    for arm in ("base", "tuned"):
-        by_row = [getattr(row, arm) for row in event.details]
+    for side in ("base", "tuned"):
+        by_row = [getattr(row, side) for row in event.details]
         kept = [[s.reward for s in samples if s.reward is not None] for samples in by_row]
         failed = sum(s.reward is None for samples in by_row for s in samples)
-        summary = getattr(event, arm)
+        summary = getattr(event, side)
         assert 0 < failed < 48
         assert summary.grading_error_share == failed / 48
         assert summary.reward.mean == pytest.approx(np.mean([np.mean(r) for r in kept if r]))
@@ -81,7 +81,7 @@ def test_the_summary_is_what_the_details_say_with_failed_gradings_missing():
     assert event.comparison.coverage.gained == len(ledger)
 
 
-def test_both_arms_answer_the_same_prompts_and_the_base_arm_is_the_bare_base():
+def test_both_arms_answer_the_same_prompts_and_the_base_label_is_the_bare_base():
     model = tuned_model()
     event = evaluator(model).compare("during", 3, HELD_OUT, "validation", 2)
     bare = evaluator(tuned_model(moved=False)).before(HELD_OUT, "validation", 2)
@@ -90,7 +90,7 @@ def test_both_arms_answer_the_same_prompts_and_the_base_arm_is_the_bare_base():
     assert [row.row_id for row in event.details] == [row.row_id for row in HELD_OUT]
 
 
-def test_the_base_arm_is_drawn_once_for_the_same_rows_and_anew_for_others():
+def test_the_base_label_is_drawn_once_for_the_same_rows_and_anew_for_others():
     drawn: list[int] = []
     model = tuned_model()
     evaluation = evaluator(model, stop=lambda *number: drawn.extend(number))

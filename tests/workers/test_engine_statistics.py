@@ -95,7 +95,7 @@ def test_mcnemar_copes_with_many_rows():
 
 @given(st.integers(1, 4), st.integers(1, 4), st.data())
 def test_rows_lost_by_luck_are_the_share_of_deals_that_leave_one_arm_empty(base, tuned, data):
-    """Among all ways to deal the same right answers to the arms' places."""
+    """Among all ways to deal the same right answers to the sides' places."""
     right = data.draw(st.integers(0, base + tuned))
     deals = [set(places) for places in combinations(range(base + tuned), right)]
     lost = [bool(deal) and all(place < base for place in deal) for deal in deals]

@@ -66,7 +66,7 @@ def _upload_limits() -> dict[str, int]:
     return {
         "datasets:new": file,
         "datasets:transfer": PART_BYTES,
-        "registry:upload": file,
+        "catalog:upload": file,
         "graders:import": 2 * FORM_BYTES,
     }
 

@@ -32,13 +32,13 @@ SECTIONS = {
     "jobs:rollouts": "health#rules",
     "jobs:log": "jobs#the-log",
     "jobs:preflight": "preflight",
-    "experiments:control_runs": "arms",
+    "experiments:control_runs": "control-runs",
     "experiments:interference": "tasks#interference",
     "evaluations": "statistics",
     "evaluations:vote": "statistics#blind-votes",
     "retention": "retention",
     "registry": "exports",
-    "registry:upload": "tasks#uploading-an-adapter",
+    "catalog:upload": "tasks#uploading-an-adapter",
     "registry:bases": "starter-model",
 }
 ANYWHERE = "checklist"

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
+from django.utils.http import content_disposition_header
 
 T = TypeVar("T", str, bytes)
 
@@ -42,3 +43,9 @@ def csv_lines(rows: Iterable[Sequence[object]]) -> Iterator[str]:
     writer: Any = csv.writer(_Line())
     for row in rows:
         yield writer.writerow([inert(cell) for cell in row])
+
+
+def attachment(name: str, size: int) -> dict[str, str]:
+    """Headers of a file to save under this name."""
+    disposition = content_disposition_header(True, name)
+    return {"Content-Length": str(size), "Content-Disposition": disposition or "attachment"}

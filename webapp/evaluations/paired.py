@@ -48,7 +48,7 @@ def verdict(evaluation: Evaluation, level: float) -> Verdict:
         return Verdict("warning", "Nothing can be said: no row was graded for both models.", [])
     difference = Interval.model_validate(evaluation.difference)
     found = comparison(evaluation)
-    doubts = list(_doubts(found, difference, evaluation.job.base_arm.lower())) if found else []
+    doubts = list(_doubts(found, difference, evaluation.job.base_label.lower())) if found else []
     doubts += _ungraded(evaluation)
     notes = list(_notes(found, difference)) if found else []
     kind, title = _answer(difference, bool(doubts), found.rows if found else evaluation.rows)
@@ -120,7 +120,7 @@ def _more_than_luck(lost: int, gained: int) -> bool:
 def _ungraded(evaluation: Evaluation) -> list[str]:
     """Answers that have no grade are left out; where they are tuned's, a loss may hide among them."""
     assert evaluation.tuned is not None, f"{evaluation} compares nothing"
-    base, tuned = (arm["grading_error_share"] for arm in (evaluation.base, evaluation.tuned))
+    base, tuned = (side["grading_error_share"] for side in (evaluation.base, evaluation.tuned))
     if tuned <= base + MORE_ERRORS:
         return []
     return [
@@ -156,15 +156,15 @@ def _notes(found: Comparison, difference: Interval) -> Iterator[str]:
 # --- curves ----------------------------------------------------------------------------------------
 
 
-def drawn(curves: PassCurves, base_arm: str) -> str:
+def drawn(curves: PassCurves, base_label: str) -> str:
     """The curves as ``static/js/curves.js`` reads them: JSON."""
     marks = [{"x": curves.trusted_k, "label": f"reliable up to k = {curves.trusted_k}"}]
     if curves.crossover:
-        marks.append({"x": curves.crossover, "label": f"{base_arm} overtakes"})
-    arms = [(base_arm, [p.base for p in curves.points]), ("Tuned", [p.tuned for p in curves.points])]
+        marks.append({"x": curves.crossover, "label": f"{base_label} overtakes"})
+    sides = [(base_label, [p.base for p in curves.points]), ("Tuned", [p.tuned for p in curves.points])]
     series = [
         {"name": name, **{part: [getattr(each, part) for each in made] for part in ("mean", "low", "high")}}
-        for name, made in arms
+        for name, made in sides
     ]
     most = len(curves.points)
     return json.dumps(
@@ -221,7 +221,7 @@ def context(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "found": found,
         "curves": several,
-        "curves_json": drawn(several, evaluation.job.base_arm) if several else "",
+        "curves_json": drawn(several, evaluation.job.base_label) if several else "",
         "overtakes": several is not None and _overtakes(several),
         "points": listed(several) if several else [],
         "ledger": ledger(evaluation, found),

@@ -22,7 +22,7 @@ from workers.contract.spec import EvaluationSettings
 
 BATCH = 50
 NO_ROW = -1  # the place of a row whose number is greater than any place
-COLUMNS = ("row", "row_id", "arm", "sample", "reward", "error", "tokens", "truncated")
+COLUMNS = ("row", "row_id", "side", "sample", "reward", "error", "tokens", "truncated")
 ROW_COLUMNS = (
     *(
         "row_base_reward",
@@ -96,7 +96,7 @@ def confidence(job: Job) -> float:
 
 
 class _Answers(Func):
-    """All answers of one arm as one text."""
+    """All answers of one side as one text."""
 
     template = "jsonb_path_query_array(%(expressions)s, '$[*].completion')::text"
     output_field = TextField()
@@ -202,12 +202,12 @@ class Figure:
 def figure(evaluation: Evaluation) -> Figure:
     """Drawn from 0 to 1, or wider where rewards lie outside."""
     base, tuned = _summaries(evaluation)
-    return drawn({evaluation.job.base_arm: base["reward"], "Tuned": tuned["reward"]})
+    return drawn({evaluation.job.base_label: base["reward"], "Tuned": tuned["reward"]})
 
 
-def drawn(arms: Mapping[str, Mapping[str, float | None]]) -> Figure:
-    """The same for any arms: name -> ``contract.events.Interval``."""
-    values = [value for interval in arms.values() for value in bounds_of(interval)]
+def drawn(sides: Mapping[str, Mapping[str, float | None]]) -> Figure:
+    """The same for any sides: name -> ``contract.events.Interval``."""
+    values = [value for interval in sides.values() for value in bounds_of(interval)]
     low, high = min(0.0, *values), max(1.0, *values)
 
     def place(value: float | None) -> str:
@@ -216,7 +216,7 @@ def drawn(arms: Mapping[str, Mapping[str, float | None]]) -> Figure:
 
     bars = [
         Bar(name, interval, place(interval["mean"]), *(map(place, bounds_of(interval))))
-        for name, interval in arms.items()
+        for name, interval in sides.items()
     ]
     ticks = [low + part * (high - low) / 4 for part in range(5)]
     return Figure(bars, [(place(value), f"{value:.2f}") for value in ticks])
@@ -236,7 +236,7 @@ def pass_at(evaluation: Evaluation) -> list[tuple[str, float | None, float | Non
 
 
 def _summaries(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, Any]]:
-    """``contract.events.ArmSummary`` of both models."""
+    """``contract.events.SideSummary`` of both models."""
     assert evaluation.tuned is not None, f"{evaluation} compares nothing"
     return evaluation.base, evaluation.tuned
 
@@ -261,15 +261,15 @@ def _batches(rows: QuerySet[ComparedRow]) -> Iterator[ComparedRow]:
 
 
 def _samples(row: ComparedRow) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    for arm, samples in (("base", row.base), ("tuned", row.tuned)):
+    for side, samples in (("base", row.base), ("tuned", row.tuned)):
         for number, sample in enumerate(samples, start=1):
-            yield arm, number, sample
+            yield side, number, sample
 
 
 def _lines(row: ComparedRow, names: list[str]) -> Iterator[list[object]]:
-    for arm, number, sample in _samples(row):
+    for side, number, sample in _samples(row):
         yield [
-            *(row.index, row.row_id, arm, number, sample["reward"], sample["error_class"]),
+            *(row.index, row.row_id, side, number, sample["reward"], sample["error_class"]),
             *(sample["length"], sample["truncated"]),
             *(sample["sub_rewards"].get(name) for name in names),
             *(row.base_reward, row.tuned_reward, row.change),

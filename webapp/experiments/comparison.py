@@ -13,13 +13,13 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from webapp.core.http import HtmxRequest
-from webapp.experiments import selection
 from webapp.experiments.control_run_results import Difference, difference
-from webapp.experiments.control_runs import NAMES, PLACEBO
+from webapp.jobs.listing import selection
 from webapp.jobs.models import ComparedRow, Evaluation, Job, JobSuite
 from webapp.jobs.monitor import charts
 from webapp.jobs.monitor.presenters import flat, in_order
 from webapp.teams.access import Access, member
+from workers.contract.methods import METHODS
 
 OTHER_DATA = "other dataset version"
 OTHER_GRADER = "other grader version"
@@ -37,7 +37,7 @@ class Line:
     @property
     def can_be_baseline(self) -> bool:
         """Whether others may be compared with it: rewards of a placebo were random."""
-        return self.job.arm != PLACEBO
+        return METHODS[self.job.method].can_be_baseline
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _choices(job: Job) -> dict[str, Any]:
     """What was chosen for the job beside its settings; what it does without is left out."""
     tasks = [f"{task.name}: {task.dataset_version}, {task.grader_version}" for task in job.loaded_tasks]
     chosen = {
-        "method": NAMES[job.arm],
+        "method": METHODS[job.method].label,
         "base model": job.base_model,
         "initial adapter": job.start,
         "dataset": job.dataset_version,
@@ -111,7 +111,7 @@ def _suite(suite: JobSuite) -> str:
 
 def default_baseline(jobs: Sequence[Job], asked: str = "") -> Job:
     """The job asked for, the team's baseline or the first; a placebo only if there is nothing else."""
-    able = [job for job in jobs if job.arm != PLACEBO] or list(jobs)
+    able = [job for job in jobs if METHODS[job.method].can_be_baseline] or list(jobs)
     wanted = next((job for job in able if job.uid == asked), None)
     return wanted or selection.baseline(able) or able[0]
 

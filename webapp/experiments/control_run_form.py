@@ -1,4 +1,4 @@
-"""The form of an SFT arm."""
+"""The form of an SFT control run."""
 
 from __future__ import annotations
 

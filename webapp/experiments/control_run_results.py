@@ -1,4 +1,4 @@
-"""What the arms' page shows: all arms on the same held-out rows, and two answers in words."""
+"""What the runs' page shows: all runs on the same held-out rows, and two answers in words."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Any
 from webapp.core.statistics import bootstrap_mean
 from webapp.core.templatetags.groove import score, seconds, signed
 from webapp.evaluations.presenters import Bar, drawn
-from webapp.experiments.control_runs import NAMES, TEMPLATE, arms_of
+from webapp.experiments.control_runs import TEMPLATE, control_runs_of
 from webapp.jobs.models import ComparedRow, Evaluation, Job, SuiteScore
 from webapp.retention.presenters import change_of
+from workers.contract.methods import METHODS
 from workers.contract.statistics import FEWEST_ROWS
 
 BAR_HEIGHT = 54
-COLOURS = {"base": "text-secondary", "rft": "text-primary", "sft": "text-accent", "placebo": "text-muted"}
+COLOURS = {"base": "text-secondary"} | {method.id: method.colour for method in METHODS.values()}
 TOO_FEW = f"Fewer than {FEWEST_ROWS} held-out rows cannot tell them apart"
 Interval = dict[str, float | None]  # workers.contract.events.Interval
 
 
 @dataclass(frozen=True)
 class Difference:
-    """RFT minus another arm in mean reward, paired by held-out row, with its 95 % bootstrap interval."""
+    """RFT minus another run in mean reward, paired by held-out row, with its 95 % bootstrap interval."""
 
     mean: float
     low: float | None
@@ -34,7 +35,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Line:
-    """One arm. ``evaluation`` is the one after training, ``forgetting`` and ``kl`` are measured with it."""
+    """One run. ``evaluation`` is the one after training, ``forgetting`` and ``kl`` are measured with it."""
 
     kind: str
     name: str
@@ -46,7 +47,7 @@ class Line:
 
     @property
     def summary(self) -> dict[str, Any] | None:
-        """``contract.events.ArmSummary``; ``None`` while the arm has not been evaluated."""
+        """``contract.events.SideSummary``; ``None`` while the run has not been evaluated."""
         return self.evaluation.tuned if self.evaluation else None
 
 
@@ -70,7 +71,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Results:
-    """The page's content; ``base`` is the base's ``ArmSummary``, ``suites`` name the columns."""
+    """The page's content; ``base`` is the base's ``SideSummary``, ``suites`` name the columns."""
 
     evaluation: Evaluation
     base: dict[str, Any]
@@ -95,7 +96,7 @@ class Results:
 
     @property
     def cells(self) -> list[tuple[Line, list[Interval | None]]]:
-        """Every arm with what it forgot of each suite."""
+        """Every run with what it forgot of each suite."""
         return [(line, [line.forgetting.get(suite) for suite in self.suites]) for line in self.lines]
 
 
@@ -106,9 +107,9 @@ def results(job: Job) -> Results | None:
         return None
     rewards = _rewards(evaluation)
     rft = _line("rft", job, evaluation, None)
-    arms = [_arm(arm, rewards) for arm in arms_of(job)]
-    lines = [rft, *arms]
-    named = {job.base_arm: evaluation.base["reward"]}
+    runs = [_control_run(run, rewards) for run in control_runs_of(job)]
+    lines = [rft, *runs]
+    named = {job.base_label: evaluation.base["reward"]}
     named |= {line.name: line.summary["reward"] for line in lines if line.summary}
     kinds = ["base", *(line.kind for line in lines if line.summary)]
     figure = drawn(named)
@@ -118,10 +119,10 @@ def results(job: Job) -> Results | None:
     ]
     suites = list(dict.fromkeys(suite for line in lines for suite in line.forgetting))
     answers = [
-        ("Would SFT have done?", [_sft_answer(rft, arm) for arm in arms if arm.kind == "sft"]),
+        ("Would SFT have done?", [_sft_answer(rft, run) for run in runs if run.kind == "sft"]),
         (
             "What is left when the reward says nothing?",
-            [_placebo_answer(arm) for arm in arms if arm.kind == "placebo"],
+            [_placebo_answer(run) for run in runs if run.kind == "placebo"],
         ),
     ]
     return Results(evaluation, evaluation.base, lines, suites, placed, figure.ticks, answers)
@@ -141,9 +142,9 @@ def _rewards(evaluation: Evaluation) -> dict[str, float]:
     return {row: reward for row, reward in rows if reward is not None}
 
 
-def _arm(job: Job, rft: dict[str, float]) -> Line:
+def _control_run(job: Job, rft: dict[str, float]) -> Line:
     evaluation = _after(job)
-    return _line(job.arm, job, evaluation, difference(rft, _rewards(evaluation)) if evaluation else None)
+    return _line(job.method, job, evaluation, difference(rft, _rewards(evaluation)) if evaluation else None)
 
 
 def _line(kind: str, job: Job, evaluation: Evaluation | None, behind: Difference | None) -> Line:
@@ -162,14 +163,14 @@ def _line(kind: str, job: Job, evaluation: Evaluation | None, behind: Difference
 
 def _name(job: Job) -> str:
     if job.sft is None:
-        return NAMES[job.arm]
+        return METHODS[job.method].label
     made = "a template" if job.sft["source"] == TEMPLATE else "accepted rollouts"
-    again = job.arm_of.arms.filter(arm="sft", pk__lt=job.pk).count() if job.arm_of else 0
+    again = job.control_of.control_runs.filter(method="sft", pk__lt=job.pk).count() if job.control_of else 0
     return f"SFT on {made}" + (f" ({again + 1})" if again else "")
 
 
 def difference(rft: dict[str, float], other: dict[str, float]) -> Difference | None:
-    """RFT minus the other arm over the rows that both were graded on; ``None`` without such rows."""
+    """RFT minus the other run over the rows that both were graded on; ``None`` without such rows."""
     rows = sorted(rft.keys() & other.keys())
     if not rows:
         return None

@@ -1,4 +1,4 @@
-"""The page that holds an RFT job against its SFT and placebo arms."""
+"""The page that holds an RFT job against its SFT and placebo control runs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from webapp.teams.models import Role
 @member()
 @require_http_methods(["GET", "POST"])
 def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """What SFT would have done and what is left without a reward. A POST launches an arm."""
+    """What SFT would have done and what is left without a reward. A POST launches a control run."""
     job = access.get(all_jobs(), uid=uid)
     form = SftForm()
     if request.method == "POST":
         access.require(Role.EDITOR)
-        form = SftForm(request.POST) if request.POST.get("arm") == "sft" else form
+        form = SftForm(request.POST) if request.POST.get("method") == "sft" else form
         if not form.is_bound or form.is_valid():
             _launch(request, access, job, form)
             return redirect("experiments:control_runs", access.team.slug, job.uid)
@@ -39,13 +39,13 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "results": results,
         "changing": results is not None and any(each.live for each in results.jobs),
     }
-    return render(request, "jobs/arms.html", context, status=422 if form.errors else 200)
+    return render(request, "experiments/control_runs.html", context, status=422 if form.errors else 200)
 
 
 def _launch(request: HttpRequest, access: Access, job: Job, form: SftForm) -> None:
-    arm, source = ("sft", form.chosen()) if form.is_bound else ("placebo", None)
+    method, source = ("sft", form.chosen()) if form.is_bound else ("placebo", None)
     try:
-        made = control_runs.launch_arm(job, access.user, arm, source)
+        made = control_runs.launch_control_run(job, access.user, method, source)
     except (WrongState, SettingsInvalid) as error:
         messages.error(request, str(error))
         return

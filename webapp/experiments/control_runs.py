@@ -1,4 +1,4 @@
-"""Arms: jobs that an RFT job is held against, trained on demonstrations or on rewards that say nothing."""
+"""Control runs: jobs with the data of an RFT job, trained on demonstrations or on random rewards."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from webapp.jobs.services import SettingsInvalid, WrongState
 from webapp.jobs.states import State
 from webapp.teams.models import User
 from webapp.teams.services import record
+from workers.contract.methods import METHODS
 from workers.contract.spec import EvaluationSettings
 from workers.grading.template import Reference, TemplateInvalid, parse_template
 
 ACCEPTED, TEMPLATE = "accepted", "template"
 OVER = (State.FAILED, State.CANCELLED)
-PLACEBO = "placebo"
-NAMES = {"rft": "RFT", PLACEBO: "Placebo", "sft": "SFT"}
 NO_ACCEPTED = (
     "No rollout of this job reached the pass threshold, so there is nothing to show. Write a template over "
     "the rows' fields instead."
@@ -32,7 +31,7 @@ NO_ACCEPTED = (
 
 @dataclass(frozen=True)
 class Source:
-    """Where an SFT arm's demonstrations come from and how they are learnt (``contract.spec.SftSettings``)."""
+    """Where an SFT run's demonstrations come from, and how it learns them (``contract.spec.SftSettings``)."""
 
     source: str = ACCEPTED
     template: str = ""
@@ -52,59 +51,59 @@ class Source:
 
 
 @transaction.atomic
-def launch_arm(job: Job, user: User, arm: str, source: Source | None = None) -> Job:
-    """Launches the arm: base, data, graders, seed, evaluation and suites are the job's own.
+def launch_control_run(job: Job, user: User, method: str, source: Source | None = None) -> Job:
+    """Launch a control run: base, data, graders, seed, evaluation and suites are the job's own.
 
-    Raises ``WrongState`` unless the job is an RFT job that has succeeded and has no such arm yet, and
+    Raises ``WrongState`` unless the job is an RFT job that has succeeded and has no such control run yet, and
     ``SettingsInvalid`` where there are no demonstrations or a grader may no longer be used.
     """
     Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
     if reason := refusal(job):
         raise WrongState(reason)
-    sft = _sft(job, source or Source()) if arm == "sft" else None
-    if present(job, arm, sft):
-        raise WrongState("This arm is there already.")
+    sft = _sft(job, source or Source()) if method == "sft" else None
+    if present(job, method, sft):
+        raise WrongState("This control run is there already.")
     made = launch_with_suites(
         job.team,
         user,
         suites=suites_of(job),
-        name=f"{job.name[:90]}: {NAMES[arm]} arm",
+        name=f"{job.name[:90]}: {METHODS[method].label} control run",
         base_model=job.base_model,
         tasks=choices_of(job),
         settings=_settings(job),
         start=job.start,
     )
-    made.arm, made.arm_of, made.sft = arm, job, sft
+    made.method, made.control_of, made.sft = method, job, sft
     if sft:
         made.total_steps = ceil(_demonstrations(job, sft) / sft["batch_size"]) * sft["epochs"]
-    made.save(update_fields=["arm", "arm_of", "sft", "total_steps"])
-    record(job.team, user, f"launched {NAMES[arm]} arm", made)
+    made.save(update_fields=["method", "control_of", "sft", "total_steps"])
+    record(job.team, user, f"launched {METHODS[method].label} control run", made)
     return made
 
 
 def refusal(job: Job) -> str:
-    """Why the job can have no arms; empty if it can."""
-    if job.arm != "rft":
-        return "An arm has no arms of its own: launch them at the job that it is held against."
+    """Return why the job can have no control runs; empty if it can."""
+    if job.method != "rft":
+        return "A control run has no control runs of its own. Launch them from its RFT job."
     if job.state != State.SUCCEEDED:
-        return "Arms are launched once the job has succeeded."
+        return "Control runs start once the job has succeeded."
     return ""
 
 
-def present(job: Job, arm: str, sft: dict[str, Any] | None = None) -> bool:
-    """Whether such an arm is there or on its way."""
+def present(job: Job, method: str, sft: dict[str, Any] | None = None) -> bool:
+    """True if such a control run exists and has not failed."""
     alike = Q(sft__isnull=True) if sft is None else Q(sft=sft)
-    return arms_of(job).filter(alike, arm=arm).exists()
+    return control_runs_of(job).filter(alike, method=method).exists()
 
 
-def arms_of(job: Job) -> QuerySet[Job]:
-    """The arms that count: neither failed nor cancelled."""
-    return job.arms.filter(promoted_step=None, deleted_at=None).exclude(state__in=OVER).order_by("pk")
+def control_runs_of(job: Job) -> QuerySet[Job]:
+    """The job's control runs that neither failed nor were cancelled."""
+    return job.control_runs.filter(promoted_step=None, deleted_at=None).exclude(state__in=OVER).order_by("pk")
 
 
 def root_of(job: Job) -> Job:
-    """The job that others are held against: an arm's parent, or the job itself."""
-    return job.arm_of or job
+    """The RFT job of a control run, or the job itself."""
+    return job.control_of or job
 
 
 def accepted(job: Job) -> QuerySet[Rollout]:
@@ -115,13 +114,6 @@ def accepted(job: Job) -> QuerySet[Rollout]:
     threshold = EvaluationSettings.model_validate(job.settings.get("evaluation", {})).pass_threshold
     passed = job.rollouts.filter(reward__gte=threshold, truncated=False)
     return passed.order_by("row_id", "-reward", "step", "index").distinct("row_id")
-
-
-def shown(job: Job) -> dict[str, Any]:
-    """The arm as the settings page shows it; nothing for a job of its own."""
-    if job.arm_of is None:
-        return {}
-    return {"arm": job.arm, "arm_of": job.arm_of.name} | ({"sft": job.sft} if job.sft else {})
 
 
 def _settings(job: Job) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
 from webapp.core.input_checks import whole_number
+from webapp.endpoints import services as endpoints
 from webapp.graders import presenters, services, trying
 from webapp.graders.forms import CheckingForm, DefinitionForm, KnownAnswerForm, SaveForm
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
 from webapp.graders.trial_forms import TrialForm
-from webapp.judges import services as judges
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from webapp.work import nodes
@@ -98,7 +98,6 @@ def page(
     context |= versions_context(grader, latest)
     context |= trials_context(grader, trial)
     context |= trying.context(request, trial) if trial else {}
-    context |= {"uncalibrated": judges.is_uncalibrated(latest)}
     refused = (form and form.errors) or trial_form.errors
     return render(request, "graders/detail.html", context, status=422 if refused else 200)
 
@@ -174,7 +173,7 @@ def check_context(version: GraderVersion) -> Json:
         "known": [(test, seen.get(test.uid)) for test in tests],
         "unmet": services.unmet_by(version, tests, check),
         "judges": asked,
-        "unconnected": judges.missing_endpoints(team, definition) if asked else [],
+        "unconnected": endpoints.missing_endpoints(team, definition) if asked else [],
     }
 
 

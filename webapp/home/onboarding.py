@@ -34,7 +34,7 @@ def first_steps(team: Team, found: Counts) -> list[Step]:
          found.datasets),
         ("graders:list", "Write a grader", "It gives every answer a reward between 0 and 1.", found.graders),
         ("jobs:new", "Launch a job", "The model trains and its reward improves.", found.jobs),
-        ("registry:list", "Download the model", "Compare base and tuned, then take the adapter with you.",
+        ("catalog:list", "Download the model", "Compare base and tuned, then take the adapter with you.",
          found.downloaded),
     )  # fmt: skip
     return [Step(title, text, reverse(url, args=[team.slug]), bool(done)) for url, title, text, done in texts]
@@ -57,7 +57,8 @@ def _upload_to_decide(team: Team, _: Sequence[Result]) -> Step | None:
 
 
 def _model_to_take(team: Team, results: Sequence[Result]) -> Step | None:
-    newest = next((each for each in results if not (each.job.arm_of_id or each.job.interference_of_id)), None)
+    own = (each for each in results if not (each.job.control_of_id or each.job.interference_of_id))
+    newest = next(own, None)
     model = newest.job.tuned_model if newest else None
     if newest is None or model is None or model.deleted_at:
         return None

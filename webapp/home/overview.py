@@ -9,13 +9,13 @@ from typing import Any
 from django.db.models import Case, Exists, F, Func, IntegerField, QuerySet, Subquery, When
 from django.urls import reverse
 
+from webapp.calibration import services as calibration
 from webapp.datasets.sealing import find_opened
 from webapp.jobs.listing import filters
 from webapp.jobs.models import Alarm, Evaluation, Job
 from webapp.jobs.monitor import metrics
 from webapp.jobs.monitor.openings import jobs_with_openings
 from webapp.jobs.states import State
-from webapp.judges import services as judges
 from webapp.teams import audit
 from webapp.teams.models import Team
 from webapp.work import nodes
@@ -88,7 +88,7 @@ def tiles(team: Team, found: Counts) -> list[Tile]:
         ("Datasets", found.datasets, "", "datasets:list"),
         ("Graders", found.graders, "", "graders:list"),
         ("Jobs", found.jobs, at_work, "jobs:list"),
-        ("Models", found.models, "", "registry:list"),
+        ("Models", found.models, "", "catalog:list"),
         ("Workers online", found.workers, "", "jobs:workers"),
     )
     return [Tile(label, value, hint, reverse(url, args=[team.slug])) for label, value, hint, url in told]
@@ -182,7 +182,7 @@ def results(team: Team, found: Counts) -> list[Result]:
         )[:RESULTS_SHOWN]
     )
     rewards, evaluations = metrics.rewards(jobs), _evaluations(jobs)
-    unsure = judges.uncalibrated(team, [job.grader_version for job in jobs])
+    unsure = calibration.uncalibrated(team, [job.grader_version for job in jobs])
     opened = jobs_with_openings(jobs) if found.opened else set()
     return [
         Result(

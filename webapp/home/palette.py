@@ -47,7 +47,7 @@ PAGES = (
     Place("Graders", "graders:list", "scale"),
     Place("Judges", "judges:list", "gavel", words="endpoints labels cards"),
     Place("Jobs", "jobs:list", "activity", words="runs training"),
-    Place("Models", "registry:list", "package", words="adapters"),
+    Place("Models", "catalog:list", "package", words="adapters"),
     Place("Base models", "registry:bases", "layers"),
     Place("Workers", "jobs:workers", "server", words="nodes gpus queue"),
     Place("Members", "teams:members", "users", words="roles invitations settings"),

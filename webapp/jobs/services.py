@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from webapp.core.fields import storable
 from webapp.datasets.models import DatasetVersion
+from webapp.endpoints import services as endpoints
 from webapp.graders import required_fields
 from webapp.graders import services as graders
 from webapp.graders.models import GraderCheck, GraderVersion
@@ -23,7 +24,6 @@ from webapp.jobs.launch import estimates
 from webapp.jobs.models import Job, JobTask
 from webapp.jobs.states import State
 from webapp.jobs.transitions import move, tell
-from webapp.judges import services as judges
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
@@ -152,7 +152,7 @@ def conditions_by(version: GraderVersion, check: GraderCheck | None) -> list[str
 
 
 def _unconnected(version: GraderVersion) -> list[str]:
-    missing = judges.missing_endpoints(version.grader.team, grading.validate(version.definition))
+    missing = endpoints.missing_endpoints(version.grader.team, grading.validate(version.definition))
     connect = "Nobody has connected the judge {!r} that it asks: an owner does so under Judges."
     return [connect.format(model) for model in missing]
 

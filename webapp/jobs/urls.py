@@ -2,7 +2,6 @@
 
 from django.urls import path
 
-from webapp.jobs import checkpoint_views
 from webapp.jobs.launch import launch_views
 from webapp.jobs.listing import list_views, pins
 from webapp.jobs.live.stream import stream
@@ -35,8 +34,6 @@ urlpatterns = [
     path("<str:uid>/pause/", job_views.pause, name="pause"),
     path("<str:uid>/resume/", job_views.resume, name="resume"),
     path("<str:uid>/finish/", job_views.finish, name="finish"),
-    path("<str:uid>/checkpoints/<int:step>/", checkpoint_views.download, name="checkpoint"),
-    path("<str:uid>/checkpoints/<int:step>/promote/", checkpoint_views.promote, name="promote"),
     path("<str:uid>/pin/", pins.change, name="pin"),
     path("<str:uid>/rename/", job_views.rename, name="rename"),
 ]

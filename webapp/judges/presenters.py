@@ -8,14 +8,15 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from webapp.calibration import services as calibration
+from webapp.calibration.models import JudgeCard, LabelTask
+from webapp.calibration.statistics import LEVELS, share
+from webapp.endpoints.models import Endpoint
 from webapp.evaluations import voting
 from webapp.evaluations.models import Vote
 from webapp.graders.listing import newest_versions
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
 from webapp.graders.reading import item_fields, text_of
-from webapp.judges import services
-from webapp.judges.models import Endpoint, JudgeCard, LabelTask
-from webapp.judges.statistics import LEVELS, share
 from webapp.teams.models import Team
 from workers import grading
 
@@ -40,7 +41,7 @@ def with_uses(team: Team, endpoints: list[Endpoint]) -> list[tuple[Endpoint, lis
     versions = list(
         newest_versions().filter(grader__team=team, grader__deleted_at=None).select_related("grader__team")
     )
-    kappas = services.agreements(team, versions)
+    kappas = calibration.agreements(team, versions)
     asking: dict[str, list[Use]] = {}
     for version in versions:
         for judge in grading.judge_models(grading.validate(version.definition)):
@@ -66,8 +67,8 @@ def labelling(task: LabelTask, at: int | None) -> Json:
         "given": given.get(place),
         "labelled": len(given),
         "version": version,
-        "fewest": services.FEWEST_LABELS,
-        "all_labels": len(services.labels_of(task.grader)),
+        "fewest": calibration.FEWEST_LABELS,
+        "all_labels": len(calibration.labels_of(task.grader)),
     }
 
 
@@ -81,9 +82,9 @@ def card_page(version: GraderVersion, votes: QuerySet[Vote]) -> Json:
     """The newest card, what is needed for another, and which of these votes are on the version's answers."""
     grader = version.grader
     newest = version.judge_cards.first()
-    finished = services.card_for(version)
+    finished = calibration.card_for(version)
     trials = grader.trials.filter(state=GraderTrial.State.FINISHED).defer("rows", "results")[:MOST_TRIALS]
-    labels = len(services.labels_of(grader))
+    labels = len(calibration.labels_of(grader))
     return {
         "version": version,
         "grader": grader,
@@ -97,9 +98,9 @@ def card_page(version: GraderVersion, votes: QuerySet[Vote]) -> Json:
         "tasks": grader.label_tasks.prefetch_related("labels"),
         "trials": trials,
         "labels": labels,
-        "fewest": services.FEWEST_LABELS,
+        "fewest": calibration.FEWEST_LABELS,
         "votes": voting.agreement(votes.filter(row__evaluation__job__grader_version=version)),
-        "lacking": max(0, services.FEWEST_LABELS - labels),
+        "lacking": max(0, calibration.FEWEST_LABELS - labels),
     }
 
 

@@ -10,12 +10,16 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from webapp.calibration import services as calibration
+from webapp.calibration.models import LabelTask
 from webapp.core.http import HtmxRequest
+from webapp.endpoints import services as endpoints
+from webapp.endpoints.forms import EndpointForm
+from webapp.endpoints.models import Endpoint
 from webapp.evaluations import voting
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
-from webapp.judges import presenters, services
-from webapp.judges.forms import EndpointForm, LabelForm, PlaceForm
-from webapp.judges.models import Endpoint, LabelTask
+from webapp.judges import presenters
+from webapp.judges.forms import LabelForm, PlaceForm
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from webapp.work import nodes
@@ -34,10 +38,10 @@ def _endpoints(access: Access) -> Any:
 @require_GET
 def endpoint_list(request: HtmxRequest, access: Access) -> HttpResponse:
     """The team's judges; nobody ever sees a key."""
-    endpoints = list(_endpoints(access))
+    connected = list(_endpoints(access))
     context = {
-        "endpoints": presenters.with_uses(access.team, endpoints),
-        "pending": services.has_pending_check(endpoints),
+        "endpoints": presenters.with_uses(access.team, connected),
+        "pending": endpoints.has_pending_check(connected),
         "worker_online": nodes.online().exists(),
     }
     page = "judges/list.html" + ("#endpoints" if request.htmx else "")
@@ -53,8 +57,8 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
     initial = {"name": request.GET.get("name", "")}
     form = EndpointForm(request.POST or None, team=access.team, initial=initial)
     if request.method == "POST" and form.is_valid():
-        endpoint = services.connect_endpoint(access.team, access.user, **form.cleaned_data)
-        services.request_check(endpoint)
+        endpoint = endpoints.connect_endpoint(access.team, access.user, **form.cleaned_data)
+        endpoints.request_check(endpoint)
         messages.success(request, f"Connected “{endpoint}”. A worker asks it a first question now.")
         return redirect("judges:list", access.team.slug)
     return render(request, "judges/form.html", {"form": form}, status=422 if form.errors else 200)
@@ -70,7 +74,7 @@ def edit(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         request.POST or None, team=access.team, instance=access.get(_endpoints(access), uid=uid)
     )
     if request.method == "POST" and form.is_valid():
-        services.update_endpoint(endpoint, access.user, **form.cleaned_data)
+        endpoints.update_endpoint(endpoint, access.user, **form.cleaned_data)
         messages.success(request, f"Saved “{endpoint}”.")
         return redirect("judges:list", access.team.slug)
     context = {"form": form, "endpoint": endpoint}
@@ -80,7 +84,7 @@ def edit(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @member(Role.EDITOR)
 @require_POST
 def check(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    services.request_check(access.get(_endpoints(access), uid=uid))
+    endpoints.request_check(access.get(_endpoints(access), uid=uid))
     return redirect("judges:list", access.team.slug)
 
 
@@ -88,7 +92,7 @@ def check(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @require_POST
 def delete(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     endpoint = access.get(_endpoints(access), uid=uid)
-    services.delete_endpoint(endpoint, access.user)
+    endpoints.delete_endpoint(endpoint, access.user)
     messages.success(request, f"Disconnected “{endpoint}” and forgot its key.")
     return redirect("judges:list", access.team.slug)
 
@@ -103,7 +107,7 @@ def start_labelling(request: HttpRequest, access: Access, grader: str) -> HttpRe
     shown = access.get(Grader.objects.filter(deleted_at=None), uid=grader)
     finished = shown.trials.filter(state=GraderTrial.State.FINISHED)
     trial = get_object_or_404(finished, uid=request.POST.get("trial", ""))
-    return redirect(services.create_label_task(shown, access.user, trial))
+    return redirect(calibration.create_label_task(shown, access.user, trial))
 
 
 @member(Role.EDITOR)
@@ -126,8 +130,8 @@ def label(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
 def _labelled(task: LabelTask, access: Access, data: dict[str, Any]) -> int:
     """Where to go on: at the next answer, or at the same one if it has a label that was not seen."""
     try:
-        services.label(task, access.user, **data)
-    except services.LabelledMeanwhile:
+        calibration.label(task, access.user, **data)
+    except calibration.LabelledMeanwhile:
         return int(data["answer"])
     return int(data["answer"]) + 1
 
@@ -154,7 +158,7 @@ def card(request: HtmxRequest, access: Access, version: str) -> HttpResponse:
 def make_card(request: HttpRequest, access: Access, version: str) -> HttpResponse:
     shown = _version(access, version)
     try:
-        services.create_card(shown, access.user)
-    except services.TooFewLabels as error:
+        calibration.create_card(shown, access.user)
+    except calibration.TooFewLabels as error:
         messages.error(request, str(error))
     return redirect("judges:card", access.team.slug, shown.uid)

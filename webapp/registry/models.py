@@ -89,7 +89,7 @@ class TunedModel(models.Model):
         return self.name
 
     def get_absolute_url(self) -> str:
-        return reverse("registry:model", args=[self.team.slug, self.uid])
+        return reverse("catalog:model", args=[self.team.slug, self.uid])
 
     @property
     def purged(self) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from webapp.jobs.models import Evaluation, Job, SuiteScore
 from workers.contract.events import Interval
@@ -78,23 +77,6 @@ def drawn(points: Sequence[Point]) -> str:
     """The points as the chart reads them: JSON."""
     shown = [{"gain": p.gain, "kept": p.kept, "label": p.label, "kl": p.kl, "final": p.final} for p in points]
     return json.dumps(shown)
-
-
-def shown(job: Job) -> dict[str, Any]:
-    """The job's suites as its settings show them; nothing without suites."""
-    suites = job.suites.select_related("dataset_version__dataset", "grader_version__grader")
-    listed = [
-        {"name": suite.name, "built_in": suite.built_in, "max_loss": suite.max_loss}
-        if suite.built_in
-        else {
-            "name": suite.name,
-            "rows": str(suite.dataset_version),
-            "grader": str(suite.grader_version),
-            "max_loss": suite.max_loss,
-        }
-        for suite in suites
-    ]
-    return {"suites": listed} if listed else {}
 
 
 def latest(scores: Sequence[SuiteScore]) -> dict[str, SuiteScore]:

@@ -162,7 +162,7 @@ def _interval(mean: float) -> dict[str, float]:
     return {"mean": mean, "low": mean - 0.03, "high": mean + 0.03}
 
 
-def _arm(reward: float) -> dict[str, Any]:
+def _side(reward: float) -> dict[str, Any]:
     return {
         "reward": _interval(reward), "pass_at_1": _interval(reward - 0.05),
         "pass_at_k": {"1": reward - 0.05, "4": reward + 0.02}, "mean_length": 48.0, "truncated_share": 0.01,
@@ -175,18 +175,18 @@ def _evaluations(jobs: Sequence[Job]) -> None:
     random, made = Random(3), list[Evaluation]()  # noqa: S311 -- made-up rows
     for job in jobs:
         base, tuned = 0.2 + random.random() / 10, 0.85 + random.random() / 10
-        same = {"job": job, "samples_per_row": SAMPLES, "rows": 120, "base": _arm(base)}
+        same = {"job": job, "samples_per_row": SAMPLES, "rows": 120, "base": _side(base)}
         made.append(Evaluation(**same, stage="before", split="validation", step=0))
         made += (
             Evaluation(
                 **same, stage="during", split="validation", step=job.step * part // 5,
-                tuned=_arm(base + (tuned - base) * part / 5),
+                tuned=_side(base + (tuned - base) * part / 5),
             )
             for part in range(1, 5)
             if job.step >= 5
         )  # fmt: skip
         made.append(Evaluation(
-            **same, stage="after", split="test", step=job.step, tuned=_arm(tuned),
+            **same, stage="after", split="test", step=job.step, tuned=_side(tuned),
             difference=_interval(tuned - base), wins=90, ties=22, losses=8,
         ))  # fmt: skip
     evaluations = Evaluation.objects.bulk_create(made, BATCH)
@@ -197,7 +197,7 @@ def _evaluations(jobs: Sequence[Job]) -> None:
 
 
 def compared_rows(evaluation: Evaluation, first: int, count: int) -> list[ComparedRow]:
-    """Rows of the sample with the answers of both arms."""
+    """Rows of the sample with the answers of both sides."""
     return [_compared(evaluation, index, prompts()[index % 1200]) for index in range(first, first + count)]
 
 

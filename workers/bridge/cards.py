@@ -9,11 +9,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from webapp.calibration import services as calibration
+from webapp.calibration import statistics
+from webapp.calibration.models import JudgeCard
+from webapp.calibration.queues import CARDS
+from webapp.calibration.statistics import Judged
 from webapp.core.fields import storable
-from webapp.judges import services, statistics
-from webapp.judges.models import Endpoint, EndpointCheck, JudgeCard
-from webapp.judges.queues import CARDS, ENDPOINT_CHECKS
-from webapp.judges.statistics import Judged
+from webapp.endpoints.models import Endpoint, EndpointCheck
+from webapp.endpoints.queues import ENDPOINT_CHECKS
 from webapp.work.errors import WorkFailed
 from workers import grading
 from workers.bridge.gradings import Answer, graded
@@ -84,10 +87,10 @@ def _measured(card: JudgeCard, folder: Path, lost: threading.Event) -> Json:
     ]
     known = [word for word in words if word["reward"] is not None]
     judged = [Judged(word["label"], word["reward"], len(word["text"])) for word in known]
-    if len(judged) < services.FEWEST_LABELS:
+    if len(judged) < calibration.FEWEST_LABELS:
         failed = next(result["error_detail"] for result in first if result["reward"] is None)
         few = f"The judge graded {len(judged)} of {len(words)} answers"
-        said = f"{few}; a card needs {services.FEWEST_LABELS}."
+        said = f"{few}; a card needs {calibration.FEWEST_LABELS}."
         raise WorkFailed(f"{said} {failed}", "Check its endpoint, then make the card again.")
     costs = [usage["cost"] for result in first for usage in result["usage"].values()]
     agreement = partial(statistics.agreement, threshold=THRESHOLD)
@@ -100,7 +103,7 @@ def _measured(card: JudgeCard, folder: Path, lost: threading.Event) -> Json:
         "slope": asdict(statistics.interval(judged, statistics.length_slope)),
         "consistency": _consistency(definition, first, again),
         "cost": fmean(costs) if costs else None,
-        "judges": services.judge_revisions(card.grader_version),
+        "judges": calibration.judge_revisions(card.grader_version),
         "words": sorted(words, key=_disagreement, reverse=True),
     }
 

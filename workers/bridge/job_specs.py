@@ -61,7 +61,7 @@ def job_spec(
                 "judges": endpoints,
                 "grader_sha256": grader.sha256,
                 "tasks": tasks.task_specs(job),
-                "arm": job.arm,
+                "method": job.method,
                 "start": start,
                 "sft": sft,
                 "promoted_from": _promoted_from(job),

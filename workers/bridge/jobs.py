@@ -28,7 +28,7 @@ from webapp.registry.services import register_model, tuned_name
 from webapp.work import messages
 from webapp.work.errors import LeaseLost
 from webapp.work.queue import held
-from workers.bridge import arms, child, files, job_specs, judges, suites, tasks
+from workers.bridge import child, demonstrations, files, job_specs, judges, suites, tasks
 from workers.bridge.nodes import node_name
 from workers.contract import events
 from workers.contract.spec import AlarmSettings
@@ -192,7 +192,7 @@ class Attempt:
         splits = tasks.fetch_splits(self.job, self.folder)
         start = tasks.fetch_start(self.job, self.folder)
         kept = suites.fetch_suites(self.job, self.folder)
-        sft = arms.fetch_demonstrations(self.job, self.folder, splits)
+        sft = demonstrations.fetch_demonstrations(self.job, self.folder, splits)
         (self.folder / "spec.json").write_text(
             job_specs.job_spec(self.job, splits, connection.json, start, kept, sft).model_dump_json(indent=2)
         )

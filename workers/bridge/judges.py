@@ -15,8 +15,8 @@ from typing import Any
 
 from django.conf import settings
 
-from webapp.judges.models import Endpoint
-from webapp.judges.services import endpoint_spec, endpoints_for, unreadable
+from webapp.endpoints.models import Endpoint
+from webapp.endpoints.services import endpoint_spec, endpoints_for, unreadable
 from webapp.teams.models import Team
 from webapp.work.errors import WorkFailed
 from workers import grading

@@ -141,7 +141,7 @@ class Drift(BaseModel):
     tokens: int
 
 
-class ArmSummary(BaseModel):
+class SideSummary(BaseModel):
     """One side of an evaluation: the base model or the tuned one."""
 
     reward: Interval
@@ -153,7 +153,7 @@ class ArmSummary(BaseModel):
 
 
 class EvaluationSample(BaseModel):
-    """One answer of one arm to one row."""
+    """One answer of one side to one row."""
 
     completion: str
     reasoning: str = ""
@@ -167,7 +167,7 @@ class EvaluationSample(BaseModel):
 
 
 class EvaluationRow(BaseModel):
-    """One held-out row with the answers of both arms."""
+    """One held-out row with the answers of both sides."""
 
     row_id: str
     prompt: str = Field(description="as rendered for the model")
@@ -181,7 +181,7 @@ class EvaluationRow(BaseModel):
 
 
 class McNemar(BaseModel):
-    """Rows by whether the first answer of each arm passes; both must be graded."""
+    """Rows by whether the first answer of each side passes; both must be graded."""
 
     both: int
     only_base: int
@@ -191,7 +191,7 @@ class McNemar(BaseModel):
 
 
 class PairedPoint(BaseModel):
-    """pass@k of both arms at one k, on the same rows."""
+    """pass@k of both sides at one k, on the same rows."""
 
     k: int
     base: Interval
@@ -202,21 +202,21 @@ class PairedPoint(BaseModel):
 class PassCurves(BaseModel):
     """pass@k for every k up to ``points[-1].k``."""
 
-    rows: int = Field(description="with at least half of their answers graded, by both arms")
+    rows: int = Field(description="with at least half of their answers graded, by both sides")
     trusted_k: int = Field(description="half as many answers as there are: beyond, estimates waver")
     crossover: int | None = Field(default=None, description="smallest k at which base has overtaken tuned")
     points: list[PairedPoint]
 
 
 class Coverage(BaseModel):
-    """Rows on which an arm passes at least once, and what changed hands."""
+    """Rows on which an side passes at least once, and what changed hands."""
 
     rows: int
     base: int
     tuned: int
     gained: int = Field(description="base never passes, tuned does")
     lost: int = Field(description="base passes, tuned never does")
-    gained_by_chance: float = Field(description="expected if both arms were equally good on every row")
+    gained_by_chance: float = Field(description="expected if both sides were equally good on every row")
     lost_by_chance: float
     lost_share: Interval = Field(description="of all rows; Wilson's interval")
 
@@ -231,7 +231,7 @@ class LengthMatched(BaseModel):
 
 
 class Comparison(BaseModel):
-    """What tuning changed, row by row (docs/statistics.md). ``rows`` have a grade from both arms."""
+    """What tuning changed, row by row (docs/statistics.md). ``rows`` have a grade from both sides."""
 
     rows: int
     mcnemar: McNemar
@@ -257,8 +257,8 @@ class EvaluationEvent(_Event):
     step: int
     rows: int
     samples_per_row: int
-    base: ArmSummary
-    tuned: ArmSummary | None = None
+    base: SideSummary
+    tuned: SideSummary | None = None
     difference: Interval | None = None
     wins: int | None = Field(default=None, description="rows where tuned is better")
     ties: int | None = None

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from workers.contract.base_sources import BaseSource, find_source
 from workers.contract.graders import Grader
+from workers.contract.methods import METHODS
 from workers.contract.schema import Frozen
 
 SPEC_VERSION: Final = 1
@@ -229,7 +230,7 @@ class AlarmSettings(AlarmRules):
 
 
 class SftSettings(Frozen):
-    """Supervised fine-tuning on demonstrations, the arm that RFT is held against."""
+    """Supervised fine-tuning on demonstrations."""
 
     rows: DataFile = Field(description="row_id, messages, completion")
     learning_rate: float = Field(default=2e-4, gt=0, le=0.1)
@@ -265,9 +266,7 @@ class JobSpec(Frozen):
     tasks: dict[str, Task] = Field(
         default_factory=dict, max_length=8, description="by name; a row without a task has ``grader``"
     )
-    arm: Literal["rft", "placebo", "sft"] = Field(
-        default="rft", description="placebo trains on random rewards, sft on demonstrations"
-    )
+    method: str = Field(default="rft", description="one of ``contract.methods``")
     start: AdapterRef | None = None
     sft: SftSettings | None = None
     promoted_from: PromotedFrom | None = None
@@ -286,9 +285,11 @@ class JobSpec(Frozen):
     labels: dict[str, Any] = Field(default_factory=dict, description="shown in run.json, never interpreted")
 
     @model_validator(mode="after")
-    def _arm_has_its_rows(self) -> JobSpec:
-        if (self.arm == "sft") != (self.sft is not None):
-            raise ValueError("arm 'sft' needs sft, and no other arm has it")
+    def _method_has_its_settings(self) -> JobSpec:
+        if self.method not in METHODS:
+            raise ValueError(f"there is no method {self.method!r}: {', '.join(METHODS)}")
+        if (self.method == "sft") != (self.sft is not None):
+            raise ValueError("method 'sft' needs sft, and no other method has it")
         return self
 
 

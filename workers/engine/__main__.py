@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 from workers.contract.base_arguments import add_arguments, add_rendering, read_ref
 from workers.contract.events import DoneEvent, EventWriter, PhaseEvent
 from workers.contract.exports import KINDS
+from workers.contract.methods import METHODS
 from workers.contract.spec import JobSpec, SampleSpec
 from workers.engine import errors, parallel
 from workers.grading.judge import Judges, read_keys
@@ -98,7 +99,7 @@ def _run(arguments: argparse.Namespace) -> int:
         emit(PhaseEvent(phase="prepare"))
         together = arguments.processes or max(1, spec.resources.gpus)
         told = parallel.argument_list(arguments.spec, arguments.out, arguments.resume)
-        with parallel.started(1 if spec.arm == "sft" else together, told) as followers:
+        with parallel.started(together if METHODS[spec.method].samples else 1, told) as followers:
             from workers.engine.run import Job, run_job
 
             followers.watch(lambda lost: errors.fail(emit, errors.follower_lost(lost)))

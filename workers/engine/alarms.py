@@ -64,9 +64,9 @@ class Alarms:
 
     def evaluated(self, event: EvaluationEvent) -> None:
         """Remembers a validation."""
-        arm = event.base if event.step == 0 else event.tuned
-        if event.split == "validation" and not event.task and arm is not None:
-            self._checks[event.step] = arm.reward.mean
+        side = event.base if event.step == 0 else event.tuned
+        if event.split == "validation" and not event.task and side is not None:
+            self._checks[event.step] = side.reward.mean
 
     def step(self, step: int, values: Mapping[str, float], recorder: Recorder) -> errors.Paused | None:
         """Raises the alarms that begin with this step. Returns why the job should pause, if it should."""

@@ -1,4 +1,4 @@
-"""What tuning changed, row by row: both arms' graded answers in, ``contract.events.Comparison`` out."""
+"""What tuning changed, row by row: both sides' graded answers in, ``contract.events.Comparison`` out."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def right(row: Samples, threshold: float) -> int:
 
 @dataclass(frozen=True)
 class Pair:
-    """One row's answers by both arms, each with at least one grade."""
+    """One row's answers by both sides, each with at least one grade."""
 
     base: Samples
     tuned: Samples
@@ -74,7 +74,7 @@ class Pair:
     @property
     def longer(self) -> float:
         """Tokens an answer, tuned minus base."""
-        base, tuned = (sum(s.length for s in arm) / len(arm) for arm in (self.base, self.tuned))
+        base, tuned = (sum(s.length for s in side) / len(side) for side in (self.base, self.tuned))
         return tuned - base
 
     @property
@@ -87,7 +87,7 @@ class Pair:
 
 
 def pairs_of(base: Sequence[Samples], tuned: Sequence[Samples], threshold: float) -> list[Pair]:
-    """The rows that have a grade from both arms."""
+    """The rows that have a grade from both sides."""
     return [
         Pair(before, after, threshold)
         for before, after in zip(base, tuned, strict=True)
@@ -115,9 +115,9 @@ def compared(pairs: list[Pair], interval: Resampling) -> Comparison | None:
 
 
 def first_answers(pairs: list[Pair]) -> McNemar:
-    """McNemar's table of each arm's first answer: one fair trial a row and arm, whatever was drawn after.
+    """McNemar's table of each side's first answer: one fair trial a row and side, whatever was drawn after.
 
-    Rows whose first answer has no grade in either arm are left out.
+    Rows whose first answer has no grade in either side are left out.
     """
     cells = [
         (passes(pair.base[0], pair.threshold), passes(pair.tuned[0], pair.threshold))
@@ -143,7 +143,7 @@ def pass_curves(pairs: list[Pair], interval: Resampling) -> PassCurves | None:
     most = min((min(pair.graded) for pair in kept), default=0)
     if not most:
         return None
-    base, tuned = (_by_k(kept, arm, most) for arm in (0, 1))
+    base, tuned = (_by_k(kept, side, most) for side in (0, 1))
     made = interval.intervals(np.concatenate([base, tuned, tuned - base], axis=1))
     columns = zip(made[:most], made[most : 2 * most], made[2 * most :], strict=True)
     points = [PairedPoint(k=k, base=b, tuned=t, difference=d) for k, (b, t, d) in enumerate(columns, start=1)]
@@ -155,9 +155,9 @@ def pass_curves(pairs: list[Pair], interval: Resampling) -> PassCurves | None:
     )
 
 
-def _by_k(pairs: list[Pair], arm: int, most: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """pass@k of one arm: rows x k."""
-    counts = [(pair.graded[arm], pair.right[arm]) for pair in pairs]
+def _by_k(pairs: list[Pair], side: int, most: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """pass@k of one side: rows x k."""
+    counts = [(pair.graded[side], pair.right[side]) for pair in pairs]
     return np.array([[pass_at_k(n, c, k) for k in range(1, most + 1)] for n, c in counts])
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from peft import PeftModel
 
-from workers.contract.events import ArmSummary, EvaluationEvent, EvaluationRow, EvaluationSample
+from workers.contract.events import EvaluationEvent, EvaluationRow, EvaluationSample, SideSummary
 from workers.contract.spec import EvaluationSettings
 from workers.engine import errors
 from workers.engine.comparison import compared, graded, pairs_of, right, row_reward
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from workers.grading import GradeAnswers
 
 Answers = list[list[Answer]]  # rows x samples
-Arm = list[list[EvaluationSample]]  # the same, graded
+Side = list[list[EvaluationSample]]  # the same, graded
 Split = Literal["validation", "test"]
 Stage = Literal["before", "during", "after"]
 
 
 @dataclass
 class Evaluator:
-    """Draws and grades both arms. The base arm of some rows is drawn once: it does not change.
+    """Draws and grades both sides. The base side of some rows is drawn once: it does not change.
 
-    Both arms use the same random seed, which is common random numbers: the noise that they share cancels in
-    the paired difference. Where the grader ``compares`` answers, both arms of a row are one group.
+    Both sides use the same random seed, which is common random numbers: the noise that they share cancels in
+    the paired difference. Where the grader ``compares`` answers, both sides of a row are one group.
     """
 
     model: PeftModel
@@ -47,11 +47,11 @@ class Evaluator:
     compares: bool = False
     _cost: dict[str, float] = field(default_factory=dict)
     _answers: dict[tuple[str | int, ...], Answers] = field(default_factory=dict)
-    _graded: dict[tuple[str | int, ...], Arm] = field(default_factory=dict)
+    _graded: dict[tuple[str | int, ...], Side] = field(default_factory=dict)
 
     def before(self, rows: list[Row], split: Split, samples: int) -> EvaluationEvent:
         """The base alone."""
-        base = self._base_arm(rows, split, samples)
+        base = self._base_label(rows, split, samples)
         return EvaluationEvent(
             judge_cost=self._take_cost(),
             stage="before",
@@ -65,7 +65,7 @@ class Evaluator:
     def compare(
         self, stage: Stage, step: int, rows: list[Row], split: Split, samples: int
     ) -> EvaluationEvent:
-        """Both arms, their paired difference, and every answer."""
+        """Both sides, their paired difference, and every answer."""
         base, tuned = self._arms(rows, split, samples)
         event = self._compared(stage, step, split, base, tuned)
         event.judge_cost = self._take_cost()
@@ -89,7 +89,7 @@ class Evaluator:
         )
 
     def _compared(
-        self, stage: Stage, step: int, split: Split, base: Arm, tuned: Arm, looks: int = 1
+        self, stage: Stage, step: int, split: Split, base: Side, tuned: Side, looks: int = 1
     ) -> EvaluationEvent:
         """``looks`` comparisons are made at once: their intervals hold together (Bonferroni)."""
         interval = replace(self._interval, confidence=1 - (1 - self.settings.confidence) / looks)
@@ -129,41 +129,41 @@ class Evaluator:
     ) -> EvaluationEvent | None:
         try:
             if event.tuned is None:
-                base = self._base_arm(rows, event.split, event.samples_per_row)
+                base = self._base_label(rows, event.split, event.samples_per_row)
                 summary = self.summary([base[place] for place in places])
                 return event.model_copy(update={"base": summary, "rows": len(places), "judge_cost": {}})
             details = [event.details[place] for place in places]
-            arms = [row.base for row in details], [row.tuned for row in details]
-            return self._compared(event.stage, event.step, event.split, *arms, looks)
+            sides = [row.base for row in details], [row.tuned for row in details]
+            return self._compared(event.stage, event.step, event.split, *sides, looks)
         except errors.EngineError:
             return None
 
-    def summary(self, arm: Arm) -> ArmSummary:
-        """One arm in numbers. Failed gradings are missing, rows without any grade are left out."""
-        rewards = [reward for row in arm if (reward := row_reward(row)) is not None]
-        samples = [sample for row in arm for sample in row]
+    def summary(self, side: Side) -> SideSummary:
+        """One side in numbers. Failed gradings are missing, rows without any grade are left out."""
+        rewards = [reward for row in side if (reward := row_reward(row)) is not None]
+        samples = [sample for row in side for sample in row]
         if not rewards:
             raise _nothing_graded(samples)
         threshold = self.settings.pass_threshold
-        counts = [(known, right(row, threshold)) for row in arm if (known := graded(row))]
-        return ArmSummary(
+        counts = [(known, right(row, threshold)) for row in side if (known := graded(row))]
+        return SideSummary(
             reward=self._interval(rewards),
             pass_at_1=self._interval([hits / known for known, hits in counts]),
-            pass_at_k=self._pass_at_k(counts, len(arm[0])),
+            pass_at_k=self._pass_at_k(counts, len(side[0])),
             mean_length=sum(s.length for s in samples) / len(samples),
             truncated_share=sum(s.truncated for s in samples) / len(samples),
             grading_error_share=sum(s.reward is None for s in samples) / len(samples),
         )
 
-    def _arms(self, rows: list[Row], split: Split, samples: int) -> tuple[Arm, Arm]:
+    def _arms(self, rows: list[Row], split: Split, samples: int) -> tuple[Side, Side]:
         tuned = self._draw(folded(self.model), rows, split, samples)
         if not self.compares:
-            return self._base_arm(rows, split, samples), self._grade(rows, tuned)
+            return self._base_label(rows, split, samples), self._grade(rows, tuned)
         base = self.base_answers(rows, split, samples)
         both = self._grade(rows, [b + t for b, t in zip(base, tuned, strict=True)])
         return [row[:samples] for row in both], [row[samples:] for row in both]
 
-    def _base_arm(self, rows: list[Row], split: Split, samples: int) -> Arm:
+    def _base_label(self, rows: list[Row], split: Split, samples: int) -> Side:
         key = _key(rows, split, samples)
         if key not in self._graded:
             self._graded[key] = self._grade(rows, self.base_answers(rows, split, samples))
@@ -186,7 +186,7 @@ class Evaluator:
         self.check_stop()
         return answers
 
-    def _grade(self, rows: list[Row], answers: Answers) -> Arm:
+    def _grade(self, rows: list[Row], answers: Answers) -> Side:
         flat = [(row, answer) for row, drawn in zip(rows, answers, strict=True) for answer in drawn]
         groups = [row.row_id for row, _ in flat]
         results = self.grade([(answer.text, row.item) for row, answer in flat], groups)

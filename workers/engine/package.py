@@ -16,6 +16,7 @@ import torch
 from huggingface_hub import EvalResult, ModelCardData
 
 from workers.contract.events import EvaluationEvent
+from workers.contract.methods import METHODS
 from workers.contract.spec import JobSpec
 from workers.contract.statistics import FEWEST_ROWS
 from workers.engine import errors
@@ -30,16 +31,6 @@ from workers.engine.verify import StoredRollout, Verdict
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers", "safetensors")
 PROJECT = Path(__file__).parents[2]
 VERIFIED_PROMPTS, VERIFIED_EACH = 4, 2
-METHODS = {
-    "rft": "GRPO",
-    "placebo": "GRPO on rewards dealt out at random (a placebo, to hold another adapter against)",
-    "sft": "supervised learning from demonstrations",
-}
-TAGS = {
-    "rft": ["grpo", "reinforcement-learning"],
-    "placebo": ["grpo", "reinforcement-learning", "placebo"],
-    "sft": ["sft"],
-}
 
 
 @dataclass(frozen=True)
@@ -150,7 +141,7 @@ def write_run_file(lineage: Lineage, adapter_hash: str, verdict: Verdict, folder
     content = {
         "job_id": spec.job_id,
         "model_name": spec.model_name,
-        "arm": spec.arm,
+        "method": spec.method,
         "base_model": {
             "id": base.ref.id,
             "revision": base.revision,
@@ -203,7 +194,7 @@ def model_card(lineage: Lineage) -> str:
         base_model=lineage.base.ref.id,
         library_name="peft",
         pipeline_tag="text-generation",
-        tags=["lora", *TAGS[spec.arm], "trl", "groove"],
+        tags=["lora", *METHODS[spec.method].tags, "trl", "groove"],
         model_name=spec.model_name,
         eval_results=[
             _result(lineage, "mean reward", evaluation.tuned.reward.mean),
@@ -224,8 +215,8 @@ def model_card(lineage: Lineage) -> str:
         steps=lineage.steps,
         origin=_origin(lineage),
         frozen=_frozen(lineage.base),
-        method=METHODS[spec.arm],
-        arm="start" if spec.start else "base",
+        method=METHODS[spec.method].description,
+        compared="start" if spec.start else "base",
         rank=spec.lora.rank,
         alpha=spec.lora.alpha,
         split=evaluation.split,
@@ -299,10 +290,10 @@ for {steps} steps.{origin}{frozen}
 
 ## Measured
 
-On {rows} held-out rows ({split} split), {samples} answers a row at temperature {temperature}, {arm} and
+On {rows} held-out rows ({split} split), {samples} answers a row at temperature {temperature}, {compared} and
 tuned on the same prompts under the same grader; {confidence} % bootstrap intervals over rows.
 
-| | {arm} | tuned |
+| | {compared} | tuned |
 |---|---|---|
 {table}
 

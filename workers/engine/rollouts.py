@@ -10,7 +10,7 @@ from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
 from workers.contract.events import Rollout
-from workers.engine import measures, placebo
+from workers.engine import measures, permuted_rewards
 from workers.engine.data import Row
 from workers.grading.sample import Completion
 
@@ -63,7 +63,7 @@ class Recorder:
         rewards = [None if i in missing else result.reward for i, result in zip(row, results, strict=True)]
         if self.placebo_seed is not None:
             tasks = [self.rows[i].task for i in row]
-            rewards = placebo.dealt(rewards, tasks, self.placebo_seed, trainer_state.global_step)
+            rewards = permuted_rewards.dealt(rewards, tasks, self.placebo_seed, trainer_state.global_step)
         self.rollouts = [
             Rollout(
                 index=index,

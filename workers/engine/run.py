@@ -11,9 +11,10 @@ from pathlib import Path
 from workers.contract import model_config
 from workers.contract.events import DoneEvent, EvaluationEvent, Event, LogEvent
 from workers.contract.memory import Estimate, estimate
+from workers.contract.methods import METHODS
 from workers.contract.spec import DataFile, JobSpec
 from workers.contract.workload import Left, Workload
-from workers.engine import arms, checkpoint, errors, package, parallel, retention, start, tasks
+from workers.engine import checkpoint, errors, methods, package, parallel, retention, start, tasks
 from workers.engine.alarms import Alarms, held_out_grader
 from workers.engine.data import Row, checked_path, read_rows
 from workers.engine.early_finish import Finish, agree_on_end, check_promotion, never
@@ -72,7 +73,7 @@ class Job:
     step: int = 0
     progress: Progress | None = None
     memory: Estimate | None = None
-    arm: arms.Rft = field(init=False)
+    method: methods.Rft = field(init=False)
     alarms: Alarms = field(init=False)
     _retention: retention.Retention = field(init=False)
     _trained_before: float = 0.0
@@ -81,8 +82,8 @@ class Job:
     _train_ended: float | None = None
 
     def __post_init__(self) -> None:
-        self.arm = arms.of(self.spec, self.folder)
-        self.alarms = self.arm.alarms(self.spec.alarm, self.emit, self.spec.evaluation.pass_threshold)
+        self.method = methods.open_method(self.spec, self.folder)
+        self.alarms = self.method.alarms(self.spec.alarm, self.emit, self.spec.evaluation.pass_threshold)
 
     @property
     def train_seconds(self) -> float:
@@ -100,7 +101,7 @@ class Job:
             self.step, self._trained_before = started_from.step, started_from.train_seconds
             self.alarms.load(started_from.path)
         train_rows, held_out = self._read()
-        steps = self.arm.steps(len(train_rows))
+        steps = self.method.steps(len(train_rows))
         work = self._workload(train_rows, held_out, steps)
         progress = Progress(self.emit, steps - self.step, work.left(self.step), rollouts(spec))
         self.progress = progress
@@ -136,7 +137,7 @@ class Job:
             checkpoint.open_checkpoint(resume, checkpoint.fingerprint(self.spec)) if resume else None
         )
         train_rows, held_out = self._read()
-        steps = self.arm.steps(len(train_rows))
+        steps = self.method.steps(len(train_rows))
         progress = Progress(self.emit, steps, Left())
         trainer, _ = self._build(
             self._load(train_rows, held_out, []), train_rows, _nothing_to_grade, steps, progress
@@ -183,7 +184,7 @@ class Job:
             validation=len(held_out.validation),
             final=len(held_out.final),
             suites=[suite.rows.rows for suite in spec.suites],
-            has_preflight=spec.arm == "rft",
+            has_preflight=METHODS[spec.method].has_preflight,
         )
 
     def _load(self, train: list[Row], held_out: HeldOut, suites: list[retention.OpenSuite]) -> Base:
@@ -239,8 +240,8 @@ class Job:
         self, base: Base, train: list[Row], grade: GradeAnswers, steps: int, progress: Progress
     ) -> tuple[Keeping, Evaluator]:
         spec = self.spec
-        recorder = self.arm.recorder(train, grade, base)
-        work = replace(self.arm.work(self._longest_prompt), shares=shares_prompts(spec, base))
+        recorder = self.method.recorder(train, grade, base)
+        work = replace(self.method.work(self._longest_prompt), shares=shares_prompts(spec, base))
         plan = plan_memory(base.model, spec.lora.rank, work)
         self.memory = estimate(
             shape_of(base.model), spec.lora.rank, work, plan.tokens, plan.gradient_checkpointing
@@ -251,7 +252,7 @@ class Job:
         continued = start.attach(spec, base.model, self.folder)
         # With followers a step is not broken off: they would wait for its end in vain.
         check_stop = self.check_stop if parallel.size() == 1 else progress.alive
-        trainer = self.arm.trainer(self.out, base, recorder, steps, plan, self.emit, continued, check_stop)
+        trainer = self.method.trainer(self.out, base, recorder, steps, plan, self.emit, continued, check_stop)
         if not known(base.model):
             prompts = [base.renderer.encode(row.messages, row.tools) for row in train[:PROBED_ROWS]]
             refuse_disagreement(base, trainer, prompts, spec.grpo.temperature)
@@ -293,7 +294,7 @@ class Job:
     ) -> None:
         """Says whether training can work; pauses the job if it cannot and the spec says so."""
         settings = self.spec.preflight
-        if not settings.rows or self.spec.arm != "rft":
+        if not settings.rows or not METHODS[self.spec.method].has_preflight:
             return
         assert isinstance(trainer, MeasuringTrainer), "only that trainer samples as training does"
         each = max(settings.samples_per_row, self.spec.grpo.group_size)
@@ -319,7 +320,7 @@ class Job:
     ) -> None:
         progress.enter("train", done=self.step, total=steps)
         evaluate = partial(self._evaluate, evaluator, held_out)
-        reporter = self.arm.reporter(
+        reporter = self.method.reporter(
             self.spec,
             self.out,
             trainer,

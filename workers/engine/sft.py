@@ -1,4 +1,4 @@
-"""The SFT arm: the same adapter trained by TRL's SFTTrainer on demonstrations, to hold RFT against."""
+"""SFT: the same adapter, trained by TRL's SFTTrainer on demonstrations."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Demonstration:
 
 
 def settings(spec: JobSpec) -> SftSettings:
-    """The spec's settings of the arm, which ``JobSpec`` promises for it."""
-    assert spec.sft is not None, "an sft arm without sft settings"
+    """The spec's SFT settings, which ``JobSpec`` promises for it."""
+    assert spec.sft is not None, "an sft job without sft settings"
     return spec.sft
 
 

@@ -102,9 +102,9 @@ def wins_ties_losses(changes: Sequence[float]) -> tuple[int, int, int]:
 
 
 def mcnemar(only_base: int, only_tuned: int) -> float:
-    """Two-sided p-value of McNemar's exact test, from the rows on which just one arm is right.
+    """Two-sided p-value of McNemar's exact test, from the rows on which just one side is right.
 
-    If neither arm were better, each such row would be a fair coin: twice the smaller binomial tail, at most
+    If neither side were better, each such row would be a fair coin: twice the smaller binomial tail, at most
     1. Rows on which both are right or both wrong say nothing about the difference.
     """
     rows = only_base + only_tuned
@@ -131,7 +131,7 @@ def crossover(base: Sequence[float], tuned: Sequence[float]) -> int | None:
 def none_right_by_chance(drawn: int, others: int, right: int) -> float:
     """Chance that none of ``right`` right answers is among ``drawn``, dealt blindly to ``drawn + others``.
 
-    So often a row counts as lost (or gained) though both arms are equally good at it. C(others, right) /
+    So often a row counts as lost (or gained) though both sides are equally good at it. C(others, right) /
     C(drawn + others, right); a row without right answers is neither.
     """
     return comb(others, right) / comb(drawn + others, right) if right else 0.0

@@ -17,6 +17,7 @@ from webapp.jobs.models import Job, JobEvent, Metric
 from webapp.jobs.monitor.phases import NAMES, PHASES, durations
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel
+from workers.contract.methods import METHODS
 from workers.contract.spec import EvaluationSettings, PreflightSettings
 from workers.contract.workload import Workload
 from workers.starter.suites import SUITES
@@ -39,7 +40,7 @@ class Plan:
     rows: Sequence[dict[str, Any]]
     suites: Sequence[int]
     steps: int
-    arm: str = "rft"
+    method: str = "rft"
 
     @property
     def answers(self) -> int:
@@ -78,7 +79,7 @@ def plan_of(job: Job) -> Plan:
     versions = [task.dataset_version for task in job.tasks.all()]
     suites = [suite_rows(suite.built_in, suite.dataset_version) for suite in job.suites.all()]
     rows = [version.files for version in versions or [job.dataset_version]]
-    return Plan(job.base_model, job.settings, rows, suites, job.total_steps, job.arm)
+    return Plan(job.base_model, job.settings, rows, suites, job.total_steps, job.method)
 
 
 def suite_rows(built_in: str, version: DatasetVersion | None) -> int:
@@ -121,7 +122,7 @@ def estimate(plan: Plan, nodes: Sequence[str] = ()) -> Estimate | None:
     measured = repeated or found
     measured = [each for each in measured if each.node in nodes] or measured
     complete = any(all(each.predict(phase, plan) is not None for phase in PHASES) for each in measured)
-    step = None if complete or plan.arm == "sft" else seconds_per_answer(plan.base_model)
+    step = None if complete or not METHODS[plan.method].samples else seconds_per_answer(plan.base_model)
     phases: dict[str, float] = {}
     for phase, fallback in _by_step(plan, step).items():
         known = [value for each in measured if (value := each.predict(phase, plan)) is not None]
@@ -156,7 +157,7 @@ def units_of(plan: Plan) -> Units:
     return {
         "prepare": 1.0,
         "preflight": float(before.answers + before.suite_answers),
-        "train": plan.steps * (1 if plan.arm == "sft" else plan.answers)
+        "train": plan.steps * (plan.answers if METHODS[plan.method].samples else 1)
         + SAMPLED * sampled
         + SCORED * scored,
         "evaluate": after.answers + after.suite_answers + SCORED / SAMPLED * after.drift_answers,
@@ -180,7 +181,7 @@ def _workload(plan: Plan) -> Workload:
         validation=rows("validation", evaluation.validation_max_rows),
         final=tested or rows("validation", evaluation.max_rows),
         suites=list(plan.suites),
-        has_preflight=plan.arm == "rft",
+        has_preflight=METHODS[plan.method].has_preflight,
     )
 
 
@@ -197,7 +198,7 @@ def find_references(plan: Plan) -> list[Reference]:
         attempt=1,
         promoted_step=None,
         finish_early=False,
-        arm__in=["sft"] if plan.arm == "sft" else ["rft", "placebo"],
+        method__in=[each.id for each in METHODS.values() if each.samples == METHODS[plan.method].samples],
     ).exclude(phase="")
     latest = list(jobs.select_related("base_model", "dataset_version").order_by("-pk")[:REFERENCES])
     events: dict[int, list[JobEvent]] = defaultdict(list)
@@ -233,7 +234,7 @@ def seconds_per_answer(base_model: BaseModel) -> float | None:
     size, prompts = "job__settings__grpo__group_size", "job__settings__grpo__prompts_per_step"
     rows = (
         Metric.objects.filter(job__base_model=base_model, values__has_key="step_time")
-        .exclude(job__arm="sft")
+        .filter(job__method__in=[method.id for method in METHODS.values() if method.samples])
         .order_by("-id")
         .values_list("values__step_time", size, prompts)[:TIMED_STEPS]
     )

@@ -19,8 +19,9 @@ from webapp.teams.models import Team
 from webapp.work import nodes
 from workers import grading
 from workers.contract import memory
+from workers.contract.methods import METHODS
 
-ARMS_OF_GRPO = ("rft", "placebo")
+SAMPLING_METHODS = [method.id for method in METHODS.values() if method.samples]
 GIB = 2**30
 CHOICES = ("base_model", "start", "dataset_version", "grader_version", "held_out_grader")
 
@@ -120,7 +121,7 @@ def judge_cost(
     """Money for judges, by what an answer of the team's last job with this grader cost; None if unknown."""
     if grader is None or not steps or not judged(grader):
         return None
-    jobs = Job.objects.filter(team=team, grader_version=grader, arm__in=ARMS_OF_GRPO, step__gt=0)
+    jobs = Job.objects.filter(team=team, grader_version=grader, method__in=SAMPLING_METHODS, step__gt=0)
     last = jobs.exclude(judge_cost={}).first()
     if last is None:
         return None

@@ -10,12 +10,12 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from webapp.calibration import services as calibration
 from webapp.core.http import HtmxRequest
 from webapp.jobs.listing import bulk_actions, filters, removal, tags
 from webapp.jobs.models import Job
 from webapp.jobs.monitor import presenters
 from webapp.jobs.monitor.openings import jobs_with_openings
-from webapp.judges import services as judges
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
 
@@ -32,7 +32,7 @@ def job_list(request: HtmxRequest, access: Access) -> HttpResponse:
         "columns": filters.columns_of(access.user),
         "offered_columns": filters.COLUMNS.items(),
         "actions": bulk_actions.ACTIONS.items(),
-        "uncalibrated": judges.uncalibrated(access.team, [job.grader_version for job in jobs]),
+        "uncalibrated": calibration.uncalibrated(access.team, [job.grader_version for job in jobs]),
         "test_opened": jobs_with_openings(jobs),
         "undo": _restorable(request, access),
     }

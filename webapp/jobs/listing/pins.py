@@ -9,12 +9,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
-from webapp.experiments.control_runs import PLACEBO
 from webapp.jobs.models import Job, Pin
 from webapp.jobs.services import WrongState
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, Team, User
 from webapp.teams.services import record
+from workers.contract.methods import METHODS
 
 MOST_PINS = 7
 VERBS = {"": "unpinned job", Pin.PINNED: "pinned job", Pin.BASELINE: "made the baseline"}
@@ -37,7 +37,7 @@ def pin(job: Job, user: User, how: str) -> None:
     others = pinned(job.team).exclude(pk=job.pk)
     if how and others.count() >= MOST_PINS:
         raise WrongState(f"{MOST_PINS} jobs are pinned already; unpin one of them first.")
-    if how == Pin.BASELINE and job.arm == PLACEBO:
+    if how == Pin.BASELINE and not METHODS[job.method].can_be_baseline:
         raise WrongState("A placebo trains on random rewards, so it is no baseline. Choose its RFT job.")
     if how == Pin.BASELINE:
         others.filter(pin=Pin.BASELINE).update(pin=Pin.PINNED)

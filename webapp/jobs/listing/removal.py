@@ -28,7 +28,7 @@ def refusal(job: Job) -> str:
     if job.live:
         state = job.get_state_display().lower()
         return f"“{job.name}” is {state}. Cancel it or wait until it ends, then delete it."
-    needing = Job.objects.filter(Q(arm_of=job) | Q(interference_of=job) | Q(promoted_from=job))
+    needing = Job.objects.filter(Q(control_of=job) | Q(interference_of=job) | Q(promoted_from=job))
     names = list(needing.exclude(state__in=TERMINAL).values_list("name", flat=True)[: NAMED + 1])
     if names:
         more = " and others" if len(names) > NAMED else ""

@@ -22,4 +22,9 @@ class Migration(migrations.Migration):
             name='cloned_from',
             field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='clones', to='jobs.job'),
         ),
+        migrations.AddField(
+            model_name='job',
+            name='control_of',
+            field=models.ForeignKey(blank=True, help_text='the job that this one is held against', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='control_runs', to='jobs.job'),
+        ),
     ]

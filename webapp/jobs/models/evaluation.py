@@ -22,7 +22,7 @@ class Evaluation(models.Model):
     step = models.PositiveIntegerField()
     rows = models.PositiveIntegerField()
     samples_per_row = models.PositiveIntegerField()
-    base = models.JSONField(help_text="contract.events.ArmSummary")
+    base = models.JSONField(help_text="contract.events.SideSummary")
     tuned = models.JSONField(null=True)
     difference = models.JSONField(null=True, help_text="contract.events.Interval, tuned minus base, paired")
     wins = models.PositiveIntegerField(null=True)
@@ -80,7 +80,7 @@ class ComparedRow(models.Model):
 
     @property
     def outcome(self) -> str:
-        """``win``, ``tie`` or ``loss`` of the tuned model; empty where an arm has no grade."""
+        """``win``, ``tie`` or ``loss`` of the tuned model; empty where an side has no grade."""
         if self.change is None:
             return ""
         return "tie" if abs(self.change) <= SAME else "win" if self.change > 0 else "loss"

@@ -74,14 +74,16 @@ class Job(Leased):
         "self", models.CASCADE, null=True, blank=True, related_name="parts",
         help_text="the job whose tasks this one trains some of, to measure what sharing an adapter costs",
     )  # fmt: skip
-    arm = models.CharField(max_length=10, default="rft", help_text="rft, placebo or sft (docs/arms.md)")
-    arm_of = models.ForeignKey(
-        "self", models.CASCADE, null=True, blank=True, related_name="arms",
+    method = models.CharField(
+        max_length=10, default="rft", help_text="rft, placebo or sft (``workers.contract.methods``)"
+    )
+    control_of = models.ForeignKey(
+        "self", models.CASCADE, null=True, blank=True, related_name="control_runs",
         help_text="the job that this one is held against",
     )  # fmt: skip
     sft = models.JSONField(
         null=True, blank=True,
-        help_text="{source, template, learning_rate, epochs, batch_size} of an sft arm",
+        help_text="{source, template, learning_rate, epochs, batch_size} of an SFT job",
     )  # fmt: skip
     settings = models.JSONField(help_text="{lora, grpo, evaluation, alarm, resources, seed} of the job spec")
 
@@ -193,7 +195,7 @@ class Job(Leased):
         return None
 
     @property
-    def base_arm(self) -> str:
+    def base_label(self) -> str:
         """What the tuned model is compared with, in a word."""
         return "Start" if self.start_id else "Base"
 

@@ -8,11 +8,9 @@ from typing import Any
 
 import yaml
 
-from webapp.experiments import control_runs
 from webapp.jobs.launch import job_tasks
 from webapp.jobs.models import Job
 from webapp.jobs.monitor import presenters
-from webapp.retention import presenters as suites
 
 WIDTH = 90
 
@@ -48,8 +46,32 @@ def summary(job: Job) -> dict[str, Any]:
 
 
 def _others(job: Job) -> dict[str, Any]:
-    """Tasks, suites and arm, where the job has them."""
-    return job_tasks.shown(job) | suites.shown(job) | control_runs.shown(job) | _promoted(job)
+    """Tasks, suites and method, where the job has them."""
+    return job_tasks.shown(job) | _suites(job) | _control_run(job) | _promoted(job)
+
+
+def _suites(job: Job) -> dict[str, Any]:
+    """The suites that the job is scored on; empty without suites."""
+    suites = job.suites.select_related("dataset_version__dataset", "grader_version__grader")
+    listed = [
+        {"name": suite.name, "built_in": suite.built_in, "max_loss": suite.max_loss}
+        if suite.built_in
+        else {
+            "name": suite.name,
+            "rows": str(suite.dataset_version),
+            "grader": str(suite.grader_version),
+            "max_loss": suite.max_loss,
+        }
+        for suite in suites
+    ]
+    return {"suites": listed} if listed else {}
+
+
+def _control_run(job: Job) -> dict[str, Any]:
+    """How a control run trains, and for which job; empty for any other job."""
+    if job.control_of is None:
+        return {}
+    return {"method": job.method, "control_of": job.control_of.name} | ({"sft": job.sft} if job.sft else {})
 
 
 def _promoted(job: Job) -> dict[str, Any]:

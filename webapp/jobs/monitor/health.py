@@ -151,12 +151,14 @@ def limits(job: Job) -> health.Limits:
 
 def checks(evaluations: Iterable[Evaluation]) -> list[health.Check]:
     """The validations of a job, of all its tasks together, by step."""
-    arms = [
+    sides = [
         (each.step, each.tuned or each.base)
         for each in evaluations
         if each.split == "validation" and not each.task
     ]
-    return [health.Check(step, arm["reward"]["mean"]) for step, arm in sorted(arms, key=lambda pair: pair[0])]
+    return [
+        health.Check(step, side["reward"]["mean"]) for step, side in sorted(sides, key=lambda pair: pair[0])
+    ]
 
 
 def strip(job: Job, evaluations: Iterable[Evaluation]) -> Strip:

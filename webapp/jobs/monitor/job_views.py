@@ -13,9 +13,9 @@ from django.views.decorators.http import require_GET, require_POST
 
 from webapp.core.http import HtmxRequest
 from webapp.core.streaming import csv_lines, streamed
-from webapp.experiments import selection
 from webapp.jobs import checkpoints, services
 from webapp.jobs.launch import job_tasks, placement
+from webapp.jobs.listing import selection
 from webapp.jobs.models import Job
 from webapp.jobs.monitor import charts, config_export, health, log_views, phases, presenters
 from webapp.jobs.monitor.metrics import series, table
@@ -40,7 +40,7 @@ def all_jobs() -> QuerySet[Job]:
         "held_out_grader__grader__team",
         "start__team",
         "interference_of__team",
-        "arm_of__team",
+        "control_of__team",
         "node",
         "tuned_model__team",
         "cloned_from__team",

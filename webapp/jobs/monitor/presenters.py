@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from webapp.calibration import services as calibration
 from webapp.graders import required_fields
 from webapp.graders import services as graders
 from webapp.graders.models import GraderCheck, GraderVersion
@@ -14,7 +15,6 @@ from webapp.jobs.launch.job_tasks import TaskChoice
 from webapp.jobs.models import Job
 from webapp.jobs.monitor import metrics
 from webapp.jobs.services import SECTIONS, conditions_by, total_steps
-from webapp.judges import services as judges
 from workers.contract.spec import EvaluationSettings
 
 
@@ -84,7 +84,7 @@ def grader_findings(version: GraderVersion | None) -> list[Finding]:
         findings.insert(0, Finding("error", low_reference(check)))
     if paid:
         findings.append(Finding("warning", f"It rewards answers that solve nothing: {paid}."))
-    if judges.is_uncalibrated(version):
+    if calibration.is_uncalibrated(version):
         findings.append(Finding("warning", "Its judge is uncalibrated: no card says how far to trust it."))
     return findings
 

@@ -45,7 +45,7 @@ def _rollout(name: str, link: str, label: str, rollout: Rollout) -> Against:
 
 def _base(shown: Rollout) -> Against | None:
     """What the model that training began with answered: in the first step, or in a comparison."""
-    model = shown.job.base_arm.lower()
+    model = shown.job.base_label.lower()
     if shown.adapter_step == 0:
         return None
     by_base = shown.job.rollouts.filter(row_id=shown.row_id, adapter_step=0)
@@ -64,7 +64,7 @@ def _base(shown: Rollout) -> Against | None:
 
 def without_base(shown: Rollout, choices: list[Against]) -> str:
     """Why the base model's answer is not among the choices; empty if it is."""
-    model = shown.job.base_arm.lower()
+    model = shown.job.base_label.lower()
     if any(choice.name == "base" for choice in choices):
         return ""
     if shown.adapter_step == 0:

@@ -8,12 +8,12 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
+from webapp.calibration.services import asks_judge
 from webapp.datasets.single import find_rows
 from webapp.datasets.turns import last_request, turns_in, turns_of
 from webapp.graders.models import GraderVersion
 from webapp.graders.references import Reader, RowReference, reference_reader
 from webapp.jobs.models import Job, JobTask, Rollout
-from webapp.judges.services import asks_judge
 
 Json = dict[str, Any]
 

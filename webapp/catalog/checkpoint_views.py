@@ -1,0 +1,70 @@
+"""A checkpoint's adapter to download, and its promotion to a model."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.views.decorators.http import require_http_methods, require_POST
+
+from webapp.catalog import download_gate
+from webapp.core.streaming import attachment, streamed
+from webapp.jobs import checkpoints, promotion
+from webapp.jobs.models import Checkpoint, Job
+from webapp.jobs.services import WrongState
+from webapp.retention import gate
+from webapp.teams.access import Access, member
+from webapp.teams.models import Role
+from webapp.teams.services import record
+
+PROMOTED = "Queued. The checkpoint is evaluated and packaged; the model appears here when that is done."
+
+
+def _checkpoint(access: Access, uid: str, step: int) -> Checkpoint:
+    job = access.get(Job.objects.select_related("team", "base_model"), uid=uid)
+    return get_object_or_404(job.checkpoints.select_related("job__base_model", "job__team"), step=step)
+
+
+@member(Role.EDITOR)
+@require_http_methods(["GET", "POST"])
+def download(request: HttpRequest, access: Access, uid: str, step: int) -> HttpResponseBase:
+    """The adapter of a checkpoint, a PEFT folder in a zip file."""
+    checkpoint = _checkpoint(access, uid, step)
+    try:
+        packed = checkpoints.adapter_archive(checkpoint)
+    except checkpoints.CheckpointUnusable as error:
+        messages.error(request, str(error))
+        return redirect(checkpoint.job)
+    what = f"step {step} of {checkpoint.job}"
+    if asked := download_gate.confirm_download(
+        request, access, what, checkpoint.job, find_gate_reasons(checkpoint)
+    ):
+        return asked
+    record(access.team, access.user, "downloaded checkpoint", what)
+    headers = attachment(f"{checkpoints.folder_name(checkpoint)}.zip", len(packed))
+    return StreamingHttpResponse(streamed(iter(packed)), content_type="application/zip", headers=headers)
+
+
+def find_gate_reasons(checkpoint: Checkpoint) -> list[str]:
+    """Why the retention gate does not let the checkpoint pass; empty if it does or nothing is gated."""
+    word = gate.of_job(checkpoint.job)
+    if not word.gated:
+        return []
+    if word.state in (gate.READY, gate.RELEASED) and checkpoint.step == checkpoint.job.step:
+        return []
+    last = [f"The job's model: {reason}" for reason in word.reasons if word.state == gate.HELD_BACK]
+    return [*last, f"No suite was measured for the gate at step {checkpoint.step}."]
+
+
+@member(Role.EDITOR)
+@require_POST
+def promote(request: HttpRequest, access: Access, uid: str, step: int) -> HttpResponse:
+    """Queues the job that makes a model of the checkpoint and shows it."""
+    checkpoint = _checkpoint(access, uid, step)
+    try:
+        job = promotion.promote(checkpoint, access.user)
+    except WrongState as error:
+        messages.error(request, str(error))
+        return redirect(checkpoint.job)
+    messages.success(request, PROMOTED)
+    return redirect(job)

@@ -1,0 +1,41 @@
+"""Files that leave Groove although the retention gate holds their model back: asked first, and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from webapp.jobs.models import Job
+from webapp.registry.models import TunedModel
+from webapp.retention import gate
+from webapp.teams.access import Access
+from webapp.teams.services import record
+
+VERB = "downloaded held-back model"
+
+
+def confirm_download(
+    request: HttpRequest, access: Access, what: str, source: TunedModel | Job, reasons: Sequence[str]
+) -> HttpResponse | None:
+    """The page that asks before a download from ``source``; None without a reason, or once confirmed.
+
+    A confirmation is a POST to the same URL. The audit log keeps who confirmed, and for ``what``.
+    """
+    if not reasons:
+        return None
+    if request.method == "POST":
+        record(access.team, access.user, VERB, what)
+        return None
+    context = {"what": what, "source": source, "reasons": reasons}
+    return render(request, "catalog/held_back.html", context, status=409)
+
+
+def confirm_model_download(
+    request: HttpRequest, access: Access, model: TunedModel, what: str = ""
+) -> HttpResponse | None:
+    """The same for a model, or for a file or an export of it."""
+    word = gate.of(model)
+    reasons = word.reasons if word.state == gate.HELD_BACK else []
+    return confirm_download(request, access, what or str(model), model, reasons)

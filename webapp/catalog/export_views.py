@@ -1,0 +1,62 @@
+"""A model's exports: where they stand, the button, the download."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from webapp.catalog import download_gate
+from webapp.core.http import HtmxRequest
+from webapp.core.streaming import attachment, streamed
+from webapp.registry import exporting, packages
+from webapp.registry.models import Export, TunedModel
+from webapp.teams.access import Access, member
+from webapp.teams.models import Role
+from webapp.teams.services import record
+from workers.contract.exports import KINDS
+
+
+def _model(access: Access, uid: str) -> TunedModel:
+    kept = TunedModel.objects.select_related("team", "base_model").filter(deleted_at=None)
+    return access.get(kept, uid=uid)
+
+
+@member()
+@require_GET
+def exports(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
+    """The section of the model's page; htmx asks again while something is being made."""
+    model = _model(access, uid)
+    if not request.htmx:
+        return redirect(f"{model.get_absolute_url()}#exports")
+    return render(request, "catalog/exports.html", {"model": model} | exporting.page(model))
+
+
+@member(Role.EDITOR)
+@require_POST
+def request_export(request: HttpRequest, access: Access, uid: str, kind: str) -> HttpResponse:
+    """Queue an export for a worker."""
+    model = _model(access, uid)
+    if kind not in KINDS:
+        raise Http404(f"There is no export of the kind {kind!r}.")
+    try:
+        exporting.request_export(model, access.user, kind)
+    except exporting.ExportRefused as error:
+        messages.error(request, str(error))
+    return redirect("catalog:exports", access.team.slug, model.uid)
+
+
+@member(Role.EDITOR)
+@require_http_methods(["GET", "POST"])
+def download(request: HttpRequest, access: Access, uid: str, kind: str) -> HttpResponseBase:
+    """A finished export as one zip file."""
+    model = _model(access, uid)
+    export = get_object_or_404(model.exports, kind=kind, state=Export.State.FINISHED)
+    if asked := download_gate.confirm_model_download(request, access, model, str(export)):
+        return asked
+    record(access.team, access.user, "downloaded export", export)
+    name = packages.export_folder(model, kind)
+    archive = packages.zipped(name, export.prefix, export.files)
+    headers = attachment(f"{name}.zip", len(archive))
+    return StreamingHttpResponse(streamed(iter(archive)), content_type="application/zip", headers=headers)

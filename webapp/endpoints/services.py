@@ -1,0 +1,112 @@
+"""Connect endpoints of judge models, check them, and find those that a grader asks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from webapp.endpoints.models import HINT_CHARACTERS, Endpoint, EndpointCheck
+from webapp.endpoints.queues import ENDPOINT_CHECKS
+from webapp.teams.models import Team, User
+from webapp.teams.services import record
+from webapp.work.models import WorkState
+from workers import grading
+from workers.contract import graders, spec
+
+FERNET_MARK = "gAAAAA"  # version and time of a Fernet token, in base64
+LIMITS = (
+    "requests_per_minute", "tokens_per_minute", "concurrency", "timeout_seconds", "input_price",
+    "output_price", "budget",
+)  # fmt: skip
+
+
+@sensitive_variables()
+@transaction.atomic
+def connect_endpoint(team: Team, user: User, *, api_key: str = "", **values: Any) -> Endpoint:
+    """A judge model for this team's graders; ``values`` are the model's fields."""
+    endpoint = Endpoint.objects.create(
+        team=team, created_by=user, api_key=api_key, key_hint=_hint(api_key), **values
+    )
+    record(team, user, "connected judge", endpoint)
+    return endpoint
+
+
+@sensitive_variables()
+@transaction.atomic
+def update_endpoint(endpoint: Endpoint, user: User, *, api_key: str = "", **values: Any) -> None:
+    """Change an endpoint; without a new key the old one stays, unless the address changes."""
+    moved = values.get("base_url", endpoint.base_url) != endpoint.base_url
+    changed = dict(values)
+    if api_key or moved:
+        changed |= {"api_key": api_key, "key_hint": _hint(api_key)}
+    for name, value in changed.items():
+        setattr(endpoint, name, value)
+    endpoint.save(update_fields=list(changed))
+    EndpointCheck.objects.filter(endpoint=endpoint).delete()
+    record(endpoint.team, user, "changed judge", endpoint)
+
+
+def unreadable(api_key: str) -> bool:
+    """Whether a key came out of the database as it lies there: this process has another secret."""
+    return api_key.startswith(FERNET_MARK)
+
+
+def _hint(api_key: str) -> str:
+    """Enough to tell two keys apart; nothing of a short one."""
+    return api_key[-HINT_CHARACTERS:] if len(api_key) >= 4 * HINT_CHARACTERS else ""
+
+
+@transaction.atomic
+def delete_endpoint(endpoint: Endpoint, user: User) -> None:
+    """Forget the key at once; graders that name the judge cannot be used until another one has its name."""
+    endpoint.deleted_at, endpoint.api_key, endpoint.key_hint = timezone.now(), None, ""
+    endpoint.save(update_fields=["deleted_at", "api_key", "key_hint"])
+    EndpointCheck.objects.filter(endpoint=endpoint).delete()
+    record(endpoint.team, user, "disconnected judge", endpoint)
+
+
+@transaction.atomic
+def request_check(endpoint: Endpoint) -> None:
+    """Have a worker ask the judge one small question."""
+    check, _ = EndpointCheck.objects.get_or_create(endpoint=endpoint)
+    ENDPOINT_CHECKS.enqueue(check, seconds=None)
+
+
+def has_pending_check(endpoints: Iterable[Endpoint]) -> bool:
+    """True while a worker asks one of the endpoints, or is to ask it."""
+    pending = (WorkState.QUEUED, WorkState.RUNNING)
+    return EndpointCheck.objects.filter(endpoint__in=endpoints, state__in=pending).exists()
+
+
+def endpoints_for(team: Team, grader: graders.Grader) -> dict[str, Endpoint]:
+    """The endpoints of the models that the grader asks, by the names it has for them, as far as known."""
+    wanted = grading.judge_models(grader)
+    found = Endpoint.objects.filter(team=team, deleted_at=None, name__in=wanted).select_related("base_model")
+    return {endpoint.name: endpoint for endpoint in found}
+
+
+def missing_endpoints(team: Team, grader: graders.Grader) -> list[str]:
+    """The models that the grader asks and nobody has connected."""
+    known = endpoints_for(team, grader)
+    return [model for model in grading.judge_models(grader) if model not in known]
+
+
+def endpoint_spec(endpoint: Endpoint, base_url: str = "") -> spec.JudgeEndpoint:
+    """The endpoint as the engine is told of it, without its key."""
+    base = endpoint.base_model
+    model = endpoint.model or (base.model_id if base else endpoint.name)
+    identity = [endpoint.base_url, model]
+    if base:
+        identity += [base.model_id, base.revision, base.path]
+        identity += [base.chat_template, base.template_arguments] if base.chat_template else []
+    revision = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+    limits = {name: getattr(endpoint, name) for name in LIMITS}
+    return spec.JudgeEndpoint(
+        base_url=base_url or endpoint.base_url, model=model, revision=revision, **limits
+    )
