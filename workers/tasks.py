@@ -5,20 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from webapp.calibration.queues import CARDS
-from webapp.datasets import transfers
-from webapp.datasets.imports import IMPORTS
 from webapp.datasets.services import discard_stale_uploads
+from webapp.datasets.uploads import transfers
+from webapp.datasets.uploads.imports import IMPORTS
 from webapp.endpoints.queues import ENDPOINT_CHECKS
 from webapp.graders.queues import CHECKS, TRIALS, enqueue_checks_with_new_rows
 from webapp.jobs import services
 from webapp.jobs.listing import removal
-from webapp.jobs.live import notices
+from webapp.jobs.live import notifications
 from webapp.jobs.queue import JOBS
 from webapp.jobs.rollouts import search
 from webapp.registry.queues import EXPORTS, INSPECTIONS
 from webapp.work import nodes
 from webapp.work.queue import Queue
-from workers.bridge import cards, checks, exports, imports, inspections, jobs, trials
+from workers.bridge import checks, exports, imports, inspections, judge_checks, trials
+from workers.bridge.jobs import attempts
 from workers.celery import app
 
 QUEUES: tuple[Queue[Any], ...] = (JOBS, TRIALS, CHECKS, CARDS, ENDPOINT_CHECKS, EXPORTS, INSPECTIONS, IMPORTS)
@@ -33,7 +34,7 @@ def validate_job(job_id: int) -> None:
 @app.task
 def run_jobs() -> None:
     """Run jobs that fit this node until none is left."""
-    jobs.run_jobs()
+    attempts.run_jobs()
 
 
 @app.task
@@ -51,13 +52,13 @@ def run_check(check_id: int) -> None:
 @app.task
 def check_endpoint(check_id: int) -> None:
     """See whether a judge answers."""
-    cards.check_endpoint(check_id)
+    judge_checks.check_endpoint(check_id)
 
 
 @app.task
 def make_card(card_id: int) -> None:
     """Hold a judge's word against people's labels."""
-    cards.make_card(card_id)
+    judge_checks.make_card(card_id)
 
 
 @app.task
@@ -81,7 +82,7 @@ def inspect_base(inspection_id: int) -> None:
 @app.task
 def send_mail() -> None:
     """Tell people by e-mail that their jobs have ended."""
-    notices.send_mail()
+    notifications.send_mail()
 
 
 @app.task
@@ -90,7 +91,7 @@ def reap() -> None:
     enqueue_checks_with_new_rows()
     for queue in QUEUES:
         queue.requeue_silent()
-    notices.notify_waiting()
+    notifications.notify_waiting()
 
 
 @app.task

@@ -80,7 +80,7 @@ def groove(spec: Path, out: Path) -> Outcome:
 
 def plain(spec: Path, out: Path) -> Outcome:
     """Training by TRL's own trainer at its best settings here, with its own log and checkpoints."""
-    said = json.loads(python("tests.bench.plain_grpo", spec, out).splitlines()[-1])
+    said = json.loads(python("tests.bench.probes.plain_grpo", spec, out).splitlines()[-1])
     return Outcome(said["seconds"], fmean(said["rewards"][-LAST_STEPS:]))
 
 

@@ -85,7 +85,7 @@ def page_p95() -> Result:
 
 def _addresses(job: Any) -> dict[str, str]:
     """Every address of the site whose objects the seeded team has."""
-    from tests.web.test_tenancy import ADDRESSES
+    from tests.web.site.test_tenancy import ADDRESSES
 
     named = _named(job)
     found = {"account": "/account/"}

@@ -8,9 +8,9 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import GenerationConfig
 
+from workers.engine.base_model.models import Base, folded
 from workers.engine.fast.architecture import describe
 from workers.engine.fast.decoder import Decoder, Drawn
-from workers.engine.models import Base, folded
 
 
 def with_adapter(model: Any, **options: Any) -> PeftModel:

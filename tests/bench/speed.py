@@ -141,7 +141,7 @@ def padded_rows(tokens: int, count: int) -> list[dict[str, Any]]:
 
 def rollouts() -> Result:
     """Tokens a second on the starter model: the engine's sampler against ``generate`` as TRL calls it."""
-    said = python("tests.bench.rollout_probe", str(sized(9, 1)), str(sized(3, 1)))
+    said = python("tests.bench.probes.rollout_probe", str(sized(9, 1)), str(sized(3, 1)))
     pairs = [json.loads(line) for line in said.splitlines()]
     ratios = [pair["decode"] / pair["generate"] for pair in pairs]
     return Result(
@@ -172,7 +172,9 @@ def memory() -> Result:
             grpo: Any = {"max_prompt_length": prompt, "max_completion_length": 64, "max_steps": 2, **settings}
             model, rows = random_model(folder, sizes), padded_rows(prompt, 9)
             spec = write_spec(folder, model, rows, SIMILARITY, checkpoint_every=2, **grpo)
-            said = json.loads(python("tests.bench.memory_probe", spec, folder / "out").splitlines()[-1])
+            said = json.loads(
+                python("tests.bench.probes.memory_probe", spec, folder / "out").splitlines()[-1]
+            )
         errors.append(abs(said["estimated"] - said["measured"]) / said["measured"])
         notes.append(f"{name}: {said['estimated'] / 2**20:.0f} MiB, measured {said['measured'] / 2**20:.0f}")
     return Result(
@@ -189,7 +191,9 @@ def events() -> Result:
     """Metrics, rollouts, alarms and events of the sample job, as a share of its training."""
     with tempfile.TemporaryDirectory() as scratch:
         spec = starter_spec(Path(scratch), sized(30, 2))
-        said = json.loads(python("tests.bench.event_probe", spec, Path(scratch) / "out").splitlines()[-1])
+        said = json.loads(
+            python("tests.bench.probes.event_probe", spec, Path(scratch) / "out").splitlines()[-1]
+        )
     share = said["telling"] / said["training"]
     return Result(
         benchmark="event_overhead",

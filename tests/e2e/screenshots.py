@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.e2e.test_every_page import sign_in
+from tests.e2e.site.test_every_page import sign_in
 from webapp.graders.models import Grader
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs.models import Job

@@ -16,12 +16,12 @@ from tests.bench.speed import SIMILARITY, padded_rows
 from tests.gpu.report import Context
 from workers.contract.memory import Estimate, Work, estimate
 from workers.contract.spec import BaseModelRef, JobSpec
-from workers.engine.data import Row
+from workers.engine.base_model.models import Base
 from workers.engine.memory import MemoryPlan, shape_of
-from workers.engine.models import Base
-from workers.engine.rollouts import Recorder
-from workers.engine.train import build_trainer, rollouts
-from workers.engine.trainer import MeasuringTrainer
+from workers.engine.prompts.data import Row
+from workers.engine.training.grpo import build_trainer, rollouts
+from workers.engine.training.rollouts import Recorder
+from workers.engine.training.trainer import MeasuringTrainer
 from workers.grading import GradeResult
 
 SHARED = {"num_hidden_layers": 28, "head_dim": 128}

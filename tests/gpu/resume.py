@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from tests.gpu.engine import finish, start, start_apart
 from tests.gpu.report import Context
 from tests.gpu.whole_job import write_starter_job
+from tests.workers.engine.training.test_resume import newest_checkpoint, wait_for
 from tests.workers.engine_jobs import events_of, of_type
-from tests.workers.test_engine_resume import newest_checkpoint, wait_for
 
 CLOSE = 1e-3  # relative difference of the adapters
 

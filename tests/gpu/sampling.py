@@ -9,7 +9,7 @@ import torch
 from tests.bench.sampling import count_tokens, decode, generate, generation_config, with_adapter
 from tests.gpu.models import free, random_base
 from tests.gpu.report import Context
-from workers.engine.verify import TOLERANCE, completion_logprobs
+from workers.engine.packaging.verify import TOLERANCE, completion_logprobs
 
 FASTER = 2.0  # the decoder, at least, than ``generate``
 COMPARED = 4  # completions whose log-probabilities are computed again

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.workers.engine_jobs import tiny_tokenizer
-from workers.contract import chat_templates
-from workers.engine.rendering import Renderer, RenderingError
+from workers.contract.base_models import chat_templates
+from workers.engine.prompts.rendering import Renderer, RenderingError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "models.md"
 BEGIN, END = "<!-- templates: python -m tests.models.chat_templates -->", "<!-- /templates -->"

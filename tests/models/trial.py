@@ -10,8 +10,8 @@ from tests.models.families import MIXTURES, RECURRENT, SYSTEM_REFUSED, build
 from tests.workers.engine_jobs import events_of, of_type, run_engine, small_spec
 from workers.contract.adapter import CONFIG
 from workers.contract.exports import KINDS
-from workers.engine.targets import suffixes
-from workers.engine.train import SHARED
+from workers.engine.base_model.targets import suffixes
+from workers.engine.training.grpo import SHARED
 
 Json = dict[str, Any]
 

@@ -21,8 +21,8 @@ from webapp.registry.models import TunedModel
 from webapp.registry.services import ensure_starter_model, register_model
 from webapp.teams.models import Team, User
 from workers.contract.events import EvaluationEvent, EvaluationRow, EvaluationSample, Interval, SideSummary
-from workers.engine.comparison import compared, graded, pairs_of, right
-from workers.engine.statistics import Resampling
+from workers.engine.evaluation.comparison import compared, graded, pairs_of, right
+from workers.engine.evaluation.statistics import Resampling
 
 WEIGHTS = "adapter_model.safetensors"
 FILES = {

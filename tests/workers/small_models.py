@@ -19,7 +19,7 @@ from transformers import (
 )
 from trl.trainer.utils import add_fused_lm_head
 
-from workers.engine.fast import shared
+from workers.engine.fast import shared_prefix
 
 SIZES: dict[str, Any] = {
     "vocab_size": 60,
@@ -47,7 +47,7 @@ def tuned(family: str) -> Any:
     model = FAMILIES[family]().double()
     add_fused_lm_head(model, temperature=TEMPERATURE, outputs=("log_probs", "entropy"))
     config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False)
-    shared.prepare(model)
+    shared_prefix.prepare(model)
     return get_peft_model(model, config).double().train()
 
 
@@ -97,9 +97,9 @@ def plain(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def once_a_group(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    layout = shared.lay_out(batch.prompt_ids, batch.prompt_mask, batch.ids, batch.mask)
+    layout = shared_prefix.lay_out(batch.prompt_ids, batch.prompt_mask, batch.ids, batch.mask)
     assert layout.tokens == 29 + 24 + 0 + int(batch.mask.sum())
-    return shared.per_token(model, layout, batch.mask)
+    return shared_prefix.per_token(model, layout, batch.mask)
 
 
 def gradients(model: Any, loss: torch.Tensor) -> torch.Tensor:

@@ -9,11 +9,11 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from webapp.catalog import download_gate, history, lineage, listing
+from webapp.catalog import download_gate, history, lineage, listing, model_card
 from webapp.core.http import HtmxRequest
 from webapp.core.streaming import attachment, streamed
-from webapp.datasets.contents import chunks
-from webapp.registry import card, exporting, packages, services, uploads
+from webapp.datasets.versions.split_files import chunks
+from webapp.registry import exporting, packages, services, uploads
 from webapp.registry.forms import AdapterForm
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.retention import gate
@@ -38,7 +38,7 @@ def model(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     context = {
         "model": shown,
         "lineage": lineage.of(shown),
-        "has_card": card.exists(shown) and not shown.deleted_at,
+        "has_card": model_card.exists(shown) and not shown.deleted_at,
         "bytes": sum(file["bytes"] for file in shown.files),
         "folder": packages.folder_name(shown),
         "peft": packages.peft_code(shown),
@@ -53,13 +53,13 @@ def model(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 
 @member()
 @require_GET
-def model_card(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+def card(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """README.md of the package, readable."""
     shown = access.get(TunedModel.objects.filter(deleted_at=None).select_related("team"), uid=uid)
-    if not card.exists(shown):
+    if not model_card.exists(shown):
         raise Http404(f"{shown} has no card.")
-    text = card.text(shown)
-    context = {"model": shown, "card": card.html(text), "text": text, "file": card.FILE}
+    text = model_card.text(shown)
+    context = {"model": shown, "card": model_card.html(text), "text": text, "file": model_card.FILE}
     return render(request, "catalog/card.html", context)
 
 

@@ -5,7 +5,7 @@ from django.urls import include, path
 from webapp.config import documents, views
 from webapp.core import input_checks
 from webapp.home import styleguide
-from webapp.jobs.live import notice_views
+from webapp.jobs.live import notification_views
 from webapp.teams import account_views
 
 handler400 = input_checks.bad_request
@@ -14,7 +14,7 @@ urlpatterns = [
     path("", views.index, name="index"),
     path("styleguide/", styleguide.page, name="styleguide"),
     path("account/", account_views.account, name="account"),
-    path("account/ended/", notice_views.ended_jobs, name="ended"),
+    path("account/ended/", notification_views.ended_jobs, name="ended"),
     path("docs/", documents.index, name="documents"),
     path("docs/images/<str:name>", documents.image, name="document_image"),
     path("docs/<str:name>/", documents.page, name="document"),

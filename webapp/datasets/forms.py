@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from django import forms
 
-from webapp.datasets import mapping
-from webapp.datasets.checking import Options
 from webapp.datasets.formats import ENDINGS
 from webapp.datasets.models import Dataset, DatasetVersion
+from webapp.datasets.uploads import column_mapping
+from webapp.datasets.uploads.validation import Options
 
 LEAST_TRAINED = 10  # percent
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}", re.ASCII)
@@ -80,7 +80,7 @@ class OptionsForm(forms.Form):
 
     def _map(self, cleaned: dict[str, Any]) -> None:
         try:
-            cleaned |= mapping.chosen([column["name"] for column in self.table], self.roles)
+            cleaned |= column_mapping.chosen([column["name"] for column in self.table], self.roles)
         except ValueError as error:
             self.add_error(None, str(error))
 

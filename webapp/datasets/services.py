@@ -20,16 +20,18 @@ from django.db.models import Max
 from django.utils import timezone
 
 from webapp.core.fields import storable
-from webapp.datasets import contents, formats, histograms, problems
-from webapp.datasets.checking import Options, Tally, Watch, check, fill, placed, refused
-from webapp.datasets.columns import kinds_of
-from webapp.datasets.contents import Files
-from webapp.datasets.limits import EARLIER_ROWS, STALE_UPLOAD_HOURS
+from webapp.datasets import formats
+from webapp.datasets.content import problems
+from webapp.datasets.content.limits import EARLIER_ROWS, STALE_UPLOAD_HOURS
+from webapp.datasets.content.problems import FileError, Problem, RowError
+from webapp.datasets.content.rows import Split
 from webapp.datasets.models import Dataset, DatasetVersion, Upload
-from webapp.datasets.problems import FileError, Problem, RowError
-from webapp.datasets.row_progress import RowProgress, track_rows
-from webapp.datasets.rows import Split
-from webapp.datasets.splits import open_index
+from webapp.datasets.uploads.row_progress import RowProgress, track_rows
+from webapp.datasets.uploads.validation import Options, Tally, Watch, check, fill, placed, refused
+from webapp.datasets.versions import histograms, split_files
+from webapp.datasets.versions.columns import kinds_of
+from webapp.datasets.versions.split_files import Files
+from webapp.datasets.versions.splits import open_index
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
 
@@ -99,7 +101,7 @@ def _earlier_splits(dataset: Dataset | None, options: Options) -> dict[bytes, Sp
     if version is None or version.rows > EARLIER_ROWS:
         return {}
     same = Options(**version.report["options"]).shares == options.shares
-    return contents.prompt_splits(version) if same else {}
+    return split_files.prompt_splits(version) if same else {}
 
 
 def _plain(file: File[bytes]) -> IO[bytes]:
@@ -117,7 +119,7 @@ def _kind(file: File[bytes], filename: str) -> str:
 def _sha256(file: File[bytes]) -> str:
     stream = _plain(file)
     digest = hashlib.sha256()
-    while chunk := stream.read(contents.CHUNK_BYTES):
+    while chunk := stream.read(split_files.CHUNK_BYTES):
         digest.update(chunk)
     return digest.hexdigest()
 
@@ -210,7 +212,7 @@ def _write(upload: Upload, choices: Choices, folder: Path, progress: RowProgress
         index.settle()
         dropped = index.drop_overlap() if choices.drop_overlap else 0
         rows = progress.written(placed(_plain(file), kind, options, index))
-        return contents.write(rows, kinds_of(upload.report["fields"]), folder), dropped
+        return split_files.write(rows, kinds_of(upload.report["fields"]), folder), dropped
 
 
 def _version_report(upload: Upload, choices: Choices, files: Files, dropped: int) -> dict[str, Any]:
@@ -234,7 +236,7 @@ def _commit(
     with ExitStack() as undo:
         with transaction.atomic():
             _require_checked(Upload.objects.select_for_update().get(pk=upload.pk))
-            dataset, sha256 = _dataset(upload, user), contents.fingerprint(files)
+            dataset, sha256 = _dataset(upload, user), split_files.fingerprint(files)
             version, new = dataset.versions.filter(sha256=sha256).first(), False
             if version is None:
                 stored = _store(dataset, files, undo)
@@ -259,9 +261,9 @@ def _dataset(upload: Upload, user: User | None) -> Dataset:
 
 def _store(dataset: Dataset, files: Files, undo: ExitStack) -> dict[str, dict[str, Any]]:
     """The files in storage, to be removed again if the transaction fails."""
-    prefix = f"teams/{dataset.team_id}/datasets/{dataset.uid}/{contents.fingerprint(files)[:16]}"
-    stored = contents.store(files, prefix)
-    undo.callback(contents.discard, stored)
+    prefix = f"teams/{dataset.team_id}/datasets/{dataset.uid}/{split_files.fingerprint(files)[:16]}"
+    stored = split_files.store(files, prefix)
+    undo.callback(split_files.discard, stored)
     return stored
 
 

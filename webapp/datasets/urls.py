@@ -1,6 +1,8 @@
 from django.urls import path
 
-from webapp.datasets import import_views, transfer_views, version_views, views
+from webapp.datasets import views
+from webapp.datasets.uploads import import_views, transfer_views
+from webapp.datasets.versions import version_views
 
 app_name = "datasets"
 urlpatterns = [

@@ -13,10 +13,11 @@ from django.utils.text import slugify
 from django.views.decorators.http import require_GET, require_POST
 
 from webapp.core.streaming import csv_lines, streamed
-from webapp.datasets import listing, mapping, row_progress, services
+from webapp.datasets import listing, services
 from webapp.datasets.forms import ImportForm, OptionsForm, UploadForm
 from webapp.datasets.models import Dataset, Transfer, Upload
-from webapp.datasets.splits import COUNTED_PROMPTS, LEAST_HELD_OUT
+from webapp.datasets.uploads import column_mapping, row_progress
+from webapp.datasets.versions.splits import COUNTED_PROMPTS, LEAST_HELD_OUT
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 
@@ -89,7 +90,7 @@ def _commit(request: HttpRequest, access: Access, trial: Upload) -> HttpResponse
 
 
 def _report(request: HttpRequest, trial: Upload, form: OptionsForm, status: int = 200) -> HttpResponse:
-    context = {"upload": trial, "report": trial.report, "form": form, "roles": mapping.ROLES}
+    context = {"upload": trial, "report": trial.report, "form": form, "roles": column_mapping.ROLES}
     return render(request, "datasets/upload.html", context, status=status)
 
 

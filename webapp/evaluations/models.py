@@ -9,7 +9,7 @@ from django.db import models
 from webapp.jobs.models import ComparedRow
 from webapp.teams.models import User
 
-SAME = 1e-9  # as workers.engine.statistics counts ties
+SAME = 1e-9  # as workers.engine.evaluation.statistics counts ties
 
 
 class Vote(models.Model):

@@ -13,9 +13,9 @@ from django.db.models import Exists, F, Func, OrderBy, OuterRef, Prefetch, Q, Qu
 
 from webapp.core.fields import storable
 from webapp.core.input_checks import GREATEST, whole_number
+from webapp.evaluations.comparison_report import GAINED, LOST
 from webapp.evaluations.models import Note
-from webapp.evaluations.paired import GAINED, LOST
-from webapp.graders.references import RowReference
+from webapp.graders.definitions.references import RowReference
 from webapp.jobs.models import SAME, ComparedRow, Evaluation, Job
 from webapp.jobs.rollouts.references import JobRows
 from workers.contract.spec import EvaluationSettings

@@ -22,9 +22,9 @@ from django.views.decorators.http import require_GET, require_POST
 from webapp.core.http import HtmxRequest
 from webapp.core.input_checks import GREATEST, whole_number
 from webapp.core.streaming import csv_lines, streamed
-from webapp.evaluations import paired, presenters, services, voting
+from webapp.evaluations import comparison_report, presenters, services, voting
 from webapp.evaluations.models import Note
-from webapp.evaluations.outcomes import outcomes_of
+from webapp.evaluations.row_outcomes import outcomes_of
 from webapp.jobs.models import ComparedRow, Evaluation, Job
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
@@ -65,8 +65,8 @@ def _shown(request: HttpRequest, access: Access, evaluation: Evaluation) -> dict
     return {
         "confidence": level,
         "outcomes": outcomes_of(evaluation, level),
-        "verdict": paired.verdict(evaluation, level),
-        **paired.context(evaluation),
+        "verdict": comparison_report.verdict(evaluation, level),
+        **comparison_report.context(evaluation),
         "figure": presenters.figure(evaluation),
         "pass_at": presenters.pass_at(evaluation),
         "shows": [(key, label) for key, (label, _) in presenters.SHOWN.items()],
@@ -165,7 +165,7 @@ def csv(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
 def numbers(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Every number of the chosen comparison."""
     evaluation = _wanted(request, access, uid)
-    content = paired.exported(evaluation, presenters.confidence(evaluation.job))
+    content = comparison_report.exported(evaluation, presenters.confidence(evaluation.job))
     return JsonResponse(content, json_dumps_params={"indent": 2}, headers=_download(evaluation, "json"))
 
 

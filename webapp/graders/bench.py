@@ -13,10 +13,11 @@ from django.views.decorators.http import require_http_methods
 
 from webapp.core.input_checks import whole_number
 from webapp.endpoints import services as endpoints
-from webapp.graders import presenters, services, trying
+from webapp.graders import services
 from webapp.graders.forms import CheckingForm, DefinitionForm, KnownAnswerForm, SaveForm
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
-from webapp.graders.trial_forms import TrialForm
+from webapp.graders.trials import presenters, trial_context
+from webapp.graders.trials.trial_forms import TrialForm
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from webapp.work import nodes
@@ -84,7 +85,7 @@ def page(
 ) -> HttpResponse:  # fmt: skip
     """The bench, also with forms that were refused."""
     latest, trial = latest_of(grader), _trial_in(request, grader)
-    trial_form = trial_form or trying.form(access, grader, latest, trial)
+    trial_form = trial_form or trial_context.form(access, grader, latest, trial)
     context = {
         "grader": grader,
         "trial_form": trial_form,
@@ -97,7 +98,7 @@ def page(
     context |= _editor(request, grader, latest, trial, form) | check_context(latest)
     context |= versions_context(grader, latest)
     context |= trials_context(grader, trial)
-    context |= trying.context(request, trial) if trial else {}
+    context |= trial_context.context(request, trial) if trial else {}
     refused = (form and form.errors) or trial_form.errors
     return render(request, "graders/detail.html", context, status=422 if refused else 200)
 

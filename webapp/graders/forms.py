@@ -9,11 +9,11 @@ from django.core.files.uploadedfile import UploadedFile
 
 from webapp.core.fields import storable
 from webapp.core.input_checks import load_json
+from webapp.datasets.content.problems import RowError
+from webapp.datasets.content.rows import Columns, row_of
 from webapp.datasets.models import Dataset
-from webapp.datasets.problems import RowError
-from webapp.datasets.rows import Columns, row_of
+from webapp.graders.definitions.parsing import Json, TextInvalid, read_json
 from webapp.graders.models import Grader, GraderTest
-from webapp.graders.reading import Json, TextInvalid, read_json
 from workers.grading import KINDS, GraderInvalid, validate
 from workers.grading.template import Reference, TemplateInvalid, parse_template
 

@@ -8,8 +8,8 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from webapp.datasets.models import DatasetVersion
-from webapp.graders.choosing import dataset_version
 from webapp.graders.models import GraderCheck, GraderTrial, GraderVersion
+from webapp.graders.trials.row_selection import dataset_version
 from webapp.work.errors import WorkFailed
 from webapp.work.models import WorkState
 from webapp.work.queue import Queue

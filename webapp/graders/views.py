@@ -8,7 +8,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webapp.core.http import HtmxRequest
-from webapp.graders import bench, listing, reading, services
+from webapp.graders import bench, listing, services
+from webapp.graders.definitions import parsing
 from webapp.graders.forms import DescriptionForm, ImportForm, NewGraderForm
 from webapp.graders.models import Grader, GraderVersion
 from webapp.graders.queues import request_check
@@ -121,5 +122,5 @@ def export(request: HttpRequest, access: Access, uid: str, number: int) -> HttpR
 def lint(request: HttpRequest, access: Access) -> JsonResponse:
     """Problems of a Python source or a definition, by line; the text is read, never run."""
     if "definition" in request.POST:
-        return JsonResponse({"problems": reading.problems(request.POST["definition"])})
+        return JsonResponse({"problems": parsing.problems(request.POST["definition"])})
     return JsonResponse({"problems": python_problems(request.POST.get("source", ""))})

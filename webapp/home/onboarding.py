@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.db.models import Exists, OuterRef
 from django.urls import reverse
 
-from webapp.datasets.limits import STALE_UPLOAD_HOURS
+from webapp.datasets.content.limits import STALE_UPLOAD_HOURS
 from webapp.datasets.models import Upload
 from webapp.graders.models import GraderCheck, GraderVersion
 from webapp.home.overview import Counts, Result

@@ -10,7 +10,7 @@ from django.db.models import Case, Exists, F, Func, IntegerField, QuerySet, Subq
 from django.urls import reverse
 
 from webapp.calibration import services as calibration
-from webapp.datasets.sealing import find_opened
+from webapp.datasets.versions.sealing import find_opened
 from webapp.jobs.listing import filters
 from webapp.jobs.models import Alarm, Evaluation, Job
 from webapp.jobs.monitor import metrics

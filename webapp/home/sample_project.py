@@ -8,9 +8,9 @@ from django.conf import settings
 from django.core.files import File
 from django.db import transaction
 
-from webapp.datasets.checking import Options
 from webapp.datasets.models import Dataset
 from webapp.datasets.services import Choices, commit, receive
+from webapp.datasets.uploads.validation import Options
 from webapp.graders.models import Grader
 from webapp.graders.services import create_grader
 from webapp.teams.models import Team, User

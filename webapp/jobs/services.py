@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from webapp.core.fields import storable
 from webapp.datasets.models import DatasetVersion
 from webapp.endpoints import services as endpoints
-from webapp.graders import required_fields
 from webapp.graders import services as graders
+from webapp.graders.definitions import required_fields
 from webapp.graders.models import GraderCheck, GraderVersion
 from webapp.jobs.launch import estimates
 from webapp.jobs.models import Job, JobTask

@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from webapp.jobs.live import notices
+from webapp.jobs.live import notifications
 from webapp.jobs.models import Job, JobEvent
 from webapp.jobs.states import TERMINAL, State, sources
 
@@ -44,5 +44,5 @@ def move(job_id: int, target: State, *, guard: Q | None = None, **changes: Any) 
     attempt, node = Job.objects.values_list("attempt", "node__name").get(pk=job_id)
     tell(job_id, attempt, "state", {"state": target} | ({"node": node} if node else {}))
     if target in TERMINAL:
-        notices.owe(job_id, target)
+        notifications.owe(job_id, target)
     return True

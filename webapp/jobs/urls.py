@@ -3,7 +3,7 @@
 from django.urls import path
 
 from webapp.jobs.launch import launch_views
-from webapp.jobs.listing import list_views, pins
+from webapp.jobs.listing import list_views, pinned_jobs
 from webapp.jobs.live.stream import stream
 from webapp.jobs.monitor import job_views, log_views, node_views, preflight_views
 from webapp.jobs.rollouts import rollout_views
@@ -34,6 +34,6 @@ urlpatterns = [
     path("<str:uid>/pause/", job_views.pause, name="pause"),
     path("<str:uid>/resume/", job_views.resume, name="resume"),
     path("<str:uid>/finish/", job_views.finish, name="finish"),
-    path("<str:uid>/pin/", pins.change, name="pin"),
+    path("<str:uid>/pin/", pinned_jobs.change, name="pin"),
     path("<str:uid>/rename/", job_views.rename, name="rename"),
 ]

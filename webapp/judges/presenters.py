@@ -14,9 +14,9 @@ from webapp.calibration.statistics import LEVELS, share
 from webapp.endpoints.models import Endpoint
 from webapp.evaluations import voting
 from webapp.evaluations.models import Vote
+from webapp.graders.definitions.parsing import item_fields, text_of
 from webapp.graders.listing import newest_versions
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
-from webapp.graders.reading import item_fields, text_of
 from webapp.teams.models import Team
 from workers import grading
 

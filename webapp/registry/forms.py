@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from webapp.core.object_field import ObjectField
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team
-from workers.contract import chat_templates
-from workers.contract.base_sources import SOURCES, find_source
+from workers.contract.base_models import chat_templates
+from workers.contract.base_models.sources import SOURCES, find_source
 from workers.contract.spec import MAX_TEMPLATE, BaseModelRef
 
 OWN, TYPED = "", "typed"

@@ -11,7 +11,7 @@ from django.urls import reverse
 from webapp.core.fields import PublicIdField
 from webapp.teams.models import Team, User
 from webapp.work.models import Node, WorkItem
-from workers.contract.base_sources import BaseSource, find_source
+from workers.contract.base_models.sources import BaseSource, find_source
 from workers.contract.exports import KINDS
 from workers.contract.spec import BaseModelRef
 
@@ -61,7 +61,7 @@ class Inspection(WorkItem):
     """What a worker found in a base model's files before any job starts from it."""
 
     base = models.OneToOneField(BaseModel, models.CASCADE, related_name="inspection")
-    report = models.JSONField(default=dict, help_text="{problem, facts, notes} of workers.engine.inspection")
+    report = models.JSONField(default=dict, help_text="{problem, facts, notes} of the engine's inspection")
 
     def __str__(self) -> str:
         return f"Inspection of {self.base}"

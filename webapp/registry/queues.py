@@ -7,8 +7,8 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 
+from webapp.registry.export_room import find_shortage
 from webapp.registry.models import Export, Inspection
-from webapp.registry.room import find_shortage
 from webapp.work import messages
 from webapp.work.models import Node, WorkState
 from webapp.work.queue import Queue

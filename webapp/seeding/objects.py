@@ -32,7 +32,7 @@ from webapp.jobs.services import checked_settings
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.registry.services import ensure_starter_model, tuned_name
-from webapp.seeding.words import Prompt, prompts
+from webapp.seeding.made_up_text import Prompt, prompts
 from webapp.teams.models import AuditEvent, Team, User
 from webapp.work import nodes
 

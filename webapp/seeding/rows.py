@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from webapp.jobs.models import Job, JobEvent, Metric, Rollout
 from webapp.jobs.recording import METRIC_COLUMNS, ROLLOUT_COLUMNS
-from webapp.seeding.words import answers, learned, values
+from webapp.seeding.made_up_text import answers, learned, values
 
 SO_MANY_THAT_INDEXES_WAIT = 100_000
 EVENT_COLUMNS = ("job_id", "attempt", "kind", "data", "created_at")

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from webapp.jobs.models import Job
 from webapp.seeding import objects, rows
-from webapp.seeding.words import CURVES
+from webapp.seeding.made_up_text import CURVES
 from webapp.teams.models import Team, User
 
 

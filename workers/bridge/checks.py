@@ -9,12 +9,12 @@ from typing import Any
 
 from webapp.core.fields import storable
 from webapp.datasets.models import DatasetVersion
-from webapp.graders import choosing
-from webapp.graders.cheats import Cheat, Graded, cheats, reference_report, verdict
-from webapp.graders.full_marks import FullAnswer
+from webapp.graders.checks.cheats import Cheat, Graded, cheats, reference_report, verdict
+from webapp.graders.definitions.full_marks import FullAnswer
+from webapp.graders.definitions.parsing import Row
 from webapp.graders.models import FULL_MARKS, GraderCheck, GraderTest, GraderVersion
 from webapp.graders.queues import CHECKS
-from webapp.graders.reading import Row
+from webapp.graders.trials import row_selection
 from webapp.work.models import WorkState
 from workers import grading
 from workers.bridge.gradings import Answer, graded
@@ -32,7 +32,7 @@ def run_check(check_id: int) -> None:
 
 
 def _run_check(check: GraderCheck, folder: Path, lost: threading.Event) -> None:
-    version = choosing.dataset_version(check.version.grader, check.version.definition)
+    version = row_selection.dataset_version(check.version.grader, check.version.definition)
     exam, tests = _exam(check, version), list(check.version.grader.tests.all())
     subjects = [_known(test) for test in tests] + exam.subjects()
     beside = _true_answers(check.version, tests) if exam.relative else []
@@ -53,7 +53,7 @@ def _true_answers(version: GraderVersion, tests: list[GraderTest]) -> list[Answe
     found: dict[str, Answer] = {}
     for test in tests:
         item, group = test.row.get("item", {}), _known(test).group
-        full = choosing.full_answer_of(version.grader, version.definition, list(item))
+        full = row_selection.full_answer_of(version.grader, version.definition, list(item))
         if text := full.fill({"item": item}):
             found[group] = Answer(text, item, group)
     return list(found.values())
@@ -133,6 +133,6 @@ def _exam(check: GraderCheck, version: DatasetVersion | None) -> Exam:
     judged, relative = bool(grading.judge_models(parsed)), grading.compares_answers(parsed)
     if version is None:
         return Exam([], FullAnswer(), grader.cheat_threshold, [], relative)
-    rows = choosing.randomly(version, "train", ROWS_WITH_JUDGE if judged else ROWS, SEED)
-    full = choosing.full_answer_of(grader, definition, choosing.field_names(version))
+    rows = row_selection.randomly(version, "train", ROWS_WITH_JUDGE if judged else ROWS, SEED)
+    full = row_selection.full_answer_of(grader, definition, row_selection.field_names(version))
     return Exam(rows, full, grader.cheat_threshold, cheats(judged), relative)

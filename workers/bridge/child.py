@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 
-from workers.bridge import warm
+from workers.bridge.jobs import spare_engine
 
 PASSED_ON = {
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE",
@@ -89,14 +89,14 @@ def started(
 
 def warm_up() -> None:
     """Have a spare engine wait for the next job; not while a job begins, which needs the cores itself."""
-    warm.BENCH.fill(environment({}))
+    spare_engine.BENCH.fill(environment({}))
 
 
 def _begin(
     arguments: list[str], devices: dict[str, Any], log: Path, descriptors: dict[str, int]
 ) -> subprocess.Popen[bytes]:
     """The waiting spare where it will do, a fresh process otherwise."""
-    spare = None if devices.get("gpus") or arguments[0] != ENGINE else warm.BENCH.take()
+    spare = None if devices.get("gpus") or arguments[0] != ENGINE else spare_engine.BENCH.take()
     if spare and spare.give(arguments[1:], environment(devices), log, descriptors):
         return spare.process
     with log.open("ab") as output:

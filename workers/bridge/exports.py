@@ -12,9 +12,10 @@ from django.core.files.storage import default_storage
 from webapp.registry.models import Export
 from webapp.registry.queues import EXPORTS, claim_export
 from webapp.work.errors import WorkFailed
-from workers.bridge import files, nodes
+from workers.bridge import nodes
+from workers.bridge.jobs import files
 from workers.bridge.running import run_claimed, run_engine
-from workers.contract.base_arguments import write_arguments
+from workers.contract.base_models.arguments import write_arguments
 
 MOST_SECONDS = 3600
 SLOW = "Use a faster worker."

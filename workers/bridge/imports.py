@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 
 from django.conf import settings
 
-from webapp.datasets import imports
-from webapp.datasets.imports import IMPORTS
 from webapp.datasets.models import DatasetImport
+from webapp.datasets.uploads import imports
+from webapp.datasets.uploads.imports import IMPORTS
 from webapp.work.errors import WorkFailed
 from workers.bridge.running import run_claimed
 from workers.outbound import OutboundError, download

@@ -9,9 +9,9 @@ from pathlib import Path
 from webapp.registry import inspections
 from webapp.registry.models import Inspection
 from webapp.registry.queues import INSPECTIONS
-from workers.bridge.files import local_ref
+from workers.bridge.jobs.files import local_ref
 from workers.bridge.running import run_engine, run_item
-from workers.contract.base_arguments import write_arguments
+from workers.contract.base_models.arguments import write_arguments
 
 MOST_SECONDS = 180
 SLOW = "Inspect it again, or try another worker."

@@ -21,8 +21,8 @@ from webapp.teams.models import Team
 from webapp.work.errors import WorkFailed
 from workers import grading
 from workers.bridge import child
-from workers.bridge.files import local_ref
-from workers.contract.base_arguments import write_arguments
+from workers.bridge.jobs.files import local_ref
+from workers.contract.base_models.arguments import write_arguments
 from workers.contract.spec import JudgeEndpoint
 
 SERVE_SECONDS = 120

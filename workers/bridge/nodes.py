@@ -19,8 +19,9 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
 from webapp.work import messages, nodes
-from workers.bridge import child, files
+from workers.bridge import child
 from workers.bridge.gpus import find_gpus, read_load
+from workers.bridge.jobs import files
 
 log = logging.getLogger(__name__)
 PACKAGES = ("torch", "transformers", "trl", "peft")

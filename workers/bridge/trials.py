@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from webapp.core.fields import storable
+from webapp.graders.definitions.parsing import text_of
 from webapp.graders.models import GraderTrial
 from webapp.graders.queues import TRIALS
-from webapp.graders.reading import text_of
-from webapp.graders.statistics import mean
+from webapp.graders.trials.statistics import mean
 from webapp.work.errors import WorkFailed
-from workers.bridge.files import local_ref
 from workers.bridge.gradings import Answer, graded
+from workers.bridge.jobs.files import local_ref
 from workers.bridge.running import run_engine, run_item
 from workers.contract.spec import SampleSpec
 

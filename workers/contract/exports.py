@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from workers.contract import gguf
+from workers.contract.base_models import gguf
 
 Json = dict[str, Any]
 CPU_CORES: Final = 1  # that an export's process uses

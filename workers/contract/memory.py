@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from workers.contract import model_config
+from workers.contract.base_models import model_config
 
 CPU_TOKENS = 4096  # a pass with more is bound by memory bandwidth, not by arithmetic
 LOGIT_ROWS = 256  # positions that TRL's fused head projects at once

@@ -1,4 +1,4 @@
-"""Training methods: one object a method. ``workers.engine.methods`` trains by each."""
+"""Training methods: one object a method. ``workers.engine.training.methods`` trains by each."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from workers.contract.base_sources import BaseSource, find_source
+from workers.contract.base_models.sources import BaseSource, find_source
 from workers.contract.graders import Grader
 from workers.contract.methods import METHODS
 from workers.contract.schema import Frozen

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from workers.contract.base_arguments import add_arguments, add_rendering, read_ref
+from workers.contract.base_models.arguments import add_arguments, add_rendering, read_ref
 from workers.contract.events import DoneEvent, EventWriter, PhaseEvent
 from workers.contract.exports import KINDS
 from workers.contract.methods import METHODS
@@ -126,7 +126,7 @@ def _sample(arguments: argparse.Namespace) -> int:
 
     def work(emit: EventWriter) -> int:
         emit(PhaseEvent(phase="prepare"))
-        from workers.engine.sample import sample
+        from workers.engine.sampling.base_answers import sample
 
         def check_stop(_: int) -> None:
             if stopping.is_set():
@@ -140,14 +140,14 @@ def _sample(arguments: argparse.Namespace) -> int:
 
 def _wait(arguments: argparse.Namespace) -> int:
     set_environment()
-    from workers.engine.waiting import serve_one
+    from workers.engine.warm_process import serve_one
 
     return serve_one(arguments.orders, main)
 
 
 def _verify(arguments: argparse.Namespace) -> int:
     set_environment()
-    from workers.engine.verify import verify
+    from workers.engine.packaging.verify import verify
 
     stored = arguments.rollouts or arguments.package.parent / "verification.json"
     verdict = verify(arguments.package, arguments.base, stored)
@@ -161,7 +161,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
     def work(emit: EventWriter) -> int:
         emit(PhaseEvent(phase="package"))
-        from workers.engine.base_sources import locate
+        from workers.engine.base_model.sources import locate
         from workers.engine.export.run import export
 
         def check_stop() -> None:
@@ -179,7 +179,7 @@ def _export(arguments: argparse.Namespace) -> int:
 def _inspect(arguments: argparse.Namespace) -> int:
     follow_lifeline(arguments.lifeline)
     set_environment()
-    from workers.engine.inspection import write_inspection
+    from workers.engine.base_model.inspection import write_inspection
 
     write_inspection(read_ref(arguments), Path(), arguments.out)
     return 0

@@ -8,29 +8,33 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from workers.contract import model_config
+from workers.contract.base_models import model_config
 from workers.contract.events import DoneEvent, EvaluationEvent, Event, LogEvent
 from workers.contract.memory import Estimate, estimate
 from workers.contract.methods import METHODS
 from workers.contract.spec import DataFile, JobSpec
 from workers.contract.workload import Left, Workload
-from workers.engine import checkpoint, errors, methods, package, parallel, retention, start, tasks
-from workers.engine.alarms import Alarms, held_out_grader
-from workers.engine.data import Row, checked_path, read_rows
-from workers.engine.early_finish import Finish, agree_on_end, check_promotion, never
-from workers.engine.evaluate import Evaluator, Split
+from workers.engine import checkpoint, errors, parallel
+from workers.engine.base_model import initial_adapter
+from workers.engine.base_model.models import Base, adapter_sha256, embedding_rows, load, pick_device
+from workers.engine.base_model.targets import describe_frozen, find_layers
+from workers.engine.evaluation import retention, task_graders
+from workers.engine.evaluation.evaluate import Evaluator, Split
+from workers.engine.evaluation.preflight import Preflight
 from workers.engine.fast.architecture import known
-from workers.engine.keeping import Keeping
 from workers.engine.memory import plan_memory, shape_of
-from workers.engine.models import Base, adapter_sha256, embedding_rows, load, pick_device
-from workers.engine.preflight import Preflight
+from workers.engine.packaging import package
 from workers.engine.progress import Progress
-from workers.engine.rendering import RenderingError
-from workers.engine.sampling import Sampler
-from workers.engine.scoring import refuse_disagreement
-from workers.engine.targets import describe_frozen, find_layers
-from workers.engine.train import Following, rollouts, shares_prompts, threads
-from workers.engine.trainer import MeasuringTrainer
+from workers.engine.prompts.data import Row, checked_path, read_rows
+from workers.engine.prompts.rendering import RenderingError
+from workers.engine.sampling.batches import Sampler
+from workers.engine.sampling.scoring import refuse_disagreement
+from workers.engine.training import methods
+from workers.engine.training.alarms import Alarms, held_out_grader
+from workers.engine.training.checkpointing import Keeping
+from workers.engine.training.early_finish import Finish, agree_on_end, check_promotion, never
+from workers.engine.training.grpo import Following, rollouts, shares_prompts, threads
+from workers.engine.training.trainer import MeasuringTrainer
 from workers.grading import (
     GradeAnswers,
     GradeResult,
@@ -107,7 +111,7 @@ class Job:
         self.progress = progress
         try:
             with (
-                tasks.open_by_task(spec, self.judges) as grade,
+                task_graders.open_by_task(spec, self.judges) as grade,
                 held_out_grader(spec, self.judges) as watch,
                 retention.open_suites(spec, self.folder, self.judges) as suites,
             ):
@@ -165,11 +169,11 @@ class Job:
         train, validation, test = rows(files.train), rows(files.validation), rows(files.test)
         if not validation and not test:
             raise errors.no_held_out_rows()
-        tasks.check(spec, {"train": train, "validation": validation, "test": test})
+        task_graders.check(spec, {"train": train, "validation": validation, "test": test})
         final, split = (test, "test") if test else (validation, "validation")
         return train, HeldOut(
-            tasks.choose_each(validation, settings.validation_max_rows, spec.seed),
-            tasks.choose_each(final, settings.max_rows, spec.seed),
+            task_graders.choose_each(validation, settings.validation_max_rows, spec.seed),
+            task_graders.choose_each(final, settings.max_rows, spec.seed),
             "test" if split == "test" else "validation",
         )
 
@@ -249,7 +253,7 @@ class Job:
         self.emit(LogEvent(message=MEMORY.format(self.memory.total / 2**30, plan.tokens)))
         if frozen := describe_frozen(base.model, find_layers(base.model, spec.lora.targets)):
             self.emit(LogEvent(level="warning", message=frozen))
-        continued = start.attach(spec, base.model, self.folder)
+        continued = initial_adapter.attach(spec, base.model, self.folder)
         # With followers a step is not broken off: they would wait for its end in vain.
         check_stop = self.check_stop if parallel.size() == 1 else progress.alive
         trainer = self.method.trainer(self.out, base, recorder, steps, plan, self.emit, continued, check_stop)
@@ -271,7 +275,7 @@ class Job:
             spec.evaluation,
             spec.seed,
             self.check_stop,
-            tasks.compares(spec),
+            task_graders.compares(spec),
         )
         return trainer, evaluator
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from workers.contract.graders import Grader
 from workers.contract.schema import Frozen
 from workers.grading.context import GradingContext
-from workers.grading.form import FormField
+from workers.grading.form_fields import FormField
 from workers.grading.results import Grade
 
 Definition = TypeVar("Definition", bound=Frozen)

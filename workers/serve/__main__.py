@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from workers.contract.base_arguments import add_arguments, add_rendering, read_ref
+from workers.contract.base_models.arguments import add_arguments, add_rendering, read_ref
 from workers.process import follow_lifeline, set_environment
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -60,8 +60,8 @@ def _serve(arguments: argparse.Namespace, token: str | None) -> int:
     import torch
     import uvicorn
 
+    from workers.engine.base_model.models import load, pick_device
     from workers.engine.errors import EngineError
-    from workers.engine.models import load, pick_device
     from workers.serve.api import Api
     from workers.serve.batching import Batcher
     from workers.serve.chat import Chat

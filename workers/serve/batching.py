@@ -6,8 +6,8 @@ import threading
 import time
 from collections import deque
 
-from workers.engine.models import Base
-from workers.engine.sampling import BATCH
+from workers.engine.base_model.models import Base
+from workers.engine.sampling.batches import BATCH
 from workers.serve.generate import Row, generate
 
 COLLECT_SECONDS = 0.005

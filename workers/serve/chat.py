@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError, from_json
 
-from workers.engine.models import Base
-from workers.engine.rendering import RenderingError
+from workers.engine.base_model.models import Base
+from workers.engine.prompts.rendering import RenderingError
+from workers.serve.constrained_decoding import Form, Forms
 from workers.serve.errors import ApiError, invalid
-from workers.serve.form import Form, Forms
 from workers.serve.generate import Row
 
 Json = dict[str, Any]

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from workers.engine.models import Base
+from workers.engine.base_model.models import Base
+from workers.serve.constrained_decoding import Form
 from workers.serve.errors import ApiError
-from workers.serve.form import Form
 
 COLDEST = 1e-9  # a temperature of 0 becomes this: the likeliest token
 NARROWEST = 1e-9  # a top_p of 0 becomes this: the likeliest token

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from workers.starter.office_tasks import Example, draw, seeded
 from workers.starter.sample.fields import grade
-from workers.starter.tasks import Example, draw, seeded
 
 MODEL = Path(__file__).parent / "model"
 HELD_OUT_SEED = 1_000_000

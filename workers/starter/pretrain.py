@@ -24,8 +24,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from workers.contract.sentence_pieces import DIGIT_PAIRS
-from workers.starter.tasks import Example, draw, seeded
+from workers.contract.base_models.sentence_pieces import DIGIT_PAIRS
+from workers.starter.office_tasks import Example, draw, seeded
 
 PAD, START, END = "<|pad|>", "<|im_start|>", "<|im_end|>"
 CHAT_TEMPLATE = (

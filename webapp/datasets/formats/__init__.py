@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
-from webapp.datasets import problems
+from webapp.datasets.content import problems
+from webapp.datasets.content.problems import RowError
+from webapp.datasets.content.rows import Columns, Row
 from webapp.datasets.formats import csv_text, jsonl, parquet
-from webapp.datasets.problems import RowError
-from webapp.datasets.rows import Columns, Row
 
 Found = tuple[int, Row | RowError]
 Reader = Callable[[IO[bytes], Columns | None], Iterator[Found]]

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from webapp.datasets import problems
-from webapp.datasets.limits import MAX_CELL_BYTES, MAX_FIELDS
-from webapp.datasets.problems import RowError
-from webapp.datasets.rows import Columns, Row, row_of
-from webapp.datasets.strict_json import parse_json
+from webapp.datasets.content import problems
+from webapp.datasets.content.limits import MAX_CELL_BYTES, MAX_FIELDS
+from webapp.datasets.content.problems import RowError
+from webapp.datasets.content.rows import Columns, Row, row_of
+from webapp.datasets.content.strict_json import parse_json
 
 USUAL_PROMPTS = ("prompt", "question", "input", "instruction", "query", "text")
 PANDAS_INDEX = re.compile(r"Unnamed: \d+(\.\d+)?|__index_level_\d+__")

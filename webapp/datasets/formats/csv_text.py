@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import IO, Any
 
-from webapp.datasets import problems
+from webapp.datasets.content import problems
+from webapp.datasets.content.limits import GLANCED, MAX_CELL_BYTES
+from webapp.datasets.content.problems import FileError, RowError, excerpt_of
+from webapp.datasets.content.rows import Columns, Row
 from webapp.datasets.formats.cells import cells_to_row, find_columns
 from webapp.datasets.formats.lines import lines
-from webapp.datasets.limits import GLANCED, MAX_CELL_BYTES
-from webapp.datasets.problems import FileError, RowError, excerpt_of
-from webapp.datasets.rows import Columns, Row
 
 DELIMITERS = ",;\t"
 STATED = re.compile(r'"?sep=(.)"?\r?\n?')  # a first line that tells spreadsheets the delimiter

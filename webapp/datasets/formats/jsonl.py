@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator
 from typing import IO, Any
 
-from webapp.datasets import problems
+from webapp.datasets.content import problems
+from webapp.datasets.content.problems import RowError
+from webapp.datasets.content.rows import Columns, Row, row_of
+from webapp.datasets.content.strict_json import parse_json
 from webapp.datasets.formats.lines import lines
-from webapp.datasets.problems import RowError
-from webapp.datasets.rows import Columns, Row, row_of
-from webapp.datasets.strict_json import parse_json
 
 # Messages of Python's parser that need other words.
 JSON_MESSAGES = {

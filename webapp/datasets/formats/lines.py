@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import IO
 
-from webapp.datasets import problems
-from webapp.datasets.limits import MAX_LINE_BYTES
-from webapp.datasets.problems import RowError
+from webapp.datasets.content import problems
+from webapp.datasets.content.limits import MAX_LINE_BYTES
+from webapp.datasets.content.problems import RowError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 HEAD_BYTES = 2**16

@@ -12,12 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from webapp.datasets import problems
+from webapp.datasets.content import problems
+from webapp.datasets.content.limits import (
+    GLANCED,
+    MAX_ROWS,
+    MAX_UNPACKED_BYTES,
+    MAX_UNPACKED_RATIO,
+    MIN_RATIO_BYTES,
+)
+from webapp.datasets.content.problems import RowError
+from webapp.datasets.content.rows import Columns, Row
+from webapp.datasets.content.strict_json import parse_json
 from webapp.datasets.formats.cells import cells_to_row, find_columns
-from webapp.datasets.limits import GLANCED, MAX_ROWS, MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO, MIN_RATIO_BYTES
-from webapp.datasets.problems import RowError
-from webapp.datasets.rows import Columns, Row
-from webapp.datasets.strict_json import parse_json
 
 ROOT = Path(__file__).parents[3]
 CHILD = [sys.executable, "-m", "webapp.datasets.formats.parquet_child"]

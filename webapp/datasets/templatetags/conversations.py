@@ -9,7 +9,7 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from webapp.datasets import turns as conversation_turns
+from webapp.datasets.content import turns as conversation_turns
 
 register = template.Library()
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django import template
 
-from webapp.graders.labels import ERROR_LABELS
-from webapp.graders.references import RowReference
+from webapp.graders.definitions.error_labels import ERROR_LABELS
+from webapp.graders.definitions.references import RowReference
 from workers import grading
 
 register = template.Library()

@@ -8,7 +8,7 @@ from itertools import islice
 from django.db.models import OuterRef, Subquery
 
 from webapp.datasets.models import DatasetVersion
-from webapp.graders import required_fields
+from webapp.graders.definitions import required_fields
 from webapp.graders.models import GraderTrial, GraderVersion
 
 TRIED = 20  # newest choices that are compared with what was named

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from webapp.datasets.models import DatasetVersion
-from webapp.graders import required_fields
+from webapp.graders.definitions import required_fields
 from webapp.graders.models import GraderVersion
 from webapp.jobs.models import Job, JobTask
 from webapp.jobs.services import SettingsInvalid, create_job, grader_conditions, total_steps

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from webapp.datasets.contents import keys_of
+from webapp.datasets.content.rows import Split
 from webapp.datasets.models import DatasetVersion
-from webapp.datasets.rows import Split
+from webapp.datasets.versions.split_files import keys_of
 from webapp.jobs.launch.job_tasks import TaskChoice
 
 EXAMPLES = 3

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from webapp.core.fields import storable
 from webapp.datasets.models import DatasetVersion
-from webapp.graders import required_fields
+from webapp.graders.definitions import required_fields
 from webapp.graders.models import GraderVersion
 from webapp.jobs.launch.job_tasks import launch_job
 from webapp.jobs.models import Job, JobSuite, SuiteScore

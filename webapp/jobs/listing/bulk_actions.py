@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from webapp.jobs import services
-from webapp.jobs.listing import pins, removal, tags
+from webapp.jobs.listing import pinned_jobs, removal, tags
 from webapp.jobs.models import Job, Pin
 from webapp.teams.models import Team, User
 
@@ -71,8 +71,8 @@ def run(
     added, removed = tags.read_tags(add), tags.read_tags(remove)
     each: dict[str, Callable[[Job], None]] = {
         "tag": lambda job: tags.change_tags(job, user, added, removed),
-        "pin": lambda job: pins.pin(job, user, Pin.PINNED),
-        "unpin": lambda job: pins.pin(job, user, ""),
+        "pin": lambda job: pinned_jobs.pin(job, user, Pin.PINNED),
+        "unpin": lambda job: pinned_jobs.pin(job, user, ""),
         "cancel": lambda job: services.request_cancel(job, user),
         "delete": lambda job: removal.delete_job(job, user),
     }

@@ -11,7 +11,7 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from webapp.jobs.evaluations import by_gain
-from webapp.jobs.listing import pins, tags
+from webapp.jobs.listing import pinned_jobs, tags
 from webapp.jobs.models import Alarm, Job, Pin
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel
@@ -35,7 +35,7 @@ COLUMNS = {
 USUAL = ("state", "reward", "gain", "data", "launched")
 FAILED_SINCE = timedelta(days=7)
 SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "": ("Pinned, then newest", (pins.FIRST, "-id")),
+    "": ("Pinned, then newest", (pinned_jobs.FIRST, "-id")),
     "newest": ("Newest first", ("-id",)),
     "oldest": ("Oldest first", ("id",)),
     "gain": ("Greatest gain", (by_gain("pk"), "-id")),
@@ -76,7 +76,7 @@ def of(team: Team, query: QueryDict) -> dict[str, Any]:
         "tags": [(tag, tag) for tag in tags.tags_of(team)],
         "changing": any(job.live for job in page),
         "people": User.objects.filter(pk__in=team.jobs.values("created_by")).order_by("email"),
-        "baseline": pins.pinned(team).filter(pin=Pin.BASELINE).first(),
+        "baseline": pinned_jobs.pinned(team).filter(pin=Pin.BASELINE).first(),
         "states": [*((key, title) for key, (title, _) in GROUPS.items()), *State.choices],
         "models": BaseModel.objects.filter(jobs__team=team).distinct(),
         "sorts": [(key, title) for key, (title, _) in SORTS.items()],

@@ -9,11 +9,11 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
-from webapp.jobs.listing import pins
+from webapp.jobs.listing import pinned_jobs
 from webapp.jobs.models import Job, Pin, prefetch_loaded_tasks
 from webapp.teams.models import Team
 
-MOST_JOBS = pins.MOST_PINS + 1
+MOST_JOBS = pinned_jobs.MOST_PINS + 1
 OFFERED = 10
 PINNED = "pinned"
 
@@ -58,7 +58,10 @@ def offered(team: Team, drawn: Sequence[Job], query: QueryDict, but: Job | None 
         others = others.filter(Q(name__icontains=find) | Q(uid=find))
     found = [
         *(Offered(job, True) for job in drawn),
-        *(Offered(job, False) for job in others.order_by(pins.FIRST, "-pk")[: OFFERED + pins.MOST_PINS]),
+        *(
+            Offered(job, False)
+            for job in others.order_by(pinned_jobs.FIRST, "-pk")[: OFFERED + pinned_jobs.MOST_PINS]
+        ),
     ]
     return {"offered": found, "pinned": any(each.job.pin for each in found), "find": find}
 
@@ -73,7 +76,7 @@ def spelt_out(team: Team, query: QueryDict, name: str) -> str:
         return ""
     asked = query.copy()
     known = [uid for uid in uids if uid != PINNED]
-    asked.setlist(name, [*known, *pins.pinned(team).values_list("uid", flat=True)])
+    asked.setlist(name, [*known, *pinned_jobs.pinned(team).values_list("uid", flat=True)])
     return asked.urlencode()
 
 

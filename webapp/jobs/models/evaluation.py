@@ -9,7 +9,7 @@ from django.db import models
 from webapp.graders.fields import WrittenJSONField
 from webapp.jobs.models.job import Job
 
-SAME = 1e-9  # as workers.engine.statistics counts ties
+SAME = 1e-9  # as workers.engine.evaluation.statistics counts ties
 
 
 class Evaluation(models.Model):

@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db.models import prefetch_related_objects
 
 from webapp.datasets.models import DatasetVersion
-from webapp.datasets.sealing import find_opened, share_test_rows
+from webapp.datasets.versions.sealing import find_opened, share_test_rows
 from webapp.jobs.models import Job, prefetch_loaded_tasks
 
 

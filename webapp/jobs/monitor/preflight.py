@@ -7,7 +7,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
-from webapp.graders.references import RowReference
+from webapp.graders.definitions.references import RowReference
 from webapp.jobs.models import Job, PreflightSample
 from webapp.jobs.monitor import phases
 from webapp.jobs.rollouts.references import JobRows
@@ -22,7 +22,7 @@ TITLES = {
 }
 EARLY_STEPS = 20
 GOOD_ESTIMATE = 0.3  # share of the time a job took
-MOST_SILENT = 0.3  # share of groups without signal, as workers.engine.forecast chooses the size
+MOST_SILENT = 0.3  # share of groups without signal, as workers.engine.evaluation.forecast chooses the size
 INTERVAL, POWER = 1.96, 2.8  # standard errors in half an interval, and in the detectable effect
 
 

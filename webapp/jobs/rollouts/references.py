@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import Any
 
 from webapp.calibration.services import asks_judge
-from webapp.datasets.single import find_rows
-from webapp.datasets.turns import last_request, turns_in, turns_of
+from webapp.datasets.content.turns import last_request, turns_in, turns_of
+from webapp.datasets.versions.row_lookup import find_rows
+from webapp.graders.definitions.references import Reader, RowReference, reference_reader
 from webapp.graders.models import GraderVersion
-from webapp.graders.references import Reader, RowReference, reference_reader
 from webapp.jobs.models import Job, JobTask, Rollout
 
 Json = dict[str, Any]

@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_POST
 
 from webapp.core.http import HtmxRequest
-from webapp.graders.labels import ERROR_LABELS
+from webapp.graders.definitions.error_labels import ERROR_LABELS
 from webapp.jobs.models import Job, SavedView
 from webapp.jobs.monitor import health
 from webapp.jobs.rollouts import detail, diff, saved_views, search

@@ -63,7 +63,7 @@ class Migration(migrations.Migration):
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
                 ('state', models.CharField(choices=[('queued', 'Waiting for a worker'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed'), ('rows', 'Waiting for rows')], default='queued', max_length=10)),
                 ('queued_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('report', models.JSONField(default=dict, help_text='{problem, facts, notes} of workers.engine.inspection')),
+                ('report', models.JSONField(default=dict, help_text='{problem, facts, notes} of workers.engine.base_model.inspection')),
             ],
             options={
                 'abstract': False,

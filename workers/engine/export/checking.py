@@ -8,7 +8,7 @@ import torch
 
 from workers.engine.errors import EngineError
 from workers.engine.export.source import Source
-from workers.engine.verify import TOLERANCE, largest_difference
+from workers.engine.packaging.verify import TOLERANCE, largest_difference
 
 
 class Verification(TypedDict):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from workers.contract.exports import Json
-from workers.engine.tokenizer_files import REMOTE_CODE
+from workers.engine.base_model.tokenizer_files import REMOTE_CODE
 
 CONFIG: Final = "config.json"
 GENERATION: Final = "generation_config.json"

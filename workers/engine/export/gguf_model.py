@@ -11,8 +11,8 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
-from workers.contract.gguf import Json, rope_parameters
-from workers.engine import loading
+from workers.contract.base_models.gguf import Json, rope_parameters
+from workers.engine.base_model import loading
 from workers.engine.export.checking import Verification, differs, same_numbers, same_tensors
 from workers.engine.export.merged import merge
 from workers.engine.export.naming import Names, array, finish

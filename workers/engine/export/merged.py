@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
+from workers.engine.base_model.tokenizer_files import write_tokenizer
 from workers.engine.export.checking import Verification, same_numbers, same_tensors
 from workers.engine.export.config_files import write_configs
 from workers.engine.export.source import CheckStop, Source
-from workers.engine.tokenizer_files import write_tokenizer
 
 
 def export(source: Source, folder: Path, check_stop: CheckStop) -> Verification:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from workers.contract.gguf import ARCHITECTURES
+from workers.contract.base_models.gguf import ARCHITECTURES
 
 Array = NDArray[np.float32]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from workers.engine.rendering import Renderer, RenderingError
+from workers.engine.prompts.rendering import Renderer, RenderingError
 
 TALK = [
     {"role": "user", "content": "FIRST"},

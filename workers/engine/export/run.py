@@ -14,7 +14,7 @@ from workers.engine.export import gguf_adapter, gguf_model, merged
 from workers.engine.export.checking import Verification
 from workers.engine.export.source import CheckStop, Source, load
 from workers.engine.export.texts import write_readme
-from workers.engine.package import write_checksums
+from workers.engine.packaging.package import write_checksums
 
 Exporter = Callable[[Source, Path, CheckStop], Verification]
 

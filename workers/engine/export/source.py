@@ -13,11 +13,11 @@ import torch
 from peft import PeftModel
 
 from workers.contract.exports import Json, read_base
-from workers.engine import loading
+from workers.engine.base_model import loading
+from workers.engine.base_model.targets import changes_tied, untie
 from workers.engine.errors import EngineError
-from workers.engine.rendering import Renderer
-from workers.engine.targets import changes_tied, untie
-from workers.engine.verify import StoredRollout, completion_logprobs
+from workers.engine.packaging.verify import StoredRollout, completion_logprobs
+from workers.engine.prompts.rendering import Renderer
 
 CheckStop = Callable[[], None]
 """Raises ``errors.Stopped`` if the export was stopped."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import gguf
 
-from workers.contract import sentence_pieces
-from workers.contract.gguf import Json, pre_type
+from workers.contract.base_models import sentence_pieces
+from workers.contract.base_models.gguf import Json, pre_type
 
 
 def tokens_of(tokenizer: Json, size: int) -> tuple[list[str], list[gguf.TokenType]]:

@@ -8,10 +8,10 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from workers.contract.graders import JsonSchemaGrader
-from workers.grading import form
+from workers.grading import form_fields
 from workers.grading.context import GradingContext
 from workers.grading.examples import ANSWER, REFERENCE
-from workers.grading.form import FormField
+from workers.grading.form_fields import FormField
 from workers.grading.kind import GraderKind, Json
 from workers.grading.results import Grade, GraderInvalid
 from workers.grading.sandboxed import Source, open_source
@@ -172,10 +172,10 @@ KIND = GraderKind(
         "fields": {"amount": {"weight": 2, "compare": "exact"}, "currency": {"compare": "text"}},
     },
     fields=(
-        form.INPUT,
+        form_fields.INPUT,
         FormField("json_schema", "JSON schema", "json"),
         FormField("fenced", "Accept JSON in a fenced block", "checkbox"),
-        form.REFERENCE,
+        form_fields.REFERENCE,
         FormField("fields", "Fields compared with the reference", "field_scores"),
     ),
     has_form=True,

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from workers.contract.graders import LabelModelGrader
-from workers.grading import form
+from workers.grading import form_fields
 from workers.grading.context import GradingContext
 from workers.grading.examples import JUDGE, TASK
-from workers.grading.form import FormField
+from workers.grading.form_fields import FormField
 from workers.grading.judge.asking import Messages, build_schema, grade_with_judge, quote_data
 from workers.grading.judge.client import Question
 from workers.grading.kind import GraderKind
@@ -67,8 +67,8 @@ KIND = GraderKind(
         "sampling_params": {"temperature": 0},
     },
     fields=(
-        form.MODEL,
-        form.PROMPT,
+        form_fields.MODEL,
+        form_fields.PROMPT,
         FormField("labels", "Labels, one a line", "lines"),
         FormField("passing_labels", "Passing labels", "lines"),
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workers.contract.graders import MathGrader
-from workers.grading import form
+from workers.grading import form_fields
 from workers.grading.context import GradingContext
 from workers.grading.examples import ANSWER, REFERENCE
 from workers.grading.kind import GraderKind
@@ -27,8 +27,8 @@ KIND = GraderKind(
     explanation="1 or 0: reply and reference are mathematically the same.",
     example={"type": "math", "name": "equal", "input": ANSWER, "reference": REFERENCE},
     fields=(
-        form.INPUT,
-        form.REFERENCE,
+        form_fields.INPUT,
+        form_fields.REFERENCE,
     ),
     open=open_mathematics,
     rewards_reference=True,

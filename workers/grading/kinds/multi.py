@@ -12,7 +12,7 @@ from typing import Any
 from workers.contract.graders import Grader, MultiGrader
 from workers.grading.context import GradingContext
 from workers.grading.examples import ANSWER, REFERENCE
-from workers.grading.form import FormField
+from workers.grading.form_fields import FormField
 from workers.grading.formula import FUNCTIONS, Formula, FormulaFailed, FormulaInvalid, parse_formula
 from workers.grading.kind import GraderKind, Json
 from workers.grading.results import (

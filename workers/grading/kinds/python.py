@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workers.contract.graders import PythonGrader
 from workers.grading.context import GradingContext
-from workers.grading.form import FormField
+from workers.grading.form_fields import FormField
 from workers.grading.kind import GraderKind
 from workers.grading.results import Grade, GraderInvalid
 from workers.grading.sandbox import open_sandbox

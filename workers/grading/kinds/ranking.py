@@ -16,10 +16,10 @@ from itertools import combinations
 from typing import Any
 
 from workers.contract.graders import RankingGrader
-from workers.grading import form
+from workers.grading import form_fields
 from workers.grading.context import GradingContext
 from workers.grading.examples import JUDGE
-from workers.grading.form import FormField
+from workers.grading.form_fields import FormField
 from workers.grading.judge.asking import DATA, build_failure, build_schema, quote_data
 from workers.grading.judge.client import Judge, Question, Reply
 from workers.grading.judge.verdicts import as_number
@@ -258,7 +258,7 @@ KIND = GraderKind(
         "canary": "I hope this helps!",
     },
     fields=(
-        form.MODEL,
+        form_fields.MODEL,
         FormField("rubric", "What makes an answer better", "textarea"),
         FormField("context", "Context", "textarea"),
         FormField("method", "Method", "select", tuple(METHODS)),

@@ -11,10 +11,10 @@ import re
 from typing import TYPE_CHECKING
 
 from workers.contract.graders import RegexGrader
-from workers.grading import form
+from workers.grading import form_fields
 from workers.grading.context import GradingContext
 from workers.grading.examples import ANSWER, REFERENCE
-from workers.grading.form import FormField
+from workers.grading.form_fields import FormField
 from workers.grading.kind import GraderKind
 from workers.grading.results import Grade, GraderInvalid, GradingFault, Subject, one_by_one
 from workers.grading.template import parse_template
@@ -107,10 +107,10 @@ KIND = GraderKind(
         "group": 1,
     },
     fields=(
-        form.INPUT,
+        form_fields.INPUT,
         FormField("pattern", "Pattern", "textarea"),
         FormField("match", "Match", "select", ("search", "fullmatch")),
-        form.REFERENCE,
+        form_fields.REFERENCE,
     ),
     open=open_regex,
     check=check_regex,

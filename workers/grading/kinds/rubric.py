@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from workers.contract.graders import Criterion, Grader, RubricGrader
-from workers.grading import form
+from workers.grading import form_fields
 from workers.grading.context import GradingContext
 from workers.grading.examples import JUDGE, TASK
-from workers.grading.form import FormField
+from workers.grading.form_fields import FormField
 from workers.grading.judge.asking import Messages, build_schema, grade_with_judge, quote_data
 from workers.grading.judge.client import Question
 from workers.grading.judge.verdicts import as_truth
@@ -200,8 +200,8 @@ KIND = GraderKind(
         ],
     },
     fields=(
-        form.MODEL,
-        form.PROMPT,
+        form_fields.MODEL,
+        form_fields.PROMPT,
         FormField("criteria", "Criteria", "json"),
     ),
     has_form=True,

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 
 from workers.contract.graders import SqlGrader
-from workers.grading import form
+from workers.grading import form_fields
 from workers.grading.context import GradingContext
 from workers.grading.examples import ANSWER, REFERENCE
-from workers.grading.form import FormField
+from workers.grading.form_fields import FormField
 from workers.grading.kind import GraderKind
 from workers.grading.results import Grade, GraderInvalid
 from workers.grading.sandboxed import Source, open_source
@@ -59,8 +59,8 @@ KIND = GraderKind(
         "partial": 0.1,
     },
     fields=(
-        form.INPUT,
-        form.REFERENCE,
+        form_fields.INPUT,
+        form_fields.REFERENCE,
         FormField("databases", "Databases, SQL scripts as a JSON list", "json"),
     ),
     open=open_sql,

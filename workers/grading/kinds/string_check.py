@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from workers.contract.graders import StringCheckGrader
-from workers.grading import form
+from workers.grading import form_fields
 from workers.grading.context import GradingContext
 from workers.grading.examples import ANSWER, REFERENCE
-from workers.grading.form import FormField
+from workers.grading.form_fields import FormField
 from workers.grading.kind import GraderKind, Json
 from workers.grading.results import Grade, Subject, one_by_one
 from workers.grading.template import parse_template
@@ -50,8 +50,8 @@ KIND = GraderKind(
         "operation": "eq",
     },
     fields=(
-        form.INPUT,
-        form.REFERENCE,
+        form_fields.INPUT,
+        form_fields.REFERENCE,
         FormField("operation", "Operation", "select", tuple(OPERATIONS)),
     ),
     open=open_string_check,

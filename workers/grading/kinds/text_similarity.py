@@ -14,10 +14,10 @@ from typing import Any
 import regex
 
 from workers.contract.graders import TextSimilarityGrader
-from workers.grading import form
+from workers.grading import form_fields
 from workers.grading.context import GradingContext
 from workers.grading.examples import ANSWER, REFERENCE
-from workers.grading.form import FormField
+from workers.grading.form_fields import FormField
 from workers.grading.kind import GraderKind, Json
 from workers.grading.results import Grade, GraderInvalid, Subject, one_by_one
 from workers.grading.template import parse_template
@@ -181,8 +181,8 @@ KIND = GraderKind(
         "evaluation_metric": "fuzzy_match",
     },
     fields=(
-        form.INPUT,
-        form.REFERENCE,
+        form_fields.INPUT,
+        form_fields.REFERENCE,
         FormField("evaluation_metric", "Metric", "select", tuple(METRICS)),
     ),
     open=open_text_similarity,

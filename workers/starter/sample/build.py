@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from workers.starter.tasks import draw, seeded
+from workers.starter.office_tasks import draw, seeded
 
 ROWS = 1200
 SEED = 2026

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+from workers.starter.office_tasks import ITEMS, draw, seeded
 from workers.starter.sample.build import HERE as SAMPLE
 from workers.starter.suites import FOLDER, SUITES
-from workers.starter.tasks import ITEMS, draw, seeded
 
 ROWS = 64
 SEED = 3_000_000  # neither pretraining nor the sample data set draws from it

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from webapp.config import stack
+from webapp.config import supervisor
 
 
 class Command(BaseCommand):
@@ -25,10 +25,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         result = settings.VAR_DIR / "demo.json"
         result.unlink(missing_ok=True)
-        with stack.running_services() as child:
-            port = stack.port()
+        with supervisor.running_services() as child:
+            port = supervisor.port()
             watch = [
-                stack.PYTHON,
+                supervisor.PYTHON,
                 "manage.py",
                 "demo_job",
                 "--port",
@@ -38,7 +38,7 @@ class Command(BaseCommand):
             ]
             if options["oneshot"]:
                 watch.append("--oneshot")
-            status = stack.supervise(child, port, {"demo": watch}, log_folder=settings.VAR_DIR / "log")
+            status = supervisor.supervise(child, port, {"demo": watch}, log_folder=settings.VAR_DIR / "log")
         if options["oneshot"] and result.exists():
             self.stdout.write(result.read_text())
         sys.exit(status)

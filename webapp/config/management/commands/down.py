@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from webapp.config import stack
+from webapp.config import supervisor
 
 PATIENCE_SECONDS = 60
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def is_running(self) -> bool:
         """True if a launcher holds this folder's lock."""
         try:
-            with stack.locked(settings.VAR_DIR):
+            with supervisor.locked(settings.VAR_DIR):
                 return False
         except CommandError:
             return (settings.VAR_DIR / "groove.pid").exists()

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from webapp.config import stack
+from webapp.config import supervisor
 
 
 class Command(BaseCommand):
@@ -15,8 +15,8 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with stack.running_services() as child:
-            port = stack.port()
+        with supervisor.running_services() as child:
+            port = supervisor.port()
             self.stdout.write(f"Groove: http://127.0.0.1:{port}   (Ctrl-C stops it)\n")
-            status = stack.supervise(child, port, {})
+            status = supervisor.supervise(child, port, {})
         sys.exit(status)

@@ -1,0 +1,33 @@
+"""A team's home that stays open: it learns of jobs by itself and takes nobody's focus."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+
+from tests.e2e.site.test_every_page import sign_in
+from tests.web.comparison import finished_job
+from webapp.jobs.models import Job
+from webapp.jobs.states import State
+from webapp.teams.models import Team, User
+
+
+def test_a_page_left_open_learns_of_jobs_and_keeps_focus(
+    page: Page, live: str, team: Team, alice: User
+) -> None:
+    job = finished_job(team, alice, "Invoices")
+    sign_in(page, live, alice)
+    page.clock.install()
+    page.goto(team.get_absolute_url())
+    result = page.get_by_role("link", name="Invoices", exact=True)
+    result.focus()
+    Job.objects.create(
+        team=team, name="Of a colleague", base_model=job.base_model, dataset_version=job.dataset_version,
+        grader_version=job.grader_version, settings=job.settings, state=State.PAUSED,
+    )  # fmt: skip
+    page.clock.fast_forward(31_000)
+    expect(page.get_by_role("link", name="Of a colleague paused")).to_be_visible()
+    expect(result).to_be_focused()
+    Job.objects.filter(name="Of a colleague").update(state=State.CANCELLED)
+    page.clock.fast_forward(31_000)
+    expect(page.get_by_role("link", name="Of a colleague paused")).to_have_count(0)
+    expect(result).to_be_focused()

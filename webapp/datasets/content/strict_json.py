@@ -1,0 +1,31 @@
+"""JSON without duplicate keys and without NaN."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from webapp.datasets.content import problems
+
+
+def parse_json(text: str) -> Any:
+    """Strict JSON. Raises RowError for duplicate keys and NaN, ValueError for the rest."""
+    try:
+        return DECODER.decode(text)
+    except RecursionError as error:
+        raise problems.too_deep() from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise problems.duplicate_key(next(name for name in names if names.count(name) > 1))
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise problems.not_finite(name)
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant)

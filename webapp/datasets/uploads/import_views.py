@@ -1,0 +1,60 @@
+"""Pages of imports: ask for one, watch it, cancel it."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
+
+from webapp.core.http import HtmxRequest
+from webapp.datasets.forms import ImportForm
+from webapp.datasets.models import Dataset, DatasetImport
+from webapp.datasets.uploads import imports, row_progress
+from webapp.datasets.uploads.validation import Options
+from webapp.teams.access import Access, member
+from webapp.teams.models import Role
+
+
+@member(Role.EDITOR)
+@require_POST
+def create(request: HttpRequest, access: Access) -> HttpResponse:
+    """Start an import; what is wrong with the form is said on the upload page."""
+    uid, form = request.GET.get("dataset"), ImportForm(request.POST)
+    dataset = access.get(Dataset.objects.filter(deleted_at=None), uid=uid) if uid else None
+    if form.is_valid():
+        name, source = dataset.name if dataset else "", form.cleaned_data["source"]
+        try:
+            return redirect(
+                imports.request_import(
+                    access.team, access.user, source=source, name=name, options=Options(), dataset=dataset
+                )
+            )
+        except imports.ImportRefused as error:
+            messages.error(request, str(error))
+    for text in form.errors.get("source", ()):
+        messages.error(request, str(text))
+    response = redirect("datasets:new", access.team.slug)
+    response["Location"] += f"?dataset={dataset.uid}" if dataset else ""
+    return response
+
+
+@member()
+def show(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
+    """How far an import is; when it is done, the report on its file."""
+    found = access.get(DatasetImport.objects.select_related("upload", "dataset"), uid=uid)
+    if found.upload:
+        if request.htmx:
+            return HttpResponse(headers={"HX-Redirect": found.upload.get_absolute_url()})
+        return redirect(found.upload)
+    context = {"import": found, "dataset": found.dataset, "progress": row_progress.read_progress(found)}
+    return render(request, "datasets/import.html", context)
+
+
+@member(Role.EDITOR)
+@require_POST
+def cancel(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """End an import."""
+    found = access.get(DatasetImport.objects.all(), uid=uid)
+    imports.cancel(found, access.user)
+    return redirect(found)

@@ -1,0 +1,113 @@
+"""Files that come in parts and may be interrupted: begin, add, finish, forget."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from datetime import timedelta
+from functools import partial
+
+from django.conf import settings
+from django.core.files import File
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.utils import timezone
+
+from webapp.datasets import services
+from webapp.datasets.content import problems
+from webapp.datasets.content.limits import STALE_UPLOAD_HOURS
+from webapp.datasets.models import Dataset, Transfer, Upload
+from webapp.datasets.uploads.row_progress import track_rows
+from webapp.datasets.uploads.validation import Options
+from webapp.teams.models import Team, User
+
+PART_BYTES = 8 * 2**20
+
+
+class WrongOffset(ValueError):
+    """The part does not follow on what is stored; ``received`` says where the next one begins."""
+
+    def __init__(self, received: int) -> None:
+        super().__init__(f"The next part begins at byte {received}.")
+        self.received = received
+
+
+class TooMuch(ValueError):
+    """The part is larger than a part may be, or than what the file still lacks."""
+
+
+def begin(
+    team: Team,
+    user: User,
+    *,
+    filename: str,
+    size: int,
+    name: str,
+    options: Options,
+    dataset: Dataset | None,
+) -> Transfer:
+    """A transfer without a byte yet. Raises ``FileError`` for a file that is too large."""
+    if size > settings.MAX_UPLOAD_BYTES:
+        raise problems.too_large(size, settings.MAX_UPLOAD_BYTES)
+    return Transfer.objects.create(
+        team=team, created_by=user, filename=filename[:255], bytes=size, name=name, dataset=dataset,
+        options=options.as_json(),
+    )  # fmt: skip
+
+
+@transaction.atomic
+def add(transfer: Transfer, offset: int, part: bytes) -> Transfer:
+    """Store the next bytes. Raises ``WrongOffset`` and ``TooMuch``, with nothing stored."""
+    transfer = Transfer.objects.select_for_update().get(pk=transfer.pk)
+    if offset != transfer.received:
+        raise WrongOffset(transfer.received)
+    if len(part) > min(PART_BYTES, transfer.bytes - transfer.received):
+        raise TooMuch(f"A part holds at most {PART_BYTES} bytes, and the file {transfer.bytes}.")
+    key = f"teams/{transfer.team_id}/transfers/{transfer.uid}/{offset:015}"
+    transfer.parts.append(default_storage.save(key, ContentFile(part)))
+    transfer.received += len(part)
+    transfer.save(update_fields=["parts", "received", "touched_at"])
+    return transfer
+
+
+@transaction.atomic
+def finish(transfer: Transfer, user: User) -> Upload:
+    """Check the whole file as any upload. Raises ``CannotCommit`` while bytes are missing."""
+    transfer = Transfer.objects.select_for_update().get(pk=transfer.pk)
+    if not transfer.whole:
+        missing = transfer.bytes - transfer.received
+        raise services.CannotCommit(f"{missing:,} bytes of {transfer.filename} are missing. Send the rest.")
+    with tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as whole:
+        for key in transfer.parts:
+            with default_storage.open(key) as part:
+                shutil.copyfileobj(part, whole)
+        whole.flush()
+        file = File(whole, name=transfer.filename)
+        options = Options(**transfer.options)
+        with track_rows(transfer) as progress:
+            upload = services.receive(
+                transfer.team, user, transfer.name, file, options, transfer.dataset, progress.checked
+            )
+    forget(transfer)
+    return upload
+
+
+def forget(transfer: Transfer) -> None:
+    """Throw a transfer away with the bytes that have come."""
+    parts = list(transfer.parts)
+    transfer.delete()
+    transaction.on_commit(partial(_remove, parts))
+
+
+def _remove(keys: list[str]) -> None:
+    for key in keys:
+        default_storage.delete(key)
+
+
+def forget_stale(hours: float = STALE_UPLOAD_HOURS) -> int:
+    """Throw away transfers to which nothing was added in time. Beat calls it. Returns how many went."""
+    stale = list(Transfer.objects.filter(touched_at__lt=timezone.now() - timedelta(hours=hours)))
+    for transfer in stale:
+        forget(transfer)
+    return len(stale)

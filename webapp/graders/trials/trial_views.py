@@ -1,0 +1,78 @@
+"""Trials: have a worker grade answers with the text in the editor, and see what came of it."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from webapp.core.http import HtmxRequest
+from webapp.graders import bench, services
+from webapp.graders.models import Grader, GraderTrial
+from webapp.graders.trials import presenters, trial_context
+from webapp.graders.trials.trial_forms import TrialForm
+from webapp.teams.access import Access, member
+from webapp.teams.models import Role
+
+
+@member(Role.EDITOR)
+@require_POST
+def try_grader(request: HtmxRequest, access: Access) -> HttpResponse:
+    """Have a worker grade answers with the text as it stands in the editor."""
+    uid = request.POST.get("grader")
+    grader = access.get(bench.graders().filter(deleted_at=None), uid=uid) if uid else None
+    edited = bench.edited(grader, request.POST) if grader else None
+    form = trial_context.form(access, grader, edited, data=request.POST)
+    rows = form.rows() if form.is_valid() else []
+    if form.is_valid() and not rows:
+        form.add_error("pick", "No row of this split is like that.")
+    if form.errors:
+        return _refused(request, access, grader, form)
+    data = form.cleaned_data
+    trial = services.create_trial(
+        access.team, access.user, data["parsed"], rows, form.choices(), grader=grader,
+        dataset_version=data["version"], second=data["second"],
+        base_model=data["base_model"] if "base_model" in data["answers"] else None,
+    )  # fmt: skip
+    return _started(request, trial)
+
+
+def _refused(request: HtmxRequest, access: Access, grader: Grader | None, form: TrialForm) -> HttpResponse:
+    """What is wrong, beside the button: results that are there stay."""
+    if grader and not request.htmx:
+        return bench.page(request, access, grader, form=form, trial_form=form)
+    response = render(request, "graders/refused.html", {"trial_form": form})
+    response["HX-Retarget"], response["HX-Reswap"] = "#refused", "outerHTML"
+    return response
+
+
+def _started(request: HtmxRequest, trial: GraderTrial) -> HttpResponse:
+    home = presenters.home(trial)
+    if not request.htmx:
+        return redirect(f"{home}#results-title")
+    context = trial_context.context(request, trial)
+    context |= bench.trials_context(trial.grader, trial) if trial.grader else {}
+    response = render(request, "graders/started.html", context)
+    response["HX-Push-Url"], response["HX-Trigger-After-Swap"] = home, "trial"
+    return response
+
+
+@member()
+@require_GET
+def trial(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
+    """A trial's results; htmx asks again while it runs, and for what a filter leaves."""
+    related = ("team", "grader__team", "second__grader", "dataset_version__dataset", "base_model")
+    trials = GraderTrial.objects.select_related(*related).defer("dataset_version__report")
+    shown = access.get(trials, uid=uid)
+    part = "#results" if request.htmx else ""
+    if shown.grader and not part:
+        return redirect(presenters.address(shown.grader, request.GET.dict() | {"trial": shown.uid}))
+    return render(request, f"graders/trial.html{part}", trial_context.context(request, shown))
+
+
+@member()
+@require_GET
+def fields(request: HtmxRequest, access: Access) -> HttpResponse:
+    """The names of a dataset version's fields, for the bench to offer."""
+    names = trial_context.field_names(access, request.GET.get("version", ""))
+    return render(request, "graders/fields.html", {"field_names": names})

@@ -1,0 +1,145 @@
+"""Base models and tokenizers from a folder of foreign files: one way, which runs none of their code."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from workers.contract.base_models import folder_check
+from workers.engine import errors
+from workers.engine.base_model.tokenizer_files import write_tokenizer
+from workers.engine.errors import EngineError
+from workers.engine.memory import is_out_of_memory
+from workers.engine.prompts.deadline import deadline
+
+STARTER = Path(__file__).parents[2] / "starter"
+ROOTS = "GROOVE_BASE_MODEL_ROOTS"
+TEMPLATE_SECONDS = 5.0  # for one conversation; published templates take milliseconds
+ALLOW_PICKLED = "GROOVE_ALLOW_PICKLED_WEIGHTS"
+PACKAGE = re.compile(r"pip install (?:-\S+ )*[`'\"]?([A-Za-z][\w.-]*)|No module named '([\w.]+)'")
+
+
+def allows_pickled() -> bool:
+    """True if the operator lets workers open ``.bin`` weights."""
+    return os.environ.get(ALLOW_PICKLED, "").lower() in {"1", "true", "yes", "on"}
+
+
+def check_files(name: str, folder: Path) -> None:
+    """Raises ``EngineError`` with the first problem of the files."""
+    if problem := folder_check.find_problem(folder, allows_pickled()):
+        raise EngineError(problem.code, f"{name}: {problem.message}", problem.remedy)
+
+
+def load_config(name: str, folder: Path) -> Any:
+    """The config of a causal language model. Raises ``EngineError`` for any other."""
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # files of someone else
+        raise explain(name, error) from error
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise errors.no_causal_model(name, str(config.model_type))
+    return config
+
+
+def load_tokenizer(name: str, folder: Path, **options: Any) -> PreTrainedTokenizerBase:
+    """A tokenizer that is saved as the files of ``folder``, wherever a library saves it.
+
+    Raises ``EngineError`` if there is none or it needs what is not here.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, **options
+        )
+    except Exception as error:  # files of someone else
+        raise explain(name, error) from error
+    bounded: Any = partial(_rendered, tokenizer.apply_chat_template)
+    tokenizer.apply_chat_template = bounded
+    save: Any = partial(_save, tokenizer, folder)
+    tokenizer.save_pretrained = save
+    return tokenizer
+
+
+def _rendered(apply: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """What a chat template, which is code of the model's makers, makes of messages. Raises ``TooSlow``."""
+    with deadline(TEMPLATE_SECONDS):
+        return apply(*arguments, **options)
+
+
+def _save(tokenizer: PreTrainedTokenizerBase, base: Path, folder: str | Path) -> None:
+    """Write the tokenizer's files. Trainers call this for each checkpoint."""
+    write_tokenizer(tokenizer, base, Path(folder))
+
+
+def check_root(name: str, folder: Path) -> None:
+    """Raises ``EngineError`` unless a local folder, its links followed, is below a root of the operator's."""
+    roots = [Path(root.strip()).resolve() for root in os.environ.get(ROOTS, "").split(",") if root.strip()]
+    if roots and not any(folder.resolve().is_relative_to(root) for root in (STARTER, *roots)):
+        raise errors.outside_roots(name, ROOTS)
+
+
+def load_model(
+    name: str, folder: Path, dtype: torch.dtype, config: Any = None, **options: Any
+) -> PreTrainedModel:
+    """The weights on the CPU. Raises ``EngineError`` if they cannot be loaded.
+
+    A config may name kernels on a hub as its attention or experts, which would be downloaded and run; so both
+    are fixed here.
+    """
+    config = config or load_config(name, folder)
+    for each in (config, config.get_text_config()):
+        each._experts_implementation = None
+    supports = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]._supports_sdpa
+    pickled = allows_pickled() and not list(folder.glob("*.safetensors"))
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            attn_implementation="sdpa" if supports else "eager",
+            trust_remote_code=False,
+            use_safetensors=not pickled,
+            **options,
+        )
+    except Exception as error:  # files of someone else
+        raise explain(name, error) from error
+    return model
+
+
+def turn_off_dropout(config: Any) -> None:
+    """For training: what samples and what is trained are one policy only without the base's dropout."""
+    for each in (config, config.get_text_config()):
+        for name, value in list(vars(each).items()):
+            if name.endswith(("dropout", "_pdrop", "_drop")) and isinstance(value, float):
+                setattr(each, name, 0.0)
+
+
+def explain(name: str, error: Exception) -> EngineError:
+    """Why a model could not be loaded, in words that name the remedy."""
+    text = str(error)
+    if isinstance(error, EngineError):
+        return error
+    if isinstance(error, ImportError) and (found := PACKAGE.search(text)):
+        problem = folder_check.package_missing(found[1] or found[2], f"The base model {name}")
+        return EngineError(problem.code, problem.message, problem.remedy, text)
+    if is_out_of_memory(error):
+        return errors.base_too_large(name, text)
+    if "trust_remote_code" in text or "custom code" in text:
+        return errors.custom_code(name, text)
+    if "does not recognize this architecture" in text or "Unrecognized model" in text:
+        return errors.unknown_architecture(name, transformers.__version__, text)
+    return errors.model_unusable(name, f"{type(error).__name__}: {text}")
