@@ -161,7 +161,8 @@ def children(job: Any) -> list[int]:
 
 def launch(steps: int) -> Any:
     from webapp.home.sample_project import GRADER, create_sample_project
-    from webapp.jobs.services import create_job
+    from webapp.jobs.launch.request import JobRequest, single_task
+    from webapp.jobs.launch.service import launch as launch_job
     from webapp.registry.services import ensure_starter_model
     from webapp.teams.models import Team, User
 
@@ -170,23 +171,36 @@ def launch(steps: int) -> Any:
     if new:
         create_sample_project(team, user)
     dataset, grader = team.datasets.get(), team.graders.get(name=GRADER)
-    return create_job(
-        team,
-        user,
-        name="crash",
-        base_model=ensure_starter_model(),
-        dataset_version=dataset.versions.get(),
-        grader_version=grader.versions.get(),
-        settings={
-            "grpo": {"max_steps": steps, "prompts_per_step": 4, "group_size": 4, "learning_rate": 3e-4,
-                     "max_completion_length": 48, "checkpoint_every": 4},
-            "evaluation": {"every": 20, "max_rows": 8, "validation_max_rows": 4, "samples_per_row": 2,
-                           "validation_samples_per_row": 2, "bootstrap_resamples": 100},
-            "preflight": {"rows": 0},
-            "resources": {"device": "cpu", "cpu_cores": 1},
-            "seed": 3,
-        },
-    )  # fmt: skip
+    return launch_job(
+        JobRequest(
+            team=team,
+            user=user,
+            name="crash",
+            base_model=ensure_starter_model(),
+            tasks=single_task(dataset.versions.get(), grader.versions.get()),
+            settings={
+                "grpo": {
+                    "max_steps": steps,
+                    "prompts_per_step": 4,
+                    "group_size": 4,
+                    "learning_rate": 3e-4,
+                    "max_completion_length": 48,
+                    "checkpoint_every": 4,
+                },
+                "evaluation": {
+                    "every": 20,
+                    "max_rows": 8,
+                    "validation_max_rows": 4,
+                    "samples_per_row": 2,
+                    "validation_samples_per_row": 2,
+                    "bootstrap_resamples": 100,
+                },
+                "preflight": {"rows": 0},
+                "resources": {"device": "cpu", "cpu_cores": 1},
+                "seed": 3,
+            },
+        )
+    )
 
 
 def finish(job: Any) -> Any:

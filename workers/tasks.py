@@ -10,25 +10,34 @@ from webapp.datasets.uploads import transfers
 from webapp.datasets.uploads.imports import IMPORTS
 from webapp.endpoints.queues import ENDPOINT_CHECKS
 from webapp.graders.queues import CHECKS, TRIALS, enqueue_checks_with_new_rows
-from webapp.jobs import services
+from webapp.jobs.launch import service
 from webapp.jobs.listing import removal
 from webapp.jobs.live import notifications
 from webapp.jobs.queue import JOBS
 from webapp.jobs.rollouts import search
 from webapp.registry.queues import EXPORTS, INSPECTIONS
 from webapp.work import nodes
-from webapp.work.queue import Queue
+from webapp.work.queue import LeaseQueue
 from workers.bridge import checks, exports, imports, inspections, judge_checks, trials
 from workers.bridge.jobs import attempts
 from workers.celery import app
 
-QUEUES: tuple[Queue[Any], ...] = (JOBS, TRIALS, CHECKS, CARDS, ENDPOINT_CHECKS, EXPORTS, INSPECTIONS, IMPORTS)
+QUEUES: tuple[LeaseQueue[Any], ...] = (
+    JOBS,
+    TRIALS,
+    CHECKS,
+    CARDS,
+    ENDPOINT_CHECKS,
+    EXPORTS,
+    INSPECTIONS,
+    IMPORTS,
+)
 
 
 @app.task
 def validate_job(job_id: int) -> None:
     """Check a new job's files and let it queue."""
-    services.validate_files(job_id)
+    service.validate_files(job_id)
 
 
 @app.task

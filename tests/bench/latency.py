@@ -70,7 +70,8 @@ def _wait_for_first_step() -> float:
 
 def _submit() -> Any:
     from webapp.home.sample_project import create_sample_project
-    from webapp.jobs.services import create_job
+    from webapp.jobs.launch.request import JobRequest, single_task
+    from webapp.jobs.launch.service import launch
     from webapp.registry.services import ensure_starter_model
     from webapp.teams.models import Team, User
 
@@ -79,14 +80,15 @@ def _submit() -> Any:
     team = Team.objects.create(name=f"bench{number}", slug=f"bench{number}")
     dataset, grader = create_sample_project(team, user)
     base = ensure_starter_model()
-    return create_job(
-        team,
-        user,
-        name="bench",
-        base_model=base,
-        dataset_version=dataset.versions.get(),
-        grader_version=grader.versions.get(),
-        settings=base.settings,
+    return launch(
+        JobRequest(
+            team=team,
+            user=user,
+            name="bench",
+            base_model=base,
+            tasks=single_task(dataset.versions.get(), grader.versions.get()),
+            settings=base.settings,
+        )
     )
 
 

@@ -9,8 +9,9 @@ from playwright.sync_api import Page, expect
 from tests.e2e.site.test_every_page import sign_in
 from webapp.graders.models import Grader
 from webapp.home.sample_project import create_sample_project
+from webapp.jobs.launch.request import JobRequest, single_task
+from webapp.jobs.launch.service import launch
 from webapp.jobs.models import Job
-from webapp.jobs.services import create_job
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 
@@ -47,10 +48,16 @@ def take_pictures(page: Page, job: Job, grader: Grader, folder: Path) -> None:
 def test_pictures(page: Page, live: str, team: Team, alice: User) -> None:
     dataset, grader = create_sample_project(team, alice)
     base = ensure_starter_model()
-    job = create_job(
-        team, alice, name="Invoices, tickets and orders", base_model=base, settings=base.settings,
-        dataset_version=dataset.versions.get(), grader_version=grader.versions.get(),
-    )  # fmt: skip
+    job = launch(
+        JobRequest(
+            team=team,
+            user=alice,
+            name="Invoices, tickets and orders",
+            base_model=base,
+            settings=base.settings,
+            tasks=single_task(dataset.versions.get(), grader.versions.get()),
+        )
+    )
     page.set_viewport_size(WIDE)  # type: ignore[arg-type]
     sign_in(page, live, alice)
     page.goto(job.get_absolute_url())

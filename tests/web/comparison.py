@@ -14,8 +14,8 @@ from django.urls import reverse
 
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs.evaluations import record_evaluation
+from webapp.jobs.launch.service import check_settings
 from webapp.jobs.models import Evaluation, Job
-from webapp.jobs.services import checked_settings
 from webapp.jobs.states import State
 from webapp.registry.models import TunedModel
 from webapp.registry.services import ensure_starter_model, register_model
@@ -38,7 +38,7 @@ def finished_job(team: Team, user: User, name: str = "Invoices") -> Job:
     base = ensure_starter_model()
     return Job.objects.create(
         team=team, name=name, base_model=base, dataset_version=dataset.versions.get(),
-        grader_version=grader.versions.get(), settings=checked_settings(base.settings | {"seed": 7}),
+        grader_version=grader.versions.get(), settings=check_settings(base.settings | {"seed": 7}),
         state=State.SUCCEEDED, step=60, total_steps=60,
     )  # fmt: skip
 

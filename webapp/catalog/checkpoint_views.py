@@ -10,8 +10,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 from webapp.catalog import download_gate
 from webapp.core.streaming import attachment, streamed
 from webapp.jobs import checkpoints, promotion
+from webapp.jobs.errors import WrongState
 from webapp.jobs.models import Checkpoint, Job
-from webapp.jobs.services import WrongState
 from webapp.retention import gate
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role

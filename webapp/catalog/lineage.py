@@ -11,7 +11,7 @@ from django.urls import reverse
 from webapp.datasets.models import DatasetVersion
 from webapp.endpoints.models import Endpoint
 from webapp.graders.models import GraderVersion
-from webapp.jobs.launch.job_tasks import choices_of
+from webapp.jobs.launch.request import task_choices
 from webapp.jobs.models import Job
 from webapp.registry.models import TunedModel
 from workers import grading
@@ -172,7 +172,7 @@ def _made_of(model: TunedModel, job: Job | None) -> tuple[Groups, Edges]:
         return groups, []
     if job.start:
         groups.append(("Continues", [_model(job.start, "Parent model")]))
-    tasks = choices_of(job)
+    tasks = task_choices(job)
     graders = {task.grader_version: _grader(job, task.grader_version) for task in tasks}
     groups.append(("Dataset", _unique(_dataset(job, task.dataset_version) for task in tasks)))
     groups.append(("Grader", _unique(graders.values())))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from django.db import models
+from django.db.models.fields.json import KeyTransform
+from django.db.models.query_utils import DeferredAttribute
 from django.utils.crypto import get_random_string
+from pydantic import BaseModel
 
 RANDOM_CHARACTERS = 24
 
@@ -29,6 +33,48 @@ class PublicIdField(models.CharField):  # type: ignore[type-arg]
         for key in ("max_length", "unique", "editable", "default"):
             options.pop(key, None)
         return name, path, args, options | {"prefix": self.prefix}
+
+
+class _ParsedAttribute(DeferredAttribute):
+    """Parses whatever is assigned, so that a row reads the same before and after it is saved."""
+
+    def __set__(self, instance: models.Model, value: Any) -> None:
+        field = self.field
+        assert isinstance(field, _PydanticField)
+        instance.__dict__[field.attname] = field.parse(value)
+
+
+class _PydanticField(models.JSONField):
+    descriptor_class = _ParsedAttribute
+
+    def __init__(self, schema: type[BaseModel], **options: Any) -> None:
+        self.schema = schema
+        super().__init__(**options)
+
+    def deconstruct(self) -> Any:
+        """A migration knows a plain JSON column: schemas change without one."""
+        name, _, args, options = super().deconstruct()
+        return name, "django.db.models.JSONField", args, options
+
+    def parse(self, value: Any) -> Any:
+        return self.schema.model_validate(value) if isinstance(value, Mapping) else value
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        loaded = super().from_db_value(value, expression, connection)
+        return loaded if isinstance(expression, KeyTransform) else self.parse(loaded)
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        if isinstance(value, BaseModel):
+            value = value.model_dump(mode="json")
+        return super().get_db_prep_value(value, connection, prepared)
+
+
+def pydantic_field(schema: type[BaseModel], **options: Any) -> Any:
+    """A JSON column that reads as an instance of ``schema``. Annotate it: ``settings: JobSettings = …``.
+
+    A mapping may be assigned. Raises ``pydantic.ValidationError`` where it does not fit.
+    """
+    return _PydanticField(schema, **options)
 
 
 def storable(text: str | None) -> str:

@@ -18,7 +18,6 @@ from webapp.evaluations.models import Note
 from webapp.graders.definitions.references import RowReference
 from webapp.jobs.models import SAME, ComparedRow, Evaluation, Job
 from webapp.jobs.rollouts.references import JobRows
-from workers.contract.spec import EvaluationSettings
 
 BATCH = 50
 NO_ROW = -1  # the place of a row whose number is greater than any place
@@ -89,7 +88,7 @@ def arrived(evaluations: list[Evaluation], seen: str) -> Evaluation | None:
 
 def confidence(job: Job) -> float:
     """The level of the job's intervals, such as 0.95."""
-    return EvaluationSettings.model_validate(job.settings.get("evaluation", {})).confidence
+    return job.settings.evaluation.confidence
 
 
 # --- rows ------------------------------------------------------------------------------------------

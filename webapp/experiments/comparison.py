@@ -17,7 +17,7 @@ from webapp.experiments.control_run_results import Difference, difference
 from webapp.jobs.listing import selection
 from webapp.jobs.models import ComparedRow, Evaluation, Job, JobSuite
 from webapp.jobs.monitor import charts
-from webapp.jobs.monitor.presenters import flat, in_order
+from webapp.jobs.monitor.presenters import flatten
 from webapp.teams.access import Access, member
 from workers.contract.methods import METHODS
 
@@ -81,7 +81,7 @@ def _rewards(evaluations: list[Evaluation]) -> dict[int, dict[str, float]]:
 
 def settings(jobs: Sequence[Job]) -> list[Setting]:
     """What is not the same in all jobs: method, model, data, grader, suites, then settings by the spec."""
-    told = [_choices(job) | flat(in_order(job.settings)) for job in jobs]
+    told = [_choices(job) | flatten(job.settings) for job in jobs]
     names = dict.fromkeys(name for each in told for name in each)
     rows = [Setting(name, [each.get(name) for each in told]) for name in names]
     return [row for row in rows if any(value != row.values[0] for value in row.values)]
@@ -100,7 +100,9 @@ def _choices(job: Job) -> dict[str, Any]:
         "tasks": "; ".join(tasks),
         "suites": "; ".join(map(_suite, job.suites.all())),
     }
-    return {name: str(value) for name, value in chosen.items() if value} | flat({"sft": job.sft or {}})
+    sft = job.sft.model_dump() if job.sft else {}
+    present = {name: str(value) for name, value in chosen.items() if value}
+    return present | {f"sft.{name}": value for name, value in sft.items()}
 
 
 def _suite(suite: JobSuite) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 from django import forms
 
-from webapp.experiments.control_runs import ACCEPTED, TEMPLATE, Source, template_problem
+from webapp.experiments.control_runs import ACCEPTED, TEMPLATE, template_problem
+from webapp.jobs.models.job import SftSource
 from workers.contract.spec import SftSettings
 
 FIELDS = SftSettings.model_fields
@@ -49,8 +50,8 @@ class SftForm(forms.Form):
             self.add_error("template", problem)
         return cleaned
 
-    def chosen(self) -> Source:
+    def chosen(self) -> SftSource:
         """What was chosen, once the form is valid."""
         given = self.cleaned_data
         kept = given["template"].strip() if given["source"] == TEMPLATE else ""
-        return Source(**given | {"template": kept})
+        return SftSource(**given | {"template": kept})

@@ -164,7 +164,7 @@ def _line(kind: str, job: Job, evaluation: Evaluation | None, behind: Difference
 def _name(job: Job) -> str:
     if job.sft is None:
         return METHODS[job.method].label
-    made = "a template" if job.sft["source"] == TEMPLATE else "accepted rollouts"
+    made = "a template" if job.sft.source == TEMPLATE else "accepted rollouts"
     again = job.control_of.control_runs.filter(method="sft", pk__lt=job.pk).count() if job.control_of else 0
     return f"SFT on {made}" + (f" ({again + 1})" if again else "")
 

@@ -9,9 +9,9 @@ from django.views.decorators.http import require_http_methods
 
 from webapp.experiments import control_run_results, control_runs
 from webapp.experiments.control_run_form import SftForm
+from webapp.jobs.errors import SettingsInvalid, WrongState
 from webapp.jobs.models import Job
 from webapp.jobs.monitor.job_views import all_jobs
-from webapp.jobs.services import SettingsInvalid, WrongState
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 

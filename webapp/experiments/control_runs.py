@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from webapp.jobs.launch.job_tasks import choices_of
-from webapp.jobs.launch.suites import choices_of as suites_of
-from webapp.jobs.launch.suites import launch_with_suites
+from webapp.jobs.errors import SettingsInvalid, WrongState
+from webapp.jobs.launch.request import JobRequest, suite_choices, task_choices
+from webapp.jobs.launch.service import launch
 from webapp.jobs.models import Job, Rollout
-from webapp.jobs.services import SettingsInvalid, WrongState
+from webapp.jobs.models.job import SftSource
 from webapp.jobs.states import State
 from webapp.teams.models import User
-from webapp.teams.services import record
 from workers.contract.methods import METHODS
-from workers.contract.spec import EvaluationSettings
+from workers.contract.schema import Frozen
+from workers.contract.spec import JobSettings
 from workers.grading.template import Reference, TemplateInvalid, parse_template
 
 ACCEPTED, TEMPLATE = "accepted", "template"
@@ -29,29 +27,8 @@ NO_ACCEPTED = (
 )
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where an SFT run's demonstrations come from, and how it learns them (``contract.spec.SftSettings``)."""
-
-    source: str = ACCEPTED
-    template: str = ""
-    learning_rate: float = 2e-4
-    epochs: int = 3
-    batch_size: int = 16
-
-    def as_json(self) -> dict[str, Any]:
-        """As ``Job.sft``."""
-        return {
-            "source": self.source,
-            "template": self.template,
-            "learning_rate": self.learning_rate,
-            "epochs": self.epochs,
-            "batch_size": self.batch_size,
-        }
-
-
 @transaction.atomic
-def launch_control_run(job: Job, user: User, method: str, source: Source | None = None) -> Job:
+def launch_control_run(job: Job, user: User, method: str, source: SftSource | None = None) -> Job:
     """Launch a control run: base, data, graders, seed, evaluation and suites are the job's own.
 
     Raises ``WrongState`` unless the job is an RFT job that has succeeded and has no such control run yet, and
@@ -60,25 +37,25 @@ def launch_control_run(job: Job, user: User, method: str, source: Source | None 
     Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
     if reason := refusal(job):
         raise WrongState(reason)
-    sft = _sft(job, source or Source()) if method == "sft" else None
+    sft = _check_source(job, source or SftSource()) if method == "sft" else None
     if present(job, method, sft):
         raise WrongState("This control run is there already.")
-    made = launch_with_suites(
-        job.team,
-        user,
-        suites=suites_of(job),
-        name=f"{job.name[:90]}: {METHODS[method].label} control run",
-        base_model=job.base_model,
-        tasks=choices_of(job),
-        settings=_settings(job),
-        start=job.start,
+    return launch(
+        JobRequest(
+            team=job.team,
+            user=user,
+            name=f"{job.name[:90]}: {METHODS[method].label} control run",
+            base_model=job.base_model,
+            tasks=task_choices(job),
+            settings=_settings_without_preflight(job),
+            suites=suite_choices(job),
+            initial_adapter=job.start,
+            method=method,
+            sft=sft,
+            control_of=job,
+            total_steps=ceil(_count_demonstrations(job, sft) / sft.batch_size) * sft.epochs if sft else None,
+        )
     )
-    made.method, made.control_of, made.sft = method, job, sft
-    if sft:
-        made.total_steps = ceil(_demonstrations(job, sft) / sft["batch_size"]) * sft["epochs"]
-    made.save(update_fields=["method", "control_of", "sft", "total_steps"])
-    record(job.team, user, f"launched {METHODS[method].label} control run", made)
-    return made
 
 
 def refusal(job: Job) -> str:
@@ -90,9 +67,9 @@ def refusal(job: Job) -> str:
     return ""
 
 
-def present(job: Job, method: str, sft: dict[str, Any] | None = None) -> bool:
+def present(job: Job, method: str, sft: SftSource | None = None) -> bool:
     """True if such a control run exists and has not failed."""
-    alike = Q(sft__isnull=True) if sft is None else Q(sft=sft)
+    alike = Q(sft__isnull=True) if sft is None else Q(sft=sft.model_dump())
     return control_runs_of(job).filter(alike, method=method).exists()
 
 
@@ -111,26 +88,28 @@ def accepted(job: Job) -> QuerySet[Rollout]:
 
     The earliest is nearest to what the base would write, which costs least in forgetting.
     """
-    threshold = EvaluationSettings.model_validate(job.settings.get("evaluation", {})).pass_threshold
+    threshold = job.settings.evaluation.pass_threshold
     passed = job.rollouts.filter(reward__gte=threshold, truncated=False)
     return passed.order_by("row_id", "-reward", "step", "index").distinct("row_id")
 
 
-def _settings(job: Job) -> dict[str, Any]:
-    """The job's own, without a preflight: what it would advise is known. An early end counts, too."""
-    settings: dict[str, Any] = job.settings
+def _settings_without_preflight(job: Job) -> JobSettings:
+    """The job's settings, with as many steps as it took. Its preflight has said what another would."""
+    settings = job.settings
+    changes: dict[str, Frozen] = {"preflight": settings.preflight.model_copy(update={"rows": 0})}
     if job.finished_early:
-        settings = settings | {"grpo": settings["grpo"] | {"max_steps": job.step}}
-    return settings | {"preflight": settings.get("preflight", {}) | {"rows": 0}}
+        changes["grpo"] = settings.grpo.model_copy(update={"max_steps": job.step})
+    return settings.model_copy(update=changes)
 
 
-def _sft(job: Job, source: Source) -> dict[str, Any]:
+def _check_source(job: Job, source: SftSource) -> SftSource:
+    """Return the source. Raises ``SettingsInvalid`` where it gives no demonstrations."""
     if source.source == TEMPLATE:
         if problem := template_problem(source.template):
             raise SettingsInvalid({"template": problem})
     elif not accepted(job).exists():
         raise SettingsInvalid({"source": NO_ACCEPTED})
-    return source.as_json()
+    return source
 
 
 def template_problem(text: str) -> str:
@@ -147,8 +126,7 @@ def template_problem(text: str) -> str:
     return ""
 
 
-def _demonstrations(job: Job, sft: dict[str, Any]) -> int:
-    """How many there will be."""
-    if sft["source"] == ACCEPTED:
+def _count_demonstrations(job: Job, sft: SftSource) -> int:
+    if sft.source == ACCEPTED:
         return accepted(job).count()
-    return sum(int(task.dataset_version.files["train"]["rows"]) for task in choices_of(job))
+    return sum(int(task.dataset_version.files["train"]["rows"]) for task in task_choices(job))

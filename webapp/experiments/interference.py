@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
-from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 
 from webapp.core.statistics import bootstrap_mean
-from webapp.jobs.launch.job_tasks import TaskChoice, choices_of, launch_job
+from webapp.jobs.errors import WrongState
+from webapp.jobs.launch.request import JobRequest, TaskChoice, task_choices
+from webapp.jobs.launch.service import launch
 from webapp.jobs.models import ComparedRow, Job
-from webapp.jobs.services import WrongState
 from webapp.jobs.states import State
 from webapp.teams.models import User
+from workers.contract.spec import JobSettings
 
 OVER = (State.FAILED, State.CANCELLED)
 Names = frozenset[str]
@@ -86,7 +87,7 @@ def launch_interference(job: Job, user: User, *, pairs: bool = False) -> list[Jo
     """
     if job.tasks.count() < 2 or job.state != State.SUCCEEDED:
         raise WrongState("Interference is measured for jobs with several tasks that have succeeded.")
-    chosen = choices_of(job)
+    chosen = task_choices(job)
     return [
         _launch(job, user, [task for task in chosen if task.name in names])
         for names in missing(job, pairs=pairs)
@@ -103,35 +104,42 @@ def missing(job: Job, *, pairs: bool) -> list[Names]:
 def _launch(job: Job, user: User, tasks: list[TaskChoice]) -> Job:
     names = " and ".join(task.name for task in tasks)
     share = sum(task.weight for task in tasks) / sum(task.weight for task in job.tasks.all())
-    return launch_job(
-        job.team,
-        user,
-        name=f"{job.name[:50]}: {names}"[:120],
-        base_model=job.base_model,
-        tasks=tasks,
-        settings=matched(job.settings, job.total_steps, share),
-        start=job.start,
-        interference_of=job,
+    return launch(
+        JobRequest(
+            team=job.team,
+            user=user,
+            name=f"{job.name[:50]}: {names}"[:120],
+            base_model=job.base_model,
+            tasks=tasks,
+            settings=match_settings(job.settings, job.total_steps, share),
+            initial_adapter=job.start,
+            interference_of=job,
+        )
     )
 
 
-def matched(settings: dict[str, Any], steps: int, share: float) -> dict[str, Any]:
-    """The settings with prompts and steps for ``share`` of the rollouts; nobody looks at it on the way.
+def match_settings(settings: JobSettings, steps: int, share: float) -> JobSettings:
+    """Return settings for ``share`` of the rollouts, without a preflight or validation runs.
 
     Where the share is no whole number of prompts, the number of steps makes up for it.
     """
-    prompts = settings["grpo"]["prompts_per_step"] * share
+    prompts = settings.grpo.prompts_per_step * share
     each = max(1, round(prompts))
     grpo = {"prompts_per_step": each, "max_steps": max(1, round(steps * prompts / each))}
-    changed = {"grpo": settings["grpo"] | grpo, "evaluation": settings["evaluation"] | {"every": 0}}
-    if "preflight" in settings:
-        changed["preflight"] = settings["preflight"] | {"rows": 0}
-    return settings | changed
+    return settings.model_copy(
+        update={
+            "grpo": settings.grpo.model_copy(update=grpo),
+            "evaluation": settings.evaluation.model_copy(update={"every": 0}),
+            "preflight": settings.preflight.model_copy(update={"rows": 0}),
+        }
+    )
 
 
 def _parts(job: Job) -> dict[Names, Job]:
     """The newest job for each subset of the tasks, of those that have not failed."""
-    parts: QuerySet[Job] = job.parts.exclude(state__in=OVER).order_by("pk").prefetch_related("tasks")
+    parts: QuerySet[Job] = (
+        job.interference_runs.exclude(state__in=OVER).order_by("pk").prefetch_related("tasks")
+    )
     return {frozenset(task.name for task in part.tasks.all()): part for part in parts}
 
 

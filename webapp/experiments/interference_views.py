@@ -8,8 +8,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from webapp.experiments import interference as measure
+from webapp.jobs.errors import SettingsInvalid, WrongState
 from webapp.jobs.models import Job
-from webapp.jobs.services import SettingsInvalid, WrongState
 from webapp.jobs.states import State
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role

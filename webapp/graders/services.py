@@ -233,6 +233,6 @@ def _not_yet_seen(version: GraderVersion, count: int, check: GraderCheck | None)
     if check and check.pending:
         return f"{version} is still being checked on {answers}. Wait until a worker has done so."
     if check and check.state == GraderCheck.State.FAILED:
-        message = (check.error or {}).get("message", "")
+        message = check.error.message if check.error else ""
         return f"The check of {version} failed, so {answers} were not graded: {message}"
     return f"{version} was not checked on {answers} yet. Have it checked."

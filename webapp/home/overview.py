@@ -144,8 +144,8 @@ def _alarmed(job: Job, alarm: Alarm) -> Attention:
 
 def _stopped(job: Job) -> Attention:
     kind, word = ("warning", "paused") if job.state == State.PAUSED else ("error", "failed")
-    error = job.error or {}
-    text = " ".join(filter(None, [error.get("message"), error.get("remedy")])) or "Somebody paused it."
+    reason = f"{job.error.message} {job.error.remedy}".strip() if job.error else ""
+    text = reason or "Somebody paused it."
     return Attention(job.uid, kind, word, f"{job.name} {word}", text, job.get_absolute_url())
 
 

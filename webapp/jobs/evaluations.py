@@ -11,8 +11,8 @@ from django.db.models.functions import Cast
 from django.forms import model_to_dict
 
 from webapp.core.fields import storable
-from webapp.jobs.models import ComparedRow, Evaluation, Job
-from workers.contract.events import EvaluationEvent, EvaluationRow, EvaluationSample
+from webapp.jobs.models import ComparedRow, Evaluation, Job, SuiteScore
+from workers.contract.events import EvaluationEvent, EvaluationRow, EvaluationSample, RetentionEvent
 
 FREE_TEXT = ("completion", "reasoning", "error_detail", "explanation")
 
@@ -76,3 +76,12 @@ def _samples(samples: list[EvaluationSample]) -> list[dict[str, Any]]:
         sample.model_dump(mode="json") | {name: storable(getattr(sample, name) or "") for name in FREE_TEXT}
         for sample in samples
     ]
+
+
+def record_retention(job: Job, event: RetentionEvent) -> SuiteScore:
+    """Store one score; the same one again replaces it. Call it in a transaction, holding the job."""
+    values = event.model_dump(mode="json", exclude={"type", "time", "suite", "stage", "step", "judge_cost"})
+    score, _ = SuiteScore.objects.update_or_create(
+        job=job, suite=storable(event.suite), stage=event.stage, step=event.step, defaults=values
+    )
+    return score

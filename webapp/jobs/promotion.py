@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.db import transaction
 
+from webapp.jobs.errors import WrongState
 from webapp.jobs.models import Checkpoint, Job, JobSuite, JobTask
-from webapp.jobs.services import WrongState
 from webapp.jobs.states import State
 from webapp.teams.models import User
 from webapp.teams.services import record

@@ -15,22 +15,18 @@ from webapp.work import messages
 from webapp.work.errors import WorkFailed
 from webapp.work.models import Node
 from webapp.work.placement import fit, free_devices
-from webapp.work.queue import Queue, held
+from webapp.work.queue import LeaseQueue, held
 
 TASK = "run_jobs"
 CANDIDATES = 200
 REMEDY = "Look at the log. Often it is memory: lower prompts per step or completion length."
 
 
-class JobQueue(Queue[Job]):
+class JobQueue(LeaseQueue[Job]):
     """Jobs change state only by the table of transitions, and leave an event each time."""
 
     def change(self, pk: int, state: str, *, guard: Q, **values: Any) -> bool:
         return move(pk, State(state), guard=guard, **values)
-
-    def enqueue(self, item: Job, **values: Any) -> None:
-        """Jobs are queued by ``services``, which checks what the person may."""
-        raise NotImplementedError
 
     def notify(self, pk: int) -> None:
         """Wake a worker up; it looks for the oldest job that fits its node."""
@@ -64,7 +60,7 @@ def claim_job(node_name: str) -> Job | None:
         return None
     free = free_devices(node)
     for job in Job.objects.filter(state=State.QUEUED).order_by("queued_at", "id")[:CANDIDATES]:
-        devices = fit(job.settings["resources"], free)
+        devices = fit(job.settings.resources, free)
         if devices is None or not Job.objects.filter(pk=job.pk).select_for_update(skip_locked=True).exists():
             continue
         if not _is_within_quota(job):

@@ -13,10 +13,10 @@ from psycopg.types.json import Jsonb
 
 from webapp.core.fields import storable
 from webapp.jobs import checkpoints
-from webapp.jobs.evaluations import record_evaluation
-from webapp.jobs.launch.suites import record_retention
+from webapp.jobs.evaluations import record_evaluation, record_retention
 from webapp.jobs.models import Alarm, Checkpoint, Job, Metric, PreflightSample, Rollout
 from webapp.jobs.transitions import tell
+from webapp.work.errors import WorkError
 from webapp.work.queue import fence
 from workers.contract import events
 
@@ -156,9 +156,9 @@ def _log(job: Job, batch: list[events.LogEvent]) -> None:
 
 
 def _error(job: Job, batch: list[events.ErrorEvent]) -> None:
-    values = batch[-1].model_dump(exclude={"type", "time"})
-    job.error = {key: storable(text) for key, text in values.items()}
-    tell(job.pk, job.attempt, "error", job.error)
+    error = WorkError(**batch[-1].model_dump(exclude={"type", "time"}))
+    job.error = error
+    tell(job.pk, job.attempt, "error", error.model_dump())
 
 
 def _nothing(job: Job, batch: list[Any]) -> None:

@@ -63,7 +63,8 @@ def _blocks(key: str) -> Iterator[bytes]:
 def peft_code(model: TunedModel) -> str:
     """Python that loads the unpacked archive and answers one prompt."""
     source = model.base_model.source
-    tokens = _settings(model).get("grpo", {}).get("max_completion_length", DEFAULT_TOKENS)
+    job = getattr(model, "job", None)
+    tokens = job.settings.grpo.max_completion_length if job else DEFAULT_TOKENS
     return PEFT.format(
         adapter=_quoted(folder_name(model)),
         base=_quoted(source.load_name),
@@ -76,7 +77,8 @@ def peft_code(model: TunedModel) -> str:
 def vllm_command(model: TunedModel) -> str:
     """A shell command that serves base and adapter by vLLM."""
     source, folder = model.base_model.source, folder_name(model)
-    rank = (model.shape or _settings(model).get("lora", {})).get("rank", DEFAULT_RANK)
+    job = getattr(model, "job", None)
+    rank = model.shape.get("rank") or (job.settings.lora.rank if job else DEFAULT_RANK)
     words = ["vllm", "serve", source.load_name]
     if source.load_revision:
         words += ["--revision", source.load_revision]
@@ -98,8 +100,3 @@ def export_commands(model: TunedModel, kind: ExportKind) -> list[str]:
 def _quoted(text: str) -> str:
     """A Python string literal; JSON's escapes are among Python's."""
     return json.dumps(text, ensure_ascii=False)
-
-
-def _settings(model: TunedModel) -> dict[str, dict[str, int]]:
-    job = getattr(model, "job", None)
-    return job.settings if job else {}

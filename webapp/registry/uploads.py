@@ -23,6 +23,7 @@ from webapp.teams.models import Team, User
 from webapp.teams.services import record
 from workers.contract import adapter
 from workers.contract.adapter import AdapterInvalid
+from workers.contract.spec import LoraSettings
 
 BLOCK = 1 << 20
 MAX_ENTRIES = 2_000
@@ -139,7 +140,8 @@ def shape_of(model: TunedModel) -> dict[str, Any]:
         return dict(model.shape)
     job = getattr(model, "job", None)
     if job is not None:
-        return {key: job.settings["lora"][key] for key in ("rank", "alpha", "targets")}
+        lora: LoraSettings = job.settings.lora
+        return lora.model_dump(include={"rank", "alpha", "targets"})
     with default_storage.open(f"{model.prefix}/{adapter.CONFIG}") as file:
         config = adapter.AdapterConfig.model_validate(json.load(file))
     return {"rank": config.r, "alpha": config.lora_alpha, "targets": config.targets}

@@ -18,6 +18,7 @@ from django.utils import timezone
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.graders.models import Grader, GraderVersion
 from webapp.home.sample_project import create_sample_project
+from webapp.jobs.launch.service import check_settings
 from webapp.jobs.models import (
     Alarm,
     Checkpoint,
@@ -28,7 +29,6 @@ from webapp.jobs.models import (
     SavedView,
     SuiteScore,
 )
-from webapp.jobs.services import checked_settings
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.registry.services import ensure_starter_model, tuned_name
@@ -98,7 +98,7 @@ def _jobs(
     graders: Sequence[GraderVersion], steps: Sequence[int],
 ) -> list[Job]:  # fmt: skip
     states = [STATES[place % len(STATES)] for place in range(len(steps) - 1)] + [State.SUCCEEDED]
-    settings, now = checked_settings(base.settings), timezone.now()
+    settings, now = check_settings(base.settings), timezone.now()
     models = _models(team, base, states)
     jobs = []
     for place, (state, taken) in enumerate(zip(states, steps, strict=True)):
@@ -106,7 +106,8 @@ def _jobs(
         jobs.append(Job(
             team=team, name=f"Invoices {place + 1}", created_by=user, base_model=base,
             dataset_version=versions[place % len(versions)], grader_version=graders[place % len(graders)],
-            settings=settings | {"seed": place % 7}, state=state, step=taken, total_steps=taken,
+            settings=settings.model_copy(update={"seed": place % 7}), state=state,
+            step=taken, total_steps=taken,
             phase="train" if state == State.PAUSED else "", attempt=1,
             error=ERROR if state == State.FAILED else None, queued_at=ended - timedelta(minutes=14),
             started_at=ended - timedelta(minutes=13), finished_at=None if state == State.PAUSED else ended,

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from pydantic import field_validator
+
 from webapp.core.fields import storable
+from workers.contract.schema import Frozen
+
+
+class WorkError(Frozen):
+    """Why a work item failed, as its row keeps it and its page shows it."""
+
+    message: str
+    remedy: str = ""
+    code: str = ""
+    detail: str = ""
+
+    @field_validator("message", "remedy", "code", "detail")
+    @classmethod
+    def _make_storable(cls, text: str) -> str:
+        return storable(text)
 
 
 class WorkFailed(Exception):
@@ -10,13 +27,7 @@ class WorkFailed(Exception):
 
     def __init__(self, message: str, remedy: str = "", *, code: str = "", detail: str = "") -> None:
         super().__init__(message)
-        self.message, self.remedy, self.code, self.detail = message, remedy, code, detail
-
-    def as_json(self) -> dict[str, str]:
-        """Return ``{code?, message, remedy, detail?}`` in text that PostgreSQL can hold."""
-        always = {"message": storable(self.message), "remedy": storable(self.remedy)}
-        some = {"code": self.code, "detail": storable(self.detail)}
-        return always | {name: value for name, value in some.items() if value}
+        self.error = WorkError(message=message, remedy=remedy, code=code, detail=detail)
 
 
 class LeaseLost(Exception):

@@ -7,6 +7,9 @@ from typing import ClassVar
 from django.db import models
 from django.utils import timezone
 
+from webapp.core.fields import pydantic_field
+from webapp.work.errors import WorkError
+
 
 class Node(models.Model):
     """A machine with a worker: what it has, and when it was last heard of."""
@@ -37,7 +40,7 @@ class Leased(models.Model):
     attempt = models.PositiveIntegerField(default=0, help_text="fencing token: a write names the attempt")
     crashes = models.PositiveIntegerField(default=0, help_text="attempts that ended without a result")
     lease_until = models.DateTimeField(null=True, blank=True)
-    error = models.JSONField(null=True, blank=True, help_text="{code?, message, remedy, detail?}")
+    error: WorkError | None = pydantic_field(WorkError, null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from webapp.work.models import Node, WorkState
 from workers.contract.exports import CPU_CORES as EXPORT_CORES
+from workers.contract.spec import Resources
 
 
 def free_devices(node: Node) -> dict[str, Any]:
@@ -20,9 +21,9 @@ def free_devices(node: Node) -> dict[str, Any]:
     }
 
 
-def fit(wanted: dict[str, Any], free: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the devices to give to a request (``contract.spec.Resources``); None if too few are free."""
-    gpus = [gpu["index"] for gpu in free["gpus"] if gpu["memory_gib"] >= wanted["gpu_memory_gib"]]
-    if free["cpu_cores"] < wanted["cpu_cores"] or len(gpus) < wanted["gpus"]:
+def fit(wanted: Resources, free: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the devices to give to a request ; None if too few are free."""
+    gpus = [gpu["index"] for gpu in free["gpus"] if gpu["memory_gib"] >= wanted.gpu_memory_gib]
+    if free["cpu_cores"] < wanted.cpu_cores or len(gpus) < wanted.gpus:
         return None
-    return {"cpu_cores": wanted["cpu_cores"], "gpus": gpus[: wanted["gpus"]]}
+    return {"cpu_cores": wanted.cpu_cores, "gpus": gpus[: wanted.gpus]}

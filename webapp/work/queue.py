@@ -38,7 +38,7 @@ def next_lease() -> datetime:
 
 
 @dataclass(frozen=True)
-class Queue(Generic[Item]):
+class LeaseQueue(Generic[Item]):
     """The items of one kind. ``name`` is their folder in the work directory, ``task`` runs one of them."""
 
     model: type[Item]
@@ -46,13 +46,6 @@ class Queue(Generic[Item]):
     task: str
     remedy: str  # after too many crashes
     related: tuple[str, ...]  # read with a claimed item
-
-    def enqueue(self, item: Item, **values: Any) -> None:
-        """Queue ``item``, anew if it was done before. An attempt that runs loses it."""
-        none = dict.fromkeys(("lease_until", "started_at", "finished_at", "error"))
-        fresh = none | {"state": WorkState.QUEUED, "queued_at": timezone.now(), "crashes": 0}
-        self._rows(pk=item.pk).update(**(fresh | values))
-        self.notify(item.pk)
 
     def notify(self, pk: int) -> None:
         """Wake a worker up for one item."""
@@ -82,7 +75,7 @@ class Queue(Generic[Item]):
     @transaction.atomic
     def fail(self, item: Item, error: WorkFailed, **values: Any) -> bool:
         """Store why there is no result. False, and nothing changes, if the attempt has lost the item."""
-        ended = {"lease_until": None, "finished_at": timezone.now(), "error": error.as_json()}
+        ended = {"lease_until": None, "finished_at": timezone.now(), "error": error.error}
         return self.change(item.pk, WorkState.FAILED, guard=held(item), **(ended | values))
 
     @transaction.atomic
@@ -125,3 +118,14 @@ class Queue(Generic[Item]):
 
     def _rows(self, *conditions: Q, **fields: Any) -> Any:
         return self.model._default_manager.filter(*conditions, **fields)
+
+
+class Queue(LeaseQueue[Item]):
+    """A queue whose items anybody may queue again. Jobs have none: their states decide that."""
+
+    def enqueue(self, item: Item, **values: Any) -> None:
+        """Queue ``item``, anew if it was done before. An attempt that runs loses it."""
+        none = dict.fromkeys(("lease_until", "started_at", "finished_at", "error"))
+        fresh = none | {"state": WorkState.QUEUED, "queued_at": timezone.now(), "crashes": 0}
+        self._rows(pk=item.pk).update(**(fresh | values))
+        self.notify(item.pk)

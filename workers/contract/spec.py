@@ -18,6 +18,7 @@ from workers.contract.methods import METHODS
 from workers.contract.schema import Frozen
 
 SPEC_VERSION: Final = 1
+MAX_SEED = 2_147_483_647
 MAX_TEMPLATE = 64_000  # characters of a chat template; the longest that TRL bundles has 20,000
 MAX_ARGUMENTS = 4096
 RESERVED_ARGUMENTS = frozenset(
@@ -253,8 +254,37 @@ class Resources(Frozen):
         return self
 
 
-class JobSpec(Frozen):
-    """One RFT job, complete: a folder with this file and the named data is all the engine needs."""
+class JobSettings(Frozen):
+    """Everything about a job that a person may set, with its defaults."""
+
+    lora: LoraSettings = LoraSettings()
+    grpo: GrpoSettings = GrpoSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    chat: ChatSettings = ChatSettings()
+    preflight: PreflightSettings = PreflightSettings()
+    alarm: AlarmRules = AlarmRules()
+    resources: Resources = Resources()
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+
+    @property
+    def completions_per_step(self) -> int:
+        """Completions that one training step samples."""
+        return self.grpo.group_size * self.grpo.prompts_per_step
+
+
+SECTIONS: dict[str, type[Frozen]] = {
+    "lora": LoraSettings,
+    "grpo": GrpoSettings,
+    "evaluation": EvaluationSettings,
+    "chat": ChatSettings,
+    "preflight": PreflightSettings,
+    "alarm": AlarmRules,
+    "resources": Resources,
+}
+
+
+class JobSpec(JobSettings):
+    """One job, complete: a folder with this file and the named data is all the engine needs."""
 
     version: Literal[1] = SPEC_VERSION
     job_id: str
@@ -271,17 +301,10 @@ class JobSpec(Frozen):
     sft: SftSettings | None = None
     promoted_from: PromotedFrom | None = None
     suites: list[Suite] = Field(default_factory=list, max_length=16)
-    chat: ChatSettings = ChatSettings()
-    preflight: PreflightSettings = PreflightSettings()
     alarm: AlarmSettings = AlarmSettings()
     judges: dict[str, JudgeEndpoint] = Field(
         default_factory=dict, description="where each model that the grader names answers"
     )
-    lora: LoraSettings = LoraSettings()
-    grpo: GrpoSettings = GrpoSettings()
-    evaluation: EvaluationSettings = EvaluationSettings()
-    resources: Resources = Resources()
-    seed: int = Field(default=0, ge=0, le=2_147_483_647)
     labels: dict[str, Any] = Field(default_factory=dict, description="shown in run.json, never interpreted")
 
     @model_validator(mode="after")

@@ -12,9 +12,10 @@ from django.urls import reverse
 
 from tests.web.comparison import FILES, WEIGHTS, address, body, finished_job, tuned_model
 from webapp.catalog import removal
-from webapp.jobs.launch.job_tasks import TaskChoice, launch_job
+from webapp.jobs.errors import SettingsInvalid
+from webapp.jobs.launch.request import JobRequest, TaskChoice
+from webapp.jobs.launch.service import launch
 from webapp.jobs.models import Job
-from webapp.jobs.services import SettingsInvalid
 from webapp.jobs.states import State
 from webapp.registry.models import Export, TunedModel
 from webapp.teams.models import AuditEvent, Team, User
@@ -64,10 +65,17 @@ def test_no_job_starts_from_a_deleted_model(model: TunedModel, alice: User) -> N
     job = model.job
     removal.delete_model(TunedModel.objects.get(pk=model.pk), alice)
     with pytest.raises(SettingsInvalid) as refused:
-        launch_job(
-            model.team, alice, name="Late", base_model=job.base_model, start=model, settings={},
-            tasks=[TaskChoice("", job.dataset_version, job.grader_version)],
-        )  # fmt: skip
+        launch(
+            JobRequest(
+                team=model.team,
+                user=alice,
+                name="Late",
+                base_model=job.base_model,
+                initial_adapter=model,
+                settings={},
+                tasks=[TaskChoice("", job.dataset_version, job.grader_version)],
+            )
+        )
     assert "was deleted. Restore it" in refused.value.errors["start"]
 
 

@@ -13,14 +13,15 @@ from django.test import Client
 from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
+from webapp.jobs.launch.suites import record_retention
 
 from tests.web.comparison import compare, finished_job, row, sample
 from webapp.experiments.control_run_results import difference, results
 from webapp.experiments.control_runs import Source, accepted, launch_control_run, template_problem
 from webapp.jobs import services
-from webapp.jobs.launch.suites import record_retention
+from webapp.jobs.errors import SettingsInvalid, WrongState
+from webapp.jobs.launch.service import count_steps
 from webapp.jobs.models import Job, JobSuite, Metric, Rollout
-from webapp.jobs.services import SettingsInvalid, WrongState
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User
 from workers.bridge.jobs import task_files as bridge
@@ -86,7 +87,7 @@ def test_a_placebo_is_one_click_and_differs_from_its_job_in_nothing_else(
     assert "Run placebo" in client.get(page(job)).text
     client.post(page(job), {"method": "placebo"})
     placebo = job.control_runs.get()
-    steps = services.total_steps(job.settings["grpo"], job.dataset_version)
+    steps = count_steps(job.settings.grpo, job.dataset_version)
     assert (placebo.method, placebo.total_steps, placebo.state) == ("placebo", steps, State.VALIDATING_FILES)
     kept = ["base_model_id", "dataset_version_id", "grader_version_id", "start_id"]
     assert all(getattr(placebo, name) == getattr(job, name) for name in kept)

@@ -96,5 +96,5 @@ def test_a_judge_that_nobody_connected_is_named_with_the_remedy(
     trial = tried(team, alice, grader, "Paris")
     assert trial.state == GraderTrial.State.FAILED
     assert trial.error
-    assert "judge" in trial.error["message"]
-    assert trial.error["remedy"]
+    assert "judge" in trial.error.message
+    assert trial.error.remedy

@@ -21,10 +21,10 @@ from tests.web.comparison import body, finished_job, tuned_model
 from webapp.catalog import lineage
 from webapp.experiments.control_runs import _settings, control_runs_of
 from webapp.jobs import checkpoints, recording, services
+from webapp.jobs.errors import WrongState
 from webapp.jobs.models import Checkpoint, Job, JobSuite, Metric
 from webapp.jobs.promotion import promote
 from webapp.jobs.queue import JOBS, requested_stop
-from webapp.jobs.services import WrongState
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User
 

@@ -16,6 +16,9 @@ from hypothesis import strategies as st
 
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording, services
+from webapp.jobs.errors import SettingsInvalid, WrongState
+from webapp.jobs.launch.request import JobRequest, single_task
+from webapp.jobs.launch.service import check_settings, launch, validate_files
 from webapp.jobs.models import Job, Metric
 from webapp.jobs.monitor.metrics import MAX_POINTS, series
 from webapp.jobs.queue import JOBS, claim_job, requested_stop
@@ -31,21 +34,22 @@ NODE = {"cpu_cores": 2, "gpus": []}
 @pytest.fixture
 def job(team: Team, alice: User) -> Job:
     dataset, grader = create_sample_project(team, alice)
-    return services.create_job(
-        team,
-        alice,
-        name="job",
-        base_model=ensure_starter_model(),
-        dataset_version=dataset.versions.get(),
-        grader_version=grader.versions.get(),
-        settings={"grpo": {"max_steps": 5}},
+    return launch(
+        JobRequest(
+            team=team,
+            user=alice,
+            name="job",
+            base_model=ensure_starter_model(),
+            tasks=single_task(dataset.versions.get(), grader.versions.get()),
+            settings={"grpo": {"max_steps": 5}},
+        )
     )
 
 
 @pytest.fixture
 def running(job: Job) -> Job:
     nodes.announce("here", {}, NODE, {})
-    services.validate_files(job.pk)
+    validate_files(job.pk)
     claimed = claim_job("here")
     assert claimed is not None
     return claimed
@@ -71,8 +75,8 @@ def test_the_table_of_transitions_knows_where_each_state_comes_from(old: State, 
 
 @pytest.mark.django_db
 def test_settings_out_of_bounds_are_named_by_their_place(job: Job) -> None:
-    with pytest.raises(services.SettingsInvalid) as refused:
-        services.checked_settings({"grpo": {"learning_rate": -1, "nonsense": 1}, "seed": "x", "other": {}})
+    with pytest.raises(SettingsInvalid) as refused:
+        check_settings({"grpo": {"learning_rate": -1, "nonsense": 1}, "seed": "x", "other": {}})
     assert set(refused.value.errors) == {"grpo.learning_rate", "grpo.nonsense", "seed", "other"}
 
 
@@ -81,11 +85,11 @@ def test_a_job_whose_files_are_gone_fails_with_the_reason(job: Job) -> None:
     files = job.dataset_version.files
     files["train"]["key"] = "gone.jsonl"
     job.dataset_version.save()
-    services.validate_files(job.pk)
+    validate_files(job.pk)
     job.refresh_from_db()
     assert job.state == State.FAILED
     assert job.error
-    assert job.error["code"] == "invalid_training_file"
+    assert job.error.code == "invalid_training_file"
 
 
 @pytest.mark.django_db
@@ -122,12 +126,12 @@ def test_an_expired_lease_puts_the_job_back_until_it_has_died_too_often(running:
         if expected == State.QUEUED:
             assert claim_job("here") is not None
     assert running.error
-    assert running.error["code"] == "worker_died"
+    assert running.error.code == "worker_died"
 
 
 @pytest.mark.django_db
 def test_a_node_takes_only_jobs_that_fit_its_free_devices(job: Job) -> None:
-    services.validate_files(job.pk)
+    validate_files(job.pk)
     nodes.announce("small", {}, {"cpu_cores": 1, "gpus": []}, {})
     Job.objects.filter(pk=job.pk).update(settings=job.settings | {"resources": {
         "device": "cuda", "gpus": 1, "cpu_cores": 1, "gpu_memory_gib": 40}})  # fmt: skip
@@ -141,7 +145,7 @@ def test_a_node_takes_only_jobs_that_fit_its_free_devices(job: Job) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_that_look_at_once_share_one_job_out_once(job: Job) -> None:
-    services.validate_files(job.pk)
+    validate_files(job.pk)
     names = [f"node-{number}" for number in range(4)]
     for name in names:
         nodes.announce(name, {}, NODE, {})
@@ -168,7 +172,7 @@ def test_cancel_is_final_and_the_worker_loses_the_job(running: Job, alice: User)
     services.request_cancel(running, alice)
     assert requested_stop(running) is None
     assert not recording.record_events(running.pk, running.attempt, [metrics(1)])
-    with pytest.raises(services.WrongState, match="cancelled"):
+    with pytest.raises(WrongState, match="cancelled"):
         services.request_pause(running, alice)
 
 
@@ -204,7 +208,7 @@ def test_only_a_paused_job_is_resumed_even_from_a_page_that_is_out_of_date(runni
     Job.objects.filter(pk=running.pk).update(state=State.PAUSED)
     seen_earlier = Job.objects.get(pk=running.pk)
     Job.objects.filter(pk=running.pk).update(state=State.RUNNING)
-    with pytest.raises(services.WrongState, match="running"):
+    with pytest.raises(WrongState, match="running"):
         services.resume_job(seen_earlier, alice)
 
 

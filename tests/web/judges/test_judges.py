@@ -240,7 +240,7 @@ def test_a_worker_tells_whether_a_judge_answers(endpoint: Endpoint, judge: Judge
     endpoints.request_check(endpoint)
     check(endpoint)
     endpoint.last_check.refresh_from_db()
-    assert "Check the key" in endpoint.last_check.error["message"]
+    assert "Check the key" in endpoint.last_check.error.message
     assert KEY not in json.dumps(endpoint.last_check.error)
 
 
@@ -255,7 +255,7 @@ def test_a_worker_with_another_secret_says_so_and_sends_nothing(
     endpoints.update_endpoint(endpoint, endpoint.created_by, budget=7.0)
     endpoints.request_check(Endpoint.objects.get())
     check(endpoint)
-    assert "GROOVE_SECRET_KEY is not the one" in EndpointCheck.objects.get().error["message"]
+    assert "GROOVE_SECRET_KEY is not the one" in EndpointCheck.objects.get().error.message
     assert judge.requests == []
 
 
@@ -407,7 +407,7 @@ def test_a_card_needs_thirty_verdicts_too(
     too_few = calibration.create_card(grader.versions.get(), alice)
     judge_checks.make_card(too_few.pk)
     assert [JudgeCard.objects.get(pk=card.pk).state for card in (enough, too_few)] == ["finished", "failed"]
-    assert "of 31 answers" in JudgeCard.objects.get(pk=too_few.pk).error["message"]
+    assert "of 31 answers" in JudgeCard.objects.get(pk=too_few.pk).error.message
 
 
 @pytest.mark.parametrize(
@@ -459,7 +459,7 @@ def test_a_card_of_a_judge_that_never_answers_says_why(
     card = calibration.create_card(grader.versions.get(), alice)
     judge_checks.make_card(card.pk)
     card = JudgeCard.objects.get()
-    assert (card.state, "status 404" in card.error["message"]) == ("failed", True)
+    assert (card.state, "status 404" in card.error.message) == ("failed", True)
 
 
 # --- formulas --------------------------------------------------------------------------------------

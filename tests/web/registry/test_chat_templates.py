@@ -8,7 +8,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from webapp.jobs.services import SettingsInvalid, checked_settings
+from webapp.jobs.errors import SettingsInvalid
+from webapp.jobs.launch.service import check_settings
 from webapp.registry.forms import BaseModelForm
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
@@ -85,10 +86,10 @@ def test_a_typed_template_that_is_not_chosen_is_not_dropped_in_silence(team: Tea
 
 
 def test_a_job_has_template_arguments_and_says_what_graders_see() -> None:
-    chat = checked_settings({"chat": {"template_arguments": {"reasoning_effort": "low"}, "grade": "whole"}})[
+    chat = check_settings({"chat": {"template_arguments": {"reasoning_effort": "low"}, "grade": "whole"}})[
         "chat"
     ]
     assert chat == {"grade": "whole", "template_arguments": {"reasoning_effort": "low"}}
     with pytest.raises(SettingsInvalid) as caught:
-        checked_settings({"chat": {"template_arguments": {"tools": []}}})
+        check_settings({"chat": {"template_arguments": {"tools": []}}})
     assert "chat.template_arguments" in caught.value.errors

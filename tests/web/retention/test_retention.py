@@ -21,8 +21,10 @@ from webapp.datasets.models import DatasetVersion
 from webapp.datasets.services import Choices, commit, receive
 from webapp.datasets.uploads.validation import Options
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import recording, services
-from webapp.jobs.launch.suites import record_retention
+from webapp.jobs import recording
+from webapp.jobs.evaluations import record_retention
+from webapp.jobs.launch.request import JobRequest, single_task
+from webapp.jobs.launch.service import launch, validate_files
 from webapp.jobs.models import Job, JobSuite, SuiteScore
 from webapp.jobs.queue import claim_job
 from webapp.registry.services import ensure_starter_model
@@ -160,12 +162,18 @@ def test_a_suite_needs_rows_and_a_grader_and_may_be_one_more(
 def test_a_score_is_kept_once_and_only_from_who_holds_the_job(team: Team, alice: User) -> None:
     dataset, grader = create_sample_project(team, alice)
     done = finished_job(team, alice)
-    job = services.create_job(
-        team, alice, name="j", base_model=done.base_model, dataset_version=dataset.versions.get(),
-        grader_version=grader.versions.get(), settings={},
-    )  # fmt: skip
+    job = launch(
+        JobRequest(
+            team=team,
+            user=alice,
+            name="j",
+            base_model=done.base_model,
+            tasks=single_task(dataset.versions.get(), grader.versions.get()),
+            settings={},
+        )
+    )
     nodes.announce("here", {}, {"cpu_cores": 2, "gpus": []}, {})
-    services.validate_files(job.pk)
+    validate_files(job.pk)
     held = claim_job("here")
     assert held
     early, late = (

@@ -17,8 +17,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from tests.web.site.test_tenancy import ADDRESSES, Objects, objects  # noqa: F401 -- a fixture
+from webapp.jobs.launch.service import check_settings
 from webapp.jobs.models import ComparedRow, Job
-from webapp.jobs.services import checked_settings
 from webapp.seeding.objects import compared_rows
 from webapp.seeding.seed import Sizes, fill, seed
 from webapp.teams.models import Team, User
@@ -60,7 +60,7 @@ def pages(client: Client, team: Team, named: Objects) -> Iterator[tuple[str, Htt
 @pytest.fixture
 def named(team: Team, objects: Objects) -> Objects:  # noqa: F811
     """The objects of the walk over all addresses; their job is grown."""
-    Job.objects.update(settings=checked_settings({}))
+    Job.objects.update(settings=check_settings({}))
     return objects
 
 

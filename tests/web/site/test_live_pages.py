@@ -27,7 +27,8 @@ from webapp.graders.queues import CHECKS, TRIALS, request_check
 from webapp.graders.services import create_trial
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording, services
-from webapp.jobs.launch.job_tasks import TaskChoice, launch_job
+from webapp.jobs.launch.request import JobRequest, TaskChoice, single_task
+from webapp.jobs.launch.service import launch, validate_files
 from webapp.jobs.models import Job
 from webapp.jobs.queue import claim_job
 from webapp.jobs.states import State
@@ -145,7 +146,7 @@ def story(job: Job, end: Callable[[], object], clock: Clock) -> Iterator[tuple[s
         step=2, code="no_signal", message="No signal.", threshold="1", evidence={"a": 1.0}, remedy="Stop."
     )  # fmt: skip
     kept = RetentionEvent(suite="", stage="before", step=0, rows=4, samples_per_row=1, base=half)
-    yield "validated", lambda: services.validate_files(job.pk)
+    yield "validated", lambda: validate_files(job.pk)
     yield "a worker comes", lambda: nodes.announce("here", {}, {"cpu_cores": 2, "gpus": []}, {})
     yield "claimed", lambda: claim_job("here")
     yield "prepares", report(PhaseEvent(phase="prepare"), LogEvent(message="Hello"))
@@ -183,10 +184,16 @@ def validate(job: Job, stage: str = "during") -> None:
 @pytest.fixture
 def job(team: Team, alice: User) -> Job:
     dataset, grader = create_sample_project(team, alice)
-    return services.create_job(
-        team, alice, name="Live", base_model=ensure_starter_model(), dataset_version=dataset.versions.get(),
-        grader_version=grader.versions.get(), settings={"grpo": {"max_steps": 5}},
-    )  # fmt: skip
+    return launch(
+        JobRequest(
+            team=team,
+            user=alice,
+            name="Live",
+            base_model=ensure_starter_model(),
+            tasks=single_task(dataset.versions.get(), grader.versions.get()),
+            settings={"grpo": {"max_steps": 5}},
+        )
+    )
 
 
 def ends(job: Job) -> dict[str, Change]:
@@ -236,7 +243,7 @@ def test_every_page_of_a_job_shows_its_actions_and_its_end(
     nodes.announce("here", {}, {"cpu_cores": 2, "gpus": []}, {})
 
     def start() -> None:
-        services.validate_files(job.pk)
+        validate_files(job.pk)
         claim_job("here")
         recording.record_events(job.pk, 1, [PhaseEvent(phase="train"), rollouts(1)])
 
@@ -261,7 +268,7 @@ def test_a_page_drawn_while_the_state_changes_hears_of_the_change(
     def interrupted(drawn: Job) -> list[phases.Step]:
         steps = real(drawn)
         monkeypatch.setattr(phases, "stepper", real)
-        services.validate_files(job.pk)
+        validate_files(job.pk)
         return steps
 
     monkeypatch.setattr(phases, "stepper", interrupted)
@@ -292,7 +299,9 @@ def test_jobs_held_against_each_other_are_followed(
     """A placebo beside its job, and jobs that train one of two tasks."""
     client, done = as_user(alice), finished_job(team, alice)
     tasks = [TaskChoice(name, job.dataset_version, job.grader_version) for name in ("one", "two")]
-    both = launch_job(team, alice, name="Both", base_model=job.base_model, tasks=tasks, settings={})
+    both = launch(
+        JobRequest(team=team, user=alice, name="Both", base_model=job.base_model, tasks=tasks, settings={})
+    )
     Job.objects.filter(pk=both.pk).update(state=State.SUCCEEDED)
     both.refresh_from_db()
     for each in (done, both):
@@ -306,7 +315,7 @@ def test_jobs_held_against_each_other_are_followed(
 
     def validate_all() -> None:
         for other in others:
-            services.validate_files(other.pk)
+            validate_files(other.pk)
 
     def end_all() -> None:
         for other, state in zip(others, (State.SUCCEEDED, State.FAILED, State.CANCELLED), strict=True):

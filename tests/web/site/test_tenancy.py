@@ -29,9 +29,9 @@ from webapp.datasets.uploads.validation import Options
 from webapp.endpoints.models import Endpoint
 from webapp.graders.models import Grader, GraderTest, GraderTrial, GraderVersion
 from webapp.home.sample_project import create_sample_project
+from webapp.jobs.launch.service import check_settings
 from webapp.jobs.models import ComparedRow, Evaluation, Job, Metric, Rollout
 from webapp.jobs.rollouts.saved_views import save_view
-from webapp.jobs.services import checked_settings
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Membership, Role, Team, User
@@ -195,7 +195,7 @@ def finished_job(team: Team, base: BaseModel, version: Any, grader: GraderVersio
     now = timezone.now()
     job = Job.objects.create(
         team=team, name="J", base_model=base, dataset_version=version, grader_version=grader,
-        settings=checked_settings({}),
+        settings=check_settings({}),
         state=State.SUCCEEDED, tuned_model=model, step=1, total_steps=1,
         queued_at=now, started_at=now - timedelta(minutes=1), finished_at=now,
     )  # fmt: skip

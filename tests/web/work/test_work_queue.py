@@ -131,8 +131,8 @@ def test_an_item_whose_workers_keep_crashing_fails_with_a_remedy(
         expire(queue, item)
     item.refresh_from_db()
     assert item.state == "failed"
-    assert f"{settings.MAX_CRASHES + 1} times" in item.error["message"]
-    assert item.error["remedy"] == queue.remedy
+    assert f"{settings.MAX_CRASHES + 1} times" in item.error.message
+    assert item.error.remedy == queue.remedy
 
 
 @pytest.mark.parametrize("queue", QUEUES[1:], ids=[queue.name for queue in QUEUES[1:]])

@@ -67,7 +67,7 @@ def test_a_damaged_package_is_not_exported(model: TunedModel, alice: User) -> No
     default_storage.save(f"{model.prefix}/adapter_config.json", ContentFile(json.dumps({}).encode()))
     export = made(model, alice, "merged")
     assert export.state == State.FAILED
-    assert "adapter_config.json of the adapter is not what it was" in export.error["message"]
+    assert "adapter_config.json of the adapter is not what it was" in export.error.message
 
 
 def test_the_worker_refuses_what_the_web_could_not_know(
@@ -78,8 +78,8 @@ def test_the_worker_refuses_what_the_web_could_not_know(
     model.base_model.save()
     export = made(model, alice, "gguf")
     assert export.state == State.FAILED
-    assert "llama.cpp has no name for" in export.error["message"]
-    assert export.error["remedy"] == "Choose another kind of export."
+    assert "llama.cpp has no name for" in export.error.message
+    assert export.error.remedy == "Choose another kind of export."
 
 
 def test_a_worker_that_lost_its_lease_leaves_nothing(

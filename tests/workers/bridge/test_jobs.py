@@ -16,8 +16,10 @@ from django.db import connection
 
 from tests.conftest import Process
 from webapp.home.sample_project import create_sample_project
+from webapp.jobs.launch.request import JobRequest, single_task
+from webapp.jobs.launch.service import launch as launch_job
 from webapp.jobs.models import Job, JobEvent
-from webapp.jobs.services import create_job, request_cancel, request_pause, resume_job
+from webapp.jobs.services import request_cancel, request_pause, resume_job
 from webapp.jobs.states import TERMINAL, State
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
@@ -42,10 +44,16 @@ def launch(team: Team, alice: User) -> Callable[..., Job]:
 
     def run(name: str = "job", **grpo: Any) -> Job:
         version, grader_version = dataset.versions.get(), grader.versions.get()
-        return create_job(
-            team, alice, name=name, base_model=ensure_starter_model(), dataset_version=version,
-            grader_version=grader_version, settings=SETTINGS | {"grpo": SETTINGS["grpo"] | grpo},
-        )  # fmt: skip
+        return launch_job(
+            JobRequest(
+                team=team,
+                user=alice,
+                name=name,
+                base_model=ensure_starter_model(),
+                tasks=single_task(version, grader_version),
+                settings=SETTINGS | {"grpo": SETTINGS["grpo"] | grpo},
+            )
+        )
 
     return run
 

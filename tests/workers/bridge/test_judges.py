@@ -19,8 +19,10 @@ from webapp.endpoints.services import connect_endpoint
 from webapp.graders.models import GraderCheck, GraderVersion
 from webapp.graders.services import create_grader
 from webapp.home.sample_project import create_sample_project
+from webapp.jobs.launch.request import JobRequest, single_task
+from webapp.jobs.launch.service import launch
 from webapp.jobs.models import Job
-from webapp.jobs.services import create_job, resume_job
+from webapp.jobs.services import resume_job
 from webapp.jobs.states import State
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
@@ -45,8 +47,8 @@ def test_a_judge_that_breaks_down_pauses_the_job_and_resuming_finishes_it(
     last = len(judge.requests) + HEALTHY_REQUESTS
     judge.behave = lambda body, number: score(body) if number < last else Answer(status=401)
     job = wait(launched(team, alice, version), in_state(State.PAUSED))
-    assert job.error["code"] == "judge_failing"
-    assert "status 401" in job.error["detail"]
+    assert job.error.code == "judge_failing"
+    assert "status 401" in job.error.detail
     assert KEY not in json.dumps(job.error)
     spent = job.judge_cost["m"]
     assert spent == pytest.approx(0.1 * HEALTHY_REQUESTS)  # 100 tokens read, at 1,000 a million
@@ -79,14 +81,15 @@ def checked_grader(team: Team, user: User) -> GraderVersion:
 
 
 def launched(team: Team, user: User, version: GraderVersion) -> Job:
-    return create_job(
-        team,
-        user,
-        name="judged",
-        base_model=ensure_starter_model(),
-        dataset_version=DatasetVersion.objects.get(),
-        grader_version=version,
-        settings=SETTINGS | {"grpo": SETTINGS["grpo"] | {"max_steps": 10}},
+    return launch(
+        JobRequest(
+            team=team,
+            user=user,
+            name="judged",
+            base_model=ensure_starter_model(),
+            tasks=single_task(DatasetVersion.objects.get(), version),
+            settings=SETTINGS | {"grpo": SETTINGS["grpo"] | {"max_steps": 10}},
+        )
     )
 
 

@@ -18,7 +18,7 @@ from webapp.jobs.monitor.phases import NAMES, PHASES, durations
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel
 from workers.contract.methods import METHODS
-from workers.contract.spec import EvaluationSettings, PreflightSettings
+from workers.contract.spec import JobSettings
 from workers.contract.workload import Workload
 from workers.starter.suites import SUITES
 
@@ -36,7 +36,7 @@ class Plan:
     """What an estimate depends on. ``rows`` are the files of each task: split -> {rows}."""
 
     base_model: BaseModel
-    settings: dict[str, Any]
+    settings: JobSettings
     rows: Sequence[dict[str, Any]]
     suites: Sequence[int]
     steps: int
@@ -45,8 +45,7 @@ class Plan:
     @property
     def answers(self) -> int:
         """Answers of one training step."""
-        grpo = self.settings["grpo"]
-        return int(grpo["group_size"]) * int(grpo["prompts_per_step"])
+        return self.settings.completions_per_step
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ class Reference:
 
     def _growth(self, plan: Plan) -> float:
         """How much longer answers will be under the plan's limit: cut ones grow with it, none exceeds it."""
-        old, new = (int(each.settings["grpo"]["max_completion_length"]) for each in (self.plan, plan))
+        old, new = (each.settings.grpo.max_completion_length for each in (self.plan, plan))
         if not self.length:
             return 1.0
         longer = 1 + self.truncated * (new / old - 1) if new > old else 1.0
@@ -134,7 +133,8 @@ def estimate(plan: Plan, nodes: Sequence[str] = ()) -> Estimate | None:
 
 def _is_repeat(old: Plan, new: Plan) -> bool:
     return units_of(old) == units_of(new) and all(
-        old.settings[section] == new.settings[section] for section in ("grpo", "lora", "evaluation")
+        getattr(old.settings, section) == getattr(new.settings, section)
+        for section in ("grpo", "lora", "evaluation")
     )
 
 
@@ -166,7 +166,7 @@ def units_of(plan: Plan) -> Units:
 
 
 def _workload(plan: Plan) -> Workload:
-    evaluation = EvaluationSettings.model_validate(plan.settings["evaluation"])
+    evaluation = plan.settings.evaluation
 
     def rows(split: str, most: int) -> int:
         return sum(min(int(files[split]["rows"]), most) for files in plan.rows)
@@ -174,8 +174,8 @@ def _workload(plan: Plan) -> Workload:
     tested = rows("test", evaluation.max_rows)
     return Workload(
         evaluation,
-        PreflightSettings.model_validate(plan.settings["preflight"]),
-        int(plan.settings["grpo"]["group_size"]),
+        plan.settings.preflight,
+        plan.settings.grpo.group_size,
         plan.steps,
         train=sum(int(files["train"]["rows"]) for files in plan.rows),
         validation=rows("validation", evaluation.validation_max_rows),
@@ -192,9 +192,9 @@ def find_references(plan: Plan) -> list[Reference]:
     """The latest jobs of this base model, method and devices that ran through without a break."""
     jobs = Job.objects.filter(
         base_model=plan.base_model,
-        settings__resources__device=plan.settings["resources"]["device"],
-        settings__resources__gpus=plan.settings["resources"]["gpus"],
-        settings__resources__cpu_cores=plan.settings["resources"]["cpu_cores"],
+        settings__resources__device=plan.settings.resources.device,
+        settings__resources__gpus=plan.settings.resources.gpus,
+        settings__resources__cpu_cores=plan.settings.resources.cpu_cores,
         attempt=1,
         promoted_step=None,
         finish_early=False,

@@ -20,6 +20,7 @@ from webapp.work import nodes
 from workers import grading
 from workers.contract import memory
 from workers.contract.methods import METHODS
+from workers.contract.spec import JobSettings
 
 SAMPLING_METHODS = [method.id for method in METHODS.values() if method.samples]
 GIB = 2**30
@@ -64,10 +65,10 @@ class Difference:
 
 
 def of(
-    team: Team, form: forms.Form, values: dict[str, Any], settings: dict[str, Any], source: Job | None
+    team: Team, form: forms.Form, values: dict[str, Any], settings: JobSettings, source: Job | None
 ) -> dict[str, Any]:
     """Everything beside the form that follows what is filled in."""
-    placed, needed = placement.place(settings["resources"], team), peak(values["base_model"], settings)
+    placed, needed = placement.place(settings.resources, team), peak(values["base_model"], settings)
     time = presenters.outlook(values, settings, placed.able)
     hours, price = _gpu_hours(time["seconds"], settings), site.GPU_HOUR_PRICE
     found = advice(team, values)
@@ -86,27 +87,25 @@ def of(
     }
 
 
-def _gpu_hours(seconds: float | None, settings: dict[str, Any]) -> float | None:
-    gpus = settings["resources"]["gpus"]
+def _gpu_hours(seconds: float | None, settings: JobSettings) -> float | None:
+    gpus = settings.resources.gpus
     return seconds * gpus / 3600 if seconds and gpus else None
 
 
-def peak(base: BaseModel | None, settings: dict[str, Any]) -> Memory | None:
+def peak(base: BaseModel | None, settings: JobSettings) -> Memory | None:
     """By the engine's own count, with prompts and answers as long as they may be; None where not known.
 
     On a GPU it counts a step sampled at once and trained in the smallest passes of full speed.
     """
-    gpus, grpo = settings["resources"]["gpus"], settings["grpo"]
+    gpus, grpo = settings.resources.gpus, settings.grpo
     shape = base_files.shape(base, size=2 if gpus else 4) if base else None
     if shape is None:
         return None
-    own = max(_answers(grpo) // max(gpus, 1), grpo["group_size"])
-    shares = settings["lora"]["dropout"] == 0
-    work = memory.Work(
-        grpo["max_prompt_length"], grpo["max_completion_length"], own, grpo["group_size"], shares
-    )
+    own = max(settings.completions_per_step // max(gpus, 1), grpo.group_size)
+    shares = settings.lora.dropout == 0
+    work = memory.Work(grpo.max_prompt_length, grpo.max_completion_length, own, grpo.group_size, shares)
     tokens = memory.least_tokens(work) if gpus else memory.cpu_tokens(work)
-    counted = memory.estimate(shape, settings["lora"]["rank"], work, tokens, checkpointing=False)
+    counted = memory.estimate(shape, settings.lora.rank, work, tokens, checkpointing=False)
     return Memory(counted.total, counted.weights, nodes.largest_gpu() if gpus else None)
 
 
@@ -116,7 +115,7 @@ def judged(grader: GraderVersion | None) -> bool:
 
 
 def judge_cost(
-    team: Team, grader: GraderVersion | None, settings: dict[str, Any], steps: int | None
+    team: Team, grader: GraderVersion | None, settings: JobSettings, steps: int | None
 ) -> float | None:
     """Money for judges, by what an answer of the team's last job with this grader cost; None if unknown."""
     if grader is None or not steps or not judged(grader):
@@ -125,13 +124,8 @@ def judge_cost(
     last = jobs.exclude(judge_cost={}).first()
     if last is None:
         return None
-    each = sum(last.judge_cost.values()) / (last.step * _answers(last.settings["grpo"]))
-    return float(each * steps * _answers(settings["grpo"]))
-
-
-def _answers(grpo: dict[str, Any]) -> int:
-    """Answers in one step."""
-    return int(grpo["group_size"]) * int(grpo["prompts_per_step"])
+    each = sum(last.judge_cost.values()) / (last.step * last.settings.completions_per_step)
+    return float(each * steps * settings.completions_per_step)
 
 
 def advice(team: Team, values: dict[str, Any]) -> Advice | None:
@@ -161,7 +155,7 @@ def advice(team: Team, values: dict[str, Any]) -> Advice | None:
 def _held(source: Job) -> dict[str, Any]:
     """What the cloned job had in each field of the form."""
     held: dict[str, Any] = {name: getattr(source, name) for name in CHOICES}
-    for section, settings in source.settings.items():
+    for section, settings in source.settings.model_dump(mode="json").items():
         if isinstance(settings, dict):
             held |= {f"{section}__{name}": value for name, value in settings.items()}
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
@@ -17,8 +18,9 @@ from webapp.datasets.labels import describe_version
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.jobs.launch import presets, suite_fields, task_fields
-from webapp.jobs.services import MAX_SEED, SECTIONS, total_steps
+from webapp.jobs.launch.service import count_steps
 from webapp.registry.models import BaseModel
+from workers.contract.spec import MAX_SEED, SECTIONS, GrpoSettings, JobSettings
 
 SEPARATOR = "__"
 LABELS = {
@@ -247,7 +249,8 @@ class JobForm(forms.Form):
         version, standard = self.values["dataset_version"], self._recommended
         grpo = {name: standard[f"grpo__{name}"] for name in ("epochs", "prompts_per_step")}
         epochs = grpo | {"max_steps": None}
-        return presets.of(standard, total_steps(epochs, version) if version else None)
+        steps = count_steps(GrpoSettings.model_construct(**epochs), version) if version else None
+        return presets.of(standard, steps)
 
     @property
     def preset(self) -> str:
@@ -280,14 +283,25 @@ class JobForm(forms.Form):
             values |= self.cleaned_data
         return values
 
-    def settings(self) -> dict[str, Any]:
-        """What was chosen, as ``services.create_job`` takes it."""
+    def settings(self) -> dict[str, object]:
+        """The sections of ``JobSettings`` as they are filled in, which ``launch`` checks."""
         values = self.values
-        chosen: dict[str, Any] = {
+        sections = {
             section: {name: values[section + SEPARATOR + name] for name in model.model_fields}
             for section, model in SECTIONS.items()
         }
-        return chosen | {"seed": values["seed"]}
+        return sections | {"seed": values["seed"]}
+
+    def draft_settings(self) -> JobSettings:
+        """The settings as they are filled in, each within its bounds; together they may not fit yet."""
+        values = self.values
+        sections: dict[str, Any] = {
+            section: model.model_construct(
+                **{name: values[section + SEPARATOR + name] for name in model.model_fields}
+            )
+            for section, model in SECTIONS.items()
+        }
+        return JobSettings.model_construct(**sections, seed=values["seed"])
 
     def advice(self, settings: dict[str, Any]) -> dict[str, Any]:
         """Field -> its value in ``settings``, which a base model recommends, or the spec's default."""
@@ -303,7 +317,7 @@ class JobForm(forms.Form):
         """Whether the person put in another value than the form started with, be it a wrong one."""
         return name in self.errors or self.cleaned_data[name] != self.fields[name].initial
 
-    def add_setting_errors(self, errors: dict[str, str]) -> None:
+    def add_setting_errors(self, errors: Mapping[str, str]) -> None:
         """Put the spec's complaints beside the fields they are about."""
         for place, message in errors.items():
             name = place.replace(".", SEPARATOR)

@@ -14,10 +14,12 @@ from webapp.core.http import HtmxRequest
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.jobs import services
-from webapp.jobs.launch import defaults, forecast, job_tasks, suite_fields, task_fields
-from webapp.jobs.launch import suites as job_suites
+from webapp.jobs.errors import SettingsInvalid
+from webapp.jobs.launch import defaults, forecast, suite_fields, task_fields
 from webapp.jobs.launch.job_form import JobForm
 from webapp.jobs.launch.overlaps import Overlap, find_overlaps
+from webapp.jobs.launch.request import JobRequest, suite_choices, task_choices
+from webapp.jobs.launch.service import launch
 from webapp.jobs.models import Job
 from webapp.jobs.monitor.job_views import all_jobs
 from webapp.jobs.states import TERMINAL
@@ -64,8 +66,8 @@ def _initial(request: HttpRequest, choices: Choices, source: Job | None) -> dict
             "grader_version": source.grader_version,
             "held_out_grader": source.held_out_grader,
             "start": source.start,
-            "tasks": job_tasks.choices_of(source),
-            "suites": job_suites.choices_of(source),
+            "tasks": task_choices(source),
+            "suites": suite_choices(source),
         }
     start = request.GET.get("start", "")
     version = _named(choices["versions"], request.GET.get("dataset", ""))
@@ -83,7 +85,7 @@ def _initial(request: HttpRequest, choices: Choices, source: Job | None) -> dict
 def _advised(base: BaseModel | None, source: Job | None) -> dict[str, Any]:
     """The settings to start with: the cloned job's, and on another base model what that one recommends."""
     settings: dict[str, Any] = base.settings if base else {}
-    return dict(source.settings) if source and source.base_model == base else settings
+    return source.settings.model_dump(mode="json") if source and source.base_model == base else settings
 
 
 def _form(
@@ -151,7 +153,7 @@ def _beside(access: Access, form: JobForm, source: Job | None) -> dict[str, Any]
     """What stands beside the form and follows what is filled in."""
     values = form.values
     return (
-        forecast.of(access.team, form, values, form.settings(), source)
+        forecast.of(access.team, form, values, form.draft_settings(), source)
         | exporting.outlook(values["base_model"])
         | {"overlaps": _overlaps(values)}
     )
@@ -218,22 +220,23 @@ def _launch(access: Access, form: JobForm, source: Job | None, replaced: Job | N
             Team.objects.select_for_update(no_key=True).get(pk=access.team.pk)
             if job := _launched_before(access.team, data["ticket"]):
                 return job
-            job = job_suites.launch_with_suites(
-                access.team,
-                access.user,
+            request = JobRequest(
+                team=access.team,
+                user=access.user,
                 name=data["name"],
                 base_model=data["base_model"],
                 tasks=task_fields.chosen(data),
-                suites=suite_fields.chosen(data),
-                start=data["start"],
                 settings=form.settings(),
-                cloned_from=source,
+                suites=suite_fields.chosen(data),
+                initial_adapter=data["start"],
                 held_out_grader=data["held_out_grader"],
+                cloned_from=source,
                 ticket=data["ticket"],
             )
+            job = launch(request)
             if replaced:
                 services.replace(replaced, access.user)
             return job
-    except services.SettingsInvalid as error:
+    except SettingsInvalid as error:
         form.add_setting_errors(error.errors)
         return None

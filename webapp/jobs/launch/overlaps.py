@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from webapp.datasets.content.rows import Split
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.versions.split_files import keys_of
-from webapp.jobs.launch.job_tasks import TaskChoice
+from webapp.jobs.launch.request import TaskChoice
 
 EXAMPLES = 3
 

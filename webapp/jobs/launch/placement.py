@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from django.db.models import Count, Q
 
@@ -12,6 +11,7 @@ from webapp.jobs.states import State
 from webapp.teams.models import Team
 from webapp.work import nodes
 from webapp.work.placement import fit, free_devices
+from workers.contract.spec import Resources
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Placing:
     limit: int | None
 
 
-def place(wanted: dict[str, Any], team: Team) -> Placing:
-    """For a job of ``team`` that asks for ``wanted`` (``contract.spec.Resources``) and is not queued yet."""
+def place(wanted: Resources, team: Team) -> Placing:
+    """For a job of ``team`` that asks for ``wanted`` and is not queued yet."""
     online = list(nodes.online())
     able = [node.name for node in online if fit(wanted, node.devices)]
     jobs = Job.objects.filter(state__in=[State.QUEUED, State.RUNNING]).aggregate(
@@ -46,7 +46,7 @@ def place(wanted: dict[str, Any], team: Team) -> Placing:
 
 def waiting_for(job: Job, position: int) -> str:
     """Why a queued job, number ``position`` in the queue, has not started."""
-    wanted = job.settings["resources"]
+    wanted = job.settings.resources
     if refused := place(wanted, job.team).refused:
         return refused
     if not any(fit(wanted, free_devices(node)) for node in nodes.online()):

@@ -9,7 +9,7 @@ from typing import Any
 from django import forms
 
 from webapp.core.input_checks import whole_number
-from webapp.jobs.launch.suites import SuiteChoice
+from webapp.jobs.launch.request import SuiteChoice
 from webapp.jobs.launch.task_fields import offered
 from workers.starter.suites import SUITES
 

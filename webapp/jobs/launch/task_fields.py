@@ -11,7 +11,8 @@ from django.utils.text import slugify
 
 from webapp.core.input_checks import whole_number
 from webapp.datasets.models import DatasetVersion
-from webapp.jobs.launch.job_tasks import MAX_TASKS, MAX_WEIGHT, TaskChoice
+from webapp.jobs.launch.request import TaskChoice
+from webapp.jobs.launch.service import MAX_TASKS, MAX_WEIGHT
 from webapp.registry.models import TunedModel
 
 PARTS = ("name", "dataset_version", "grader_version", "weight")

@@ -9,8 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
+from webapp.jobs.errors import WrongState
 from webapp.jobs.models import Job, Pin
-from webapp.jobs.services import WrongState
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, Team, User
 from webapp.teams.services import record

@@ -77,7 +77,7 @@ def letter(notice: JobNotice) -> EmailMessage:
     job, word = notice.job, State(notice.state).label.lower()
     lines = [f"{job.name} in {job.team.name} {_verb(notice.state)}."]
     if job.error:
-        lines += ["", job.error["message"], job.error.get("remedy", "")]
+        lines += ["", job.error.message, job.error.remedy]
     lines += [
         "",
         f"{settings.SITE_URL}{job.get_absolute_url()}",

@@ -13,13 +13,15 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from webapp.core.fields import PublicIdField
+from webapp.core.fields import PublicIdField, pydantic_field
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.jobs.states import TERMINAL, State
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Team, User
 from webapp.work.models import Leased, Node
+from workers.contract.schema import Frozen
+from workers.contract.spec import JobSettings
 
 TASK_VERSIONS = ("dataset_version__dataset__team", "grader_version__grader")
 
@@ -29,6 +31,16 @@ class Pin(models.TextChoices):
 
     PINNED = "pinned", "Pinned"
     BASELINE = "baseline", "Baseline"
+
+
+class SftSource(Frozen):
+    """Where the demonstrations of an SFT job come from, and how it learns them (``spec.SftSettings``)."""
+
+    source: str = "accepted"
+    template: str = ""
+    learning_rate: float = 2e-4
+    epochs: int = 3
+    batch_size: int = 16
 
 
 class JobQuerySet(models.QuerySet["Job"]):
@@ -71,7 +83,7 @@ class Job(Leased):
         help_text="the adapter that training continues from; without one it starts from the base model",
     )  # fmt: skip
     interference_of = models.ForeignKey(
-        "self", models.CASCADE, null=True, blank=True, related_name="parts",
+        "self", models.CASCADE, null=True, blank=True, related_name="interference_runs",
         help_text="the job whose tasks this one trains some of, to measure what sharing an adapter costs",
     )  # fmt: skip
     method = models.CharField(
@@ -81,11 +93,8 @@ class Job(Leased):
         "self", models.CASCADE, null=True, blank=True, related_name="control_runs",
         help_text="the job that this one is held against",
     )  # fmt: skip
-    sft = models.JSONField(
-        null=True, blank=True,
-        help_text="{source, template, learning_rate, epochs, batch_size} of an SFT job",
-    )  # fmt: skip
-    settings = models.JSONField(help_text="{lora, grpo, evaluation, alarm, resources, seed} of the job spec")
+    sft: SftSource | None = pydantic_field(SftSource, null=True, blank=True)
+    settings: JobSettings = pydantic_field(JobSettings)
 
     state = models.CharField(max_length=20, choices=State.choices, default=State.VALIDATING_FILES)
     finish_early = models.BooleanField(
@@ -150,6 +159,11 @@ class Job(Leased):
     def loaded_tasks(self) -> list[JobTask]:
         """Its tasks with their data and graders, read once: they stay as they were launched."""
         return list(self.tasks.select_related(*TASK_VERSIONS))
+
+    @property
+    def graded_parts(self) -> list[Job | JobTask]:
+        """Everything with rows and a grader: the job's tasks, or the job itself."""
+        return [*self.loaded_tasks] or [self]
 
     @property
     def live(self) -> bool:

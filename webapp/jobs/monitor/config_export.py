@@ -8,7 +8,6 @@ from typing import Any
 
 import yaml
 
-from webapp.jobs.launch import job_tasks
 from webapp.jobs.models import Job
 from webapp.jobs.monitor import presenters
 
@@ -41,13 +40,26 @@ def summary(job: Job) -> dict[str, Any]:
         "grader": {"version": str(job.grader_version), "sha256": job.grader_version.sha256},
         **presenters.held_out(job),
         **_others(job),
-        **presenters.in_order(job.settings),
+        **job.settings.model_dump(mode="json"),
     }
 
 
 def _others(job: Job) -> dict[str, Any]:
     """Tasks, suites and method, where the job has them."""
-    return job_tasks.shown(job) | _suites(job) | _control_run(job) | _promoted(job)
+    return _tasks(job) | _suites(job) | _control_run(job) | _promoted(job)
+
+
+def _tasks(job: Job) -> dict[str, Any]:
+    """Several tasks and the adapter that training continues from; empty where the job has neither."""
+    tasks = {
+        task.name: {
+            "dataset": {"version": str(task.dataset_version), "sha256": task.dataset_version.sha256},
+            "grader": {"version": str(task.grader_version), "sha256": task.grader_version.sha256},
+            "weight": task.weight,
+        }
+        for task in job.loaded_tasks
+    }
+    return ({"tasks": tasks} if tasks else {}) | ({"start": job.start.name} if job.start else {})
 
 
 def _suites(job: Job) -> dict[str, Any]:
@@ -71,7 +83,11 @@ def _control_run(job: Job) -> dict[str, Any]:
     """How a control run trains, and for which job; empty for any other job."""
     if job.control_of is None:
         return {}
-    return {"method": job.method, "control_of": job.control_of.name} | ({"sft": job.sft} if job.sft else {})
+    return {
+        "method": job.method,
+        "control_of": job.control_of.name,
+        **({"sft": job.sft.model_dump()} if job.sft else {}),
+    }
 
 
 def _promoted(job: Job) -> dict[str, Any]:

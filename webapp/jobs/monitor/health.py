@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from webapp.jobs.models import Alarm, Job
 from workers.contract import health
-from workers.contract.spec import AlarmRules, EvaluationSettings
 
 if TYPE_CHECKING:
     from webapp.jobs.models import Evaluation
@@ -144,8 +143,8 @@ def message_of(code: str) -> str:
 
 def limits(job: Job) -> health.Limits:
     """The team's bounds, as the engine has them."""
-    rules = AlarmRules.model_validate(job.settings.get("alarm", {}))
-    evaluation = EvaluationSettings.model_validate(job.settings.get("evaluation", {}))
+    rules = job.settings.alarm
+    evaluation = job.settings.evaluation
     return health.Limits(rules.least_entropy, rules.no_signal_steps, evaluation.pass_threshold)
 
 

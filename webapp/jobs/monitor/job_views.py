@@ -14,7 +14,8 @@ from django.views.decorators.http import require_GET, require_POST
 from webapp.core.http import HtmxRequest
 from webapp.core.streaming import csv_lines, streamed
 from webapp.jobs import checkpoints, services
-from webapp.jobs.launch import job_tasks, placement
+from webapp.jobs.errors import WrongState
+from webapp.jobs.launch import placement
 from webapp.jobs.listing import selection
 from webapp.jobs.models import Job
 from webapp.jobs.monitor import charts, config_export, health, log_views, phases, presenters
@@ -69,7 +70,7 @@ def detail(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
         "position": position,
         "waiting": placement.waiting_for(job, position) if position else "",
         "evaluations": evaluations,
-        "tasks": job_tasks.shares(job),
+        "tasks": presenters.task_shares(job),
         "confidence": presenters.confidence(job),
         "checkpoints": checkpoints.list_checkpoints(job, evaluations),
         "field": "with",
@@ -124,7 +125,7 @@ def act(request: HttpRequest, access: Access, uid: str, service: Service, said: 
     job = access.get(all_jobs(), uid=uid)
     try:
         service(job, access.user)
-    except services.WrongState as error:
+    except WrongState as error:
         messages.error(request, str(error))
     else:
         messages.success(request, said)

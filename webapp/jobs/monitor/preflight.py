@@ -88,7 +88,7 @@ def outcomes(job: Job) -> list[Outcome]:
 
 
 def _signal(job: Job, report: dict[str, Any]) -> Outcome | None:
-    share = report["no_signal"].get(str(job.settings["grpo"]["group_size"]))
+    share = report["no_signal"].get(str(job.settings.grpo.group_size))
     if share is None:
         return None
     rows = job.metrics.order_by("step").values_list("values", flat=True)[:EARLY_STEPS]

@@ -27,7 +27,7 @@ def page(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
             "title": preflight.TITLES[report["verdict"]],
             "bars": preflight.bars(report),
             "curve": json.dumps(preflight.curve(report)),
-            "group_size": str(job.settings["grpo"]["group_size"]),
+            "group_size": str(job.settings.grpo.group_size),
             "enough": preflight.enough(report),
             "outcomes": preflight.outcomes(job),
             "samples": preflight.samples(job),

@@ -11,11 +11,11 @@ from webapp.graders import services as graders
 from webapp.graders.definitions import required_fields
 from webapp.graders.models import GraderCheck, GraderVersion
 from webapp.jobs.launch import estimates, suite_fields, task_fields
-from webapp.jobs.launch.job_tasks import TaskChoice
-from webapp.jobs.models import Job
+from webapp.jobs.launch.request import TaskChoice
+from webapp.jobs.launch.service import count_steps, find_unmet_conditions_of_check
+from webapp.jobs.models import Job, JobTask
 from webapp.jobs.monitor import metrics
-from webapp.jobs.services import SECTIONS, conditions_by, total_steps
-from workers.contract.spec import EvaluationSettings
+from workers.contract.spec import JobSettings
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def held_out(job: Job) -> dict[str, Any]:
 
 def confidence(job: Job) -> float:
     """The level of the job's intervals, such as 0.95."""
-    return EvaluationSettings.model_validate(job.settings.get("evaluation", {})).confidence
+    return job.settings.evaluation.confidence
 
 
 def add_results(jobs: list[Job]) -> None:
@@ -49,11 +49,11 @@ def add_results(jobs: list[Job]) -> None:
 # --- launching -----------------------------------------------------------------------------------
 
 
-def outlook(values: dict[str, Any], settings: dict[str, Any], nodes: Sequence[str]) -> dict[str, Any]:
+def outlook(values: dict[str, Any], settings: JobSettings, nodes: Sequence[str]) -> dict[str, Any]:
     """``steps`` and ``estimate`` (None where not known), and what is known of the grader."""
     version, base = values["dataset_version"], values["base_model"]
     tasks = task_fields.chosen(values) if version else []
-    steps = total_steps(settings["grpo"], *(task.dataset_version for task in tasks)) if tasks else None
+    steps = count_steps(settings.grpo, *(task.dataset_version for task in tasks)) if tasks else None
     found = None
     if base and steps:
         suites = [
@@ -79,7 +79,7 @@ def grader_findings(version: GraderVersion | None) -> list[Finding]:
         return []
     check = graders.check_of(version)
     paid = ", ".join(str(cheat["title"]).lower() for cheat in check.warnings) if check else ""
-    findings = [Finding("error", condition) for condition in conditions_by(version, check)]
+    findings = [Finding("error", condition) for condition in find_unmet_conditions_of_check(version, check)]
     if check and check.low_reference:
         findings.insert(0, Finding("error", low_reference(check)))
     if paid:
@@ -107,28 +107,25 @@ def field_findings(task: TaskChoice) -> list[Finding]:
     return [Finding("error" if lack.refused else "warning", lack.message) for lack in lacks]
 
 
-def differences(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(place, value before, value after) of every setting that differs, in the order of the spec."""
-    old, new = flat(before), flat(in_order(after))
-    return [(place, old.get(place), value) for place, value in new.items() if old.get(place) != value]
+def differences(before: JobSettings, after: JobSettings) -> list[tuple[str, object, object]]:
+    """(path, value before, value after) of every setting that differs, in the order of the spec."""
+    old, new = flatten(before), flatten(after)
+    return [(path, old[path], value) for path, value in new.items() if old[path] != value]
 
 
-def in_order(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings in the order of the spec; PostgreSQL keeps none."""
-    sections = {
-        section: {name: settings[section][name] for name in model.model_fields if name in settings[section]}
-        for section, model in SECTIONS.items()
-        if section in settings
-    }
-    return sections | ({"seed": settings["seed"]} if "seed" in settings else {})
-
-
-def flat(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings by their place, such as ``grpo.max_steps``."""
-    flat: dict[str, Any] = {}
-    for section, values in settings.items():
+def flatten(settings: JobSettings) -> dict[str, object]:
+    """Settings by their path, such as ``grpo.max_steps``, in the order of the spec."""
+    flat: dict[str, object] = {}
+    for section, values in settings.model_dump(mode="json").items():
         if isinstance(values, dict):
             flat |= {f"{section}.{name}": value for name, value in values.items()}
         else:
             flat[section] = values
     return flat
+
+
+def task_shares(job: Job) -> list[tuple[JobTask, float]]:
+    """Each of several tasks with the mean number of its prompts in a step."""
+    tasks = list(job.tasks.select_related("dataset_version__dataset__team", "grader_version__grader__team"))
+    total, prompts = sum(task.weight for task in tasks), job.settings.grpo.prompts_per_step
+    return [(task, prompts * task.weight / total) for task in tasks]

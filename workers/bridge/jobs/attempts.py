@@ -32,7 +32,6 @@ from workers.bridge import child, judges
 from workers.bridge.jobs import demonstrations, files, job_specs, suites, task_files
 from workers.bridge.nodes import node_name
 from workers.contract import events
-from workers.contract.spec import AlarmSettings
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.25
@@ -95,7 +94,7 @@ class Attempt:
     @property
     def patience(self) -> float:
         """Seconds without a word after which the engine counts as stuck."""
-        return AlarmSettings.model_validate(self.job.settings.get("alarm", {})).stuck_seconds
+        return self.job.settings.alarm.stuck_seconds
 
     def run(self) -> None:
         """From claim to the job's next state; never raises, so that the worker goes on."""
@@ -110,7 +109,7 @@ class Attempt:
             log.info("Job %s: attempt %s no longer holds it", self.job.uid, self.job.attempt)
         except judges.JudgeUnreachable as error:
             with transaction.atomic():
-                move(self.job.pk, State.PAUSED, guard=held(self.job), error=error.as_json())
+                move(self.job.pk, State.PAUSED, guard=held(self.job), error=error.error)
         except files.Damaged as error:
             JOBS.fail(self.job, error)
         except Exception as error:  # whatever went wrong here, the job must not hang until its lease ends

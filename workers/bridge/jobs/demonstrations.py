@@ -22,9 +22,9 @@ Answer = Callable[[dict[str, Any]], dict[str, str] | None]
 class NoDemonstration(files.Damaged):
     """There is nothing to learn from, or a row lacks what the template asks for."""
 
-    def as_json(self) -> dict[str, str]:
+    def __init__(self, message: str) -> None:
         remedy = "Launch the SFT control run again with another template or source."
-        return {"code": "no_demonstrations", "message": str(self), "remedy": remedy}
+        super().__init__(message, remedy, "no_demonstrations")
 
 
 def fetch_demonstrations(job: Job, folder: Path, splits: dict[str, Any]) -> dict[str, Any] | None:
@@ -34,7 +34,7 @@ def fetch_demonstrations(job: Job, folder: Path, splits: dict[str, Any]) -> dict
     """
     if job.sft is None:
         return None
-    answer = _accepted(job) if job.sft["source"] == ACCEPTED else _filled(job.sft["template"])
+    answer = _accepted(job) if job.sft.source == ACCEPTED else _filled(job.sft.template)
     rows = 0
     with (folder / splits["train"]["path"]).open() as lines, (folder / NAME).open("w") as target:
         for row in map(json.loads, lines):
@@ -45,7 +45,7 @@ def fetch_demonstrations(job: Job, folder: Path, splits: dict[str, Any]) -> dict
     if not rows:
         raise NoDemonstration("No row of the train split has a demonstration.")
     file = {"path": NAME, "sha256": files.sha256_of(folder / NAME), "rows": rows}
-    return {"rows": file, **{name: job.sft[name] for name in ("learning_rate", "epochs", "batch_size")}}
+    return {"rows": file, **job.sft.model_dump(include={"learning_rate", "epochs", "batch_size"})}
 
 
 def _accepted(job: Job) -> Answer:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from webapp.jobs.models import Job
-from webapp.jobs.services import parts_of
 from workers import grading
 from workers.bridge.jobs import files, suites, task_files
 from workers.contract.spec import JobSpec
@@ -15,14 +14,14 @@ from workers.contract.spec import JobSpec
 
 def definitions(job: Job) -> list[dict[str, Any]]:
     """Every grader that the job asks."""
-    asked = [*parts_of(job), *suites.chosen(job)]
+    asked = [*job.graded_parts, *suites.chosen(job)]
     versions = [*(part.grader_version for part in asked), job.held_out_grader]
     return [version.definition for version in versions if version is not None]
 
 
 def _preflight(job: Job) -> dict[str, Any]:
     """Once it has given its advice the preflight is not repeated."""
-    settings: dict[str, Any] = job.settings.get("preflight", {})
+    settings = job.settings.preflight.model_dump(mode="json")
     return settings | {"rows": 0} if job.preflight else settings
 
 
@@ -36,7 +35,7 @@ def _promoted_from(job: Job) -> dict[str, Any] | None:
 def _alarm(job: Job) -> dict[str, Any]:
     held_out = job.held_out_grader
     grader = grading.validate(held_out.definition).model_dump(mode="json") if held_out else None
-    return {**job.settings.get("alarm", {}), "grader": grader}
+    return {**job.settings.alarm.model_dump(mode="json"), "grader": grader}
 
 
 def job_spec(
@@ -49,7 +48,6 @@ def job_spec(
 ) -> JobSpec:
     """The spec of one attempt. ``splits`` may state a hash of their own, see ``tasks.fetch_splits``."""
     base, version, grader = job.base_model, job.dataset_version, job.grader_version
-    sections = {key: value for key, value in job.settings.items() if key != "seed"}
     return JobSpec.model_validate_json(
         json.dumps(
             {
@@ -66,9 +64,8 @@ def job_spec(
                 "sft": sft,
                 "promoted_from": _promoted_from(job),
                 "suites": kept,
-                "seed": job.settings["seed"],
                 "labels": {"team": job.team.slug, "dataset": str(version), "grader": str(grader)},
-                **sections,
+                **job.settings.model_dump(mode="json"),
                 "alarm": _alarm(job),
                 "preflight": _preflight(job),
             }

@@ -8,7 +8,6 @@ from typing import Any
 
 from webapp.jobs.models import Job, JobTask
 from webapp.jobs.monitor.openings import find_openings
-from webapp.jobs.services import parts_of
 from workers import grading
 from workers.bridge.jobs import files
 from workers.contract import adapter
@@ -29,7 +28,7 @@ def fetch_splits(job: Job, folder: Path) -> dict[str, Any]:
 
     The splits of several tasks are joined: each row names its task, and its id begins with the task's name.
     """
-    tasks = [part for part in parts_of(job) if isinstance(part, JobTask)]
+    tasks = [part for part in job.graded_parts if isinstance(part, JobTask)]
     if not tasks:
         version = job.dataset_version
         return {
@@ -91,6 +90,6 @@ def task_specs(job: Job) -> dict[str, Any]:
             "grader_sha256": task.grader_version.sha256,
             "weight": task.weight,
         }
-        for task in parts_of(job)
+        for task in job.graded_parts
         if isinstance(task, JobTask)
     }

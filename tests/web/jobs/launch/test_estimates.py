@@ -12,10 +12,11 @@ from django.utils import timezone
 from tests.web.jobs.launch.test_preflight import REPORT
 from tests.web.site.test_live_pages import Clock
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import recording, services
+from webapp.jobs import recording
 from webapp.jobs.launch import estimates
-from webapp.jobs.launch.job_tasks import TaskChoice
-from webapp.jobs.launch.suites import SuiteChoice, launch_with_suites
+from webapp.jobs.launch.request import JobRequest, SuiteChoice, TaskChoice
+from webapp.jobs.launch.service import launch as launch_job
+from webapp.jobs.launch.service import validate_files
 from webapp.jobs.models import Job
 from webapp.jobs.monitor import preflight
 from webapp.jobs.queue import claim_job
@@ -52,11 +53,18 @@ def launch(team: Team, alice: User) -> Callable[..., Job]:
 
     def launch(suites: tuple[SuiteChoice, ...] = (), **sections: Any) -> Job:
         settings = {name: values | sections.get(name, {}) for name, values in SETTINGS.items()}
-        job = launch_with_suites(
-            team, alice, suites=suites, name="J", base_model=ensure_starter_model(), tasks=[task],
-            settings=settings | {"seed": sections.get("seed", 0)},
-        )  # fmt: skip
-        services.validate_files(job.pk)
+        job = launch_job(
+            JobRequest(
+                team=team,
+                user=alice,
+                suites=suites,
+                name="J",
+                base_model=ensure_starter_model(),
+                tasks=[task],
+                settings=settings | {"seed": sections.get("seed", 0)},
+            )
+        )
+        validate_files(job.pk)
         job.refresh_from_db()
         return job
 
@@ -68,7 +76,7 @@ def run(job: Job, clock: Clock, factor: float = 1.0, node: str = "here") -> Job:
     nodes.announce(node, {}, {"cpu_cores": 2, "gpus": []}, {})
     claimed = claim_job(node)
     assert claimed == job
-    steps = job.settings["grpo"]["max_steps"]
+    steps = job.settings.grpo.max_steps
     more: dict[str, list[Event]] = {
         "preflight": [PreflightEvent.model_validate(REPORT)],
         "train": [MetricsEvent(step=1, total_steps=steps, values=VALUES)],

@@ -18,9 +18,10 @@ from webapp.datasets.uploads.validation import Options
 from webapp.graders.definitions import required_fields
 from webapp.graders.models import GraderVersion
 from webapp.graders.services import create_grader, create_trial
-from webapp.jobs import services
+from webapp.jobs.errors import SettingsInvalid
 from webapp.jobs.launch import job_tasks
-from webapp.jobs.launch.suites import SuiteChoice, launch_with_suites
+from webapp.jobs.launch.request import JobRequest, SuiteChoice, single_task
+from webapp.jobs.launch.service import launch as launch_job
 from webapp.jobs.models import Job
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
@@ -59,10 +60,17 @@ def grader(team: Team, user: User, definition: dict[str, Any], name: str = "Same
 
 
 def launch(team: Team, user: User, rows: DatasetVersion, by: GraderVersion, **others: Any) -> Job:
-    return services.create_job(
-        team, user, name="J", base_model=ensure_starter_model(), dataset_version=rows, grader_version=by,
-        settings={}, **others,
-    )  # fmt: skip
+    return launch_job(
+        JobRequest(
+            team=team,
+            user=user,
+            name="J",
+            base_model=ensure_starter_model(),
+            tasks=single_task(rows, by),
+            settings={},
+            **others,
+        )
+    )
 
 
 def test_a_launch_without_the_graders_field_is_refused_with_field_grader_dataset_and_remedy(
@@ -88,20 +96,29 @@ def test_a_launch_without_the_graders_field_is_refused_with_field_grader_dataset
 def test_held_out_graders_tasks_and_suites_are_checked_alike(team: Team, alice: User) -> None:
     rows, by = dataset(team, alice, "Tickets", answer="a"), grader(team, alice, check(MISSING))
     other = grader(team, alice, check("{{item.total}}"), "Other")
-    with pytest.raises(services.SettingsInvalid) as refused:
+    with pytest.raises(SettingsInvalid) as refused:
         launch(team, alice, rows, by, held_out_grader=other)
     assert "item.total" in refused.value.errors["held_out_grader"]
     choices = [job_tasks.TaskChoice("one", rows, by), job_tasks.TaskChoice("two", rows, other)]
-    with pytest.raises(services.SettingsInvalid) as refused:
-        job_tasks.launch_job(
-            team, alice, name="J", base_model=ensure_starter_model(), tasks=choices, settings={}
+    with pytest.raises(SettingsInvalid) as refused:
+        launch_job(
+            JobRequest(
+                team=team, user=alice, name="J", base_model=ensure_starter_model(), tasks=choices, settings={}
+            )
         )
     assert "item.total" in refused.value.errors["task_2.grader_version"]
-    with pytest.raises(services.SettingsInvalid) as refused:
-        launch_with_suites(
-            team, alice, name="J", base_model=ensure_starter_model(), tasks=choices[:1], settings={},
-            suites=[SuiteChoice("old", "", rows, other)],
-        )  # fmt: skip
+    with pytest.raises(SettingsInvalid) as refused:
+        launch_job(
+            JobRequest(
+                team=team,
+                user=alice,
+                name="J",
+                base_model=ensure_starter_model(),
+                tasks=choices[:1],
+                settings={},
+                suites=[SuiteChoice("old", "", rows, other)],
+            )
+        )
     assert "item.total" in refused.value.errors["suite old"]
 
 

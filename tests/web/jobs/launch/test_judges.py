@@ -11,7 +11,11 @@ from webapp.endpoints.services import connect_endpoint
 from webapp.graders.models import GraderCheck, GraderTest, GraderVersion
 from webapp.graders.services import create_grader
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import recording, services
+from webapp.jobs import recording
+from webapp.jobs.errors import SettingsInvalid
+from webapp.jobs.launch.request import JobRequest, single_task
+from webapp.jobs.launch.service import launch as launch_job
+from webapp.jobs.launch.service import validate_files
 from webapp.jobs.models import Job
 from webapp.jobs.queue import claim_job
 from webapp.registry.services import ensure_starter_model
@@ -35,21 +39,22 @@ def version(team: Team, alice: User) -> GraderVersion:
 
 def launch(team: Team, user: User, version: GraderVersion) -> Job:
     dataset, _ = create_sample_project(team, user)
-    return services.create_job(
-        team,
-        user,
-        name="job",
-        base_model=ensure_starter_model(),
-        dataset_version=dataset.versions.get(),
-        grader_version=version,
-        settings={"grpo": {"max_steps": 5}},
+    return launch_job(
+        JobRequest(
+            team=team,
+            user=user,
+            name="job",
+            base_model=ensure_starter_model(),
+            tasks=single_task(dataset.versions.get(), version),
+            settings={"grpo": {"max_steps": 5}},
+        )
     )
 
 
 def test_a_judge_that_nobody_connected_keeps_a_job_from_being_launched(
     as_user: AsUser, team: Team, alice: User, version: GraderVersion
 ) -> None:
-    with pytest.raises(services.SettingsInvalid, match="Nobody has connected the judge 'judge'"):
+    with pytest.raises(SettingsInvalid, match="Nobody has connected the judge 'judge'"):
         launch(team, alice, version)
     page = as_user(alice).get(f"/t/{team.slug}/jobs/new/?grader={version.uid}").content.decode()
     assert "Nobody has connected the judge" in page
@@ -63,7 +68,7 @@ def test_a_version_that_pays_a_known_bad_answer_is_not_used(team: Team, alice: U
     test = GraderTest.objects.create(grader=grader, row={"item": {}}, answer="bad", kind="bad", limit=0.2)
     seen = {"tests": {test.uid: {"reward": 0.9, "passed": False}}}
     GraderCheck.objects.update_or_create(version=version, defaults={"state": "finished", "results": seen})
-    with pytest.raises(services.SettingsInvalid, match=r"pays it 0\.900, but a known bad answer must earn"):
+    with pytest.raises(SettingsInvalid, match=r"pays it 0\.900, but a known bad answer must earn"):
         launch(team, alice, version)
 
 
@@ -83,7 +88,7 @@ def test_what_judges_cost_adds_up_and_stays_spent_when_steps_are_taken_back(
     connect_endpoint(team, alice, name="judge", base_url="http://judge.example/v1")
     job = launch(team, alice, version)
     nodes.announce("here", {}, {"cpu_cores": 2, "gpus": []}, {})
-    services.validate_files(job.pk)
+    validate_files(job.pk)
     claimed = claim_job("here")
     assert claimed is not None
     values = {"judge/judge/cost": 0.25, "judge/judge/prompt_tokens": 7.0}

@@ -10,7 +10,8 @@ import pytest
 from django.test import Client
 
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import services
+from webapp.jobs.launch.request import JobRequest, single_task
+from webapp.jobs.launch.service import launch, validate_files
 from webapp.jobs.models import Job
 from webapp.registry.models import BaseModel
 from webapp.registry.services import ensure_starter_model
@@ -29,11 +30,16 @@ REPORT = {
 @pytest.fixture
 def job(team: Team, alice: User) -> Job:
     dataset, grader = create_sample_project(team, alice)
-    return services.create_job(
-        team, alice, name="Invoices", settings={"grpo": {"max_steps": 30}},
-        base_model=ensure_starter_model(), dataset_version=dataset.versions.get(),
-        grader_version=grader.versions.get(),
-    )  # fmt: skip
+    return launch(
+        JobRequest(
+            team=team,
+            user=alice,
+            name="Invoices",
+            settings={"grpo": {"max_steps": 30}},
+            base_model=ensure_starter_model(),
+            tasks=single_task(dataset.versions.get(), grader.versions.get()),
+        )
+    )
 
 
 def sent(client: Client, url: str) -> dict[str, Any]:
@@ -88,7 +94,7 @@ def test_gpu_hours_are_estimated_from_steps_that_were_measured_else_said_to_be_u
     client, url = as_user(alice), f"/t/{team.slug}/jobs/new/"
     data = sent(client, url) | {"resources__device": "cuda", "resources__gpus": "2"}
     assert client.get(url, data, headers=HX).context["gpu_hours"] is None
-    answers = job.settings["grpo"]["group_size"] * job.settings["grpo"]["prompts_per_step"]
+    answers = job.settings.grpo.group_size * job.settings.grpo.prompts_per_step
     job.metrics.create(step=1, values={"step_time": answers * 1.0})
     wanted = {"grpo__max_steps": "9", "grpo__group_size": "10", "grpo__prompts_per_step": "20"}
     context = client.get(url, data | wanted | {"evaluation__every": "0"}, headers=HX).context
@@ -191,7 +197,7 @@ def test_before_the_launch_it_says_which_workers_fit_who_is_ahead_and_the_limit(
     client, url = as_user(alice), f"/t/{team.slug}/jobs/new/"
     assert "No worker is online" in client.get(url).text
     nodes.announce("small", {}, {"cpu_cores": 2, "gpus": []}, {})
-    services.validate_files(job.pk)
+    validate_files(job.pk)
     Team.objects.filter(pk=team.pk).update(max_running_jobs=3)
     shown = client.get(url).text
     assert "1 matching worker online: small" in shown
@@ -224,7 +230,7 @@ def test_money_is_shown_only_where_a_price_is_set(
     team: Team, alice: User, job: Job, as_user: SignIn, settings: Any
 ) -> None:
     client, url = as_user(alice), f"/t/{team.slug}/jobs/new/"
-    answers = job.settings["grpo"]["group_size"] * job.settings["grpo"]["prompts_per_step"]
+    answers = job.settings.grpo.group_size * job.settings.grpo.prompts_per_step
     job.metrics.create(step=1, values={"step_time": answers * 1.0})
     data = sent(client, url) | {
         "resources__device": "cuda", "resources__gpus": "2", "grpo__max_steps": "9",

@@ -10,7 +10,9 @@ from django.test import Client
 from django.utils import timezone
 
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import recording, services
+from webapp.jobs import recording
+from webapp.jobs.launch.request import JobRequest, single_task
+from webapp.jobs.launch.service import launch
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.registry.services import ensure_starter_model
@@ -37,10 +39,16 @@ REPORT: dict[str, Any] = {
 @pytest.fixture
 def job(team: Team, alice: User) -> Job:
     dataset, grader = create_sample_project(team, alice)
-    return services.create_job(
-        team, alice, name="Never", base_model=ensure_starter_model(), dataset_version=dataset.versions.get(),
-        grader_version=grader.versions.get(), settings={},
-    )  # fmt: skip
+    return launch(
+        JobRequest(
+            team=team,
+            user=alice,
+            name="Never",
+            base_model=ensure_starter_model(),
+            tasks=single_task(dataset.versions.get(), grader.versions.get()),
+            settings={},
+        )
+    )
 
 
 @pytest.fixture

@@ -28,8 +28,9 @@ from webapp.datasets.versions.sealing import open_test_split
 from webapp.experiments.interference import launch_interference, matched, matrix, subsets
 from webapp.graders.models import Grader, GraderVersion
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import recording, services
-from webapp.jobs.launch.job_tasks import TaskChoice, launch_job
+from webapp.jobs import recording
+from webapp.jobs.launch.request import JobRequest, TaskChoice
+from webapp.jobs.launch.service import launch, validate_files
 from webapp.jobs.models import Evaluation, Job
 from webapp.jobs.queue import claim_job
 from webapp.jobs.states import State
@@ -87,12 +88,16 @@ def uploaded(team: Team, alice: User, base: BaseModel) -> TunedModel:
 @pytest.fixture
 def job(team: Team, alice: User, base: BaseModel, first: TaskChoice, second: TaskChoice) -> Job:
     settings = {"grpo": {"max_steps": 12, "prompts_per_step": 8}}
-    return launch_job(team, alice, name="Both", base_model=base, tasks=[first, second], settings=settings)
+    return launch(
+        JobRequest(
+            team=team, user=alice, name="Both", base_model=base, tasks=[first, second], settings=settings
+        )
+    )
 
 
 def claimed(job: Job) -> Job:
     nodes.announce("here", {}, {"cpu_cores": 2, "gpus": []}, {})
-    services.validate_files(job.pk)
+    validate_files(job.pk)
     found = claim_job("here")
     assert found is not None
     return found
@@ -206,8 +211,8 @@ def test_a_job_that_continues_an_adapter_takes_its_shape(
     client.post(reverse("jobs:new", args=[team.slug]), sent)
     job = Job.objects.get()
     assert job.start == uploaded
-    assert (job.settings["lora"]["rank"], job.settings["lora"]["alpha"]) == (4, 8)
-    assert job.settings["lora"]["targets"] == r"(.*\.)?(q_proj|v_proj)"
+    assert (job.settings.lora.rank, job.settings.lora.alpha) == (4, 8)
+    assert job.settings.lora.targets == r"(.*\.)?(q_proj|v_proj)"
     page = client.get(job.get_absolute_url()).text
     assert uploaded.get_absolute_url() in page
     compare(job, [row("a", [sample(0.1, "b")], [sample(0.2, "t")])])
@@ -260,7 +265,17 @@ def test_the_engine_gets_the_adapter_that_it_starts_from_by_hash(
     team: Team, alice: User, first: TaskChoice, base: BaseModel, uploaded: TunedModel, tmp_path: Path
 ) -> None:
     one = TaskChoice("", first.dataset_version, first.grader_version)
-    job = launch_job(team, alice, name="On", base_model=base, tasks=[one], settings={}, start=uploaded)
+    job = launch(
+        JobRequest(
+            team=team,
+            user=alice,
+            name="On",
+            base_model=base,
+            tasks=[one],
+            settings={},
+            initial_adapter=uploaded,
+        )
+    )
     start = bridge.fetch_start(job, tmp_path)
     spec = job_spec(job, bridge.fetch_splits(job, tmp_path), {}, start)
     assert spec.start is not None
@@ -279,10 +294,10 @@ def test_a_task_whose_files_are_gone_fails_the_job_with_the_reason(job: Job, sec
     DatasetVersion.objects.filter(pk=second.dataset_version.pk).update(
         files=files | {"train": files["train"] | {"key": "nowhere"}}
     )
-    services.validate_files(job.pk)
+    validate_files(job.pk)
     job.refresh_from_db()
     assert job.state == State.FAILED
-    assert "Capitals v1" in job.error["message"]
+    assert "Capitals v1" in job.error.message
 
 
 # --- page ----------------------------------------------------------------------------------------
@@ -337,9 +352,7 @@ def rewards_of(task: str, mean: float, count: int = 20) -> dict[str, float]:
 def test_each_task_alone_draws_what_it_drew_together(job: Job, alice: User) -> None:
     job = finished(job, rewards_of("invoices", 0.5))
     parts = launch_interference(job, alice)
-    shape = {
-        part.tasks.get().name: (part.settings["grpo"]["prompts_per_step"], part.total_steps) for part in parts
-    }
+    shape = {part.tasks.get().name: (part.settings.grpo.prompts_per_step, part.total_steps) for part in parts}
     assert shape == {"invoices": (6, 12), "capitals": (2, 12)}
     assert all(part.interference_of == job for part in parts)
     assert launch_interference(job, alice) == []

@@ -9,7 +9,8 @@ from django.test import Client
 from django.urls import reverse
 
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import services
+from webapp.jobs.launch.request import JobRequest, single_task
+from webapp.jobs.launch.service import launch
 from webapp.jobs.listing import filters
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
@@ -24,12 +25,18 @@ SignIn = Callable[[User], Client]
 def jobs(team: Team, alice: User) -> list[Job]:
     dataset, grader = create_sample_project(team, alice)
     return [
-        services.create_job(
-            team, alice, name=name, settings={}, base_model=ensure_starter_model(),
-            dataset_version=dataset.versions.get(), grader_version=grader.versions.get(),
+        launch(
+            JobRequest(
+                team=team,
+                user=alice,
+                name=name,
+                settings={},
+                base_model=ensure_starter_model(),
+                tasks=single_task(dataset.versions.get(), grader.versions.get()),
+            )
         )
         for name in ("Beta", "Alpha", "Gamma")
-    ]  # fmt: skip
+    ]
 
 
 def names(client: Client, team: Team, **query: str | int) -> list[str]:

@@ -10,7 +10,8 @@ import yaml
 from django.test import Client
 
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import services
+from webapp.jobs.launch.request import JobRequest, single_task
+from webapp.jobs.launch.service import launch
 from webapp.jobs.models import Job
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
@@ -26,11 +27,16 @@ SETTINGS = {
 @pytest.fixture
 def job(team: Team, alice: User) -> Job:
     dataset, grader = create_sample_project(team, alice)
-    return services.create_job(
-        team, alice, name="Invoices \N{EM DASH} \"one\"", settings=SETTINGS,
-        base_model=ensure_starter_model(), dataset_version=dataset.versions.get(),
-        grader_version=grader.versions.get(),
-    )  # fmt: skip
+    return launch(
+        JobRequest(
+            team=team,
+            user=alice,
+            name='Invoices \N{EM DASH} "one"',
+            settings=SETTINGS,
+            base_model=ensure_starter_model(),
+            tasks=single_task(dataset.versions.get(), grader.versions.get()),
+        )
+    )
 
 
 def test_json_and_yaml_say_the_same_and_each_is_copied_by_a_button(

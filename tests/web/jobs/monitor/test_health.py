@@ -11,7 +11,9 @@ from django.test import Client
 
 from webapp.graders.services import create_grader
 from webapp.home.sample_project import HACKABLE, create_sample_project
-from webapp.jobs import recording, services
+from webapp.jobs import recording
+from webapp.jobs.launch.request import JobRequest
+from webapp.jobs.launch.service import launch, validate_files
 from webapp.jobs.models import Job
 from webapp.jobs.queue import claim_job
 from webapp.registry.services import ensure_starter_model
@@ -39,9 +41,9 @@ def parts(team: Team, alice: User) -> dict[str, Any]:
 @pytest.fixture
 def running(team: Team, alice: User, parts: dict[str, Any]) -> Job:
     settings = {"grpo": {"max_steps": STEPS}, "alarm": {"pause": True, "no_signal_steps": 7}}
-    job = services.create_job(team, alice, name="Watched", settings=settings, **parts)
+    job = launch(JobRequest(team=team, user=alice, name="Watched", settings=settings, **parts))
     nodes.announce("here", {}, {"cpu_cores": 2, "gpus": []}, {})
-    services.validate_files(job.pk)
+    validate_files(job.pk)
     claimed = claim_job("here")
     assert claimed is not None
     return claimed

@@ -8,7 +8,8 @@ import pytest
 from django.test import Client
 
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs import services
+from webapp.jobs.launch.request import JobRequest, single_task
+from webapp.jobs.launch.service import launch
 from webapp.jobs.models import Job, JobEvent
 from webapp.jobs.monitor import log_views
 from webapp.jobs.states import State
@@ -21,10 +22,16 @@ SignIn = Callable[[User], Client]
 @pytest.fixture
 def job(team: Team, alice: User) -> Job:
     dataset, grader = create_sample_project(team, alice)
-    return services.create_job(
-        team, alice, name="Invoices", settings={}, base_model=ensure_starter_model(),
-        dataset_version=dataset.versions.get(), grader_version=grader.versions.get(),
-    )  # fmt: skip
+    return launch(
+        JobRequest(
+            team=team,
+            user=alice,
+            name="Invoices",
+            settings={},
+            base_model=ensure_starter_model(),
+            tasks=single_task(dataset.versions.get(), grader.versions.get()),
+        )
+    )
 
 
 def say(job: Job, message: str, level: str = "info") -> JobEvent:

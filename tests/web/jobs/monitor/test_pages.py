@@ -19,6 +19,8 @@ from pytest_django import DjangoAssertNumQueries
 from tests.web import comparison
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording, services
+from webapp.jobs.launch.request import JobRequest, single_task
+from webapp.jobs.launch.service import launch, validate_files
 from webapp.jobs.models import Job
 from webapp.jobs.monitor.phases import Event as PhaseChange
 from webapp.jobs.monitor.phases import durations
@@ -57,12 +59,12 @@ def project(team: Team, alice: User) -> dict[str, Any]:
 @pytest.fixture
 def job(team: Team, alice: User, project: dict[str, Any]) -> Job:
     settings = {"grpo": {"max_steps": STEPS, "group_size": GROUP_SIZE, "prompts_per_step": GROUPS}}
-    return services.create_job(team, alice, name="Invoices", settings=settings, **project)
+    return launch(JobRequest(team=team, user=alice, name="Invoices", settings=settings, **project))
 
 
 def begin(job: Job) -> Job:
     nodes.announce("here", {"torch": "2"}, {"cpu_cores": 2, "gpus": []}, {"available": True, "layers": []})
-    services.validate_files(job.pk)
+    validate_files(job.pk)
     claimed = claim_job("here")
     assert claimed is not None
     assert claimed.pk == job.pk
@@ -187,7 +189,7 @@ def test_another_base_model_brings_its_own_settings(
 
 def test_a_queued_job_says_its_place_and_what_it_waits_for(alice: User, job: Job, as_user: SignIn) -> None:
     client = as_user(alice)
-    services.validate_files(job.pk)
+    validate_files(job.pk)
     assert "No worker is online" in text_of(client, page_of(job))
     nodes.announce("small", {}, {"cpu_cores": 0, "gpus": []}, {})
     assert "has the devices this job asks for" in text_of(client, page_of(job))
@@ -196,10 +198,16 @@ def test_a_queued_job_says_its_place_and_what_it_waits_for(alice: User, job: Job
     assert "First in the queue." in shown
     assert "Starting…" in shown
     job.refresh_from_db()
-    running = services.create_job(
-        job.team, alice, name="Other", base_model=job.base_model, dataset_version=job.dataset_version,
-        grader_version=job.grader_version, settings={"resources": {"cpu_cores": 8}},
-    )  # fmt: skip
+    running = launch(
+        JobRequest(
+            team=job.team,
+            user=alice,
+            name="Other",
+            base_model=job.base_model,
+            tasks=single_task(job.dataset_version, job.grader_version),
+            settings={"resources": {"cpu_cores": 8}},
+        )
+    )
     Job.objects.filter(pk=running.pk).update(
         state=State.RUNNING, node=nodes.online().get(name="big"), devices={"cpu_cores": 8, "gpus": []}
     )

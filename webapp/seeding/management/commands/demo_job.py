@@ -15,8 +15,9 @@ from django.core.files.storage import default_storage
 from django.core.management.base import BaseCommand
 
 from webapp.home.sample_project import create_sample_project
+from webapp.jobs.launch.request import JobRequest, single_task
+from webapp.jobs.launch.service import launch
 from webapp.jobs.models import Evaluation, Job
-from webapp.jobs.services import create_job
 from webapp.jobs.states import TERMINAL, State
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
@@ -49,14 +50,15 @@ def sample_job(user: User, team: Team) -> Job:
     assert version is not None
     assert grader_version is not None
     base = ensure_starter_model()
-    return create_job(
-        team,
-        user,
-        name="Sample job",
-        base_model=base,
-        dataset_version=version,
-        grader_version=grader_version,
-        settings=base.settings,
+    return launch(
+        JobRequest(
+            team=team,
+            user=user,
+            name="Sample job",
+            base_model=base,
+            tasks=single_task(version, grader_version),
+            settings=base.settings,
+        )
     )
 
 
@@ -133,4 +135,4 @@ class Command(BaseCommand):
                 break
             time.sleep(1)
         if job.error:
-            self.stderr.write(f"{job.error['message']} {job.error.get('remedy', '')}")
+            self.stderr.write(f"{job.error.message} {job.error.remedy}")

@@ -1,0 +1,17 @@
+"""Why a job cannot be launched or changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class SettingsInvalid(ValueError):
+    """A request that cannot be launched: path of a setting, such as ``grpo.learning_rate`` -> problem."""
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{path}: {message}" for path, message in errors.items()))
+        self.errors = errors
+
+
+class WrongState(ValueError):
+    """The job's state does not allow this; the message says what it is."""

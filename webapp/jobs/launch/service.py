@@ -1,0 +1,304 @@
+"""Launch jobs: check a request, write the job once, and have its files validated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from django.core.files.storage import default_storage
+from django.db import transaction
+from pydantic import ValidationError
+
+from webapp.datasets.models import DatasetVersion
+from webapp.endpoints import services as endpoints
+from webapp.graders import services as graders
+from webapp.graders.definitions import required_fields
+from webapp.graders.models import GraderCheck, GraderVersion
+from webapp.jobs.errors import SettingsInvalid
+from webapp.jobs.launch import estimates
+from webapp.jobs.launch.request import JobRequest, SuiteChoice, TaskChoice
+from webapp.jobs.models import Job, JobSuite, JobTask
+from webapp.jobs.states import State
+from webapp.jobs.transitions import move
+from webapp.registry.models import TunedModel
+from webapp.registry.uploads import shape_of
+from webapp.teams.services import record
+from webapp.work import messages
+from webapp.work.errors import WorkError
+from workers import grading
+from workers.contract.methods import METHODS
+from workers.contract.spec import MAX_SEED, EvaluationSettings, GrpoSettings, JobSettings
+from workers.starter.suites import SUITES
+
+MAX_TASKS = 8
+MAX_SUITES = 16
+MAX_WEIGHT = 100
+TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,29}", re.ASCII)
+
+
+@transaction.atomic
+def launch(request: JobRequest) -> Job:
+    """Write the requested job with its tasks and suites. Raises ``SettingsInvalid``.
+
+    The job pins its dataset and grader versions. A continued adapter keeps its shape: its rank, alpha and
+    targets replace those of the settings.
+    """
+    first, named = request.tasks[0], _named_tasks(request)
+    if errors := dict(
+        [*_task_problems(named), *_adapter_problems(request), *_suite_problems(request.suites)]
+    ):
+        raise SettingsInvalid(errors)
+    settings = check_settings(_settings_in_full(request))
+    settings = _scale_pass_threshold(settings, first.grader_version)
+    if errors := dict(_grader_problems(first, request.held_out_grader)):
+        raise SettingsInvalid(errors)
+    versions = [task.dataset_version for task in request.tasks]
+    job = Job.objects.create(
+        team=request.team,
+        created_by=request.user,
+        name=request.name,
+        base_model=request.base_model,
+        dataset_version=first.dataset_version,
+        grader_version=first.grader_version,
+        held_out_grader=request.held_out_grader,
+        start=request.initial_adapter,
+        method=request.method,
+        sft=request.sft,
+        control_of=request.control_of,
+        interference_of=request.interference_of,
+        cloned_from=request.cloned_from,
+        settings=settings,
+        total_steps=request.total_steps or count_steps(settings.grpo, *versions),
+        ticket=request.ticket,
+    )
+    JobTask.objects.bulk_create(
+        JobTask(
+            job=job,
+            position=position,
+            name=task.name,
+            dataset_version=task.dataset_version,
+            grader_version=task.grader_version,
+            weight=task.weight,
+        )
+        for position, task in enumerate(named)
+    )
+    JobSuite.objects.bulk_create(
+        JobSuite(
+            job=job,
+            position=position,
+            name=suite.name,
+            built_in=suite.built_in,
+            dataset_version=suite.dataset_version,
+            grader_version=suite.grader_version,
+            max_loss=suite.max_loss,
+        )
+        for position, suite in enumerate(request.suites)
+    )
+    control = f"{METHODS[request.method].label} control run" if request.control_of else "job"
+    record(request.team, request.user, f"launched {control}", job)
+    messages.notify_workers("validate_job", job.pk)
+    return job
+
+
+def check_settings(given: JobSettings | Mapping[str, object]) -> JobSettings:
+    """Return the settings with every default filled in. Raises ``SettingsInvalid``."""
+    if isinstance(given, JobSettings):
+        return given
+    try:
+        return JobSettings.model_validate(given)
+    except ValidationError as error:
+        raise SettingsInvalid(dict(map(_describe_problem, error.errors()))) from error
+
+
+def _describe_problem(problem: Mapping[str, object]) -> tuple[str, str]:
+    """Return the setting's path, such as ``grpo.learning_rate``, and what is wrong with it."""
+    location = problem["loc"]
+    assert isinstance(location, tuple)
+    if location == ("seed",):
+        return "seed", f"A whole number between 0 and {MAX_SEED}."
+    if len(location) == 1 and problem["type"] == "extra_forbidden":
+        return str(location[0]), "There is no such section."
+    return ".".join(map(str, location)), str(problem["msg"]).removeprefix("Value error, ")
+
+
+def _settings_in_full(request: JobRequest) -> JobSettings | Mapping[str, object]:
+    """The request's settings, with the shape of the adapter that training continues from."""
+    if request.initial_adapter is None:
+        return request.settings
+    shape = shape_of(request.initial_adapter)
+    given = request.settings
+    if isinstance(given, JobSettings):
+        return given.model_copy(update={"lora": given.lora.model_copy(update=shape)})
+    lora = given.get("lora", {})
+    return {**given, "lora": {**lora, **shape} if isinstance(lora, Mapping) else lora}
+
+
+def _scale_pass_threshold(settings: JobSettings, version: GraderVersion) -> JobSettings:
+    """Adapt the default pass threshold to the range of a ``score_model`` grader.
+
+    The default is meant for rewards up to 1: on a scale from 1 to 10 every completion would pass.
+    """
+    default = EvaluationSettings().pass_threshold
+    definition = version.definition
+    low, high = definition.get("range") or (0.0, 1.0)
+    if settings.evaluation.pass_threshold != default or definition["type"] != "score_model":
+        return settings
+    scaled = {"pass_threshold": low + default * (high - low)}
+    return settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update=scaled)})
+
+
+def count_steps(grpo: GrpoSettings, *versions: DatasetVersion) -> int:
+    """Steps that the job will take: stated, or its epochs over the training rows of all its tasks."""
+    if grpo.max_steps:
+        return grpo.max_steps
+    rows = sum(int(version.files["train"]["rows"]) for version in versions)
+    return max(1, rows // grpo.prompts_per_step) * grpo.epochs
+
+
+# --- what keeps a job from its launch --------------------------------------------------------------
+
+Problems = Iterator[tuple[str, str]]  # (path of the field, what is wrong)
+
+
+def _named_tasks(request: JobRequest) -> Sequence[TaskChoice]:
+    return [] if len(request.tasks) == 1 and not request.tasks[0].name else request.tasks
+
+
+def _task_problems(tasks: Sequence[TaskChoice]) -> Problems:
+    """Problems of several tasks; those of the first one's grader are found with the job's own."""
+    if len(tasks) > MAX_TASKS:
+        yield "tasks", f"A job has at most {MAX_TASKS} tasks."
+    names = [task.name.casefold() for task in tasks]
+    for number, task in enumerate(tasks, start=1):
+        path = f"task_{number}"
+        if not TASK_NAME.fullmatch(task.name):
+            yield f"{path}.name", "1 to 30 letters, digits, spaces and . _ - beginning with a letter."
+        elif names.index(task.name.casefold()) != number - 1:
+            yield f"{path}.name", "Another task has this name: curves are told apart by it."
+        if not 0 < task.weight <= MAX_WEIGHT:
+            yield f"{path}.weight", f"Above 0, at most {MAX_WEIGHT}."
+        if number > 1 and (reason := _find_grader_problem(task.grader_version, task.dataset_version)):
+            yield f"{path}.grader_version", reason
+
+
+def _find_grader_problem(version: GraderVersion, rows: DatasetVersion) -> str:
+    """Return why the grader may not grade these rows; empty if it may."""
+    return " ".join(find_unmet_conditions(version)) or required_fields.refusal(version, rows)
+
+
+def _grader_problems(task: TaskChoice, held_out: GraderVersion | None) -> Problems:
+    if reason := _find_grader_problem(task.grader_version, task.dataset_version):
+        yield "grader_version", reason
+    if held_out is None:
+        return
+    if (reason := refuse_held_out(held_out, task.grader_version)) or (
+        reason := required_fields.refusal(held_out, task.dataset_version)
+    ):
+        yield "held_out_grader", reason
+
+
+def find_unmet_conditions(version: GraderVersion) -> list[str]:
+    """Return why no job may use this version yet: known answers graded wrongly, judges not connected."""
+    return [*graders.unmet_conditions(version), *_find_missing_judges(version)]
+
+
+def find_unmet_conditions_of_check(version: GraderVersion, check: GraderCheck | None) -> list[str]:
+    """``find_unmet_conditions`` by a check that has been loaded already, or its absence."""
+    tests = list(version.grader.tests.all())
+    return [*graders.unmet_by(version, tests, check), *_find_missing_judges(version)]
+
+
+def _find_missing_judges(version: GraderVersion) -> list[str]:
+    missing = endpoints.missing_endpoints(version.grader.team, grading.validate(version.definition))
+    connect = "Nobody has connected the judge {!r} that it asks: an owner does so under Judges."
+    return [connect.format(model) for model in missing]
+
+
+def refuse_held_out(held_out: GraderVersion, trained: GraderVersion) -> str:
+    """Return why ``held_out`` cannot watch a job that trains on ``trained``; empty if it can."""
+    if held_out.sha256 == trained.sha256:
+        return (
+            "It is the grader that is trained on, so it would see nothing that training does not. "
+            "Choose another one."
+        )
+    return " ".join(find_unmet_conditions(held_out))
+
+
+def _adapter_problems(request: JobRequest) -> Problems:
+    adapter = request.initial_adapter
+    if adapter is None:
+        return
+    # The lock is held until the job is saved: a deletion sees the job, or the job the deletion.
+    if not TunedModel.objects.select_for_update().filter(pk=adapter.pk, deleted_at=None).first():
+        yield "start", f"{adapter} was deleted. Restore it under Models, Deleted, or choose another."
+    elif adapter.base_model_id != request.base_model.pk:
+        yield (
+            "start",
+            f"This adapter belongs to {adapter.base_model}. Choose that base model, or another adapter.",
+        )
+
+
+def _suite_problems(suites: Sequence[SuiteChoice]) -> Problems:
+    if len(suites) > MAX_SUITES:
+        yield "suites", f"A job has at most {MAX_SUITES} suites."
+    for suite in suites:
+        if reason := _refuse_suite(suite):
+            yield f"suite {suite.name}", reason
+
+
+def _refuse_suite(suite: SuiteChoice) -> str:
+    """Return why this suite cannot be scored; empty if it can."""
+    if suite.built_in:
+        return "" if suite.built_in in SUITES else f"There is no built-in suite {suite.built_in!r}."
+    assert suite.dataset_version, f"{suite.name} has neither rows nor a built-in suite"
+    assert suite.grader_version, f"{suite.name} has rows without a grader"
+    if not suite.dataset_version.files["validation"]["rows"]:
+        return (
+            f"{suite.dataset_version} has no validation rows, which a suite is made of: upload it with some."
+        )
+    return _find_grader_problem(suite.grader_version, suite.dataset_version)
+
+
+# --- after the launch ------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def validate_files(job_id: int) -> None:
+    """Queue a new job, or fail it with what is wrong with its files or graders."""
+    job = Job.objects.select_for_update(of=("self",)).select_related(
+        "dataset_version", "grader_version"
+    ).get(pk=job_id)  # fmt: skip
+    if job.state != State.VALIDATING_FILES:
+        return
+    found = (_find_file_error(part.dataset_version) or _find_grader_error(part.grader_version)
+             for part in job.graded_parts)  # fmt: skip
+    if error := next(filter(None, found), None):
+        move(job.pk, State.FAILED, error=error)
+    else:
+        estimate = estimates.estimate(estimates.plan_of(job)) if job.promoted_step is None else None
+        move(job.pk, State.QUEUED, estimate=estimate.as_json() if estimate else None)
+        messages.notify_workers("run_jobs")
+
+
+def _find_file_error(version: DatasetVersion) -> WorkError | None:
+    missing = [
+        split
+        for split, file in version.files.items()
+        if file["rows"] and not default_storage.exists(file["key"])
+    ]
+    if missing:
+        message = f"The stored files of {version} are gone: {', '.join(missing)}."
+        return WorkError(code="invalid_training_file", message=message, remedy="Upload the dataset again.")
+    if not version.files["train"]["rows"]:
+        message = f"{version} has no rows to train on."
+        return WorkError(code="invalid_training_file", message=message, remedy="Upload more rows.")
+    return None
+
+
+def _find_grader_error(version: GraderVersion) -> WorkError | None:
+    try:
+        grading.validate(version.definition)
+    except grading.GraderInvalid as error:
+        message = f"{version}: {error.param}: {error.message}"
+        return WorkError(code="invalid_grader", message=message, remedy="Save a version that is valid.")
+    return None
