@@ -135,7 +135,9 @@ def _scored(score: SuiteScore) -> Measured:
 def elsewhere(model: TunedModel) -> list[Elsewhere]:
     """The newest first: jobs that continued from the model, and the control runs of the job that made it."""
     job: Job | None = getattr(model, "job", None)
-    beside = Q(job__start=model, job__method="rft") | (Q(job__control_of=job) if job else Q(pk=None))
+    beside = Q(job__initial_adapter=model, job__method="rft") | (
+        Q(job__control_of=job) if job else Q(pk=None)
+    )
     found = Evaluation.objects.filter(beside, stage="after", task="", tuned__isnull=False)
     return [
         _elsewhere(model, evaluation)
@@ -146,7 +148,7 @@ def elsewhere(model: TunedModel) -> list[Elsewhere]:
 def _elsewhere(model: TunedModel, evaluation: Evaluation) -> Elsewhere:
     job, tuned = evaluation.job, evaluation.tuned
     assert tuned, f"{evaluation} compares nothing"
-    of_model = job.start_id == model.pk
+    of_model = job.initial_adapter_id == model.pk
     return Elsewhere(
         job=job,
         of="this model, as its start"

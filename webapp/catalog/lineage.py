@@ -170,8 +170,8 @@ def _made_of(model: TunedModel, job: Job | None) -> tuple[Groups, Edges]:
     groups: Groups = [("Base model", [base])]
     if job is None:
         return groups, []
-    if job.start:
-        groups.append(("Continues", [_model(job.start, "Parent model")]))
+    if job.initial_adapter:
+        groups.append(("Continues", [_model(job.initial_adapter, "Parent model")]))
     tasks = task_choices(job)
     graders = {task.grader_version: _grader(job, task.grader_version) for task in tasks}
     groups.append(("Dataset", _unique(_dataset(job, task.dataset_version) for task in tasks)))

@@ -43,7 +43,7 @@ def models_with_history() -> QuerySet[TunedModel]:
 
 def _models() -> QuerySet[TunedModel]:
     return TunedModel.objects.select_related(
-        "team", "base_model", "job__team", "job__start__team",
+        "team", "base_model", "job__team", "job__initial_adapter__team",
         "job__dataset_version__dataset__team", "job__grader_version__grader__team", "release__released_by",
     ).prefetch_related("job__suites")  # fmt: skip
 

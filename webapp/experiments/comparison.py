@@ -93,7 +93,7 @@ def _choices(job: Job) -> dict[str, Any]:
     chosen = {
         "method": METHODS[job.method].label,
         "base model": job.base_model,
-        "initial adapter": job.start,
+        "initial adapter": job.initial_adapter,
         "dataset": job.dataset_version,
         "grader": job.grader_version,
         "held-out grader": job.held_out_grader,

@@ -49,7 +49,7 @@ def launch_control_run(job: Job, user: User, method: str, source: SftSource | No
             tasks=task_choices(job),
             settings=_settings_without_preflight(job),
             suites=suite_choices(job),
-            initial_adapter=job.start,
+            initial_adapter=job.initial_adapter,
             method=method,
             sft=sft,
             control_of=job,

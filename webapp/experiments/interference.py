@@ -112,7 +112,7 @@ def _launch(job: Job, user: User, tasks: list[TaskChoice]) -> Job:
             base_model=job.base_model,
             tasks=tasks,
             settings=match_settings(job.settings, job.total_steps, share),
-            initial_adapter=job.start,
+            initial_adapter=job.initial_adapter,
             interference_of=job,
         )
     )

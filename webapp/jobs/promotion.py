@@ -13,7 +13,7 @@ from webapp.work import messages
 
 NAME_STEM = 100
 COPIED = (
-    "team", "base_model", "dataset_version", "grader_version", "held_out_grader", "start", "method",
+    "team", "base_model", "dataset_version", "grader_version", "held_out_grader", "initial_adapter", "method",
     "control_of", "sft", "settings", "total_steps",
 )  # fmt: skip
 DISCARDED = "This checkpoint was discarded meanwhile. Choose another one."

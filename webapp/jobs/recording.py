@@ -15,6 +15,7 @@ from webapp.core.fields import storable
 from webapp.jobs import checkpoints
 from webapp.jobs.evaluations import record_evaluation, record_retention
 from webapp.jobs.models import Alarm, Checkpoint, Job, Metric, PreflightSample, Rollout
+from webapp.jobs.models.job import JobProgress
 from webapp.jobs.transitions import tell
 from webapp.work.errors import WorkError
 from webapp.work.queue import fence
@@ -91,15 +92,16 @@ def _rollouts(job: Job, batch: list[events.RolloutsEvent]) -> None:
 def _phase(job: Job, batch: list[events.PhaseEvent]) -> None:
     for event in batch:
         job.phase = event.phase
-        job.progress = {name: job.progress[name] for name in ("eta_seconds", "at") if name in job.progress}
+        job.progress = JobProgress(eta_seconds=job.progress.eta_seconds, at=job.progress.at)
         tell(job.pk, job.attempt, "phase", {"phase": event.phase})
 
 
 def _progress(job: Job, batch: list[events.ProgressEvent]) -> None:
     if batch[-1].phase != job.phase:
         return  # a later phase of the same batch has begun
-    job.progress = batch[-1].model_dump(exclude={"type", "time"}) | {"at": timezone.now().timestamp()}
-    tell(job.pk, job.attempt, "progress", job.progress)
+    values = batch[-1].model_dump(exclude={"type", "time"})
+    job.progress = JobProgress(**values, at=timezone.now().timestamp())
+    tell(job.pk, job.attempt, "progress", job.progress.model_dump())
 
 
 def _evaluation(job: Job, batch: list[events.EvaluationEvent]) -> None:
@@ -132,7 +134,7 @@ def _alarms(job: Job, batch: list[events.AlarmEvent]) -> None:
 
 
 def _preflight(job: Job, batch: list[events.PreflightEvent]) -> None:
-    job.preflight = batch[-1].model_dump(mode="json", exclude={"type", "time", "samples"})
+    job.preflight = batch[-1].model_copy(update={"samples": []})
     job.preflight_samples.all().delete()
     PreflightSample.objects.bulk_create(
         PreflightSample(job=job, position=position, **_sample_values(sample))

@@ -11,6 +11,7 @@ from django.utils import timezone
 from webapp.jobs.live import notifications
 from webapp.jobs.models import Job, JobEvent
 from webapp.jobs.states import TERMINAL, State, sources
+from workers.contract.devices import GivenDevices
 
 CHANNEL = "groove_jobs"
 
@@ -37,7 +38,7 @@ def move(job_id: int, target: State, *, guard: Q | None = None, **changes: Any) 
     if target == State.QUEUED:
         stamps |= {"queued_at": now, "error": None}
     if target != State.RUNNING:
-        stamps |= {"lease_until": None, "devices": {}, "node": None, "stop_requested": ""}
+        stamps |= {"lease_until": None, "devices": GivenDevices(), "node": None, "stop_requested": ""}
     allowed = Job.objects.filter(Q(pk=job_id, state__in=sources(target)) & (guard or Q()))
     if not allowed.update(state=target, **(stamps | changes)):
         return False

@@ -35,6 +35,7 @@ from webapp.registry.services import ensure_starter_model, tuned_name
 from webapp.seeding.made_up_text import Prompt, prompts
 from webapp.teams.models import AuditEvent, Team, User
 from webapp.work import nodes
+from workers.contract.devices import NodeDevices
 
 BATCH = 1000
 JOBS_A_DATASET = 40
@@ -53,7 +54,7 @@ def make(team: Team, user: User, count: int, longest: int, usual: int) -> list[J
     """Everything that ``count`` jobs need and leave behind; the last one is the newest."""
     versions, graders = _datasets(team, user, count), _graders(team, user, count)
     base = ensure_starter_model()
-    nodes.announce("gpu-a", {"groove": "seeded"}, {"cpu_cores": 16, "gpus": []}, {"available": True})
+    nodes.announce("gpu-a", {"groove": "seeded"}, NodeDevices(cpu_cores=16), {"available": True})
     jobs = _jobs(team, user, base, versions, graders, [usual] * (count - 1) + [longest])
     done = [job for job in jobs if job.state == State.SUCCEEDED]
     _evaluations(done)

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from webapp.core.fields import pydantic_field
 from webapp.work.errors import WorkError
+from workers.contract.devices import NodeDevices
 
 
 class Node(models.Model):
@@ -16,7 +17,7 @@ class Node(models.Model):
 
     name = models.CharField(max_length=200, unique=True)
     versions = models.JSONField(default=dict)
-    devices = models.JSONField(default=dict, help_text="{cpu_cores, gpus: [{index, name, memory_gib}]}")
+    devices: NodeDevices = pydantic_field(NodeDevices, default=NodeDevices)
     sandbox = models.JSONField(default=dict, help_text="{available, layers, reason, remedy}")
     health = models.JSONField(
         default=dict, help_text="room, and how busy CPU and GPUs are: workers.bridge.nodes.health"

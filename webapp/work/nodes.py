@@ -10,12 +10,13 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from webapp.work.models import Node
+from workers.contract.devices import GivenDevices, NodeDevices
 
 SILENCE = timedelta(minutes=1)
 FORGOTTEN_AFTER = timedelta(days=30)
 
 
-def announce(name: str, versions: dict[str, Any], devices: dict[str, Any], sandbox: dict[str, Any]) -> Node:
+def announce(name: str, versions: dict[str, Any], devices: NodeDevices, sandbox: dict[str, Any]) -> Node:
     """A worker has started."""
     now = timezone.now()
     values = {"versions": versions, "devices": devices, "sandbox": sandbox, "started_at": now, "seen_at": now}
@@ -43,11 +44,11 @@ class Usage:
     memory: float
 
 
-def usage(node: Node | None, devices: dict[str, Any]) -> list[Usage]:
+def usage(node: Node | None, devices: GivenDevices) -> list[Usage]:
     """Of the devices that work holds on ``node``: its GPUs, or without any the CPU; empty while unknown."""
     if node is None:
         return []
-    held = {f"GPU {index}" for index in devices.get("gpus", [])} or {"CPU"}
+    held = {f"GPU {index}" for index in devices.gpus} or {"CPU"}
     return [each for each in usage_of(node) if each.device in held]
 
 
@@ -66,7 +67,7 @@ def usage_of(node: Node) -> list[Usage]:
 
 def largest_gpu() -> float | None:
     """GiB of the largest GPU that is online; None without any."""
-    return max((gpu["memory_gib"] for node in online() for gpu in node.devices["gpus"]), default=None)
+    return max((gpu.memory_gib for node in online() for gpu in node.devices.gpus), default=None)
 
 
 def online() -> QuerySet[Node]:

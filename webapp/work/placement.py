@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from webapp.work.models import Node, WorkState
+from workers.contract.devices import GivenDevices, NodeDevices
 from workers.contract.exports import CPU_CORES as EXPORT_CORES
 from workers.contract.spec import Resources
 
 
-def free_devices(node: Node) -> dict[str, Any]:
+def free_devices(node: Node) -> NodeDevices:
     """Return the node's devices less those of the jobs and exports that run there."""
-    running = node.jobs.filter(state=WorkState.RUNNING).values_list("devices", flat=True)
-    taken = {index for devices in running for index in devices.get("gpus", [])}
+    running = [job.devices for job in node.jobs.filter(state=WorkState.RUNNING).only("devices")]
+    taken = {index for devices in running for index in devices.gpus}
     exports = node.exports.filter(state=WorkState.RUNNING).count()
-    cores = sum(devices.get("cpu_cores", 0) for devices in running) + exports * EXPORT_CORES
-    return {
-        "cpu_cores": node.devices["cpu_cores"] - cores,
-        "gpus": [gpu for gpu in node.devices["gpus"] if gpu["index"] not in taken],
-    }
+    cores = sum(devices.cpu_cores for devices in running) + exports * EXPORT_CORES
+    return NodeDevices(
+        cpu_cores=node.devices.cpu_cores - cores,
+        gpus=[gpu for gpu in node.devices.gpus if gpu.index not in taken],
+    )
 
 
-def fit(wanted: Resources, free: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the devices to give to a request ; None if too few are free."""
-    gpus = [gpu["index"] for gpu in free["gpus"] if gpu["memory_gib"] >= wanted.gpu_memory_gib]
-    if free["cpu_cores"] < wanted.cpu_cores or len(gpus) < wanted.gpus:
+def fit(wanted: Resources, free: NodeDevices) -> GivenDevices | None:
+    """Return the devices to give to a request; None if too few are free."""
+    gpus = [gpu.index for gpu in free.gpus if gpu.memory_gib >= wanted.gpu_memory_gib]
+    if free.cpu_cores < wanted.cpu_cores or len(gpus) < wanted.gpus:
         return None
-    return {"cpu_cores": wanted.cpu_cores, "gpus": gpus[: wanted.gpus]}
+    return GivenDevices(cpu_cores=wanted.cpu_cores, gpus=gpus[: wanted.gpus])

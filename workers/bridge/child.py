@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 
 from workers.bridge.jobs import spare_engine
+from workers.contract.devices import GivenDevices
 
 PASSED_ON = {
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE",
@@ -25,7 +25,7 @@ TAIL_BYTES = 8000
 ENGINE = "workers.engine"
 
 
-def environment(devices: dict[str, Any]) -> dict[str, str]:
+def environment(devices: GivenDevices) -> dict[str, str]:
     """What a child may know: paths and its devices, not the database, the broker or any key."""
     kept = {
         name: value
@@ -37,8 +37,8 @@ def environment(devices: dict[str, Any]) -> dict[str, str]:
         "GROOVE_BASE_MODEL_ROOTS": ",".join(map(str, settings.BASE_MODEL_ROOTS)),
         "GROOVE_ALLOW_PICKLED_WEIGHTS": str(int(settings.ALLOW_PICKLED_WEIGHTS)),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as NVML counts
-        "CUDA_VISIBLE_DEVICES": ",".join(map(str, devices.get("gpus", []))),
-        "OMP_NUM_THREADS": str(devices.get("cpu_cores", 1)),
+        "CUDA_VISIBLE_DEVICES": ",".join(map(str, devices.gpus)),
+        "OMP_NUM_THREADS": str(devices.cpu_cores or 1),
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
     }
@@ -68,7 +68,7 @@ def options(descriptors: dict[str, int]) -> list[str]:
 
 @contextmanager
 def started(
-    arguments: list[str], devices: dict[str, Any], log: Path, secrets: dict[str, bytes] | None = None
+    arguments: list[str], devices: GivenDevices, log: Path, secrets: dict[str, bytes] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """``python -m <arguments>`` with a lifeline to this process; killed, with its group, on leaving."""
     read_end, write_end = os.pipe()
@@ -89,14 +89,14 @@ def started(
 
 def warm_up() -> None:
     """Have a spare engine wait for the next job; not while a job begins, which needs the cores itself."""
-    spare_engine.BENCH.fill(environment({}))
+    spare_engine.BENCH.fill(environment(GivenDevices()))
 
 
 def _begin(
-    arguments: list[str], devices: dict[str, Any], log: Path, descriptors: dict[str, int]
+    arguments: list[str], devices: GivenDevices, log: Path, descriptors: dict[str, int]
 ) -> subprocess.Popen[bytes]:
     """The waiting spare where it will do, a fresh process otherwise."""
-    spare = None if devices.get("gpus") or arguments[0] != ENGINE else spare_engine.BENCH.take()
+    spare = None if devices.gpus or arguments[0] != ENGINE else spare_engine.BENCH.take()
     if spare and spare.give(arguments[1:], environment(devices), log, descriptors):
         return spare.process
     with log.open("ab") as output:

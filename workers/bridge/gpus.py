@@ -8,15 +8,17 @@ from typing import Any
 
 import pynvml
 
+from workers.contract.devices import Gpu
+
 GIB = 2**30
 
 
-def find_gpus() -> list[dict[str, Any]]:
+def find_gpus() -> list[Gpu]:
     """The NVIDIA GPUs this worker may use, with their memory; none where there is no driver.
 
     ``CUDA_VISIBLE_DEVICES`` of the worker, if it lists indices, narrows them: so two workers share a machine.
     """
-    return _read_each(_describe)
+    return [Gpu(**gpu) for gpu in _read_each(_describe)]
 
 
 def read_load() -> list[dict[str, Any]]:

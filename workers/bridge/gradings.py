@@ -18,6 +18,7 @@ from webapp.teams.models import Team
 from webapp.work.errors import LeaseLost, WorkFailed
 from workers import grading
 from workers.bridge import child, judges
+from workers.contract.devices import GivenDevices
 
 GRADING_SECONDS = 300
 Json = dict[str, Any]
@@ -80,7 +81,7 @@ def _run(request: Json, folder: Path, connection: judges.Connection, cache: Path
         try:
             done = subprocess.run(
                 [*command, *child.options(descriptors)], cwd=settings.BASE_DIR,
-                env=child.environment({"cpu_cores": 1}), pass_fds=list(descriptors.values()),
+                env=child.environment(GivenDevices(cpu_cores=1)), pass_fds=list(descriptors.values()),
                 capture_output=True, text=True, timeout=GRADING_SECONDS,
             )  # fmt: skip
         except subprocess.TimeoutExpired:

@@ -23,6 +23,7 @@ from workers import grading
 from workers.bridge import child
 from workers.bridge.jobs.files import local_ref
 from workers.contract.base_models.arguments import write_arguments
+from workers.contract.devices import GivenDevices
 from workers.contract.spec import JudgeEndpoint
 
 SERVE_SECONDS = 120
@@ -108,7 +109,9 @@ def _served(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     with tempfile.TemporaryDirectory(prefix="groove-serve-") as folder:
         log = Path(folder) / "serve.log"
         arguments += write_arguments(local_ref(base), Path(folder) / "rendering.json")
-        with child.started(arguments, {"cpu_cores": 1}, log, {"--token-fd": token.encode()}) as process:
+        with child.started(
+            arguments, GivenDevices(cpu_cores=1), log, {"--token-fd": token.encode()}
+        ) as process:
             yield f"http://127.0.0.1:{_port(process, log)}/v1", token
 
 

@@ -22,6 +22,7 @@ from webapp.work import messages, nodes
 from workers.bridge import child
 from workers.bridge.gpus import find_gpus, read_load
 from workers.bridge.jobs import files
+from workers.contract.devices import NodeDevices
 
 log = logging.getLogger(__name__)
 PACKAGES = ("torch", "transformers", "trl", "peft")
@@ -69,7 +70,7 @@ def _announce() -> None:
     psutil.cpu_percent()  # from here on, until the first sign of life
     versions = {"python": platform.python_version(), "os": platform.platform()}
     versions |= {package: version(package) for package in PACKAGES}
-    devices = {"cpu_cores": settings.CPU_CORES, "gpus": find_gpus()}
+    devices = NodeDevices(cpu_cores=settings.CPU_CORES, gpus=find_gpus())
     nodes.announce(node_name(), versions, devices, sandbox())
     files.discard_leftovers()
     messages.notify_workers("run_jobs")

@@ -21,6 +21,7 @@ from webapp.work.models import Leased
 from webapp.work.queue import Queue
 from workers.bridge import child
 from workers.contract import events
+from workers.contract.devices import GivenDevices
 
 WATCH_SECONDS = 1.0
 Item = TypeVar("Item", bound=Leased)
@@ -97,7 +98,7 @@ def run_engine(arguments: list[str], out: Path, seconds: float, lost: threading.
     ``LeaseLost`` after it ended the child.
     """
     output = out / "child.log"
-    with child.started(["workers.engine", *arguments], {"cpu_cores": 1}, output) as process:
+    with child.started(["workers.engine", *arguments], GivenDevices(cpu_cores=1), output) as process:
         _wait(process, seconds, lost, remedy)
     if process.returncode:
         log.warning("%s ended with %s: %s", arguments[0], process.returncode, child.tail(output)[-2000:])

@@ -16,6 +16,7 @@ from webapp.jobs.states import State
 from webapp.jobs.transitions import move
 from webapp.teams.models import Team, User
 from webapp.work import nodes
+from workers.contract.devices import NodeDevices
 from workers.contract.events import Event, PhaseEvent, ProgressEvent
 
 CORES = 500  # so many that no worker of this machine takes the job
@@ -43,7 +44,7 @@ def test_a_page_opened_in_the_queue_follows_the_job_to_its_end(
     expect(head).to_contain_text("First in the queue. No worker")
     expect(page.get_by_role("button", name="Pause")).to_have_count(0)
 
-    nodes.announce("big", {}, {"cpu_cores": CORES, "gpus": []}, {})
+    nodes.announce("big", {}, NodeDevices(cpu_cores=CORES), {})
     assert claim_job("big") == job
     Job.objects.filter(pk=job.pk).update(lease_until=timezone.now() + timedelta(hours=1))
     expect(page.get_by_role("button", name="Pause")).to_be_visible()

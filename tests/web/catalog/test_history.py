@@ -116,7 +116,7 @@ def test_measurements_in_other_jobs_are_this_models_own(
     """A job that continues from it measured it as its start; an side is held against it."""
     rows = [row("a", [sample(0.5, "x")], [sample(0.9, "y")])]
     onward, arm_job = finished_job(model.team, alice, "Goes on"), finished_job(model.team, alice, "Lots")
-    Job.objects.filter(pk=onward.pk).update(start=model)
+    Job.objects.filter(pk=onward.pk).update(initial_adapter=model)
     Job.objects.filter(pk=arm_job.pk).update(method="placebo", control_of=model.job)
     compare(onward, rows)
     compare(arm_job, [row("a", [sample(0.5, "x")], [sample(0.6, "y")])])

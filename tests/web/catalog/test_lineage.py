@@ -81,8 +81,8 @@ def test_the_drawing_links_all_that_made_the_model_and_came_from_it(
     parent = tuned_model(finished_job(team, alice, "First"), "ft:parent")
     child = tuned_model(finished_job(team, alice, "Goes on"), "ft:child")
     still = finished_job(team, alice, "Still going")
-    Job.objects.filter(pk__in=[child.job.pk, still.pk]).update(start=model)
-    Job.objects.filter(pk=job.pk).update(start=parent)
+    Job.objects.filter(pk__in=[child.job.pk, still.pk]).update(initial_adapter=model)
+    Job.objects.filter(pk=job.pk).update(initial_adapter=parent)
     job.checkpoints.create(step=40, attempt=1, key="k", bytes=1, sha256="0")
     GraderVersion.objects.filter(pk=job.grader_version_id).update(definition=JUDGED)
     Endpoint.objects.create(team=team, name="gpt-judge", base_url="https://judge.example/v1")
@@ -102,7 +102,7 @@ def test_the_drawing_links_all_that_made_the_model_and_came_from_it(
 def test_deleted_things_stand_there_without_a_link(model: TunedModel, alice: User, as_user: SignIn) -> None:
     job, team = model.job, model.team
     parent = tuned_model(finished_job(team, alice, "First"), "ft:parent")
-    Job.objects.filter(pk=job.pk).update(start=parent)
+    Job.objects.filter(pk=job.pk).update(initial_adapter=parent)
     now = timezone.now()
     gone = [job.dataset_version.dataset, job.grader_version.grader, parent]
     for each in gone:
@@ -120,7 +120,7 @@ def test_many_children_are_folded_in_the_drawing_and_listed_in_words(
     model: TunedModel, alice: User, as_user: SignIn
 ) -> None:
     children = [finished_job(model.team, alice, f"Goes on {number}") for number in range(7)]
-    Job.objects.filter(pk__in=[child.pk for child in children]).update(start=model)
+    Job.objects.filter(pk__in=[child.pk for child in children]).update(initial_adapter=model)
     page = as_user(alice).get(model.get_absolute_url()).text
     assert sum(child.get_absolute_url() in drawn(page) for child in children) == lineage.FOLDED - 1
     assert all(child.get_absolute_url() in words(page) for child in children)

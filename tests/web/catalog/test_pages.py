@@ -79,7 +79,7 @@ def test_a_model_names_the_jobs_and_models_that_came_from_it(
 ) -> None:
     onward = finished_job(model.team, alice, "Goes on")
     child = tuned_model(onward, "ft:child")
-    Job.objects.filter(pk=onward.pk).update(start=model)
+    Job.objects.filter(pk=onward.pk).update(initial_adapter=model)
     page = as_user(bob).get(model.get_absolute_url()).text
     assert "Continued by" in page
     assert onward.get_absolute_url() in page

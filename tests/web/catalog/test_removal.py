@@ -51,7 +51,7 @@ def test_a_model_that_a_job_trains_from_stays(
     model: TunedModel, alice: User, as_user: SignIn, state: State
 ) -> None:
     other = finished_job(model.team, alice, "Goes on")
-    Job.objects.filter(pk=other.pk).update(start=model, state=state)
+    Job.objects.filter(pk=other.pk).update(initial_adapter=model, state=state)
     page = as_user(alice).post(address(model, "delete"), follow=True).text
     assert "“Goes on” trains from this model. Wait until it ends or cancel it" in page
     Job.objects.filter(pk=other.pk).update(state=State.CANCELLED)
@@ -76,7 +76,7 @@ def test_no_job_starts_from_a_deleted_model(model: TunedModel, alice: User) -> N
                 tasks=[TaskChoice("", job.dataset_version, job.grader_version)],
             )
         )
-    assert "was deleted. Restore it" in refused.value.errors["start"]
+    assert "was deleted. Restore it" in refused.value.errors["initial_adapter"]
 
 
 def test_an_owner_deletes_for_good(model: TunedModel, alice: User, as_user: SignIn) -> None:
@@ -152,17 +152,17 @@ def test_a_new_job_lists_the_newest_models_and_takes_any(
         for number in range(60)
     )
     url = reverse("jobs:new", args=[team.slug])
-    start = as_user(alice).get(url).context["form"]["start"]
+    start = as_user(alice).get(url).context["form"]["initial_adapter"]
     assert len(start.field.choices) == 51
     assert "press Continue training" in start.help_text
     chosen = as_user(alice).get(f"{url}?base={base.uid}&start={model.uid}").context["form"]
-    assert f'<option value="{model.uid}" selected>' in str(chosen["start"])
-    assert chosen.fields["start"].clean(model.uid) == model
+    assert f'<option value="{model.uid}" selected>' in str(chosen["initial_adapter"])
+    assert chosen.fields["initial_adapter"].clean(model.uid) == model
 
 
 def test_a_clone_says_that_its_start_was_deleted(model: TunedModel, alice: User, as_user: SignIn) -> None:
     other = finished_job(model.team, alice, "Goes on")
-    Job.objects.filter(pk=other.pk).update(start=model)
+    Job.objects.filter(pk=other.pk).update(initial_adapter=model)
     removal.delete_model(model, alice)
     page = as_user(alice).get(reverse("jobs:new", args=[model.team.slug]) + f"?from={other.uid}").text
     assert "where the other job started, was deleted; restore it to start there." in page

@@ -89,7 +89,7 @@ def test_a_placebo_is_one_click_and_differs_from_its_job_in_nothing_else(
     placebo = job.control_runs.get()
     steps = count_steps(job.settings.grpo, job.dataset_version)
     assert (placebo.method, placebo.total_steps, placebo.state) == ("placebo", steps, State.VALIDATING_FILES)
-    kept = ["base_model_id", "dataset_version_id", "grader_version_id", "start_id"]
+    kept = ["base_model_id", "dataset_version_id", "grader_version_id", "initial_adapter_id"]
     assert all(getattr(placebo, name) == getattr(job, name) for name in kept)
     changed = {k for k in job.settings if job.settings[k] != placebo.settings[k]}
     assert changed == {"preflight"}

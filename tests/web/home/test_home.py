@@ -24,6 +24,7 @@ from webapp.registry.models import TunedModel
 from webapp.teams.models import Membership, Team, User
 from webapp.teams.services import record
 from webapp.work import nodes
+from workers.contract.devices import NodeDevices
 
 SignIn = Callable[[User], Client]
 JUDGED = {
@@ -121,7 +122,7 @@ def test_home_says_what_waits_for_a_person(job: Job, bob: User, as_user: SignIn)
     assert "The grader &lt;b&gt;fails&lt;/b&gt;. Mend it." in shown.text
     assert "<code>make worker</code>" in shown.text
     Job.objects.filter(pk=job.pk).update(finished_at=timezone.now() - timedelta(days=8))
-    nodes.announce("node", {}, {"cpu_cores": 8, "gpus": []}, {})
+    nodes.announce("node", {}, NodeDevices(cpu_cores=8), {})
     assert client.get(home).context["attention"] == []
 
 

@@ -26,9 +26,10 @@ from webapp.jobs.states import TERMINAL, TRANSITIONS, State, sources
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.work import nodes
+from workers.contract.devices import GivenDevices, NodeDevices
 from workers.contract.events import MetricsEvent, Rollout, RolloutsEvent
 
-NODE = {"cpu_cores": 2, "gpus": []}
+NODE = NodeDevices(cpu_cores=2)
 
 
 @pytest.fixture
@@ -132,15 +133,15 @@ def test_an_expired_lease_puts_the_job_back_until_it_has_died_too_often(running:
 @pytest.mark.django_db
 def test_a_node_takes_only_jobs_that_fit_its_free_devices(job: Job) -> None:
     validate_files(job.pk)
-    nodes.announce("small", {}, {"cpu_cores": 1, "gpus": []}, {})
+    nodes.announce("small", {}, NodeDevices(cpu_cores=1), {})
     Job.objects.filter(pk=job.pk).update(settings=job.settings | {"resources": {
         "device": "cuda", "gpus": 1, "cpu_cores": 1, "gpu_memory_gib": 40}})  # fmt: skip
     assert claim_job("small") is None
     gpus = [{"index": 0, "name": "a", "memory_gib": 24.0}, {"index": 1, "name": "b", "memory_gib": 80.0}]
-    nodes.announce("large", {}, {"cpu_cores": 8, "gpus": gpus}, {})
+    nodes.announce("large", {}, NodeDevices(cpu_cores=8, gpus=gpus), {})
     claimed = claim_job("large")
     assert claimed is not None
-    assert claimed.devices == {"cpu_cores": 1, "gpus": [1]}
+    assert claimed.devices == GivenDevices(cpu_cores=1, gpus=[1])
 
 
 @pytest.mark.django_db(transaction=True)

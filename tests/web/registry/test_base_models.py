@@ -18,6 +18,7 @@ from webapp.registry.queues import INSPECTIONS
 from webapp.registry.services import add_base_model, ensure_starter_model
 from webapp.teams.models import AuditEvent, Team, User
 from webapp.work import nodes
+from workers.contract.devices import Gpu, NodeDevices
 
 SignIn = Callable[[User], Client]
 
@@ -139,7 +140,7 @@ def test_an_inspection_that_keeps_crashing_says_so_on_its_page(
 def test_the_page_tells_whether_the_weights_fit_the_workers(
     base: BaseModel, alice: User, as_user: SignIn
 ) -> None:
-    devices = {"cpu_cores": 2, "gpus": [{"index": 0, "name": "H", "memory_gib": 1.0}]}
+    devices = NodeDevices(cpu_cores=2, gpus=[Gpu(index=0, name="H", memory_gib=1.0)])
     nodes.announce("n", {}, devices, {})
     nodes.seen("n", {"memory_gib": 16.0})
     inspection = INSPECTIONS.claim(base.inspection.pk)

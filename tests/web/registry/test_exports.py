@@ -28,6 +28,7 @@ from webapp.registry.queues import EXPORTS, claim_export
 from webapp.teams.models import Team, User
 from webapp.work import nodes
 from webapp.work.errors import WorkFailed
+from workers.contract.devices import NodeDevices
 from workers.contract.exports import KINDS
 
 SignIn = Callable[[User], Client]
@@ -178,7 +179,7 @@ def test_an_export_leaves_through_its_team_only(
 def test_an_export_waits_for_room_and_the_page_says_what_is_missing(
     model: TunedModel, alice: User, as_user: SignIn
 ) -> None:
-    node = nodes.announce("small", {}, {"cpu_cores": 1, "gpus": []}, {})
+    node = nodes.announce("small", {}, NodeDevices(cpu_cores=1), {})
     queued = exporting.request_export(model, alice, "merged")
     other = exporting.request_export(model, alice, "gguf")
     Job.objects.update(state="running", node=node, devices={"cpu_cores": 1, "gpus": []})
@@ -200,7 +201,7 @@ def test_an_export_waits_for_room_and_the_page_says_what_is_missing(
 
 
 def test_a_job_leaves_a_running_export_its_core(model: TunedModel, alice: User) -> None:
-    nodes.announce("small", {}, {"cpu_cores": 2, "gpus": []}, {})
+    nodes.announce("small", {}, NodeDevices(cpu_cores=2), {})
     exports = [exporting.request_export(model, alice, kind) for kind in ("merged", "gguf")]
     resources = {"device": "cpu", "gpus": 0, "cpu_cores": 2, "gpu_memory_gib": 0}
     Job.objects.update(state="queued", settings={"resources": resources})

@@ -35,6 +35,7 @@ from webapp.teams.models import AuditEvent, Membership, Role, Team, User
 from webapp.work import nodes
 from workers.bridge.jobs.job_specs import definitions, job_spec
 from workers.bridge.jobs.suites import fetch_suites
+from workers.contract.devices import NodeDevices
 from workers.contract.events import Drift, Interval, RetentionEvent
 from workers.engine.evaluation.retention import turned
 from workers.starter.suites import SUITES
@@ -172,7 +173,7 @@ def test_a_score_is_kept_once_and_only_from_who_holds_the_job(team: Team, alice:
             settings={},
         )
     )
-    nodes.announce("here", {}, {"cpu_cores": 2, "gpus": []}, {})
+    nodes.announce("here", {}, NodeDevices(cpu_cores=2), {})
     validate_files(job.pk)
     held = claim_job("here")
     assert held

@@ -22,6 +22,7 @@ from webapp.teams.models import AuditEvent, Membership, Team, User
 from webapp.teams.services import create_team, record
 from webapp.work import nodes
 from webapp.work.models import Node
+from workers.contract.devices import NodeDevices
 from workers.tasks import tidy
 
 SignIn = Callable[[User], Client]
@@ -112,7 +113,7 @@ def test_settings_say_how_much_of_the_limit_is_used(job: Job, alice: User, as_us
 
 
 def test_a_team_at_its_limit_waits_and_another_goes_ahead(job: Job, charlie: User) -> None:
-    nodes.announce("node", {}, {"cpu_cores": 8, "gpus": []}, {})
+    nodes.announce("node", {}, NodeDevices(cpu_cores=8), {})
     Team.objects.filter(pk=job.team_id).update(max_running_jobs=1)
     first, second = queued(job, "first"), queued(job, "second")
     other = finished_job(create_team(charlie, "Other"), charlie)
@@ -168,7 +169,7 @@ def test_the_record_names_people_who_have_left_and_is_cut_to_days(
 def test_workers_show_their_room_and_the_queue_hides_other_teams(
     job: Job, charlie: User, bob: User, as_user: SignIn
 ) -> None:
-    nodes.announce("node", {}, {"cpu_cores": 8, "gpus": []}, {"available": True, "layers": []})
+    nodes.announce("node", {}, NodeDevices(cpu_cores=8), {"available": True, "layers": []})
     gpu = {"index": 0, "name": "A100", "memory_gib": 80.0, "memory_used_gib": 31.5, "busy_percent": 97}
     room = {"disk_free_gib": 1.5, "disk_gib": 100.0, "memory_free_gib": 2.0, "memory_gib": 8.0}
     nodes.seen("node", room | {"cpu_busy_percent": 12.6, "gpus": [gpu]})
@@ -186,7 +187,7 @@ def test_workers_show_their_room_and_the_queue_hides_other_teams(
 
 def test_a_node_that_left_is_forgotten_after_a_month(job: Job, bob: User, as_user: SignIn) -> None:
     for name, days in (("gone", 31), ("silent", 3)):
-        node = nodes.announce(name, {}, {"cpu_cores": 8, "gpus": []}, {"available": True, "layers": []})
+        node = nodes.announce(name, {}, NodeDevices(cpu_cores=8), {"available": True, "layers": []})
         Node.objects.filter(pk=node.pk).update(seen_at=timezone.now() - timedelta(days=days))
     tidy()
     assert [node.name for node in Node.objects.all()] == ["silent"]

@@ -14,6 +14,7 @@ from django.db.models.functions import Cast
 
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs.models import Job, JobEvent, Metric
+from webapp.jobs.models.job import JobEstimate
 from webapp.jobs.monitor.phases import NAMES, PHASES, durations
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel
@@ -68,9 +69,9 @@ class Estimate:
         """(name, seconds) of every phase, as the job's page names them."""
         return [(NAMES[phase], seconds) for phase, seconds in self.phases.items()]
 
-    def as_json(self) -> dict[str, Any]:
-        """As ``Job.estimate``."""
-        return {"seconds": self.seconds, "phases": self.phases, "jobs": self.jobs}
+    def for_job(self) -> JobEstimate:
+        """The estimate as its job keeps it."""
+        return JobEstimate(seconds=self.seconds, phases=self.phases, jobs=self.jobs)
 
 
 def plan_of(job: Job) -> Plan:

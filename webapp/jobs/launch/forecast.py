@@ -24,7 +24,7 @@ from workers.contract.spec import JobSettings
 
 SAMPLING_METHODS = [method.id for method in METHODS.values() if method.samples]
 GIB = 2**30
-CHOICES = ("base_model", "start", "dataset_version", "grader_version", "held_out_grader")
+CHOICES = ("base_model", "initial_adapter", "dataset_version", "grader_version", "held_out_grader")
 
 
 @dataclass(frozen=True)
@@ -134,18 +134,20 @@ def advice(team: Team, values: dict[str, Any]) -> Advice | None:
     if not all(values[name] for name in names):
         return None
     same = {name: values[name] for name in names}
-    jobs = Job.objects.filter(team=team, start=values["start"], preflight__isnull=False, **same)
+    jobs = Job.objects.filter(
+        team=team, initial_adapter=values["initial_adapter"], preflight__isnull=False, **same
+    )
     job = jobs.select_related("team").first()
     if job is None or not job.preflight:
         return None
     report = job.preflight
     return Advice(
         job,
-        preflight.TITLES[report["verdict"]],
-        report["reason"],
-        report["remedy"],
+        preflight.TITLES[report.verdict],
+        report.reason,
+        report.remedy,
         preflight.enough(report),
-        report["verdict"] != "go",
+        report.verdict != "go",
     )
 
 

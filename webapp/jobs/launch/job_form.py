@@ -98,7 +98,11 @@ ADVANCED = (
     ("Answers", "How answers are drawn, and how long they may be.", ANSWERS),
     ("Chat template", "How prompts are rendered, and what graders see.", _all("chat")),
     ("Optimiser", "How the adapter follows the rewards.", _all("grpo", (*STEPS, *ANSWERS, "grpo.max_steps"))),
-    ("Adapter", "What is trained: low-rank matrices beside the base model's.", ("start", *_all("lora"))),
+    (
+        "Adapter",
+        "What is trained: low-rank matrices beside the base model's.",
+        ("initial_adapter", *_all("lora")),
+    ),
     ("Preflight", "A trial before training, which says whether training can work.", _all("preflight")),
     ("Evaluation", "How base and tuned model are measured on held-out rows.", _all("evaluation")),
     ("Alarms", "What pauses a job that goes wrong.", ("held_out_grader", *_all("alarm"))),

@@ -65,7 +65,7 @@ def _initial(request: HttpRequest, choices: Choices, source: Job | None) -> dict
             "dataset_version": source.dataset_version,
             "grader_version": source.grader_version,
             "held_out_grader": source.held_out_grader,
-            "start": source.start,
+            "initial_adapter": source.initial_adapter,
             "tasks": task_choices(source),
             "suites": suite_choices(source),
         }
@@ -78,7 +78,7 @@ def _initial(request: HttpRequest, choices: Choices, source: Job | None) -> dict
         "base_model": _named_or_newest(choices["base_models"], request.GET.get("base", "")),
         "dataset_version": version,
         "grader_version": grader,
-        "start": choices["starts"].filter(uid=start).first() if start else None,
+        "initial_adapter": choices["starts"].filter(uid=start).first() if start else None,
     }
 
 
@@ -228,7 +228,7 @@ def _launch(access: Access, form: JobForm, source: Job | None, replaced: Job | N
                 tasks=task_fields.chosen(data),
                 settings=form.settings(),
                 suites=suite_fields.chosen(data),
-                initial_adapter=data["start"],
+                initial_adapter=data["initial_adapter"],
                 held_out_grader=data["held_out_grader"],
                 cloned_from=source,
                 ticket=data["ticket"],

@@ -61,7 +61,7 @@ def launch(request: JobRequest) -> Job:
         dataset_version=first.dataset_version,
         grader_version=first.grader_version,
         held_out_grader=request.held_out_grader,
-        start=request.initial_adapter,
+        initial_adapter=request.initial_adapter,
         method=request.method,
         sft=request.sft,
         control_of=request.control_of,
@@ -230,10 +230,13 @@ def _adapter_problems(request: JobRequest) -> Problems:
         return
     # The lock is held until the job is saved: a deletion sees the job, or the job the deletion.
     if not TunedModel.objects.select_for_update().filter(pk=adapter.pk, deleted_at=None).first():
-        yield "start", f"{adapter} was deleted. Restore it under Models, Deleted, or choose another."
+        yield (
+            "initial_adapter",
+            f"{adapter} was deleted. Restore it under Models, Deleted, or choose another.",
+        )
     elif adapter.base_model_id != request.base_model.pk:
         yield (
-            "start",
+            "initial_adapter",
             f"This adapter belongs to {adapter.base_model}. Choose that base model, or another adapter.",
         )
 
@@ -276,7 +279,7 @@ def validate_files(job_id: int) -> None:
         move(job.pk, State.FAILED, error=error)
     else:
         estimate = estimates.estimate(estimates.plan_of(job)) if job.promoted_step is None else None
-        move(job.pk, State.QUEUED, estimate=estimate.as_json() if estimate else None)
+        move(job.pk, State.QUEUED, estimate=estimate.for_job() if estimate else None)
         messages.notify_workers("run_jobs")
 
 

@@ -31,7 +31,7 @@ class TaskRow:
 
 def add_fields(form: forms.Form, data: Any, tasks: Sequence[TaskChoice], starts: Any) -> None:
     """Adds ``start`` and the fields of each task: as many as ``data`` says, or as ``tasks`` has."""
-    form.fields["start"] = _start_field(starts, form.initial.get("start"), data)
+    form.fields["initial_adapter"] = _start_field(starts, form.initial.get("initial_adapter"), data)
     count = _count(data) if data else max(len(tasks), 1)
     for number in range(1, count + 1):
         initial = tasks[number - 1] if number <= len(tasks) and len(tasks) > 1 else None
@@ -58,7 +58,7 @@ def _start_field(starts: Any, initial: TunedModel | None, data: Any) -> Any:
         field.help_text += (
             f" The newest {STARTS} are listed; for another, find it under Models and press Continue training."
         )
-    chosen = str(data.get("start", "")) if data else initial.uid if initial else ""
+    chosen = str(data.get("initial_adapter", "")) if data else initial.uid if initial else ""
     if chosen and chosen not in listed:
         listed |= dict(starts.filter(uid=chosen).values_list("uid", "name"))
     if initial and initial.deleted_at:

@@ -35,7 +35,9 @@ def chosen(team: Team, query: QueryDict, name: str) -> list[Job]:
 
 def _related(jobs: QuerySet[Job]) -> QuerySet[Job]:
     """With what pages name beside a job, so that eight jobs take as many queries as one."""
-    jobs = jobs.select_related("team", "base_model", "start", "tuned_model__team", "held_out_grader__grader")
+    jobs = jobs.select_related(
+        "team", "base_model", "initial_adapter", "tuned_model__team", "held_out_grader__grader"
+    )
     jobs = jobs.select_related("dataset_version__dataset__team", "grader_version__grader__team")
     suites = ("suites__dataset_version__dataset", "suites__grader_version__grader")
     return jobs.prefetch_related(prefetch_loaded_tasks(), *suites)

@@ -20,6 +20,8 @@ from webapp.jobs.states import TERMINAL, State
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Team, User
 from webapp.work.models import Leased, Node
+from workers.contract.devices import GivenDevices
+from workers.contract.events import PreflightEvent
 from workers.contract.schema import Frozen
 from workers.contract.spec import JobSettings
 
@@ -41,6 +43,25 @@ class SftSource(Frozen):
     learning_rate: float = 2e-4
     epochs: int = 3
     batch_size: int = 16
+
+
+class JobProgress(Frozen):
+    """The newest ``contract.events.ProgressEvent``, and when it arrived in seconds since 1970."""
+
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    eta_seconds: float | None = None
+    at: float = 0.0
+
+
+class JobEstimate(Frozen):
+    """The estimate made when the job was first queued: seconds by phase, measured on so many earlier jobs."""
+
+    seconds: float
+    phases: dict[str, float]
+    jobs: int = 0
 
 
 class JobQuerySet(models.QuerySet["Job"]):
@@ -78,7 +99,7 @@ class Job(Leased):
         GraderVersion, models.PROTECT, null=True, blank=True, related_name="watched_jobs",
         help_text="grades rollouts for the reward-hacking alarm; never trained against",
     )  # fmt: skip
-    start = models.ForeignKey(
+    initial_adapter = models.ForeignKey(
         TunedModel, models.PROTECT, null=True, blank=True, related_name="continued_by",
         help_text="the adapter that training continues from; without one it starts from the base model",
     )  # fmt: skip
@@ -110,20 +131,16 @@ class Job(Leased):
     step = models.PositiveIntegerField(default=0)
     total_steps = models.PositiveIntegerField(default=0)
     judge_cost = models.JSONField(default=dict, help_text="money spent so far, by judge")
-    progress = models.JSONField(default=dict, help_text="{phase, done, total, unit, eta_seconds, at}")
-    estimate = models.JSONField(
-        null=True,
-        blank=True,
-        help_text="{seconds, phases, jobs} when it was queued first: webapp.jobs.launch.estimates",
-    )
+    progress: JobProgress = pydantic_field(JobProgress, default=JobProgress)
+    estimate: JobEstimate | None = pydantic_field(JobEstimate, null=True, blank=True)
 
     events_end = models.BigIntegerField(default=0, help_text="bytes of the attempt's events recorded")
-    preflight = models.JSONField(null=True, blank=True, help_text="contract.events.PreflightEvent")
+    preflight: PreflightEvent | None = pydantic_field(PreflightEvent, null=True, blank=True)
     overruled_by = models.ForeignKey(
         User, models.SET_NULL, null=True, blank=True, related_name="+", help_text="went on against its advice"
     )
     node = models.ForeignKey(Node, models.SET_NULL, null=True, blank=True, related_name="jobs")
-    devices = models.JSONField(default=dict, help_text="{cpu_cores, gpus: [index]} given to the child")
+    devices: GivenDevices = pydantic_field(GivenDevices, default=GivenDevices)
 
     queued_at = models.DateTimeField(null=True, blank=True)
     train_seconds = models.FloatField(default=0)
@@ -202,16 +219,16 @@ class Job(Leased):
         if self.state != State.RUNNING:
             return None
         now = timezone.now()
-        if "eta_seconds" in self.progress and self.progress["eta_seconds"] is not None:
-            return float(self.progress["eta_seconds"] - (now.timestamp() - self.progress["at"]))
+        if self.progress.eta_seconds is not None:
+            return self.progress.eta_seconds - (now.timestamp() - self.progress.at)
         if self.estimate and self.attempt == 1 and self.started_at:
-            return float(self.estimate["seconds"] - (now - self.started_at).total_seconds())
+            return float(self.estimate.seconds - (now - self.started_at).total_seconds())
         return None
 
     @property
     def base_label(self) -> str:
         """What the tuned model is compared with, in a word."""
-        return "Start" if self.start_id else "Base"
+        return "Start" if self.initial_adapter_id else "Base"
 
 
 class JobTask(models.Model):

@@ -59,7 +59,9 @@ def _tasks(job: Job) -> dict[str, Any]:
         }
         for task in job.loaded_tasks
     }
-    return ({"tasks": tasks} if tasks else {}) | ({"start": job.start.name} if job.start else {})
+    return ({"tasks": tasks} if tasks else {}) | (
+        {"start": job.initial_adapter.name} if job.initial_adapter else {}
+    )
 
 
 def _suites(job: Job) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def all_jobs() -> QuerySet[Job]:
         "dataset_version__dataset__team",
         "grader_version__grader__team",
         "held_out_grader__grader__team",
-        "start__team",
+        "initial_adapter__team",
         "interference_of__team",
         "control_of__team",
         "node",

@@ -12,6 +12,7 @@ from webapp.jobs.models import Job, PreflightSample
 from webapp.jobs.monitor import phases
 from webapp.jobs.rollouts.references import JobRows
 from webapp.jobs.states import State
+from workers.contract.events import Interval, PreflightEvent
 
 TITLES = {
     "go": "Go",
@@ -40,9 +41,9 @@ class Bar:
     height: str
 
 
-def bars(report: dict[str, Any]) -> list[Bar]:
+def bars(report: PreflightEvent) -> list[Bar]:
     """The histogram of rewards."""
-    counts, low, high = report["histogram"], report["histogram_low"], report["histogram_high"]
+    counts, low, high = report.histogram, report.histogram_low, report.histogram_high
     edges = [low + (high - low) * place / len(counts) for place in range(len(counts) + 1)]
     most = max(max(counts), 1)
     return [
@@ -51,22 +52,23 @@ def bars(report: dict[str, Any]) -> list[Bar]:
     ]
 
 
-def curve(report: dict[str, Any]) -> dict[str, Any]:
+def curve(report: PreflightEvent) -> dict[str, Any]:
     """pass@k as ``static/js/curves.js`` draws it."""
-    points = report["pass_curve"]
-    values = {name: [point["value"][name] for point in points] for name in ("mean", "low", "high")}
+    points = report.pass_curve
+    values = {name: [getattr(point.value, name) for point in points] for name in ("mean", "low", "high")}
     return {
-        "x": [point["k"] for point in points],
+        "x": [point.k for point in points],
         "x_label": "k",
         "y_label": "pass@k",
         "series": [{"name": "Base", **values}],
     }
 
 
-def enough(report: dict[str, Any]) -> str:
+def enough(report: PreflightEvent) -> str:
     """The smallest group size at which most groups have signal, as text; empty if none is."""
-    size = str(report["group_size"])
-    return size if report["no_signal"].get(size, {"mean": 1.0})["mean"] <= MOST_SILENT else ""
+    size = str(report.group_size)
+    share = report.no_signal.get(size)
+    return size if share and share.mean <= MOST_SILENT else ""
 
 
 @dataclass(frozen=True)
@@ -87,24 +89,29 @@ def outcomes(job: Job) -> list[Outcome]:
     return [outcome for outcome in found if outcome]
 
 
-def _signal(job: Job, report: dict[str, Any]) -> Outcome | None:
-    share = report["no_signal"].get(str(job.settings.grpo.group_size))
+def _signal(job: Job, report: PreflightEvent) -> Outcome | None:
+    share = report.no_signal.get(str(job.settings.grpo.group_size))
     if share is None:
         return None
     rows = job.metrics.order_by("step").values_list("values", flat=True)[:EARLY_STEPS]
     seen = [row["groups/no_signal_share"] for row in rows if "groups/no_signal_share" in row]
     return Outcome(
         f"Groups without signal, first {EARLY_STEPS} steps",
-        f"{_percent(share['mean'])}{_range(share)}",
+        f"{_percent(share.mean)}{_range(share)}",
         f"{_percent(fmean(seen))} over {len(seen)} steps" if seen else "",
-        share["low"] - 0.1 <= fmean(seen) <= share["high"] + 0.1
-        if seen and share["low"] is not None
-        else None,
+        _covers(share, fmean(seen), slack=0.1) if seen else None,
     )
 
 
-def _range(share: dict[str, float | None]) -> str:
-    low, high = share["low"], share["high"]
+def _covers(interval: Interval, value: float, slack: float = 0.0) -> bool | None:
+    """True if the value lies in the interval, widened by ``slack``; None without an interval."""
+    if interval.low is None or interval.high is None:
+        return None
+    return interval.low - slack <= value <= interval.high + slack
+
+
+def _range(share: Interval) -> str:
+    low, high = share.low, share.high
     return "" if low is None or high is None else f" ({_percent(low)} to {_percent(high)})"
 
 
@@ -112,19 +119,19 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _durations(job: Job, report: dict[str, Any]) -> list[Outcome]:
+def _durations(job: Job, report: PreflightEvent) -> list[Outcome]:
     """The whole job by the estimate at its launch, and training by the preflight's forecast."""
-    spent, forecast = phases.spent_by(job), report["forecast"]["train_seconds"]
+    spent, forecast = phases.spent_by(job), report.forecast.train_seconds
     done = job.state == State.SUCCEEDED
     training = Outcome(
         "Time of training, with the evaluations on the way",
-        f"{forecast['mean']:.0f} s ({forecast['low']:.0f} to {forecast['high']:.0f})",
+        f"{forecast.mean:.0f} s ({forecast.low:.0f} to {forecast.high:.0f})",
         f"{spent['train']:.0f} s" if done and "train" in spent else "",
-        forecast["low"] <= spent["train"] <= forecast["high"] if done and "train" in spent else None,
+        _covers(forecast, spent["train"]) if done and "train" in spent else None,
     )
     if not job.estimate:
         return [training]
-    expected, taken = job.estimate["seconds"], sum(spent.values())
+    expected, taken = job.estimate.seconds, sum(spent.values())
     whole = Outcome(
         "Time of the whole job, estimated at launch",
         f"{expected:.0f} s",
@@ -134,15 +141,15 @@ def _durations(job: Job, report: dict[str, Any]) -> list[Outcome]:
     return [whole, training]
 
 
-def _gain(job: Job, report: dict[str, Any]) -> Outcome:
+def _gain(job: Job, report: PreflightEvent) -> Outcome:
     after = job.evaluations.filter(stage="after", task="", difference__isnull=False).first()
     found = after.difference if after and (after.difference or {}).get("low") is not None else None
     half = (found["high"] - found["low"]) / 2 if found else 0.0
     return Outcome(
         "Minimum detectable improvement on the held-out rows",
-        f"{report['detectable']:.3f}",
+        f"{report.detectable:.3f}",
         f"difference {found['mean']:+.3f}, interval ±{half:.3f}" if found else "",
-        half <= report["detectable"] * INTERVAL / POWER if found else None,
+        half <= report.detectable * INTERVAL / POWER if found else None,
     )
 
 

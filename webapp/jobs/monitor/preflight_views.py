@@ -21,10 +21,10 @@ PARTS = {f"preflight-{part}": f"jobs/preflight.html#{part}" for part in ("waitin
 def page(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
     """The advice first, then what it follows from."""
     job = access.get(all_jobs(), uid=uid)
-    context = {"job": job, "report": job.preflight}
+    context: dict[str, object] = {"job": job, "report": job.preflight}
     if report := job.preflight:
         context |= {
-            "title": preflight.TITLES[report["verdict"]],
+            "title": preflight.TITLES[report.verdict],
             "bars": preflight.bars(report),
             "curve": json.dumps(preflight.curve(report)),
             "group_size": str(job.settings.grpo.group_size),

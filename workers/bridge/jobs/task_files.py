@@ -73,13 +73,15 @@ def _join(parts: list[tuple[str, Path]], target: Path) -> dict[str, Any] | None:
 
 def fetch_start(job: Job, folder: Path) -> dict[str, Any] | None:
     """The job's ``contract.spec.AdapterRef``, its files below ``folder``. Raises ``AdapterDamaged``."""
-    if job.start is None:
+    if job.initial_adapter is None:
         return None
-    hashes = {file["name"]: file["sha256"] for file in job.start.files}
+    hashes = {file["name"]: file["sha256"] for file in job.initial_adapter.files}
     for name in (adapter.CONFIG, adapter.WEIGHTS):
-        if not files.fetch(f"{job.start.prefix}/{name}", hashes[name], folder / START / name):
-            raise AdapterDamaged(f"The SHA-256 of the stored {name} of {job.start} is not what it was.")
-    return {"id": job.start.name, "path": START, "sha256": hashes[adapter.WEIGHTS]}
+        if not files.fetch(f"{job.initial_adapter.prefix}/{name}", hashes[name], folder / START / name):
+            raise AdapterDamaged(
+                f"The SHA-256 of the stored {name} of {job.initial_adapter} is not what it was."
+            )
+    return {"id": job.initial_adapter.name, "path": START, "sha256": hashes[adapter.WEIGHTS]}
 
 
 def task_specs(job: Job) -> dict[str, Any]:

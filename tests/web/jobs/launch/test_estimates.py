@@ -25,6 +25,7 @@ from webapp.jobs.transitions import move
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.work import nodes
+from workers.contract.devices import NodeDevices
 from workers.contract.events import Event, MetricsEvent, PhaseEvent, PreflightEvent, ProgressEvent
 from workers.contract.spec import EvaluationSettings, PreflightSettings
 from workers.contract.workload import Workload
@@ -73,7 +74,7 @@ def launch(team: Team, alice: User) -> Callable[..., Job]:
 
 def run(job: Job, clock: Clock, factor: float = 1.0, node: str = "here") -> Job:
     """The whole job on a node, each phase ``factor`` times as long as usual."""
-    nodes.announce(node, {}, {"cpu_cores": 2, "gpus": []}, {})
+    nodes.announce(node, {}, NodeDevices(cpu_cores=2), {})
     claimed = claim_job(node)
     assert claimed == job
     steps = job.settings.grpo.max_steps
@@ -97,8 +98,8 @@ def test_a_repeated_job_takes_as_long_as_the_first(launch: Callable[..., Job], c
     run(launch(grpo={"max_steps": 40}), clock, 3)
     again = launch(seed=1)
     assert again.estimate
-    assert again.estimate["phases"] == SECONDS
-    assert again.estimate["seconds"] == 128
+    assert again.estimate.phases == SECONDS
+    assert again.estimate.seconds == 128
 
 
 def test_phases_grow_with_the_work_they_have(launch: Callable[..., Job], clock: Clock) -> None:

@@ -22,6 +22,7 @@ from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.work import nodes
 from workers.contract import events
+from workers.contract.devices import NodeDevices
 
 AsUser = Callable[[User], Client]
 JUDGE = {
@@ -87,7 +88,7 @@ def test_what_judges_cost_adds_up_and_stays_spent_when_steps_are_taken_back(
 ) -> None:
     connect_endpoint(team, alice, name="judge", base_url="http://judge.example/v1")
     job = launch(team, alice, version)
-    nodes.announce("here", {}, {"cpu_cores": 2, "gpus": []}, {})
+    nodes.announce("here", {}, NodeDevices(cpu_cores=2), {})
     validate_files(job.pk)
     claimed = claim_job("here")
     assert claimed is not None

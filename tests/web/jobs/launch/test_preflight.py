@@ -122,7 +122,8 @@ def test_samples_are_shown_with_their_grading_and_the_other_causes(job: Job, as_
     for _ in range(2):  # told again after a resume, it is stored once
         assert recording.record_events(job.pk, 1, [told])
     job.refresh_from_db()
-    assert "samples" not in (job.preflight or {})
+    assert job.preflight
+    assert not job.preflight.samples
     assert job.preflight_samples.count() == 2
     page = as_user(bob).get(address(job)).text
     assert (

@@ -41,6 +41,7 @@ from webapp.teams.models import Team, User
 from webapp.work import nodes
 from workers.bridge.jobs import task_files as bridge
 from workers.bridge.jobs.job_specs import definitions, job_spec
+from workers.contract.devices import NodeDevices
 from workers.contract.events import EvaluationEvent, Interval, MetricsEvent, SideSummary
 from workers.contract.spec import JobSpec
 
@@ -96,7 +97,7 @@ def job(team: Team, alice: User, base: BaseModel, first: TaskChoice, second: Tas
 
 
 def claimed(job: Job) -> Job:
-    nodes.announce("here", {}, {"cpu_cores": 2, "gpus": []}, {})
+    nodes.announce("here", {}, NodeDevices(cpu_cores=2), {})
     validate_files(job.pk)
     found = claim_job("here")
     assert found is not None
@@ -191,13 +192,13 @@ def test_the_data_of_another_team_is_no_choice(
 def test_a_clone_starts_with_the_tasks_and_the_start_of_its_source(
     team: Team, alice: User, as_user: SignIn, job: Job, uploaded: TunedModel
 ) -> None:
-    Job.objects.update(start=uploaded)
+    Job.objects.update(initial_adapter=uploaded)
     page = as_user(alice).get(reverse("jobs:new", args=[team.slug]), {"from": job.uid})
     shown = page.context["form"]
     assert len(shown.task_rows) == 2
     assert shown["task_2__name"].value() == "capitals"
     assert shown["task_1__weight"].value() == 3
-    assert shown.values["start"] == uploaded
+    assert shown.values["initial_adapter"] == uploaded
 
 
 # --- start ---------------------------------------------------------------------------------------
@@ -207,10 +208,10 @@ def test_a_job_that_continues_an_adapter_takes_its_shape(
     team: Team, alice: User, as_user: SignIn, first: TaskChoice, base: BaseModel, uploaded: TunedModel
 ) -> None:
     client = as_user(alice)
-    sent = form(client, team, start=uploaded.uid, lora__rank="64")
+    sent = form(client, team, initial_adapter=uploaded.uid, lora__rank="64")
     client.post(reverse("jobs:new", args=[team.slug]), sent)
     job = Job.objects.get()
-    assert job.start == uploaded
+    assert job.initial_adapter == uploaded
     assert (job.settings.lora.rank, job.settings.lora.alpha) == (4, 8)
     assert job.settings.lora.targets == r"(.*\.)?(q_proj|v_proj)"
     page = client.get(job.get_absolute_url()).text
@@ -224,7 +225,7 @@ def test_an_adapter_of_another_base_is_refused(
 ) -> None:
     other = BaseModel.objects.create(team=team, model_id="some/other")
     client = as_user(alice)
-    sent = form(client, team, start=uploaded.uid, base_model=other.uid)
+    sent = form(client, team, initial_adapter=uploaded.uid, base_model=other.uid)
     answer = client.post(reverse("jobs:new", args=[team.slug]), sent)
     assert answer.status_code == 422
     assert "This adapter belongs to groove/starter" in answer.text
@@ -236,7 +237,7 @@ def test_an_adapter_of_another_team_is_no_start(
     other = charlie.teams.get()
     create_sample_project(other, charlie)
     client = as_user(charlie)
-    sent = form(client, other, start=uploaded.uid)
+    sent = form(client, other, initial_adapter=uploaded.uid)
     assert client.post(reverse("jobs:new", args=[other.slug]), sent).status_code == 422
     assert "Ours" not in client.get(reverse("jobs:new", args=[other.slug])).text
 

@@ -30,6 +30,7 @@ from webapp.registry.models import BaseModel
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.work import nodes
+from workers.contract.devices import NodeDevices
 from workers.contract.events import (
     ErrorEvent,
     Event,
@@ -63,7 +64,7 @@ def job(team: Team, alice: User, project: dict[str, Any]) -> Job:
 
 
 def begin(job: Job) -> Job:
-    nodes.announce("here", {"torch": "2"}, {"cpu_cores": 2, "gpus": []}, {"available": True, "layers": []})
+    nodes.announce("here", {"torch": "2"}, NodeDevices(cpu_cores=2), {"available": True, "layers": []})
     validate_files(job.pk)
     claimed = claim_job("here")
     assert claimed is not None
@@ -191,9 +192,9 @@ def test_a_queued_job_says_its_place_and_what_it_waits_for(alice: User, job: Job
     client = as_user(alice)
     validate_files(job.pk)
     assert "No worker is online" in text_of(client, page_of(job))
-    nodes.announce("small", {}, {"cpu_cores": 0, "gpus": []}, {})
+    nodes.announce("small", {}, NodeDevices(cpu_cores=0), {})
     assert "has the devices this job asks for" in text_of(client, page_of(job))
-    nodes.announce("big", {}, {"cpu_cores": 8, "gpus": []}, {})
+    nodes.announce("big", {}, NodeDevices(cpu_cores=8), {})
     shown = text_of(client, page_of(job))
     assert "First in the queue." in shown
     assert "Starting…" in shown

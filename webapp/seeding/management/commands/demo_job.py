@@ -64,15 +64,15 @@ def sample_job(user: User, team: Team) -> Job:
 
 def line(job: Job) -> str:
     """One line that says how far the job is."""
-    progress = job.progress or {}
+    progress = job.progress
     parts = [job.get_state_display(), job.phase]
-    if progress.get("total"):
-        parts.append(f"{progress['done']}/{progress['total']} {progress.get('unit', '')}")
+    if progress.total:
+        parts.append(f"{progress.done}/{progress.total} {progress.unit}")
     metric = job.metrics.order_by("-step").first()
     if metric and "reward" in metric.values:
         parts.append(f"reward {metric.values['reward']:.3f}")
-    if progress.get("eta_seconds"):
-        parts.append(f"about {progress['eta_seconds']:.0f} s left")
+    if progress.eta_seconds:
+        parts.append(f"about {progress.eta_seconds:.0f} s left")
     return "  ".join(part for part in parts if part)
 
 
