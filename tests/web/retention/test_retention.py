@@ -77,6 +77,9 @@ def own_rows(stage: Literal["during", "after"], step: int, kl: float) -> Retenti
     return told("", 0, stage=stage, step=step, base=None, tuned=None, forgetting=None, drift=drift)
 
 
+ONE_SUITE = {"suites-TOTAL_FORMS": "1", "suites-INITIAL_FORMS": "0"}
+
+
 @pytest.fixture
 def job(team: Team, alice: User) -> Job:
     """Tuned for invoices; tickets may lose 0.1, orders are watched only."""
@@ -105,10 +108,10 @@ def test_suites_are_chosen_at_launch_and_reach_the_engine(
 ) -> None:
     create_sample_project(team, alice)
     letters, client = uploaded(team, alice), as_user(alice)
-    data = filled(client, team)
+    data = filled(client, team) | ONE_SUITE
     data |= {
         "suite_built_in__ticket": "on", "suite_built_in_margin": "0.05",
-        "suite_1__dataset_version": letters.uid, "suite_1__grader_version": data["grader_version"],
+        "suites-0-dataset_version": letters.uid, "suites-0-grader_version": data["grader_version"],
         "dataset_version": team.datasets.get(name__startswith="Sample").versions.get().uid,
     }  # fmt: skip
     client.post(reverse("jobs:new", args=[team.slug]), data)
@@ -129,7 +132,7 @@ def test_suites_are_chosen_at_launch_and_reach_the_engine(
     assert "Letters &lt;b&gt; v1" in client.get(reverse("jobs:config", args=[team.slug, job.uid])).text
     again = client.get(reverse("jobs:new", args=[team.slug]), {"from": job.uid}).context["form"]
     assert again["suite_built_in__ticket"].value() is True
-    assert again["suite_1__dataset_version"].value() == letters.uid
+    assert again.suite_rows[0]["dataset_version"].value() == letters.uid
 
 
 def splits(job: Job) -> dict[str, Any]:
@@ -142,18 +145,18 @@ def test_a_suite_needs_rows_and_a_grader_and_may_be_one_more(
 ) -> None:
     create_sample_project(team, alice)
     letters, client, url = uploaded(team, alice), as_user(alice), reverse("jobs:new", args=[team.slug])
-    data = filled(client, team)
-    half = client.post(url, data | {"suite_1__dataset_version": letters.uid})
+    data = filled(client, team) | ONE_SUITE
+    half = client.post(url, data | {"suites-0-dataset_version": letters.uid})
     assert "Choose what grades this suite." in half.text
     few = uploaded(team, alice, "Few", rows=1)
     grader = data["grader_version"]
-    pair = {"suite_1__dataset_version": few.uid, "suite_1__grader_version": grader}
+    pair = {"suites-0-dataset_version": few.uid, "suites-0-grader_version": grader}
     assert "has no validation rows" in client.post(url, data | pair).text
-    more = client.post(url, data | {"add_suite": "1", "suites": "1"})
-    assert "suite_2__dataset_version" in more.context["form"].fields
+    more = client.post(url, data | {"add_suite": "1"})
+    assert len(more.context["form"].suite_rows) == 2
     theirs = uploaded(charlie.teams.get(), charlie)
-    stolen = client.post(url, data | pair | {"suite_1__dataset_version": theirs.uid})
-    assert "suite_1__dataset_version" in stolen.context["form"].errors
+    stolen = client.post(url, data | pair | {"suites-0-dataset_version": theirs.uid})
+    assert "dataset_version" in stolen.context["form"].suite_rows.errors[0]
     assert not team.jobs.exists()
 
 

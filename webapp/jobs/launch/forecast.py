@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,14 @@ from django import forms
 from django.conf import settings as site
 
 from webapp.graders.models import GraderVersion
-from webapp.jobs.launch import placement
+from webapp.jobs.launch import estimates, placement
+from webapp.jobs.launch.estimates import Estimate
+from webapp.jobs.launch.grader_findings import find_grader_problems, find_missing_fields
+from webapp.jobs.launch.job_form import JobForm
+from webapp.jobs.launch.request import TaskChoice
+from webapp.jobs.launch.service import count_steps
 from webapp.jobs.models import Job
-from webapp.jobs.monitor import preflight, presenters
+from webapp.jobs.monitor import preflight
 from webapp.registry import base_files
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team
@@ -64,27 +70,47 @@ class Difference:
     reset: str
 
 
-def of(
-    team: Team, form: forms.Form, values: dict[str, Any], settings: JobSettings, source: Job | None
-) -> dict[str, Any]:
-    """Everything beside the form that follows what is filled in."""
+def forecast_job(team: Team, form: JobForm, source: Job | None) -> dict[str, object]:
+    """Return everything beside the form that follows from what is filled in."""
+    values, settings = form.values, form.draft_settings()
     placed, needed = placement.place(settings.resources, team), peak(values["base_model"], settings)
-    time = presenters.outlook(values, settings, placed.able)
-    hours, price = _gpu_hours(time["seconds"], settings), site.GPU_HOUR_PRICE
+    tasks = form.read_tasks()
+    steps = count_steps(settings.grpo, *(task.dataset_version for task in tasks)) if tasks else None
+    estimate = _estimate_time(form, tasks, steps, placed.able)
+    findings = find_grader_problems(values["grader_version"])
+    findings += [finding for task in tasks for finding in find_missing_fields(task)]
+    seconds = estimate.seconds if estimate else None
+    hours, price = _gpu_hours(seconds, settings), site.GPU_HOUR_PRICE
     found = advice(team, values)
-    doubts = (placed.refused, needed and needed.is_short, found and found.against, *time["grader_findings"])
-    return time | {
+    doubts = (placed.refused, needed and needed.is_short, found and found.against, *findings)
+    return {
+        "steps": steps,
+        "estimate": estimate,
+        "seconds": seconds,
+        "grader_findings": findings,
         "placing": placed,
         "memory": needed,
         "gpu_hours": hours,
         "gpu_cost": hours * price if hours and price is not None else None,
         "gpu_hour_price": price,
-        "judge_cost": judge_cost(team, values["grader_version"], settings, time["steps"]),
+        "judge_cost": judge_cost(team, values["grader_version"], settings, steps),
         "judged": judged(values["grader_version"]),
         "advice": found,
         "warnings": sum(map(bool, doubts)),
         "changed": changed(form, values, source) if source else [],
     }
+
+
+def _estimate_time(
+    form: JobForm, tasks: Sequence[TaskChoice], steps: int | None, nodes: Sequence[str]
+) -> Estimate | None:
+    """Estimate the job on one of the nodes; None where nothing has been measured or filled in."""
+    base = form.values["base_model"]
+    if not base or not steps:
+        return None
+    suites = [estimates.suite_rows(each.built_in, each.dataset_version) for each in form.read_suites()]
+    rows = [task.dataset_version.files for task in tasks]
+    return estimates.estimate(estimates.Plan(base, form.draft_settings(), rows, suites, steps), nodes)
 
 
 def _gpu_hours(seconds: float | None, settings: JobSettings) -> float | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -17,12 +19,15 @@ from webapp.core.object_field import ObjectField
 from webapp.datasets.labels import describe_version
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
-from webapp.jobs.launch import presets, suite_fields, task_fields
+from webapp.jobs.launch import adapter_field, presets, row_formsets
+from webapp.jobs.launch.request import SuiteChoice, TaskChoice, single_task
 from webapp.jobs.launch.service import count_steps
 from webapp.registry.models import BaseModel
 from workers.contract.spec import MAX_SEED, SECTIONS, GrpoSettings, JobSettings
+from workers.starter.suites import SUITES
 
 SEPARATOR = "__"
+BUILT_IN, MARGIN = "suite_built_in__{}", "suite_built_in_margin"
 LABELS = {
     "chat.grade": "Graders see",
     "chat.template_arguments": "Chat template arguments",
@@ -197,8 +202,10 @@ class JobForm(forms.Form):
                 ("", "---------" if field.required else "none"),
                 *((each.uid, labels[each.pk]) for each in choices),
             ]
-        task_fields.add_fields(self, data, initial.get("tasks", ()), starts)
-        suite_fields.add_fields(self, data, initial.get("suites", ()))
+        self.fields["initial_adapter"] = adapter_field.build_field(
+            starts, initial.get("initial_adapter"), data
+        )
+        self._add_rows(data, initial.get("tasks", ()), initial.get("suites", ()))
         for section, model in SECTIONS.items():
             for name, info in model.model_fields.items():
                 self.fields[section + SEPARATOR + name] = _field(f"{section}.{name}", info)
@@ -209,11 +216,70 @@ class JobForm(forms.Form):
         for name, value in self.advice(settings).items():
             self.fields[name].initial = value
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        for name, message in (task_fields.check(cleaned) | suite_fields.check(cleaned)).items():
-            self.add_error(name, message)
-        return cleaned
+    def _add_rows(self, data: Any, tasks: Sequence[TaskChoice], suites: Sequence[SuiteChoice]) -> None:
+        """Add the rows of tasks and suites, and a box for each built-in suite."""
+        choices = {name: self.fields[name] for name in ("dataset_version", "grader_version")}
+        self.task_rows = row_formsets.TaskFormSet(
+            row_formsets.bind_rows(data, row_formsets.TASKS, row_formsets.ADD_TASK),
+            prefix=row_formsets.TASKS,
+            initial=row_formsets.task_rows(tasks),
+            form_kwargs={"choices": choices},
+        )
+        self.suite_rows = row_formsets.SuiteFormSet(
+            row_formsets.bind_rows(data, row_formsets.SUITES, row_formsets.ADD_SUITE),
+            prefix=row_formsets.SUITES,
+            initial=row_formsets.suite_rows(suites),
+            form_kwargs={"choices": choices},
+        )
+        built_in = {suite.built_in: suite for suite in suites if suite.built_in}
+        for key, suite in SUITES.items():
+            self.fields[BUILT_IN.format(key)] = forms.BooleanField(
+                required=False, label=suite.title, help_text=suite.description, initial=key in built_in
+            )
+        self.fields[MARGIN] = forms.FloatField(
+            min_value=0,
+            required=False,
+            label="Each of them may lose",
+            initial=next(iter(built_in.values())).max_loss if built_in else None,
+            widget=forms.NumberInput(attrs={"step": "any"}),
+            help_text=row_formsets.MAX_LOSS_HELP,
+        )
+
+    def is_valid(self) -> bool:
+        return all([super().is_valid(), self.task_rows.is_valid(), self.suite_rows.is_valid()])
+
+    @property
+    def has_errors(self) -> bool:
+        """True if a field or a row is wrong."""
+        return bool(self.errors) or any(self.task_rows.errors) or any(self.suite_rows.errors)
+
+    def read_tasks(self) -> list[TaskChoice]:
+        """Return the tasks that are filled in; the only one has no name. Empty without rows and grader."""
+        version, grader = self.values["dataset_version"], self.values["grader_version"]
+        if not version:
+            return []
+        first, *others = self.task_rows.forms
+        more = [
+            row.read_choice(values["dataset_version"], values["grader_version"])
+            for row in others
+            if (values := row.values)["dataset_version"] and values["grader_version"]
+        ]
+        return [first.read_choice(version, grader), *more] if more else single_task(version, grader)
+
+    def read_suites(self) -> list[SuiteChoice]:
+        """Return the suites that are ticked or filled in, each with a name of its own."""
+        values = self.values
+        suites = [
+            SuiteChoice(suite.title, built_in=key, max_loss=values[MARGIN])
+            for key, suite in SUITES.items()
+            if values[BUILT_IN.format(key)]
+        ]
+        for row in self.suite_rows.forms:
+            version, grader = row.values["dataset_version"], row.values["grader_version"]
+            if version and grader:
+                name = _number_name(version.dataset.name, {suite.name for suite in suites})
+                suites.append(SuiteChoice(name, "", version, grader, row.values["max_loss"]))
+        return suites
 
     @property
     def basics(self) -> list[forms.BoundField]:
@@ -221,19 +287,9 @@ class JobForm(forms.Form):
         return [self[name] for name in ("base_model", "dataset_version", "grader_version")]
 
     @property
-    def task_rows(self) -> list[task_fields.TaskRow]:
-        """The fields of each of several tasks."""
-        return task_fields.rows(self)
-
-    @property
-    def suite_rows(self) -> list[suite_fields.SuiteRow]:
-        """The fields of each suite of the team's own."""
-        return suite_fields.rows(self)
-
-    @property
     def built_in_suites(self) -> list[forms.BoundField]:
         """Boxes for the suites that ship with Groove, and their margin."""
-        return suite_fields.built_in_fields(self)
+        return [*(self[BUILT_IN.format(key)] for key in SUITES), self[MARGIN]]
 
     @property
     def mistaken(self) -> bool:
@@ -283,7 +339,7 @@ class JobForm(forms.Form):
         """What each field holds now: what was sent, where it is valid; otherwise what it starts with."""
         values = {name: self.get_initial_for_field(field, name) for name, field in self.fields.items()}
         if self.is_bound:
-            self.is_valid()
+            super().is_valid()
             values |= self.cleaned_data
         return values
 
@@ -322,7 +378,17 @@ class JobForm(forms.Form):
         return name in self.errors or self.cleaned_data[name] != self.fields[name].initial
 
     def add_setting_errors(self, errors: Mapping[str, str]) -> None:
-        """Put the spec's complaints beside the fields they are about."""
-        for place, message in errors.items():
-            name = place.replace(".", SEPARATOR)
+        """Add what ``launch`` refuses to the fields that it is about."""
+        for path, message in errors.items():
+            if task := re.fullmatch(r"task_(\d+)\.(\w+)", path):
+                self.task_rows.forms[int(task[1]) - 1].add_error(task[2], message)
+                continue
+            name = path.replace(".", SEPARATOR)
             self.add_error(name if name in self.fields else None, message)
+
+
+def _number_name(name: str, taken: set[str]) -> str:
+    """Return the name, with a number if it is taken."""
+    name = name[:110]
+    numbered = (f"{name} {number}" for number in count(2))
+    return name if name not in taken else next(each for each in numbered if each not in taken)

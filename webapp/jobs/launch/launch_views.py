@@ -15,7 +15,7 @@ from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.jobs import services
 from webapp.jobs.errors import SettingsInvalid
-from webapp.jobs.launch import defaults, forecast, suite_fields, task_fields
+from webapp.jobs.launch import adapter_field, defaults, forecast, row_formsets
 from webapp.jobs.launch.job_form import JobForm
 from webapp.jobs.launch.overlaps import Overlap, find_overlaps
 from webapp.jobs.launch.request import JobRequest, suite_choices, task_choices
@@ -44,7 +44,7 @@ def _choices(access: Access) -> Choices:
         "base_models": BaseModel.objects.filter(Q(team=team) | Q(team=None)),
         "versions": versions.defer("report").order_by("-id"),
         "graders": graders.order_by("-id"),
-        "starts": task_fields.offered_starts(team),
+        "starts": adapter_field.find_adapters(team),
     }
 
 
@@ -111,7 +111,7 @@ def new(request: HtmxRequest, access: Access) -> HttpResponse:
     form.use_preset(request.GET.get("preset", ""))
     if filled is request.GET:
         return _redrawn(request, access, form, choices, base, source)
-    more = {task_fields.MORE, suite_fields.MORE} & request.POST.keys()
+    more = {row_formsets.ADD_TASK, row_formsets.ADD_SUITE} & request.POST.keys()
     replacement = _replacement(request, source)
     unanswered = request.method == "POST" and not more and replacement == ""
     if request.method == "POST" and not more and not unanswered:
@@ -136,7 +136,7 @@ def new(request: HtmxRequest, access: Access) -> HttpResponse:
     }
     if ready:
         context |= _beside(access, form, source)
-    refused = form.errors or unanswered
+    refused = form.has_errors or unanswered
     return render(request, "jobs/new.html", context, status=422 if refused else 200)
 
 
@@ -151,21 +151,17 @@ def _replacement(request: HttpRequest, source: Job | None) -> str | None:
 
 def _beside(access: Access, form: JobForm, source: Job | None) -> dict[str, Any]:
     """What stands beside the form and follows what is filled in."""
-    values = form.values
     return (
-        forecast.of(access.team, form, values, form.draft_settings(), source)
-        | exporting.outlook(values["base_model"])
-        | {"overlaps": _overlaps(values)}
+        forecast.forecast_job(access.team, form, source)
+        | exporting.outlook(form.values["base_model"])
+        | {"overlaps": _overlaps(form)}
     )
 
 
-def _overlaps(values: dict[str, Any]) -> list[Overlap]:
+def _overlaps(form: JobForm) -> list[Overlap]:
     """Training rows that other tasks or suites hold out."""
-    if not values["dataset_version"]:
-        return []
-    own = [each for each in suite_fields.chosen(values) if each.dataset_version]
-    suites = [(each.name, each.dataset_version) for each in own if each.dataset_version]
-    return find_overlaps(task_fields.chosen(values), suites)
+    suites = [(each.name, each.dataset_version) for each in form.read_suites() if each.dataset_version]
+    return find_overlaps(form.read_tasks(), suites)
 
 
 def _redrawn(
@@ -225,9 +221,9 @@ def _launch(access: Access, form: JobForm, source: Job | None, replaced: Job | N
                 user=access.user,
                 name=data["name"],
                 base_model=data["base_model"],
-                tasks=task_fields.chosen(data),
+                tasks=form.read_tasks(),
                 settings=form.settings(),
-                suites=suite_fields.chosen(data),
+                suites=form.read_suites(),
                 initial_adapter=data["initial_adapter"],
                 held_out_grader=data["held_out_grader"],
                 cloned_from=source,

@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from webapp.calibration import services as calibration
-from webapp.graders import services as graders
-from webapp.graders.definitions import required_fields
-from webapp.graders.models import GraderCheck, GraderVersion
-from webapp.jobs.launch import estimates, suite_fields, task_fields
-from webapp.jobs.launch.request import TaskChoice
-from webapp.jobs.launch.service import count_steps, find_unmet_conditions_of_check
 from webapp.jobs.models import Job, JobTask
 from webapp.jobs.monitor import metrics
 from workers.contract.spec import JobSettings
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing to be known, in plain words."""
-
-    kind: str
-    text: str
 
 
 def held_out(job: Job) -> dict[str, Any]:
@@ -44,67 +27,6 @@ def add_results(jobs: list[Job]) -> None:
         job.rewards = rewards.get(job.pk, [])  # type: ignore[attr-defined]
         after = [each for each in job.evaluations.all() if each.stage == "after" and not each.task]
         job.comparison = after[-1] if after else None  # type: ignore[attr-defined]
-
-
-# --- launching -----------------------------------------------------------------------------------
-
-
-def outlook(values: dict[str, Any], settings: JobSettings, nodes: Sequence[str]) -> dict[str, Any]:
-    """``steps`` and ``estimate`` (None where not known), and what is known of the grader."""
-    version, base = values["dataset_version"], values["base_model"]
-    tasks = task_fields.chosen(values) if version else []
-    steps = count_steps(settings.grpo, *(task.dataset_version for task in tasks)) if tasks else None
-    found = None
-    if base and steps:
-        suites = [
-            estimates.suite_rows(suite.built_in, suite.dataset_version)
-            for suite in suite_fields.chosen(values)
-        ]
-        rows = [task.dataset_version.files for task in tasks]
-        found = estimates.estimate(estimates.Plan(base, settings, rows, suites, steps), nodes)
-    return {
-        "steps": steps,
-        "estimate": found,
-        "seconds": found.seconds if found else None,
-        "grader_findings": [
-            *grader_findings(values["grader_version"]),
-            *(finding for task in tasks for finding in field_findings(task)),
-        ],
-    }
-
-
-def grader_findings(version: GraderVersion | None) -> list[Finding]:
-    """What is to be known of a grader before GPU time goes into it."""
-    if version is None:
-        return []
-    check = graders.check_of(version)
-    paid = ", ".join(str(cheat["title"]).lower() for cheat in check.warnings) if check else ""
-    findings = [Finding("error", condition) for condition in find_unmet_conditions_of_check(version, check)]
-    if check and check.low_reference:
-        findings.insert(0, Finding("error", low_reference(check)))
-    if paid:
-        findings.append(Finding("warning", f"It rewards answers that solve nothing: {paid}."))
-    if calibration.is_uncalibrated(version):
-        findings.append(Finding("warning", "Its judge is uncalibrated: no card says how far to trust it."))
-    return findings
-
-
-def low_reference(check: GraderCheck) -> str:
-    """What the answers that should earn full marks earn."""
-    mean = check.results["reference"]["mean"]
-    earned = "could not be graded" if mean is None else f"earn {mean:.2f} on average"
-    return (
-        f"Answers that should earn full marks {earned}. Correct the grader, or its full-marks answer, before "
-        "you spend GPU time on it."
-    )
-
-
-def field_findings(task: TaskChoice) -> list[Finding]:
-    """Fields that the task's grader reads and its rows lack."""
-    if not (task.grader_version and task.dataset_version):
-        return []
-    lacks = required_fields.find_lacks(task.grader_version, task.dataset_version)
-    return [Finding("error" if lack.refused else "warning", lack.message) for lack in lacks]
 
 
 def differences(before: JobSettings, after: JobSettings) -> list[tuple[str, object, object]]:

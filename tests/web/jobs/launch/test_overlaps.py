@@ -10,13 +10,13 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
+from webapp.jobs.launch.job_tasks import TaskChoice
 
 from webapp.datasets.content.rows import Split
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.services import Choices, commit, receive
 from webapp.datasets.uploads.validation import Options
 from webapp.graders.models import Grader, GraderVersion
-from webapp.jobs.launch.job_tasks import TaskChoice
 from webapp.jobs.launch.overlaps import find_overlaps
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
@@ -84,11 +84,11 @@ def test_the_launch_form_says_it_before_the_launch(
     client, url = as_user(alice), reverse("jobs:new", args=[team.slug])
     assert "Held-out rows among the training rows" not in client.get(url).text
     filled: dict[str, Any] = {
-        "tasks": "2",
+        "tasks-TOTAL_FORMS": "2", "tasks-INITIAL_FORMS": "0",
         "dataset_version": tasks[0].dataset_version.uid, "grader_version": tasks[0].grader_version.uid,
-        "task_1__name": "one", "task_2__name": "two",
-        "task_2__dataset_version": tasks[1].dataset_version.uid,
-        "task_2__grader_version": tasks[1].grader_version.uid,
+        "tasks-0-name": "one", "tasks-1-name": "two",
+        "tasks-1-dataset_version": tasks[1].dataset_version.uid,
+        "tasks-1-grader_version": tasks[1].grader_version.uid,
     }  # fmt: skip
     redrawn = client.get(url, filled, headers={"hx-request": "true"}).text
     assert "Held-out rows among the training rows" in redrawn

@@ -113,6 +113,11 @@ def form(client: Client, team: Team, **given: Any) -> dict[str, Any]:
     return sent | given
 
 
+def rows(count: int) -> dict[str, str]:
+    """The form's count of task rows."""
+    return {"tasks-TOTAL_FORMS": str(count), "tasks-INITIAL_FORMS": "0"}
+
+
 # --- form ----------------------------------------------------------------------------------------
 
 
@@ -120,12 +125,12 @@ def test_a_task_is_added_without_scripts_and_keeps_what_was_typed(
     team: Team, alice: User, as_user: SignIn, first: TaskChoice, second: TaskChoice, base: BaseModel
 ) -> None:
     client, url = as_user(alice), reverse("jobs:new", args=[team.slug])
-    sent = form(client, team, name="Typed", tasks="1", add_task="1")
+    sent = form(client, team, name="Typed", add_task="1") | rows(1)
     page = client.post(url, sent)
     assert page.status_code == 200
     assert 'value="Typed"' in page.text
     assert "Task 2" in page.text
-    assert "task_2__dataset_version" in page.text
+    assert "tasks-1-dataset_version" in page.text
     assert not Job.objects.exists()
 
 
@@ -134,11 +139,12 @@ def test_a_job_is_launched_with_its_tasks(
 ) -> None:
     client = as_user(alice)
     sent = form(
-        client, team, tasks="3", dataset_version=first.dataset_version.uid,
-        grader_version=first.grader_version.uid, task_1__name="invoices", task_1__weight="3",
-        task_2__dataset_version=second.dataset_version.uid,
-        task_2__grader_version=second.grader_version.uid, task_2__weight="1",
-    )  # fmt: skip
+        client, team, dataset_version=first.dataset_version.uid, grader_version=first.grader_version.uid,
+    ) | rows(3) | {
+        "tasks-0-name": "invoices", "tasks-0-weight": "3", "tasks-1-weight": "1",
+        "tasks-1-dataset_version": second.dataset_version.uid,
+        "tasks-1-grader_version": second.grader_version.uid,
+    }  # fmt: skip
     client.post(reverse("jobs:new", args=[team.slug]), sent)
     job = Job.objects.get()
     assert [(t.position, t.name, t.weight) for t in job.tasks.all()] == [
@@ -152,11 +158,11 @@ def test_a_job_is_launched_with_its_tasks(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"task_2__grader_version": ""}, "Choose what grades this task."),
-        ({"task_2__dataset_version": ""}, "Choose the data of this task."),
-        ({"task_1__name": "same", "task_2__name": "Same"}, "Another task has this name"),
-        ({"task_2__name": "a/b"}, "1 to 30 letters"),
-        ({"task_2__weight": "0"}, "Above 0"),
+        ({"tasks-1-grader_version": ""}, "Choose what grades this task."),
+        ({"tasks-1-dataset_version": ""}, "Choose the data of this task."),
+        ({"tasks-0-name": "same", "tasks-1-name": "Same"}, "Another task has this name"),
+        ({"tasks-1-name": "a/b"}, "1 to 30 letters"),
+        ({"tasks-1-weight": "0"}, "Above 0"),
     ],
 )
 def test_a_task_that_is_not_right_says_so_beside_its_field(
@@ -165,10 +171,10 @@ def test_a_task_that_is_not_right_says_so_beside_its_field(
 ) -> None:  # fmt: skip
     client = as_user(alice)
     whole = {
-        "task_2__dataset_version": second.dataset_version.uid,
-        "task_2__grader_version": second.grader_version.uid,
+        "tasks-1-dataset_version": second.dataset_version.uid,
+        "tasks-1-grader_version": second.grader_version.uid,
     }
-    sent = form(client, team, tasks="2") | whole | given
+    sent = form(client, team) | rows(2) | whole | given
     answer = client.post(reverse("jobs:new", args=[team.slug]), sent)
     assert answer.status_code == 422
     assert said in answer.text
@@ -181,10 +187,14 @@ def test_the_data_of_another_team_is_no_choice(
     other = charlie.teams.get()
     foreign, grader = create_sample_project(other, charlie)
     client = as_user(alice)
-    sent = form(
-        client, team, tasks="2", task_2__dataset_version=foreign.versions.get().uid,
-        task_2__grader_version=grader.versions.get().uid,
-    )  # fmt: skip
+    sent = (
+        form(client, team)
+        | rows(2)
+        | {
+            "tasks-1-dataset_version": foreign.versions.get().uid,
+            "tasks-1-grader_version": grader.versions.get().uid,
+        }
+    )
     assert client.post(reverse("jobs:new", args=[team.slug]), sent).status_code == 422
     assert not Job.objects.exists()
 
@@ -196,8 +206,8 @@ def test_a_clone_starts_with_the_tasks_and_the_start_of_its_source(
     page = as_user(alice).get(reverse("jobs:new", args=[team.slug]), {"from": job.uid})
     shown = page.context["form"]
     assert len(shown.task_rows) == 2
-    assert shown["task_2__name"].value() == "capitals"
-    assert shown["task_1__weight"].value() == 3
+    assert shown.task_rows[1]["name"].value() == "capitals"
+    assert shown.task_rows[0]["weight"].value() == 3
     assert shown.values["initial_adapter"] == uploaded
 
 

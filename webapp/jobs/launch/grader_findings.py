@@ -1,0 +1,53 @@
+"""Problems of a grader that a person should know before launching a job with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from webapp.calibration import services as calibration
+from webapp.graders import services as graders
+from webapp.graders.definitions import required_fields
+from webapp.graders.models import GraderCheck, GraderVersion
+from webapp.jobs.launch.request import TaskChoice
+from webapp.jobs.launch.service import find_unmet_conditions_of_check
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A problem in plain words. ``kind`` is error or warning."""
+
+    kind: str
+    text: str
+
+
+def find_grader_problems(version: GraderVersion | None) -> list[Finding]:
+    """Return what a person should know about the grader before launching a job with it."""
+    if version is None:
+        return []
+    check = graders.check_of(version)
+    paid = ", ".join(str(cheat["title"]).lower() for cheat in check.warnings) if check else ""
+    findings = [Finding("error", condition) for condition in find_unmet_conditions_of_check(version, check)]
+    if check and check.low_reference:
+        findings.insert(0, Finding("error", _describe_low_reference(check)))
+    if paid:
+        findings.append(Finding("warning", f"It rewards answers that solve nothing: {paid}."))
+    if calibration.is_uncalibrated(version):
+        findings.append(Finding("warning", "Its judge is uncalibrated: no card says how far to trust it."))
+    return findings
+
+
+def _describe_low_reference(check: GraderCheck) -> str:
+    mean = check.results["reference"]["mean"]
+    earned = "could not be graded" if mean is None else f"earn {mean:.2f} on average"
+    return (
+        f"Answers that should earn full marks {earned}. Correct the grader, or its full-marks answer, before "
+        "you spend GPU time on it."
+    )
+
+
+def find_missing_fields(task: TaskChoice) -> list[Finding]:
+    """Return the fields that the task's grader reads and its rows lack."""
+    if not (task.grader_version and task.dataset_version):
+        return []
+    lacks = required_fields.find_lacks(task.grader_version, task.dataset_version)
+    return [Finding("error" if lack.refused else "warning", lack.message) for lack in lacks]
