@@ -52,9 +52,14 @@ class _PydanticField(models.JSONField):
         super().__init__(**options)
 
     def deconstruct(self) -> Any:
-        """A migration knows a plain JSON column: schemas change without one."""
         name, _, args, options = super().deconstruct()
-        return name, "django.db.models.JSONField", args, options
+        default = {"default": dict} if "default" in options else {}
+        return name, "django.db.models.JSONField", args, options | default
+
+    def clone(self) -> Any:
+        """Migrations know a plain JSON column: a schema changes without one."""
+        _, _, args, options = self.deconstruct()
+        return models.JSONField(*args, **options)
 
     def parse(self, value: Any) -> Any:
         return self.schema.model_validate(value) if isinstance(value, Mapping) else value

@@ -1,0 +1,98 @@
+import django.utils.timezone
+import webapp.core.fields
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    initial = True
+
+    dependencies = [
+    ]
+
+    operations = [
+        migrations.CreateModel(
+            name='Dataset',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='ds_')),
+                ('name', models.CharField(max_length=120)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('deleted_at', models.DateTimeField(blank=True, null=True)),
+            ],
+            options={
+                'ordering': ['-id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='DatasetImport',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: a write names the attempt')),
+                ('crashes', models.PositiveIntegerField(default=0, help_text='attempts that ended without a result')),
+                ('lease_until', models.DateTimeField(blank=True, null=True)),
+                ('error', models.JSONField(blank=True, null=True)),
+                ('started_at', models.DateTimeField(blank=True, null=True)),
+                ('finished_at', models.DateTimeField(blank=True, null=True)),
+                ('state', models.CharField(choices=[('queued', 'Waiting for a worker'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed'), ('rows', 'Waiting for rows')], default='queued', max_length=10)),
+                ('queued_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('uid', webapp.core.fields.PublicIdField(prefix='import_')),
+                ('name', models.CharField(blank=True, help_text='name of the dataset to be', max_length=120)),
+                ('source', models.CharField(help_text='URL, or id on the Hugging Face hub', max_length=2000)),
+                ('options', models.JSONField(default=dict)),
+                ('received', models.BigIntegerField(default=0, help_text='bytes')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+            ],
+            options={
+                'ordering': ['-id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='DatasetVersion',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='file-')),
+                ('number', models.PositiveIntegerField()),
+                ('sha256', models.CharField(help_text='hash of the three split hashes', max_length=64)),
+                ('files', models.JSONField(help_text='split -> {key, sha256, rows, bytes}')),
+                ('rows', models.PositiveIntegerField()),
+                ('report', models.JSONField(default=dict)),
+                ('filename', models.CharField(max_length=255)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('test_opened_at', models.DateTimeField(blank=True, help_text='when the seal was broken', null=True)),
+            ],
+            options={
+                'ordering': ['-number'],
+            },
+        ),
+        migrations.CreateModel(
+            name='Transfer',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='transfer_')),
+                ('name', models.CharField(blank=True, help_text='name of the dataset to be', max_length=120)),
+                ('filename', models.CharField(max_length=255)),
+                ('bytes', models.BigIntegerField(help_text='of the whole file')),
+                ('received', models.BigIntegerField(default=0, help_text='bytes that are stored')),
+                ('parts', models.JSONField(default=list, help_text='keys in storage, in order')),
+                ('options', models.JSONField(default=dict)),
+                ('touched_at', models.DateTimeField(auto_now=True, help_text='when the last part came')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='Upload',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='upload_')),
+                ('name', models.CharField(help_text='name of the dataset to be', max_length=120)),
+                ('filename', models.CharField(max_length=255)),
+                ('file', models.CharField(help_text='key in storage of the bytes as they came', max_length=255)),
+                ('bytes', models.BigIntegerField()),
+                ('sha256', models.CharField(max_length=64)),
+                ('state', models.CharField(choices=[('checked', 'Checked'), ('refused', 'Refused'), ('committed', 'Committed')], max_length=10)),
+                ('options', models.JSONField(default=dict, help_text='format, field mapping, skip bad rows')),
+                ('report', models.JSONField(default=dict, help_text='counts, errors by line, duplicates, overlap, first rows')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+            ],
+        ),
+    ]
