@@ -122,7 +122,7 @@ def test_a_team_at_its_limit_waits_and_another_goes_ahead(job: Job, charlie: Use
     assert claim_job("node") == third
     assert claim_job("node") is None
     second.refresh_from_db()
-    assert placement.waiting_for(second, 1) == "The team runs 1 job at once, which is its limit."
+    assert placement.explain_waiting(second, 1) == "The team runs 1 job at once, which is its limit."
 
 
 # --- record ----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Which dataset and grader a new job starts with, where a person has named one of them or neither."""
+"""Default dataset and grader of a new job, where a person has named one of them or neither."""
 
 from __future__ import annotations
 
@@ -15,35 +15,37 @@ TRIED = 20  # newest choices that are compared with what was named
 Pair = tuple[DatasetVersion | None, GraderVersion | None]
 
 
-def complete(
+def complete_choices(
     version: DatasetVersion | None,
     grader: GraderVersion | None,
     versions: Iterable[DatasetVersion],
     graders: Iterable[GraderVersion],
 ) -> Pair:
-    """Fill in what was not named: what it was last tried with, else the newest that fits, else the newest.
+    """Choose what was not named: the last one tried with the other, the newest that fits, or the newest.
 
     ``versions`` and ``graders`` are the choices, newest first.
     """
     if version and grader:
         return version, grader
     if grader:
-        return _tried_version(grader, versions) or _fitting_version(grader, versions), grader
+        return _find_last_tried_version(grader, versions) or _find_fitting_version(grader, versions), grader
     version = version or next(iter(versions), None)
     if version is None:
         return None, next(iter(graders), None)
-    return version, _tried_grader(version, graders) or _fitting_grader(version, graders)
+    return version, _find_last_tried_grader(version, graders) or _find_fitting_grader(version, graders)
 
 
-def _tried_version(grader: GraderVersion, versions: Iterable[DatasetVersion]) -> DatasetVersion | None:
-    """The rows that the grader's last trial graded."""
+def _find_last_tried_version(
+    grader: GraderVersion, versions: Iterable[DatasetVersion]
+) -> DatasetVersion | None:
+    """Return the rows that the grader's last trial graded."""
     known = {version.pk: version for version in versions}
     trials = GraderTrial.objects.filter(grader=grader.grader_id, dataset_version__in=known)
     tried = trials.order_by("-pk").values_list("dataset_version", flat=True).first()
     return known[tried] if tried else None
 
 
-def _fitting_version(grader: GraderVersion, versions: Iterable[DatasetVersion]) -> DatasetVersion | None:
+def _find_fitting_version(grader: GraderVersion, versions: Iterable[DatasetVersion]) -> DatasetVersion | None:
     newest = islice(versions, TRIED)
     return next(
         (version for version in newest if not required_fields.refusal(grader, version)),
@@ -51,8 +53,10 @@ def _fitting_version(grader: GraderVersion, versions: Iterable[DatasetVersion]) 
     )
 
 
-def _tried_grader(version: DatasetVersion, graders: Iterable[GraderVersion]) -> GraderVersion | None:
-    """The newest version of the grader that graded these rows last.
+def _find_last_tried_grader(
+    version: DatasetVersion, graders: Iterable[GraderVersion]
+) -> GraderVersion | None:
+    """Return the newest version of the grader that graded these rows last.
 
     The version's report, which graders are compared with, is read in the same query.
     """
@@ -63,7 +67,7 @@ def _tried_grader(version: DatasetVersion, graders: Iterable[GraderVersion]) -> 
     return next((grader for grader in graders if grader.grader_id == tried), None) if tried else None
 
 
-def _fitting_grader(version: DatasetVersion, graders: Iterable[GraderVersion]) -> GraderVersion | None:
+def _find_fitting_grader(version: DatasetVersion, graders: Iterable[GraderVersion]) -> GraderVersion | None:
     newest = islice(graders, TRIED)
     return next(
         (grader for grader in newest if not required_fields.refusal(grader, version)),

@@ -74,15 +74,15 @@ class Estimate:
         return JobEstimate(seconds=self.seconds, phases=self.phases, jobs=self.jobs)
 
 
-def plan_of(job: Job) -> Plan:
+def plan_job(job: Job) -> Plan:
     """The plan of a job that has been created."""
     versions = [task.dataset_version for task in job.tasks.all()]
-    suites = [suite_rows(suite.built_in, suite.dataset_version) for suite in job.suites.all()]
+    suites = [count_suite_rows(suite.built_in, suite.dataset_version) for suite in job.suites.all()]
     rows = [version.files for version in versions or [job.dataset_version]]
     return Plan(job.base_model, job.settings, rows, suites, job.total_steps, job.method)
 
 
-def suite_rows(built_in: str, version: DatasetVersion | None) -> int:
+def count_suite_rows(built_in: str, version: DatasetVersion | None) -> int:
     """Rows of a suite: a built-in one's, or the validation rows of a dataset."""
     if version is not None:
         return int(version.files["validation"]["rows"])
@@ -101,12 +101,12 @@ class Reference:
 
     def predict(self, phase: str, plan: Plan) -> float | None:
         """Seconds of ``phase`` in a job of this plan, by this job's speed; None where it tells nothing."""
-        own, other = units_of(self.plan)[phase], units_of(plan)[phase]
+        own, other = count_units(self.plan)[phase], count_units(plan)[phase]
         if phase not in self.seconds or not own:
             return None if phase not in self.seconds or other else 0.0
-        return self.seconds[phase] * other / own * (self._growth(plan) if phase in BY_LENGTH else 1.0)
+        return self.seconds[phase] * other / own * (self._length_ratio(plan) if phase in BY_LENGTH else 1.0)
 
-    def _growth(self, plan: Plan) -> float:
+    def _length_ratio(self, plan: Plan) -> float:
         """How much longer answers will be under the plan's limit: cut ones grow with it, none exceeds it."""
         old, new = (each.settings.grpo.max_completion_length for each in (self.plan, plan))
         if not self.length:
@@ -124,7 +124,7 @@ def estimate(plan: Plan, nodes: Sequence[str] = ()) -> Estimate | None:
     complete = any(all(each.predict(phase, plan) is not None for phase in PHASES) for each in measured)
     step = None if complete or not METHODS[plan.method].samples else seconds_per_answer(plan.base_model)
     phases: dict[str, float] = {}
-    for phase, fallback in _by_step(plan, step).items():
+    for phase, fallback in _estimate_by_step(plan, step).items():
         known = [value for each in measured if (value := each.predict(phase, plan)) is not None]
         if not known and fallback is None:
             return None
@@ -133,22 +133,22 @@ def estimate(plan: Plan, nodes: Sequence[str] = ()) -> Estimate | None:
 
 
 def _is_repeat(old: Plan, new: Plan) -> bool:
-    return units_of(old) == units_of(new) and all(
+    return count_units(old) == count_units(new) and all(
         getattr(old.settings, section) == getattr(new.settings, section)
         for section in ("grpo", "lora", "evaluation")
     )
 
 
-def _by_step(plan: Plan, step: float | None) -> dict[str, float | None]:
+def _estimate_by_step(plan: Plan, step: float | None) -> dict[str, float | None]:
     """Phase -> seconds by the time of a training step alone, given per answer."""
-    units = units_of(plan)
+    units = count_units(plan)
     rough: dict[str, float | None] = {"prepare": PREPARE_SECONDS, "package": PACKAGE_SECONDS}
     for phase, share in {"preflight": SAMPLED, "train": 1.0, "evaluate": SAMPLED}.items():
         rough[phase] = None if step is None else units[phase] * share * step
     return {phase: rough[phase] for phase in PHASES}
 
 
-def units_of(plan: Plan) -> Units:
+def count_units(plan: Plan) -> Units:
     """Phase -> its work, in units that cost alike within the phase."""
     work = _workload(plan)
     before, after, whole = work.before(), work.at_end(), work.left(0)
@@ -227,7 +227,7 @@ def _reference(job: Job, events: list[JobEvent], lengths: tuple[float | None, fl
     if job.state != State.SUCCEEDED:
         spent.pop(job.phase, None)  # it was broken off, or goes on
     nodes = [each.data["node"] for each in events if "node" in each.data]
-    return Reference(plan_of(job), spent, nodes[-1] if nodes else "", *(lengths or (None, 0.0)))
+    return Reference(plan_job(job), spent, nodes[-1] if nodes else "", *(lengths or (None, 0.0)))
 
 
 def seconds_per_answer(base_model: BaseModel) -> float | None:

@@ -1,4 +1,4 @@
-"""What is known of a job before it is launched: its cost, the advice on its data, what it changes."""
+"""Forecast of a job before its launch: time, memory, cost, advice, and how it differs from its source."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CHOICES = ("base_model", "initial_adapter", "dataset_version", "grader_version",
 
 @dataclass(frozen=True)
 class Advice:
-    """What the last preflight on the same rows and grader found."""
+    """The result of the last preflight on the same rows and grader."""
 
     job: Job
     title: str
@@ -55,7 +55,7 @@ class Memory:
 
     @property
     def is_short(self) -> bool:
-        """Whether no online worker has a GPU so large: it trains in smaller passes, or not at all."""
+        """True if no GPU online is as large: the job trains in smaller passes, or not at all."""
         return self.largest_gpu_gib is not None and self.peak > self.largest_gpu_gib * GIB
 
 
@@ -73,31 +73,34 @@ class Difference:
 def forecast_job(team: Team, form: JobForm, source: Job | None) -> dict[str, object]:
     """Return everything beside the form that follows from what is filled in."""
     values, settings = form.values, form.draft_settings()
-    placed, needed = placement.place(settings.resources, team), peak(values["base_model"], settings)
+    place, needed = (
+        placement.find_placement(settings.resources, team),
+        estimate_memory(values["base_model"], settings),
+    )
     tasks = form.read_tasks()
     steps = count_steps(settings.grpo, *(task.dataset_version for task in tasks)) if tasks else None
-    estimate = _estimate_time(form, tasks, steps, placed.able)
+    estimate = _estimate_time(form, tasks, steps, place.able)
     findings = find_grader_problems(values["grader_version"])
     findings += [finding for task in tasks for finding in find_missing_fields(task)]
     seconds = estimate.seconds if estimate else None
     hours, price = _gpu_hours(seconds, settings), site.GPU_HOUR_PRICE
-    found = advice(team, values)
-    doubts = (placed.refused, needed and needed.is_short, found and found.against, *findings)
+    found = find_last_advice(team, values)
+    doubts = (place.refused, needed and needed.is_short, found and found.against, *findings)
     return {
         "steps": steps,
         "estimate": estimate,
         "seconds": seconds,
         "grader_findings": findings,
-        "placing": placed,
+        "placement": place,
         "memory": needed,
         "gpu_hours": hours,
         "gpu_cost": hours * price if hours and price is not None else None,
         "gpu_hour_price": price,
-        "judge_cost": judge_cost(team, values["grader_version"], settings, steps),
-        "judged": judged(values["grader_version"]),
+        "judge_cost": estimate_judge_cost(team, values["grader_version"], settings, steps),
+        "judged": uses_judge(values["grader_version"]),
         "advice": found,
         "warnings": sum(map(bool, doubts)),
-        "changed": changed(form, values, source) if source else [],
+        "changed": find_differences(form, values, source) if source else [],
     }
 
 
@@ -108,7 +111,7 @@ def _estimate_time(
     base = form.values["base_model"]
     if not base or not steps:
         return None
-    suites = [estimates.suite_rows(each.built_in, each.dataset_version) for each in form.read_suites()]
+    suites = [estimates.count_suite_rows(each.built_in, each.dataset_version) for each in form.read_suites()]
     rows = [task.dataset_version.files for task in tasks]
     return estimates.estimate(estimates.Plan(base, form.draft_settings(), rows, suites, steps), nodes)
 
@@ -118,10 +121,11 @@ def _gpu_hours(seconds: float | None, settings: JobSettings) -> float | None:
     return seconds * gpus / 3600 if seconds and gpus else None
 
 
-def peak(base: BaseModel | None, settings: JobSettings) -> Memory | None:
-    """By the engine's own count, with prompts and answers as long as they may be; None where not known.
+def estimate_memory(base: BaseModel | None, settings: JobSettings) -> Memory | None:
+    """Estimate the peak as the engine does, with prompts and completions at their full length.
 
-    On a GPU it counts a step sampled at once and trained in the smallest passes of full speed.
+    On a GPU a step is sampled at once and trained in the smallest passes of full speed. None where the base
+    model's shape is not known.
     """
     gpus, grpo = settings.resources.gpus, settings.grpo
     shape = base_files.shape(base, size=2 if gpus else 4) if base else None
@@ -135,16 +139,16 @@ def peak(base: BaseModel | None, settings: JobSettings) -> Memory | None:
     return Memory(counted.total, counted.weights, nodes.largest_gpu() if gpus else None)
 
 
-def judged(grader: GraderVersion | None) -> bool:
-    """Whether a judge answers anywhere in the grader: that costs money."""
+def uses_judge(grader: GraderVersion | None) -> bool:
+    """True if a judge grades anywhere in the grader, which costs money."""
     return bool(grader and grading.judge_models(grading.validate(grader.definition)))
 
 
-def judge_cost(
+def estimate_judge_cost(
     team: Team, grader: GraderVersion | None, settings: JobSettings, steps: int | None
 ) -> float | None:
-    """Money for judges, by what an answer of the team's last job with this grader cost; None if unknown."""
-    if grader is None or not steps or not judged(grader):
+    """Estimate the cost of judges from the team's last job with this grader; None without one."""
+    if grader is None or not steps or not uses_judge(grader):
         return None
     jobs = Job.objects.filter(team=team, grader_version=grader, method__in=SAMPLING_METHODS, step__gt=0)
     last = jobs.exclude(judge_cost={}).first()
@@ -154,8 +158,8 @@ def judge_cost(
     return float(each * steps * settings.completions_per_step)
 
 
-def advice(team: Team, values: dict[str, Any]) -> Advice | None:
-    """Of the team's last preflight of this base model on this dataset version with this grader version."""
+def find_last_advice(team: Team, values: dict[str, Any]) -> Advice | None:
+    """Return what the team's last preflight with the same model, rows and grader advised."""
     names = ("base_model", "dataset_version", "grader_version")
     if not all(values[name] for name in names):
         return None
@@ -180,8 +184,8 @@ def advice(team: Team, values: dict[str, Any]) -> Advice | None:
 # --- what a clone changes --------------------------------------------------------------------------
 
 
-def _held(source: Job) -> dict[str, Any]:
-    """What the cloned job had in each field of the form."""
+def _read_source(source: Job) -> dict[str, Any]:
+    """Return what the cloned job had in each field of the form."""
     held: dict[str, Any] = {name: getattr(source, name) for name in CHOICES}
     for section, settings in source.settings.model_dump(mode="json").items():
         if isinstance(settings, dict):
@@ -191,24 +195,30 @@ def _held(source: Job) -> dict[str, Any]:
     return held
 
 
-def changed(form: forms.Form, values: dict[str, Any], source: Job) -> list[Difference]:
-    """Every field that differs from the cloned job, in the form's order."""
-    held = _held(source)
+def find_differences(form: forms.Form, values: dict[str, Any], source: Job) -> list[Difference]:
+    """Return every field that differs from the cloned job, in the form's order."""
+    held = _read_source(source)
     return [
-        Difference(name, str(form[name].label), _said(held[name]), _said(values[name]), as_sent(held[name]))
+        Difference(
+            name,
+            str(form[name].label),
+            _format_value(held[name]),
+            _format_value(values[name]),
+            format_as_sent(held[name]),
+        )
         for name in form.fields
         if name in held and held[name] != values[name]
     ]
 
 
-def _said(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None or value == "" else str(value)
 
 
-def as_sent(value: Any) -> str:
-    """A value as the form sends it: an object by its uid, a box as on or nothing."""
+def format_as_sent(value: Any) -> str:
+    """Format a value as the form sends it: an object by its uid, a box as on or nothing."""
     if isinstance(value, bool):
         return "on" if value else ""
     if isinstance(value, dict):

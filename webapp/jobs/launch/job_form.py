@@ -1,4 +1,4 @@
-"""The new-job form. Settings come from the job spec: names, bounds and explanations stand there once."""
+"""The new-job form. Names and bounds of settings come from the job spec."""
 
 from __future__ import annotations
 
@@ -135,8 +135,8 @@ def _bounds(info: FieldInfo) -> dict[str, Any]:
     return bounds
 
 
-def _spoken(info: FieldInfo) -> str:
-    """The bounds in words."""
+def _describe_bounds(info: FieldInfo) -> str:
+    """Describe the bounds in words."""
     words = {Ge: "at least {.ge:,g}", Gt: "above {.gt:g}", Le: "at most {.le:,g}", Lt: "below {.lt:g}"}
     spoken = [words[type(mark)].format(mark) for mark in info.metadata if type(mark) in words]
     return f" {', '.join(spoken).capitalize()}." if spoken else ""
@@ -147,7 +147,7 @@ def _field(place: str, info: FieldInfo) -> forms.Field:
     kinds = [kind for kind in get_args(info.annotation) or (info.annotation,) if kind is not type(None)]
     common: dict[str, Any] = {
         "label": LABELS.get(place) or place.split(".")[1].replace("_", " ").capitalize(),
-        "help_text": EXPLANATIONS[place] + _spoken(info),
+        "help_text": EXPLANATIONS[place] + _describe_bounds(info),
         "required": type(None) not in get_args(info.annotation),
     }
     if get_origin(info.annotation) is dict:
@@ -212,8 +212,8 @@ class JobForm(forms.Form):
         self.fields["seed"] = forms.IntegerField(
             min_value=0, max_value=MAX_SEED, help_text="Same seed, same job on CPU."
         )
-        self._recommended = self.advice(recommended)
-        for name, value in self.advice(settings).items():
+        self._recommended = self.recommend_values(recommended)
+        for name, value in self.recommend_values(settings).items():
             self.fields[name].initial = value
 
     def _add_rows(self, data: Any, tasks: Sequence[TaskChoice], suites: Sequence[SuiteChoice]) -> None:
@@ -293,7 +293,7 @@ class JobForm(forms.Form):
 
     @property
     def mistaken(self) -> bool:
-        """Whether a field under "Advanced" holds a mistake: it must be seen."""
+        """True if a field under "Advanced" is wrong: that section must be open."""
         return any(field.errors for section in self.sections for field in section.fields)
 
     @property
@@ -302,19 +302,16 @@ class JobForm(forms.Form):
 
     @cached_property
     def presets(self) -> list[presets.Preset]:
-        """Of the base model's recommended settings, whatever the form starts with.
-
-        One is marked if the form holds just its values.
-        """
+        """Presets around the base model's recommended settings, whatever the form starts with."""
         version, standard = self.values["dataset_version"], self._recommended
         grpo = {name: standard[f"grpo__{name}"] for name in ("epochs", "prompts_per_step")}
         epochs = grpo | {"max_steps": None}
         steps = count_steps(GrpoSettings.model_construct(**epochs), version) if version else None
-        return presets.of(standard, steps)
+        return presets.build_presets(standard, steps)
 
     @property
     def preset(self) -> str:
-        """The key of the preset whose values the form holds."""
+        """The key of the preset whose values the form has; empty for none."""
         values = self.values
         held = {name: values[name] for name in presets.WORDS}
         return next((preset.key for preset in self.presets if preset.values == held), "")
@@ -336,7 +333,7 @@ class JobForm(forms.Form):
 
     @property
     def values(self) -> dict[str, Any]:
-        """What each field holds now: what was sent, where it is valid; otherwise what it starts with."""
+        """Each field's value: what was sent, where it is valid; otherwise its initial value."""
         values = {name: self.get_initial_for_field(field, name) for name, field in self.fields.items()}
         if self.is_bound:
             super().is_valid()
@@ -363,8 +360,8 @@ class JobForm(forms.Form):
         }
         return JobSettings.model_construct(**sections, seed=values["seed"])
 
-    def advice(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """Field -> its value in ``settings``, which a base model recommends, or the spec's default."""
+    def recommend_values(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Return each field's value in ``settings``, or the default of the spec."""
         return {
             section + SEPARATOR + name: settings.get(section, {}).get(
                 name, info.get_default(call_default_factory=True)
@@ -373,8 +370,8 @@ class JobForm(forms.Form):
             for name, info in model.model_fields.items()
         } | {"seed": settings.get("seed", 0)}
 
-    def is_own(self, name: str) -> bool:
-        """Whether the person put in another value than the form started with, be it a wrong one."""
+    def is_changed(self, name: str) -> bool:
+        """True if the user changed the field, valid or not."""
         return name in self.errors or self.cleaned_data[name] != self.fields[name].initial
 
     def add_setting_errors(self, errors: Mapping[str, str]) -> None:

@@ -32,7 +32,7 @@ Choices = dict[str, QuerySet[Any]]
 UNANSWERED = "Nothing was launched yet: choose what happens to the other job."
 
 
-def _choices(access: Access) -> Choices:
+def _load_choices(access: Access) -> Choices:
     team = access.team
     versions = DatasetVersion.objects.filter(dataset__team=team, dataset__deleted_at=None).select_related(
         "dataset"
@@ -48,16 +48,16 @@ def _choices(access: Access) -> Choices:
     }
 
 
-def _named(choices: QuerySet[Any], uid: str) -> Any:
+def _find_by_uid(choices: QuerySet[Any], uid: str) -> Any:
     return next((each for each in choices if each.uid == uid), None)
 
 
-def _named_or_newest(choices: QuerySet[Any], uid: str) -> Any:
-    return _named(choices, uid) or next(iter(choices), None)
+def _find_by_uid_or_newest(choices: QuerySet[Any], uid: str) -> Any:
+    return _find_by_uid(choices, uid) or next(iter(choices), None)
 
 
-def _initial(request: HttpRequest, choices: Choices, source: Job | None) -> dict[str, Any]:
-    """What to start from: the cloned job's choices; without one, what the address names, or the newest."""
+def _initial_values(request: HttpRequest, choices: Choices, source: Job | None) -> dict[str, Any]:
+    """Return the cloned job's choices; without one, what the query string names, or the newest."""
     if source:
         return {
             "name": services.next_name(source),
@@ -70,52 +70,54 @@ def _initial(request: HttpRequest, choices: Choices, source: Job | None) -> dict
             "suites": suite_choices(source),
         }
     start = request.GET.get("start", "")
-    version = _named(choices["versions"], request.GET.get("dataset", ""))
-    grader = _named(choices["graders"], request.GET.get("grader", ""))
-    version, grader = defaults.complete(version, grader, choices["versions"], choices["graders"])
+    version = _find_by_uid(choices["versions"], request.GET.get("dataset", ""))
+    grader = _find_by_uid(choices["graders"], request.GET.get("grader", ""))
+    version, grader = defaults.complete_choices(version, grader, choices["versions"], choices["graders"])
     return {
         "name": version.dataset.name[:120] if version else "Job",
-        "base_model": _named_or_newest(choices["base_models"], request.GET.get("base", "")),
+        "base_model": _find_by_uid_or_newest(choices["base_models"], request.GET.get("base", "")),
         "dataset_version": version,
         "grader_version": grader,
         "initial_adapter": choices["starts"].filter(uid=start).first() if start else None,
     }
 
 
-def _advised(base: BaseModel | None, source: Job | None) -> dict[str, Any]:
-    """The settings to start with: the cloned job's, and on another base model what that one recommends."""
+def _starting_settings(base: BaseModel | None, source: Job | None) -> dict[str, Any]:
+    """Return the cloned job's settings, or on another base model what that one recommends."""
     settings: dict[str, Any] = base.settings if base else {}
     return source.settings.model_dump(mode="json") if source and source.base_model == base else settings
 
 
-def _form(
+def _build_form(
     data: Any, choices: Choices, base: BaseModel | None, source: Job | None, initial: dict[str, Any]
 ) -> JobForm:
-    """The form with the settings that ``base`` recommends, or a clone has, and presets of the former."""
+    """Build the form with the settings of the clone or of ``base``, and with the presets of ``base``."""
     recommended = base.settings if base else {}
-    return JobForm(data, **choices, settings=_advised(base, source), recommended=recommended, initial=initial)
+    return JobForm(
+        data, **choices, settings=_starting_settings(base, source), recommended=recommended, initial=initial
+    )
 
 
 @member(Role.EDITOR)
 def new(request: HtmxRequest, access: Access) -> HttpResponse:
-    """The form; htmx asks again with what is filled in, for another estimate or another model's settings."""
+    """Show the form and launch the job; htmx requests redraw the estimates."""
     uid = request.GET.get("from")
     source = access.get(all_jobs(), uid=uid) if uid else None
-    choices = _choices(access)
-    initial = _initial(request, choices, source)
+    choices = _load_choices(access)
+    initial = _initial_values(request, choices, source)
     filled = request.POST or (request.GET if request.htmx else None)
     base = initial["base_model"]
     if filled:  # the model whose settings the form shows, which need not be the one it names
-        base = _named(choices["base_models"], filled.get("settings_of", "")) or base
-    form = _form(filled, choices, base, source, initial)
+        base = _find_by_uid(choices["base_models"], filled.get("settings_of", "")) or base
+    form = _build_form(filled, choices, base, source, initial)
     form.use_preset(request.GET.get("preset", ""))
     if filled is request.GET:
-        return _redrawn(request, access, form, choices, base, source)
+        return _redraw(request, access, form, choices, base, source)
     more = {row_formsets.ADD_TASK, row_formsets.ADD_SUITE} & request.POST.keys()
     replacement = _replacement(request, source)
     unanswered = request.method == "POST" and not more and replacement == ""
     if request.method == "POST" and not more and not unanswered:
-        if job := _launched_before(access.team, request.POST.get("ticket", "")):
+        if job := _find_launched_job(access.team, request.POST.get("ticket", "")):
             messages.info(request, "This form was sent before; here is its job. To launch another, clone it.")
             return redirect(job)
         replaced = source if replacement == "cancel" else None
@@ -135,13 +137,13 @@ def new(request: HtmxRequest, access: Access) -> HttpResponse:
         "replace_error": UNANSWERED if unanswered else "",
     }
     if ready:
-        context |= _beside(access, form, source)
+        context |= _forecast_context(access, form, source)
     refused = form.has_errors or unanswered
     return render(request, "jobs/new.html", context, status=422 if refused else 200)
 
 
 def _replacement(request: HttpRequest, source: Job | None) -> str | None:
-    """``cancel`` or ``keep`` the cloned job; empty while nobody has said. None where it has ended."""
+    """Return ``cancel`` or ``keep`` for the cloned job, empty until chosen; None if the job has ended."""
     if source is None or source.state in TERMINAL:
         return None
     default = "" if "replace" in request.GET else "keep"
@@ -149,8 +151,8 @@ def _replacement(request: HttpRequest, source: Job | None) -> str | None:
     return answer if answer in ("cancel", "keep") else ""
 
 
-def _beside(access: Access, form: JobForm, source: Job | None) -> dict[str, Any]:
-    """What stands beside the form and follows what is filled in."""
+def _forecast_context(access: Access, form: JobForm, source: Job | None) -> dict[str, Any]:
+    """Return what the side column shows for the values that are filled in."""
     return (
         forecast.forecast_job(access.team, form, source)
         | exporting.outlook(form.values["base_model"])
@@ -159,12 +161,12 @@ def _beside(access: Access, form: JobForm, source: Job | None) -> dict[str, Any]
 
 
 def _overlaps(form: JobForm) -> list[Overlap]:
-    """Training rows that other tasks or suites hold out."""
+    """Find training rows that other tasks or suites hold out."""
     suites = [(each.name, each.dataset_version) for each in form.read_suites() if each.dataset_version]
     return find_overlaps(form.read_tasks(), suites)
 
 
-def _redrawn(
+def _redraw(
     request: HttpRequest,
     access: Access,
     form: JobForm,
@@ -172,41 +174,44 @@ def _redrawn(
     before: BaseModel | None,
     source: Job | None,
 ) -> HttpResponse:
-    """What follows from what is filled in; after a change of the base model, also that model's settings."""
+    """Redraw what depends on the values; after a change of the base model, also that model's settings."""
     base = form.values["base_model"]
     context: dict[str, Any] = {"source": source, "redrawn": True, "settings_of": before}
     if base and before and base != before:
-        sent, taken, kept = _on_another_base(request.GET, form, _advised(base, source))
-        form = _form(sent, choices, base, source, dict(form.initial))
+        sent, taken, kept = _switch_base_model(request.GET, form, _starting_settings(base, source))
+        form = _build_form(sent, choices, base, source, dict(form.initial))
         context |= {"swapped_from": before, "taken": taken, "kept": kept, "settings_of": base}
-    context |= {"form": form} | _beside(access, form, source)
+    context |= {"form": form} | _forecast_context(access, form, source)
     return render(request, "jobs/redrawn.html", context)
 
 
-def _on_another_base(
+def _switch_base_model(
     sent: QueryDict, form: JobForm, advised: dict[str, Any]
 ) -> tuple[QueryDict, list[str], list[str]]:
-    """What was sent with the other model's settings, save what the person changed; labels of both."""
+    """Return the sent data with the other model's settings, and the labels that it took and kept.
+
+    Fields that the user changed keep their value.
+    """
     data, taken, kept = sent.copy(), [], []
-    for name, value in form.advice(advised).items():
+    for name, value in form.recommend_values(advised).items():
         field, label = form[name], str(form[name].label)
-        if form.is_own(name):
+        if form.is_changed(name):
             kept.append(label)
         elif value != field.initial:
-            data[name] = forecast.as_sent(value)
+            data[name] = forecast.format_as_sent(value)
             taken.append(label)
             if not data[name]:
                 del data[name]
     return data, taken, kept
 
 
-def _launched_before(team: Team, ticket: str) -> Job | None:
-    """The job that this very form launched."""
+def _find_launched_job(team: Team, ticket: str) -> Job | None:
+    """Return the job that this very form launched."""
     return Job.objects.filter(team=team, ticket=ticket).select_related("team").first() if ticket else None
 
 
 def _launch(access: Access, form: JobForm, source: Job | None, replaced: Job | None) -> Job | None:
-    """The launched job, which takes the place of ``replaced``; else the form holds what is wrong."""
+    """Launch the job and cancel ``replaced``. None if the form is wrong: it then has the errors."""
     if not form.is_valid():
         return None
     data = form.cleaned_data
@@ -214,7 +219,7 @@ def _launch(access: Access, form: JobForm, source: Job | None, replaced: Job | N
         with transaction.atomic():
             # A second press waits here until the first has launched, and then finds its job.
             Team.objects.select_for_update(no_key=True).get(pk=access.team.pk)
-            if job := _launched_before(access.team, data["ticket"]):
+            if job := _find_launched_job(access.team, data["ticket"]):
                 return job
             request = JobRequest(
                 team=access.team,

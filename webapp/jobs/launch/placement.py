@@ -1,4 +1,4 @@
-"""Where a job can run: what it asks for, held against the workers, the queue and the team's limit."""
+"""Placement of a job: which workers have the devices, the queue, and the team's limit."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from workers.contract.spec import Resources
 
 
 @dataclass(frozen=True)
-class Placing:
-    """``refused`` says why nothing could start now; ``able`` are online workers with the devices."""
+class Placement:
+    """``refused`` explains why nothing could start now; ``able`` names online workers with the devices."""
 
     refused: str
     able: list[str]
@@ -25,8 +25,8 @@ class Placing:
     limit: int | None
 
 
-def place(wanted: Resources, team: Team) -> Placing:
-    """For a job of ``team`` that asks for ``wanted`` and is not queued yet."""
+def find_placement(wanted: Resources, team: Team) -> Placement:
+    """Return where a job of ``team`` could run that asks for ``wanted`` and is not queued yet."""
     online = list(nodes.online())
     able = [node.name for node in online if fit(wanted, node.devices)]
     jobs = Job.objects.filter(state__in=[State.QUEUED, State.RUNNING]).aggregate(
@@ -41,13 +41,13 @@ def place(wanted: Resources, team: Team) -> Placing:
         refused = f"The team runs {limit} job{'s' * (limit != 1)} at once, which is its limit."
     elif not able:
         refused = "No worker that is online has the devices this job asks for."
-    return Placing(refused, able, jobs["ahead"], running, limit)
+    return Placement(refused, able, jobs["ahead"], running, limit)
 
 
-def waiting_for(job: Job, position: int) -> str:
-    """Why a queued job, number ``position`` in the queue, has not started."""
+def explain_waiting(job: Job, position: int) -> str:
+    """Explain why a queued job, number ``position`` in the queue, has not started."""
     wanted = job.settings.resources
-    if refused := place(wanted, job.team).refused:
+    if refused := find_placement(wanted, job.team).refused:
         return refused
     if not any(fit(wanted, free_devices(node)) for node in nodes.online()):
         return "Workers that fit are busy with other jobs or exports."

@@ -1,4 +1,4 @@
-"""Presets of the new-job form: a few settings changed together, and said in words."""
+"""Presets of the new-job form: a few settings changed together, and described in words."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Preset:
 
     @property
     def changes(self) -> str:
-        """What it sets, in words."""
-        said = {**self.values, STEPS: self.steps}
+        """Describe what the preset sets."""
+        values = {**self.values, STEPS: self.steps}
         return ", ".join(
-            words.format(f"{said[name]:,}") for name, words in WORDS.items() if said[name] is not None
+            words.format(f"{values[name]:,}") for name, words in WORDS.items() if values[name] is not None
         )
 
     @property
@@ -38,10 +38,10 @@ class Preset:
         return json.dumps(self.values)
 
 
-def of(standard: dict[str, Any], epochs: int | None) -> list[Preset]:
-    """The presets around the settings that a base model recommends.
+def build_presets(standard: dict[str, Any], epochs: int | None) -> list[Preset]:
+    """Build the presets around the settings that a base model recommends.
 
-    ``epochs`` are the steps that the epochs take: so many there are where no steps are stated.
+    ``epochs`` is the number of steps that the epochs take; it counts where no steps are stated.
     """
     usual = {name: standard[name] for name in WORDS}
     steps = usual[STEPS] or epochs

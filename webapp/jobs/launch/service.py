@@ -278,7 +278,7 @@ def validate_files(job_id: int) -> None:
     if error := next(filter(None, found), None):
         move(job.pk, State.FAILED, error=error)
     else:
-        estimate = estimates.estimate(estimates.plan_of(job)) if job.promoted_step is None else None
+        estimate = estimates.estimate(estimates.plan_job(job)) if job.promoted_step is None else None
         move(job.pk, State.QUEUED, estimate=estimate.for_job() if estimate else None)
         messages.notify_workers("run_jobs")
 

@@ -68,7 +68,7 @@ def detail(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
         "worked": sum(step.seconds or 0.0 for step in steps),
         "strip": health.strip(job, evaluations),
         "position": position,
-        "waiting": placement.waiting_for(job, position) if position else "",
+        "waiting": placement.explain_waiting(job, position) if position else "",
         "evaluations": evaluations,
         "tasks": presenters.task_shares(job),
         "confidence": presenters.confidence(job),

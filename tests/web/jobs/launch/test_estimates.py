@@ -124,7 +124,7 @@ def test_jobs_on_the_node_that_will_run_it_count_before_others(
 ) -> None:
     run(launch(), clock, node="fast")
     slow = run(launch(), clock, 3, node="slow")
-    plan = estimates.plan_of(slow)
+    plan = estimates.plan_job(slow)
     assert [estimates.estimate(plan, [node]).seconds for node in ("fast", "slow")] == [128, 384]  # type: ignore[union-attr]
 
 
