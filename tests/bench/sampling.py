@@ -10,7 +10,7 @@ from transformers import GenerationConfig
 
 from workers.engine.base_model.models import Base, folded
 from workers.engine.fast.architecture import describe
-from workers.engine.fast.decoder import Decoder, Drawn
+from workers.engine.fast.decoder import Completions, Decoder
 
 
 def with_adapter(model: Any, **options: Any) -> PeftModel:
@@ -19,7 +19,7 @@ def with_adapter(model: Any, **options: Any) -> PeftModel:
     return get_peft_model(model, config).eval()
 
 
-def decode(base: Base, model: PeftModel, prompts: list[list[int]], each: int, most: int) -> list[Drawn]:
+def decode(base: Base, model: PeftModel, prompts: list[list[int]], each: int, most: int) -> list[Completions]:
     """The engine's way: weights folded anew (float32) or the adapter beside them (16 bits), then decoded."""
     with folded(model):
         return Decoder(describe(model)).sample(prompts, each, most, 1.0, base.eos_ids)
@@ -50,4 +50,4 @@ def generate(base: Base, model: PeftModel, prompts: list[list[int]], each: int, 
 
 def count_tokens(drawn: list[Any]) -> int:
     """Tokens of all completions, of either way's result."""
-    return sum(sum(map(len, row.ids)) if isinstance(row, Drawn) else len(row) for row in drawn)
+    return sum(sum(map(len, row.ids)) if isinstance(row, Completions) else len(row) for row in drawn)

@@ -19,7 +19,8 @@ from workers.contract.spec import BaseModelRef, JobSpec
 from workers.engine.base_model.models import Base
 from workers.engine.memory import MemoryPlan, shape_of
 from workers.engine.prompts.data import Row
-from workers.engine.training.grpo import build_trainer, rollouts
+from workers.engine.training.grpo import Rft
+from workers.engine.training.interface import TrainContext
 from workers.engine.training.rollouts import Recorder
 from workers.engine.training.trainer import MeasuringTrainer
 from workers.grading import GradeResult
@@ -141,12 +142,13 @@ def engine_trainer(
     """The engine's trainer with a fresh adapter; what it would log is appended to ``messages``."""
     recorder = Recorder(rows, grade, base.renderer, base.eos_ids)
     emit = (messages if messages is not None else []).append
-    return build_trainer(spec, out, base, rows, recorder, spec.grpo.max_steps or 1, plan, emit)
+    context = TrainContext(out, base, recorder, spec.grpo.max_steps or 1, plan, emit)
+    return Rft(spec, out).build_trainer(context)
 
 
 def expected_memory(base: Base, spec: JobSpec, sizes: Sizes, plan: MemoryPlan) -> Estimate:
     """The estimate that a job would be shown."""
-    assert sizes.work.rollouts == rollouts(spec)
+    assert sizes.work.rollouts == spec.grpo.rollouts_per_step
     return estimate(
         shape_of(base.model), spec.lora.rank, sizes.work, plan.tokens, plan.gradient_checkpointing
     )

@@ -86,7 +86,7 @@ class Rollout(BaseModel):
     length: int = Field(description="completion tokens, the end token included")
     truncated: bool
     adapter_step: int = Field(description="optimiser steps taken by the adapter that wrote it")
-    watch_reward: float | None = Field(
+    held_out_reward: float | None = Field(
         default=None, description="by the held-out grader, which is never trained against"
     )
 

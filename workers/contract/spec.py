@@ -181,6 +181,11 @@ class GrpoSettings(Frozen):
     epochs: int = Field(default=1, ge=1, le=50)
     checkpoint_every: int = Field(default=20, ge=1, description="steps")
 
+    @property
+    def rollouts_per_step(self) -> int:
+        """Rollouts of all processes together."""
+        return self.group_size * self.prompts_per_step
+
 
 class EvaluationSettings(Frozen):
     """How base and tuned are compared on held-out rows."""
@@ -267,7 +272,7 @@ class JobSpec(Frozen):
         default_factory=dict, max_length=8, description="by name; a row without a task has ``grader``"
     )
     method: str = Field(default="rft", description="one of ``contract.methods``")
-    start: AdapterRef | None = None
+    initial_adapter: AdapterRef | None = None
     sft: SftSettings | None = None
     promoted_from: PromotedFrom | None = None
     suites: list[Suite] = Field(default_factory=list, max_length=16)
@@ -288,8 +293,8 @@ class JobSpec(Frozen):
     def _method_has_its_settings(self) -> JobSpec:
         if self.method not in METHODS:
             raise ValueError(f"there is no method {self.method!r}: {', '.join(METHODS)}")
-        if (self.method == "sft") != (self.sft is not None):
-            raise ValueError("method 'sft' needs sft, and no other method has it")
+        if METHODS[self.method].needs_demonstrations != (self.sft is not None):
+            raise ValueError("a method that learns from demonstrations needs sft, and no other method has it")
         return self
 
 

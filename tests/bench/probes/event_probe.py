@@ -12,7 +12,7 @@ from typing import Any
 from workers.contract.events import EventWriter, MetricsEvent, parse
 from workers.contract.spec import JobSpec
 from workers.engine import run as engine
-from workers.engine.training.grpo import Reporter
+from workers.engine.training.reporting import Reporter
 
 path, out = Path(sys.argv[1]), Path(sys.argv[2])
 spec = JobSpec.model_validate_json(path.read_text())

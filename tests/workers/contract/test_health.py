@@ -18,8 +18,8 @@ STEPS = 40
 HEALTHY: dict[str, Curve] = {
     "reward": lambda step: 0.3 + 0.01 * step,
     "rewards/grader/std": lambda step: 0.4,
-    "watch/reward": lambda step: 0.2 + 0.01 * step,
-    "watch/reward_std": lambda step: 0.4,
+    "held_out/reward": lambda step: 0.2 + 0.01 * step,
+    "held_out/reward_std": lambda step: 0.4,
     "rewards/form/mean": lambda step: 0.3 + 0.01 * step,
     "rewards/fact/mean": lambda step: 0.3 + 0.01 * step,
     "rewards/most_common_share": lambda step: 0.5,
@@ -74,7 +74,7 @@ def test_a_healthy_job_raises_nothing_at_any_step():
 
 
 FIRES: dict[str, History] = {
-    "held_out_gap": changed({"watch/reward": lambda step: 0.2}),
+    "held_out_gap": changed({"held_out/reward": lambda step: 0.2}),
     "length_explains_reward": changed({"gain/length_matched": lambda step: 0.0}, without="watch"),
     "sub_reward_jump": changed({"rewards/form/mean": after(37, 0.2, 0.9),
                                 "rewards/fact/mean": lambda step: 0.3}, without="watch"),
@@ -93,7 +93,7 @@ FIRES: dict[str, History] = {
 }  # fmt: skip
 QUIET: dict[str, History] = {
     # the held-out grader rises too, if less
-    "held_out_gap": changed({"watch/reward": lambda step: 0.2 + 0.004 * step}),
+    "held_out_gap": changed({"held_out/reward": lambda step: 0.2 + 0.004 * step}),
     "length_explains_reward": changed({"gain/length_matched": lambda step: 0.004 * step}, without="watch"),
     # both parts jump: the model learnt the task
     "sub_reward_jump": changed({"rewards/form/mean": after(37, 0.2, 0.9),
@@ -133,7 +133,7 @@ def test_a_rule_stays_quiet_on_what_only_looks_like_it(code: str):
 
 
 def test_gravest_findings_come_first():
-    both = changed({"completions/truncated_share": lambda step: 0.5, "watch/reward": lambda step: 0.2})
+    both = changed({"completions/truncated_share": lambda step: 0.5, "held_out/reward": lambda step: 0.2})
     assert codes(both) == ["held_out_gap", "truncation"]
 
 
@@ -144,14 +144,14 @@ def test_a_turn_late_in_a_good_job_is_noticed():
     """Both graders rise for 25 steps; then the trained one goes on, and the held-out one falls."""
     turned = {
         "reward": lambda step: 0.2 + 0.02 * step,
-        "watch/reward": lambda step: 0.2 + 0.02 * min(step, 25) - 0.01 * max(0, step - 25),
+        "held_out/reward": lambda step: 0.2 + 0.02 * min(step, 25) - 0.01 * max(0, step - 25),
     }
     assert "held_out_gap" not in codes(changed(turned, steps=25))
     assert "held_out_gap" in codes(changed(turned, steps=45))
 
 
 def test_no_gap_is_called_before_three_checks_agree():
-    gap = {"watch/reward": lambda step: 0.2, "reward": lambda step: 0.3 + 0.02 * step}
+    gap = {"held_out/reward": lambda step: 0.2, "reward": lambda step: 0.3 + 0.02 * step}
     assert next(steps for steps in range(1, 30) if "held_out_gap" in codes(changed(gap, steps=steps))) == 20
 
 
@@ -161,7 +161,7 @@ def alarmed(seed: int, noise: float, trained: Curve, held_out: Curve, steps: int
     made = [
         Step(n, {
             "reward": trained(n) + luck.gauss(0, noise), "rewards/grader/std": 1.0,
-            "watch/reward": held_out(n) + luck.gauss(0, noise), "watch/reward_std": 1.0,
+            "held_out/reward": held_out(n) + luck.gauss(0, noise), "held_out/reward_std": 1.0,
         })
         for n in range(1, steps + 1)
     ]  # fmt: skip
@@ -182,7 +182,7 @@ def test_luck_seldom_trips_the_alarm_and_a_gamed_grader_nearly_always_does(noise
 @pytest.mark.parametrize("code", ["length_explains_reward", "sub_reward_jump", "repetition", "template"])
 def test_a_held_out_grader_that_rises_as_well_clears_a_suspicion(code: str):
     suspected = FIRES[code].steps
-    cleared = [Step(s.number, {**s.values, "watch/reward": 0.3 + 0.01 * s.number}) for s in suspected]
+    cleared = [Step(s.number, {**s.values, "held_out/reward": 0.3 + 0.01 * s.number}) for s in suspected]
     assert code in codes(History(suspected))
     assert code not in codes(History(cleared))
 
@@ -264,5 +264,5 @@ def test_the_same_course_at_a_low_score_is_warned_of():
 
 def test_a_held_out_grader_that_disagrees_keeps_the_warning():
     """A grader that is gamed pays nearly everything, too."""
-    gamed = changed(solving(0.96, **{"watch/reward": lambda step: 0.3}), right_from=0.999)
+    gamed = changed(solving(0.96, **{"held_out/reward": lambda step: 0.3}), right_from=0.999)
     assert "saturated_grader" in codes(gamed)

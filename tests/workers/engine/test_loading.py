@@ -123,7 +123,7 @@ def test_what_cannot_be_loaded_is_refused_with_cause_and_remedy(
     assert error.code == code, (error.message, error.detail)
     assert said in f"{error.message} {error.remedy}"
     assert error.remedy
-    assert "fault of ours" not in error.remedy
+    assert "bug in Groove" not in error.remedy
 
 
 def test_pickled_weights_are_loaded_if_the_operator_allows_it(

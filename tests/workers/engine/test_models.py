@@ -50,7 +50,7 @@ def continued(tmp_path: Path, base: Path, start: Path, targets: str) -> tuple[in
     """Runs a job of two steps from the adapter in ``start``; its exit status and its events."""
     spec = small_spec(tmp_path, base)
     sha256 = hashlib.sha256((start / "adapter_model.safetensors").read_bytes()).hexdigest()
-    spec["start"] = {"id": "first", "path": str(start), "sha256": sha256}
+    spec["initial_adapter"] = {"id": "first", "path": str(start), "sha256": sha256}
     spec["lora"]["targets"] = targets
     spec["grpo"] |= {"max_steps": 2, "checkpoint_every": 2}
     spec["evaluation"] |= {"every": 0}
@@ -196,7 +196,7 @@ def test_an_adapter_that_is_not_one_a_and_one_b_a_layer_is_exported_and_not_cont
     start = adapter(model_folder, tmp_path / "start", **changes)
     status, events = continued(tmp_path, model_folder, start, r"(.*\.)?(q_proj|v_proj)")
     error = of_type(events, "error")[0]
-    assert (status, error.code) == (1, "start_unusable")
+    assert (status, error.code) == (1, "initial_adapter_unusable")
     assert next(iter(changes)) in error.message
     assert export(start, model_folder, "merged", tmp_path / "merged") == 0
     assert export(start, model_folder, "gguf-adapter", tmp_path / "gguf") == 1

@@ -191,11 +191,13 @@ class Attempt:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.out.mkdir(parents=True)
         splits = task_files.fetch_splits(self.job, self.folder)
-        start = task_files.fetch_start(self.job, self.folder)
+        initial_adapter = task_files.fetch_initial_adapter(self.job, self.folder)
         kept = suites.fetch_suites(self.job, self.folder)
         sft = demonstrations.fetch_demonstrations(self.job, self.folder, splits)
         (self.folder / "spec.json").write_text(
-            job_specs.job_spec(self.job, splits, connection.json, start, kept, sft).model_dump_json(indent=2)
+            job_specs.job_spec(self.job, splits, connection.json, initial_adapter, kept, sft).model_dump_json(
+                indent=2
+            )
         )
         checkpoint, step = files.fetch_checkpoint(self.job, self.folder)
         if self.job.promoted_step not in (None, step):

@@ -43,7 +43,7 @@ def job_spec(
     job: Job,
     splits: dict[str, Any],
     endpoints: dict[str, Any],
-    start: dict[str, Any] | None = None,
+    initial_adapter: dict[str, Any] | None = None,
     kept: Sequence[dict[str, Any]] = (),
     sft: dict[str, Any] | None = None,
 ) -> JobSpec:
@@ -62,7 +62,7 @@ def job_spec(
                 "grader_sha256": grader.sha256,
                 "tasks": task_files.task_specs(job),
                 "method": job.method,
-                "start": start,
+                "initial_adapter": initial_adapter,
                 "sft": sft,
                 "promoted_from": _promoted_from(job),
                 "suites": kept,

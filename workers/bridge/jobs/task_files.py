@@ -1,4 +1,4 @@
-"""Files of jobs with several tasks, or with a start: their splits joined, and the adapter's folder."""
+"""Files of jobs with several tasks or an initial adapter: joined splits, and the adapter's folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workers import grading
 from workers.bridge.jobs import files
 from workers.contract import adapter
 
-START = "start"
+INITIAL_ADAPTER = "initial_adapter"
 ROW_BEGINS = b'{"row_id":"'
 
 
@@ -21,7 +21,9 @@ class AdapterDamaged(files.Damaged):
     """The adapter that training should continue from is not what was stored."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, "Upload the adapter again, or start from another model.", "start_damaged")
+        super().__init__(
+            message, "Upload the adapter again, or start from another model.", "initial_adapter_damaged"
+        )
 
 
 def fetch_splits(job: Job, folder: Path) -> dict[str, Any]:
@@ -72,15 +74,15 @@ def _join(parts: list[tuple[str, Path]], target: Path) -> dict[str, Any] | None:
     return {"path": target.name, "sha256": files.sha256_of(target), "rows": rows}
 
 
-def fetch_start(job: Job, folder: Path) -> dict[str, Any] | None:
+def fetch_initial_adapter(job: Job, folder: Path) -> dict[str, Any] | None:
     """The job's ``contract.spec.AdapterRef``, its files below ``folder``. Raises ``AdapterDamaged``."""
     if job.start is None:
         return None
     hashes = {file["name"]: file["sha256"] for file in job.start.files}
     for name in (adapter.CONFIG, adapter.WEIGHTS):
-        if not files.fetch(f"{job.start.prefix}/{name}", hashes[name], folder / START / name):
+        if not files.fetch(f"{job.start.prefix}/{name}", hashes[name], folder / INITIAL_ADAPTER / name):
             raise AdapterDamaged(f"The SHA-256 of the stored {name} of {job.start} is not what it was.")
-    return {"id": job.start.name, "path": START, "sha256": hashes[adapter.WEIGHTS]}
+    return {"id": job.start.name, "path": INITIAL_ADAPTER, "sha256": hashes[adapter.WEIGHTS]}
 
 
 def task_specs(job: Job) -> dict[str, Any]:

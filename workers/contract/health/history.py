@@ -21,7 +21,7 @@ SOLVED = 0.9  # of the reward of a right answer: mean reward at which a task cou
 CONFIRMED = 0.5  # of the trained reward's rise, which the held-out grader must show to confirm it
 
 REWARD, SPREAD = "reward", "rewards/grader/std"
-HELD_OUT, HELD_OUT_SPREAD = "watch/reward", "watch/reward_std"
+HELD_OUT, HELD_OUT_SPREAD = "held_out/reward", "held_out/reward_std"
 
 
 @dataclass(frozen=True)

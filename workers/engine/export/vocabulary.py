@@ -1,4 +1,4 @@
-"""A byte-pair vocabulary as GGUF keeps it, under the tokenizer of llama.cpp that gives the same ids."""
+"""A byte-pair vocabulary in GGUF, for the tokenizer of llama.cpp that gives the same ids."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from workers.contract.base_models import sentence_pieces
 from workers.contract.base_models.gguf import Json, pre_type
 
 
-def tokens_of(tokenizer: Json, size: int) -> tuple[list[str], list[gguf.TokenType]]:
-    """Text and type of each id below ``size``; ids that the model has and the tokenizer lacks are unused."""
+def list_tokens(tokenizer: Json, size: int) -> tuple[list[str], list[gguf.TokenType]]:
+    """Return text and type of each id below ``size``. Ids that only the model has are unused."""
     texts = [f"[PAD{number}]" for number in range(size)]
     types = [gguf.TokenType.UNUSED] * size
     pieces = pre_type(tokenizer) is None
@@ -26,8 +26,8 @@ def tokens_of(tokenizer: Json, size: int) -> tuple[list[str], list[gguf.TokenTyp
 
 
 def add_vocabulary(writer: gguf.GGUFWriter, tokenizer: Any, content: Json, size: int) -> None:
-    """Tokens, merges, the special ids and the chat template. ``content`` is the base's tokenizer.json."""
-    texts, types = tokens_of(content, size)
+    """Add tokens, merges, special ids and chat template. ``content`` is the base's tokenizer.json."""
+    texts, types = list_tokens(content, size)
     writer.add_token_list(texts)
     writer.add_token_types(types)
     if pre := pre_type(content):
@@ -53,14 +53,14 @@ def add_vocabulary(writer: gguf.GGUFWriter, tokenizer: Any, content: Json, size:
 
 
 def _piece(word: str) -> tuple[str, gguf.TokenType]:
-    """Text and type of a token of a byte-level vocabulary in a SentencePiece one."""
+    """Return text and type of a byte-level vocabulary's token in a SentencePiece vocabulary."""
     if (text := sentence_pieces.text_of(word)) is not None:
         return text, gguf.TokenType.NORMAL
     return f"<0x{sentence_pieces.byte_letters()[word]:02X}>", gguf.TokenType.BYTE
 
 
 def _add_pieces(writer: gguf.GGUFWriter, content: Json, size: int) -> None:
-    """Scores in place of merges, and nothing put before a text."""
+    """Add scores instead of merges, and no space before a text."""
     scores = sentence_pieces.scores(content)
     assert scores is not None, "refused before"
     found = {content["model"]["vocab"][word]: score for word, score in scores.items()}

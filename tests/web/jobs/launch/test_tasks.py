@@ -261,17 +261,17 @@ def test_the_engine_gets_the_adapter_that_it_starts_from_by_hash(
 ) -> None:
     one = TaskChoice("", first.dataset_version, first.grader_version)
     job = launch_job(team, alice, name="On", base_model=base, tasks=[one], settings={}, start=uploaded)
-    start = bridge.fetch_start(job, tmp_path)
+    start = bridge.fetch_initial_adapter(job, tmp_path)
     spec = job_spec(job, bridge.fetch_splits(job, tmp_path), {}, start)
-    assert spec.start is not None
-    weights = (tmp_path / spec.start.path / "adapter_model.safetensors").read_bytes()
-    assert hashlib.sha256(weights).hexdigest() == spec.start.sha256
+    assert spec.initial_adapter is not None
+    weights = (tmp_path / spec.initial_adapter.path / "adapter_model.safetensors").read_bytes()
+    assert hashlib.sha256(weights).hexdigest() == spec.initial_adapter.sha256
     assert spec.lora.rank == 4
     uploaded.files[1]["sha256"] = "0" * 64
     uploaded.save()
     job.refresh_from_db()
     with pytest.raises(bridge.AdapterDamaged, match="Ours"):
-        bridge.fetch_start(job, tmp_path / "again")
+        bridge.fetch_initial_adapter(job, tmp_path / "again")
 
 
 def test_a_task_whose_files_are_gone_fails_the_job_with_the_reason(job: Job, second: TaskChoice) -> None:

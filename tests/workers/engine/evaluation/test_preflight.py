@@ -14,12 +14,12 @@ from tests.workers.engine_jobs import events_of, of_type, run_engine
 from workers.contract.statistics import allow_interval
 from workers.engine.evaluation import forecast
 from workers.engine.evaluation.forecast import Signs, advise, choose_samples
-from workers.engine.evaluation.statistics import Resampling, detectable, rows_to_detect
+from workers.engine.evaluation.statistics import Resampling, detectable_gain, rows_to_detect
 
 MAKE = Resampling(0.95, 300, 0)
 GOOD = Signs(
     errors=0.0, truncated=0.0, mean_reward=0.5, pass_at_1=0.3, pass_at_most=0.9, most=16, spread=0.3,
-    distinct_answers=0.8, no_signal=0.1,
+    distinct_completions=0.8, no_signal=0.1,
 )  # fmt: skip
 # Nothing is right, and every answer scores the same.
 ZEROS = {"mean_reward": 0.0, "pass_at_1": 0.0, "pass_at_most": 0.0, "spread": 0.0, "no_signal": 1.0,
@@ -31,17 +31,17 @@ levels = st.sampled_from([0.0, 0.1, 0.5, 1.0])
 def test_a_groups_chance_of_no_signal_is_that_of_drawing_equal_rewards(rewards, size):
     groups = list(combinations(rewards, size))
     equal = sum(len(set(group)) == 1 for group in groups) / len(groups)
-    assert forecast.no_signal(rewards, size) == pytest.approx(equal)
+    assert forecast.chance_of_no_signal(rewards, size) == pytest.approx(equal)
 
 
 @given(st.lists(st.lists(levels, min_size=16, max_size=16), min_size=2, max_size=24))
 @settings(max_examples=30)
 def test_larger_groups_are_rarer_without_signal_and_curves_rise(rows):
-    shares = forecast.no_signal_shares(rows, 6, MAKE)
+    shares = forecast.estimate_no_signal(rows, 6, MAKE)
     means = [shares[size].mean for size in (4, 6, 8, 16)]
     assert means == sorted(means, reverse=True)
-    assert forecast.best_group_size(shares) in (4, 6, 8, 16)
-    curve = forecast.pass_curve([(16, sum(r == 1.0 for r in row)) for row in rows], MAKE)
+    assert forecast.choose_group_size(shares) in (4, 6, 8, 16)
+    curve = forecast.estimate_pass_curve([(16, sum(r == 1.0 for r in row)) for row in rows], MAKE)
     assert [point.k for point in curve] == [1, 2, 4, 8, 16]
     values = [point.value for point in curve]
     if allow_interval(len(rows)):
@@ -53,7 +53,7 @@ def test_larger_groups_are_rarer_without_signal_and_curves_rise(rows):
 
 @given(st.lists(st.floats(-1, 3), min_size=1, max_size=40))
 def test_every_reward_is_in_the_histogram(rewards):
-    counts, low, high = forecast.histogram(rewards)
+    counts, low, high = forecast.count_bins(rewards)
     assert sum(counts) == len(rewards)
     assert (low, high) == (min(0.0, *rewards), max(1.0, *rewards))
 
@@ -63,7 +63,7 @@ def test_the_detectable_improvement_is_what_simulated_jobs_show_eight_times_in_t
     random = np.random.default_rng(1)
     rates, samples, number = np.full(400, 0.5), 8, 400
     rows = [list((random.random(16) < rate).astype(float)) for rate in rates]
-    gain = detectable(forecast.paired_std(rows, samples), number)
+    gain = detectable_gain(forecast.expect_difference_std(rows, samples), number)
     found = 0
     for _ in range(300):
         base = random.binomial(samples, rates) / samples
@@ -71,7 +71,7 @@ def test_the_detectable_improvement_is_what_simulated_jobs_show_eight_times_in_t
         difference = tuned - base
         found += difference.mean() > 1.96 * difference.std(ddof=1) / sqrt(number)
     assert 0.7 < found / 300 < 0.9
-    needed = rows_to_detect(forecast.paired_std(rows, samples), gain)
+    needed = rows_to_detect(forecast.expect_difference_std(rows, samples), gain)
     assert needed == pytest.approx(number, rel=0.01)
 
 
@@ -125,7 +125,7 @@ def test_samples_show_the_best_the_worst_an_error_a_cut_answer_and_then_other_ro
 
 
 def test_a_row_with_few_graded_answers_does_not_shorten_the_curve():
-    curve = forecast.pass_curve([*[(16, 4)] * 23, (1, 0)], MAKE)
+    curve = forecast.estimate_pass_curve([*[(16, 4)] * 23, (1, 0)], MAKE)
     assert curve[-1].k == 16
     assert curve[-1].value.mean == 1
     assert curve[0].value.mean == pytest.approx(23 * 0.25 / 24)
@@ -133,7 +133,7 @@ def test_a_row_with_few_graded_answers_does_not_shorten_the_curve():
 
 @pytest.mark.parametrize("reward", [0.0, 1.0])
 def test_rewards_that_never_differed_promise_no_perfect_test_split(reward):
-    std = forecast.paired_std([[reward] * 16] * 24, 8)
+    std = forecast.expect_difference_std([[reward] * 16] * 24, 8)
     assert std == pytest.approx(sqrt(3 / 24))
     assert rows_to_detect(std, 0.02) > 1000
 

@@ -20,7 +20,7 @@ def continuing(folder: Path, model: Path, package: Path, **changes: Any) -> Path
     spec = small_spec(folder, model)
     adapter = shutil.copytree(package, folder / "start")
     sha256 = hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()
-    spec["start"] = {"id": "first", "path": "start", "sha256": sha256}
+    spec["initial_adapter"] = {"id": "first", "path": "start", "sha256": sha256}
     for name, value in changes.items():
         spec[name] = {**spec[name], **value}
     (folder / "spec.json").write_text(json.dumps(spec))
@@ -100,7 +100,7 @@ def test_settings_that_disagree_with_the_adapter_are_refused(first, model_folder
     spec = continuing(tmp_path, model_folder, first / "package", lora=lora)
     assert run_engine("run", spec, "--out", tmp_path / "out") == 1
     error = of_type(events_of(tmp_path / "out"), "error")[0]
-    assert error.code == "start_disagrees"
+    assert error.code == "initial_adapter_disagrees"
     assert all(words in error.message for words in said)
 
 
