@@ -106,7 +106,7 @@ class Strip:
 WATCHED: tuple[tuple[str, str, str, str], ...] = (
     ("groups/informative_share", "Informative groups", "share", "Their rewards differ: only these teach."),
     ("groups/reward_std", "Reward std. dev. within group", "", "Of the answers to one prompt, mean."),
-    ("watch/reward", "Held-out grader", "", "Never trained against; grades the same answers."),
+    ("held_out/reward", "Held-out grader", "", "Never trained against; grades the same answers."),
     ("gain/length_matched", "Gain at equal length", "", "Since steps 1 to 5, had length not changed."),
     ("kl_to_base", "KL to the start", "nats", "Per token (k3): how far the policy has moved."),
     ("kl_to_base/k1", "KL, estimator k1", "nats", "Per token. Unbiased and noisy; may be negative."),

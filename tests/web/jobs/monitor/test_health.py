@@ -50,7 +50,8 @@ def running(team: Team, alice: User, parts: dict[str, Any]) -> Job:
 def gamed(step: int) -> dict[str, float]:
     """The trained reward rises and the held-out one does not; two tasks."""
     return {
-        "reward": 0.2 + 0.02 * step, "rewards/grader/std": 0.4, "watch/reward": 0.25, "watch/reward_std": 0.4,
+        "reward": 0.2 + 0.02 * step, "rewards/grader/std": 0.4,
+        "held_out/reward": 0.25, "held_out/reward_std": 0.4,
         "groups/no_signal_share": 0.25, "groups/informative_share": 0.75, "entropy": 0.5,
         "tasks/orders/reward": 0.3, "tasks/orders/no_signal_share": 0.5, "tasks/tickets/reward": 0.6,
     }  # fmt: skip
@@ -59,7 +60,7 @@ def gamed(step: int) -> dict[str, float]:
 def rollout(index: int) -> events.Rollout:
     return events.Rollout(
         index=index, group=index // 2, row_id="r", prompt="p", completion=f"answer {index}", reward=1.0,
-        advantage=0.5, length=3, truncated=False, adapter_step=0, watch_reward=0.125 if index else None,
+        advantage=0.5, length=3, truncated=False, adapter_step=0, held_out_reward=0.125 if index else None,
     )  # fmt: skip
 
 
@@ -151,7 +152,7 @@ def test_what_was_raised_before_stays_readable_after_it_is_over(
 
 
 def test_validations_of_the_job_tell_overfitting(running: Job, alice: User, as_user: SignIn) -> None:
-    job = train(running, values=lambda step: gamed(step) | {"watch/reward": 0.2 + 0.02 * step})
+    job = train(running, values=lambda step: gamed(step) | {"held_out/reward": 0.2 + 0.02 * step})
     mean = events.Interval(mean=0.4, low=0.3, high=0.5)
     side = events.SideSummary(
         reward=mean, pass_at_1=mean, pass_at_k={}, mean_length=3, truncated_share=0, grading_error_share=0
