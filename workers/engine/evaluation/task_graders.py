@@ -33,17 +33,17 @@ class ByTask:
     graders: dict[str, GradeAnswers]
 
     def __call__(
-        self, pairs: Sequence[tuple[str, JsonObject]], groups: Sequence[str] | None = None
+        self, answers: Sequence[tuple[str, JsonObject]], groups: Sequence[str] | None = None
     ) -> list[GradeResult]:
-        names = groups or [str(number) for number in range(len(pairs))]
+        names = groups or [str(number) for number in range(len(answers))]
         indices: dict[str, list[int]] = {}
-        for index, (_, item) in enumerate(pairs):
+        for index, (_, item) in enumerate(answers):
             indices.setdefault(get_task(item), []).append(index)
         results: dict[int, GradeResult] = {}
         for task, members in indices.items():
-            graded = self.graders[task]([pairs[i] for i in members], [names[i] for i in members])
+            graded = self.graders[task]([answers[i] for i in members], [names[i] for i in members])
             results |= zip(members, (_prefix_sub_rewards(task, result) for result in graded), strict=True)
-        return [results[index] for index in range(len(pairs))]
+        return [results[index] for index in range(len(answers))]
 
 
 def get_task(item: Mapping[str, object]) -> str:
