@@ -34,7 +34,7 @@ from webapp.work import nodes
 from workers.bridge.jobs.job_specs import definitions, job_spec
 from workers.bridge.jobs.suites import fetch_suites
 from workers.contract.events import Drift, Interval, RetentionEvent
-from workers.engine.evaluation.retention import turned
+from workers.engine.evaluation.retention import negate
 from workers.starter.suites import SUITES
 
 SignIn = Callable[[User], Client]
@@ -192,7 +192,7 @@ def test_a_suite_passes_if_even_the_lower_bound_of_its_change_is_within_the_marg
     bounds: list[float], margin: float
 ) -> None:
     change = Interval(low=bounds[0], mean=bounds[1], high=bounds[2])
-    score = SuiteScore(rows=30, forgetting=turned(change).model_dump())
+    score = SuiteScore(rows=30, forgetting=negate(change).model_dump())
     assert gate.within(score, margin) is (change.low >= -margin)
 
 

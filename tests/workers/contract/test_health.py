@@ -75,11 +75,11 @@ def test_a_healthy_job_raises_nothing_at_any_step():
 
 FIRES: dict[str, History] = {
     "held_out_gap": changed({"held_out/reward": lambda step: 0.2}),
-    "length_explains_reward": changed({"gain/length_matched": lambda step: 0.0}, without="watch"),
+    "length_explains_reward": changed({"gain/length_matched": lambda step: 0.0}, without="held_out"),
     "sub_reward_jump": changed({"rewards/form/mean": after(37, 0.2, 0.9),
-                                "rewards/fact/mean": lambda step: 0.3}, without="watch"),
-    "repetition": changed({"answers/repetition": lambda step: 0.1 + 0.01 * step}, without="watch"),
-    "template": changed({"answers/template_share": lambda step: step / 40}, without="watch"),
+                                "rewards/fact/mean": lambda step: 0.3}, without="held_out"),
+    "repetition": changed({"answers/repetition": lambda step: 0.1 + 0.01 * step}, without="held_out"),
+    "template": changed({"answers/template_share": lambda step: step / 40}, without="held_out"),
     "overfitting": history(checks=(0.3, 0.5, 0.5, 0.5, 0.49)),
     "saturated_grader": changed({"rewards/most_common_share": lambda step: 0.95}),
     "no_signal": changed({"groups/no_signal_share": lambda step: 0.85}),
@@ -94,12 +94,12 @@ FIRES: dict[str, History] = {
 QUIET: dict[str, History] = {
     # the held-out grader rises too, if less
     "held_out_gap": changed({"held_out/reward": lambda step: 0.2 + 0.004 * step}),
-    "length_explains_reward": changed({"gain/length_matched": lambda step: 0.004 * step}, without="watch"),
+    "length_explains_reward": changed({"gain/length_matched": lambda step: 0.004 * step}, without="held_out"),
     # both parts jump: the model learnt the task
     "sub_reward_jump": changed({"rewards/form/mean": after(37, 0.2, 0.9),
-                                "rewards/fact/mean": after(37, 0.2, 0.7)}, without="watch"),
-    "repetition": changed({"answers/repetition": lambda step: 0.4}, without="watch"),
-    "template": changed({"answers/template_share": lambda step: 0.9}, without="watch"),
+                                "rewards/fact/mean": after(37, 0.2, 0.7)}, without="held_out"),
+    "repetition": changed({"answers/repetition": lambda step: 0.4}, without="held_out"),
+    "template": changed({"answers/template_share": lambda step: 0.9}, without="held_out"),
     "overfitting": history(checks=(0.3, 0.4, 0.44, 0.48, 0.52)),
     "saturated_grader": changed({"rewards/most_common_share": after(35, 0.5, 0.95)}),
     "no_signal": changed({"groups/no_signal_share": lambda step: 0.75}),
@@ -254,12 +254,12 @@ def solving(top: float, **changes: Curve) -> dict[str, Curve]:
 
 def test_a_flawless_job_raises_nothing_at_any_step():
     for steps in range(1, STEPS + 1):
-        course = changed(solving(0.96), steps, (0.3, 0.6, 0.9, 0.96), "watch", right_from=0.999)
+        course = changed(solving(0.96), steps, (0.3, 0.6, 0.9, 0.96), "held_out", right_from=0.999)
         assert codes(course) == [], steps
 
 
 def test_the_same_course_at_a_low_score_is_warned_of():
-    assert "saturated_grader" in codes(changed(solving(0.2), without="watch", right_from=0.999))
+    assert "saturated_grader" in codes(changed(solving(0.2), without="held_out", right_from=0.999))
 
 
 def test_a_held_out_grader_that_disagrees_keeps_the_warning():

@@ -10,7 +10,7 @@ from workers.contract.events import Interval
 from workers.contract.statistics import FEWEST_ROWS, allow_interval
 from workers.engine.evaluation.retention import negate
 from workers.engine.evaluation.statistics import Resampling, fit_line
-from workers.engine.packaging.package import _interval
+from workers.engine.packaging.package import _format_interval
 
 MAKE = Resampling(0.95, 200, 1)
 
@@ -42,5 +42,5 @@ def test_turning_an_interval_swaps_its_ends_and_keeps_what_is_missing() -> None:
 
 
 def test_model_card_says_that_there_is_no_interval() -> None:
-    assert _interval(MAKE([0.5])) == "0.500 (no interval: fewer than 20 rows)"
+    assert _format_interval(MAKE([0.5])) == "0.500 (no interval: fewer than 20 rows)"
     assert json.loads(MAKE([0.5]).model_dump_json()) == {"mean": 0.5, "low": None, "high": None}

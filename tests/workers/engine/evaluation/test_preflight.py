@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.workers.engine_jobs import events_of, of_type, run_engine
 from workers.contract.statistics import allow_interval
 from workers.engine.evaluation import forecast
-from workers.engine.evaluation.forecast import Signs, advise, choose_samples
+from workers.engine.evaluation.forecast import Signs, advise, select_samples
 from workers.engine.evaluation.statistics import Resampling, detectable_gain, rows_to_detect
 
 MAKE = Resampling(0.95, 300, 0)
@@ -119,9 +119,9 @@ def test_what_the_grader_fails_on_comes_first_if_it_explains_most():
 def test_samples_show_the_best_the_worst_an_error_a_cut_answer_and_then_other_rows():
     rewards = [[0.0, 0.5], [None, 1.0], [0.2, 0.2]]
     cut = [[False, False], [False, False], [False, True]]
-    assert choose_samples(rewards, cut, 5) == [(1, 1), (0, 0), (1, 0), (2, 1), (2, 0)]
-    assert choose_samples([[0.5]], [[False]], 8) == [(0, 0)]
-    assert choose_samples([[None, None]], [[True, False]], 8) == [(0, 0), (0, 1)]
+    assert select_samples(rewards, cut, 5) == [(1, 1), (0, 0), (1, 0), (2, 1), (2, 0)]
+    assert select_samples([[0.5]], [[False]], 8) == [(0, 0)]
+    assert select_samples([[None, None]], [[True, False]], 8) == [(0, 0), (0, 1)]
 
 
 def test_a_row_with_few_graded_answers_does_not_shorten_the_curve():
