@@ -39,7 +39,7 @@ from webapp.registry.uploads import upload_adapter
 from webapp.teams.models import Team, User
 from webapp.work import nodes
 from workers.bridge.jobs import task_files as bridge
-from workers.bridge.jobs.job_specs import definitions, job_spec
+from workers.bridge.jobs.job_specs import build_job_spec, list_definitions
 from workers.contract.events import EvaluationEvent, Interval, MetricsEvent, SideSummary
 from workers.contract.spec import JobSpec
 
@@ -241,7 +241,7 @@ def test_an_adapter_of_another_team_is_no_start(
 
 def test_the_engine_gets_the_tasks_rows_joined_with_their_graders(job: Job, tmp_path: Path) -> None:
     splits = bridge.fetch_splits(job, tmp_path)
-    spec = JobSpec.model_validate_json(job_spec(job, splits, {}).model_dump_json())
+    spec = JobSpec.model_validate_json(build_job_spec(job, splits, {}).model_dump_json())
     assert {name: task.weight for name, task in spec.tasks.items()} == {"invoices": 3, "capitals": 1}
     versions = {task.name: task.dataset_version for task in job.tasks.all()}
     for split in ("train", "validation", "test"):
@@ -253,7 +253,7 @@ def test_the_engine_gets_the_tasks_rows_joined_with_their_graders(job: Job, tmp_
             own = [each for each in rows if each["task"] == name]
             assert len(own) == version.files[split]["rows"]
             assert all(each["row_id"].startswith(f"{name}/") for each in own)
-    assert len({json.dumps(definition, sort_keys=True) for definition in definitions(job)}) == 2
+    assert len({json.dumps(definition, sort_keys=True) for definition in list_definitions(job)}) == 2
 
 
 def test_the_engine_gets_the_adapter_that_it_starts_from_by_hash(
@@ -262,7 +262,7 @@ def test_the_engine_gets_the_adapter_that_it_starts_from_by_hash(
     one = TaskChoice("", first.dataset_version, first.grader_version)
     job = launch_job(team, alice, name="On", base_model=base, tasks=[one], settings={}, start=uploaded)
     start = bridge.fetch_initial_adapter(job, tmp_path)
-    spec = job_spec(job, bridge.fetch_splits(job, tmp_path), {}, start)
+    spec = build_job_spec(job, bridge.fetch_splits(job, tmp_path), {}, start)
     assert spec.initial_adapter is not None
     weights = (tmp_path / spec.initial_adapter.path / "adapter_model.safetensors").read_bytes()
     assert hashlib.sha256(weights).hexdigest() == spec.initial_adapter.sha256

@@ -17,8 +17,9 @@ from webapp.jobs.queue import claim_job
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.work import nodes
-from workers.bridge.jobs.job_specs import job_spec
+from workers.bridge.jobs.job_specs import build_job_spec
 from workers.contract import events, health
+from workers.contract.spec import DataFile, DatasetFiles
 
 SignIn = Callable[[User], Client]
 STEPS = 30
@@ -218,8 +219,8 @@ def test_a_held_out_grader_is_chosen_on_the_form_and_reaches_the_engine(
     client.post(url, form_data(client, url) | chosen)
     job = Job.objects.get()
     assert job.held_out_grader == held_out
-    split = {"path": "train.jsonl", "sha256": "0" * 64, "rows": 3}
-    spec = job_spec(job, {"train": split, "validation": None, "test": None}, {})
+    train = DataFile(path="train.jsonl", sha256="0" * 64, rows=3)
+    spec = build_job_spec(job, DatasetFiles(sha256="0" * 64, train=train), {})
     assert (spec.alarm.pause, spec.alarm.no_signal_steps) == (True, 12)
     assert spec.alarm.grader.source == held_out.definition["source"]
     assert spec.grader.source == parts["grader_version"].definition["source"]

@@ -101,7 +101,7 @@ def test_the_advice_follows_from_the_signs(changed, expected):
 
 def test_rewards_that_are_all_0_point_at_grader_format_and_reference_before_the_length_limit():
     first, second = advise(Signs(**(vars(GOOD) | ZEROS | {"truncated": 0.3, "zero_uncut": 0.7})))
-    assert first.reason.startswith("All answers score 0, and only 30% were cut at the length limit.")
+    assert first.reason.startswith("All completions score 0, and only 30% were cut at the length limit.")
     assert "the format it looks for, or the reference" in first.reason
     assert "samples below" in first.remedy
     assert second.verdict == "raise_length"
@@ -112,8 +112,8 @@ def test_rewards_that_are_all_0_point_at_grader_format_and_reference_before_the_
 def test_what_the_grader_fails_on_comes_first_if_it_explains_most():
     changed = ZEROS | {"errors": 0.6, "zero_uncut": 0.4}
     first, second = advise(Signs(**(vars(GOOD) | changed)))
-    assert first.reason == "The grader failed on 60% of the answers."
-    assert second.reason.startswith("All answers score 0")
+    assert first.reason == "The grader failed on 60% of the completions."
+    assert second.reason.startswith("All completions score 0")
 
 
 def test_samples_show_the_best_the_worst_an_error_a_cut_answer_and_then_other_rows():
@@ -147,7 +147,7 @@ def test_relative_rewards_that_all_tie_are_no_go():
 NEVER = {"type": "string_check", "input": "{{sample.output_text}}", "reference": "no", "operation": "eq"}
 
 
-def test_a_job_that_cannot_learn_waits_and_goes_on_when_told(write_spec, tmp_path):
+def test_a_job_that_cannot_learn_pauses_unless_its_settings_say_go_on(write_spec, tmp_path):
     sampled = {"rows": 6, "samples_per_row": 8}
     out = tmp_path / "out"
     assert run_engine("run", write_spec(grader=NEVER, preflight=sampled), "--out", out) == 0
@@ -155,7 +155,7 @@ def test_a_job_that_cannot_learn_waits_and_goes_on_when_told(write_spec, tmp_pat
     (report,) = of_type(events, "preflight")
     assert (report.rows, report.samples_per_row, sum(report.histogram)) == (6, 8, 48)
     assert report.verdict == "change_grader"
-    assert report.reason.startswith("All answers score 0")
+    assert report.reason.startswith("All completions score 0")
     assert len(report.samples) == 8
     assert all(sample.prompt and sample.reward == 0 for sample in report.samples)
     assert len({sample.row_id for sample in report.samples}) == 6
@@ -164,9 +164,9 @@ def test_a_job_that_cannot_learn_waits_and_goes_on_when_told(write_spec, tmp_pat
     assert of_type(events, "error")[0].code == "preflight"
     assert events[-1].outcome == "paused"
     assert not of_type(events, "metrics")
-    told = write_spec(preflight=sampled | {"on_no_go": "go_on"})
-    assert run_engine("run", told, "--out", tmp_path / "told") == 0
-    assert events_of(tmp_path / "told")[-1].outcome == "succeeded"
+    go_on = write_spec(preflight=sampled | {"on_no_go": "go_on"})
+    assert run_engine("run", go_on, "--out", tmp_path / "trained") == 0
+    assert events_of(tmp_path / "trained")[-1].outcome == "succeeded"
 
 
 def test_a_preflight_changes_no_bit_of_the_training(write_spec, tmp_path):
