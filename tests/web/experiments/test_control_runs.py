@@ -139,8 +139,8 @@ def test_a_template_makes_a_demonstration_of_every_row(job: Job, alice: User, tm
     splits = bridge.fetch_splits(run, tmp_path)
     sft = fetch_demonstrations(run, tmp_path, splits)
     assert sft is not None
-    assert sft["rows"]["rows"] == len(rows)
-    line = json.loads((tmp_path / sft["rows"]["path"]).read_text().splitlines()[0])
+    assert sft.rows.rows == len(rows)
+    line = json.loads((tmp_path / sft.rows.path).read_text().splitlines()[0])
     assert line["completion"].startswith("It is ")
     other = launch_control_run(job, alice, "sft", Source("template", "{{item.nowhere}}"))
     with pytest.raises(NoDemonstration, match="nowhere"):

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.contract import health
-from workers.contract.health import BY_CODE, Check, History, Limits, Step, findings, needed
-from workers.contract.health.history import in_deviations
+from workers.contract.health import BY_CODE, Check, History, Limits, Step, find_alarms, find_needed_steps
+from workers.contract.health.history import scale_change
 
 Curve = Callable[[int], float]
 STEPS = 40
@@ -61,7 +61,7 @@ def changed(
 
 
 def codes(of: History) -> list[str]:
-    return [finding.rule.code for finding in findings(of)]
+    return [finding.rule.code for finding in find_alarms(of)]
 
 
 def after(step: int, before: float, now: float) -> Curve:
@@ -119,7 +119,7 @@ def test_every_rule_is_tried_both_ways():
 
 @pytest.mark.parametrize("code", BY_CODE)
 def test_a_rule_fires_on_what_it_is_about_and_says_what_was_measured(code: str):
-    (finding,) = [each for each in findings(FIRES[code]) if each.rule.code == code]
+    (finding,) = [each for each in find_alarms(FIRES[code]) if each.rule.code == code]
     assert finding.evidence
     assert "{" not in finding.threshold
     assert finding.rule.remedy
@@ -210,13 +210,13 @@ number = st.floats(-1e3, 1e3, allow_nan=False)
 
 @given(change=number, spread=st.floats(1e-3, 10), scale=st.floats(1e-2, 1e2))
 def test_rises_do_not_depend_on_the_scale_of_the_reward(change: float, spread: float, scale: float):
-    assert in_deviations(change * scale, [spread * scale]) == pytest.approx(in_deviations(change, [spread]))
+    assert scale_change(change * scale, [spread * scale]) == pytest.approx(scale_change(change, [spread]))
 
 
 def test_a_rise_out_of_no_spread_at_all_counts_and_standing_still_does_not():
-    assert in_deviations(0.01, [0.0]) == float("inf")
-    assert in_deviations(-0.01, [0.0]) == float("-inf")
-    assert in_deviations(0.0, []) == 0.0
+    assert scale_change(0.01, [0.0]) == float("inf")
+    assert scale_change(-0.01, [0.0]) == float("-inf")
+    assert scale_change(0.0, []) == 0.0
 
 
 @given(steps=st.integers(3, 120), every=st.integers(1, 30), data=st.data())
@@ -226,15 +226,15 @@ def test_rules_say_the_same_of_the_steps_they_need_as_of_all(steps: int, every: 
               for name, curve in HEALTHY.items()}  # fmt: skip
     whole = changed(curves, steps)
     checks = [Check(step, 0.4) for step in range(0, steps + 1, every)]
-    wanted = needed(steps, [check.step for check in checks], whole.limits)
+    wanted = find_needed_steps(steps, [check.step for check in checks], whole.limits)
     kept = [step for step in whole.steps if step.number in wanted]
-    assert findings(History(kept, checks)) == findings(History(whole.steps, checks))
+    assert find_alarms(History(kept, checks)) == find_alarms(History(whole.steps, checks))
 
 
 def test_only_the_metrics_that_rules_read_are_kept():
     values = {name: curve(1) for name, curve in HEALTHY.items()}
-    assert health.read(values | {"loss": 1.0, "rewards/grader/mean": 0.5}) == values
-    parts = health.plotted(BY_CODE["sub_reward_jump"], values | {"rewards/grader/mean": 0.5})
+    assert health.select_metrics(values | {"loss": 1.0, "rewards/grader/mean": 0.5}) == values
+    parts = health.list_plotted(BY_CODE["sub_reward_jump"], values | {"rewards/grader/mean": 0.5})
     assert parts == ["rewards/form/mean", "rewards/fact/mean"]
 
 

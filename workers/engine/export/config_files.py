@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
-from workers.contract.exports import Json
 from workers.engine.base_model.tokenizer_files import REMOTE_CODE
 
 CONFIG: Final = "config.json"
@@ -20,7 +19,7 @@ def write_configs(merged: Any, base: Path, folder: Path) -> None:
 
     They remain only if the base's config describes another class, as for the text part of a vision model.
     """
-    config: Json = json.loads((base / CONFIG).read_text())
+    config: dict[str, Any] = json.loads((base / CONFIG).read_text())
     if type(merged).__name__ not in (config.get("architectures") or []):
         return
     (folder / CONFIG).write_text(json.dumps(_update(config, merged), indent=2) + "\n")
@@ -30,7 +29,7 @@ def write_configs(merged: Any, base: Path, folder: Path) -> None:
         (folder / GENERATION).unlink(missing_ok=True)
 
 
-def _update(config: Json, merged: Any) -> Json:
+def _update(config: dict[str, Any], merged: Any) -> dict[str, Any]:
     """Set the precision of the merged weights and, if the head was untied, that."""
     config.pop(REMOTE_CODE, None)
     precision = str(merged.dtype).removeprefix("torch.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
-from workers.contract.base_models.gguf import Json, rope_parameters
+from workers.contract.base_models.gguf import rope_parameters
 from workers.engine.base_model import loading
 from workers.engine.export.checking import Verification, check_logprobs, check_tensors, export_differs
 from workers.engine.export.merged import merge
@@ -43,7 +44,7 @@ def export(source: Source, folder: Path, check_stop: CheckStop) -> Verification:
     return check(model, source, tokenizer, folder)
 
 
-def write(merged: Any, source: Source, tokenizer: Json, folder: Path, file: str = FILE) -> None:
+def write(merged: Any, source: Source, tokenizer: Mapping[str, Any], folder: Path, file: str = FILE) -> None:
     """Write one file with weights, hyperparameters, vocabulary and chat template; not quantised."""
     names = Names(merged.config)
     matrix, file_type = FORMATS[source.stored.dtype]
@@ -81,7 +82,7 @@ def _add_shape(writer: gguf.GGUFWriter, config: Any, arch: str) -> None:
     writer.add_vocab_size(config.vocab_size)
 
 
-def write_base(source: Source, tokenizer: Json, folder: Path) -> None:
+def write_base(source: Source, tokenizer: Mapping[str, Any], folder: Path) -> None:
     """Write ``base.gguf``, the untuned base for the adapter, and check it."""
     path = source.base_path
     base = loading.load_model(path.name, path, getattr(torch, source.stored.dtype))
@@ -89,14 +90,14 @@ def write_base(source: Source, tokenizer: Json, folder: Path) -> None:
     check_tensors(_read(base, source, tokenizer, folder, BASE_FILE).state_dict(), base.state_dict())
 
 
-def check(merged: Any, source: Source, tokenizer: Json, folder: Path) -> Verification:
+def check(merged: Any, source: Source, tokenizer: Mapping[str, Any], folder: Path) -> Verification:
     """Load the file with transformers' GGUF reader, and check vocabulary, shape, weights and outputs."""
     again = _read(merged, source, tokenizer, folder, FILE)
     tensors = check_tensors(again.state_dict(), merged.state_dict())
     return check_logprobs(again, source, "loaded with transformers' GGUF reader", tensors)
 
 
-def _read(model: Any, source: Source, tokenizer: Json, folder: Path, file: str) -> Any:
+def _read(model: Any, source: Source, tokenizer: Mapping[str, Any], folder: Path, file: str) -> Any:
     """Load the model of a file. Raises ``EngineError`` if its vocabulary or shape differs from ``model``'s.
 
     transformers' reader skips the head size of some architectures. The model is therefore built from the

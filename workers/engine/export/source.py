@@ -13,7 +13,6 @@ import torch
 from peft import PeftModel
 
 from workers.contract.exports import read_base
-from workers.contract.json_types import JsonObject
 from workers.engine.base_model import loading
 from workers.engine.base_model.targets import changes_tied, untie
 from workers.engine.errors import EngineError
@@ -48,7 +47,7 @@ class Source:
     stored: Stored
 
     @cached_property
-    def base_files(self) -> tuple[JsonObject, JsonObject | None]:
+    def base_files(self) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
         """The base's ``config.json`` and ``tokenizer.json``."""
         return read_base(self.base_path)
 

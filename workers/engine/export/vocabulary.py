@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gguf
 
 from workers.contract.base_models import sentence_pieces
-from workers.contract.base_models.gguf import Json, pre_type
+from workers.contract.base_models.gguf import pre_type
 
 
-def list_tokens(tokenizer: Json, size: int) -> tuple[list[str], list[gguf.TokenType]]:
+def list_tokens(tokenizer: Mapping[str, Any], size: int) -> tuple[list[str], list[gguf.TokenType]]:
     """Return text and type of each id below ``size``. Ids that only the model has are unused."""
     texts = [f"[PAD{number}]" for number in range(size)]
     types = [gguf.TokenType.UNUSED] * size
@@ -25,7 +26,7 @@ def list_tokens(tokenizer: Json, size: int) -> tuple[list[str], list[gguf.TokenT
     return texts, types
 
 
-def add_vocabulary(writer: gguf.GGUFWriter, tokenizer: Any, content: Json, size: int) -> None:
+def add_vocabulary(writer: gguf.GGUFWriter, tokenizer: Any, content: Mapping[str, Any], size: int) -> None:
     """Add tokens, merges, special ids and chat template. ``content`` is the base's tokenizer.json."""
     texts, types = list_tokens(content, size)
     writer.add_token_list(texts)
@@ -59,7 +60,7 @@ def _piece(word: str) -> tuple[str, gguf.TokenType]:
     return f"<0x{sentence_pieces.byte_letters()[word]:02X}>", gguf.TokenType.BYTE
 
 
-def _add_pieces(writer: gguf.GGUFWriter, content: Json, size: int) -> None:
+def _add_pieces(writer: gguf.GGUFWriter, content: Mapping[str, Any], size: int) -> None:
     """Add scores instead of merges, and no space before a text."""
     scores = sentence_pieces.scores(content)
     assert scores is not None, "refused before"

@@ -26,7 +26,7 @@ def sample(
     """Write ``out/samples.jsonl``, one object per completion, atomically. Raises ``EngineError``."""
     torch.set_num_threads(SAMPLING_THREADS)
     base = load(spec.base_model, folder, pick_device("cpu"))
-    prompts = [base.renderer.encode(row["messages"], row.get("tools") or []) for row in spec.rows]
+    prompts = [base.renderer.encode(row.messages, row.tools or []) for row in spec.rows]
     sampler = Sampler(base.renderer, base.eos_ids, spec.temperature, spec.max_completion_length, check_stop)
     emit(PhaseEvent(phase="evaluate"))
     completions = sampler(base.model, prompts, spec.samples_per_row, spec.seed)

@@ -71,7 +71,7 @@ class Alarms:
     def check_step(self, step: int, values: Mapping[str, float], recorder: Recorder) -> errors.Paused | None:
         """Emit the alarms that begin with this step. Return why the job should pause, if it should."""
         self._remember(step, values)
-        found = health.findings(self._history())
+        found = health.find_alarms(self._history())
         new = [each for each in found if step - self._fired.get(each.rule.code, -WINDOW - 1) > WINDOW]
         self._fired |= {finding.rule.code: step for finding in found}
         pausing = next((finding for finding in new if self._pauses(finding)), None)
@@ -96,8 +96,8 @@ class Alarms:
         return health.History(steps, checks, self._limits(), self._since)
 
     def _remember(self, step: int, values: Mapping[str, float]) -> None:
-        self._steps[step] = health.read(values)
-        needed = health.needed(step, sorted(self._checks), self._limits())
+        self._steps[step] = health.select_metrics(values)
+        needed = health.find_needed_steps(step, sorted(self._checks), self._limits())
         self._steps = {number: known for number, known in self._steps.items() if number in needed}
 
     # --- across checkpoints ----------------------------------------------------------------------
