@@ -8,7 +8,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import GenerationConfig
 
-from workers.engine.base_model.models import Base, folded
+from workers.engine.base_model.models import Base, fold_adapter
 from workers.engine.fast.architecture import describe
 from workers.engine.fast.decoder import Completions, Decoder
 
@@ -21,7 +21,7 @@ def with_adapter(model: Any, **options: Any) -> PeftModel:
 
 def decode(base: Base, model: PeftModel, prompts: list[list[int]], each: int, most: int) -> list[Completions]:
     """The engine's way: weights folded anew (float32) or the adapter beside them (16 bits), then decoded."""
-    with folded(model):
+    with fold_adapter(model):
         return Decoder(describe(model)).sample(prompts, each, most, 1.0, base.eos_ids)
 
 

@@ -57,7 +57,7 @@ class ProgressEvent(_Event):
 
 
 class MetricsEvent(_Event):
-    """One optimiser step, under TRL's names and ours (``docs/metrics.md``)."""
+    """Metrics of one optimiser step (``docs/metrics.md``)."""
 
     type: Literal["metrics"] = "metrics"
     step: int
@@ -380,7 +380,7 @@ class LogEvent(_Event):
 
 
 class ErrorEvent(_Event):
-    """Why the job cannot continue: cause and remedy for the person who launched it."""
+    """The reason why the job cannot continue, with a remedy for the person who launched it."""
 
     type: Literal["error"] = "error"
     code: str

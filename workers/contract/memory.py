@@ -124,8 +124,10 @@ def estimate(shape: Shape, rank: int, work: Work, tokens: int, checkpointing: bo
         weights=shape.weights,
         adapter=adapter * 4 * 2,  # float32 values and gradients
         optimizer=adapter * 4 * 2,  # Adam's two moments
-        activations=tokens * token_bytes(shape, checkpointing) + _expanded(shape, work, tokens) + back,
-        cache=work.cached_tokens * 2 * shape.keys * shape.layers * shape.size + _folded(shape),
+        activations=tokens * token_bytes(shape, checkpointing)
+        + _count_copied_keys(shape, work, tokens)
+        + back,
+        cache=work.cached_tokens * 2 * shape.keys * shape.layers * shape.size + _count_folded_weights(shape),
         logits=3 * LOGIT_ROWS * shape.vocabulary * 4,
     )
 
@@ -145,7 +147,7 @@ def token_bytes(shape: Shape, checkpointing: bool) -> int:
     return shape.layers * layer
 
 
-def _expanded(shape: Shape, work: Work, tokens: int) -> int:
+def _count_copied_keys(shape: Shape, work: Work, tokens: int) -> int:
     """Return bytes of the prompt's keys and values, copied for each completion that attends to them."""
     if not work.shares:
         return 0
@@ -154,7 +156,7 @@ def _expanded(shape: Shape, work: Work, tokens: int) -> int:
     return rows * work.longest * 2 * shape.keys * shape.size * shape.layers
 
 
-def _folded(shape: Shape) -> int:
+def _count_folded_weights(shape: Shape) -> int:
     """Return bytes of copies of the projections for sampling in float32: folded, and fused."""
     if shape.size < 4:
         return 0

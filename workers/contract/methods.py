@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Method:
-    """How a job trains, as forms, pages and model cards describe it.
+    """A training method, as forms, pages and model cards describe it.
 
     ``samples`` is true for methods that train on graded rollouts of their own. Only those show what they
     learn at each step, need a grader while they train, and share the settings of GRPO. A method that

@@ -31,12 +31,12 @@ Spec = TypeVar("Spec", bound=BaseModel)
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = _build_parser().parse_args(argv)
     status: int = arguments.command(arguments)
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m workers.engine", description="Train, sample, verify and export."
     )

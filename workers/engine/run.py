@@ -315,7 +315,7 @@ class Job:
         progress: Progress,
         work: Workload,
     ) -> None:
-        """Emit whether training can work. If it cannot, pause the job where the spec says so."""
+        """Emit the preflight. If it advises against training, pause the job unless the spec forbids that."""
         settings = self.spec.preflight
         if not settings.rows or not METHODS[self.spec.method].has_preflight:
             return

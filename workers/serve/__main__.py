@@ -19,7 +19,7 @@ MOST_ROWS = 512
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = _build_parser().parse_args(argv)
     if arguments.token_fd is None and arguments.host not in LOOPBACK:
         sys.exit(f"Serving on {arguments.host} needs a token: pass one with --token-fd.")
     follow_lifeline(arguments.lifeline)
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     return _serve(arguments, token)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workers.serve", description="Serve one base model.")
     add_arguments(parser)
     add_rendering(parser)

@@ -309,7 +309,7 @@ class Attempt:
 
     # --- endings ---------------------------------------------------------------------------------
 
-    def succeeded(self, done: events.DoneEvent) -> None:
+    def handle_success(self, done: events.DoneEvent) -> None:
         """Store the adapter and register it with the job's success, or neither."""
         assert done.package, "the engine succeeded without a package"
         prefix, stored = files.store_package(self.job, self.out / done.package)
@@ -320,19 +320,19 @@ class Attempt:
             )
             self._end(State.SUCCEEDED, done, tuned_model=model, phase="")
 
-    def stopped(self, done: events.DoneEvent) -> None:
+    def handle_stop(self, done: events.DoneEvent) -> None:
         """Pause the job on request. Without a request the worker is shutting down: queue the job again."""
         with transaction.atomic():
             requested = Job.objects.select_for_update().get(pk=self.job.pk).stop_requested
             self._end(State.PAUSED if requested or self.pausing.is_set() else State.QUEUED, done)
             messages.notify_workers(JOBS.task)
 
-    def paused(self, done: events.DoneEvent) -> None:
+    def handle_pause(self, done: events.DoneEvent) -> None:
         """Pause the job; the engine's error event has the reason."""
         with transaction.atomic():
             self._end(State.PAUSED, done)
 
-    def failed(self, done: events.DoneEvent) -> None:
+    def handle_failure(self, done: events.DoneEvent) -> None:
         """Fail the job; the engine's error event has the reason."""
         with transaction.atomic():
             self._end(State.FAILED, done)
@@ -344,8 +344,8 @@ class Attempt:
 
 
 ENDINGS = {
-    "succeeded": Attempt.succeeded,
-    "stopped": Attempt.stopped,
-    "paused": Attempt.paused,
-    "failed": Attempt.failed,
+    "succeeded": Attempt.handle_success,
+    "stopped": Attempt.handle_stop,
+    "paused": Attempt.handle_pause,
+    "failed": Attempt.handle_failure,
 }

@@ -44,7 +44,7 @@ QUANTISERS: Final = {
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a folder is not a base model: cause and remedy."""
+    """The reason why a folder is not a base model, with a remedy."""
 
     code: str
     message: str
@@ -70,7 +70,7 @@ def find_problem(folder: Path, pickled: bool = False) -> Problem | None:
             or find_tokenizer_problem(folder)
         )
     except (OSError, ValueError) as error:
-        return _broken(CONFIG, str(error))
+        return _damaged_file(CONFIG, str(error))
 
 
 def find_missing(names: Collection[str], pickled: bool = False) -> Problem | None:
@@ -94,7 +94,7 @@ def find_missing(names: Collection[str], pickled: bool = False) -> Problem | Non
             f"The folder has no {CONFIG}, so the kind of model is unknown.",
             "Give the folder that save_pretrained wrote, or a model in the transformers format.",
         )
-    return _no_weights(names, pickled)
+    return _find_missing_weights(names, pickled)
 
 
 def is_weights(name: str) -> bool:
@@ -102,7 +102,7 @@ def is_weights(name: str) -> bool:
     return name.endswith((".safetensors", ".gguf")) or fnmatch(name, PICKLED)
 
 
-def _no_weights(names: Collection[str], pickled: bool) -> Problem | None:
+def _find_missing_weights(names: Collection[str], pickled: bool) -> Problem | None:
     if any(name.endswith(".safetensors") and not name.startswith(CONSOLIDATED) for name in names):
         return None
     if any(fnmatch(name, PICKLED) for name in names):
@@ -138,11 +138,11 @@ def find_config_problem(folder: Path) -> Problem | None:
     """Return why ``config.json`` cannot be used, or that the weights are quantised."""
     config = folder / CONFIG
     if _is_pointer(config):
-        return _pointer(CONFIG)
+        return _pointer_file(CONFIG)
     try:
         return _find_quantisation(_read(config))
     except ValueError as error:
-        return _broken(CONFIG, str(error))
+        return _damaged_file(CONFIG, str(error))
 
 
 def _find_quantisation(config: Mapping[str, Any]) -> Problem | None:
@@ -166,9 +166,9 @@ def _find_weights_problem(folder: Path, pickled: bool) -> Problem | None:
     found = weight_files(folder, pickled)
     for path in found:
         if _is_pointer(path):
-            return _pointer(path.name)
+            return _pointer_file(path.name)
         if path.suffix == ".safetensors" and (reason := _find_truncation(path)):
-            return _broken(path.name, reason)
+            return _damaged_file(path.name, reason)
     return None
 
 
@@ -177,7 +177,7 @@ def _find_index_problem(folder: Path, index: Path) -> Problem | None:
         shards = sorted(set(_read(index)["weight_map"].values()))
         missing = [name for name in shards if not (folder / str(name)).is_file()]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return _broken(INDEX, str(error))
+        return _damaged_file(INDEX, str(error))
     if not missing:
         return None
     return Problem(
@@ -198,9 +198,9 @@ def find_tokenizer_problem(folder: Path) -> Problem | None:
             "Copy the tokenizer's files to the folder of the weights.",
         )
     if found and _is_pointer(folder / found[0]):
-        return _pointer(found[0])
+        return _pointer_file(found[0])
     modules = TOKENIZERS[found[0]] if found else ("tiktoken",)
-    missing = [module for module in modules if not _installed(module)]
+    missing = [module for module in modules if not _is_installed(module)]
     return (
         package_missing(missing[0], f"The tokenizer ({found[0] if found else 'tiktoken'})")
         if missing
@@ -219,7 +219,7 @@ def package_missing(module: str, whose: str) -> Problem:
     )
 
 
-def _installed(module: str) -> bool:
+def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:  # of its parent
@@ -231,7 +231,7 @@ def _is_pointer(path: Path) -> bool:
         return file.read(len(LFS_POINTER)) == LFS_POINTER
 
 
-def _pointer(name: str) -> Problem:
+def _pointer_file(name: str) -> Problem:
     return Problem(
         "file_is_pointer",
         f"{name} is a Git LFS pointer, not the file itself.",
@@ -239,7 +239,7 @@ def _pointer(name: str) -> Problem:
     )
 
 
-def _broken(name: str, reason: str) -> Problem:
+def _damaged_file(name: str, reason: str) -> Problem:
     return Problem(
         "file_damaged",
         f"{name} cannot be read: {reason}.".replace("..", "."),

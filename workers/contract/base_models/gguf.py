@@ -72,7 +72,7 @@ def _find_architecture_refusal(config: Mapping[str, Any]) -> str | None:
 
 def is_splitting_known(tokenizer: Mapping[str, Any]) -> bool:
     """Return True if llama.cpp can split text as this ``tokenizer.json`` does."""
-    return pre_type(tokenizer) is not None or sentence_pieces.scores(tokenizer) is not None
+    return pre_type(tokenizer) is not None or sentence_pieces.compute_scores(tokenizer) is not None
 
 
 def rope_parameters(config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -28,7 +28,7 @@ def byte_letters() -> dict[str, int]:
     }
 
 
-def scores(tokenizer: Mapping[str, Any]) -> dict[str, float] | None:
+def compute_scores(tokenizer: Mapping[str, Any]) -> dict[str, float] | None:
     """Return token -> score with which llama.cpp gives this ``tokenizer.json``'s ids; None if impossible."""
     model = tokenizer["model"]
     if (
@@ -48,10 +48,10 @@ def scores(tokenizer: Mapping[str, Any]) -> dict[str, float] | None:
     order = {first + second: index for index, (first, second) in reversed([*enumerate(merges)])}
     if not words >= NUMBERS or any(len(word) > 1 and not _is_plain(word, order) for word in words):
         return None
-    return {word: _score(word, order) for word in words}
+    return {word: _score_word(word, order) for word in words}
 
 
-def text_of(word: str) -> str | None:
+def to_piece(word: str) -> str | None:
     """Return a token in SentencePiece's form; None for a byte beyond ASCII, which has its own token type."""
     letters = byte_letters()
     content = bytes(letters[letter] for letter in word)
@@ -92,10 +92,10 @@ def _is_plain(word: str, order: dict[str, int]) -> bool:
     repeats = any(word.startswith(word[cut:]) for cut in range(1, (len(word) + 1) // 2))
     digits = any(letter.isdigit() for letter in word)
     sound = word in NUMBERS if digits else not repeats
-    return word in order and sound and text_of(word) is not None
+    return word in order and sound and to_piece(word) is not None
 
 
-def _score(word: str, order: dict[str, int]) -> float:
+def _score_word(word: str, order: dict[str, int]) -> float:
     if word in NUMBERS:
         return 0.0
     return -1.0 - order[word] if word in order else SINGLE

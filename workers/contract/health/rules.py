@@ -40,7 +40,7 @@ class Finding:
 
     @property
     def threshold(self) -> str:
-        """When the rule fires, as a sentence."""
+        """Condition of the rule, as text."""
         entropy, steps = f"{self.limits.least_entropy:g}", self.limits.no_signal_steps
         return self.rule.threshold.format(least_entropy=entropy, no_signal_steps=steps)
 

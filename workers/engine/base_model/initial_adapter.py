@@ -63,7 +63,7 @@ def keep_reference(model: PeftModel) -> None:
 
 
 @contextmanager
-def reference(model: PeftModel) -> Iterator[None]:
+def use_reference(model: PeftModel) -> Iterator[None]:
     """Inside, the model has its initial adapter, or none if it began from the base.
 
     Without any adapter the model would be the wrong reference for a continued one (TRL issue 4723).

@@ -48,7 +48,7 @@ def _as_json(error: EngineError) -> JsonObject:
 def _inspect(ref: BaseModelRef, folder: Path, facts: JsonObject, notes: list[str]) -> None:
     path, sizes = fetch_texts(ref, folder)
     facts["weight_bytes"] = sum(size for name, size in sizes.items() if _is_loaded(name, sizes))
-    if problem := _problem(path, sizes):
+    if problem := _find_problem(path, sizes):
         raise EngineError(problem.code, f"{ref.id}: {problem.message}", problem.remedy)
     config = loading.load_config(ref.id, path)
     text = config.get_text_config()
@@ -80,7 +80,7 @@ def _is_loaded(name: str, names: dict[str, int]) -> bool:
     return only_pickled and folder_check.is_weights(name)
 
 
-def _problem(path: Path, sizes: dict[str, int]) -> folder_check.Problem | None:
+def _find_problem(path: Path, sizes: dict[str, int]) -> folder_check.Problem | None:
     pickled = loading.allows_pickled()
     if all((path / name).exists() for name in sizes):
         return folder_check.find_problem(path, pickled)

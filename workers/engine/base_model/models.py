@@ -117,7 +117,7 @@ def weights_sha256(path: Path) -> str:
 
 
 @contextmanager
-def folded(model: PeftModel) -> Iterator[None]:
+def fold_adapter(model: PeftModel) -> Iterator[None]:
     """Fold the adapter into the weights inside: W + BA is formed once instead of at every token.
 
     Afterwards the original tensors are put back, not computed back, so the base stays equal bit for bit. In

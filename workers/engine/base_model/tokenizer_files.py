@@ -32,7 +32,7 @@ def write_tokenizer(tokenizer: Any, base: Path, folder: Path) -> None:
     If the base has no such files, transformers writes them. No subfolder is created.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    found = [path for path in base.iterdir() if path.name in _names(tokenizer) and path.is_file()]
+    found = [path for path in base.iterdir() if path.name in _list_names(tokenizer) and path.is_file()]
     if not any(path.name in VOCABULARIES or path.suffix == ".tiktoken" for path in found):
         one = not isinstance(tokenizer.chat_template, dict)
         type(tokenizer).save_pretrained(tokenizer, folder, save_jinja_files=one)
@@ -57,7 +57,7 @@ def _read_template(folder: Path) -> Template:
     return None
 
 
-def _names(tokenizer: Any) -> set[str]:
+def _list_names(tokenizer: Any) -> set[str]:
     """Return file names of any tokenizer and of this class."""
     own = {name for name in tokenizer.vocab_files_names.values() if isinstance(name, str)}
     return VOCABULARIES | OTHERS | own

@@ -13,8 +13,8 @@ from peft import PeftModel
 from workers.contract.events import EvaluationEvent, EvaluationRow, EvaluationSample, SideSummary
 from workers.contract.spec import EvaluationSettings
 from workers.engine import errors
-from workers.engine.base_model.initial_adapter import reference
-from workers.engine.base_model.models import folded
+from workers.engine.base_model.initial_adapter import use_reference
+from workers.engine.base_model.models import fold_adapter
 from workers.engine.evaluation.comparison import (
     compare_pairs,
     count_graded,
@@ -76,11 +76,14 @@ class Evaluator:
         event = self._compare(stage, step, split, base, tuned)
         event.judge_cost = self._take_cost()
         event.details = [
-            self._detail(row, before, after) for row, before, after in zip(rows, base, tuned, strict=True)
+            self._describe_row(row, before, after)
+            for row, before, after in zip(rows, base, tuned, strict=True)
         ]
         return event
 
-    def _detail(self, row: Row, base: list[EvaluationSample], tuned: list[EvaluationSample]) -> EvaluationRow:
+    def _describe_row(
+        self, row: Row, base: list[EvaluationSample], tuned: list[EvaluationSample]
+    ) -> EvaluationRow:
         threshold = self.settings.pass_threshold
         return EvaluationRow(
             row_id=row.row_id,
@@ -165,7 +168,7 @@ class Evaluator:
         )
 
     def _grade_sides(self, rows: list[Row], split: Split, samples: int) -> tuple[Side, Side]:
-        tuned = self._sample(folded(self.model), rows, split, samples)
+        tuned = self._sample(fold_adapter(self.model), rows, split, samples)
         if not self.compares:
             return self._grade_base(rows, split, samples), self._grade(rows, tuned)
         base = self.sample_base(rows, split, samples)
@@ -182,7 +185,7 @@ class Evaluator:
         """Return completions of the base, sampled once."""
         key = _key(rows, split, samples)
         if key not in self._base_completions:
-            self._base_completions[key] = self._sample(reference(self.model), rows, split, samples)
+            self._base_completions[key] = self._sample(use_reference(self.model), rows, split, samples)
         return self._base_completions[key]
 
     def _sample(

@@ -13,7 +13,7 @@ from workers.contract.events import Advice, Forecast, Interval, PreflightEvent, 
 from workers.contract.spec import JobSpec
 from workers.contract.workload import Workload
 from workers.engine import errors
-from workers.engine.base_model.models import folded
+from workers.engine.base_model.models import fold_adapter
 from workers.engine.evaluation import forecast, task_graders
 from workers.engine.evaluation.forecast import Signs
 from workers.engine.evaluation.statistics import SMALL_GAIN, Resampling, detectable_gain, rows_to_detect
@@ -65,7 +65,7 @@ class Preflight:
     def _sample(self, rows: list[Row], each: int) -> list[list[SampledCompletion]]:
         prompts = [self.sampler.renderer.encode(row.messages, row.tools) for row in rows]
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
-        with folded(model):
+        with fold_adapter(model):
             return self.sampler(model.get_base_model(), prompts, each, self.spec.seed + 1)
 
     def _grade(self, rows: list[Row], completions: list[list[SampledCompletion]]) -> list[list[GradeResult]]:

@@ -18,8 +18,8 @@ import torch
 from workers.contract.events import Drift, EvaluationEvent, Interval, RetentionEvent
 from workers.contract.spec import EvaluationSettings, JobSpec
 from workers.contract.workload import DRIFT_COMPLETIONS
-from workers.engine.base_model.initial_adapter import reference
-from workers.engine.base_model.models import folded
+from workers.engine.base_model.initial_adapter import use_reference
+from workers.engine.base_model.models import fold_adapter
 from workers.engine.evaluation.evaluate import Evaluator, Split, Stage
 from workers.engine.evaluation.statistics import bootstrap
 from workers.engine.progress import Progress
@@ -103,7 +103,7 @@ class Retention:
             yield self._score(suite, evaluator, stage, step)
 
     def _score(self, suite: OpenSuite, evaluator: Evaluator, stage: Stage, step: int) -> RetentionEvent:
-        rows, samples = _amount(suite, evaluator.settings, stage, evaluator.seed)
+        rows, samples = _select_rows(suite, evaluator.settings, stage, evaluator.seed)
         if stage == "before":
             return _retention_event(suite.name, evaluator.evaluate_base(rows, "validation", samples), None)
         event = evaluator.compare(stage, step, rows, "validation", samples)
@@ -121,21 +121,23 @@ class Retention:
         pairs = [(prompt, c.ids) for prompt, own in zip(prompts, completions, strict=True) for c in own]
         key = (suite, split, samples, len(rows))
         if key not in self._base_logps:
-            with reference(model):
-                self._base_logps[key] = _logps(evaluator, pairs)
-        with folded(model):
-            tuned = _logps(evaluator, pairs)
+            with use_reference(model):
+                self._base_logps[key] = _score_pairs(evaluator, pairs)
+        with fold_adapter(model):
+            tuned = _score_pairs(evaluator, pairs)
         self.progress.count_drift_completions(len(pairs))
         ratios = [(base - now).double() for base, now in zip(self._base_logps[key], tuned, strict=True)]
         return compute_drift(ratios, each, evaluator.settings, evaluator.seed)
 
 
-def _logps(evaluator: Evaluator, pairs: Sequence[Tokens]) -> list[torch.Tensor]:
+def _score_pairs(evaluator: Evaluator, pairs: Sequence[Tokens]) -> list[torch.Tensor]:
     model, temperature = evaluator.model.get_base_model(), evaluator.sampler.temperature
     return log_probabilities(model, pairs, temperature, evaluator.check_stop)
 
 
-def _amount(suite: OpenSuite, settings: EvaluationSettings, stage: Stage, seed: int) -> tuple[list[Row], int]:
+def _select_rows(
+    suite: OpenSuite, settings: EvaluationSettings, stage: Stage, seed: int
+) -> tuple[list[Row], int]:
     """Return rows and samples per row: as in validation, and after training as in the final test."""
     if stage == "after":
         return suite.rows, settings.samples_per_row

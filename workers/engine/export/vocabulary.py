@@ -55,14 +55,14 @@ def add_vocabulary(writer: gguf.GGUFWriter, tokenizer: Any, content: Mapping[str
 
 def _piece(word: str) -> tuple[str, gguf.TokenType]:
     """Return text and type of a byte-level vocabulary's token in a SentencePiece vocabulary."""
-    if (text := sentence_pieces.text_of(word)) is not None:
+    if (text := sentence_pieces.to_piece(word)) is not None:
         return text, gguf.TokenType.NORMAL
     return f"<0x{sentence_pieces.byte_letters()[word]:02X}>", gguf.TokenType.BYTE
 
 
 def _add_pieces(writer: gguf.GGUFWriter, content: Mapping[str, Any], size: int) -> None:
     """Add scores instead of merges, and no space before a text."""
-    scores = sentence_pieces.scores(content)
+    scores = sentence_pieces.compute_scores(content)
     assert scores is not None, "refused before"
     found = {content["model"]["vocab"][word]: score for word, score in scores.items()}
     writer.add_tokenizer_model("llama")  # llama.cpp's name for SentencePiece

@@ -20,7 +20,7 @@ from workers.contract.methods import METHODS
 from workers.contract.spec import JobSpec
 from workers.contract.statistics import FEWEST_ROWS
 from workers.engine import errors
-from workers.engine.base_model.models import Base, adapter_sha256, folded, weights_sha256
+from workers.engine.base_model.models import Base, adapter_sha256, fold_adapter, weights_sha256
 from workers.engine.base_model.targets import adapted_layers, describe_frozen
 from workers.engine.base_model.tokenizer_files import write_tokenizer
 from workers.engine.checkpoint import sha256_of
@@ -90,7 +90,7 @@ def store_rollouts(trainer: CheckpointingMixin, sampler: Sampler, lineage: Linea
     recorder = trainer.recorder
     rows = recorder.rows[:VERIFIED_PROMPTS]
     prompts = [recorder.renderer.encode(row.messages, row.tools) for row in rows]
-    with folded(model):
+    with fold_adapter(model):
         sampled = sampler(model.get_base_model(), prompts, VERIFIED_EACH, lineage.spec.seed)
     rollouts = [
         StoredRollout(prompt_ids=ids, completion_ids=each.ids, logprobs=trainer.logprobs(ids, each.ids))

@@ -93,11 +93,11 @@ class Renderer:
         """Apply the template. Raises ``RenderingError`` with the template's own message."""
         prefill = bool(messages) and is_prefill(messages) and "add_generation_prompt" not in options
         ends = {"continue_final_message": True} if prefill else {"add_generation_prompt": True}
-        shown = [self._with_parts(message) for message in messages] if self.takes_parts else list(messages)
+        content = [self._with_parts(message) for message in messages] if self.takes_parts else list(messages)
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    shown, tools=list(tools) or None, tokenize=False, **(ends | options), **self.arguments
+                    content, tools=list(tools) or None, tokenize=False, **(ends | options), **self.arguments
                 )
             )
         except Exception as error:  # templates are code of the model's authors and raise any exception
@@ -141,11 +141,11 @@ class Renderer:
     @cached_property
     def knows_developer(self) -> bool:
         """True if the template knows the role ``developer`` and does not merely write the role's name."""
-        shown, echo = (
+        prompt, echo = (
             self._apply_probe([{"role": role, "content": MARK.format("")}, USER])
             for role in ("developer", UNKNOWN_ROLE)
         )
-        return MARK.format("") in shown and shown.lower() != echo.lower().replace(UNKNOWN_ROLE, "developer")
+        return MARK.format("") in prompt and prompt.lower() != echo.lower().replace(UNKNOWN_ROLE, "developer")
 
     @cached_property
     def shows_tools(self) -> bool:
@@ -173,11 +173,11 @@ class Renderer:
         reasons: list[str] = []
         for rewrite in _list_rewrites(messages):
             try:
-                shown = self._apply(rewrite_messages(marked, rewrite), tools)
+                prompt = self._apply(rewrite_messages(marked, rewrite), tools)
             except RenderingError as error:
                 reasons.append(f"it says: {error}")
                 continue
-            missing = _find_missing(shown, marked, tools, rewrite)
+            missing = _find_missing(prompt, marked, tools, rewrite)
             if not missing:
                 return rewrite
             reasons.append(f"{LEAVES_OUT} {missing}")
@@ -262,10 +262,10 @@ class Renderer:
     def markers(self) -> Markers | None:
         """Markers around the model's thoughts; ``None`` for a model that is not known to think."""
         added = self.tokenizer.get_added_vocab()
-        shown = "".join(self._probe_switch(switch) for switch in SWITCHES)
+        prompt = "".join(self._probe_switch(switch) for switch in SWITCHES)
         for markers in KNOWN:
             tokens = [any(text.startswith(t) for t in added) for text in (markers.open, markers.close)]
-            if markers.open in shown or all(tokens):
+            if markers.open in prompt or all(tokens):
                 return markers
         return None
 
@@ -273,15 +273,15 @@ class Renderer:
         """Render a prompt and a finished turn with thoughts, with one template argument."""
         finished = [USER, {"role": "assistant", "content": "a", "reasoning_content": "b"}]
         options = {**switch, **self.arguments}
-        shown = ""
+        rendered = ""
         for messages, generates in (([USER], True), (finished, False)):
             with suppress(Exception):  # a template that refuses the probe does not support it
-                shown += str(
+                rendered += str(
                     self.tokenizer.apply_chat_template(
                         messages, tokenize=False, add_generation_prompt=generates, **options
                     )
                 )
-        return shown
+        return rendered
 
     def find_generation_prefix(self, messages: Sequence[Mapping[str, Any]]) -> str:
         """Return what the generation prompt already contains of the completion, such as ``<think>``.
@@ -344,21 +344,21 @@ def _list_rewrites(messages: Sequence[Message]) -> Iterator[Rewrite]:
 
 
 def _find_missing(
-    shown: str, marked: Sequence[Message], tools: Sequence[Mapping[str, Any]], rewrite: Rewrite
+    prompt: str, marked: Sequence[Message], tools: Sequence[Mapping[str, Any]], rewrite: Rewrite
 ) -> str:
     """Describe a part that is missing in the prompt; empty if all parts are there."""
     for number, message in enumerate(marked):
         calls = message.get("tool_calls") or []
-        if message.get("content") and not calls and MARK.format(number) not in shown:
+        if message.get("content") and not calls and MARK.format(number) not in prompt:
             return f"message {number + 1}, whose role is {message['role']}"
-        if calls and not _shows_call(shown, number, rewrite):
+        if calls and not _shows_call(prompt, number, rewrite):
             return f"the tool calls of message {number + 1}"
-    if any(name not in shown for name in tool_names(tools)):
+    if any(name not in prompt for name in tool_names(tools)):
         return "the tools"
     return ""
 
 
-def _shows_call(shown: str, number: int, rewrite: Rewrite) -> bool:
+def _shows_call(prompt: str, number: int, rewrite: Rewrite) -> bool:
     """Return True if the prompt has name and arguments, not in Python's syntax or as JSON within JSON."""
     garbled = f"'{ARGUMENT}'" if rewrite.arguments == "object" else f'\\"{ARGUMENT}'
-    return f"zztool{number}" in shown and ARGUMENT in shown and garbled not in shown
+    return f"zztool{number}" in prompt and ARGUMENT in prompt and garbled not in prompt

@@ -52,11 +52,11 @@ class Alarms:
     def measure_gains(self, step: int, recorder: Recorder) -> dict[str, float]:
         """Return ``gain/raw`` and ``gain/length_matched``: the last steps' rewards minus the first steps'."""
         graded = [(float(r.length), r.reward) for r in recorder.rollouts if r.reward is not None]
-        self._moments[step] = Moments.of(graded)
+        self._moments[step] = Moments.from_pairs(graded)
         recent = range(max(EARLY, step - BLOCK) + 1, step + 1)
         self._moments = {n: m for n, m in self._moments.items() if n <= EARLY or n in recent}
-        early = Moments.total(m for n, m in self._moments.items() if n <= EARLY)
-        late = Moments.total(m for n, m in self._moments.items() if n in recent)
+        early = Moments.add_up(m for n, m in self._moments.items() if n <= EARLY)
+        late = Moments.add_up(m for n, m in self._moments.items() if n in recent)
         if not early.number or not late.number:
             return {}
         raw, matched = gains(early, late)

@@ -52,7 +52,7 @@ def _largest_gap(finding: Finding, recorder: Recorder) -> list[Rollout]:
 def _extreme_lengths(finding: Finding, recorder: Recorder) -> list[Rollout]:
     """The longest of the well-paid rollouts, or the shortest if shorter ones earn more."""
     graded = _graded(recorder)
-    correlation = measures.Moments.of((r.length, r.reward or 0.0) for r in graded).correlation or 0.0
+    correlation = measures.Moments.from_pairs((r.length, r.reward or 0.0) for r in graded).correlation or 0.0
     mean = fmean(r.reward or 0.0 for r in graded) if graded else 0.0
     well_paid = [rollout for rollout in graded if (rollout.reward or 0.0) >= mean]
     return _sort_descending(

@@ -56,13 +56,13 @@ class Moments:
     product: float = 0.0
 
     @classmethod
-    def of(cls, pairs: Iterable[tuple[float, float]]) -> Moments:
+    def from_pairs(cls, pairs: Iterable[tuple[float, float]]) -> Moments:
         """Sum (length, reward) pairs."""
         rows = [(1.0, x, y, x * x, y * y, x * y) for x, y in pairs]
         return cls(*map(sum, zip(*rows, strict=True))) if rows else cls()
 
     @classmethod
-    def total(cls, moments: Iterable[Moments]) -> Moments:
+    def add_up(cls, moments: Iterable[Moments]) -> Moments:
         """Add up several sums."""
         rows = [astuple(each) for each in moments]
         return cls(*map(sum, zip(*rows, strict=True))) if rows else cls()

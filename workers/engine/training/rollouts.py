@@ -136,7 +136,7 @@ class Recorder:
             "answers/template_share": measures.most_common_share(
                 measures.opening(rollout.completion) for rollout in self.rollouts if several
             ),
-            "answers/length_reward_correlation": measures.Moments.of(graded).correlation,
+            "answers/length_reward_correlation": measures.Moments.from_pairs(graded).correlation,
         }
         return {name: value for name, value in values.items() if value is not None}
 

@@ -13,8 +13,8 @@ from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from workers.engine import parallel
-from workers.engine.base_model.initial_adapter import reference
-from workers.engine.base_model.models import folded
+from workers.engine.base_model.initial_adapter import use_reference
+from workers.engine.base_model.models import fold_adapter
 from workers.engine.fast import lora, shared_prefix
 from workers.engine.fast.architecture import describe
 from workers.engine.fast.decoder import Completions, Decoder
@@ -95,7 +95,7 @@ class MeasuringTrainer(CheckpointingMixin, GRPOTrainer):  # type: ignore[misc]
     ) -> Any:
         started = time.perf_counter()
         model = self.accelerator.unwrap_model(self.model)
-        with folded(model):
+        with fold_adapter(model):
             if self.shares:
                 result = self._decode(model, prompt_ids, number)
             else:
@@ -355,7 +355,7 @@ class MeasuringTrainer(CheckpointingMixin, GRPOTrainer):  # type: ignore[misc]
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
         keep = inputs["completion_ids"].size(1)
-        with reference(self.accelerator.unwrap_model(self.model)):
+        with use_reference(self.accelerator.unwrap_model(self.model)):
             logps, _, _ = self._get_per_token_logps_and_entropies(self.model, ids, mask, keep)
         return torch.as_tensor(logps)
 

@@ -27,7 +27,7 @@ from tests.workers.engine_jobs import (
 )
 from workers.contract.events import Interval
 from workers.contract.spec import EvaluationSettings
-from workers.engine.base_model.models import folded
+from workers.engine.base_model.models import fold_adapter
 from workers.engine.evaluation.retention import compute_drift, log_probabilities, negate
 from workers.engine.packaging.verify import completion_logprobs
 from workers.engine.prompts.data import Row
@@ -96,7 +96,7 @@ def test_the_estimate_is_the_exact_kl_of_the_next_token() -> None:
     def both(work: Any) -> tuple[Any, Any]:
         with model.disable_adapter():
             base = work()
-        with folded(model):
+        with fold_adapter(model):
             return base, work()
 
     base, tuned = both(lambda: log_probabilities(model.get_base_model(), pairs, temperature, go_on))

@@ -19,7 +19,7 @@ from tests.workers.engine_jobs import (
     tiny_tokenizer,
 )
 from workers.contract.spec import BaseModelRef, JobSpec
-from workers.engine.base_model.models import Base, adapter_sha256, end_tokens, folded
+from workers.engine.base_model.models import Base, adapter_sha256, end_tokens, fold_adapter
 from workers.engine.fast.decoder import Completions, Decoder
 from workers.engine.memory import MemoryPlan
 from workers.engine.packaging.verify import completion_logprobs
@@ -204,7 +204,7 @@ def test_folding_the_adapter_gives_the_same_model_and_the_same_base_bits_after(b
     before = {name: p.clone() for name, p in model.named_parameters()}
     with torch.no_grad():
         beside = model(input_ids=ids).logits
-        with folded(model):
+        with fold_adapter(model):
             inside = model.get_base_model()(input_ids=ids).logits
         with model.disable_adapter():
             base = model(input_ids=ids).logits
