@@ -20,7 +20,7 @@ def with_adapter(model: Any, **options: Any) -> PeftModel:
 
 
 def decode(base: Base, model: PeftModel, prompts: list[list[int]], each: int, most: int) -> list[Completions]:
-    """The engine's way: weights folded anew (float32) or the adapter beside them (16 bits), then decoded."""
+    """Decode as the engine does: with folded weights (float32) or a separate adapter (16 bits)."""
     with fold_adapter(model):
         return Decoder(describe(model)).sample(prompts, each, most, 1.0, base.eos_ids)
 
@@ -39,7 +39,7 @@ def generation_config(base: Base, most: int) -> GenerationConfig:
 
 
 def generate(base: Base, model: PeftModel, prompts: list[list[int]], each: int, most: int) -> list[list[int]]:
-    """``each`` completions to every prompt, with the adapter beside the weights; their padding is cut off."""
+    """Sample ``each`` completions to every prompt with a separate adapter; cut off their padding."""
     repeated = [prompt for prompt in prompts for _ in range(each)]
     inputs = base.tokenizer.pad({"input_ids": repeated}, padding_side="left", return_tensors="pt")
     with torch.no_grad():

@@ -61,7 +61,7 @@ RANK = 16
 
 
 def random_base(context: Context, size: str, dtype: torch.dtype | None = None) -> Base:
-    """A Qwen3 as large as ``size`` says (tiny in the small form) with the starter's tokenizer.
+    """Build a Qwen3 of this ``size`` (tiny in the small form) with the starter's tokenizer.
 
     Almost no answer ends before its limit: the end token is one of 150,000 that are about equally likely.
     """
@@ -85,7 +85,7 @@ def random_base(context: Context, size: str, dtype: torch.dtype | None = None) -
 
 
 def free(context: Context) -> None:
-    """Give the memory of models that nobody holds any longer back."""
+    """Return the memory of models without references to the device."""
     gc.collect()
     context.forget_peak()
 
@@ -101,7 +101,7 @@ class Sizes:
 
     @property
     def work(self) -> Work:
-        """The same as memory is planned by."""
+        """The same as ``Work``, by which memory is planned."""
         return Work(self.prompt, self.completion, self.prompts * self.group, self.group)
 
 
@@ -127,7 +127,7 @@ def job(context: Context, sizes: Sizes, steps: int) -> tuple[JobSpec, list[Row]]
 
 
 def grade(pairs: Sequence[tuple[str, dict[str, Any]]], groups: Any = None) -> list[GradeResult]:
-    """Rewards that differ within every group, whatever a model of random weights says."""
+    """Return rewards that differ within every group, whatever a model of random weights writes."""
     return [GradeResult(index % 7 / 7, {}, None, None, 0.0, "") for index, _ in enumerate(pairs)]
 
 

@@ -1,4 +1,4 @@
-"""What telling costs: ``python -m tests.bench.probes.event_probe SPEC.json OUT``.
+"""Cost of reporting: ``python -m tests.bench.probes.event_probe SPEC.json OUT``.
 
 Prints the seconds that metrics, rollouts, alarms and events took, and those of the whole training.
 """

@@ -41,7 +41,7 @@ def test_a_sound_folder_passes_and_a_cut_off_one_fails_by_name(
 
 
 def test_a_model_that_the_hub_does_not_give_fails_with_a_remedy(team: Team, alice: User) -> None:
-    """The tests have no hub; what a person does without one stands in the remedy."""
+    """The tests have no hub; the remedy explains what to do without one."""
     found = inspected(add_base_model(team, alice, "nobody/has-this"))
     assert found.state == Inspection.State.FAILED
     assert found.report["problem"]["code"] == "hub_unreachable"

@@ -141,7 +141,7 @@ def test_gravest_findings_come_first():
 
 
 def test_a_turn_late_in_a_good_job_is_noticed():
-    """Both graders rise for 25 steps; then the trained one goes on, and the held-out one falls."""
+    """Both rewards rise for 25 steps; then the trained one rises further, and the held-out one falls."""
     turned = {
         "reward": lambda step: 0.2 + 0.02 * step,
         "held_out/reward": lambda step: 0.2 + 0.02 * min(step, 25) - 0.01 * max(0, step - 25),
@@ -156,7 +156,7 @@ def test_no_gap_is_called_before_three_checks_agree():
 
 
 def alarmed(seed: int, noise: float, trained: Curve, held_out: Curve, steps: int = 60) -> bool:
-    """Whether the gap rule fires at any step of a job whose steps have other prompts each time."""
+    """Return True if the gap rule fires at any step of a job with new prompts in each step."""
     luck = random.Random(seed)
     made = [
         Step(n, {
@@ -221,7 +221,7 @@ def test_a_rise_out_of_no_spread_at_all_counts_and_standing_still_does_not():
 
 @given(steps=st.integers(3, 120), every=st.integers(1, 30), data=st.data())
 def test_rules_say_the_same_of_the_steps_they_need_as_of_all(steps: int, every: int, data: st.DataObject):
-    """So neither the engine nor the page has to keep a whole job's numbers."""
+    """Engine and page need not keep the metrics of a whole job."""
     curves = {name: data.draw(st.sampled_from([curve, after(steps // 2, 0.1, 0.9), lambda step: 1.0]))
               for name, curve in HEALTHY.items()}  # fmt: skip
     whole = changed(curves, steps)

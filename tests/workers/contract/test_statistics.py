@@ -1,4 +1,4 @@
-"""Which rows allow an interval: one number for the engine, the model card and every page."""
+"""The engine, the model card and every page use the same fewest rows for an interval."""
 
 from __future__ import annotations
 

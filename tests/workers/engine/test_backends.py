@@ -1,4 +1,4 @@
-"""Which sampler draws the rollouts, that TRL knows its options, and which GPU a process takes."""
+"""The choice of the sampling backend, its options in TRL, and the GPU of a process."""
 
 from __future__ import annotations
 

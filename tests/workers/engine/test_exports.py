@@ -378,7 +378,7 @@ def test_a_template_that_the_job_chose_goes_with_the_bases_files(base: Path, tmp
 
 
 def test_templates_by_name_stay_with_the_tokenizer(base: Path, tmp_path: Path) -> None:
-    """As a list in one file: packages and exports have no folders."""
+    """They are a list in one file: packages and exports have no folders."""
     named = shutil.copytree(base, tmp_path / "named")
     (named / "additional_chat_templates").mkdir()
     (named / "additional_chat_templates/tool_use.jinja").write_text("{{ tools }}")

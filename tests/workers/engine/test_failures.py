@@ -1,4 +1,4 @@
-"""Whatever is wrong with a job is said in its events: a code, the cause and a way out."""
+"""Every failure of a job is in its events, with a code, the cause and a remedy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from workers.engine.training.reporting import Reporter
 
 
 def failure(spec: Path, out: Path) -> ErrorEvent:
-    """Runs a job that must fail and returns its error; the last event must say that it failed."""
+    """Run a job that must fail and return its error; the last event must have the outcome "failed"."""
     assert run_engine("run", spec, "--out", out) == 1
     events = events_of(out)
     assert events[-1].model_dump(include={"type", "outcome"}) == {"type": "done", "outcome": "failed"}

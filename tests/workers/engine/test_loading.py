@@ -104,7 +104,7 @@ PROBLEMS: dict[str, tuple[Callable[[Path], None], str, str]] = {
         ),
         "custom_code", "never",
     ),
-    "encoder": (lambda f: edit(f, "config.json", model_type="vit"), "model_unusable", "no causal language"),
+    "encoder": (lambda f: edit(f, "config.json", model_type="vit"), "model_unusable", "not a causal"),
     "other sizes": (lambda f: edit(f, "config.json", hidden_size=64), "model_unusable", "acme/base"),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from workers.engine.progress import PACKAGE_SECONDS, Progress
 
 
 class Clock:
-    """Seconds that pass when they are told to."""
+    """A clock that the test moves."""
 
     now = 0.0
 

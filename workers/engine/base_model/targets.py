@@ -27,8 +27,8 @@ MAMBAS = {"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"}
 FUSED = {"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"}
 
 FROZEN_EXPERTS = (
-    "This is a mixture of experts. The adapter changes {adapted}; {frozen} and their routers stay frozen, "
-    "{share:.0%} of the model's parameters."
+    "This is a mixture of experts. The adapter changes {adapted}; {frozen} and the routers that choose among "
+    "them stay frozen, {share:.0%} of the model's parameters."
 )
 
 

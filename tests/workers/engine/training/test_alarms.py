@@ -34,7 +34,7 @@ NEVER = {"every": 0}
 
 @pytest.fixture
 def tickets(tmp_path: Path) -> Callable[..., Path]:
-    """Writes the spec of a job of the starter model on the sample's tickets, with this grader."""
+    """Write the spec of a job of the starter model on the sample's tickets, with this grader."""
     lines = (STARTER / "sample" / "dataset.jsonl").read_text().splitlines()
     found = [row for row in map(json.loads, lines) if row["task"] == "ticket"]
     rows = [
@@ -91,7 +91,7 @@ def test_a_loophole_is_found_the_alarm_pauses_the_job_and_it_can_go_on(
 
 
 def raised(pause: bool, steps: int = 80) -> tuple[list[AlarmEvent], list[errors.Paused]]:
-    """What comes of a reward that is high from step 21 to 40 and after 65, while the held-out one is flat."""
+    """Return alarms and pauses of a reward that is high in steps 21 to 40 and after 65; held-out: flat."""
     events: list[Any] = []
     watch = Alarms(AlarmSettings(pause=pause), events.append)
     recorder = Recorder(rows=[], grade=lambda *_: [], renderer=None, eos_ids=[])  # type: ignore[arg-type]
@@ -128,7 +128,7 @@ def test_an_honest_grader_does_not_trip_the_alarm(tickets: Callable[..., Path], 
 
 
 def test_the_held_out_grader_is_never_trained_on(write_spec: SpecWriter, tmp_path: Path) -> None:
-    """The same job with and without it takes the same steps; it grades what it is asked to and no more."""
+    """The job takes the same steps with and without it, and it grades only the share in the settings."""
     plain = run(write_spec(), tmp_path / "plain")
     watched = run(write_spec(alarm={"grader": LIKENESS, "held_out_answers": 8}), tmp_path / "watched")
     for left, right in zip(of_type(plain, "rollouts"), of_type(watched, "rollouts"), strict=True):
@@ -176,7 +176,7 @@ def test_entropy_below_the_teams_bound_pauses_the_job(write_spec: SpecWriter, tm
 def test_a_resumed_job_raises_the_alarms_of_an_undisturbed_one(
     write_spec: SpecWriter, tmp_path: Path
 ) -> None:
-    """What the rules remember travels in the checkpoint, so gains and alarms are the same to the digit."""
+    """The history of the rules is in the checkpoint, so gains and alarms are exactly the same."""
     spec = write_spec(grpo={"max_steps": 12, "checkpoint_every": 8}, alarm={"grader": LIKENESS})
     whole = run(spec, tmp_path / "whole")
     sealed = tmp_path / "whole" / "checkpoints" / "step-8"

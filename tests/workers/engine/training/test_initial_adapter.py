@@ -54,7 +54,7 @@ def test_the_reference_is_the_adapter_that_training_starts_from(first, model_fol
 
 
 def test_the_compared_arm_is_the_start(first, model_folder, tmp_path):
-    """What the first job's tuned model answered on average is what this one's base arm does."""
+    """The mean reward of the first job's tuned model equals that of this job's base side."""
     spec = continuing(tmp_path, model_folder, first / "package")
     assert run_engine("run", spec, "--out", tmp_path / "out") == 0
     before = of_type(events_of(first), "evaluation")[-1]

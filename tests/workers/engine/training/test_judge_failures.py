@@ -68,7 +68,7 @@ def judge() -> Iterator[JudgeServer]:
 
 
 def run(write_spec: SpecWriter, folder: Path, judge: JudgeServer, *arguments: object) -> list[Event]:
-    """Runs the tiny job with the judge as its grader."""
+    """Run the tiny job with the judge as its grader."""
     spec = write_spec(
         grader=JUDGE,
         judges={"m": {"base_url": judge.url, "model": "judge-1", "timeout_seconds": 5, "input_price": 10.0}},

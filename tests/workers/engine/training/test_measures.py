@@ -1,4 +1,4 @@
-"""What is measured of a step's answers, against brute force and numpy."""
+"""Measures of a step's completions equal brute force and numpy."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_a_small_rewards_task_keeps_its_advantages_beside_a_large_one(whole):
 
 
 def test_a_killed_job_with_tasks_resumes_bit_for_bit(whole, tmp_path):
-    """Twelve rows at four a step are three steps an epoch: step 5 lies within epoch 2."""
+    """Twelve rows with four per step are three steps per epoch: step 5 is within epoch 2."""
     killed = start("run", whole / "spec.json", "--out", tmp_path / "killed")
     wait_for(tmp_path / "killed", '"type":"metrics","step":5', killed)
     killed.send_signal(signal.SIGKILL)
@@ -229,7 +229,7 @@ def tuned_rewards(folder: Path, model: Path, tasks: list[str], prompts: int) -> 
 
 
 def test_a_planted_conflict_between_tasks_is_found(tmp_path):
-    """Alone the task learns to say a word; beside one that is paid for not saying it, it does not."""
+    """Alone the task learns to write a word; together with a task that pays for its absence, it does not."""
     model = tiny_model()
     model.lm_head.weight.data *= 8  # its logits reach far enough for something to be learnt
     model.save_pretrained(tmp_path / "model")
