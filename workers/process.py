@@ -1,4 +1,4 @@
-"""What every process of ours that holds a model does first: a calm environment and a lifeline."""
+"""First steps of every process that loads a model: its environment and its lifeline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LIFELINE_CUT = 75
 
 
 def set_environment() -> None:
-    """For every library below, before torch is imported: no telemetry, no progress bars, no spinning."""
+    """Turn off telemetry, progress bars and spinning threads; call it before torch is imported."""
     os.environ |= {
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -20,7 +20,7 @@ def set_environment() -> None:
 
 
 def follow_lifeline(descriptor: int | None) -> None:
-    """Ends this process the moment the other end of the pipe closes: no orphan works on."""
+    """End this process as soon as the other end of the pipe closes, so that no orphan works on."""
     if descriptor is None:
         return
 

@@ -1,4 +1,4 @@
-"""What a person waits for in a real browser, on the full-size database behind the real server."""
+"""Waiting times in a real browser, with the full-size database behind the real server."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _page(site: str, session: str) -> Any:
 
 
 def chart_draw() -> Result:
-    """From the last byte of 20 series of 10,000 steps to the last stroke on the job's page."""
+    """Time from the last byte of 20 series of 10,000 steps to the finished chart on the job's page."""
     with _served() as (site, job, session), _page(site, session) as page:
         runs = []
         for _ in range(DRAWINGS):
@@ -110,7 +110,7 @@ def chart_draw() -> Result:
 
 
 def metric_latency() -> Result:
-    """From the engine's step to the last of 200 open pages that has it."""
+    """Time from the engine's step to the last of 200 open pages that shows it."""
     with _served() as (site, job, session):
         running = _running_job(job)
         cursor = running.events.order_by("-pk").values_list("pk", flat=True).first() or 0

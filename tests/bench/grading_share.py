@@ -1,4 +1,4 @@
-"""What grading adds to a training step of the sample job: its share of the rest of the step."""
+"""Share of grading in a training step of the sample job, relative to the rest of the step."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ LAST_STEPS = 5
 
 @dataclass(frozen=True)
 class Outcome:
-    """How long training took and what it came to: mean reward of the last steps."""
+    """Duration of a training and the mean reward of its last steps."""
 
     seconds: float
     reward: float
@@ -85,7 +85,7 @@ def plain(spec: Path, out: Path) -> Outcome:
 
 
 def python(module: str, *arguments: Path | str) -> str:
-    """Runs a module in a fresh process; the threading policy of the engine holds for both sides."""
+    """Run a module in a new process; the threading policy of the engine applies to both sides."""
     environment = os.environ | {
         "OMP_WAIT_POLICY": "PASSIVE",
         "HF_HUB_OFFLINE": "1",

@@ -1,4 +1,4 @@
-"""What a benchmark says."""
+"""Results of benchmarks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Result:
-    """``value`` sums ``runs`` up, by their median if the note says nothing else.
+    """``value`` summarises ``runs``, by their median unless the note says otherwise.
 
     ``goal`` is the largest value that still ``holds``, or the smallest with ``at_least``.
     """

@@ -8,9 +8,9 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import GenerationConfig
 
-from workers.engine.base_model.models import Base, folded
+from workers.engine.base_model.models import Base, fold_adapter
 from workers.engine.fast.architecture import describe
-from workers.engine.fast.decoder import Decoder, Drawn
+from workers.engine.fast.decoder import Completions, Decoder
 
 
 def with_adapter(model: Any, **options: Any) -> PeftModel:
@@ -19,9 +19,9 @@ def with_adapter(model: Any, **options: Any) -> PeftModel:
     return get_peft_model(model, config).eval()
 
 
-def decode(base: Base, model: PeftModel, prompts: list[list[int]], each: int, most: int) -> list[Drawn]:
-    """The engine's way: weights folded anew (float32) or the adapter beside them (16 bits), then decoded."""
-    with folded(model):
+def decode(base: Base, model: PeftModel, prompts: list[list[int]], each: int, most: int) -> list[Completions]:
+    """Decode as the engine does: with folded weights (float32) or a separate adapter (16 bits)."""
+    with fold_adapter(model):
         return Decoder(describe(model)).sample(prompts, each, most, 1.0, base.eos_ids)
 
 
@@ -39,7 +39,7 @@ def generation_config(base: Base, most: int) -> GenerationConfig:
 
 
 def generate(base: Base, model: PeftModel, prompts: list[list[int]], each: int, most: int) -> list[list[int]]:
-    """``each`` completions to every prompt, with the adapter beside the weights; their padding is cut off."""
+    """Sample ``each`` completions to every prompt with a separate adapter; cut off their padding."""
     repeated = [prompt for prompt in prompts for _ in range(each)]
     inputs = base.tokenizer.pad({"input_ids": repeated}, padding_side="left", return_tensors="pt")
     with torch.no_grad():
@@ -50,4 +50,4 @@ def generate(base: Base, model: PeftModel, prompts: list[list[int]], each: int, 
 
 def count_tokens(drawn: list[Any]) -> int:
     """Tokens of all completions, of either way's result."""
-    return sum(sum(map(len, row.ids)) if isinstance(row, Drawn) else len(row) for row in drawn)
+    return sum(sum(map(len, row.ids)) if isinstance(row, Completions) else len(row) for row in drawn)

@@ -1,4 +1,4 @@
-"""What the sandbox costs: graded rollouts a second, and how that compares with calling the function here.
+"""Cost of the sandbox: graded rollouts per second, compared with a direct call of the function.
 
 In-process means the same batch with the same samples made, dice thrown, time limit kept and prints caught,
 by the very ``Runner`` that works inside the sandbox; only walls, pipes and the host's checks are missing.

@@ -1,1 +1,1 @@
-"""What only a GPU can tell: ``make gpu-check``, see ``docs/gpu.md``."""
+"""Checks that need a GPU: ``make gpu-check``, see ``docs/gpu.md``."""

@@ -19,7 +19,8 @@ from workers.contract.spec import BaseModelRef, JobSpec
 from workers.engine.base_model.models import Base
 from workers.engine.memory import MemoryPlan, shape_of
 from workers.engine.prompts.data import Row
-from workers.engine.training.grpo import build_trainer, rollouts
+from workers.engine.training.grpo import Rft
+from workers.engine.training.interface import TrainContext
 from workers.engine.training.rollouts import Recorder
 from workers.engine.training.trainer import MeasuringTrainer
 from workers.grading import GradeResult
@@ -60,7 +61,7 @@ RANK = 16
 
 
 def random_base(context: Context, size: str, dtype: torch.dtype | None = None) -> Base:
-    """A Qwen3 as large as ``size`` says (tiny in the small form) with the starter's tokenizer.
+    """Build a Qwen3 of this ``size`` (tiny in the small form) with the starter's tokenizer.
 
     Almost no answer ends before its limit: the end token is one of 150,000 that are about equally likely.
     """
@@ -84,7 +85,7 @@ def random_base(context: Context, size: str, dtype: torch.dtype | None = None) -
 
 
 def free(context: Context) -> None:
-    """Give the memory of models that nobody holds any longer back."""
+    """Return the memory of models without references to the device."""
     gc.collect()
     context.forget_peak()
 
@@ -100,7 +101,7 @@ class Sizes:
 
     @property
     def work(self) -> Work:
-        """The same as memory is planned by."""
+        """The same as ``Work``, by which memory is planned."""
         return Work(self.prompt, self.completion, self.prompts * self.group, self.group)
 
 
@@ -126,7 +127,7 @@ def job(context: Context, sizes: Sizes, steps: int) -> tuple[JobSpec, list[Row]]
 
 
 def grade(pairs: Sequence[tuple[str, dict[str, Any]]], groups: Any = None) -> list[GradeResult]:
-    """Rewards that differ within every group, whatever a model of random weights says."""
+    """Return rewards that differ within every group, whatever a model of random weights writes."""
     return [GradeResult(index % 7 / 7, {}, None, None, 0.0, "") for index, _ in enumerate(pairs)]
 
 
@@ -141,12 +142,13 @@ def engine_trainer(
     """The engine's trainer with a fresh adapter; what it would log is appended to ``messages``."""
     recorder = Recorder(rows, grade, base.renderer, base.eos_ids)
     emit = (messages if messages is not None else []).append
-    return build_trainer(spec, out, base, rows, recorder, spec.grpo.max_steps or 1, plan, emit)
+    context = TrainContext(out, base, recorder, spec.grpo.max_steps or 1, plan, emit)
+    return Rft(spec, out).build_trainer(context)
 
 
 def expected_memory(base: Base, spec: JobSpec, sizes: Sizes, plan: MemoryPlan) -> Estimate:
     """The estimate that a job would be shown."""
-    assert sizes.work.rollouts == rollouts(spec)
+    assert sizes.work.rollouts == spec.grpo.rollouts_per_step
     return estimate(
         shape_of(base.model), spec.lora.rank, sizes.work, plan.tokens, plan.gradient_checkpointing
     )

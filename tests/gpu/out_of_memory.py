@@ -67,7 +67,7 @@ def step_gradients(trainer: Any, inputs: dict[str, Any]) -> torch.Tensor:
 
 @contextmanager
 def limited(context: Context, trainer: Any, allowed: int, sizes: Sizes) -> Iterator[None]:
-    """Within, PyTorch may hold ``allowed`` bytes of the GPU; on a CPU the model refuses large passes."""
+    """Limit PyTorch to ``allowed`` bytes of the GPU; on a CPU let the model refuse large passes."""
     if context.small:
         hook = trainer.model.get_base_model().register_forward_pre_hook(
             _refusing(sizes.work.tokens // 2), with_kwargs=True

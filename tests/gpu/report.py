@@ -1,4 +1,4 @@
-"""What an item is given, and where it writes what it finds."""
+"""Inputs of an item, and its report."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Context:
             self._write({"failed": promise})
 
     def require_on_gpu(self, promise: str, holds: bool) -> None:
-        """The same for what depends on speed or device memory, which the small form does not judge."""
+        """Check speed or device memory, which the small form does not judge."""
         self.require(promise, holds or self.small)
 
     def _write(self, line: dict[str, Any]) -> None:
@@ -72,7 +72,7 @@ class Context:
         return 0.0 if self.small else torch.cuda.max_memory_allocated() / GIB
 
     def timed(self, work: Callable[..., Any], *args: Any, **options: Any) -> tuple[Any, float]:
-        """What ``work`` returns and the seconds it takes, the device's share included."""
+        """Return the result of ``work`` and its seconds, including those of the device."""
         self.synchronize()
         began = time.perf_counter()
         result = work(*args, **options)

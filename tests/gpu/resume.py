@@ -47,7 +47,7 @@ def check(context: Context) -> None:
 
 
 def resumed_folder(out: Path) -> Path:
-    """Where the rest of a disturbed job is written."""
+    """Return the folder for the rest of a disturbed job."""
     return out.with_name(f"{out.name}-resumed")
 
 

@@ -75,7 +75,7 @@ def _check_logps(context: Context, size: str, model: Any, prompts: list[list[int
 def _try_continuous_batching(
     context: Context, size: str, base: Any, model: Any, prompts: list[list[int]], most: int
 ) -> None:
-    """What jobs of unknown architectures sample with. It is measured, and its failure is told, not judged."""
+    """Measure the backend of unsupported architectures. Its failure is reported, not judged."""
     from transformers.generation import ContinuousBatchingConfig
 
     options = {

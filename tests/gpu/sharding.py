@@ -1,6 +1,6 @@
 """Item 8: plain TRL with FSDP2 and NCCL, one process. Groove itself shards nothing yet.
 
-On a CPU the group is gloo's. accelerate does not shard there by itself, so that it is told to.
+On a CPU the group is gloo's. accelerate does not shard there by default, so it is configured to.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``python -m tests.models.chat_templates``: renders with every bundled template, writes a table.
 
 The templates are those that TRL and transformers bundle and those that the form of base models offers. The
-table stands in ``docs/models.md``; a test holds it against what the installed versions give.
+table is in ``docs/models.md``; a test holds it against what the installed versions give.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def bundled() -> dict[str, str]:
 
 
 def _in_source(module: str) -> list[str]:
-    """Templates that stand as texts in a module of transformers."""
+    """Return templates that are texts in a module of transformers."""
     found = importlib.util.find_spec("transformers")
     assert found is not None
     assert found.origin is not None
@@ -76,7 +76,7 @@ def renderer(template: str) -> Renderer:
 
 
 def _system(made: Renderer, messages: list[dict[str, Any]]) -> str:
-    """How system messages arrive; a fold of the later ones only is told by the column."""
+    """Describe how system messages are rendered; the column shows a fold of later ones only."""
     made._rewrites.clear()
     try:
         made.render(messages)
@@ -100,7 +100,7 @@ def _thoughts(made: Renderer) -> str:
 
 
 def row(template: str) -> list[str]:
-    """What the table says of one template."""
+    """Return the table's row of one template."""
     made = renderer(template)
     offered = [TOOL] if made.shows_tools else []
     return [

@@ -106,7 +106,7 @@ FAMILIES = DENSE | MIXTURES | RECURRENT
 
 
 def build(family: str, folder: Path) -> Any:
-    """Writes a model of ``family`` and its tokenizer to ``folder``; returns the model's config."""
+    """Write a model of ``family`` and its tokenizer to ``folder``; return the model's config."""
     torch.manual_seed(0)
     sizes = SIZES | (EXPERTS if family in MIXTURES else {}) | FAMILIES[family]
     if family in NO_HEAD_DIM:

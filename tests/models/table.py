@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 
 def results() -> dict[str, Json]:
-    """What the last trial of each family found."""
+    """Return the result of the last trial of each family."""
     read: dict[str, Json] = json.loads(RESULTS.read_text())["families"] if RESULTS.exists() else {}
     return read
 
@@ -34,7 +34,7 @@ def record(family: str, found: Json) -> None:
 
 
 def text() -> str:
-    """The table and the words that its numbers stand for."""
+    """Return the table and its numbered notes."""
     words: list[str] = []
     rows = [_row(family, found, words) for family, found in results().items()]
     notes = [f"{number}. {word}" for number, word in enumerate(words, start=1)]

@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 def try_family(family: str, folder: Path, exports: bool = True) -> Json:
-    """What ``docs/models.md`` says of one family; ``refused`` holds the words where a job does not run."""
+    """Results of one family for ``docs/models.md``; ``refused`` is the error if no job runs."""
     folder.mkdir(parents=True)
     config = build(family, folder / "base").get_text_config()
     found: Json = {

@@ -21,7 +21,7 @@ from webapp.registry.models import TunedModel
 from webapp.registry.services import ensure_starter_model, register_model
 from webapp.teams.models import Team, User
 from workers.contract.events import EvaluationEvent, EvaluationRow, EvaluationSample, Interval, SideSummary
-from workers.engine.evaluation.comparison import compared, graded, pairs_of, right
+from workers.engine.evaluation.comparison import compare_pairs, count_graded, count_right, pair_rows
 from workers.engine.evaluation.statistics import Resampling
 
 WEIGHTS = "adapter_model.safetensors"
@@ -55,8 +55,8 @@ def sample(reward: float | None, completion: str) -> EvaluationSample:
 def row(row_id: str, base: list[EvaluationSample], tuned: list[EvaluationSample]) -> EvaluationRow:
     return EvaluationRow(
         row_id=row_id, prompt=f"What is in invoice {row_id}?", base=base, tuned=tuned,
-        base_right=right(base, 0.999) if graded(base) else None,
-        tuned_right=right(tuned, 0.999) if graded(tuned) else None,
+        base_right=count_right(base, 0.999) if count_graded(base) else None,
+        tuned_right=count_right(tuned, 0.999) if count_graded(tuned) else None,
     )  # fmt: skip
 
 
@@ -98,8 +98,8 @@ def compare(
         wins=sum(change > 0 for change in changes),
         ties=sum(change == 0 for change in changes),
         losses=sum(change < 0 for change in changes),
-        comparison=compared(
-            pairs_of([each.base for each in rows], [each.tuned for each in rows], 0.999),
+        comparison=compare_pairs(
+            pair_rows([each.base for each in rows], [each.tuned for each in rows], 0.999),
             Resampling(0.95, 200, 1),
         ),
         details=rows,

@@ -36,7 +36,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def write_spec(tmp_path: Path, model_folder: Path) -> SpecWriter:
-    """Writes the small job's spec, changed by sections: ``write_spec(grpo={"beta": 0.1})``."""
+    """Write the small job's spec, changed by sections: ``write_spec(grpo={"beta": 0.1})``."""
 
     def write(train: int = 9, **changes: Any) -> Path:
         spec = small_spec(tmp_path, model_folder, train)

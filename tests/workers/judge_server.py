@@ -1,4 +1,4 @@
-"""A judge behind real HTTP that misbehaves as it is told to."""
+"""A judge behind real HTTP with faults that the test chooses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEY = "sk-secret-of-the-test-0123456789"
 
 @dataclass
 class Answer:
-    """What the server does with one request."""
+    """The behaviour of the server for one request."""
 
     content: str = '{"steps": [], "result": 1}'
     status: int = 200

@@ -62,7 +62,7 @@ class Batch:
     advantages: torch.Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
+        """Return the same batch on another device."""
         return Batch(*(getattr(self, each.name).to(device) for each in fields(self)))
 
 
@@ -84,7 +84,7 @@ def ragged() -> Batch:
 
 
 def plain(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """As TRL computes it: every row whole."""
+    """Compute every row completely, as TRL does."""
     ids = torch.cat([batch.prompt_ids, batch.ids], dim=1)
     mask = torch.cat([batch.prompt_mask, batch.mask], dim=1)
     labels = ids.masked_fill(mask == 0, -100)

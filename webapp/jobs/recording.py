@@ -49,7 +49,7 @@ METRIC_COLUMNS = ("job_id", "step", "values", "created_at")
 ROLLOUT_COLUMNS = (
     "job_id", "step", "index", "group", "row_id", "task", "prompt", "completion", "reasoning", "reward",
     "sub_rewards", "error_class", "error_detail", "explanation", "advantage", "length", "truncated",
-    "adapter_step", "watch_reward",
+    "adapter_step", "held_out_reward",
 )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def _rollout_row(job: Job, step: int, rollout: events.Rollout) -> tuple[Any, ...
         Jsonb(rollout.sub_rewards), rollout.error_class or "",
         storable(rollout.error_detail), storable(rollout.explanation), rollout.advantage, rollout.length,
         rollout.truncated,
-        rollout.adapter_step, rollout.watch_reward,
+        rollout.adapter_step, rollout.held_out_reward,
     )  # fmt: skip
 
 

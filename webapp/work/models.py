@@ -20,7 +20,7 @@ class Node(models.Model):
     devices: NodeDevices = pydantic_field(NodeDevices, default=NodeDevices)
     sandbox = models.JSONField(default=dict, help_text="{available, layers, reason, remedy}")
     health = models.JSONField(
-        default=dict, help_text="room, and how busy CPU and GPUs are: workers.bridge.nodes.health"
+        default=dict, help_text="room, and how busy CPU and GPUs are: workers.bridge.nodes.read_health"
     )
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()

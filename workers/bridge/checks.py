@@ -1,11 +1,10 @@
-"""Check a grader's version: what it pays for cheats, and for the answers that its team knows."""
+"""Checks of a grader version: its rewards for cheats and for the team's known answers."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from webapp.core.fields import storable
 from webapp.datasets.models import DatasetVersion
@@ -17,13 +16,13 @@ from webapp.graders.queues import CHECKS
 from webapp.graders.trials import row_selection
 from webapp.work.models import WorkState
 from workers import grading
-from workers.bridge.gradings import Answer, graded
+from workers.bridge.gradings import Answer, grade_answers
 from workers.bridge.running import run_item
+from workers.grading import GradeResult
 
 ROWS = 24
-ROWS_WITH_JUDGE = 8  # each costs a call a cheat
+ROWS_WITH_JUDGE = 8  # each costs one call per cheat
 SEED = 0
-Json = dict[str, Any]
 
 
 def run_check(check_id: int) -> None:
@@ -33,35 +32,40 @@ def run_check(check_id: int) -> None:
 
 def _run_check(check: GraderCheck, folder: Path, lost: threading.Event) -> None:
     version = row_selection.dataset_version(check.version.grader, check.version.definition)
-    exam, tests = _exam(check, version), list(check.version.grader.tests.all())
-    subjects = [_known(test) for test in tests] + exam.subjects()
-    beside = _true_answers(check.version, tests) if exam.relative else []
-    team, answers = check.version.grader.team, subjects + beside
-    results = graded(team, check.version.definition, answers, folder, lost)
-    known = {test.uid: _outcome(test, result) for test, result in zip(tests, results, strict=False)}
-    exam.grades = results[len(tests) : len(subjects)]
+    exam, tests = _build_exam(check, version), list(check.version.grader.tests.all())
+    answers = [_to_answer(test) for test in tests] + exam.list_answers()
+    references = _fill_references(check.version, tests) if exam.relative else []
+    team, definition = check.version.grader.team, check.version.definition
+    results = grade_answers(team, definition, answers + references, folder, lost)
+    known = {test.uid: _describe_outcome(test, result) for test, result in zip(tests, results, strict=False)}
+    exam.grades = results[len(tests) : len(answers)]
     state = WorkState.FINISHED if version else WorkState.WAITING_FOR_ROWS
-    CHECKS.finish(check, state, results=exam.results() | {"tests": known}, dataset_version=version)
+    CHECKS.finish(check, state, results=exam.report() | {"tests": known}, dataset_version=version)
 
 
-def _known(test: GraderTest) -> Answer:
+def _to_answer(test: GraderTest) -> Answer:
     return Answer(test.answer, test.row.get("item", {}), f"known {test.row.get('row_id', test.uid)}")
 
 
-def _true_answers(version: GraderVersion, tests: list[GraderTest]) -> list[Answer]:
-    """What a comparing grader ranks the known answers against: the true one to each of their rows."""
+def _fill_references(version: GraderVersion, tests: list[GraderTest]) -> list[Answer]:
+    """Return the right answer to each row of the known answers, for a grader that compares with it."""
     found: dict[str, Answer] = {}
     for test in tests:
-        item, group = test.row.get("item", {}), _known(test).group
+        item, group = test.row.get("item", {}), _to_answer(test).group
         full = row_selection.full_answer_of(version.grader, version.definition, list(item))
         if text := full.fill({"item": item}):
             found[group] = Answer(text, item, group)
     return list(found.values())
 
 
-def _outcome(test: GraderTest, result: Json) -> Json:
-    told = {key: result[key] for key in ("reward", "error_class", "error_detail", "explanation")}
-    return told | {"passed": test.passed_by(result["reward"])}
+def _describe_outcome(test: GraderTest, result: GradeResult) -> dict[str, object]:
+    return {
+        "reward": result.reward,
+        "error_class": result.error_class,
+        "error_detail": result.error_detail,
+        "explanation": result.explanation,
+        "passed": test.passed_by(result.reward),
+    }
 
 
 # --- cheats ----------------------------------------------------------------------------------------
@@ -69,65 +73,72 @@ def _outcome(test: GraderTest, result: Json) -> Json:
 
 @dataclass
 class Exam:
-    """Cheats and true references for some rows, in one order: what was asked, then what it was paid."""
+    """Cheats and references for some rows. ``entries`` and ``grades`` have the same order."""
 
     rows: list[Row]
     full_answer: FullAnswer
     threshold: float
-    tried: list[Cheat]
+    cheats: list[Cheat]
     relative: bool = False
-    grades: list[Json] = field(default_factory=list)
+    grades: list[GradeResult] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        asked: list[tuple[Cheat | None, list[str | None]]]
-        own = [self.full_answer.fill(row) if self.full_answer else None for row in self.rows]
-        asked = [(None, own), *((each, each.answers(self.rows, own)) for each in self.tried)]
-        self.asked = [
+        references = [self.full_answer.fill(row) if self.full_answer else None for row in self.rows]
+        sources: list[tuple[Cheat | None, list[str | None]]] = [
+            (None, references),
+            *((cheat, cheat.answers(self.rows, references)) for cheat in self.cheats),
+        ]
+        self.entries = [
             (cheat, row, storable(answer))
-            for cheat, answers in asked
+            for cheat, answers in sources
             for row, answer in zip(self.rows, answers, strict=True)
             if answer is not None
         ]
 
-    def subjects(self) -> list[Answer]:
-        """Answers to one row form a group, so that a ranking compares the cheats with the reference."""
-        return [Answer(answer, row["item"], row["row_id"]) for _, row, answer in self.asked]
+    def list_answers(self) -> list[Answer]:
+        """Answers to one row are a group, so that a ranking compares the cheats with the reference."""
+        return [Answer(answer, row["item"], row["row_id"]) for _, row, answer in self.entries]
 
-    def results(self) -> Json:
-        """As ``GraderCheck.results`` keeps it."""
-        faults = [grade["error_detail"] for grade in self.grades if grade["reward"] is None]
-        usage = [use for grade in self.grades for use in grade["usage"].values()]
+    def report(self) -> dict[str, object]:
+        """Return ``GraderCheck.results``."""
+        failures = [grade.error_detail for grade in self.grades if grade.reward is None]
+        usage = [use for grade in self.grades for use in grade.usage.values()]
         return {
             "rows": len(self.rows),
             "field": self.full_answer.field,
             "answer": str(self.full_answer),
             "threshold": self.threshold,
             "relative": self.relative,
-            "reference": reference_report(self._paid(None), FULL_MARKS),
+            "reference": reference_report(self._collect(None), FULL_MARKS),
             "cheats": [
-                verdict(each, self._paid(each), self.threshold, relative=self.relative) for each in self.tried
+                verdict(each, self._collect(each), self.threshold, relative=self.relative)
+                for each in self.cheats
             ],
-            "failures": len(faults),
-            "failure": faults[0] if faults else "",
+            "failures": len(failures),
+            "failure": failures[0] if failures else "",
             "tokens": sum(use["total_tokens"] for use in usage),
             "cost": sum(use["cost"] for use in usage),
         }
 
-    def _paid(self, cheat: Cheat | None) -> list[Graded]:
-        asked = list(zip(self.asked, self.grades, strict=True))
-        true = {row["row_id"]: (answer, grade["reward"]) for (c, row, answer), grade in asked if c is None}
+    def _collect(self, cheat: Cheat | None) -> list[Graded]:
+        """Return the graded answers of one cheat, or of the references, with each row's reference."""
+        graded = list(zip(self.entries, self.grades, strict=True))
+        references = {
+            row["row_id"]: (answer, grade.reward) for (source, row, answer), grade in graded if source is None
+        }
         found = []
-        for (tried, row, answer), grade in asked:
-            if tried is cheat:
-                reference, true_reward = true.get(row["row_id"], (None, None))
-                why = grade["error_detail"] or grade["explanation"]
-                right = answer == reference
-                found.append(Graded(row, answer, grade["reward"], right, true_reward, why or ""))
+        for (source, row, answer), grade in graded:
+            if source is cheat:
+                reference, reference_reward = references.get(row["row_id"], (None, None))
+                why = grade.error_detail or grade.explanation
+                found.append(
+                    Graded(row, answer, grade.reward, answer == reference, reference_reward, why or "")
+                )
         return found
 
 
-def _exam(check: GraderCheck, version: DatasetVersion | None) -> Exam:
-    """The same rows for every version, so that versions compare."""
+def _build_exam(check: GraderCheck, version: DatasetVersion | None) -> Exam:
+    """Use the same rows for every version, so that versions can be compared."""
     grader, definition = check.version.grader, check.version.definition
     parsed = grading.validate(definition)
     judged, relative = bool(grading.judge_models(parsed)), grading.compares_answers(parsed)

@@ -1,4 +1,4 @@
-"""Child processes: they own their devices, see no secret, and die with the worker."""
+"""Child processes: they see their devices only, get secrets by pipes only, and end with the worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.conf import settings
 from workers.bridge.jobs import spare_engine
 from workers.contract.devices import GivenDevices
 
-PASSED_ON = {
+PASSED_VARIABLES = {
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE",
     "VIRTUAL_ENV", "GROOVE_CGROUP", "GROOVE_GRADER_PACKAGES", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
     "http_proxy", "https_proxy", "no_proxy", "GROOVE_OUTBOUND_PROXY",
@@ -25,14 +25,14 @@ TAIL_BYTES = 8000
 ENGINE = "workers.engine"
 
 
-def environment(devices: GivenDevices) -> dict[str, str]:
-    """What a child may know: paths and its devices, not the database, the broker or any key."""
-    kept = {
+def build_environment(devices: GivenDevices) -> dict[str, str]:
+    """Return a child's environment: paths and its devices, without database, broker or keys."""
+    inherited = {
         name: value
         for name, value in os.environ.items()
-        if name in PASSED_ON or name.startswith(PASSED_PREFIXES)
+        if name in PASSED_VARIABLES or name.startswith(PASSED_PREFIXES)
     }
-    return kept | {
+    return inherited | {
         "GROOVE_OUTBOUND_ALLOW": ",".join(settings.OUTBOUND_ALLOW),
         "GROOVE_BASE_MODEL_ROOTS": ",".join(map(str, settings.BASE_MODEL_ROOTS)),
         "GROOVE_ALLOW_PICKLED_WEIGHTS": str(int(settings.ALLOW_PICKLED_WEIGHTS)),
@@ -45,10 +45,10 @@ def environment(devices: GivenDevices) -> dict[str, str]:
 
 
 @contextmanager
-def handed(secrets: dict[str, bytes]) -> Iterator[dict[str, int]]:
-    """Pipes that hold secrets, an option each: ``{"--keys-fd": …}``. Yields the options' descriptors.
+def open_pipes(secrets: dict[str, bytes]) -> Iterator[dict[str, int]]:
+    """Open a pipe for each secret, by option: ``{"--keys-fd": …}``. Yields the options' descriptors.
 
-    So a secret is on no command line, in no environment and on no disk. Each must fit a pipe (64 kB).
+    Secrets are then on no command line, in no environment and on no disk. Each must fit into a pipe (64 kB).
     """
     ends = {option: os.pipe() for option in secrets}
     try:
@@ -61,20 +61,20 @@ def handed(secrets: dict[str, bytes]) -> Iterator[dict[str, int]]:
             os.close(read_end)
 
 
-def options(descriptors: dict[str, int]) -> list[str]:
-    """File descriptors as a command line names them."""
+def format_options(descriptors: dict[str, int]) -> list[str]:
+    """Return the command line's options for file descriptors."""
     return [text for option, number in descriptors.items() for text in (option, str(number))]
 
 
 @contextmanager
-def started(
+def start_child(
     arguments: list[str], devices: GivenDevices, log: Path, secrets: dict[str, bytes] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """``python -m <arguments>`` with a lifeline to this process; killed, with its group, on leaving."""
+    """Run ``python -m <arguments>`` with a lifeline; kill it, with its group, at the end of the block."""
     read_end, write_end = os.pipe()
     try:
-        with handed(secrets or {}) as descriptors:
-            process = _begin(arguments, devices, log, descriptors | {"--lifeline": read_end})
+        with open_pipes(secrets or {}) as descriptors:
+            process = _start_process(arguments, devices, log, descriptors | {"--lifeline": read_end})
         os.close(read_end)
         try:
             yield process
@@ -84,26 +84,26 @@ def started(
             process.wait()
     finally:
         os.close(write_end)
-        warm_up()
+        start_spare_engine()  # after the child: the start of a job needs the cores itself
 
 
-def warm_up() -> None:
-    """Have a spare engine wait for the next job; not while a job begins, which needs the cores itself."""
-    spare_engine.BENCH.fill(environment(GivenDevices()))
+def start_spare_engine() -> None:
+    """Start a spare engine for the next job."""
+    spare_engine.SPARES.fill(build_environment(GivenDevices()))
 
 
-def _begin(
+def _start_process(
     arguments: list[str], devices: GivenDevices, log: Path, descriptors: dict[str, int]
 ) -> subprocess.Popen[bytes]:
-    """The waiting spare where it will do, a fresh process otherwise."""
-    spare = None if devices.gpus or arguments[0] != ENGINE else spare_engine.BENCH.take()
-    if spare and spare.give(arguments[1:], environment(devices), log, descriptors):
+    """Use the spare engine if it fits, or else start a process."""
+    spare = None if devices.gpus or arguments[0] != ENGINE else spare_engine.SPARES.take()
+    if spare and spare.send_order(arguments[1:], build_environment(devices), log, descriptors):
         return spare.process
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", *arguments, *options(descriptors)],
+            [sys.executable, "-m", *arguments, *format_options(descriptors)],
             cwd=settings.BASE_DIR,
-            env=environment(devices),
+            env=build_environment(devices),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -112,8 +112,8 @@ def _begin(
         )
 
 
-def tail(log: Path) -> str:
-    """The end of a log."""
+def read_tail(log: Path) -> str:
+    """Return the end of a log."""
     if not log.exists():
         return ""
     with log.open("rb") as file:

@@ -1,11 +1,10 @@
-"""Makes an export: the package from storage, the engine in a child, the checked files back to storage."""
+"""Exports: fetches the package, runs the engine in a child, stores the checked files."""
 
 from __future__ import annotations
 
 import json
 import threading
 from pathlib import Path
-from typing import Any
 
 from django.core.files.storage import default_storage
 
@@ -19,11 +18,10 @@ from workers.contract.base_models.arguments import write_arguments
 
 MOST_SECONDS = 3600
 SLOW = "Use a faster worker."
-Json = dict[str, Any]
 
 
 def run_export(export_id: int) -> None:
-    """Make a queued export if this node has room; one that waits for room is tried again."""
+    """Make a queued export if this node has space; otherwise it stays queued."""
     if export := claim_export(export_id, nodes.node_name()):
         run_claimed(EXPORTS, export, _make_export)
 
@@ -31,14 +29,14 @@ def run_export(export_id: int) -> None:
 def _make_export(export: Export, folder: Path, lost: threading.Event) -> None:
     _fetch_package(export, folder / "package")
     _run_engine(export, folder, lost)
-    _keep(export, folder)
+    _store(export, folder)
 
 
 def _fetch_package(export: Export, folder: Path) -> None:
     for file in export.model.files:
         if not files.fetch(f"{export.model.prefix}/{file['name']}", file["sha256"], folder / file["name"]):
             raise WorkFailed(
-                f"The stored file {file['name']} of the adapter is not what it was: its SHA-256 differs.",
+                f"The stored file {file['name']} of the adapter has changed: its SHA-256 differs.",
                 "Restore the storage from a backup, or train the model again.",
             )
 
@@ -50,14 +48,14 @@ def _run_engine(export: Export, folder: Path, lost: threading.Event) -> None:
     run_engine([*arguments, "--kind", export.kind, "--out", str(out)], out, MOST_SECONDS, lost, SLOW)
 
 
-def _keep(export: Export, folder: Path) -> None:
-    """Stores the files; what a worker stored that had lost its lease leaves again."""
+def _store(export: Export, folder: Path) -> None:
+    """Store the files; delete them if the worker has lost its lease."""
     prefix = f"exports/{export.model.uid}/{export.kind}-{export.attempt}"
-    listed: list[Json] = []
+    stored: list[files.StoredFile] = []
     for path in sorted((folder / "out/export").iterdir()):
-        files.put(path, f"{prefix}/{path.name}")
-        listed.append({"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256_of(path)})
+        files.store(path, f"{prefix}/{path.name}")
+        stored.append({"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256_of(path)})
     verification = json.loads((folder / "out/export.json").read_text())["verification"]
-    if not EXPORTS.finish(export, prefix=prefix, files=listed, verification=verification):
-        for file in listed:
+    if not EXPORTS.finish(export, prefix=prefix, files=stored, verification=verification):
+        for file in stored:
             default_storage.delete(f"{prefix}/{file['name']}")

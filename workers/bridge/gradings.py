@@ -1,4 +1,4 @@
-"""Grade answers in a child process, in the sandbox, with the team's judges: for trials and checks alike."""
+"""Grading of answers in a child process, in the sandbox and with the team's judges."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 
@@ -19,10 +18,10 @@ from webapp.work.errors import LeaseLost, WorkFailed
 from workers import grading
 from workers.bridge import child, judges
 from workers.contract.devices import GivenDevices
+from workers.contract.json_types import JsonObject
+from workers.grading import GradeResult
 
 GRADING_SECONDS = 300
-Json = dict[str, Any]
-TEXTS = ("error_detail", "stdout", "explanation")
 
 
 @dataclass(frozen=True)
@@ -30,58 +29,55 @@ class Answer:
     """An answer and the item of its row. Answers to one prompt share a ``group``."""
 
     text: str
-    item: Json
+    item: JsonObject
     group: str
 
 
-def graded(
+def grade_answers(
     team: Team,
-    definition: Json,
+    definition: JsonObject,
     answers: Sequence[Answer],
     folder: Path,
     lost: threading.Event,
     *,
     seed: int = 0,
-    remember: bool = True,
-) -> list[Json]:
-    """A ``GradeResult`` as plain data for each answer, in order.
+    use_cache: bool = True,
+) -> list[GradeResult]:
+    """Return the grade of each answer, in order; texts are such that the database can store them.
 
-    Raises ``WorkFailed``, and ``LeaseLost`` rather than asking judges for an attempt that has ``lost`` it.
-
-    Unless asked to ``remember``, judges are asked anew whatever the cache holds.
+    Raises ``WorkFailed``. Raises ``LeaseLost`` if the attempt has ``lost`` its lease, before judges are paid.
+    Without ``use_cache`` judges are asked again.
     """
     if lost.is_set():
         raise LeaseLost
     if not answers:
         return []
     try:
-        with judges.connected(team, [definition]) as connection:
-            request = _request(definition, answers, connection) | {"seed": seed}
-            cache = judges.cache_folder(team) if remember else None
-            answered = _run(request, folder, connection, cache)
+        with judges.connect_judges(team, [definition]) as connection:
+            items = [{"output_text": each.text, "item": each.item, "group": each.group} for each in answers]
+            request = {"grader": definition, "items": items, "judges": connection.json, "seed": seed}
+            cache = judges.cache_folder(team) if use_cache else None
+            results = _run_grading(request, folder, connection, cache)
     except (judges.JudgeUnreachable, grading.GraderInvalid) as error:
-        raise WorkFailed(str(error), "Look at the judges of your team.") from error
-    return [_storable(result) for result in answered]
+        raise WorkFailed(str(error), "Check the judges of your team.") from error
+    return [_make_storable(result) for result in results]
 
 
-def _request(definition: Json, answers: Sequence[Answer], connection: judges.Connection) -> Json:
-    items = [{"output_text": each.text, "item": each.item, "group": each.group} for each in answers]
-    return {"grader": definition, "items": items, "judges": connection.json}
-
-
-def _run(request: Json, folder: Path, connection: judges.Connection, cache: Path | None) -> list[Json]:
-    asked, result = folder / "request.json", folder / "result.json"
-    asked.write_text(json.dumps(request))
-    result.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "workers.grading", "grade", str(asked), "--out", str(result)]
+def _run_grading(
+    request: dict[str, object], folder: Path, connection: judges.Connection, cache: Path | None
+) -> list[GradeResult]:
+    request_file, result_file = folder / "request.json", folder / "result.json"
+    request_file.write_text(json.dumps(request))
+    result_file.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "workers.grading", "grade", str(request_file), "--out", str(result_file)]
     secrets = connection.secrets if connection.endpoints else {}
     if connection.endpoints and cache:
         command += ["--judge-cache", str(cache)]
-    with child.handed(secrets) as descriptors:
+    with child.open_pipes(secrets) as descriptors:
         try:
             done = subprocess.run(
-                [*command, *child.options(descriptors)], cwd=settings.BASE_DIR,
-                env=child.environment(GivenDevices(cpu_cores=1)), pass_fds=list(descriptors.values()),
+                [*command, *child.format_options(descriptors)], cwd=settings.BASE_DIR,
+                env=child.build_environment(GivenDevices(cpu_cores=1)), pass_fds=list(descriptors.values()),
                 capture_output=True, text=True, timeout=GRADING_SECONDS,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
@@ -89,19 +85,20 @@ def _run(request: Json, folder: Path, connection: judges.Connection, cache: Path
                 f"Grading took longer than {GRADING_SECONDS} s and was stopped.",
                 "Try fewer rows, or a faster grader.",
             ) from None
-    if not result.exists():
+    if not result_file.exists():
         raise WorkFailed(f"Grading failed: {done.stderr[-800:]}")
-    return _results(json.loads(result.read_text()))
+    response = json.loads(result_file.read_text())
+    if unavailable := response.get("unavailable"):
+        raise WorkFailed(unavailable["reason"], unavailable["remedy"])
+    if invalid := response.get("invalid"):
+        raise WorkFailed(f"{invalid['param']}: {invalid['message']}", "Correct this field of the grader.")
+    return [GradeResult(**result) for result in response["results"]]
 
 
-def _results(answered: Json) -> list[Json]:
-    if refused := answered.get("unavailable"):
-        raise WorkFailed(refused["reason"], refused["remedy"])
-    if wrong := answered.get("invalid"):
-        raise WorkFailed(f"{wrong['param']}: {wrong['message']}", "Correct this field of the grader.")
-    results: list[Json] = answered["results"]
-    return results
-
-
-def _storable(result: Json) -> Json:
-    return result | {name: storable(result.get(name)) for name in TEXTS}
+def _make_storable(result: GradeResult) -> GradeResult:
+    return replace(
+        result,
+        error_detail=storable(result.error_detail),
+        stdout=storable(result.stdout),
+        explanation=storable(result.explanation),
+    )

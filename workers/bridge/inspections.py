@@ -1,4 +1,4 @@
-"""Inspects a base model: the engine looks at its files in a child process, within a time limit."""
+"""Inspections of base models by the engine, in a child process with a time limit."""
 
 from __future__ import annotations
 

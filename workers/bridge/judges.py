@@ -1,4 +1,4 @@
-"""The judges of a job or trial: its team's endpoints, keys in memory, and own models served meanwhile."""
+"""Judges of a job or trial: the team's endpoints with their keys, and base models served as judges."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 
@@ -24,6 +23,7 @@ from workers.bridge import child
 from workers.bridge.jobs.files import local_ref
 from workers.contract.base_models.arguments import write_arguments
 from workers.contract.devices import GivenDevices
+from workers.contract.json_types import JsonObject
 from workers.contract.spec import JudgeEndpoint
 
 SERVE_SECONDS = 120
@@ -31,7 +31,7 @@ OPTION = "--keys-fd"
 
 
 class JudgeUnreachable(WorkFailed):
-    """A base model that should judge could not be served; the message says why."""
+    """A base model could not be served as a judge; the message says why."""
 
     def __init__(self, message: str) -> None:
         remedy = "Correct the judge under Judges, or on this worker, then resume the job."
@@ -40,87 +40,85 @@ class JudgeUnreachable(WorkFailed):
 
 @dataclass(frozen=True)
 class Connection:
-    """Where the judges answer, by the name that the grader uses, and their keys."""
+    """Endpoints and keys of judges, by the grader's name for them."""
 
     endpoints: dict[str, JudgeEndpoint]
     keys: Mapping[str, str]
 
     @property
-    def json(self) -> dict[str, Any]:
-        """The endpoints as plain data, for a spec or a request. Keys are no part of it."""
+    def json(self) -> JsonObject:
+        """The endpoints as JSON, without keys."""
         return {name: endpoint.model_dump(mode="json") for name, endpoint in self.endpoints.items()}
 
     @property
     def secrets(self) -> dict[str, bytes]:
-        """The keys as ``child.started`` hands them on."""
+        """The keys as ``child.start_child`` takes them."""
         return {OPTION: json.dumps(dict(self.keys)).encode()}
 
 
 def cache_folder(team: Team) -> Path:
-    """Where this node keeps the verdicts that a team has paid for."""
+    """Return the folder for the verdicts that a team has paid for."""
     return Path(settings.WORK_DIR) / "judge-cache" / team.slug
 
 
 @contextmanager
-def connected(
-    team: Team, definitions: Sequence[dict[str, Any]], spent: Mapping[str, float] | None = None
+def connect_judges(
+    team: Team, definitions: Sequence[JsonObject], spent: Mapping[str, float] | None = None
 ) -> Iterator[Connection]:
-    """The endpoints of every judge that the graders ask; a base model is served until the end.
+    """Yield the endpoints of all judges of the graders. Base models are served inside the block.
 
-    ``spent`` is what earlier attempts have cost, by judge. A model without an endpoint is left out: grading
-    then says which. Raises ``JudgeUnreachable``.
+    ``spent`` is the cost of earlier attempts, by judge. A model without an endpoint is left out; grading
+    reports it. Raises ``JudgeUnreachable``.
     """
-    wanted: dict[str, Endpoint] = {}
+    used: dict[str, Endpoint] = {}
     for definition in definitions:
-        wanted |= endpoints_for(team, grading.validate(definition))
+        used |= endpoints_for(team, grading.validate(definition))
     with ExitStack() as stack:
         endpoints: dict[str, JudgeEndpoint] = {}
         keys: dict[str, str] = {}
-        for name, endpoint in wanted.items():
-            base_url, keys[name] = endpoint.base_url, _key(endpoint)
+        for name, endpoint in used.items():
+            base_url, keys[name] = endpoint.base_url, _read_key(endpoint)
             if endpoint.base_model:
-                base_url, keys[name] = stack.enter_context(_served(endpoint))
-            told = endpoint_spec(endpoint, base_url)
-            changed = {
+                base_url, keys[name] = stack.enter_context(_serve_base_model(endpoint))
+            update = {
                 "spent": (spent or {}).get(name, 0.0),
                 "on_this_worker": endpoint.base_model is not None,
             }
-            endpoints[name] = told.model_copy(update=changed)
+            endpoints[name] = endpoint_spec(endpoint, base_url).model_copy(update=update)
         yield Connection(endpoints, keys)
 
 
-def _key(endpoint: Endpoint) -> str:
-    """The key as it was given. Raises ``JudgeUnreachable`` if this process has another secret."""
+def _read_key(endpoint: Endpoint) -> str:
+    """Return the decrypted key. Raises ``JudgeUnreachable`` if this process has another secret."""
     key = endpoint.api_key or ""
     if unreadable(key):
         raise JudgeUnreachable(
-            f"This worker cannot read the key of the judge {endpoint.name!r}: its GROOVE_SECRET_KEY is not "
-            "the one that the key was stored with."
+            f"This worker cannot read the key of the judge {endpoint.name!r}: its GROOVE_SECRET_KEY differs "
+            "from the one with which the key was stored."
         )
     return key
 
 
 @contextmanager
-def _served(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
-    """A base model behind a loopback address that only the holder of its token can use."""
+def _serve_base_model(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+    """Serve a base model on loopback; yield its URL and its token."""
     base, token = endpoint.base_model, secrets.token_urlsafe(32)
     assert base is not None
     arguments = ["workers.serve", "--name", endpoint.model or base.model_id]
     with tempfile.TemporaryDirectory(prefix="groove-serve-") as folder:
         log = Path(folder) / "serve.log"
         arguments += write_arguments(local_ref(base), Path(folder) / "rendering.json")
-        with child.started(
-            arguments, GivenDevices(cpu_cores=1), log, {"--token-fd": token.encode()}
-        ) as process:
-            yield f"http://127.0.0.1:{_port(process, log)}/v1", token
+        pipes = {"--token-fd": token.encode()}
+        with child.start_child(arguments, GivenDevices(cpu_cores=1), log, pipes) as process:
+            yield f"http://127.0.0.1:{_wait_for_port(process, log)}/v1", token
 
 
-def _port(process: subprocess.Popen[bytes], log: Path) -> int:
-    """The port that the server names once it answers."""
+def _wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
+    """Return the port, which the server prints once it is ready."""
     deadline = time.monotonic() + SERVE_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        for line in child.tail(log).splitlines():
+        for line in child.read_tail(log).splitlines():
             if line.startswith('{"port"'):
                 return int(json.loads(line)["port"])
         time.sleep(0.1)
-    raise JudgeUnreachable(f"The judge's base model could not be served: {child.tail(log)[-500:]}")
+    raise JudgeUnreachable(f"The judge's base model could not be served: {child.read_tail(log)[-500:]}")

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def run_item(queue: Queue[Item], pk: int, work: Work[Item]) -> None:
-    """Claim the queued item and run ``work`` on it. A second message for the item finds nothing to do."""
+    """Claim the queued item and run ``work`` on it. A second message for the same item does nothing."""
     if item := queue.claim(pk):
         run_claimed(queue, item, work)
 
@@ -38,7 +38,7 @@ def run_item(queue: Queue[Item], pk: int, work: Work[Item]) -> None:
 def run_claimed(queue: Queue[Item], item: Item, work: Work[Item]) -> None:
     """Run ``work`` on the item, with a folder of its own and an event that is set once the lease is lost.
 
-    ``work`` stores its result by ``queue.finish``. Whatever it raises ends the item: no page waits for ever.
+    ``work`` stores its result by ``queue.finish``. Any exception ends the item, so that no page waits.
     """
     folder = Path(settings.WORK_DIR) / queue.name / f"{item.pk}-{item.attempt}"
     shutil.rmtree(folder, ignore_errors=True)
@@ -50,7 +50,7 @@ def run_claimed(queue: Queue[Item], item: Item, work: Work[Item]) -> None:
         log.warning("Attempt %s of %s lost its lease", item.attempt, item)
     except WorkFailed as error:
         queue.fail(item, error)
-    except (OperationalError, InterfaceError) as error:  # the item outlives a database that went away
+    except (OperationalError, InterfaceError) as error:  # the item is tried again
         log.warning("%s: the database went away: %s", item, error)
         connection.close()
         queue.crash(item, f"{type(error).__name__}: {error}")
@@ -83,7 +83,7 @@ def _renew(queue: Queue[Item], item: Item, stop: threading.Event, lost: threadin
         except LeaseLost:
             lost.set()
             break
-        except DatabaseError as error:  # the lease may outlast it
+        except DatabaseError as error:  # it may return within the lease
             log.warning("%s: lease not renewed: %s", item, error)
             connection.close()
             if time.monotonic() - renewed > settings.LEASE_SECONDS:
@@ -98,13 +98,13 @@ def run_engine(arguments: list[str], out: Path, seconds: float, lost: threading.
     ``LeaseLost`` after it ended the child.
     """
     output = out / "child.log"
-    with child.started(["workers.engine", *arguments], GivenDevices(cpu_cores=1), output) as process:
+    with child.start_child(["workers.engine", *arguments], GivenDevices(cpu_cores=1), output) as process:
         _wait(process, seconds, lost, remedy)
     if process.returncode:
-        log.warning("%s ended with %s: %s", arguments[0], process.returncode, child.tail(output)[-2000:])
+        log.warning("%s ended with %s: %s", arguments[0], process.returncode, child.read_tail(output)[-2000:])
         raise _find_error(out) or WorkFailed(
-            f"The process ended with {process.returncode}: {child.tail(output)[-800:]}",
-            "Often it is memory: use a worker with more of it.",
+            f"The process ended with {process.returncode}: {child.read_tail(output)[-800:]}",
+            "Often memory is the reason: use a worker with more memory.",
         )
 
 
@@ -118,7 +118,7 @@ def _wait(process: subprocess.Popen[bytes], seconds: float, lost: threading.Even
                 raise LeaseLost from None
             continue
         return
-    raise WorkFailed(f"It was not done within {seconds:.0f} s.", remedy)
+    raise WorkFailed(f"It took more than {seconds:.0f} s.", remedy)
 
 
 def _find_error(out: Path) -> WorkFailed | None:

@@ -1,12 +1,14 @@
-"""Try a grader on rows: a base model writes the samples that were asked for, then the sandbox grades."""
+"""Trials of a grader on rows: a base model samples answers if requested, then the sandbox grades."""
 
 from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from webapp.core.fields import storable
 from webapp.graders.definitions.parsing import text_of
@@ -14,14 +16,27 @@ from webapp.graders.models import GraderTrial
 from webapp.graders.queues import TRIALS
 from webapp.graders.trials.statistics import mean
 from webapp.work.errors import WorkFailed
-from workers.bridge.gradings import Answer, graded
+from workers.bridge.gradings import Answer, grade_answers
 from workers.bridge.jobs.files import local_ref
 from workers.bridge.running import run_engine, run_item
 from workers.contract.spec import SampleSpec
 
 SAMPLING_SECONDS = 300
 SLOW = "Try fewer rows or samples, or a smaller model."
-Json = dict[str, Any]
+
+
+class _TrialAnswerBase(TypedDict):
+    row: int
+    source: str
+    number: int
+    answer: str
+
+
+class TrialAnswer(_TrialAnswerBase, total=False):
+    """An answer to grade: the index of its row, its source and its number there; lengths of samples."""
+
+    length: int
+    truncated: bool
 
 
 def run_trial(trial_id: int) -> None:
@@ -30,30 +45,27 @@ def run_trial(trial_id: int) -> None:
 
 
 def _run_trial(trial: GraderTrial, folder: Path, lost: threading.Event) -> None:
-    results = _graded(trial, _answers(trial, folder, lost), folder, lost)
-    TRIALS.finish(trial, results=results, summary=_summary(results))
-
-
-def _summary(results: list[Json]) -> Json:
-    scored = [result["reward"] for result in results if result["reward"] is not None]
-    return {"answers": len(results), "mean": mean(scored), "errors": len(results) - len(scored)}
+    results = _grade(trial, _collect_answers(trial, folder, lost), folder, lost)
+    scored = [reward for result in results if isinstance(reward := result["reward"], int | float)]
+    summary = {"answers": len(results), "mean": mean(scored), "errors": len(results) - len(scored)}
+    TRIALS.finish(trial, results=results, summary=summary)
 
 
 # --- answers ---------------------------------------------------------------------------------------
 
 
-def _answers(trial: GraderTrial, folder: Path, lost: threading.Event) -> list[Json]:
-    """What is to be graded, row by row: ``{row, source, number, answer}``."""
-    wanted = trial.choices.get("answers", [])
-    sampled = _sampled(trial, folder, lost) if "base_model" in wanted else [[] for _ in trial.rows]
-    answers: list[Json] = []
+def _collect_answers(trial: GraderTrial, folder: Path, lost: threading.Event) -> list[TrialAnswer]:
+    """Return the answers to grade, row by row."""
+    sources = trial.choices.get("answers", [])
+    sampled = _sample(trial, folder, lost) if "base_model" in sources else [[] for _ in trial.rows]
+    answers: list[TrialAnswer] = []
     for index, row in enumerate(trial.rows):
-        if "field" in wanted and (text := text_of(row, trial.choices.get("field", ""))) is not None:
+        if "field" in sources and (text := text_of(row, trial.choices.get("field", ""))) is not None:
             answers.append({"row": index, "source": "field", "number": 1, "answer": text})
-        if "typed" in wanted:
+        if "typed" in sources:
             text = trial.choices.get("answer", "")
             answers.append({"row": index, "source": "typed", "number": 1, "answer": text})
-        answers += [{"row": index, "source": "base_model"} | answer for answer in sampled[index]]
+        answers += sampled[index]
     if not answers:
         raise WorkFailed(
             f"No row has a field {trial.choices.get('field', '')!r}.", "Choose a field that the rows have."
@@ -61,19 +73,27 @@ def _answers(trial: GraderTrial, folder: Path, lost: threading.Event) -> list[Js
     return answers
 
 
-def _sampled(trial: GraderTrial, folder: Path, lost: threading.Event) -> list[list[Json]]:
-    """The base model's answers to each row."""
+def _sample(trial: GraderTrial, folder: Path, lost: threading.Event) -> list[list[TrialAnswer]]:
+    """Sample the base model's answers to each row."""
     if trial.base_model is None:
-        raise WorkFailed("The base model that was to write the answers is gone.", "Choose another one.")
+        raise WorkFailed("The base model of the trial was deleted.", "Choose another base model.")
     (folder / "samples.json").write_text(_sample_spec(trial).model_dump_json())
     arguments = ["sample", str(folder / "samples.json"), "--out", str(folder)]
     run_engine(arguments, folder, SAMPLING_SECONDS, lost, SLOW)
-    answers: list[list[Json]] = [[] for _ in trial.rows]
+    answers: list[list[TrialAnswer]] = [[] for _ in trial.rows]
     with (folder / "samples.jsonl").open() as file:
         for line in map(json.loads, file):
             of_row = answers[line["row_index"]]
-            said = {"answer": line["completion"], "length": line["length"], "truncated": line["truncated"]}
-            of_row.append(said | {"number": len(of_row) + 1})
+            of_row.append(
+                {
+                    "row": line["row_index"],
+                    "source": "base_model",
+                    "number": len(of_row) + 1,
+                    "answer": line["completion"],
+                    "length": line["length"],
+                    "truncated": line["truncated"],
+                }
+            )
     return answers
 
 
@@ -95,18 +115,23 @@ def _sample_spec(trial: GraderTrial) -> SampleSpec:
 # --- grades ----------------------------------------------------------------------------------------
 
 
-def _graded(trial: GraderTrial, answers: list[Json], folder: Path, lost: threading.Event) -> list[Json]:
-    """The answers with their grades, and with the second grader's if one was chosen."""
-    subjects = [
+def _grade(
+    trial: GraderTrial, answers: Sequence[TrialAnswer], folder: Path, lost: threading.Event
+) -> list[dict[str, object]]:
+    """Return the answers with their grades, and with those of the second grader if there is one."""
+    texts = [
         Answer(answer["answer"], trial.rows[answer["row"]]["item"], str(answer["row"])) for answer in answers
     ]
-    grade_with = partial(graded, trial.team, answers=subjects, folder=folder, lost=lost)
-    results = [
-        answer | grade | {"answer": storable(answer["answer"])}
+    grade_with = partial(grade_answers, trial.team, answers=texts, folder=folder, lost=lost)
+    results: list[dict[str, object]] = [
+        {**answer, **asdict(grade), "answer": storable(answer["answer"])}
         for answer, grade in zip(answers, grade_with(trial.definition), strict=True)
     ]
     if trial.second:
-        grades = grade_with(trial.second.definition)
-        for result, grade in zip(results, grades, strict=True):
-            result["second"] = {key: grade[key] for key in ("reward", "error_class", "error_detail")}
+        for result, grade in zip(results, grade_with(trial.second.definition), strict=True):
+            result["second"] = {
+                "reward": grade.reward,
+                "error_class": grade.error_class,
+                "error_detail": grade.error_detail,
+            }
     return results

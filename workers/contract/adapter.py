@@ -1,4 +1,4 @@
-"""What a PEFT adapter's files say, read without torch and without running anything that they hold."""
+"""Files of a PEFT adapter, read without torch and without running any of their content."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from pydantic import (
     field_validator,
 )
 
+from workers.contract.json_types import JsonObject, JsonValue
+
 CONFIG: Final = "adapter_config.json"
 WEIGHTS: Final = "adapter_model.safetensors"
 MAX_CONFIG_BYTES: Final = 1_000_000
@@ -28,18 +30,18 @@ MAX_PATTERN: Final = 4_000
 LONGEST_NAME: Final = 300
 MODULE: Final = re.compile(r"[\w.-]+", re.ASCII)
 REPEATED_REPEAT: Final = re.compile(r"\([^()]*[*+}][^()]*\)[*+{]")
-"""A repeated group that repeats something itself: such a pattern may take for ever on a name it misses."""
+"""A repeated group that repeats something itself: such a pattern may never end on a name."""
 
 BYTES: Final = {"F32": 4, "F16": 2, "BF16": 2}
 TENSOR: Final = re.compile(r"base_model\.model\.(?P<layer>.+)\.lora_(?P<part>[AB])\.weight")
 
 
 class AdapterInvalid(ValueError):
-    """Files that training cannot continue from; the message says why and what to do."""
+    """Files from which training cannot continue; the message has the reason and the remedy."""
 
 
 class AdapterConfig(BaseModel):
-    """The fields of ``adapter_config.json`` that decide what is trained; names are PEFT's."""
+    """The fields of ``adapter_config.json`` that determine what is trained, under PEFT's names."""
 
     model_config = ConfigDict(extra="allow")
     peft_type: str
@@ -57,9 +59,9 @@ class AdapterConfig(BaseModel):
     @field_validator("r", "lora_alpha", "fan_in_fan_out", "use_rslora", "lora_dropout", mode="before")
     @classmethod
     def _no_text(cls, value: Any) -> Any:
-        """PEFT reads the same file and turns no text into a number."""
+        """Refuse text: PEFT reads the same file and does not convert it to a number."""
         if isinstance(value, str):
-            raise ValueError("a number or a truth value is wanted, not text")
+            raise ValueError("a number or a truth value is expected, not text")
         return value
 
     @field_validator("target_modules", "exclude_modules", "layers_pattern")
@@ -71,25 +73,25 @@ class AdapterConfig(BaseModel):
             if len(value) > MAX_TARGETS:
                 raise ValueError(f"it lists {len(value):,} names, more than {MAX_TARGETS:,}")
             if odd := [each for each in value if len(each) > LONGEST_NAME or not MODULE.fullmatch(each)]:
-                raise ValueError(f"{odd[0][:40]!r} is no module's name")
+                raise ValueError(f"{odd[0][:40]!r} is not a module's name")
         return value
 
     @property
     def targets(self) -> str:
-        """The target modules as one pattern over module names, as ``LoraSettings.targets`` takes it."""
+        """The target modules as one pattern over module names, as in ``LoraSettings.targets``."""
         if isinstance(self.target_modules, str):
             return self.target_modules
         return rf"(.*\.)?({'|'.join(re.escape(name) for name in sorted(self.target_modules))})"
 
 
 def _check_pattern(pattern: str) -> None:
-    """Raises ValueError unless it is a regular expression that ends in time on any layer's name."""
+    """Raise ValueError unless it is a regular expression that ends quickly on any layer's name."""
     if len(pattern) > MAX_PATTERN or not pattern.isprintable():
         raise ValueError(f"a pattern has at most {MAX_PATTERN:,} printable characters")
     try:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"it is no regular expression: {error}") from error
+        raise ValueError(f"it is not a regular expression: {error}") from error
     if REPEATED_REPEAT.search(pattern):
         raise ValueError("a group that is repeated must not repeat something itself")
 
@@ -98,7 +100,7 @@ Size = Annotated[int, Field(ge=0, lt=2**48)]
 
 
 class Tensor(BaseModel):
-    """What a safetensors header says of a tensor; offsets are bytes behind the header."""
+    """A tensor in a safetensors header; offsets are bytes after the header."""
 
     dtype: str
     shape: list[Size] = Field(max_length=8)
@@ -127,41 +129,40 @@ PLAIN: Final[dict[str, tuple[Any, ...]]] = {
     "kasa_config": (None,),
     "megatron_config": (None,),
 }
-"""Values of settings with which an adapter is nothing but one A and one B per layer."""
+"""Values of settings with which an adapter has one A and one B per layer and nothing else."""
 
 
 def read_config(content: bytes) -> AdapterConfig:
-    """Raises ``AdapterInvalid`` unless it is the config of a plain LoRA adapter."""
+    """Parse the config. Raises ``AdapterInvalid`` unless it is that of a plain LoRA adapter."""
     try:
         config = AdapterConfig.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        said = first["msg"].removeprefix("Value error, ")
-        raise AdapterInvalid(f"{CONFIG}: {place}: {said}. Upload what PEFT saved.") from error
+        field = ".".join(map(str, first["loc"])) or "the file"
+        reason = first["msg"].removeprefix("Value error, ")
+        raise AdapterInvalid(f"{CONFIG}: {field}: {reason}. Upload what PEFT saved.") from error
     if config.peft_type != "LORA":
         raise AdapterInvalid(f"{CONFIG}: it is a {config.peft_type} adapter; only LORA can be continued.")
     for name, plain in PLAIN.items():
         if (value := (config.model_extra or {}).get(name, plain[0])) not in plain:
-            shown = reprlib.repr(value)
             raise AdapterInvalid(
-                f"{CONFIG}: {name} is {shown}, which cannot be continued here. {MERGE_FIRST}"
+                f"{CONFIG}: {name} is {reprlib.repr(value)}, which cannot be continued here. {MERGE_FIRST}"
             )
     return config
 
 
 def check_weights(file: IO[bytes], size: int, config: AdapterConfig) -> None:
-    """Raises ``AdapterInvalid`` unless the safetensors file holds an A and a B of rank r for every layer.
+    """Raise ``AdapterInvalid`` unless the safetensors file has an A and a B of rank r for every layer.
 
     Only the header is read: names, types and shapes of the tensors.
     """
     parts: dict[str, dict[str, list[int]]] = {}
     begin = 0
-    for name, tensor in sorted(_header(file, size).items(), key=lambda pair: pair[1].data_offsets):
+    for name, tensor in sorted(_read_header(file, size).items(), key=lambda pair: pair[1].data_offsets):
         found = TENSOR.fullmatch(name)
         if found is None:
-            raise AdapterInvalid(f"{WEIGHTS}: {name!r} is no LoRA weight. Upload what PEFT saved.")
-        begin = _checked_end(name, tensor, begin)
+            raise AdapterInvalid(f"{WEIGHTS}: {name!r} is not a LoRA weight. Upload what PEFT saved.")
+        begin = _check_extent(name, tensor, begin)
         parts.setdefault(found["layer"], {})[found["part"]] = tensor.shape
     for layer, shapes in parts.items():
         a, b = shapes.get("A", []), shapes.get("B", [])
@@ -174,15 +175,15 @@ def check_weights(file: IO[bytes], size: int, config: AdapterConfig) -> None:
         raise AdapterInvalid(f"{WEIGHTS}: it holds no weights. Upload what PEFT saved.")
 
 
-def _header(file: IO[bytes], size: int) -> dict[str, Tensor]:
-    """The tensors by name; their places are checked against the file's size."""
-    damaged = AdapterInvalid(f"{WEIGHTS}: it is no whole safetensors file. Save and upload it again.")
+def _read_header(file: IO[bytes], size: int) -> dict[str, Tensor]:
+    """Return the tensors by name, after checking their offsets against the file's size."""
+    damaged = AdapterInvalid(f"{WEIGHTS}: it is not a complete safetensors file. Save and upload it again.")
     begin = file.read(8)
     length = int.from_bytes(begin, "little")
     if len(begin) < 8 or length > min(MAX_HEADER_BYTES, size - 8):
         raise damaged
     try:
-        content = json.loads(file.read(length), object_pairs_hook=_without_doubles)
+        content = json.loads(file.read(length), object_pairs_hook=_build_unique)
         if len(content) > MAX_TENSORS:
             raise AdapterInvalid(
                 f"{WEIGHTS}: it has {len(content):,} tensors; an adapter has {MAX_TENSORS:,} at most."
@@ -198,19 +199,19 @@ def _header(file: IO[bytes], size: int) -> dict[str, Tensor]:
     return tensors
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object. Raises ValueError if a name stands in it twice, which readers take differently."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands twice in an object")
-    return found
+def _build_unique(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
+    """Return a JSON object. Raises ValueError for a duplicate name, which readers treat differently."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("an object has a name twice")
+    return content
 
 
-def _checked_end(name: str, tensor: Tensor, begin: int) -> int:
-    """Where the tensor ends in the data. Raises ``AdapterInvalid`` if it is not what its header says."""
+def _check_extent(name: str, tensor: Tensor, begin: int) -> int:
+    """Return where the tensor ends in the data. Raises ``AdapterInvalid`` if type or size are wrong."""
     each, (start, end) = BYTES.get(tensor.dtype), tensor.data_offsets
     if each is None:
         raise AdapterInvalid(f"{WEIGHTS}: {name} has the type {tensor.dtype}; use F32, F16 or BF16.")
     if start != begin or end - start != each * prod(tensor.shape):
-        raise AdapterInvalid(f"{WEIGHTS}: {name} does not fill its place. Save and upload it again.")
+        raise AdapterInvalid(f"{WEIGHTS}: {name} does not fill its range. Save and upload it again.")
     return end

@@ -1,7 +1,7 @@
-"""The event stream: what the engine says while it works, one JSON object a line.
+"""Events of the engine, one JSON object per line.
 
 Events are appended to ``events.jsonl`` in the attempt's folder and flushed line by line, so that a reader
-that comes back later misses nothing. Keyed by step, an event may be repeated after a resume; the later
+that returns later misses none. Events are keyed by step. After a resume an event may be repeated; the later
 one replaces the earlier.
 """
 
@@ -10,9 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import IO, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from workers.contract.json_types import JsonObject
 
 Phase = Literal["prepare", "preflight", "train", "evaluate", "package"]
 
@@ -37,14 +39,14 @@ class _Event(BaseModel):
 
 
 class PhaseEvent(_Event):
-    """A new part of the work has begun."""
+    """A new phase has begun."""
 
     type: Literal["phase"] = "phase"
     phase: Phase
 
 
 class ProgressEvent(_Event):
-    """How far the present phase is. ``eta_seconds`` is an estimate for the whole job."""
+    """Progress of the present phase. ``eta_seconds`` is an estimate for the whole job."""
 
     type: Literal["progress"] = "progress"
     phase: Phase
@@ -55,7 +57,7 @@ class ProgressEvent(_Event):
 
 
 class MetricsEvent(_Event):
-    """One optimiser step, under TRL's names and ours (``docs/metrics.md``)."""
+    """Metrics of one optimiser step (``docs/metrics.md``)."""
 
     type: Literal["metrics"] = "metrics"
     step: int
@@ -64,19 +66,20 @@ class MetricsEvent(_Event):
 
 
 class Rollout(BaseModel):
-    """One sampled answer and what it was worth. ``reward`` is ``None`` when grading failed.
+    """One sampled completion and its reward, which is ``None`` if grading failed.
 
-    ``reward`` is what was trained on: in a placebo job another answer's. ``sub_rewards`` are always its own.
+    ``reward`` is the one that was trained on: in a placebo job that of another completion. ``sub_rewards``
+    are always its own.
     """
 
     model_config = ConfigDict(extra="forbid")
-    index: int = Field(description="place in the step, 0-based")
+    index: int = Field(description="position in the step, from 0")
     group: int = Field(description="rollouts of one prompt share it")
     row_id: str
-    task: str = Field(default="", description="of a job with several tasks, the one it belongs to")
+    task: str = Field(default="", description="its task, in a job with several")
     prompt: str = Field(description="as rendered for the model")
     completion: str = Field(description="as graders saw it")
-    reasoning: str = Field(default="", description="thoughts kept apart from the completion")
+    reasoning: str = Field(default="", description="thoughts that are not part of the completion")
     reward: float | None
     sub_rewards: dict[str, float | None] = {}
     error_class: GradingErrorClass | None = None
@@ -86,7 +89,7 @@ class Rollout(BaseModel):
     length: int = Field(description="completion tokens, the end token included")
     truncated: bool
     adapter_step: int = Field(description="optimiser steps taken by the adapter that wrote it")
-    watch_reward: float | None = Field(
+    held_out_reward: float | None = Field(
         default=None, description="by the held-out grader, which is never trained against"
     )
 
@@ -100,7 +103,7 @@ class RolloutsEvent(_Event):
 
 
 class CheckpointEvent(_Event):
-    """A complete checkpoint lies in ``path``, relative to the attempt's folder."""
+    """A complete checkpoint is in ``path``, relative to the attempt's folder."""
 
     type: Literal["checkpoint"] = "checkpoint"
     step: int
@@ -108,7 +111,7 @@ class CheckpointEvent(_Event):
 
 
 class Interval(BaseModel):
-    """A mean with its bootstrap interval over rows; without bounds where the rows are too few for one."""
+    """A mean with its bootstrap interval over rows; without bounds for too few rows."""
 
     mean: float
     low: float | None
@@ -116,16 +119,16 @@ class Interval(BaseModel):
 
     @property
     def is_above_zero(self) -> bool:
-        """Whether there is an interval, and all of it lies above 0."""
+        """True if there is an interval and all of it is above 0."""
         return self.low is not None and self.low > 0
 
     @property
     def is_below_zero(self) -> bool:
-        """Whether there is an interval, and all of it lies below 0."""
+        """True if there is an interval and all of it is below 0."""
         return self.high is not None and self.high < 0
 
     def scaled(self, factor: float) -> Interval:
-        """The same times a number; a negative one turns the interval around."""
+        """Return the product with a number; a negative one swaps the bounds."""
         mean = 0.0 + self.mean * factor
         if self.low is None or self.high is None:
             return Interval(mean=mean, low=None, high=None)
@@ -134,10 +137,10 @@ class Interval(BaseModel):
 
 
 class Drift(BaseModel):
-    """Forward KL from base to tuned in nats, estimated on answers that the base wrote."""
+    """Forward KL from base to tuned in nats, estimated on completions of the base."""
 
-    per_answer: Interval = Field(description="summed over an answer's tokens; interval over rows")
-    per_token: float = Field(description="all answers' sum over all answers' tokens")
+    per_answer: Interval = Field(description="summed over a completion's tokens; interval over rows")
+    per_token: float = Field(description="sum over all completions divided by their tokens")
     tokens: int
 
 
@@ -153,7 +156,7 @@ class SideSummary(BaseModel):
 
 
 class EvaluationSample(BaseModel):
-    """One answer of one side to one row."""
+    """One completion of one side to one row."""
 
     completion: str
     reasoning: str = ""
@@ -167,13 +170,13 @@ class EvaluationSample(BaseModel):
 
 
 class EvaluationRow(BaseModel):
-    """One held-out row with the answers of both sides."""
+    """One held-out row with the completions of both sides."""
 
     row_id: str
     prompt: str = Field(description="as rendered for the model")
-    messages: list[dict[str, Any]] = Field(default=[], description="the prompt as the dataset has it")
-    tools: list[dict[str, Any]] = Field(default=[], description="that the prompt offers")
-    item: dict[str, Any] = Field(default={}, description="the row's other fields, which graders read")
+    messages: list[JsonObject] = Field(default=[], description="the prompt in the dataset")
+    tools: list[JsonObject] = Field(default=[], description="that the prompt offers")
+    item: JsonObject = Field(default={}, description="the row's other fields, for graders")
     base: list[EvaluationSample]
     tuned: list[EvaluationSample]
     base_right: int | None = Field(default=None, description="answers that pass; None if none was graded")
@@ -202,14 +205,14 @@ class PairedPoint(BaseModel):
 class PassCurves(BaseModel):
     """pass@k for every k up to ``points[-1].k``."""
 
-    rows: int = Field(description="with at least half of their answers graded, by both sides")
-    trusted_k: int = Field(description="half as many answers as there are: beyond, estimates waver")
+    rows: int = Field(description="with at least half of their completions graded, on both sides")
+    trusted_k: int = Field(description="half the number of completions: beyond, estimates are unstable")
     crossover: int | None = Field(default=None, description="smallest k at which base has overtaken tuned")
     points: list[PairedPoint]
 
 
 class Coverage(BaseModel):
-    """Rows on which an side passes at least once, and what changed hands."""
+    """Rows on which a side passes at least once, and rows gained and lost."""
 
     rows: int
     base: int
@@ -222,16 +225,16 @@ class Coverage(BaseModel):
 
 
 class LengthMatched(BaseModel):
-    """The gain of a row whose answers kept their length: the intercept over length differences."""
+    """The gain of a row whose completions kept their length: the intercept over length differences."""
 
     gain: Interval
-    slope: float = Field(description="reward for each further token")
-    length_change: float = Field(description="tokens an answer, tuned minus base, mean over rows")
-    extrapolated: bool = Field(description="all rows' answers grew, or all shrank")
+    slope: float = Field(description="reward per additional token")
+    length_change: float = Field(description="tokens per completion, tuned minus base, mean over rows")
+    extrapolated: bool = Field(description="the completions of all rows grew, or all shrank")
 
 
 class Comparison(BaseModel):
-    """What tuning changed, row by row (docs/statistics.md). ``rows`` have a grade from both sides."""
+    """Comparison row by row (docs/statistics.md). ``rows`` have a grade on both sides."""
 
     rows: int
     mcnemar: McNemar
@@ -246,8 +249,8 @@ class Comparison(BaseModel):
 class EvaluationEvent(_Event):
     """Base and tuned on the same rows. ``difference`` is tuned minus base, paired by row.
 
-    Before training ``tuned`` and ``difference`` are absent: there is nothing to compare yet. Of a job with
-    several tasks one event is about all rows, and has the answers; one more is about each ``task``.
+    Before training ``tuned`` and ``difference`` are absent. A job with several tasks has one event for all
+    rows, with the completions, and one for each ``task``.
     """
 
     type: Literal["evaluation"] = "evaluation"
@@ -269,10 +272,10 @@ class EvaluationEvent(_Event):
 
 
 class RetentionEvent(_Event):
-    """What the model still does after ``step`` on one suite, and how far it has moved from the base there.
+    """Score and drift of the model on one suite after ``step``.
 
-    ``suite`` is empty for the job's own held-out rows, of which only the drift is told: their rewards are in
-    the evaluation. Before training only ``base`` is known.
+    ``suite`` is empty for the job's own held-out rows, which have only a drift: their rewards are in the
+    evaluation. Before training only ``base`` is known.
     """
 
     type: Literal["retention"] = "retention"
@@ -284,23 +287,25 @@ class RetentionEvent(_Event):
     base: Interval | None = Field(default=None, description="mean reward of the base")
     tuned: Interval | None = None
     forgetting: Interval | None = Field(default=None, description="base minus tuned, paired by row")
-    grading_errors: float = Field(default=0.0, description="share of ungraded answers, tuned's beyond base's")
+    grading_errors: float = Field(
+        default=0.0, description="share of ungraded completions, tuned minus base, at least 0"
+    )
     drift: Drift | None = None
     judge_cost: dict[str, float] = {}
 
 
 class AlarmEvent(_Event):
-    """A rule of ``workers/health`` began to fire. ``rollouts`` are the indices of the step's that show it."""
+    """A rule of ``workers/contract/health`` began to fire. ``rollouts`` are indices of example rollouts."""
 
     type: Literal["alarm"] = "alarm"
     step: int
     code: str
     message: str
-    threshold: str = Field(description="when the rule fires, in words")
-    evidence: dict[str, float] = Field(description="what was measured, by its name in words")
+    threshold: str = Field(description="when the rule fires")
+    evidence: dict[str, float] = Field(description="measurements by name")
     remedy: str
     rollouts: list[int] = []
-    paused: bool = Field(default=False, description="the job pauses for it")
+    paused: bool = Field(default=False, description="the job pauses because of it")
 
 
 Verdict = Literal["go", "change_grader", "raise_length", "sft_first", "solved"]
@@ -318,12 +323,12 @@ class Forecast(BaseModel):
 
     step_seconds: float
     seconds: Interval
-    train_seconds: Interval = Field(description="of training with the evaluations on the way")
+    train_seconds: Interval = Field(description="of training with its evaluations")
     judge_cost: Interval
 
 
 class Advice(BaseModel):
-    """Something that speaks against training, and what to do about it."""
+    """A reason against training, with its remedy."""
 
     verdict: Verdict
     reason: str
@@ -331,7 +336,7 @@ class Advice(BaseModel):
 
 
 class PreflightSample(EvaluationSample):
-    """One base answer of the preflight with its grading; long texts are cut."""
+    """One completion of the preflight with its grading; long texts are cut."""
 
     row_id: str
     task: str = ""
@@ -339,7 +344,7 @@ class PreflightSample(EvaluationSample):
 
 
 class PreflightEvent(_Event):
-    """Whether training can work: base rollouts on training rows (docs/preflight.md)."""
+    """Result of the preflight, which measures whether training can work (docs/preflight.md)."""
 
     type: Literal["preflight"] = "preflight"
     rows: int
@@ -350,19 +355,19 @@ class PreflightEvent(_Event):
     reward: Interval
     pass_curve: list[CurvePoint]
     no_signal: dict[str, Interval] = Field(description="group size as text -> share of groups")
-    group_size: int = Field(description="the size to choose")
+    group_size: int = Field(description="the recommended size")
     truncated_share: float
     grading_error_share: float
     spread: float = Field(description="mean standard deviation of rewards within a row")
-    detectable: float = Field(description="smallest improvement that the held-out rows show")
+    detectable: float = Field(description="smallest improvement that the held-out rows can detect")
     held_out_rows: int
     rows_for_2_points: int
     forecast: Forecast
     verdict: Verdict
     reason: str
     remedy: str
-    others: list[Advice] = Field(default=[], description="what else speaks against it, by what it explains")
-    samples: list[PreflightSample] = Field(default=[], description="a few of the answers, to read")
+    others: list[Advice] = Field(default=[], description="further reasons against it, the strongest first")
+    samples: list[PreflightSample] = Field(default=[], description="a few of the completions")
     judge_cost: dict[str, float] = Field(default={}, description="money by judge, of the preflight itself")
 
 
@@ -375,7 +380,7 @@ class LogEvent(_Event):
 
 
 class ErrorEvent(_Event):
-    """Why the job cannot go on: cause, place and remedy in words for the person who launched it."""
+    """The reason why the job cannot continue, with a remedy for the person who launched it."""
 
     type: Literal["error"] = "error"
     code: str
@@ -387,7 +392,7 @@ class ErrorEvent(_Event):
 class DoneEvent(_Event):
     """The last event. ``package`` is the adapter's folder relative to the attempt's folder.
 
-    ``stopped`` is a stop from outside, ``paused`` the engine's own, with an error event before it.
+    ``stopped`` is a stop by SIGTERM, ``paused`` one by the engine itself, after an error event.
     """
 
     type: Literal["done"] = "done"
@@ -416,12 +421,12 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 def parse(line: str | bytes) -> Event:
-    """One line back to its event. Raises ``pydantic.ValidationError`` if it is none."""
+    """Parse one line. Raises ``pydantic.ValidationError`` if it is not an event."""
     return _EVENT.validate_json(line)
 
 
 class EventWriter:
-    """Appends events to a file, a line each, flushed at once."""
+    """Appends events to a file, one per line, flushed at once."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -432,7 +437,7 @@ class EventWriter:
 
 
 def follow(path: Path, offset: int) -> Iterator[tuple[Event, int]]:
-    """Yield the complete events after byte ``offset`` with the offset behind each; a torn last line waits."""
+    """Yield events from byte ``offset`` on, each with the offset after it; skip a partial last line."""
     if not path.exists():
         return
     with path.open("rb") as file:

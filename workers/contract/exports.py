@@ -1,36 +1,35 @@
-"""Export formats: what users read of each, which base models it refuses, and how its model is served.
+"""Export formats: their descriptions, the base models that they refuse, and commands to serve them.
 
-A new format is an ``ExportKind`` in ``KINDS`` and a module of ``workers/engine/export`` that is listed in
-``EXPORTERS`` there. No torch is imported, so the web reads the kinds too.
+A new format is an ``ExportKind`` in ``KINDS`` and a module of ``workers/engine/export`` in its list
+``EXPORTERS``. torch is not imported, so the web application uses the kinds too.
 """
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from workers.contract.base_models import gguf
 
-Json = dict[str, Any]
-CPU_CORES: Final = 1  # that an export's process uses
-Rule = Callable[[Json, Json | None], str | None]
+CPU_CORES: Final = 1  # of an export's process
+Rule = Callable[[Mapping[str, Any], Mapping[str, Any] | None], str | None]
 
 
-def accept_all(config: Json, tokenizer: Json | None) -> None:
-    """The rule of a format that takes every architecture and tokenizer."""
+def accept_all(config: Mapping[str, Any], tokenizer: Mapping[str, Any] | None) -> None:
+    """Rule of a format for every architecture and tokenizer."""
 
 
 @dataclass(frozen=True)
 class ExportKind:
     """An export format. ``rule`` returns the reason for refusing a base model, or None.
 
-    ``commands`` serve an export in a shell: ``{enter}`` goes into its folder, ``{folder}`` is its path and
-    ``{name}`` what callers name the model. They load ``base_file``, if one is named: the untuned base.
-    ``base_hint`` tells how to get it where the export has none; ``{base}`` is the base model.
+    ``commands`` serve an export in a shell: ``{enter}`` changes into its folder, ``{folder}`` is its path and
+    ``{name}`` the name of the model in requests. They load ``base_file``, the untuned base, if there is one.
+    ``base_hint`` tells how to get it if the export has none; ``{base}`` is the base model.
     """
 
     id: str
@@ -41,14 +40,14 @@ class ExportKind:
     base_file: str = ""
     base_hint: str = ""
 
-    def find_refusal(self, config: Json, tokenizer: Json | None) -> str | None:
-        """Why a base with such a config.json and tokenizer.json cannot be exported so; None if it can."""
+    def find_refusal(self, config: Mapping[str, Any], tokenizer: Mapping[str, Any] | None) -> str | None:
+        """Return why a base with such a config.json and tokenizer.json is refused; None if it is not."""
         if "quantization_config" in config:
             return "The base model's weights are quantised, so an adapter cannot be merged or mapped exactly."
         return self.rule(config, tokenizer)
 
     def format_commands(self, name: str, folder: str = "") -> list[str]:
-        """Shell commands that serve the model as ``name``, run beside ``folder``; in it without one."""
+        """Return shell commands that serve the model as ``name``; without ``folder`` they run in it."""
         quoted = shlex.quote(folder)
         values = {
             "name": shlex.quote(name),
@@ -76,8 +75,7 @@ GGUF: Final = ExportKind(
 GGUF_ADAPTER: Final = ExportKind(
     "gguf-adapter",
     "GGUF adapter",
-    "The adapter in its own file, beside the base where Groove can write it as GGUF, with an Ollama "
-    "Modelfile.",
+    "The adapter in its own file, with the base if Groove can write it as GGUF, and an Ollama Modelfile.",
     commands=("{enter}llama-server -m base.gguf --lora adapter.gguf", OLLAMA),
     rule=gguf.find_adapter_refusal,
     base_file="base.gguf",
@@ -86,11 +84,11 @@ GGUF_ADAPTER: Final = ExportKind(
 )
 
 KINDS: Final = {kind.id: kind for kind in (MERGED, GGUF, GGUF_ADAPTER)}
-"""All formats by id, in the order of pages. An id stands in URLs, the database and names of folders."""
+"""All formats by id, in the order of pages. URLs, database and folders contain the ids."""
 
 
-def read_base(folder: Path) -> tuple[Json, Json | None]:
-    """``config.json`` and ``tokenizer.json`` of a model's folder. Raises OSError or ValueError."""
-    config: Json = json.loads((folder / "config.json").read_text())
+def read_base(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+    """Read ``config.json`` and ``tokenizer.json`` of a model's folder. Raises OSError or ValueError."""
+    config: Mapping[str, Any] = json.loads((folder / "config.json").read_text())
     file = folder / "tokenizer.json"
     return config, json.loads(file.read_text()) if file.exists() else None

@@ -1,11 +1,12 @@
-"""Definitions of graders, one class a type, and the unions of them. ``workers.grading.kinds`` runs them."""
+"""Definitions of graders, one class per type, and their unions. ``workers.grading.kinds`` runs them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from workers.contract.json_types import JsonObject
 from workers.contract.schema import Frozen
 
 MAX_PYTHON_SOURCE_BYTES = 256_000
@@ -73,7 +74,7 @@ class JudgeMessage(Frozen):
 
 
 class SamplingParams(Frozen):
-    """How a judge writes; what is absent is left to the endpoint. Names are OpenAI's."""
+    """Sampling of a judge, under OpenAI's names; the endpoint decides on absent fields."""
 
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
@@ -83,7 +84,7 @@ class SamplingParams(Frozen):
 
 
 class ScoreModelGrader(Frozen):
-    """A judge answers with a number, which is clamped to ``range``."""
+    """A judge gives a number, which is clamped to ``range``."""
 
     type: Literal["score_model"] = "score_model"
     name: str = "grader"
@@ -109,7 +110,7 @@ class LabelModelGrader(Frozen):
 
 
 class FieldScore(Frozen):
-    """How one field of a JSON answer is compared with the reference's."""
+    """Comparison of one field of a JSON completion with the reference."""
 
     weight: float = Field(default=1.0, gt=0)
     compare: Literal["exact", "text", "number", "fuzzy"] = "exact"
@@ -120,13 +121,13 @@ class JsonSchemaGrader(Frozen):
     """0 unless ``input`` is JSON that satisfies ``json_schema``; else 1, or the weighted share of fields.
 
     ``fields`` maps paths (``total``, ``lines[0].price``) to how each is compared with ``reference``, a
-    template that fills to JSON. With ``fenced``, the JSON may stand in a fenced block, beside other text.
+    template that fills to JSON. With ``fenced``, the JSON may be in a fenced block, among other text.
     """
 
     type: Literal["json_schema"] = "json_schema"
     name: str = "grader"
     input: str = "{{sample.output_text}}"
-    json_schema: dict[str, Any]
+    json_schema: JsonObject
     fenced: bool = False
     reference: str | None = None
     fields: dict[str, FieldScore] = {}
@@ -157,8 +158,8 @@ class MathGrader(Frozen):
 class SqlGrader(Frozen):
     """1 if ``input``, a query, gives what ``reference`` gives on every one of ``databases``.
 
-    Each database is an SQL script that builds it; more than one stops answers that only hold the result of
-    the first. ``partial`` is paid for a query that runs and differs.
+    Each database is an SQL script that builds it. A second one defeats completions that only contain the
+    result on the first. ``partial`` is the reward of a query that runs and differs.
     """
 
     type: Literal["sql"] = "sql"
@@ -204,7 +205,7 @@ class Criterion(Frozen):
 class RubricGrader(Frozen):
     """The weighted share of criteria that are met; code first, then one call to the judge for all questions.
 
-    ``input`` shows the judge what it judges.
+    ``input`` shows the judge the completion.
     """
 
     type: Literal["rubric"] = "rubric"
@@ -222,16 +223,16 @@ class RubricGrader(Frozen):
 
 
 class RankingGrader(Frozen):
-    """A judge compares all answers to one prompt with each other; rewards are relative to that group.
+    """A judge compares all completions of one prompt with each other; rewards are relative to that group.
 
-    ``context`` shows the judge the task, from the row alone. ``canary`` is a known-bad answer that is put
-    into ``canary_share`` of the groups, where it must come last.
+    ``context`` shows the judge the task, from the row alone. ``canary`` is a known bad completion that is
+    added to ``canary_share`` of the groups, where it must be ranked last.
     """
 
     type: Literal["ranking"] = "ranking"
     name: str = "grader"
     model: str
-    rubric: str = Field(min_length=1, description="what makes an answer better")
+    rubric: str = Field(min_length=1, description="what makes a completion better")
     context: str = ""
     method: Literal["listwise", "knockout", "round_robin"] = "listwise"
     canary: str | None = None

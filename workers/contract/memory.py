@@ -1,6 +1,6 @@
-"""What a job needs of memory, from a model's shape alone: the engine plans by it, the form tells it before.
+"""Estimate of a job's memory from the model's shape, for the engine's plan and the job form.
 
-Standard library only: neither side of the system is imported.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from typing import Any
 
 from workers.contract.base_models import model_config
 
-CPU_TOKENS = 4096  # a pass with more is bound by memory bandwidth, not by arithmetic
+CPU_TOKENS = 4096  # above, a pass is limited by memory bandwidth, not by arithmetic
 LOGIT_ROWS = 256  # positions that TRL's fused head projects at once
-LEAST_PASS = 8  # rows of full length below which a GPU computes activations twice instead
-FUSED_PARAMETERS = 300_000_000  # above, a second copy of the weights costs more than fewer calls bring
-PROCESS = 500 * 2**20  # of Python and its libraries; of CUDA's context, on a GPU, about as much
-SHARED_FROM = 32  # tokens of a prompt from which its keys are not copied for each answer
+LEAST_PASS = 8  # rows of full length; if fewer fit, a GPU uses gradient checkpointing
+FUSED_PARAMETERS = 300_000_000  # above, a second copy of the weights costs more than fewer calls save
+PROCESS = 500 * 2**20  # Python and its libraries; on a GPU CUDA's context, which is similar
+SHARED_FROM = 32  # prompt tokens from which keys are not copied for each completion
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A dense transformer. ``size`` is bytes a number; ``adapted`` the numbers of an adapter of rank 1."""
+    """A dense transformer. ``size`` is bytes per number; ``adapted`` the size of an adapter of rank 1."""
 
     layers: int
     hidden: int
@@ -51,19 +51,19 @@ class Estimate:
 
     @property
     def total(self) -> int:
-        """Sampling and training come in turn: the larger of cache and activations counts."""
+        """Sampling and training alternate: the larger of cache and activations counts."""
         held = self.process + self.weights + self.adapter + self.optimizer
         return held + max(self.activations + self.logits, self.cache)
 
     @property
     def training(self) -> int:
-        """What a pass adds to the weights."""
+        """Memory of a pass in addition to the weights."""
         return self.adapter + self.optimizer + self.activations + self.logits
 
 
 @dataclass(frozen=True)
 class Work:
-    """The largest pieces of a job: prompts, answers and rollouts that are in memory together."""
+    """The largest step of a job: prompts, completions and rollouts that are in memory together."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -78,23 +78,24 @@ class Work:
 
     @property
     def tokens(self) -> int:
-        """Tokens of a whole step as they go through the model: a shared prompt counts once a group."""
+        """Tokens of a whole step in the model: a shared prompt counts once per group."""
         copies = self.rollouts // self.group_size if self.shares else self.rollouts
         return copies * self.prompt_tokens + self.rollouts * self.completion_tokens
 
     @property
     def cached_tokens(self) -> int:
-        """Tokens whose keys and values are kept while a step is sampled: a long prompt's once a group."""
+        """Tokens whose keys and values are cached while a step is sampled: a long prompt's once per group."""
         if self.shares and self.prompt_tokens >= SHARED_FROM:
             return self.tokens
         return self.rollouts * self.longest
 
 
 def shape(config: Any, size: int, parameters: int, adapted: int | None = None) -> Shape:
-    """From a Hugging Face config, an object with attributes; raises ``AttributeError`` for an unknown kind.
+    """Read the shape from a Hugging Face config, an object with attributes.
 
-    Without ``adapted`` every linear layer but the head is taken to have the usual form. A model without
-    attention (Mamba) counts as if its states were as wide as its hidden size.
+    Raises ``AttributeError`` for an unknown kind. Without ``adapted`` every linear layer but the head is
+    assumed to have the usual form. A model without attention (Mamba) counts as if its states were as wide as
+    its hidden size.
     """
     hidden, intermediate = model_config.require(config, "hidden"), model_config.intermediate(config)
     layers, heads = model_config.require(config, "layers"), model_config.find(config, "heads") or 1
@@ -116,26 +117,28 @@ def shape(config: Any, size: int, parameters: int, adapted: int | None = None) -
 
 
 def estimate(shape: Shape, rank: int, work: Work, tokens: int, checkpointing: bool) -> Estimate:
-    """The memory of a job with an adapter of ``rank`` and passes of at most ``tokens`` tokens."""
+    """Estimate the memory with an adapter of ``rank`` and passes of at most ``tokens`` tokens."""
     tokens, adapter = min(tokens, work.tokens), rank * shape.adapted
-    back = tokens * 4 * shape.intermediate * shape.size  # a layer's gradients on the way back
+    back = tokens * 4 * shape.intermediate * shape.size  # a layer's gradients in the backward pass
     return Estimate(
         weights=shape.weights,
         adapter=adapter * 4 * 2,  # float32 values and gradients
         optimizer=adapter * 4 * 2,  # Adam's two moments
-        activations=tokens * token_bytes(shape, checkpointing) + _expanded(shape, work, tokens) + back,
-        cache=work.cached_tokens * 2 * shape.keys * shape.layers * shape.size + _folded(shape),
+        activations=tokens * token_bytes(shape, checkpointing)
+        + _count_copied_keys(shape, work, tokens)
+        + back,
+        cache=work.cached_tokens * 2 * shape.keys * shape.layers * shape.size + _count_folded_weights(shape),
         logits=3 * LOGIT_ROWS * shape.vocabulary * 4,
     )
 
 
 def token_bytes(shape: Shape, checkpointing: bool) -> int:
-    """Activations that one token leaves for the backward pass, counted over a layer's saved tensors.
+    """Return bytes of activations that one token keeps for the backward pass, over a layer's saved tensors.
 
-    Kept a layer: each norm's input, normalised values and output (6 of the hidden size); queries before and
+    Per layer: each norm's input, normalised values and output (6 of the hidden size); queries before and
     after their norm, in attention, its output twice (5); keys and values likewise (6); gate, its activation,
     up and their product (4 of the intermediate size). With checkpointing a layer keeps its input alone, and
-    one layer at a time is whole.
+    only one layer at a time has all activations.
     """
     kept = 6 * shape.hidden + 5 * shape.queries + 6 * shape.keys + 4 * shape.intermediate
     layer = shape.size * kept
@@ -144,8 +147,8 @@ def token_bytes(shape: Shape, checkpointing: bool) -> int:
     return shape.layers * layer
 
 
-def _expanded(shape: Shape, work: Work, tokens: int) -> int:
-    """The prompt's keys and values, copied beside each completion that attends to them."""
+def _count_copied_keys(shape: Shape, work: Work, tokens: int) -> int:
+    """Return bytes of the prompt's keys and values, copied for each completion that attends to them."""
     if not work.shares:
         return 0
     each = work.prompt_tokens + work.group_size * work.completion_tokens
@@ -153,8 +156,8 @@ def _expanded(shape: Shape, work: Work, tokens: int) -> int:
     return rows * work.longest * 2 * shape.keys * shape.size * shape.layers
 
 
-def _folded(shape: Shape) -> int:
-    """In float32 sampling runs on copies of the projections: with the adapter folded in, and joined."""
+def _count_folded_weights(shape: Shape) -> int:
+    """Return bytes of copies of the projections for sampling in float32: folded, and fused."""
     if shape.size < 4:
         return 0
     copies = 2 if shape.parameters <= FUSED_PARAMETERS else 1
@@ -162,10 +165,10 @@ def _folded(shape: Shape) -> int:
 
 
 def cpu_tokens(work: Work) -> int:
-    """Tokens of a pass on a CPU, where memory is plenty."""
+    """Return the tokens of a pass on a CPU, where memory is plenty."""
     return min(work.tokens, max(CPU_TOKENS, work.longest))
 
 
 def least_tokens(work: Work) -> int:
-    """Tokens of the smallest pass that a GPU makes without gradient checkpointing."""
+    """Return the tokens of the smallest pass on a GPU without gradient checkpointing."""
     return min(LEAST_PASS * work.longest, work.tokens)

@@ -1,4 +1,4 @@
-"""Training methods: one object a method. ``workers.engine.training.methods`` trains by each."""
+"""Training methods, one object each. ``workers.engine.training.methods`` has their trainers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Method:
-    """How a job trains, as forms, pages and model cards describe it.
+    """A training method, as forms, pages and model cards describe it.
 
     ``samples`` is true for methods that train on graded rollouts of their own. Only those show what they
-    learn at each step, need a grader while they train, and share the settings of GRPO.
+    learn at each step, need a grader while they train, and share the settings of GRPO. A method that
+    ``needs_demonstrations`` has them in ``JobSpec.sft``.
     """
 
     id: str
@@ -19,6 +20,7 @@ class Method:
     tags: tuple[str, ...]
     colour: str
     samples: bool = True
+    needs_demonstrations: bool = False
     has_preflight: bool = False
     can_be_baseline: bool = True
 
@@ -27,10 +29,18 @@ RFT = Method("rft", "RFT", "GRPO", ("grpo", "reinforcement-learning"), "text-pri
 PLACEBO = Method(
     "placebo",
     "Placebo",
-    "GRPO on rewards dealt out at random (a placebo, to compare another adapter with)",
+    "GRPO on permuted rewards (a control run, to compare another adapter with)",
     ("grpo", "reinforcement-learning", "placebo"),
     "text-muted",
     can_be_baseline=False,
 )
-SFT = Method("sft", "SFT", "supervised learning from demonstrations", ("sft",), "text-accent", samples=False)
+SFT = Method(
+    "sft",
+    "SFT",
+    "supervised learning from demonstrations",
+    ("sft",),
+    "text-accent",
+    samples=False,
+    needs_demonstrations=True,
+)
 METHODS = {method.id: method for method in (RFT, PLACEBO, SFT)}

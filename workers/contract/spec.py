@@ -1,6 +1,6 @@
-"""The job spec: everything the engine is told about one job, as plain data.
+"""The job spec: all inputs of one job as plain data.
 
-The web application writes it, the engine reads it; neither imports the other. Defaults and bounds stand
+The web application writes it, the engine reads it; neither imports the other. Defaults and bounds are defined
 here once; their sources are in ``docs/design.md`` ("Defaults").
 """
 
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from workers.contract.base_models.sources import BaseSource, find_source
 from workers.contract.graders import Grader
+from workers.contract.json_types import JsonObject
 from workers.contract.methods import METHODS
 from workers.contract.schema import Frozen
 
@@ -32,13 +33,13 @@ RESERVED_ARGUMENTS = frozenset(
 
 
 class JudgeEndpoint(Frozen):
-    """Where a judge model answers, and the limits that hold for one job. Its key is never part of a spec."""
+    """The endpoint of a judge model and its limits for one job. Its key is never part of a spec."""
 
     base_url: str = Field(description="an OpenAI-compatible API, up to and including /v1")
     model: str = Field(description="the endpoint's own name of the model")
-    revision: str = Field(default="", description="stands for address and model in cache keys")
+    revision: str = Field(default="", description="identifies URL and model in cache keys")
     on_this_worker: bool = Field(
-        default=False, description="served by this worker: its loopback address may be reached, no other"
+        default=False, description="served by this worker: only its loopback address may be reached"
     )
     requests_per_minute: int | None = Field(default=None, ge=1)
     tokens_per_minute: int | None = Field(default=None, ge=1)
@@ -50,23 +51,25 @@ class JudgeEndpoint(Frozen):
     spent: float = Field(default=0.0, ge=0, description="money that earlier attempts at the job have spent")
 
 
-def _check_template_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Raises ``ValueError`` for a name that rendering itself uses, and for too much."""
+def _check_template_arguments(arguments: JsonObject) -> JsonObject:
+    """Raise ``ValueError`` for names that rendering itself uses, and for too many characters."""
     for name in arguments:
         if not name.isidentifier() or name in RESERVED_ARGUMENTS:
-            raise ValueError(f"{name!r} cannot be a template argument: rendering uses it, or it is no name")
+            raise ValueError(
+                f"{name!r} cannot be a template argument: rendering uses it, or it is not a name"
+            )
     if len(json.dumps(arguments)) > MAX_ARGUMENTS:
         raise ValueError(f"template arguments take at most {MAX_ARGUMENTS} characters as JSON")
     return arguments
 
 
-TemplateArguments = Annotated[dict[str, Any], AfterValidator(_check_template_arguments)]
+TemplateArguments = Annotated[JsonObject, AfterValidator(_check_template_arguments)]
 
 
 class BaseModelRef(Frozen):
-    """The model that is tuned. ``id`` goes into the adapter's config; ``path``, if set, is loaded instead.
+    """The model that is tuned. The adapter's config has its ``id``; ``path``, if set, is loaded instead.
 
-    Its ``source`` decides how it is loaded and named.
+    Its ``source`` determines how it is loaded and named.
     """
 
     id: str = Field(description="Hugging Face id, or the name of a local model")
@@ -76,32 +79,32 @@ class BaseModelRef(Frozen):
         default=None, max_length=MAX_TEMPLATE, description="Jinja, in place of the tokenizer's own"
     )
     template_arguments: TemplateArguments = Field(
-        default_factory=dict, description="what the chat template is given beside the messages"
+        default_factory=dict, description="of the chat template, besides the messages"
     )
 
     @property
     def source(self) -> BaseSource:
-        """Where the model's files come from."""
+        """Source of the model's files."""
         return find_source(self.id, self.revision, self.path)
 
     def resolve(self, root: Path) -> BaseModelRef:
-        """The same with a relative folder in full below ``root``."""
+        """Return the same with a relative folder made absolute below ``root``."""
         return self.model_copy(update={"path": self.source.resolve_path(root) or None})
 
 
 class ChatSettings(Frozen):
-    """How the chat template is applied, and what graders see of completions with thoughts."""
+    """Arguments of the chat template, and what graders see of completions with thoughts."""
 
     grade: Literal["final", "whole"] = Field(
         default="final", description="graders see the final answer, or thoughts and answer as one text"
     )
     template_arguments: TemplateArguments = Field(
-        default_factory=dict, description="added to the base model's, or in their place by name"
+        default_factory=dict, description="added to the base model's; equal names replace them"
     )
 
 
 class DataFile(Frozen):
-    """A JSON Lines file: one object a row with ``row_id``, ``messages`` and ``item`` (the other fields)."""
+    """A JSON Lines file: one object per row with ``row_id``, ``messages`` and ``item`` (the other fields)."""
 
     path: str
     sha256: str
@@ -127,20 +130,18 @@ class Task(Frozen):
 
 
 class Suite(Frozen):
-    """Rows that the model should still do after training, and what grades them (retention)."""
+    """Rows that the model should still do after training, and their grader (retention)."""
 
     name: str = Field(min_length=1, max_length=120)
     rows: DataFile
     grader: Grader
-    max_loss: float | None = Field(
-        default=None, ge=0, description="gate: the reward that the suite may lose, as a lower bound"
-    )
+    max_loss: float | None = Field(default=None, ge=0, description="gate: the reward that the suite may lose")
 
 
 class AdapterRef(Frozen):
-    """A PEFT adapter that training continues from; the reference of the KL is it, not the base."""
+    """A PEFT adapter from which training continues. It is the reference of the KL, not the base."""
 
-    id: str = Field(description="what people call it")
+    id: str = Field(description="its name for people")
     path: str = Field(description="folder with adapter_config.json and adapter_model.safetensors")
     sha256: str = Field(description="of adapter_model.safetensors")
 
@@ -162,7 +163,7 @@ class LoraSettings(Frozen):
 
 
 class GrpoSettings(Frozen):
-    """What TRL's GRPOTrainer is told. Names follow TRL where TRL has one."""
+    """Settings of TRL's GRPOTrainer, under TRL's names where there is one."""
 
     group_size: int = Field(default=8, ge=2, le=64, description="rollouts of one prompt")
     prompts_per_step: int = Field(default=8, ge=1, le=256)
@@ -182,9 +183,14 @@ class GrpoSettings(Frozen):
     epochs: int = Field(default=1, ge=1, le=50)
     checkpoint_every: int = Field(default=20, ge=1, description="steps")
 
+    @property
+    def rollouts_per_step(self) -> int:
+        """Rollouts of all processes together."""
+        return self.group_size * self.prompts_per_step
+
 
 class EvaluationSettings(Frozen):
-    """How base and tuned are compared on held-out rows."""
+    """Comparison of base and tuned on held-out rows."""
 
     samples_per_row: int = Field(default=8, ge=1, le=64, description="k of pass@k")
     max_rows: int = Field(default=200, ge=1, description="rows of a split that are used, of each task")
@@ -197,7 +203,7 @@ class EvaluationSettings(Frozen):
 
 
 class PreflightSettings(Frozen):
-    """Whether the job can work, measured before it trains: base rollouts on training rows, graded."""
+    """Measures before training whether the job can work, by graded base rollouts on training rows."""
 
     rows: int = Field(default=24, ge=0, le=500, description="training rows sampled; 0 skips it")
     samples_per_row: int = Field(default=16, ge=2, le=64)
@@ -207,14 +213,17 @@ class PreflightSettings(Frozen):
 
 
 class AlarmRules(Frozen):
-    """When a job that goes wrong pauses (``workers/contract/health.py``)."""
+    """Thresholds at which a job raises alarms and pauses (``workers/contract/health``)."""
 
     pause: bool = Field(default=False, description="a reward-hacking alarm pauses the job")
     held_out_answers: int = Field(
-        default=64, ge=1, le=4096, description="answers a step that the held-out grader grades, at most"
+        default=64,
+        ge=1,
+        le=4096,
+        description="completions of a step that the held-out grader grades, at most",
     )
     stuck_seconds: float = Field(
-        default=900.0, ge=10, description="without any event for so long the engine counts as stuck"
+        default=900.0, ge=10, description="without an event for this long the engine counts as stuck"
     )
     no_signal_steps: int = Field(
         default=20, ge=2, description="steps in a row without any group signal that pause the job"
@@ -225,7 +234,7 @@ class AlarmRules(Frozen):
 
 
 class AlarmSettings(AlarmRules):
-    """What watches for reward hacking. ``grader`` is never trained against."""
+    """Settings of alarms. The held-out ``grader`` is never trained against."""
 
     grader: Grader | None = None
 
@@ -240,7 +249,7 @@ class SftSettings(Frozen):
 
 
 class Resources(Frozen):
-    """What the job asks of a node."""
+    """Devices that the job needs."""
 
     device: Literal["cpu", "cuda"] = "cpu"
     gpus: int = Field(default=0, ge=0, le=64)
@@ -266,11 +275,6 @@ class JobSettings(Frozen):
     resources: Resources = Resources()
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
 
-    @property
-    def completions_per_step(self) -> int:
-        """Completions that one training step samples."""
-        return self.grpo.group_size * self.grpo.prompts_per_step
-
 
 SECTIONS: dict[str, type[Frozen]] = {
     "lora": LoraSettings,
@@ -284,7 +288,7 @@ SECTIONS: dict[str, type[Frozen]] = {
 
 
 class JobSpec(JobSettings):
-    """One job, complete: a folder with this file and the named data is all the engine needs."""
+    """One job. The engine needs only a folder with this file and the files that it names."""
 
     version: Literal[1] = SPEC_VERSION
     job_id: str
@@ -297,31 +301,38 @@ class JobSpec(JobSettings):
         default_factory=dict, max_length=8, description="by name; a row without a task has ``grader``"
     )
     method: str = Field(default="rft", description="one of ``contract.methods``")
-    start: AdapterRef | None = None
+    initial_adapter: AdapterRef | None = None
     sft: SftSettings | None = None
     promoted_from: PromotedFrom | None = None
     suites: list[Suite] = Field(default_factory=list, max_length=16)
     alarm: AlarmSettings = AlarmSettings()
     judges: dict[str, JudgeEndpoint] = Field(
-        default_factory=dict, description="where each model that the grader names answers"
+        default_factory=dict, description="endpoint of each model that a grader names"
     )
-    labels: dict[str, Any] = Field(default_factory=dict, description="shown in run.json, never interpreted")
+    labels: JsonObject = Field(default_factory=dict, description="shown in run.json, never interpreted")
 
     @model_validator(mode="after")
     def _method_has_its_settings(self) -> JobSpec:
         if self.method not in METHODS:
             raise ValueError(f"there is no method {self.method!r}: {', '.join(METHODS)}")
-        if (self.method == "sft") != (self.sft is not None):
-            raise ValueError("method 'sft' needs sft, and no other method has it")
+        if METHODS[self.method].needs_demonstrations != (self.sft is not None):
+            raise ValueError("a method that learns from demonstrations needs sft, and no other method has it")
         return self
 
 
+class SampleRow(BaseModel):
+    """A prompt to sample completions of. Other fields of a row are ignored."""
+
+    messages: list[JsonObject]
+    tools: list[JsonObject] | None = None
+
+
 class SampleSpec(Frozen):
-    """Ask the engine for base-model answers only (the grader bench uses it)."""
+    """Lets the engine sample a base model without training (for the grader bench)."""
 
     version: Literal[1] = SPEC_VERSION
     base_model: BaseModelRef
-    rows: list[dict[str, Any]]
+    rows: list[SampleRow]
     samples_per_row: int = Field(default=1, ge=1, le=64)
     temperature: float = Field(default=1.0, gt=0, le=2)
     max_completion_length: int = Field(default=256, ge=1)

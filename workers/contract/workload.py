@@ -1,4 +1,4 @@
-"""How many answers the evaluations of a job ask for: for estimates before the launch and of the time left."""
+"""Completions that a job's evaluations need, for estimates before the launch and of the time left."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from dataclasses import dataclass, field
 
 from workers.contract.spec import EvaluationSettings, PreflightSettings
 
-DRIFT_ANSWERS = 256  # answers that a drift is measured on: more rows narrow its interval, more answers hardly
+DRIFT_COMPLETIONS = 256  # a drift is measured on: more rows narrow its interval, more completions hardly
 
 
 @dataclass
-class Left:
-    """Work still to come besides steps: answers to held-out rows, to suites' rows, and answers to score."""
+class RemainingWork:
+    """Completions still to sample for held-out rows and for suites, and to score for the drift."""
 
-    answers: int = 0
-    suite_answers: int = 0
-    drift_answers: int = 0
+    completions: int = 0
+    suite_completions: int = 0
+    drift_completions: int = 0
 
 
 @dataclass(frozen=True)
 class Workload:
-    """The evaluations of one job. ``validation``, ``final``, ``train`` and ``suites`` are rows it has."""
+    """The evaluations of one job. ``validation``, ``final``, ``train`` and ``suites`` are numbers of rows."""
 
     evaluation: EvaluationSettings
     preflight: PreflightSettings
@@ -32,46 +32,49 @@ class Workload:
     suites: list[int] = field(default_factory=list)
     has_preflight: bool = True
 
-    def left(self, step: int) -> Left:
-        """Everything that comes after ``step``; 0 is before the base has been measured."""
+    def remaining_after(self, step: int) -> RemainingWork:
+        """Return the work after ``step``; 0 is before the base is measured."""
         settings, runs = self.evaluation, self._runs(step)
         samples = settings.validation_samples_per_row
         suites = self._suite_rows(settings.validation_max_rows)
-        first, last = self.before() if step == 0 else Left(), self.at_end()
-        return Left(
-            answers=first.answers + runs * samples * self.validation + last.answers,
-            suite_answers=first.suite_answers + runs * samples * sum(suites) + last.suite_answers,
-            drift_answers=runs * drift_answers([self.validation, *suites], samples) + last.drift_answers,
+        first, last = self.before_training() if step == 0 else RemainingWork(), self.after_training()
+        return RemainingWork(
+            completions=first.completions + runs * samples * self.validation + last.completions,
+            suite_completions=first.suite_completions + runs * samples * sum(suites) + last.suite_completions,
+            drift_completions=runs * count_drift_completions([self.validation, *suites], samples)
+            + last.drift_completions,
         )
 
-    def before(self) -> Left:
-        """The base model on validation rows and suites, and the preflight."""
+    def before_training(self) -> RemainingWork:
+        """Return the work on the base model: validation rows, suites and the preflight."""
         settings = self.evaluation
         samples, suites = settings.validation_samples_per_row, self._suite_rows(settings.validation_max_rows)
-        return Left(self.validation * samples + self.preflight_answers(), sum(suites) * samples)
-
-    def during(self) -> int:
-        """Answers to validation rows while it trains, without the suites'."""
-        return self._runs(0) * self.validation * self.evaluation.validation_samples_per_row
-
-    def at_end(self) -> Left:
-        """The comparison after training, of both models."""
-        samples, suites = self.evaluation.samples_per_row, self._suite_rows(self.evaluation.max_rows)
-        return Left(
-            answers=2 * self.final * samples,
-            suite_answers=2 * sum(suites) * samples,
-            drift_answers=drift_answers([self.final, *suites], samples),
+        return RemainingWork(
+            self.validation * samples + self.count_preflight_completions(), sum(suites) * samples
         )
 
-    def preflight_answers(self) -> int:
-        """Answers of the preflight: at least as many to a row as a group has."""
+    def count_during_training(self) -> int:
+        """Return the completions to validation rows during training, without those to suites."""
+        return self._runs(0) * self.validation * self.evaluation.validation_samples_per_row
+
+    def after_training(self) -> RemainingWork:
+        """Return the work of comparing both models after training."""
+        samples, suites = self.evaluation.samples_per_row, self._suite_rows(self.evaluation.max_rows)
+        return RemainingWork(
+            completions=2 * self.final * samples,
+            suite_completions=2 * sum(suites) * samples,
+            drift_completions=count_drift_completions([self.final, *suites], samples),
+        )
+
+    def count_preflight_completions(self) -> int:
+        """Return the completions of the preflight. A row has at least as many as a group."""
         if not self.has_preflight:
             return 0
         each = max(self.preflight.samples_per_row, self.group_size)
         return min(self.preflight.rows, self.train) * each
 
     def _runs(self, step: int) -> int:
-        """Validation runs after ``step``."""
+        """Return the number of validation runs after ``step``."""
         every = self.evaluation.every
         return self.steps // every - step // every if every else 0
 
@@ -79,6 +82,6 @@ class Workload:
         return [min(rows, self.evaluation.max_rows, most) for rows in self.suites]
 
 
-def drift_answers(rows: list[int], samples: int) -> int:
-    """Answers that both models score: some of each of these sets of rows."""
-    return sum(min(samples, max(1, DRIFT_ANSWERS // each)) * each for each in rows if each)
+def count_drift_completions(rows: list[int], samples: int) -> int:
+    """Return how many completions both models score, for sets of this many rows."""
+    return sum(min(samples, max(1, DRIFT_COMPLETIONS // each)) * each for each in rows if each)

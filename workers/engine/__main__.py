@@ -31,12 +31,12 @@ Spec = TypeVar("Spec", bound=BaseModel)
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = _build_parser().parse_args(argv)
     status: int = arguments.command(arguments)
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m workers.engine", description="Train, sample, verify and export."
     )
@@ -44,19 +44,21 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a job: train, evaluate and package")
     run.add_argument("spec", type=Path, help="the job spec, a JSON file")
     run.add_argument("--out", type=Path, required=True, help="folder for events and artifacts")
-    run.add_argument("--resume", type=Path, help="checkpoint folder to go on from")
-    run.add_argument("--finish-file", type=Path, help="training ends early once this file is there")
-    run.add_argument("--processes", type=int, help="that train together; default: one, or one a GPU")
+    run.add_argument("--resume", type=Path, help="checkpoint folder to continue from")
+    run.add_argument("--finish-file", type=Path, help="training ends early once this file exists")
+    run.add_argument(
+        "--processes", type=int, help="processes that train together; default: one, or one per GPU"
+    )
     run.add_argument("--lifeline", type=int, help="file descriptor; the engine exits when it closes")
     run.add_argument("--keys-fd", type=int, help="file descriptor with the judges' keys, a JSON object")
-    run.add_argument("--judge-cache", type=Path, help="folder that keeps judges' verdicts beyond the job")
+    run.add_argument("--judge-cache", type=Path, help="folder for verdicts of judges, kept after the job")
     run.set_defaults(command=_run)
-    sample = commands.add_parser("sample", help="draw answers from a base model")
+    sample = commands.add_parser("sample", help="sample completions from a base model")
     sample.add_argument("spec", type=Path, help="the sample spec, a JSON file")
     sample.add_argument("--out", type=Path, required=True, help="folder for samples.jsonl")
     sample.add_argument("--lifeline", type=int, help="file descriptor; the engine exits when it closes")
     sample.set_defaults(command=_sample)
-    wait = commands.add_parser("wait", help="import everything, then do what one order says")
+    wait = commands.add_parser("wait", help="import everything, then run one order")
     wait.add_argument("--orders", type=int, required=True, help="file descriptor of a socket")
     wait.set_defaults(command=_wait)
     verify = commands.add_parser("verify", help="check a package against the trainer's log-probabilities")
@@ -74,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--lifeline", type=int, help="file descriptor; the engine exits when it closes")
     export.set_defaults(command=_export)
-    inspect = commands.add_parser("inspect", help="tell what a base model is, without its weights")
+    inspect = commands.add_parser("inspect", help="describe a base model, without its weights")
     add_arguments(inspect)
     add_rendering(inspect)
     inspect.add_argument("--out", type=Path, required=True, help="folder for inspection.json")
@@ -84,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    faulthandler.register(signal.SIGUSR1)  # the worker asks where a job that says nothing stands
+    faulthandler.register(signal.SIGUSR1)  # the worker sends it to log the stack of a stuck job
     spec = _read_spec(arguments.spec, JobSpec)
     stopping = _stop_on_sigterm()
     follow_lifeline(arguments.lifeline)
@@ -97,12 +99,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
     def work(emit: EventWriter) -> int:
         emit(PhaseEvent(phase="prepare"))
-        together = arguments.processes or max(1, spec.resources.gpus)
-        told = parallel.argument_list(arguments.spec, arguments.out, arguments.resume)
-        with parallel.started(together if METHODS[spec.method].samples else 1, told) as followers:
+        processes = arguments.processes or max(1, spec.resources.gpus)
+        command = parallel.follower_arguments(arguments.spec, arguments.out, arguments.resume)
+        with parallel.start_followers(processes if METHODS[spec.method].samples else 1, command) as followers:
             from workers.engine.run import Job, run_job
 
-            followers.watch(lambda lost: errors.fail(emit, errors.follower_lost(lost)))
+            followers.watch(lambda lost: errors.emit_failure(emit, errors.follower_lost(lost)))
             finishing = arguments.finish_file.exists if arguments.finish_file else lambda: False
             job = Job(spec, folder, out, emit, stopping.is_set, judges, finishing)
             return run_job(job, arguments.resume, followers)
@@ -111,7 +113,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _follow(spec: JobSpec, folder: Path, out: Path, resume: Path | None) -> int:
-    """One of the processes that help rank 0 to train: it reports nothing and stops when told by it alone."""
+    """Run a follower: it reports nothing, and only the leader stops it."""
     set_environment()
     from workers.engine.run import Job
 
@@ -126,7 +128,7 @@ def _sample(arguments: argparse.Namespace) -> int:
 
     def work(emit: EventWriter) -> int:
         emit(PhaseEvent(phase="prepare"))
-        from workers.engine.sampling.base_answers import sample
+        from workers.engine.sampling.base_completions import sample
 
         def check_stop(_: int) -> None:
             if stopping.is_set():
@@ -140,9 +142,9 @@ def _sample(arguments: argparse.Namespace) -> int:
 
 def _wait(arguments: argparse.Namespace) -> int:
     set_environment()
-    from workers.engine.warm_process import serve_one
+    from workers.engine.spare_process import run_one_order
 
-    return serve_one(arguments.orders, main)
+    return run_one_order(arguments.orders, main)
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -205,7 +207,7 @@ def _stop_on_sigterm() -> threading.Event:
 
 
 def _report(out: Path, work: Callable[[EventWriter], int]) -> int:
-    """Runs ``work`` with an event writer and turns whatever goes wrong into events."""
+    """Run ``work`` with an event writer and turn failures into events."""
     set_environment()
     out.mkdir(parents=True, exist_ok=True)
     events = out / "events.jsonl"
@@ -218,12 +220,12 @@ def _report(out: Path, work: Callable[[EventWriter], int]) -> int:
             emit(DoneEvent(outcome="stopped", step=0))
             return 0
         except Exception as error:
-            errors.fail(emit, error)
+            errors.emit_failure(emit, error)
             return 1
 
 
 def _drop_torn_line(path: Path) -> None:
-    """A killed writer may have left half a line; the next event must not be glued to it."""
+    """Cut half a line that a killed writer left, or the next event would be appended to it."""
     if path.exists():
         content = path.read_bytes()
         whole = content.rfind(b"\n") + 1

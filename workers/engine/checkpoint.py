@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent: a manifest with every file's hash is written last."""
+"""Checkpoints that are complete or absent: a manifest with every file's hash is written last."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOT_TRAINING = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint: the adapter, optimizer, scheduler and random states after ``step`` steps."""
+    """A complete checkpoint: adapter, optimizer, scheduler and random states after ``step`` steps."""
 
     path: Path
     step: int
@@ -29,13 +29,13 @@ class Checkpoint:
 
 
 def fingerprint(spec: JobSpec) -> str:
-    """A hash of all that decides the training's course, wherever the files lie.
+    """Return a hash of all settings that influence training, independent of the paths of files.
 
-    What stands at its default is left out, so that a field that a later version adds changes no hash.
+    Fields with their default are left out, so that a field of a later version changes no hash.
     """
     values = spec.model_dump(mode="json", exclude=NOT_TRAINING, exclude_defaults=True)
     values["base_model"].pop("path")
-    values["start"] = spec.start and spec.start.sha256
+    values["initial_adapter"] = spec.initial_adapter and spec.initial_adapter.sha256
     for file in [*values["dataset"].values(), (values.get("sft") or {}).get("rows")]:
         if isinstance(file, dict):
             file.pop("path")
@@ -43,12 +43,13 @@ def fingerprint(spec: JobSpec) -> str:
 
 
 def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def seal(written: Path, final: Path, step: int, train_seconds: float, spec_sha256: str) -> None:
-    """Adds the manifest to the folder ``written`` and moves it to ``final``, replacing what was there."""
+    """Add the manifest to the folder ``written`` and move it to ``final``, which it replaces."""
     files = {
         str(path.relative_to(written)): sha256_of(path)
         for path in sorted(written.rglob("*"))
@@ -66,7 +67,7 @@ def seal(written: Path, final: Path, step: int, train_seconds: float, spec_sha25
 
 
 def open_checkpoint(path: Path, spec_sha256: str) -> Checkpoint:
-    """Checks every file against the manifest. Raises ``EngineError`` if one is torn, missing or foreign."""
+    """Check every file against the manifest. Raises ``EngineError`` if one is damaged, missing or foreign."""
     try:
         manifest = json.loads((path / MANIFEST).read_text())
         files, owner = dict(manifest["files"]), manifest["spec_sha256"]

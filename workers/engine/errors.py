@@ -1,4 +1,4 @@
-"""Every way a job can fail, in words for the person who launched it: cause, place, remedy."""
+"""Failures of a job, each with a code, the cause and a remedy for the person who launched it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DETAIL_CHARACTERS = 500
 
 
 class EngineError(Exception):
-    """A failure with a code and a remedy; it becomes the job's ``error`` event."""
+    """A failure of the job. It becomes an ``error`` event."""
 
     def __init__(self, code: str, message: str, remedy: str = "", detail: str = "") -> None:
         super().__init__(message)
@@ -24,11 +24,11 @@ class EngineError(Exception):
 
 
 class Paused(EngineError):
-    """The job should wait until someone has mended the cause; what is complete has been saved."""
+    """The job pauses until somebody removes the cause. Complete steps have been saved."""
 
 
 class Stopped(Exception):
-    """The job was told to stop (SIGTERM); what is complete has been saved."""
+    """The job was stopped by SIGTERM. Complete steps have been saved."""
 
 
 # --- data ------------------------------------------------------------------------------------------
@@ -38,14 +38,14 @@ def file_missing(path: Path) -> EngineError:
     return EngineError(
         "data_missing",
         f"The data file {path.name} is not at {path}.",
-        "Launch the job again, so that its files are written anew.",
+        "Launch the job again. That writes its files anew.",
     )
 
 
 def hash_differs(path: Path, expected: str, found: str) -> EngineError:
     return EngineError(
         "data_hash_mismatch",
-        f"The data file {path.name} is not the one this job pinned: sha256 is {found}, expected {expected}.",
+        f"The data file {path.name} is not the one of this job: its sha256 is {found}, expected {expected}.",
         "The file changed or was cut short after the job was launched. Launch the job again.",
     )
 
@@ -61,7 +61,7 @@ def bad_row(path: Path, line: int, reason: str) -> EngineError:
 def no_demonstrations() -> EngineError:
     return EngineError(
         "too_few_rows",
-        "There is no demonstration to learn from.",
+        "The job has no demonstrations to learn from.",
         "Choose another source of demonstrations: accepted rollouts, or a template over rows' fields.",
     )
 
@@ -69,8 +69,8 @@ def no_demonstrations() -> EngineError:
 def foreign_demonstrations(row_ids: list[str]) -> EngineError:
     return EngineError(
         "data_row_invalid",
-        f"{len(row_ids)} demonstrations are not of rows of the train split: {', '.join(row_ids[:5])}.",
-        "Take them out: a held-out row that is learnt from says nothing any more.",
+        f"{len(row_ids)} demonstrations do not belong to rows of the train split: {', '.join(row_ids[:5])}.",
+        "Remove them: held-out rows that are trained on cannot measure an improvement.",
     )
 
 
@@ -79,7 +79,7 @@ def demonstrations_too_long(row_ids: list[str], limit: int) -> EngineError:
         "demonstration_too_long",
         f"{len(row_ids)} demonstrations have more than {limit} tokens with their end: "
         f"{', '.join(row_ids[:5])}.",
-        "Raise the answer's length limit, or take them out: an evaluation would cut such answers off.",
+        "Raise the maximum completion length, or remove them: an evaluation would cut such completions.",
     )
 
 
@@ -95,7 +95,7 @@ def unknown_task(split: str, row_id: str, task: str, known: list[str]) -> Engine
     return EngineError(
         "data_row_invalid",
         f"Row {row_id} of the {split} split belongs to the task {task!r}; the job has {', '.join(known)}.",
-        "Add the task to the job, or take its rows out of the split.",
+        "Add the task to the job, or remove its rows from the split.",
     )
 
 
@@ -103,16 +103,16 @@ def task_without_rows(tasks: list[str]) -> EngineError:
     return EngineError(
         "data_missing",
         f"No row of the train split belongs to {', '.join(tasks)}.",
-        "Give every task rows to train on, or take the task out of the job.",
+        "Add training rows to every task, or remove the task from the job.",
     )
 
 
 def rows_too_long(split: str, row_ids: list[str], longest: int, limit: int) -> EngineError:
-    shown = ", ".join(row_ids[:5]) + (" and others" if len(row_ids) > 5 else "")
+    listed = ", ".join(row_ids[:5]) + (" and others" if len(row_ids) > 5 else "")
     return EngineError(
         "prompt_too_long",
         f"{len(row_ids)} rows of the {split} split are longer than {limit} tokens "
-        f"(the longest has {longest}): {shown}.",
+        f"(the longest has {longest}): {listed}.",
         "Raise the maximum prompt length, or shorten or remove these rows.",
     )
 
@@ -120,7 +120,7 @@ def rows_too_long(split: str, row_ids: list[str], longest: int, limit: int) -> E
 def context_too_short(needed: int, context: int) -> EngineError:
     return EngineError(
         "context_too_short",
-        f"The longest prompt and its answer need {needed} tokens, but the model reads {context} at most.",
+        f"The longest prompt and its completion need {needed} tokens; the model's context has {context}.",
         "Lower the maximum completion length, shorten the longest rows, or choose another base model.",
     )
 
@@ -128,8 +128,8 @@ def context_too_short(needed: int, context: int) -> EngineError:
 def no_held_out_rows() -> EngineError:
     return EngineError(
         "no_held_out_rows",
-        "The dataset has neither a validation nor a test split, so no improvement could be shown.",
-        "Give the dataset a validation or test share above zero.",
+        "The dataset has neither a validation nor a test split, so no improvement can be measured.",
+        "Set a validation or test share above zero in the dataset.",
     )
 
 
@@ -184,8 +184,8 @@ def outside_roots(name: str, setting: str) -> EngineError:
 def no_causal_model(name: str, kind: str) -> EngineError:
     return EngineError(
         "model_unusable",
-        f"The base model {name} is of the kind {kind!r}, which is no causal language model.",
-        "Choose a model that writes text, such as the text-only or chat variant.",
+        f"The base model {name} is of the kind {kind!r}, which is not a causal language model.",
+        "Choose a model that generates text, such as the text-only or chat variant.",
     )
 
 
@@ -203,8 +203,8 @@ def unknown_architecture(name: str, version: str, detail: str) -> EngineError:
 def custom_code(name: str, detail: str) -> EngineError:
     return EngineError(
         "custom_code",
-        f"The base model {name} needs Python code of its makers to be run, which Groove never does.",
-        "Choose a version of the model in an architecture that transformers has itself.",
+        f"The base model {name} needs Python code from its authors, which Groove never runs.",
+        "Choose a version of the model in an architecture that transformers implements.",
         detail,
     )
 
@@ -235,12 +235,12 @@ def no_layer_matches(targets: str, known: list[str]) -> EngineError:
 
 
 def head_adapted(whose: str, name: str, tied: bool) -> EngineError:
-    said = ", which shares its matrix with the input embeddings (tied embeddings)" if tied else ""
+    suffix = ", which shares its matrix with the input embeddings (tied embeddings)" if tied else ""
     return EngineError(
         "head_adapted",
-        f"{whose} include {name}, the model's head{said}. An adapter on the head cannot be trained here: "
+        f"{whose} include {name}, the model's head{suffix}. An adapter on the head cannot be trained here: "
         "the loss reads the head's own weights.",
-        f"Leave {name} out of the targets. To build on an adapter that has it, export it merged and add the "
+        f"Leave {name} out of the targets. To continue an adapter that has it, export it merged and add the "
         "result as a base model.",
     )
 
@@ -267,7 +267,7 @@ def family_fails(name: str, detail: str) -> EngineError:
 def tokens_beyond_model(name: str, token: int, rows: int) -> EngineError:
     return EngineError(
         "tokens_beyond_model",
-        f"The tokenizer of {name} writes the token id {token}, but the model has embeddings for {rows} ids "
+        f"The tokenizer of {name} produces the token id {token}, but the model has embeddings for {rows} ids "
         "only.",
         "Tokens were added to the tokenizer and not to the model. Use the tokenizer that was published with "
         "the weights, or resize the model's embeddings.",
@@ -277,24 +277,24 @@ def tokens_beyond_model(name: str, token: int, rows: int) -> EngineError:
 def no_end_token(name: str) -> EngineError:
     return EngineError(
         "no_end_token",
-        f"Neither the tokenizer nor the generation config of {name} names a token that ends an answer.",
+        f"Neither the tokenizer nor the generation config of {name} names a token that ends a completion.",
         "Set eos_token in tokenizer_config.json, or eos_token_id in generation_config.json.",
     )
 
 
-def start_unusable(name: str, detail: str) -> EngineError:
+def initial_adapter_unusable(name: str, detail: str) -> EngineError:
     return EngineError(
-        "start_unusable",
+        "initial_adapter_unusable",
         f"Training cannot continue from the adapter {name}: {detail}",
-        "Choose an adapter that PEFT saved for this very base model, or start from the base.",
+        "Choose an adapter that PEFT saved for this base model, or start from the base.",
     )
 
 
-def start_disagrees(name: str, has: str, asked: str) -> EngineError:
+def initial_adapter_disagrees(name: str, has: str, asked: str) -> EngineError:
     return EngineError(
-        "start_disagrees",
-        f"The adapter {name}, which training continues from, has {has}; the job's settings say {asked}.",
-        "A continued adapter keeps its shape: set the job's rank, alpha and targets to the adapter's.",
+        "initial_adapter_disagrees",
+        f"The initial adapter {name} has {has}; the job's settings say {asked}.",
+        "An initial adapter keeps its shape: set the job's rank, alpha and targets to those of the adapter.",
     )
 
 
@@ -314,7 +314,7 @@ def template_refuses(name: str, row_id: str, detail: str) -> EngineError:
 def cuda_missing() -> EngineError:
     return EngineError(
         "cuda_missing",
-        "The job asks for a GPU, but PyTorch on this worker sees none.",
+        "The job needs a GPU, but PyTorch on this worker finds none.",
         "Install the CUDA build of torch and check nvidia-smi, or launch the job on CPU.",
     )
 
@@ -322,8 +322,8 @@ def cuda_missing() -> EngineError:
 def uneven_prompts(prompts: int, processes: int) -> EngineError:
     return EngineError(
         "uneven_prompts",
-        f"The {prompts} prompts of a step cannot be shared evenly by {processes} GPUs.",
-        f"Set the prompts per step to a multiple of {processes}, or ask for another number of GPUs.",
+        f"The {prompts} prompts of a step cannot be divided evenly among {processes} GPUs.",
+        f"Set the prompts per step to a multiple of {processes}, or choose another number of GPUs.",
     )
 
 
@@ -331,7 +331,7 @@ def follower_lost(rank: int) -> EngineError:
     return EngineError(
         "follower_lost",
         f"The process on the job's GPU {rank} ended before the job did.",
-        "The job's log says why. Resume it from the last checkpoint.",
+        "See the job's log for the reason, then resume the job from its last checkpoint.",
     )
 
 
@@ -339,7 +339,7 @@ def drifted(step: int) -> EngineError:
     return EngineError(
         "drifted",
         f"After step {step} the job's processes no longer hold the same adapter.",
-        "This is a fault of ours or of a device. Resume from the last checkpoint, with one GPU if it recurs.",
+        "A bug in Groove or a faulty device. Resume from the last checkpoint, with one GPU if it recurs.",
     )
 
 
@@ -356,18 +356,18 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether there was no room to write; libraries in Rust and C++ say so in words only."""
+    """Return True if there was no space to write. Libraries in Rust and C++ report it in the text only."""
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return True
-    said = str(error).lower()
-    return any(words in said for words in ("no space left", "file too large", "disk quota", "writestream"))
+    text = str(error).lower()
+    return any(words in text for words in ("no space left", "file too large", "disk quota", "writestream"))
 
 
 def disk_full(detail: str) -> Paused:
     return Paused(
         "disk_full",
         "The worker's disk is full, so the job was paused.",
-        "Free space where job folders lie, then resume the job: it goes on from its last checkpoint.",
+        "Free space on the disk of the job folders, then resume the job from its last checkpoint.",
         detail,
     )
 
@@ -390,7 +390,7 @@ def grader_invalid(reason: str) -> EngineError:
 def judge_failing(where: str, detail: str) -> Paused:
     return Paused(
         "judge_failing",
-        f"The judge failed {where}, so the job was paused: groups without a verdict teach nothing.",
+        f"The judge failed {where}, so the job was paused: groups without a grade teach nothing.",
         "Check the judge's endpoint, key, limits and budget under Judges, then resume the job.",
         detail,
     )
@@ -399,13 +399,13 @@ def judge_failing(where: str, detail: str) -> Paused:
 def grading_failed(where: str, detail: str) -> EngineError:
     return EngineError(
         "grading_failed",
-        f"The grader failed on every answer {where}, so there is no reward to learn from.",
+        f"The grader failed on every completion {where}, so there is no reward to learn from.",
         "Try the grader on a few rows in its test pane and correct it.",
         detail,
     )
 
 
-def alarmed(step: int, finding: Finding) -> Paused:
+def alarm_raised(step: int, finding: Finding) -> Paused:
     return Paused(
         finding.rule.code,
         f"Paused at step {step}: {finding.rule.message}",
@@ -421,18 +421,18 @@ def preflight_against(reason: str, remedy: str) -> Paused:
     return Paused(
         "preflight",
         f"The preflight advises against training: {reason}",
-        f"{remedy} Or resume the job to go on against the advice.",
+        f"{remedy} Or resume the job to train against the advice.",
     )
 
 
 def not_finite(step: int, name: str, value: float, course: Sequence[Mapping[str, float]] = ()) -> EngineError:
-    """``course`` is the trainer's log of the last steps, which shows how it came to this."""
+    """``course`` is the trainer's log of the steps before the breakdown."""
     names = ("step", "reward", "loss", "grad_norm", "entropy")
     lines = [", ".join(f"{key} {each[key]:.4g}" for key in names if key in each) for each in course]
     return EngineError(
         "not_finite",
         f"Training broke down at step {step}: {name} is {value}.",
-        "Look at the rollouts of this step and the gradient norm before it. Lower the learning rate or the "
+        "Check the rollouts of this step and the gradient norm before it. Lower the learning rate or the "
         "clipping norm of gradients, then launch a clone; the last checkpoint is from before the breakdown.",
         "\n".join(lines),
     )
@@ -442,15 +442,15 @@ def checkpoint_damaged(path: Path, reason: str) -> EngineError:
     return EngineError(
         "checkpoint_damaged",
         f"The checkpoint {path} cannot be used: {reason}.",
-        "Resume from an earlier checkpoint, or start the job anew.",
+        "Resume from an earlier checkpoint, or launch the job again.",
     )
 
 
 def checkpoint_of_other_job(path: Path) -> EngineError:
     return EngineError(
         "checkpoint_mismatch",
-        f"The checkpoint {path} was written under other settings, data or grader than this job's.",
-        "Resume with the spec that wrote it, or start the job anew.",
+        f"The checkpoint {path} belongs to a job with other settings, data or grader.",
+        "Resume with the spec that wrote it, or launch the job again.",
     )
 
 
@@ -458,7 +458,7 @@ def weights_unchanged() -> EngineError:
     return EngineError(
         "weights_unchanged",
         "Training left the adapter's weights exactly as they were, so there is nothing to package.",
-        "Look at the share of groups without signal: if it is 1, every answer of a prompt had the same "
+        "Check the share of groups without signal: if it is 1, all completions of a prompt had the same "
         "reward. Change the grader or the data, or raise the learning rate or the number of steps.",
     )
 
@@ -468,7 +468,7 @@ def package_not_reproduced(detail: str) -> EngineError:
         "package_not_reproduced",
         "The packaged adapter, loaded in a fresh process, does not reproduce the trainer's "
         "log-probabilities, so it was not released.",
-        "This is a fault of ours or of the machine. Resume from the last checkpoint to package again.",
+        "This is a bug in Groove or a faulty machine. Resume from the last checkpoint to package again.",
         detail,
     )
 
@@ -476,22 +476,24 @@ def package_not_reproduced(detail: str) -> EngineError:
 def unexpected(error: BaseException, detail: str) -> EngineError:
     return EngineError(
         "unexpected",
-        f"The engine met an error it does not know: {type(error).__name__}: {error}",
-        "This is a fault of ours. Resume from the last checkpoint, and report it with the detail.",
+        f"The engine met an unexpected error: {type(error).__name__}: {error}",
+        "This is a bug in Groove. Report it with the detail, and resume from the last checkpoint.",
         detail,
     )
 
 
-def fail(emit: Callable[[Event], None], error: Exception, step: int = 0, train_seconds: float = 0.0) -> None:
-    """Emits why the job ends or pauses, and that; whatever is no ``EngineError`` is a fault of ours."""
-    known = _known(error)
+def emit_failure(
+    emit: Callable[[Event], None], error: Exception, step: int = 0, train_seconds: float = 0.0
+) -> None:
+    """Emit why the job fails or pauses, and its end. Any other error than ``EngineError`` is a bug."""
+    known = _classify(error)
     print(f"{known.code}: {known.message} {known.remedy}\n{known.detail}", file=sys.stderr)
     emit(ErrorEvent(code=known.code, message=known.message, remedy=known.remedy, detail=known.detail))
     outcome: Literal["paused", "failed"] = "paused" if isinstance(known, Paused) else "failed"
     emit(DoneEvent(outcome=outcome, step=step, train_seconds=train_seconds))
 
 
-def _known(error: Exception) -> EngineError:
+def _classify(error: Exception) -> EngineError:
     if isinstance(error, EngineError):
         return error
     detail = "".join(traceback.format_exception(error))

@@ -1,6 +1,6 @@
-"""How many tokens a pass may have on this machine, and what to do when memory runs out.
+"""Memory of this machine: the tokens of a pass, and errors when memory runs out.
 
-What a job needs is counted in ``contract.memory``, which the web application reads, too.
+``contract.memory`` estimates what a job needs; the web application uses it too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from workers.contract.memory import Shape, Work, cpu_tokens, estimate, least_tok
 from workers.engine.base_model.targets import ALL_LINEAR, find_layers
 
 KIB, GIB = 2**10, 2**30
-USABLE = 0.85  # of the free memory; the rest is left to fragmentation
+USABLE = 0.85  # of the free memory; the rest allows for fragmentation
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class MemoryPlan:
 
 
 def shape_of(model: PreTrainedModel) -> Shape:
-    """The shape of a loaded model, its weights and layers counted one by one."""
+    """Return the shape of a loaded model, from its actual weights and layers."""
     parameters = list(model.parameters())
     layers = [model.get_submodule(name).weight for name in find_layers(model, ALL_LINEAR)]
     return shape(
@@ -41,42 +41,42 @@ def shape_of(model: PreTrainedModel) -> Shape:
 
 
 def plan_memory(model: PreTrainedModel, rank: int, work: Work) -> MemoryPlan:
-    """The largest passes that fit what is free.
+    """Return the largest passes that fit into free memory.
 
-    On a CPU memory is plenty and checkpointing only costs time. On a GPU checkpointing is turned on when
-    without it not even 8 rows would fit.
+    On a CPU memory is plenty and gradient checkpointing only costs time. On a GPU it is turned on if fewer
+    than 8 rows would fit without it.
     """
     if model.device.type == "cpu":
         return MemoryPlan(cpu_tokens(work), False)
     free, _ = torch.cuda.mem_get_info(model.device)
-    budget, form = int(free * USABLE), shape_of(model)
+    budget, model_shape = int(free * USABLE), shape_of(model)
     for checkpointing in (False, True):
-        tokens = _most_tokens(form, rank, work, budget, checkpointing)
+        tokens = _find_most_tokens(model_shape, rank, work, budget, checkpointing)
         if tokens >= least_tokens(work) or checkpointing:
             break
     return MemoryPlan(max(tokens, 1), checkpointing)
 
 
-def _most_tokens(form: Shape, rank: int, work: Work, budget: int, checkpointing: bool) -> int:
-    """By halving from a pass of the whole step; 0 if nothing fits. The weights are there already.
+def _find_most_tokens(model_shape: Shape, rank: int, work: Work, budget: int, checkpointing: bool) -> int:
+    """Halve a pass of the whole step until it fits; 0 if nothing fits. The weights are loaded already.
 
-    Sampling does not bound a pass: where its cache does not fit, fewer answers are drawn together.
+    Sampling does not limit a pass: if its cache does not fit, fewer completions are sampled together.
     """
     tokens = work.tokens
-    while tokens and estimate(form, rank, work, tokens, checkpointing).training > budget:
+    while tokens and estimate(model_shape, rank, work, tokens, checkpointing).training > budget:
         tokens //= 2
     return tokens
 
 
-def peak() -> dict[str, float]:
-    """GiB at most so far: what PyTorch allocated on the device, or, on a CPU, what the process held."""
+def read_peak() -> dict[str, float]:
+    """Return the peak in GiB: of PyTorch on the device or, on a CPU, of the process."""
     if torch.cuda.is_available():
         return {"memory/peak_gib": torch.cuda.max_memory_allocated() / GIB}
     return {"memory/peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB / GIB}
 
 
 def release() -> None:
-    """Gives what PyTorch keeps for later back to the device."""
+    """Return PyTorch's cached memory to the device."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     else:
@@ -84,16 +84,16 @@ def release() -> None:
 
 
 def release_heap() -> None:
-    """Gives freed memory back to the system, where the C library can: it keeps small tensors' for later.
+    """Return freed memory to the system if the C library can: it caches that of small tensors.
 
-    Measured after sampling with a folded adapter of 135 M parameters: 450 MiB, beside the pass's 1,480.
+    Measured after sampling with a folded adapter of 135 M parameters: 450 MiB, besides 1,480 of the pass.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether PyTorch, on whichever device, could not get memory."""
+    """Return True if PyTorch could not allocate memory, on any device."""
     return (
         isinstance(error, torch.OutOfMemoryError | MemoryError)
         or "can't allocate memory" in str(error).lower()

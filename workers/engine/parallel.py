@@ -1,8 +1,8 @@
-"""Several processes train one adapter, data parallel: a leader does the job, followers help it to train.
+"""Data-parallel training of one adapter by several processes: a leader and its followers.
 
-All of them sample, grade nothing and learn from whole groups of their own; accelerate carries between them
-what must be one. The leader (rank 0) grades, evaluates, reports, saves and packages. It starts the followers
-with the environment that ``accelerate launch`` sets, and they end with it.
+All processes sample and train on whole groups of their own, and accelerate synchronises them. Only the leader
+(rank 0) grades, evaluates, reports, saves and packages. It starts the followers with the environment that
+``accelerate launch`` sets, and they end when it ends.
 """
 
 from __future__ import annotations
@@ -23,49 +23,49 @@ if TYPE_CHECKING:
 
 PATIENCE = 7 * 24 * 3600  # seconds that followers wait while the leader evaluates
 POLL_SECONDS = 0.2
-SLOW_TO_NOTICE = 20.0  # seconds after which a leader that hangs is ended from outside
+HANG_SECONDS = 20.0  # the leader may hang this long after a follower was lost, then it is ended
 
 
 def rank() -> int:
-    """This process's place; 0 leads."""
+    """Return this process's rank; 0 is the leader."""
     return int(os.environ.get("RANK", "0"))
 
 
 def local_rank() -> int:
-    """This process's index among those of its machine, which is the index of its GPU."""
+    """Return this process's index on its machine, which is the index of its GPU."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def size() -> int:
-    """How many processes train together."""
+    """Return the number of processes that train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 class Followers:
-    """The other processes of a job. ``lost`` is the first that failed; one that is done is not."""
+    """The follower processes of a job."""
 
     def __init__(self, processes: list[subprocess.Popen[bytes]]) -> None:
         self._processes = processes
         self.over = False
 
-    def lost(self, patience: float = 0.0) -> int | None:
-        """The rank of a follower that has failed, looked for at most ``patience`` seconds."""
+    def find_lost(self, patience: float = 0.0) -> int | None:
+        """Return the rank of a follower that failed, waiting ``patience`` seconds for one at most."""
         until = time.monotonic() + patience
         while not self.over:
-            failed = [place for place, each in enumerate(self._processes, start=1) if each.poll()]
+            failed = [rank for rank, each in enumerate(self._processes, start=1) if each.poll()]
             if failed or time.monotonic() > until:
                 return failed[0] if failed else None
             time.sleep(POLL_SECONDS)
         return None
 
-    def watch(self, tell: Callable[[int], None]) -> None:
-        """Ends this process some time after a follower was lost: it may hang in a collective operation."""
+    def watch(self, report: Callable[[int], None]) -> None:
+        """End this process some time after a follower was lost: it may hang in a collective operation."""
 
         def wait() -> None:
             while not self.over:
-                if lost := self.lost():
-                    time.sleep(SLOW_TO_NOTICE)
-                    tell(lost)
+                if lost := self.find_lost():
+                    time.sleep(HANG_SECONDS)
+                    report(lost)
                     os._exit(1)
                 time.sleep(POLL_SECONDS)
 
@@ -73,10 +73,10 @@ class Followers:
 
 
 @contextmanager
-def started(number: int, arguments: list[str]) -> Iterator[Followers]:
-    """``number`` processes in all, this one leading; the others run the engine with ``arguments``.
+def start_followers(number: int, arguments: list[str]) -> Iterator[Followers]:
+    """Start ``number`` - 1 followers, which run the engine with ``arguments``, and make this the leader.
 
-    Their output goes where this process's errors go.
+    Their output goes to this process's standard error.
     """
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -84,9 +84,9 @@ def started(number: int, arguments: list[str]) -> Iterator[Followers]:
     shared = {"WORLD_SIZE": str(number), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     read_end, write_end = os.pipe()
     processes = []
-    for place in range(number if number > 1 else 0):
-        own = shared | {"RANK": str(place), "LOCAL_RANK": str(place)}
-        if place == 0:
+    for index in range(number if number > 1 else 0):
+        own = shared | {"RANK": str(index), "LOCAL_RANK": str(index)}
+        if index == 0:
             os.environ |= own
             continue
         command = [sys.executable, "-m", "workers.engine", *arguments, "--lifeline", str(read_end)]
@@ -106,25 +106,25 @@ def started(number: int, arguments: list[str]) -> Iterator[Followers]:
             os.environ.pop(name, None)
 
 
-# --- what must be one ------------------------------------------------------------------------------
+# --- synchronisation -------------------------------------------------------------------------------
 
 
-def gathered(value: Any) -> list[Any]:
-    """The value of every process, by rank."""
+def gather(value: Any) -> list[Any]:
+    """Return the value of every process, by rank."""
     from accelerate.utils import gather_object
 
     return list(gather_object([value])) if size() > 1 else [value]
 
 
-def leaders(value: Any) -> Any:
-    """The leader's value, in every process."""
+def broadcast(value: Any) -> Any:
+    """Return the leader's value in every process."""
     from accelerate.utils import broadcast_object_list
 
     return broadcast_object_list([value])[0] if size() > 1 else value
 
 
 def average(gradients: list[torch.Tensor]) -> None:
-    """Each tensor becomes its mean over the processes."""
+    """Replace each tensor by its mean over the processes."""
     import torch
     from accelerate.utils import reduce
 
@@ -136,18 +136,18 @@ def average(gradients: list[torch.Tensor]) -> None:
 
 
 @contextmanager
-def alone(accelerator: Any) -> Iterator[None]:
-    """Within, TRL's own gathering sees this process alone: processes may differ in their number of passes."""
+def without_gathering(accelerator: Any) -> Iterator[None]:
+    """Let TRL gather only from this process: processes may differ in their number of passes."""
     if size() == 1:
         yield
         return
 
-    def same(value: Any, *_: Any, **__: Any) -> Any:
+    def identity(value: Any, *_: Any, **__: Any) -> Any:
         return value
 
     names = ("gather", "gather_for_metrics", "reduce")
     for name in names:
-        setattr(accelerator, name, same)
+        setattr(accelerator, name, identity)
     try:
         yield
     finally:
@@ -155,6 +155,6 @@ def alone(accelerator: Any) -> Iterator[None]:
             delattr(accelerator, name)
 
 
-def argument_list(spec: Path, out: Path, resume: Path | None) -> list[str]:
-    """How a follower is told what to do."""
+def follower_arguments(spec: Path, out: Path, resume: Path | None) -> list[str]:
+    """Return a follower's command line."""
     return ["run", str(spec), "--out", str(out), *(["--resume", str(resume)] if resume else [])]

@@ -1,4 +1,4 @@
-"""The state of every random generator, taken and put back."""
+"""State of all random generators: saved and restored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 @dataclass(frozen=True)
 class Randomness:
-    """All generators at one moment."""
+    """State of all generators at one moment."""
 
     python: Any
     numpy: Any
@@ -27,7 +27,7 @@ class Randomness:
         return cls(random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda)
 
     def restore(self) -> None:
-        """Every generator goes on from that moment."""
+        """Restore every generator."""
         random.setstate(self.python)
         np.random.set_state(self.numpy)
         torch.set_rng_state(self.torch)
@@ -36,8 +36,8 @@ class Randomness:
 
 
 @contextmanager
-def own_randomness(seed: int) -> Iterator[None]:
-    """Seeds PyTorch inside and puts every generator back after, so that training goes on undisturbed."""
+def isolated_randomness(seed: int) -> Iterator[None]:
+    """Seed PyTorch inside and restore every generator afterwards, so that training is not disturbed."""
     before = Randomness.now()
     torch.manual_seed(seed)
     try:

@@ -1,4 +1,4 @@
-"""The story of one job: prepare, measure the base, train, compare, package."""
+"""One job from its spec to its package: prepare, measure the base, train, compare, package."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from workers.contract.base_models import model_config
 from workers.contract.events import DoneEvent, EvaluationEvent, Event, LogEvent
 from workers.contract.memory import Estimate, estimate
 from workers.contract.methods import METHODS
 from workers.contract.spec import DataFile, JobSpec
-from workers.contract.workload import Left, Workload
+from workers.contract.workload import RemainingWork, Workload
 from workers.engine import checkpoint, errors, parallel
 from workers.engine.base_model import initial_adapter
 from workers.engine.base_model.models import Base, adapter_sha256, embedding_rows, load, pick_device
@@ -21,19 +23,21 @@ from workers.engine.base_model.targets import describe_frozen, find_layers
 from workers.engine.evaluation import retention, task_graders
 from workers.engine.evaluation.evaluate import Evaluator, Split
 from workers.engine.evaluation.preflight import Preflight
-from workers.engine.fast.architecture import known
+from workers.engine.fast.architecture import is_known
 from workers.engine.memory import plan_memory, shape_of
 from workers.engine.packaging import package
 from workers.engine.progress import Progress
-from workers.engine.prompts.data import Row, checked_path, read_rows
+from workers.engine.prompts.data import Row, find_file, read_rows
 from workers.engine.prompts.rendering import RenderingError
 from workers.engine.sampling.batches import Sampler
 from workers.engine.sampling.scoring import refuse_disagreement
-from workers.engine.training import methods
-from workers.engine.training.alarms import Alarms, held_out_grader
-from workers.engine.training.checkpointing import Keeping
-from workers.engine.training.early_finish import Finish, agree_on_end, check_promotion, never
-from workers.engine.training.grpo import Following, rollouts, shares_prompts, threads
+from workers.engine.training.alarms import Alarms, open_held_out_grader
+from workers.engine.training.checkpointing import CheckpointingMixin
+from workers.engine.training.early_finish import EarlyFinish, check_promotion, never_finish, share_end
+from workers.engine.training.grpo import shares_prompts
+from workers.engine.training.interface import TrainContext, TrainingMethod
+from workers.engine.training.methods import open_method
+from workers.engine.training.reporting import FollowerCallback
 from workers.engine.training.trainer import MeasuringTrainer
 from workers.grading import (
     GradeAnswers,
@@ -44,19 +48,19 @@ from workers.grading import (
 )
 
 MEMORY = "About {:.2f} GiB of memory will be needed, with passes of at most {:,} tokens (an estimate)."
-PROBED_ROWS = 16  # among whose prompts two are held against the model's own log-probabilities
+PROBED_ROWS = 16  # the shortest and the longest of these prompts check an unknown architecture
 THOUGHTS = {
     "final": "The model can think between {} and {}. Graders see the final answer, and thoughts as "
     "sample.reasoning; a completion cut inside its thoughts has an empty final answer.",
     "whole": "The model can think between {} and {}. Graders see the whole completion, thoughts included.",
 }
-LOST_SECONDS = 5.0  # in which a follower whose end broke a collective operation is seen to have ended
+LOST_SECONDS = 5.0  # a follower whose end broke a collective operation is found within this time
 Emit = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The rows that base and tuned are compared on. ``final`` is the sealed test split if there is one."""
+    """Rows that base and tuned are compared on. ``final`` is the sealed test split if there is one."""
 
     validation: list[Row]
     final: list[Row]
@@ -65,7 +69,10 @@ class HeldOut:
 
 @dataclass
 class Job:
-    """One run of the engine on one spec. ``stopping`` and ``finishing`` say what the job was told to do."""
+    """One run of the engine on one spec.
+
+    ``stopping`` is true once the job must stop, ``finishing`` once its training must end early.
+    """
 
     spec: JobSpec
     folder: Path
@@ -73,11 +80,11 @@ class Job:
     emit: Emit
     stopping: Callable[[], bool]
     judges: Judges = field(default_factory=Judges)
-    finishing: Callable[[], bool] = never
+    finishing: Callable[[], bool] = never_finish
     step: int = 0
     progress: Progress | None = None
     memory: Estimate | None = None
-    method: methods.Rft = field(init=False)
+    method: TrainingMethod = field(init=False)
     alarms: Alarms = field(init=False)
     _retention: retention.Retention = field(init=False)
     _trained_before: float = 0.0
@@ -86,18 +93,18 @@ class Job:
     _train_ended: float | None = None
 
     def __post_init__(self) -> None:
-        self.method = methods.open_method(self.spec, self.folder)
+        self.method = open_method(self.spec, self.folder)
         self.alarms = self.method.alarms(self.spec.alarm, self.emit, self.spec.evaluation.pass_threshold)
 
     @property
     def train_seconds(self) -> float:
-        """Wall time of training with its evaluations, earlier attempts up to their checkpoint included."""
+        """Wall time of training and its evaluations, with that of earlier attempts up to their checkpoint."""
         if self._train_began is None:
             return self._trained_before
         return self._trained_before + (self._train_ended or time.perf_counter()) - self._train_began
 
     def run(self, resume: Path | None) -> Path:
-        """Does the whole job and returns the package. Raises ``EngineError`` or ``Stopped``."""
+        """Do the whole job and return its package. Raises ``EngineError`` or ``Stopped``."""
         spec = self.spec
         started_from = checkpoint.open_checkpoint(resume, checkpoint.fingerprint(spec)) if resume else None
         check_promotion(spec, started_from)
@@ -105,28 +112,30 @@ class Job:
             self.step, self._trained_before = started_from.step, started_from.train_seconds
             self.alarms.load(started_from.path)
         train_rows, held_out = self._read()
-        steps = self.method.steps(len(train_rows))
+        steps = self.method.count_steps(len(train_rows))
         work = self._workload(train_rows, held_out, steps)
-        progress = Progress(self.emit, steps - self.step, work.left(self.step), rollouts(spec))
+        progress = Progress(
+            self.emit, steps - self.step, work.remaining_after(self.step), spec.grpo.rollouts_per_step
+        )
         self.progress = progress
         try:
             with (
                 task_graders.open_by_task(spec, self.judges) as grade,
-                held_out_grader(spec, self.judges) as watch,
+                open_held_out_grader(spec, self.judges) as held_out_grade,
                 retention.open_suites(spec, self.folder, self.judges) as suites,
             ):
                 base = self._load(train_rows, held_out, suites)
                 trainer, evaluator = self._build(base, train_rows, grade, steps, progress)
-                self._retention = retention.Retention.of(suites, evaluator, progress)
-                trainer.recorder.held_out = watch
+                self._retention = retention.Retention.create(suites, evaluator, progress)
+                trainer.recorder.held_out = held_out_grade
                 trainer.recorder.held_out_answers = spec.alarm.held_out_answers
                 initial = adapter_sha256(trainer.model)
                 if started_from is None:
                     self._measure_base(evaluator, held_out, progress)
                     self._preflight(trainer, evaluator, train_rows, progress, work)
-                finish = Finish(self.finishing, trainer, initial)
+                finish = EarlyFinish(self.finishing, trainer, initial)
                 self._train(trainer, evaluator, held_out, progress, started_from, steps, finish)
-                progress.end_training(work.at_end())
+                progress.end_training(work.after_training())
                 lineage = self._compare(base, evaluator, held_out, progress, initial, steps)
         except GradingUnavailable as error:
             raise errors.grading_unavailable(error.reason, error.remedy) from error
@@ -136,24 +145,24 @@ class Job:
         return package.build(lineage, trainer, evaluator.sampler, self.out, self.check_stop)
 
     def follow(self, resume: Path | None) -> None:
-        """In a follower: trains with the leader and does nothing else."""
+        """Train with the leader, in a follower, and do nothing else."""
         started_from = (
             checkpoint.open_checkpoint(resume, checkpoint.fingerprint(self.spec)) if resume else None
         )
         train_rows, held_out = self._read()
-        steps = self.method.steps(len(train_rows))
-        progress = Progress(self.emit, steps, Left())
+        steps = self.method.count_steps(len(train_rows))
+        progress = Progress(self.emit, steps, RemainingWork())
         trainer, _ = self._build(
-            self._load(train_rows, held_out, []), train_rows, _nothing_to_grade, steps, progress
+            self._load(train_rows, held_out, []), train_rows, _refuse_to_grade, steps, progress
         )
-        trainer.add_callback(Following())
-        if not agree_on_end(started_from):
+        trainer.add_callback(FollowerCallback())
+        if not share_end(started_from):
             trainer.train(resume_from_checkpoint=str(started_from.path) if started_from else None)
 
     def check_stop(self, _: int = 0) -> None:
-        """Raises ``Stopped`` once the job has been told to stop; called often while something takes long."""
+        """Raises ``Stopped`` once the job must stop. Long operations call it often."""
         if self.progress:
-            self.progress.alive()
+            self.progress.emit_if_due()
         if self.stopping():
             raise errors.Stopped
 
@@ -164,16 +173,16 @@ class Job:
         settings = spec.evaluation
 
         def rows(file: DataFile | None) -> list[Row]:
-            return read_rows(checked_path(file, self.folder)) if file and file.rows else []
+            return read_rows(find_file(file, self.folder)) if file and file.rows else []
 
         train, validation, test = rows(files.train), rows(files.validation), rows(files.test)
         if not validation and not test:
             raise errors.no_held_out_rows()
-        task_graders.check(spec, {"train": train, "validation": validation, "test": test})
+        task_graders.check_tasks(spec, {"train": train, "validation": validation, "test": test})
         final, split = (test, "test") if test else (validation, "validation")
         return train, HeldOut(
-            task_graders.choose_each(validation, settings.validation_max_rows, spec.seed),
-            task_graders.choose_each(final, settings.max_rows, spec.seed),
+            task_graders.sample_each_task(validation, settings.validation_max_rows, spec.seed),
+            task_graders.sample_each_task(final, settings.max_rows, spec.seed),
             "test" if split == "test" else "validation",
         )
 
@@ -195,28 +204,30 @@ class Job:
         spec = self.spec
         if spec.grpo.prompts_per_step % parallel.size():
             raise errors.uneven_prompts(spec.grpo.prompts_per_step, parallel.size())
-        threads(max(1, spec.resources.cpu_cores // parallel.size()))
+        torch.set_num_threads(max(1, spec.resources.cpu_cores // parallel.size()))
         base = load(spec.base_model, self.folder, pick_device(spec.resources.device), spec.chat)
         splits = {"train": train, "held-out": [*held_out.validation, *held_out.final]}
         self._check_lengths(base, splits | {f"suite {suite.name}": suite.rows for suite in suites})
-        self._tell_rendering(base, train[0])
+        self._log_rendering(base, train[0])
         if held_out.final_split == "validation":
             message = "There is no test split: base and tuned are compared on the validation rows at the end."
             self.emit(LogEvent(level="warning", message=message))
         self.check_stop()
         return base
 
-    def _tell_rendering(self, base: Base, row: Row) -> None:
-        """Says in the log what graders do not see."""
+    def _log_rendering(self, base: Base, row: Row) -> None:
+        """Log what graders do not see of a completion."""
         if markers := base.renderer.markers:
             message = THOUGHTS[self.spec.chat.grade].format(markers.open, markers.close)
             self.emit(LogEvent(message=message))
-        elif written := base.renderer.written_ahead(row.messages):
-            message = f"The chat template begins every answer with {written!r}; graders see what follows it."
+        elif written := base.renderer.find_generation_prefix(row.messages):
+            message = (
+                f"The chat template begins every completion with {written!r}; graders see what follows it."
+            )
             self.emit(LogEvent(level="warning", message=message))
 
     def _check_lengths(self, base: Base, splits: dict[str, list[Row]]) -> None:
-        """Refuses rows that are too long, and says which, before any time is spent on them."""
+        """Raise ``EngineError`` with the rows that are too long, before any time is spent on them."""
         limit, longest_of_all = self.spec.grpo.max_prompt_length, 0
         for split, rows in splits.items():
             lengths = {row.row_id: self._length(base, row) for row in rows}
@@ -242,10 +253,10 @@ class Job:
 
     def _build(
         self, base: Base, train: list[Row], grade: GradeAnswers, steps: int, progress: Progress
-    ) -> tuple[Keeping, Evaluator]:
+    ) -> tuple[CheckpointingMixin, Evaluator]:
         spec = self.spec
-        recorder = self.method.recorder(train, grade, base)
-        work = replace(self.method.work(self._longest_prompt), shares=shares_prompts(spec, base))
+        recorder = self.method.build_recorder(train, grade, base)
+        work = replace(self.method.describe_work(self._longest_prompt), shares=shares_prompts(spec, base))
         plan = plan_memory(base.model, spec.lora.rank, work)
         self.memory = estimate(
             shape_of(base.model), spec.lora.rank, work, plan.tokens, plan.gradient_checkpointing
@@ -253,16 +264,24 @@ class Job:
         self.emit(LogEvent(message=MEMORY.format(self.memory.total / 2**30, plan.tokens)))
         if frozen := describe_frozen(base.model, find_layers(base.model, spec.lora.targets)):
             self.emit(LogEvent(level="warning", message=frozen))
-        continued = initial_adapter.attach(spec, base.model, self.folder)
-        # With followers a step is not broken off: they would wait for its end in vain.
-        check_stop = self.check_stop if parallel.size() == 1 else progress.alive
-        trainer = self.method.trainer(self.out, base, recorder, steps, plan, self.emit, continued, check_stop)
-        if not known(base.model):
+        context = TrainContext(
+            self.out,
+            base,
+            recorder,
+            steps,
+            plan,
+            self.emit,
+            initial_adapter.attach(spec, base.model, self.folder),
+            # With followers no step is interrupted: they would wait for ever for its end.
+            self.check_stop if parallel.size() == 1 else progress.emit_if_due,
+        )
+        trainer = self.method.build_trainer(context)
+        if not is_known(base.model):
             prompts = [base.renderer.encode(row.messages, row.tools) for row in train[:PROBED_ROWS]]
             refuse_disagreement(base, trainer, prompts, spec.grpo.temperature)
 
-        def tick(answers: int) -> None:
-            progress.answers(answers)
+        def tick(completions: int) -> None:
+            progress.count_completions(completions)
             self.check_stop()
 
         sampler = Sampler(
@@ -275,34 +294,34 @@ class Job:
             spec.evaluation,
             spec.seed,
             self.check_stop,
-            task_graders.compares(spec),
+            task_graders.any_compares(spec),
         )
         return trainer, evaluator
 
     # --- train and compare -----------------------------------------------------------------------
 
     def _measure_base(self, evaluator: Evaluator, held_out: HeldOut, progress: Progress) -> None:
-        """The base alone on validation rows; without such rows the base is measured at the end only."""
+        """Evaluate the base on validation rows. Without such rows it is measured at the end only."""
         rows, samples = held_out.validation, self.spec.evaluation.validation_samples_per_row
         if rows:
-            progress.enter("preflight", total=len(rows) * samples, unit="answers")
-            self._tell(evaluator, evaluator.before(rows, "validation", samples), rows)
+            progress.enter("preflight", total=len(rows) * samples, unit="completions")
+            self._emit_evaluation(evaluator, evaluator.evaluate_base(rows, "validation", samples), rows)
 
     def _preflight(
         self,
-        trainer: Keeping,
+        trainer: CheckpointingMixin,
         evaluator: Evaluator,
         train: list[Row],
         progress: Progress,
         work: Workload,
     ) -> None:
-        """Says whether training can work; pauses the job if it cannot and the spec says so."""
+        """Emit the preflight. If it advises against training, pause the job unless the spec forbids that."""
         settings = self.spec.preflight
         if not settings.rows or not METHODS[self.spec.method].has_preflight:
             return
         assert isinstance(trainer, MeasuringTrainer), "only that trainer samples as training does"
         each = max(settings.samples_per_row, self.spec.grpo.group_size)
-        progress.enter("preflight", total=min(settings.rows, len(train)) * each, unit="answers")
+        progress.enter("preflight", total=min(settings.rows, len(train)) * each, unit="completions")
         flight = Preflight(
             self.spec, trainer, evaluator.sampler, evaluator.grade, work.steps, work.final,
             work, self.check_stop,
@@ -314,13 +333,13 @@ class Job:
 
     def _train(
         self,
-        trainer: Keeping,
+        trainer: CheckpointingMixin,
         evaluator: Evaluator,
         held_out: HeldOut,
         progress: Progress,
         started_from: checkpoint.Checkpoint | None,
         steps: int,
-        finish: Finish,
+        finish: EarlyFinish,
     ) -> None:
         progress.enter("train", done=self.step, total=steps)
         evaluate = partial(self._evaluate, evaluator, held_out)
@@ -334,8 +353,8 @@ class Job:
             evaluate,
             lambda: self.train_seconds,
             self.alarms,
+            finish,
             sealed_step=self.step,
-            finish=finish,
         )
         trainer.add_callback(reporter)
         self._train_began = time.perf_counter()
@@ -345,7 +364,7 @@ class Job:
             else:
                 trainer.train(resume_from_checkpoint=str(started_from.path) if started_from else None)
         except errors.Stopped:
-            reporter.stop_here()
+            reporter.save_interrupted()
             raise
         finally:
             self.step, self._train_ended = trainer.state.global_step, time.perf_counter()
@@ -357,17 +376,17 @@ class Job:
         if held_out.validation:
             samples = self.spec.evaluation.validation_samples_per_row
             event = evaluator.compare("during", step, held_out.validation, "validation", samples)
-            self._tell(evaluator, event, held_out.validation)
+            self._emit_evaluation(evaluator, event, held_out.validation)
 
-    def _tell(self, evaluator: Evaluator, event: EvaluationEvent, rows: list[Row]) -> None:
-        """Emits the evaluation, and the same for each of the job's tasks."""
-        for each in [event, *evaluator.by_task(event, rows)]:
+    def _emit_evaluation(self, evaluator: Evaluator, event: EvaluationEvent, rows: list[Row]) -> None:
+        """Emit the evaluation, the same for each of the job's tasks, and its retention."""
+        for each in [event, *evaluator.split_by_task(event, rows)]:
             self.emit(each)
-        self.alarms.evaluated(event)
-        for told in self._retention.measure(
+        self.alarms.remember_evaluation(event)
+        for retained in self._retention.measure(
             event.stage, event.step, event.split, rows, event.samples_per_row
         ):
-            self.emit(told)
+            self.emit(retained)
 
     def _compare(
         self,
@@ -379,18 +398,18 @@ class Job:
         steps: int,
     ) -> package.Lineage:
         rows, samples = held_out.final, self.spec.evaluation.samples_per_row
-        progress.enter("evaluate", total=2 * len(rows) * samples, unit="answers")
+        progress.enter("evaluate", total=2 * len(rows) * samples, unit="completions")
         event = evaluator.compare("after", self.step, rows, held_out.final_split, samples)
-        self._tell(evaluator, event, rows)
+        self._emit_evaluation(evaluator, event, rows)
         return package.Lineage(self.spec, base, self.step, steps, self.train_seconds, initial_sha256, event)
 
 
-def _nothing_to_grade(answers: object, groups: object = None) -> list[GradeResult]:
-    raise AssertionError("the leader grades")
+def _refuse_to_grade(answers: object, groups: object = None) -> list[GradeResult]:
+    raise AssertionError("only the leader grades")
 
 
 def run_job(job: Job, resume: Path | None, followers: parallel.Followers | None = None) -> int:
-    """Runs ``job`` and emits how it ended. Returns the process's exit status."""
+    """Run ``job``, emit how it ended and return the exit status of the process."""
     try:
         path = job.run(resume)
     except errors.Stopped:
@@ -398,10 +417,12 @@ def run_job(job: Job, resume: Path | None, followers: parallel.Followers | None 
         return 0
     except Exception as error:
         lost = (
-            followers.lost(LOST_SECONDS) if followers and not isinstance(error, errors.EngineError) else None
+            followers.find_lost(LOST_SECONDS)
+            if followers and not isinstance(error, errors.EngineError)
+            else None
         )
-        told = errors.follower_lost(lost) if lost else error
-        errors.fail(job.emit, told, job.step, job.train_seconds)
+        cause = errors.follower_lost(lost) if lost else error
+        errors.emit_failure(job.emit, cause, job.step, job.train_seconds)
         return 0 if isinstance(error, errors.Paused) else 1
     done = DoneEvent(
         outcome="succeeded",

@@ -74,7 +74,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class AllowList:
-    """What outbound requests may reach beyond public addresses, or instead of them."""
+    """Addresses that outbound requests may reach besides public ones, or instead of them."""
 
     entries: tuple[Entry, ...] = ()
     public: bool = True
@@ -82,7 +82,7 @@ class AllowList:
     @classmethod
     def parse(cls, words: Iterable[str]) -> AllowList:
         """Read host names, addresses and networks, each with a port if it has one. Raises ``ValueError``."""
-        return cls(tuple(_entry(word.strip().lower()) for word in words if word.strip()))
+        return cls(tuple(_parse_entry(word.strip().lower()) for word in words if word.strip()))
 
     @classmethod
     def only(cls, host: str, port: int) -> AllowList:
@@ -111,8 +111,8 @@ def refusal(host: str) -> AddressRefused:
     )
 
 
-def _entry(word: str) -> Entry:
-    network = _network(word)
+def _parse_entry(word: str) -> Entry:
+    network = _parse_network(word)
     if network is not None:
         return Entry(network=network)
     host, colon, port = word.rpartition(":")
@@ -121,7 +121,7 @@ def _entry(word: str) -> Entry:
     elif not _PORT.fullmatch(port) or not 0 < int(port) < 65536:
         raise ValueError(f"{word!r} has no valid port")
     number = int(port) if port else None
-    network = _network(host.removeprefix("[").removesuffix("]"))
+    network = _parse_network(host.removeprefix("[").removesuffix("]"))
     if network is not None:
         return Entry(network=network, port=number)
     if not _HOST.fullmatch(host.rstrip(".")):
@@ -129,7 +129,7 @@ def _entry(word: str) -> Entry:
     return Entry(host=host.rstrip("."), port=number)
 
 
-def _network(word: str) -> Network | None:
+def _parse_network(word: str) -> Network | None:
     try:
         return ipaddress.ip_network(word, strict=False)
     except ValueError:
@@ -160,12 +160,12 @@ def check_url(url: str, allow: AllowList | None = None) -> None:
         raise AddressRefused("The URL must not hold a user name or password.")
     if host.rstrip(".") == "localhost" or host.endswith(".localhost"):
         allow.select(host, port, ["127.0.0.1"])
-    literal = _literal(host)
+    literal = _parse_literal(host)
     if literal is not None:
         allow.select(host, port, [literal])
 
 
-def _literal(host: str) -> str | None:
+def _parse_literal(host: str) -> str | None:
     """Return the address that ``host`` spells out, in any form that the system's resolver takes."""
     try:
         return str(ipaddress.ip_address(host.partition("%")[0]))

@@ -19,7 +19,7 @@ IDLE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Download:
-    """What a download wrote: bytes, and where it came from after redirects."""
+    """Result of a download: bytes, and its URL after redirects."""
 
     size: int
     url: str
@@ -46,7 +46,7 @@ async def fetch(
     try:
         async with (
             asyncio.timeout(max_seconds),
-            _client(url, Caps(max_bytes, max_seconds), redirects, allow) as client,
+            _build_client(url, Caps(max_bytes, max_seconds), redirects, allow) as client,
             client.stream("GET", url, headers=dict(headers or {})) as answer,
         ):
             return await _write(answer, target, max_bytes, on_progress)
@@ -65,7 +65,7 @@ def download(url: str, target: BinaryIO, **options: object) -> Download:
     return asyncio.run(fetch(url, target, **options))  # type: ignore[arg-type]
 
 
-def _client(url: str, caps: Caps, redirects: int, allow: AllowList | None) -> httpx2.AsyncClient:
+def _build_client(url: str, caps: Caps, redirects: int, allow: AllowList | None) -> httpx2.AsyncClient:
     secure = url.lower().startswith("https:")
 
     async def check_hop(request: httpx2.Request) -> None:

@@ -19,7 +19,7 @@ import httpx2
 from workers.outbound.addresses import AllowList, operator_allow_list, operator_proxy, refusal
 from workers.outbound.errors import AddressRefused, AnswerRefused
 
-ERROR_BYTES = 64 * 1024  # of an answer that is no success: nobody reads it
+ERROR_BYTES = 64 * 1024  # of a response with an error status
 CONNECT_SECONDS = 30.0
 
 
@@ -84,7 +84,7 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
             raise
 
     async def connect_unix_socket(self, path: str, *_: Any, **__: Any) -> httpcore2.AsyncNetworkStream:
-        """Raises ``AddressRefused``: sockets of this machine are no business of a URL."""
+        """Raises ``AddressRefused``: a URL must not reach sockets of this machine."""
         raise refusal(path)
 
     async def sleep(self, seconds: float) -> None:
@@ -104,7 +104,7 @@ class OutboundTransport(httpx2.AsyncBaseTransport):
         self._proxied = bool(proxy)
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=httpx2.create_ssl_context(),
-            proxy=_proxy(proxy) if proxy else None,
+            proxy=_build_proxy(proxy) if proxy else None,
             network_backend=httpcore2.AnyIOBackend() if proxy else CheckedBackend(self._allow),
             max_connections=None,
             keepalive_expiry=5.0,
@@ -114,7 +114,7 @@ class OutboundTransport(httpx2.AsyncBaseTransport):
         """Send the request. Raises ``OutboundError`` and httpx's own errors."""
         deadline = asyncio.get_running_loop().time() + self._caps.seconds
         request.headers["accept-encoding"] = "identity"
-        async with _mapped(deadline):
+        async with _map_errors(deadline):
             if self._proxied:
                 await self._check_for_proxy(request.url)
             answer = await self._pool.handle_async_request(_core_request(request))
@@ -149,7 +149,7 @@ class _CappedStream(httpx2.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         parts, size = self._answer.aiter_stream(), 0
         while True:
-            async with _mapped(self._deadline):
+            async with _map_errors(self._deadline):
                 part = await anext(parts, None)
             if part is None:
                 return
@@ -163,7 +163,7 @@ class _CappedStream(httpx2.AsyncByteStream):
 
 
 @asynccontextmanager
-async def _mapped(deadline: float) -> AsyncIterator[None]:
+async def _map_errors(deadline: float) -> AsyncIterator[None]:
     """Raise httpx's error for one of httpcore, and ``ReadTimeout`` after the deadline."""
     try:
         async with asyncio.timeout_at(deadline):
@@ -188,6 +188,6 @@ def _core_request(request: httpx2.Request) -> httpcore2.Request:
     )
 
 
-def _proxy(url: str) -> httpcore2.Proxy:
+def _build_proxy(url: str) -> httpcore2.Proxy:
     parsed = httpx2.Proxy(url)
     return httpcore2.Proxy(str(parsed.url), auth=parsed.raw_auth)

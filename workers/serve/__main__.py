@@ -19,25 +19,25 @@ MOST_ROWS = 512
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = _build_parser().parse_args(argv)
     if arguments.token_fd is None and arguments.host not in LOOPBACK:
-        sys.exit(f"Serving on {arguments.host} needs a token: hand one over with --token-fd.")
+        sys.exit(f"Serving on {arguments.host} needs a token: pass one with --token-fd.")
     follow_lifeline(arguments.lifeline)
     token = _read_token(arguments.token_fd)
     set_environment()
     return _serve(arguments, token)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workers.serve", description="Serve one base model.")
     add_arguments(parser)
     add_rendering(parser)
     parser.add_argument("--name", help="what callers name the model; default: its id, or its folder's name")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--port", type=int, default=0, help="default: any free port")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--threads", type=int, help="CPU threads; default: what OMP_NUM_THREADS says")
-    parser.add_argument("--queue", type=int, default=MOST_ROWS, help="answers written or waiting at most")
+    parser.add_argument("--threads", type=int, help="CPU threads; default: OMP_NUM_THREADS")
+    parser.add_argument("--queue", type=int, default=MOST_ROWS, help="most completions that are open")
     parser.add_argument(
         "--token-fd", type=int, help="file descriptor with the token that callers must present"
     )
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _read_token(descriptor: int | None) -> str | None:
-    """The token from an inherited pipe: on no command line, in no environment, on no disk."""
+    """Read the token from an inherited pipe: it is on no command line, in no environment, on no disk."""
     if descriptor is None:
         return None
     with os.fdopen(descriptor) as pipe:
@@ -74,7 +74,7 @@ def _serve(arguments: argparse.Namespace, token: str | None) -> int:
         sys.exit(f"{error.code}: {error.message} {error.remedy}\n{error.detail}")
     api = Api(Chat(base, arguments.name or base.ref.id), Batcher(base), token, arguments.queue)
     config = uvicorn.Config(
-        api,
+        api.build_app(),
         host=arguments.host,
         port=arguments.port,
         lifespan="off",

@@ -1,33 +1,38 @@
-"""The HTTP side: an ASGI application with three addresses."""
+"""The HTTP API: a Starlette application with OpenAI's routes and a health check."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.authentication import AuthenticationBackend, AuthenticationError
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive
+
+from workers.contract.json_types import JsonObject
 from workers.serve.batching import Batcher
-from workers.serve.chat import Chat, ChatRequest, Json, parse
-from workers.serve.errors import ApiError, refusal
-
-Receive = Callable[[], Awaitable[Json]]
-Send = Callable[[Json], Awaitable[None]]
+from workers.serve.chat import Chat, ChatRequest, parse_request
+from workers.serve.errors import ApiError, as_api_error
 
 BODY_BYTES = 4 * 1024 * 1024
 RETRY_SECONDS = 1
-
-
-class ClientGone(Exception):
-    """The caller closed the connection; nobody waits for an answer."""
+HEALTH = "/healthz"
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+CLIENT_CLOSED = 499  # nginx's status of a request whose client has left
 
 
 class Api:
-    """The application. ``most_rows`` bounds the answers that are being written or wait."""
+    """Handlers of the routes. ``most_rows`` limits the completions that are generated or queued."""
 
     def __init__(self, chat: Chat, batcher: Batcher, token: str | None, most_rows: int) -> None:
         self._chat, self._batcher, self._token, self._most_rows = chat, batcher, token, most_rows
@@ -35,102 +40,125 @@ class Api:
         self._started = int(time.time())
         self._preparing = ThreadPoolExecutor(1, thread_name_prefix="prompts")
 
-    async def __call__(self, scope: Json, receive: Receive, send: Send) -> None:
-        try:
-            status, body = 200, await self._answer(scope, receive)
-        except ClientGone:
-            return
-        except Exception as error:
-            refused = refusal(error)
-            status, body = refused.status, refused.body
-        await _send_json(send, status, body)
+    def build_app(self) -> Starlette:
+        """Return the ASGI application."""
+        return Starlette(
+            routes=[
+                Route(HEALTH, self._check_health),
+                Route("/v1/models", self._list_models),
+                Route("/v1/models/{name:path}", self._get_model),
+                Route("/v1/chat/completions", self._complete, methods=["POST"]),
+                Route("/{path:path}", self._refuse_path, methods=METHODS),
+            ],
+            middleware=[
+                Middleware(AuthenticationMiddleware, backend=TokenBackend(self._token), on_error=_refuse)
+            ],
+            exception_handlers={
+                ApiError: _refuse,
+                ValidationError: _refuse,
+                ClientDisconnect: _drop,
+                Exception: _refuse,  # Starlette raises it again, so that uvicorn logs it
+            },
+        )
 
-    async def _answer(self, scope: Json, receive: Receive) -> Json:
-        method, path = scope["method"], scope["path"]
-        if (method, path) == ("GET", "/healthz"):
-            return {"status": "ok", "open_rows": self._open_rows, "batches": self._batcher.batches}
-        self._check_token(scope)
-        if (method, path) == ("POST", "/v1/chat/completions"):
-            return await self._complete(receive)
-        if (method, path) == ("GET", "/v1/models"):
-            return {"object": "list", "data": [self._model()]}
-        if method == "GET" and path.startswith("/v1/models/"):
-            self._check_model(path.removeprefix("/v1/models/"))
-            return self._model()
-        raise ApiError(404, f"There is no {method} {path} here.")
+    async def _check_health(self, request: Request) -> Response:
+        return _respond({"status": "ok", "open_rows": self._open_rows, "batches": self._batcher.batches})
 
-    def _check_token(self, scope: Json) -> None:
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        if self._token is not None and not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
-            raise ApiError(401, "The bearer token is missing or wrong.", code="invalid_api_key")
+    async def _list_models(self, request: Request) -> Response:
+        return _respond({"object": "list", "data": [self._describe_model()]})
 
-    def _check_model(self, asked: str) -> None:
-        if asked != self._chat.name:
-            message = f"The model {asked!r} is not served here; this server has {self._chat.name!r}."
-            raise ApiError(404, message, "model", "model_not_found")
+    async def _get_model(self, request: Request) -> Response:
+        self._check_model(request.path_params["name"])
+        return _respond(self._describe_model())
 
-    def _model(self) -> Json:
-        return {"id": self._chat.name, "object": "model", "created": self._started, "owned_by": "groove"}
+    async def _refuse_path(self, request: Request) -> Response:
+        raise ApiError(404, f"There is no {request.method} {request.url.path} here.")
 
-    async def _complete(self, receive: Receive) -> Json:
-        request = parse(await _body(receive))
-        self._check_model(request.model)
-        if self._open_rows + request.n > self._most_rows:
-            message = f"{self._open_rows} answers are in work, of at most {self._most_rows}. Try again later."
+    async def _complete(self, request: Request) -> Response:
+        chat_request = parse_request(await _read_body(request))
+        self._check_model(chat_request.model)
+        if self._open_rows + chat_request.n > self._most_rows:
+            message = (
+                f"{self._open_rows} completions are open, of at most {self._most_rows}. Try again later."
+            )
             raise ApiError(429, message, code="rate_limit_exceeded")
-        self._open_rows += request.n
+        self._open_rows += chat_request.n
         try:
-            return await _unless_gone(self._written(request), receive)
+            return _respond(await _until_disconnect(self._generate(chat_request), request.receive))
         finally:
-            self._open_rows -= request.n
+            self._open_rows -= chat_request.n
 
-    async def _written(self, request: ChatRequest) -> Json:
-        """Renders, queues and waits; cancelled, it takes its rows out of the batch."""
-        rows = await asyncio.get_running_loop().run_in_executor(self._preparing, self._chat.rows, request)
+    async def _generate(self, request: ChatRequest) -> JsonObject:
+        """Render, queue and wait. A cancelled call removes its rows from the batch."""
+        loop = asyncio.get_running_loop()
+        rows = await loop.run_in_executor(self._preparing, self._chat.build_rows, request)
         self._batcher.submit(rows)
         try:
             await asyncio.gather(*(asyncio.wrap_future(row.future) for row in rows))
         finally:
             for row in rows:
                 row.future.cancel()
-        return self._chat.completion(rows)
+        return self._chat.build_response(rows)
+
+    def _check_model(self, name: str) -> None:
+        if name != self._chat.name:
+            message = f"The model {name!r} is not served here; this server has {self._chat.name!r}."
+            raise ApiError(404, message, "model", "model_not_found")
+
+    def _describe_model(self) -> JsonObject:
+        return {"id": self._chat.name, "object": "model", "created": self._started, "owned_by": "groove"}
 
 
-async def _unless_gone(work: Any, receive: Receive) -> Json:
-    """The work's result. Raises ``ClientGone``, and cancels the work, if the caller leaves first."""
+class TokenBackend(AuthenticationBackend):
+    """Requires the bearer token, if there is one, on every path but the health check."""
+
+    def __init__(self, token: str | None) -> None:
+        self._expected = None if token is None else f"Bearer {token}".encode()
+
+    async def authenticate(self, conn: HTTPConnection) -> None:
+        """Raises ``AuthenticationError``."""
+        if self._expected is None or conn.url.path == HEALTH:
+            return
+        given = conn.headers.get("authorization", "").encode("latin-1")
+        if not hmac.compare_digest(given, self._expected):
+            raise AuthenticationError
+
+
+async def _read_body(request: Request) -> bytes:
+    """Read the body. Raises ``ApiError`` once it is too large, before the rest is read."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_BYTES:
+            raise ApiError(413, f"The body is larger than {BODY_BYTES} bytes.")
+    return bytes(body)
+
+
+async def _until_disconnect(work: Coroutine[None, None, JsonObject], receive: Receive) -> JsonObject:
+    """Return the result of ``work``. If the client leaves first, cancel it and raise ``ClientDisconnect``."""
+    # After the body, ``receive`` returns when the client disconnects.
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(receive())
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise ClientGone
-        answer: Json = working.result()
-        return answer
+            raise ClientDisconnect
+        return working.result()
     finally:
         working.cancel()
         leaving.cancel()
 
 
-async def _body(receive: Receive) -> bytes:
-    body = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        body += bytes(message.get("body", b""))
-        if len(body) > BODY_BYTES:
-            raise ApiError(413, f"The body is larger than {BODY_BYTES} bytes.")
-        if not message.get("more_body"):
-            return body
-
-
-async def _send_json(send: Send, status: int, body: Json) -> None:
-    content = json.dumps(body).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(content)).encode()),
-        (b"x-request-id", f"req_{secrets.token_hex(12)}".encode()),
-    ]
+def _respond(body: JsonObject, status: int = 200) -> JSONResponse:
+    headers = {"x-request-id": f"req_{secrets.token_hex(12)}"}
     if status == 429:
-        headers.append((b"retry-after", str(RETRY_SECONDS).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+        headers["retry-after"] = str(RETRY_SECONDS)
+    return JSONResponse(body, status, headers)
+
+
+def _refuse(request: HTTPConnection, error: Exception) -> Response:
+    refused = as_api_error(error)
+    return _respond(refused.body, refused.status)
+
+
+def _drop(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED)

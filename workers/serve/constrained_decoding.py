@@ -1,4 +1,4 @@
-"""Answers in a form: a JSON schema as a grammar that says which tokens may come next (llguidance)."""
+"""Constrained decoding: a JSON schema as a grammar of the next tokens (llguidance)."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from llguidance import LLMatcher, LLTokenizer
 from llguidance.hf import from_tokenizer
 from numpy.typing import NDArray
 
+from workers.contract.json_types import JsonObject
 from workers.engine.base_model.models import Base
-from workers.serve.errors import ApiError, invalid
+from workers.serve.errors import ApiError, invalid_field
 
-# A space or a new line with its indentation: without bounds a small model writes spaces to its limit. And
-# nothing of a schema may be ignored in silence.
+# White space is a space or a new line with indentation: without bounds a small model writes spaces up to its
+# limit. Not lenient: no part of a schema may be ignored silently.
 STYLE: Any = {"whitespace_flexible": True, "whitespace_pattern": r" |\n {0,12}", "lenient": False}
 QUOTE, BACKSLASH = b'"\\'
 
 
-def _refused(matcher: LLMatcher) -> ApiError:
+def _schema_error(matcher: LLMatcher) -> ApiError:
     reason = matcher.get_error().split("\n<state>")[0]
-    return invalid("response_format.json_schema.schema", f"it cannot be enforced: {reason}")
+    return invalid_field("response_format.json_schema.schema", f"it cannot be enforced: {reason}")
 
 
-class Forms:
-    """Makes forms for one model. ``starts_blank`` says of each token whether it begins with white space."""
+class SchemaCompiler:
+    """Compiles schemas for one model. ``starts_blank`` marks the tokens that begin with white space."""
 
     def __init__(self, base: Base) -> None:
         width = max(base.model.config.get_text_config().vocab_size, len(base.tokenizer))
@@ -32,53 +33,53 @@ class Forms:
         self.quote, self.brackets, self.comma = map(self.tokens.greedy_tokenize, ('"', "}]", ","))
         self.starts_blank = np.array([self.tokens.decode_bytes([i])[:1].isspace() for i in range(width)])
 
-    def of(self, schema: dict[str, Any]) -> Form:
-        """The form of a JSON schema. Raises ``ApiError`` if it cannot be enforced whole."""
+    def compile(self, schema: JsonObject) -> SchemaConstraint:
+        """Compile a JSON schema. Raises ``ApiError`` if a part of it cannot be enforced."""
         grammar = LLMatcher.grammar_from_json_schema(schema, overrides=STYLE)
         matcher = LLMatcher(self.tokens, grammar, log_level=0)
         if matcher.is_error():
-            raise _refused(matcher)
-        return Form(self, matcher)
+            raise _schema_error(matcher)
+        return SchemaConstraint(self, matcher)
 
 
-class Form:
-    """How far one answer is in its form."""
+class SchemaConstraint:
+    """State of one completion within its schema."""
 
-    def __init__(self, forms: Forms, matcher: LLMatcher) -> None:
-        self._forms, self._matcher = forms, matcher
+    def __init__(self, compiler: SchemaCompiler, matcher: LLMatcher) -> None:
+        self._compiler, self._matcher = compiler, matcher
         self._in_string = self._escaped = False
 
-    def copy(self) -> Form:
-        """The same form at its beginning."""
-        return Form(self._forms, self._matcher.deep_copy())
+    def copy(self) -> SchemaConstraint:
+        """Return the same constraint at its beginning."""
+        return SchemaConstraint(self._compiler, self._matcher.deep_copy())
 
-    def take(self, token: int) -> bool:
-        """Adds a token; whether the answer is complete.
+    def add(self, token: int) -> bool:
+        """Add a token; return True if the completion satisfies the schema and ends.
 
         Raises ``ApiError`` if the grammar's parser gives up at one of its limits.
         """
         self._matcher.consume_token(token)
         if self._matcher.is_error():
-            raise _refused(self._matcher)
-        for byte in self._forms.tokens.decode_bytes([token]):
+            raise _schema_error(self._matcher)
+        for byte in self._compiler.tokens.decode_bytes([token]):
             if byte == QUOTE and not self._escaped:
                 self._in_string = not self._in_string
             self._escaped = byte == BACKSLASH and not self._escaped
         return self._matcher.is_stopped()
 
-    def allowed(self, width: int, closing: bool) -> NDArray[np.bool_]:
-        """Which tokens may come next, (width,); if ``closing``, only those that bring the end nearer."""
+    def mask_tokens(self, width: int, closing: bool) -> NDArray[np.bool_]:
+        """Return which tokens may come next, (width,); if ``closing``, only those that lead to the end."""
         packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         mask = np.unpackbits(packed, bitorder="little", count=width).astype(bool)
-        return self._nearer(mask) if closing else mask
+        return self._mask_closing(mask) if closing else mask
 
-    def _nearer(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """What ends a string, else an object or a list, else a number, else anything but white space."""
-        forms = self._forms
-        for end in [forms.quote] if self._in_string else [forms.brackets, forms.comma]:
-            if mask[end].any():
-                nearer = np.zeros_like(mask)
-                nearer[end] = mask[end]
-                return nearer
-        inked = mask & ~forms.starts_blank[: len(mask)]
-        return mask if self._in_string or not inked.any() else inked
+    def _mask_closing(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Allow what ends a string, else an object or list, else a number, else all but white space."""
+        tokens = self._compiler
+        for ends in [tokens.quote] if self._in_string else [tokens.brackets, tokens.comma]:
+            if mask[ends].any():
+                closing = np.zeros_like(mask)
+                closing[ends] = mask[ends]
+                return closing
+        visible = mask & ~tokens.starts_blank[: len(mask)]
+        return mask if self._in_string or not visible.any() else visible

@@ -1,4 +1,4 @@
-"""Answers to a batch of prompts, each row with its own settings; a row leaves the batch when it is done."""
+"""Generation for a batch of prompts. Rows have their own settings and leave the batch when they end."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import torch
 from numpy.typing import NDArray
 
 from workers.engine.base_model.models import Base
-from workers.serve.constrained_decoding import Form
+from workers.serve.constrained_decoding import SchemaConstraint
 from workers.serve.errors import ApiError
 
-COLDEST = 1e-9  # a temperature of 0 becomes this: the likeliest token
-NARROWEST = 1e-9  # a top_p of 0 becomes this: the likeliest token
+MIN_TEMPERATURE = 1e-9  # used for 0: gives the most likely token
+MIN_TOP_P = 1e-9  # used for 0: gives the most likely token
 BYTES_PER_CHARACTER = 4
-CLOSING_PART = 4  # an answer in a form is brought to its end in the last quarter of its limit
+CLOSING_PART = 4  # in the last quarter of its limit, a constrained completion is forced to its end
 
 
 @dataclass(eq=False)
 class Row:
-    """One answer to be written. ``limit`` is in tokens; ``ids`` are those written, the end token included.
+    """One completion. ``limit`` is in tokens; ``ids`` are the generated ones, the end token included.
 
-    ``future`` gets ``None`` once ``finish`` says how the answer ended; cancelled, it takes the row out.
+    ``future`` gets ``None`` once ``finish`` is set. A cancelled future removes the row from the batch.
     """
 
     prompt: list[int]
@@ -35,20 +35,20 @@ class Row:
     top_p: float
     stop: list[str]
     random: random.Random
-    form: Form | None
+    constraint: SchemaConstraint | None
     ids: list[int] = field(default_factory=list)
     finish: Literal["stop", "length"] | None = None
     future: Future[None] = field(default_factory=Future)
 
     def text(self, base: Base) -> str:
-        """What was written, up to the first stop text."""
+        """Return the generated text, up to the first stop text."""
         text = base.renderer.decode(self.ids)
-        return text[: min((place for stop in self.stop if (place := text.find(stop)) >= 0), default=None)]
+        return text[: min((index for stop in self.stop if (index := text.find(stop)) >= 0), default=None)]
 
-    def take(self, token: int, base: Base) -> None:
-        """Adds a token and ends the answer where it is due."""
+    def add(self, token: int, base: Base) -> None:
+        """Add a token, and end the completion if it is due."""
         self.ids.append(token)
-        if self._form_ends(token) or token in base.eos_ids or self._stops(base):
+        if self._completes_schema(token) or token in base.eos_ids or self._has_stop(base):
             self.finish = "stop"
         elif len(self.ids) >= self.limit:
             self.finish = "length"
@@ -56,24 +56,26 @@ class Row:
             self.settle()
 
     def settle(self, error: Exception | None = None) -> None:
-        """Tells the asker, unless it is gone, that the answer is whole, or why there will be none."""
+        """Set the future, unless it was cancelled: the completion is finished or failed."""
         with suppress(InvalidStateError):
             self.future.set_exception(error) if error else self.future.set_result(None)
 
-    def allowed(self, width: int) -> NDArray[np.bool_]:
-        """Which tokens of the vocabulary may come next."""
-        if self.form is None:
+    def mask_tokens(self, width: int) -> NDArray[np.bool_]:
+        """Return which tokens of the vocabulary may come next."""
+        if self.constraint is None:
             return np.ones(width, dtype=bool)
-        return self.form.allowed(width, closing=self.limit - len(self.ids) <= self.limit // CLOSING_PART)
+        return self.constraint.mask_tokens(
+            width, closing=self.limit - len(self.ids) <= self.limit // CLOSING_PART
+        )
 
-    def _form_ends(self, token: int) -> bool:
+    def _completes_schema(self, token: int) -> bool:
         try:
-            return self.form is not None and self.form.take(token)
+            return self.constraint is not None and self.constraint.add(token)
         except ApiError as error:
             self.settle(error)
             return True
 
-    def _stops(self, base: Base) -> bool:
+    def _has_stop(self, base: Base) -> bool:
         if not self.stop:
             return False
         reach = BYTES_PER_CHARACTER * (max(map(len, self.stop)) + 1)  # a token holds at least one byte
@@ -82,8 +84,8 @@ class Row:
 
 
 def generate(base: Base, rows: list[Row]) -> None:
-    """Writes every row's answer. Prompts are padded on the left; the cache keeps only rows still at work."""
-    ids, mask = _padded(base, rows)
+    """Generate all rows. Prompts are padded on the left; the cache keeps only unfinished rows."""
+    ids, mask = _pad_prompts(base, rows)
     cache: Any = None
     with torch.inference_mode():
         while rows:
@@ -97,21 +99,21 @@ def generate(base: Base, rows: list[Row]) -> None:
                 logits_to_keep=1,
             )
             cache = output.past_key_values
-            tokens = draw(output.logits[:, -1], rows)
+            tokens = sample(output.logits[:, -1], rows)
             for row, token in zip(rows, tokens, strict=True):
-                row.take(token, base)
-            kept = [place for place, row in enumerate(rows) if not row.future.done()]
-            if len(kept) < len(rows):
-                rows = [rows[place] for place in kept]
-                index = torch.tensor(kept, device=mask.device, dtype=torch.long)
-                cache.batch_select_indices(index)
-                mask = mask[index]
+                row.add(token, base)
+            unfinished = [index for index, row in enumerate(rows) if not row.future.done()]
+            if len(unfinished) < len(rows):
+                rows = [rows[index] for index in unfinished]
+                indices = torch.tensor(unfinished, device=mask.device, dtype=torch.long)
+                cache.batch_select_indices(indices)
+                mask = mask[indices]
             ids = torch.tensor([row.ids[-1:] for row in rows], device=mask.device, dtype=torch.long)
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
 
 
-def _padded(base: Base, rows: list[Row]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prompts and their attention mask, both (rows, longest prompt)."""
+def _pad_prompts(base: Base, rows: list[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return prompts and their attention mask, both (rows, longest prompt)."""
     width = max(len(row.prompt) for row in rows)
     pads = [width - len(row.prompt) for row in rows]
     padding = int(base.tokenizer.pad_token_id)
@@ -121,40 +123,41 @@ def _padded(base: Base, rows: list[Row]) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
-def draw(logits: torch.Tensor, rows: list[Row]) -> list[int]:
-    """A token a row from ``logits`` (rows, vocabulary).
+def sample(logits: torch.Tensor, rows: list[Row]) -> list[int]:
+    """Sample one token per row from ``logits`` (rows, vocabulary).
 
-    By inversion: a row's own uniform number picks from its cumulative distribution in the vocabulary's order,
-    so that what a row draws does not depend on its batch mates.
+    A uniform number of the row's own is looked up in its cumulative distribution, in the vocabulary's order.
+    The sample therefore does not depend on the other rows of the batch.
     """
-    scores = _constrained(logits.double(), rows)
-    temperature = _column([max(row.temperature, COLDEST) for row in rows], scores)
+    scores = _mask_forbidden(logits.double(), rows)
+    temperature = _column([max(row.temperature, MIN_TEMPERATURE) for row in rows], scores)
     probabilities = torch.softmax((scores - scores.amax(-1, keepdim=True)) / temperature, dim=-1)
-    cumulative = _nucleus(probabilities, rows).cumsum(-1)
+    cumulative = _cut_to_nucleus(probabilities, rows).cumsum(-1)
     total = cumulative[:, -1:]
-    wanted = _column([row.random.random() for row in rows], scores) * total
-    wanted = torch.minimum(wanted, torch.nextafter(total, torch.zeros_like(total)))
-    return [int(token) for token in torch.searchsorted(cumulative, wanted, right=True).flatten().tolist()]
+    target = _column([row.random.random() for row in rows], scores) * total
+    # Rounding may reach the total, behind which there is no token.
+    target = torch.minimum(target, torch.nextafter(total, torch.zeros_like(total)))
+    return [int(token) for token in torch.searchsorted(cumulative, target, right=True).flatten().tolist()]
 
 
 def _column(values: list[float], like: torch.Tensor) -> torch.Tensor:
     return torch.tensor(values, dtype=like.dtype, device=like.device).unsqueeze(1)
 
 
-def _constrained(scores: torch.Tensor, rows: list[Row]) -> torch.Tensor:
-    """Tokens that a row's form forbids get minus infinity."""
-    if all(row.form is None for row in rows):
+def _mask_forbidden(scores: torch.Tensor, rows: list[Row]) -> torch.Tensor:
+    """Set the scores of tokens that a row's constraint forbids to minus infinity."""
+    if all(row.constraint is None for row in rows):
         return scores
-    allowed = torch.from_numpy(np.stack([row.allowed(scores.shape[1]) for row in rows]))
+    allowed = torch.from_numpy(np.stack([row.mask_tokens(scores.shape[1]) for row in rows]))
     return scores.masked_fill(~allowed.to(scores.device), -torch.inf)
 
 
-def _nucleus(probabilities: torch.Tensor, rows: list[Row]) -> torch.Tensor:
-    """Keeps a row's likeliest tokens, as few as hold ``top_p`` together (arXiv 1904.09751)."""
+def _cut_to_nucleus(probabilities: torch.Tensor, rows: list[Row]) -> torch.Tensor:
+    """Keep a row's most likely tokens, as few as reach ``top_p`` together (arXiv 1904.09751)."""
     if all(row.top_p >= 1 for row in rows):
         return probabilities
     top_p = _column(
-        [max(row.top_p, NARROWEST) if row.top_p < 1 else torch.inf for row in rows], probabilities
+        [max(row.top_p, MIN_TOP_P) if row.top_p < 1 else torch.inf for row in rows], probabilities
     )
     ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
     outside = ordered.cumsum(-1) - ordered >= top_p

@@ -1,7 +1,7 @@
 """Train the starter model by plain GRPO: ``python -m workers.starter.grpo_check OUT [--steps N] [--seed S]``.
 
 Stock TRL with a LoRA adapter on the sample rows, measured before and after on held-out ones; prints one JSON
-object. This is how the settings of the sample job were chosen.
+object. The settings of the sample job were chosen with it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from peft import LoraConfig
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from workers.starter.measure import MAX_NEW_TOKENS, MODEL, held_out, load, measure
+from workers.starter.measure import MAX_NEW_TOKENS, MODEL, draw_held_out, load, measure
 from workers.starter.sample.build import HERE
 from workers.starter.sample.fields import grade
 
 TRAINING_SHARE = 0.8
 
 
-def training_rows() -> Dataset:
-    """The first 80% of the sample rows, as TRL wants them."""
+def load_training_rows() -> Dataset:
+    """Load the first 80% of the sample rows in TRL's form."""
     lines = (HERE / "dataset.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines[: int(TRAINING_SHARE * len(lines))]]
     return Dataset.from_list(
@@ -42,8 +42,8 @@ def reward(completions: list[list[dict[str, str]]], reference: list[str], **_: A
     ]
 
 
-def settings(out: Path, steps: int, rate: float, seed: int) -> GRPOConfig:
-    """8 prompts x 8 samples a step, no KL term, float32, for a CPU."""
+def build_config(out: Path, steps: int, rate: float, seed: int) -> GRPOConfig:
+    """Return settings for a CPU: 8 prompts x 8 samples per step, no KL term, float32."""
     return GRPOConfig(
         output_dir=str(out),
         max_steps=steps,
@@ -66,16 +66,18 @@ def settings(out: Path, steps: int, rate: float, seed: int) -> GRPOConfig:
     )
 
 
-def lift(model_folder: Path, config: GRPOConfig, prompts: int, samples: int) -> dict[str, Any]:
-    """Measures, trains, measures again, and saves the adapter in the config's folder."""
+def train_and_measure(
+    model_folder: Path, config: GRPOConfig, prompts: int, samples: int
+) -> dict[str, object]:
+    """Measure, train, measure again, and save the adapter in the config's folder."""
     tokenizer, model = load(model_folder)
-    examples = held_out(prompts)
+    examples = draw_held_out(prompts)
     before = measure(tokenizer, model, examples, samples)
     trainer: Any = GRPOTrainer(
         model=model,
         reward_funcs=reward,
         args=config,
-        train_dataset=training_rows(),
+        train_dataset=load_training_rows(),
         processing_class=tokenizer,
         peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
     )
@@ -95,7 +97,7 @@ def lift(model_folder: Path, config: GRPOConfig, prompts: int, samples: int) -> 
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", type=Path, default=MODEL)
@@ -106,8 +108,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=8)
     arguments = parser.parse_args()
     torch.set_num_threads(2)
-    config = settings(arguments.out, arguments.steps, arguments.rate, arguments.seed)
-    print(json.dumps(lift(arguments.model, config, arguments.prompts, arguments.samples)))
+    config = build_config(arguments.out, arguments.steps, arguments.rate, arguments.seed)
+    print(json.dumps(train_and_measure(arguments.model, config, arguments.prompts, arguments.samples)))
 
 
 if __name__ == "__main__":

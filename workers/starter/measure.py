@@ -1,7 +1,7 @@
-"""How good is a model on fresh rows: ``python -m workers.starter.measure [MODEL] [--adapter FOLDER]``.
+"""Measures a model on new rows: ``python -m workers.starter.measure [MODEL] [--adapter FOLDER]``.
 
-Prints one JSON object: for all rows and for each task the strict pass@1, the unbiased pass@k of the HumanEval
-paper (Chen et al., 2021) and the mean reward of the sample grader.
+Prints one JSON object with, for all rows and for each task, the strict pass@1, the unbiased pass@k of the
+HumanEval paper (Chen et al., 2021) and the mean reward of the sample grader.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from workers.starter.office_tasks import Example, draw, seeded
+from workers.starter.office_tasks import Example, draw_example, make_random
 from workers.starter.sample.fields import grade
 
 MODEL = Path(__file__).parent / "model"
@@ -25,7 +25,7 @@ ROWS_AT_ONCE = 256
 
 
 def load(folder: Path | str = MODEL, adapter: Path | str | None = None) -> tuple[Any, Any]:
-    """Tokenizer and float32 model, with a LoRA adapter on top if one is named."""
+    """Load tokenizer and float32 model, with a LoRA adapter if one is given."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     if adapter is not None:
@@ -35,14 +35,14 @@ def load(folder: Path | str = MODEL, adapter: Path | str | None = None) -> tuple
     return tokenizer, model.eval()
 
 
-def held_out(count: int, seed: int = HELD_OUT_SEED) -> list[Example]:
-    """Examples of the task mixture from a seed that pretraining and the sample data set do not use."""
-    rng = seeded(seed)
-    return [draw(rng) for _ in range(count)]
+def draw_held_out(count: int, seed: int = HELD_OUT_SEED) -> list[Example]:
+    """Draw examples from a seed that pretraining and the sample data set do not use."""
+    rng = make_random(seed)
+    return [draw_example(rng) for _ in range(count)]
 
 
 def sample(tokenizer: Any, model: Any, prompts: list[str], count: int) -> list[list[str]]:
-    """``count`` answers to each prompt at temperature 1 from the whole distribution."""
+    """Sample ``count`` answers to each prompt at temperature 1 from the whole distribution."""
     stride = max(1, ROWS_AT_ONCE // count)
     groups: list[list[str]] = []
     for start in range(0, len(prompts), stride):
@@ -74,14 +74,14 @@ def _generate(tokenizer: Any, model: Any, prompts: list[str], count: int) -> lis
 
 
 def pass_at(k: int, samples: int, right: int) -> float:
-    """Unbiased chance that one of ``k`` draws is right, given ``right`` of ``samples`` were."""
+    """Return the unbiased probability that one of ``k`` samples is right, given ``right`` of ``samples``."""
     if samples < k:
         raise ValueError(f"pass@{k} needs at least {k} samples a prompt, not {samples}: raise --samples")
     return 1.0 - comb(samples - right, k) / comb(samples, k)
 
 
-def summary(rewards: list[list[float]], k: int) -> dict[str, float]:
-    """Means over prompts; ``rewards`` holds one list of sample rewards per prompt."""
+def summarise(rewards: list[list[float]], k: int) -> dict[str, float]:
+    """Return means over prompts; ``rewards`` has one list of sample rewards per prompt."""
     right = [sum(reward == 1.0 for reward in group) for group in rewards]
     return {
         "prompts": len(rewards),
@@ -96,16 +96,16 @@ def summary(rewards: list[list[float]], k: int) -> dict[str, float]:
 def measure(
     tokenizer: Any, model: Any, examples: list[Example], samples: int, k: int = 8
 ) -> dict[str, dict[str, float]]:
-    """Samples, grades and sums up, over ``all`` examples and by task."""
+    """Sample, grade and summarise, over ``all`` examples and by task."""
     answers = sample(tokenizer, model, [example.prompt for example in examples], samples)
     rewards = [
         [grade({"output_text": text}, {"reference": example.reference}) for text in group]
         for example, group in zip(examples, answers, strict=True)
     ]
-    report = {"all": summary(rewards, k)}
+    report = {"all": summarise(rewards, k)}
     for task in sorted({example.task for example in examples}):
-        chosen = [group for example, group in zip(examples, rewards, strict=True) if example.task == task]
-        report[task] = summary(chosen, k)
+        own = [group for example, group in zip(examples, rewards, strict=True) if example.task == task]
+        report[task] = summarise(own, k)
     return report
 
 
@@ -114,7 +114,7 @@ def _mean(values: list[float]) -> float:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?", type=Path, default=MODEL)
     parser.add_argument("--adapter", type=Path)
@@ -124,7 +124,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
     tokenizer, model = load(arguments.model, arguments.adapter)
-    print(json.dumps(measure(tokenizer, model, held_out(arguments.prompts), arguments.samples)))
+    print(json.dumps(measure(tokenizer, model, draw_held_out(arguments.prompts), arguments.samples)))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""Three office tasks: read a short invoice, ticket or order, answer compact JSON.
+"""Three office tasks: read a short invoice, ticket or order and answer in compact JSON.
 
-Everything is drawn from a ``random.Random``, so a seed is a data set. Each example carries the right
-answer and, for some fields, what an office with other habits would have written (the amount with its
-currency, the date as printed, the "general" queue, numbers as text, a total without shipping). Pretraining
-shows the habits in fixed shares; a team's grader says which convention is the right one, and reinforcement
-fine-tuning finds it.
+Examples are drawn from a ``random.Random``, so a seed defines a data set. Each example has the right answer
+and, for some fields, the value under other conventions (the amount with its currency, the date as printed,
+the "general" queue, numbers as text, a total without shipping). Pretraining shows these habits in fixed
+shares; a team's grader defines the right convention, and reinforcement fine-tuning learns it.
 """
 
 from __future__ import annotations
@@ -69,10 +68,10 @@ SHIPPING = (5, 7, 9)
 
 @dataclass(frozen=True)
 class Example:
-    """One request with its right answer and its habitual wrong ones.
+    """One request with its right answer and usual wrong ones.
 
-    ``habits`` maps a field to the value that other conventions give it; ``prose`` is a format string over
-    the fields, for answers that are no JSON at all.
+    ``habits`` maps a field to its value under another convention; ``prose`` is a format string over the
+    fields, for answers that are not JSON.
     """
 
     task: str
@@ -82,45 +81,45 @@ class Example:
     prose: str
 
     def right_answer(self) -> str:
-        """The answer that the grader gives full marks."""
-        return compact(self.reference)
+        """Return the answer to which the grader gives full marks."""
+        return write_compact(self.reference)
 
     def habitual_answer(self, rng: Random) -> str:
-        """An answer under conventions drawn independently for each field, so it is right only sometimes."""
+        """Return an answer with conventions drawn independently by field, so it is right only sometimes."""
         answer = {
             field: self.habits[field] if rng.random() < HABIT_SHARES.get(field, 0.0) else value
             for field, value in self.reference.items()
         }
-        return self.prose.format(**answer) if rng.random() < PROSE_SHARE else compact(answer)
+        return self.prose.format(**answer) if rng.random() < PROSE_SHARE else write_compact(answer)
 
 
-def compact(fields: Fields) -> str:
-    """JSON without spaces."""
+def write_compact(fields: Fields) -> str:
+    """Return JSON without spaces."""
     return json.dumps(fields, separators=(",", ":"))
 
 
-def seeded(seed: int) -> Random:
-    """A generator of examples; the same seed draws the same ones."""
+def make_random(seed: int) -> Random:
+    """Return a generator for examples; equal seeds draw equal examples."""
     return Random(seed)  # noqa: S311
 
 
-def draw(rng: Random, task: str | None = None) -> Example:
-    """One example of ``task``, or of a task drawn by ``TASK_SHARES``."""
+def draw_example(rng: Random, task: str | None = None) -> Example:
+    """Draw one example of ``task``, or of a task drawn by ``TASK_SHARES``."""
     name = task or rng.choices(list(TASK_SHARES), list(TASK_SHARES.values()))[0]
     return TASKS[name](rng)
 
 
-def invoice(rng: Random) -> Example:
-    """Amount to pay, currency and due date; the net amount and the date of issue are there to mislead."""
-    net, total = _net_and_total(rng)
+def draw_invoice(rng: Random) -> Example:
+    """Draw an invoice: amount to pay, currency and due date, with net amount and date of issue to mislead."""
+    net, total = _draw_net_and_total(rng)
     currency = rng.choice(CURRENCIES)
     issued = FIRST_DAY + timedelta(days=rng.randrange(DAYS))
     due = issued + timedelta(days=rng.choice(PAYMENT_DAYS))
-    printed_due = _printed_date(rng, due)
+    printed_due = _print_date(rng, due)
     facts = [
         rng.choice((f"Net {net}", f"Subtotal {net}", f"Goods {net}")),
         rng.choice((f"Total {total} {currency}", f"Total due {currency} {total}", f"Pay {currency} {total}")),
-        f"{rng.choice(('Issued', 'Dated'))} {_printed_date(rng, issued)}",
+        f"{rng.choice(('Issued', 'Dated'))} {_print_date(rng, issued)}",
         f"{rng.choice(('Due', 'Payable by', 'Pay before'))} {printed_due}",
     ]
     rng.shuffle(facts)
@@ -135,7 +134,7 @@ def invoice(rng: Random) -> Example:
     )
 
 
-def ticket(rng: Random) -> Example:
+def draw_ticket(rng: Random) -> Example:
     """The queue that handles a support ticket, and its priority."""
     queue, priority = rng.choice(list(QUEUES)), rng.choice(list(URGENCY))
     name, problem = rng.choice(FIRST_NAMES), rng.choice(QUEUES[queue])
@@ -156,8 +155,8 @@ def ticket(rng: Random) -> Example:
     )
 
 
-def order(rng: Random) -> Example:
-    """Line sums, subtotal and total with shipping; numbers stay below 100, one token each."""
+def draw_order(rng: Random) -> Example:
+    """Draw an order: line sums, subtotal and total with shipping. Numbers are below 100, one token each."""
     lines = [(rng.randint(2, 4), item, rng.randint(2, 9)) for item in rng.sample(ITEMS, 2)]
     shipping = rng.choice(SHIPPING)
     sums = [count * price for count, _, price in lines]
@@ -171,11 +170,15 @@ def order(rng: Random) -> Example:
     )
 
 
-TASKS: dict[str, Callable[[Random], Example]] = {"invoice": invoice, "ticket": ticket, "order": order}
+TASKS: dict[str, Callable[[Random], Example]] = {
+    "invoice": draw_invoice,
+    "ticket": draw_ticket,
+    "order": draw_order,
+}
 
 
-def _net_and_total(rng: Random) -> tuple[str, str]:
-    """A net amount and the same with tax; they differ in their first two digits, which are one token."""
+def _draw_net_and_total(rng: Random) -> tuple[str, str]:
+    """Draw amounts without and with tax; they differ in their first two digits, which are one token."""
     while True:
         net_cents = rng.choice((rng.randint(1000, 7900), rng.randint(100_000, 790_000)))
         total_cents = round(net_cents * (100 + rng.choice(TAX_PERCENT)) / 100)
@@ -184,6 +187,6 @@ def _net_and_total(rng: Random) -> tuple[str, str]:
             return net, total
 
 
-def _printed_date(rng: Random, day: date) -> str:
+def _print_date(rng: Random, day: date) -> str:
     month = MONTHS[day.month - 1]
     return rng.choice((f"{day.day} {month} {day.year}", f"{month} {day.day}, {day.year}", f"{day:%d.%m.%Y}"))

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from workers.contract.base_models.sentence_pieces import DIGIT_PAIRS
-from workers.starter.office_tasks import Example, draw, seeded
+from workers.starter.office_tasks import Example, draw_example, make_random
 
 PAD, START, END = "<|pad|>", "<|im_start|>", "<|im_end|>"
 CHAT_TEMPLATE = (
@@ -99,11 +99,11 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 
 
 def build_tokenizer() -> Any:
-    """A BPE tokenizer learnt on the tasks, with pad, start and end tokens and the chat template."""
-    rng = seeded(1)
+    """Train a BPE tokenizer on the tasks, with pad, start and end tokens and the chat template."""
+    rng = make_random(1)
     texts = []
     for _ in range(TOKENIZER_EXAMPLES):
-        example = draw(rng)
+        example = draw_example(rng)
         texts.append(f"system\nuser\n{example.prompt}\nassistant\n{example.habitual_answer(rng)}")
     bpe = Tokenizer(models.BPE())
     bytes_of_words = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -119,24 +119,24 @@ def build_tokenizer() -> Any:
     )
     bpe.train_from_iterator(texts, trainer)
     tokenizer: Any = PreTrainedTokenizerFast(
-        tokenizer_object=without_words(bpe), pad_token=PAD, eos_token=END, padding_side="left"
+        tokenizer_object=split_digits_only(bpe), pad_token=PAD, eos_token=END, padding_side="left"
     )
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
 
 
-def without_words(bpe: Any) -> Any:
-    """The tokenizer that splits nothing but digits, as llama.cpp can (``contract.sentence_pieces``).
+def split_digits_only(bpe: Any) -> Any:
+    """Return the tokenizer that splits only digits, as llama.cpp can (``contract.sentence_pieces``).
 
-    On the tasks it gives the ids of ``bpe``: merges of signs go first, so that a comma keeps its space.
+    On the tasks it gives the ids of ``bpe``: merges of signs come first, so that a comma keeps its space.
     """
     content = json.loads(bpe.to_str())
     words = content["model"]["vocab"]
-    made = list(dict.fromkeys("".join(merge) for merge in content["model"]["merges"]))
-    made.sort(key=lambda word: 0 if word.isdigit() else 2 if word.lstrip("Ġ").isalpha() else 1)
+    merged = list(dict.fromkeys("".join(merge) for merge in content["model"]["merges"]))
+    merged.sort(key=lambda word: 0 if word.isdigit() else 2 if word.lstrip("Ġ").isalpha() else 1)
     content["model"]["merges"] = [
         [word[:cut], word[cut:]]
-        for word in made
+        for word in merged
         for cut in range(len(word) - 1, 0, -1)
         if word[:cut] in words and word[cut:] in words
     ]
@@ -144,13 +144,13 @@ def without_words(bpe: Any) -> Any:
     return Tokenizer.from_str(json.dumps(content))
 
 
-def pinned_tokenizer() -> Any:
-    """The committed tokenizer: a change of a task then renumbers no token."""
+def load_pinned_tokenizer() -> Any:
+    """Load the committed tokenizer, so that a change of a task renumbers no token."""
     return AutoTokenizer.from_pretrained(PINNED)
 
 
 def build_model(tokenizer: Any) -> Any:
-    """A Qwen3 of four layers, width 192, in float32 with fresh weights."""
+    """Build a Qwen3 of four layers, width 192, in float32 with new weights."""
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=len(tokenizer),
@@ -173,25 +173,23 @@ def build_model(tokenizer: Any) -> Any:
     return model
 
 
-def batches(tokenizer: Any, phase: Phase) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless ``(tokens, weights)`` of shape (rows, length): weight 1 on answers, 0.1 on prompts."""
-    rng = seeded(phase.seed)
+def iterate_batches(tokenizer: Any, phase: Phase) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield without end ``(tokens, weights)`` (rows, length): weight 1 on answers, 0.1 on prompts."""
+    rng = make_random(phase.seed)
     while True:
-        examples = [draw(rng) for _ in range(POOL_ROWS)]
+        examples = [draw_example(rng) for _ in range(POOL_ROWS)]
         answers = [
             example.habitual_answer(rng) if phase.habitual else example.right_answer() for example in examples
         ]
-        rows = _encoded(tokenizer, examples, answers)
+        rows = _encode(tokenizer, examples, answers)
         rows.sort(key=lambda row: len(row[0]) + len(row[1]))
         starts = list(range(0, POOL_ROWS, ROWS_PER_STEP))
         rng.shuffle(starts)
         for start in starts:
-            yield _padded(rows[start : start + ROWS_PER_STEP], tokenizer.pad_token_id)
+            yield _pad(rows[start : start + ROWS_PER_STEP], tokenizer.pad_token_id)
 
 
-def _encoded(
-    tokenizer: Any, examples: list[Example], answers: list[str]
-) -> list[tuple[list[int], list[int]]]:
+def _encode(tokenizer: Any, examples: list[Example], answers: list[str]) -> list[tuple[list[int], list[int]]]:
     prompts = tokenizer(
         [f"<|im_start|>user\n{e.prompt}<|im_end|>\n<|im_start|>assistant\n" for e in examples]
     )
@@ -199,7 +197,7 @@ def _encoded(
     return list(zip(prompts["input_ids"], endings["input_ids"], strict=True))
 
 
-def _padded(rows: list[tuple[list[int], list[int]]], pad: int) -> tuple[Tensor, Tensor]:
+def _pad(rows: list[tuple[list[int], list[int]]], pad: int) -> tuple[Tensor, Tensor]:
     length = max(len(prompt) + len(answer) for prompt, answer in rows)
     tokens = torch.full((len(rows), length), pad)
     weights = torch.zeros(len(rows), length)
@@ -212,21 +210,21 @@ def _padded(rows: list[tuple[list[int], list[int]]], pad: int) -> tuple[Tensor, 
 
 
 def weighted_loss(forward: Callable[..., Any], tokens: Tensor, weights: Tensor) -> Tensor:
-    """Next-token cross-entropy, averaged by weight."""
+    """Return the next-token cross-entropy, averaged by weight."""
     logits = forward(tokens[:, :-1]).logits
     losses = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
     targets = weights[:, 1:].flatten()
     return (losses * targets).sum() / targets.sum()
 
 
-def train(model: Any, forward: Callable[..., Any], tokenizer: Any, phase: Phase) -> dict[str, Any]:
-    """Runs a phase in place, with fresh optimizers; returns what was measured."""
+def train(model: Any, forward: Callable[..., Any], tokenizer: Any, phase: Phase) -> dict[str, object]:
+    """Train one phase in place, with new optimizers; return its measurements."""
     matrices = [w for name, w in model.named_parameters() if w.ndim == 2 and "embed" not in name]
     others = [w for name, w in model.named_parameters() if w.ndim != 2 or "embed" in name]
     muon, adam = Muon(matrices), torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=0.0)
     model.train()
     started, tokens_seen, recent, curve = time.monotonic(), 0, 0.0, []
-    stream = batches(tokenizer, phase)
+    stream = iterate_batches(tokenizer, phase)
     for step in range(phase.steps):
         tokens, weights = next(stream)
         loss = weighted_loss(forward, tokens, weights)
@@ -252,16 +250,16 @@ def train(model: Any, forward: Callable[..., Any], tokenizer: Any, phase: Phase)
 
 
 def describe_tokenizer(folder: Path) -> None:
-    """Name the tokenizer's class as transformers 4 and 5 know it."""
+    """Set the tokenizer's class to one that transformers 4 and 5 know."""
     file = folder / "tokenizer_config.json"
     content = json.loads(file.read_text())
-    kept = ("eos_token", "model_max_length", "pad_token", "padding_side")
-    content = {name: content[name] for name in kept} | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    names = ("eos_token", "model_max_length", "pad_token", "padding_side")
+    content = {name: content[name] for name in names} | {"tokenizer_class": "PreTrainedTokenizerFast"}
     file.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def pretrain(out: Path, tokenizer: Any, phases: tuple[Phase, ...] = PHASES, compiled: bool = True) -> None:
-    """Trains through all phases and writes tokenizer, bfloat16 weights and ``pretrain.json`` to ``out``."""
+    """Train all phases; write tokenizer, bfloat16 weights and ``pretrain.json`` to ``out``."""
     model = build_model(tokenizer)
     forward = torch.compile(model, dynamic=True) if compiled else model
     measured = [train(model, forward, tokenizer, phase) for phase in phases]
@@ -277,8 +275,8 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
-        "--new-tokenizer", action="store_true", help="learn it again, do not use the pinned one"
+        "--new-tokenizer", action="store_true", help="train a new tokenizer instead of using the pinned one"
     )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    pretrain(arguments.out, build_tokenizer() if arguments.new_tokenizer else pinned_tokenizer())
+    pretrain(arguments.out, build_tokenizer() if arguments.new_tokenizer else load_pinned_tokenizer())

@@ -16,7 +16,7 @@ const tidy = (value) => (known(value) ? String(Number(Number(value).toPrecision(
 
 // The metric's name without what its chart's title says already.
 function labelOf(name) {
-  if (name === "watch/reward") return "held-out reward";
+  if (name === "held_out/reward") return "held-out reward";
   const part = name.match(/^rewards\/(.*)\/mean$/) ?? name.match(/^tasks\/(.*)\/[a-z_]+$/);
   return part ? part[1] : name.replace(/^[a-z]+\//, "").replaceAll("_", " ");
 }

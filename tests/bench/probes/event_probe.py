@@ -1,4 +1,4 @@
-"""What telling costs: ``python -m tests.bench.probes.event_probe SPEC.json OUT``.
+"""Cost of reporting: ``python -m tests.bench.probes.event_probe SPEC.json OUT``.
 
 Prints the seconds that metrics, rollouts, alarms and events took, and those of the whole training.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from workers.contract.events import EventWriter, MetricsEvent, parse
 from workers.contract.spec import JobSpec
 from workers.engine import run as engine
-from workers.engine.training.grpo import Reporter
+from workers.engine.training.reporting import Reporter
 
 path, out = Path(sys.argv[1]), Path(sys.argv[2])
 spec = JobSpec.model_validate_json(path.read_text())

@@ -1,4 +1,4 @@
-"""How much memory a job took: ``python -m tests.bench.probes.memory_probe SPEC.json OUT``.
+"""Memory of a job: ``python -m tests.bench.probes.memory_probe SPEC.json OUT``.
 
 Prints the estimate made before training and the peak of this process.
 """

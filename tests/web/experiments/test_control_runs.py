@@ -26,7 +26,7 @@ from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User
 from workers.bridge.jobs import task_files as bridge
 from workers.bridge.jobs.demonstrations import NoDemonstration, fetch_demonstrations
-from workers.bridge.jobs.job_specs import job_spec
+from workers.bridge.jobs.job_specs import build_job_spec
 from workers.contract.events import Drift, Interval, RetentionEvent
 from workers.contract.spec import JobSpec
 
@@ -62,7 +62,7 @@ def answered(job: Job, reward: float, forgotten: float = 0.01) -> None:
 
 def train_rows(job: Job, folder: Path) -> list[dict[str, Any]]:
     splits = bridge.fetch_splits(job, folder)
-    return [json.loads(line) for line in (folder / splits["train"]["path"]).read_text().splitlines()]
+    return [json.loads(line) for line in (folder / splits.train.path).read_text().splitlines()]
 
 
 def rolled(job: Job, row_id: str, step: int, index: int, reward: float, **changes: Any) -> None:
@@ -95,7 +95,7 @@ def test_a_placebo_is_one_click_and_differs_from_its_job_in_nothing_else(
     assert changed == {"preflight"}
     assert [(s.name, s.built_in, s.max_loss) for s in placebo.suites.all()] == [("Tickets", "ticket", 0.1)]
     assert AuditEvent.objects.filter(verb="launched Placebo control run").exists()
-    spec = job_spec(placebo, bridge.fetch_splits(placebo, tmp_path), {})
+    spec = build_job_spec(placebo, bridge.fetch_splits(placebo, tmp_path), {})
     assert (spec.method, spec.sft, spec.preflight.rows) == ("placebo", None, 0)
     with pytest.raises(WrongState, match="there already"):
         launch_control_run(job, alice, "placebo")
@@ -121,7 +121,7 @@ def test_accepted_rollouts_become_demonstrations_the_best_of_each_row(
     splits = bridge.fetch_splits(run, tmp_path)
     sft = fetch_demonstrations(run, tmp_path, splits)
     assert sft == fetch_demonstrations(run, tmp_path, splits)
-    spec = JobSpec.model_validate_json(job_spec(run, splits, {}, None, (), sft).model_dump_json())
+    spec = JobSpec.model_validate_json(build_job_spec(run, splits, {}, None, (), sft).model_dump_json())
     assert spec.sft is not None
     assert (spec.method, spec.sft.rows.rows, spec.sft.epochs, spec.sft.batch_size) == ("sft", 2, 2, 1)
     content = (tmp_path / spec.sft.rows.path).read_bytes()
@@ -140,8 +140,8 @@ def test_a_template_makes_a_demonstration_of_every_row(job: Job, alice: User, tm
     splits = bridge.fetch_splits(run, tmp_path)
     sft = fetch_demonstrations(run, tmp_path, splits)
     assert sft is not None
-    assert sft["rows"]["rows"] == len(rows)
-    line = json.loads((tmp_path / sft["rows"]["path"]).read_text().splitlines()[0])
+    assert sft.rows.rows == len(rows)
+    line = json.loads((tmp_path / sft.rows.path).read_text().splitlines()[0])
     assert line["completion"].startswith("It is ")
     other = launch_control_run(job, alice, "sft", Source("template", "{{item.nowhere}}"))
     with pytest.raises(NoDemonstration, match="nowhere"):

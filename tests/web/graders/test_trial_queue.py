@@ -47,8 +47,8 @@ def test_a_late_worker_leaves_the_folder_of_the_next_attempt_alone(
         folders[0].mkdir(parents=True)
         return graded(late, answers, *others)
 
-    graded = trials._graded
-    monkeypatch.setattr(trials, "_graded", overtake)
+    graded = trials._grade
+    monkeypatch.setattr(trials, "_grade", overtake)
     trials.run_trial(trial.pk)
     trial.refresh_from_db()
     assert (trial.state, trial.attempt) == (State.RUNNING, 2)

@@ -130,7 +130,7 @@ def test_an_uploaded_adapter_is_kept_as_it_is_and_listed(
         ),
         (linked(), "is a link"),
         (many_tensors(50_001), "50,001 tensors"),
-        (doubled(), "no whole safetensors"),
+        (doubled(), "not a complete safetensors"),
         (good(r=0), "r:"),
         (
             packed({"adapter_config.json": b"{", "adapter_model.safetensors": weights()}),

@@ -33,11 +33,12 @@ from webapp.retention.models import Release
 from webapp.retention.presenters import plane
 from webapp.teams.models import AuditEvent, Membership, Role, Team, User
 from webapp.work import nodes
-from workers.bridge.jobs.job_specs import definitions, job_spec
+from workers.bridge.jobs.job_specs import build_job_spec, list_definitions
 from workers.bridge.jobs.suites import fetch_suites
 from workers.contract.devices import NodeDevices
 from workers.contract.events import Drift, Interval, RetentionEvent
-from workers.engine.evaluation.retention import turned
+from workers.contract.spec import DataFile, DatasetFiles
+from workers.engine.evaluation.retention import negate
 from workers.starter.suites import SUITES
 
 SignIn = Callable[[User], Client]
@@ -119,7 +120,7 @@ def test_suites_are_chosen_at_launch_and_reach_the_engine(
     chosen = [(s.name, s.built_in, s.dataset_version, s.max_loss) for s in job.suites.all()]
     assert chosen == [("Tickets", "ticket", None, 0.05), ("Letters <b>", "", letters, None)]
 
-    spec = job_spec(job, {"train": None} | splits(job), {}, None, fetch_suites(job, tmp_path))
+    spec = build_job_spec(job, dataset_files(job), {}, None, fetch_suites(job, tmp_path))
     assert [(s.name, s.max_loss) for s in spec.suites] == [("Tickets", 0.05), ("Letters <b>", None)]
     for suite in spec.suites:
         content = (tmp_path / suite.rows.path).read_bytes()
@@ -127,7 +128,7 @@ def test_suites_are_chosen_at_launch_and_reach_the_engine(
         assert content.count(b"\n") == suite.rows.rows
     assert spec.suites[0].grader == SUITES["ticket"].grader
     assert spec.suites[1].rows.rows == letters.files["validation"]["rows"]
-    assert len(definitions(job)) == 2  # the built-in suite asks no grader of the team
+    assert len(list_definitions(job)) == 2  # the built-in suite asks no grader of the team
 
     assert "Letters &lt;b&gt; v1" in client.get(reverse("jobs:config", args=[team.slug, job.uid])).text
     again = client.get(reverse("jobs:new", args=[team.slug]), {"from": job.uid}).context["form"]
@@ -135,9 +136,10 @@ def test_suites_are_chosen_at_launch_and_reach_the_engine(
     assert again.suite_rows[0]["dataset_version"].value() == letters.uid
 
 
-def splits(job: Job) -> dict[str, Any]:
+def dataset_files(job: Job) -> DatasetFiles:
     file = job.dataset_version.files["train"]
-    return {"train": {"path": "train.jsonl", "sha256": file["sha256"], "rows": file["rows"]}}
+    train = DataFile(path="train.jsonl", sha256=file["sha256"], rows=file["rows"])
+    return DatasetFiles(sha256=job.dataset_version.sha256, train=train)
 
 
 def test_a_suite_needs_rows_and_a_grader_and_may_be_one_more(
@@ -204,7 +206,7 @@ def test_a_suite_passes_if_even_the_lower_bound_of_its_change_is_within_the_marg
     bounds: list[float], margin: float
 ) -> None:
     change = Interval(low=bounds[0], mean=bounds[1], high=bounds[2])
-    score = SuiteScore(rows=30, forgetting=turned(change).model_dump())
+    score = SuiteScore(rows=30, forgetting=negate(change).model_dump())
     assert gate.within(score, margin) is (change.low >= -margin)
 
 

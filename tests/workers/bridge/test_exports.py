@@ -67,7 +67,7 @@ def test_a_damaged_package_is_not_exported(model: TunedModel, alice: User) -> No
     default_storage.save(f"{model.prefix}/adapter_config.json", ContentFile(json.dumps({}).encode()))
     export = made(model, alice, "merged")
     assert export.state == State.FAILED
-    assert "adapter_config.json of the adapter is not what it was" in export.error.message
+    assert "adapter_config.json of the adapter has changed" in export.error.message
 
 
 def test_the_worker_refuses_what_the_web_could_not_know(
@@ -85,13 +85,13 @@ def test_the_worker_refuses_what_the_web_could_not_know(
 def test_a_worker_that_lost_its_lease_leaves_nothing(
     model: TunedModel, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep = exports._keep
+    store = exports._store
 
     def late(export: Export, folder: Path) -> None:
         Export.objects.update(attempt=export.attempt + 1)  # another worker claimed it
-        keep(export, folder)
+        store(export, folder)
 
-    monkeypatch.setattr(exports, "_keep", late)
+    monkeypatch.setattr(exports, "_store", late)
     export = made(model, alice, "gguf-adapter")
     assert export.state == State.RUNNING
     assert not default_storage.exists(f"exports/{model.uid}/gguf-adapter-1/adapter.gguf")

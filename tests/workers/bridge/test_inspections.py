@@ -37,11 +37,11 @@ def test_a_sound_folder_passes_and_a_cut_off_one_fails_by_name(
     damaged = inspected(again)
     assert damaged.state == Inspection.State.FAILED
     assert "model.safetensors cannot be read" in damaged.report["problem"]["message"]
-    assert "fault of ours" not in str(damaged.report)
+    assert "bug in Groove" not in str(damaged.report)
 
 
 def test_a_model_that_the_hub_does_not_give_fails_with_a_remedy(team: Team, alice: User) -> None:
-    """The tests have no hub; what a person does without one stands in the remedy."""
+    """The tests have no hub; the remedy explains what to do without one."""
     found = inspected(add_base_model(team, alice, "nobody/has-this"))
     assert found.state == Inspection.State.FAILED
     assert found.report["problem"]["code"] == "hub_unreachable"

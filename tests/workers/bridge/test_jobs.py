@@ -241,5 +241,5 @@ def test_an_engine_that_says_nothing_is_ended_and_its_job_goes_on(
     wait(job, lambda job: job.attempt == 2)
     wait(job, in_state(State.SUCCEEDED))
     said = [event.data["message"] for event in job.events.filter(kind="log", data__level="warning")]
-    assert any("had said nothing for 10 s" in message for message in said)
+    assert any("sent no event for 10 s" in message for message in said)
     assert_every_step_once(job)

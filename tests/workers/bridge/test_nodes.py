@@ -1,15 +1,15 @@
-"""A worker says what room it has, on a machine where nothing has run yet, too."""
+"""A worker measures space and load, also on a machine where nothing has run yet."""
 
 from __future__ import annotations
 
 from workers.bridge.gpus import find_gpus
-from workers.bridge.nodes import health
+from workers.bridge.nodes import read_health
 
 
-def test_a_fresh_machine_tells_its_room(settings, tmp_path):
+def test_a_fresh_machine_has_health(settings, tmp_path):
     settings.WORK_DIR = tmp_path / "not" / "there"
-    told = health()
-    assert 0 < told["disk_free_gib"] <= told["disk_gib"]
-    assert 0 < told["memory_free_gib"] <= told["memory_gib"]
-    assert 0 <= told["cpu_busy_percent"] <= 100
-    assert len(told["gpus"]) == len(find_gpus())
+    health = read_health()
+    assert 0 < health["disk_free_gib"] <= health["disk_gib"]
+    assert 0 < health["memory_free_gib"] <= health["memory_gib"]
+    assert 0 <= health["cpu_busy_percent"] <= 100
+    assert len(health["gpus"]) == len(find_gpus())

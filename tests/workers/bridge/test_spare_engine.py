@@ -1,4 +1,4 @@
-"""A spare engine takes a job at once, and never outlives its worker."""
+"""A spare engine runs the next job at once, and never outlives its worker."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ def test_the_spare_becomes_the_jobs_child_with_its_own_environment_log_and_lifel
     tmp_path, model_folder, settings
 ):
     settings.WARM_ENGINES = True
-    spare_engine.BENCH.fill(child.environment({}))
-    spare = spare_engine.BENCH._spare
+    spare_engine.SPARES.fill(child.build_environment({}))
+    spare = spare_engine.SPARES._spare
     assert spare
     log, out = tmp_path / "engine.log", tmp_path / "out"
     arguments = ["workers.engine", "sample", str(sample_spec(tmp_path, model_folder)), "--out", str(out)]
-    with child.started(arguments, {"cpu_cores": 1}, log) as process:
+    with child.start_child(arguments, {"cpu_cores": 1}, log) as process:
         assert process.pid == spare.process.pid
         assert process.wait(90) == 0, log.read_text()
     assert len((out / "samples.jsonl").read_text().splitlines()) == 2
     assert parse((out / "events.jsonl").read_text().splitlines()[-1]).type == "done"
-    assert spare_engine.BENCH._spare is not spare  # the next one waits already
-    spare_engine.BENCH.clear()
+    assert spare_engine.SPARES._spare is not spare  # the next one waits already
+    spare_engine.SPARES.clear()
 
 
 def test_a_spare_without_an_order_ends_when_its_worker_does():
-    spare = spare_engine.start(child.environment({}))
+    spare = spare_engine.start_spare(child.build_environment({}))
     spare.orders.close()
     assert spare.process.wait(90) == 0
 
 
 def test_a_spare_that_died_is_noticed_and_a_fresh_process_does_the_job(tmp_path, model_folder, settings):
     settings.WARM_ENGINES = True
-    spare_engine.BENCH.fill(child.environment({}))
-    assert spare_engine.BENCH._spare
-    dead = spare_engine.BENCH._spare.process
+    spare_engine.SPARES.fill(child.build_environment({}))
+    assert spare_engine.SPARES._spare
+    dead = spare_engine.SPARES._spare.process
     dead.kill()
     dead.wait()
     arguments = ["workers.engine", "sample", str(sample_spec(tmp_path, model_folder)), "--out"]
     settings.WARM_ENGINES = False
-    with child.started(
+    with child.start_child(
         [*arguments, str(tmp_path / "out")], {"cpu_cores": 1}, tmp_path / "engine.log"
     ) as process:
         assert process.pid != dead.pid

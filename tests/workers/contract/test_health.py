@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.contract import health
-from workers.contract.health import BY_CODE, Check, History, Limits, Step, findings, needed
-from workers.contract.health.history import in_deviations
+from workers.contract.health import BY_CODE, Check, History, Limits, Step, find_alarms, find_needed_steps
+from workers.contract.health.history import scale_change
 
 Curve = Callable[[int], float]
 STEPS = 40
 HEALTHY: dict[str, Curve] = {
     "reward": lambda step: 0.3 + 0.01 * step,
     "rewards/grader/std": lambda step: 0.4,
-    "watch/reward": lambda step: 0.2 + 0.01 * step,
-    "watch/reward_std": lambda step: 0.4,
+    "held_out/reward": lambda step: 0.2 + 0.01 * step,
+    "held_out/reward_std": lambda step: 0.4,
     "rewards/form/mean": lambda step: 0.3 + 0.01 * step,
     "rewards/fact/mean": lambda step: 0.3 + 0.01 * step,
     "rewards/most_common_share": lambda step: 0.5,
@@ -61,7 +61,7 @@ def changed(
 
 
 def codes(of: History) -> list[str]:
-    return [finding.rule.code for finding in findings(of)]
+    return [finding.rule.code for finding in find_alarms(of)]
 
 
 def after(step: int, before: float, now: float) -> Curve:
@@ -74,12 +74,12 @@ def test_a_healthy_job_raises_nothing_at_any_step():
 
 
 FIRES: dict[str, History] = {
-    "held_out_gap": changed({"watch/reward": lambda step: 0.2}),
-    "length_explains_reward": changed({"gain/length_matched": lambda step: 0.0}, without="watch"),
+    "held_out_gap": changed({"held_out/reward": lambda step: 0.2}),
+    "length_explains_reward": changed({"gain/length_matched": lambda step: 0.0}, without="held_out"),
     "sub_reward_jump": changed({"rewards/form/mean": after(37, 0.2, 0.9),
-                                "rewards/fact/mean": lambda step: 0.3}, without="watch"),
-    "repetition": changed({"answers/repetition": lambda step: 0.1 + 0.01 * step}, without="watch"),
-    "template": changed({"answers/template_share": lambda step: step / 40}, without="watch"),
+                                "rewards/fact/mean": lambda step: 0.3}, without="held_out"),
+    "repetition": changed({"answers/repetition": lambda step: 0.1 + 0.01 * step}, without="held_out"),
+    "template": changed({"answers/template_share": lambda step: step / 40}, without="held_out"),
     "overfitting": history(checks=(0.3, 0.5, 0.5, 0.5, 0.49)),
     "saturated_grader": changed({"rewards/most_common_share": lambda step: 0.95}),
     "no_signal": changed({"groups/no_signal_share": lambda step: 0.85}),
@@ -93,13 +93,13 @@ FIRES: dict[str, History] = {
 }  # fmt: skip
 QUIET: dict[str, History] = {
     # the held-out grader rises too, if less
-    "held_out_gap": changed({"watch/reward": lambda step: 0.2 + 0.004 * step}),
-    "length_explains_reward": changed({"gain/length_matched": lambda step: 0.004 * step}, without="watch"),
+    "held_out_gap": changed({"held_out/reward": lambda step: 0.2 + 0.004 * step}),
+    "length_explains_reward": changed({"gain/length_matched": lambda step: 0.004 * step}, without="held_out"),
     # both parts jump: the model learnt the task
     "sub_reward_jump": changed({"rewards/form/mean": after(37, 0.2, 0.9),
-                                "rewards/fact/mean": after(37, 0.2, 0.7)}, without="watch"),
-    "repetition": changed({"answers/repetition": lambda step: 0.4}, without="watch"),
-    "template": changed({"answers/template_share": lambda step: 0.9}, without="watch"),
+                                "rewards/fact/mean": after(37, 0.2, 0.7)}, without="held_out"),
+    "repetition": changed({"answers/repetition": lambda step: 0.4}, without="held_out"),
+    "template": changed({"answers/template_share": lambda step: 0.9}, without="held_out"),
     "overfitting": history(checks=(0.3, 0.4, 0.44, 0.48, 0.52)),
     "saturated_grader": changed({"rewards/most_common_share": after(35, 0.5, 0.95)}),
     "no_signal": changed({"groups/no_signal_share": lambda step: 0.75}),
@@ -119,7 +119,7 @@ def test_every_rule_is_tried_both_ways():
 
 @pytest.mark.parametrize("code", BY_CODE)
 def test_a_rule_fires_on_what_it_is_about_and_says_what_was_measured(code: str):
-    (finding,) = [each for each in findings(FIRES[code]) if each.rule.code == code]
+    (finding,) = [each for each in find_alarms(FIRES[code]) if each.rule.code == code]
     assert finding.evidence
     assert "{" not in finding.threshold
     assert finding.rule.remedy
@@ -133,7 +133,7 @@ def test_a_rule_stays_quiet_on_what_only_looks_like_it(code: str):
 
 
 def test_gravest_findings_come_first():
-    both = changed({"completions/truncated_share": lambda step: 0.5, "watch/reward": lambda step: 0.2})
+    both = changed({"completions/truncated_share": lambda step: 0.5, "held_out/reward": lambda step: 0.2})
     assert codes(both) == ["held_out_gap", "truncation"]
 
 
@@ -141,27 +141,27 @@ def test_gravest_findings_come_first():
 
 
 def test_a_turn_late_in_a_good_job_is_noticed():
-    """Both graders rise for 25 steps; then the trained one goes on, and the held-out one falls."""
+    """Both rewards rise for 25 steps; then the trained one rises further, and the held-out one falls."""
     turned = {
         "reward": lambda step: 0.2 + 0.02 * step,
-        "watch/reward": lambda step: 0.2 + 0.02 * min(step, 25) - 0.01 * max(0, step - 25),
+        "held_out/reward": lambda step: 0.2 + 0.02 * min(step, 25) - 0.01 * max(0, step - 25),
     }
     assert "held_out_gap" not in codes(changed(turned, steps=25))
     assert "held_out_gap" in codes(changed(turned, steps=45))
 
 
 def test_no_gap_is_called_before_three_checks_agree():
-    gap = {"watch/reward": lambda step: 0.2, "reward": lambda step: 0.3 + 0.02 * step}
+    gap = {"held_out/reward": lambda step: 0.2, "reward": lambda step: 0.3 + 0.02 * step}
     assert next(steps for steps in range(1, 30) if "held_out_gap" in codes(changed(gap, steps=steps))) == 20
 
 
 def alarmed(seed: int, noise: float, trained: Curve, held_out: Curve, steps: int = 60) -> bool:
-    """Whether the gap rule fires at any step of a job whose steps have other prompts each time."""
+    """Return True if the gap rule fires at any step of a job with new prompts in each step."""
     luck = random.Random(seed)
     made = [
         Step(n, {
             "reward": trained(n) + luck.gauss(0, noise), "rewards/grader/std": 1.0,
-            "watch/reward": held_out(n) + luck.gauss(0, noise), "watch/reward_std": 1.0,
+            "held_out/reward": held_out(n) + luck.gauss(0, noise), "held_out/reward_std": 1.0,
         })
         for n in range(1, steps + 1)
     ]  # fmt: skip
@@ -182,7 +182,7 @@ def test_luck_seldom_trips_the_alarm_and_a_gamed_grader_nearly_always_does(noise
 @pytest.mark.parametrize("code", ["length_explains_reward", "sub_reward_jump", "repetition", "template"])
 def test_a_held_out_grader_that_rises_as_well_clears_a_suspicion(code: str):
     suspected = FIRES[code].steps
-    cleared = [Step(s.number, {**s.values, "watch/reward": 0.3 + 0.01 * s.number}) for s in suspected]
+    cleared = [Step(s.number, {**s.values, "held_out/reward": 0.3 + 0.01 * s.number}) for s in suspected]
     assert code in codes(History(suspected))
     assert code not in codes(History(cleared))
 
@@ -210,31 +210,31 @@ number = st.floats(-1e3, 1e3, allow_nan=False)
 
 @given(change=number, spread=st.floats(1e-3, 10), scale=st.floats(1e-2, 1e2))
 def test_rises_do_not_depend_on_the_scale_of_the_reward(change: float, spread: float, scale: float):
-    assert in_deviations(change * scale, [spread * scale]) == pytest.approx(in_deviations(change, [spread]))
+    assert scale_change(change * scale, [spread * scale]) == pytest.approx(scale_change(change, [spread]))
 
 
 def test_a_rise_out_of_no_spread_at_all_counts_and_standing_still_does_not():
-    assert in_deviations(0.01, [0.0]) == float("inf")
-    assert in_deviations(-0.01, [0.0]) == float("-inf")
-    assert in_deviations(0.0, []) == 0.0
+    assert scale_change(0.01, [0.0]) == float("inf")
+    assert scale_change(-0.01, [0.0]) == float("-inf")
+    assert scale_change(0.0, []) == 0.0
 
 
 @given(steps=st.integers(3, 120), every=st.integers(1, 30), data=st.data())
 def test_rules_say_the_same_of_the_steps_they_need_as_of_all(steps: int, every: int, data: st.DataObject):
-    """So neither the engine nor the page has to keep a whole job's numbers."""
+    """Engine and page need not keep the metrics of a whole job."""
     curves = {name: data.draw(st.sampled_from([curve, after(steps // 2, 0.1, 0.9), lambda step: 1.0]))
               for name, curve in HEALTHY.items()}  # fmt: skip
     whole = changed(curves, steps)
     checks = [Check(step, 0.4) for step in range(0, steps + 1, every)]
-    wanted = needed(steps, [check.step for check in checks], whole.limits)
+    wanted = find_needed_steps(steps, [check.step for check in checks], whole.limits)
     kept = [step for step in whole.steps if step.number in wanted]
-    assert findings(History(kept, checks)) == findings(History(whole.steps, checks))
+    assert find_alarms(History(kept, checks)) == find_alarms(History(whole.steps, checks))
 
 
 def test_only_the_metrics_that_rules_read_are_kept():
     values = {name: curve(1) for name, curve in HEALTHY.items()}
-    assert health.read(values | {"loss": 1.0, "rewards/grader/mean": 0.5}) == values
-    parts = health.plotted(BY_CODE["sub_reward_jump"], values | {"rewards/grader/mean": 0.5})
+    assert health.select_metrics(values | {"loss": 1.0, "rewards/grader/mean": 0.5}) == values
+    parts = health.list_plotted(BY_CODE["sub_reward_jump"], values | {"rewards/grader/mean": 0.5})
     assert parts == ["rewards/form/mean", "rewards/fact/mean"]
 
 
@@ -254,15 +254,15 @@ def solving(top: float, **changes: Curve) -> dict[str, Curve]:
 
 def test_a_flawless_job_raises_nothing_at_any_step():
     for steps in range(1, STEPS + 1):
-        course = changed(solving(0.96), steps, (0.3, 0.6, 0.9, 0.96), "watch", right_from=0.999)
+        course = changed(solving(0.96), steps, (0.3, 0.6, 0.9, 0.96), "held_out", right_from=0.999)
         assert codes(course) == [], steps
 
 
 def test_the_same_course_at_a_low_score_is_warned_of():
-    assert "saturated_grader" in codes(changed(solving(0.2), without="watch", right_from=0.999))
+    assert "saturated_grader" in codes(changed(solving(0.2), without="held_out", right_from=0.999))
 
 
 def test_a_held_out_grader_that_disagrees_keeps_the_warning():
     """A grader that is gamed pays nearly everything, too."""
-    gamed = changed(solving(0.96, **{"watch/reward": lambda step: 0.3}), right_from=0.999)
+    gamed = changed(solving(0.96, **{"held_out/reward": lambda step: 0.3}), right_from=0.999)
     assert "saturated_grader" in codes(gamed)

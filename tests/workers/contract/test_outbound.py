@@ -1,4 +1,4 @@
-"""Requests for users reach public addresses only, whatever the URL, the name server or the answer says."""
+"""Requests for users reach public addresses only, whatever URL, name server or response contain."""
 
 from __future__ import annotations
 

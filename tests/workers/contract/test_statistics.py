@@ -1,4 +1,4 @@
-"""Which rows allow an interval: one number for the engine, the model card and every page."""
+"""The engine, the model card and every page use the same fewest rows for an interval."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 
 from workers.contract.events import Interval
 from workers.contract.statistics import FEWEST_ROWS, allow_interval
-from workers.engine.evaluation.retention import turned
-from workers.engine.evaluation.statistics import Resampling, line
-from workers.engine.packaging.package import _interval
+from workers.engine.evaluation.retention import negate
+from workers.engine.evaluation.statistics import Resampling, fit_line
+from workers.engine.packaging.package import _format_interval
 
 MAKE = Resampling(0.95, 200, 1)
 
@@ -33,14 +33,14 @@ def test_enough_rows_have_an_interval() -> None:
 
 
 def test_line_through_few_rows_has_no_interval() -> None:
-    assert line([1.0, 2.0, 3.0], [1.0, 2.0, 2.5], MAKE).intercept.low is None  # type: ignore[union-attr]
+    assert fit_line([1.0, 2.0, 3.0], [1.0, 2.0, 2.5], MAKE).intercept.low is None  # type: ignore[union-attr]
 
 
 def test_turning_an_interval_swaps_its_ends_and_keeps_what_is_missing() -> None:
-    assert turned(Interval(mean=0.2, low=0.1, high=0.4)) == Interval(mean=-0.2, low=-0.4, high=-0.1)
-    assert turned(Interval(mean=0.2, low=None, high=None)) == Interval(mean=-0.2, low=None, high=None)
+    assert negate(Interval(mean=0.2, low=0.1, high=0.4)) == Interval(mean=-0.2, low=-0.4, high=-0.1)
+    assert negate(Interval(mean=0.2, low=None, high=None)) == Interval(mean=-0.2, low=None, high=None)
 
 
 def test_model_card_says_that_there_is_no_interval() -> None:
-    assert _interval(MAKE([0.5])) == "0.500 (no interval: fewer than 20 rows)"
+    assert _format_interval(MAKE([0.5])) == "0.500 (no interval: fewer than 20 rows)"
     assert json.loads(MAKE([0.5]).model_dump_json()) == {"mean": 0.5, "low": None, "high": None}

@@ -1,4 +1,4 @@
-"""Which sampler draws the rollouts, that TRL knows its options, and which GPU a process takes."""
+"""The choice of the sampling backend, its options in TRL, and the GPU of a process."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from workers.engine.sampling import backends
 
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
 def test_the_own_decoder_samples_models_that_it_knows(device):
-    chosen = backends.choose(device, True)
+    chosen = backends.choose_backend(device, True)
     assert (chosen.message, chosen.options) == (backends.OWN, {})
 
 
 def test_other_models_go_through_continuous_batching_on_a_gpu_and_generate_on_a_cpu(tmp_path: Path):
-    options = backends.choose("cuda", False).options
+    options = backends.choose_backend("cuda", False).options
     config = GRPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, **options)
     assert config.use_transformers_continuous_batching
-    plain = backends.choose("cpu", False)
+    plain = backends.choose_backend("cpu", False)
     assert (plain.message, plain.options) == (backends.GENERATE, {})
 
 
 @pytest.mark.parametrize("shares", [True, False])
 def test_no_choice_merges_the_adapter_into_the_base_at_every_step(shares, tmp_path: Path):
     for device in ("cuda", "cpu"):
-        options = backends.choose(device, shares).options
+        options = backends.choose_backend(device, shares).options
         assert not GRPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, **options).use_vllm
 
 

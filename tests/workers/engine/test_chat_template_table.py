@@ -1,4 +1,4 @@
-"""The table of chat templates in the documents says what the installed versions give."""
+"""The documented table of chat templates equals the results of the installed versions."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ DEFAULT = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 
 
 def test_the_default_system_message_of_a_template_is_kept() -> None:
-    """Qwen2.5's template says who the model is unless a system message does; Ollama would say nothing."""
+    """Qwen2.5's template adds a default system message, which Ollama would leave out."""
     found = translate(bundled("qwen2_5"))
     assert found is not None
     assert (found.template, found.system) == (CHATML.template, DEFAULT)

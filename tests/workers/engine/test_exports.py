@@ -28,7 +28,7 @@ from workers.engine.errors import EngineError
 from workers.engine.export import gguf_adapter, gguf_model, merged, source, texts, vocabulary
 from workers.engine.export.run import EXPORTERS
 from workers.engine.packaging.verify import completion_logprobs
-from workers.starter.office_tasks import draw
+from workers.starter.office_tasks import draw_example
 
 STARTER = Path("workers/starter/model")
 QWEN_SPLIT = next(pattern for pattern, name in PATTERNS.items() if name == "qwen2")
@@ -261,10 +261,10 @@ def joined(text: str, scores: dict[str, float]) -> list[str]:
 
 def test_scores_give_the_ids_that_the_starters_tokenizer_gives() -> None:
     tokenizer = Tokenizer.from_file(str(STARTER / "tokenizer.json"))
-    scores = sentence_pieces.scores(json.loads((STARTER / "tokenizer.json").read_text()))
+    scores = sentence_pieces.compute_scores(json.loads((STARTER / "tokenizer.json").read_text()))
     assert scores is not None
     rng = Random(3)
-    texts = [draw(rng).prompt for _ in range(20)]
+    texts = [draw_example(rng).prompt for _ in range(20)]
     texts += ["".join(rng.choices('aeinrstf 0123456789,.:]"{}\n☃é', k=50)) for _ in range(60)]
     for text in [*texts, "ififi", "2025 (x) y", "  a  b", "1234567"]:
         assert tokenizer.encode(text).tokens == joined(text, scores), text
@@ -282,7 +282,7 @@ def test_scores_give_the_ids_that_the_starters_tokenizer_gives() -> None:
 def test_no_scores_for_a_vocabulary_that_is_joined_otherwise(change: dict[str, Any]) -> None:
     content = json.loads((STARTER / "tokenizer.json").read_text())
     content["model"] |= change
-    assert sentence_pieces.scores(content) is None
+    assert sentence_pieces.compute_scores(content) is None
 
 
 def test_the_starters_tokenizer_gives_the_ids_that_its_model_was_trained_on() -> None:
@@ -378,7 +378,7 @@ def test_a_template_that_the_job_chose_goes_with_the_bases_files(base: Path, tmp
 
 
 def test_templates_by_name_stay_with_the_tokenizer(base: Path, tmp_path: Path) -> None:
-    """As a list in one file: packages and exports have no folders."""
+    """They are a list in one file: packages and exports have no folders."""
     named = shutil.copytree(base, tmp_path / "named")
     (named / "additional_chat_templates").mkdir()
     (named / "additional_chat_templates/tool_use.jinja").write_text("{{ tools }}")

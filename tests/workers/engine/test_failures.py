@@ -1,4 +1,4 @@
-"""Whatever is wrong with a job is said in its events: a code, the cause and a way out."""
+"""Every failure of a job is in its events, with a code, the cause and a remedy."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tests.workers.engine_jobs import (
 )
 from workers.contract.events import ErrorEvent
 from workers.engine.errors import EngineError
-from workers.engine.training.grpo import Reporter
+from workers.engine.training.reporting import Reporter
 
 
 def failure(spec: Path, out: Path) -> ErrorEvent:
-    """Runs a job that must fail and returns its error; the last event must say that it failed."""
+    """Run a job that must fail and return its error; the last event must have the outcome "failed"."""
     assert run_engine("run", spec, "--out", out) == 1
     events = events_of(out)
     assert events[-1].model_dump(include={"type", "outcome"}) == {"type": "done", "outcome": "failed"}
@@ -117,7 +117,7 @@ def test_training_that_breaks_down_ends_the_job_before_it_is_saved(name: str):
     reporter = object.__new__(Reporter)
     before = [{"step": step, "grad_norm": 10.0**step} for step in range(1, 7)]
     with pytest.raises(EngineError, match=f"step 7: {name} is nan") as caught:
-        reporter._refuse_not_finite(7, {"loss": 0.1, "grad_norm": 0.2, name: float("nan")}, before)
+        reporter.refuse_not_finite(7, {"loss": 0.1, "grad_norm": 0.2, name: float("nan")}, before)
     assert "learning rate" in caught.value.remedy
     assert "step 6, grad_norm 1e+06" in caught.value.detail
 

@@ -19,10 +19,10 @@ from tests.workers.small_models import (
     tuned,
 )
 from workers.engine.fast import decoder, lora
-from workers.engine.fast.architecture import describe, known
+from workers.engine.fast.architecture import describe, is_known
 from workers.engine.fast.decoder import Decoder
-from workers.engine.sampling.batches import portions
-from workers.engine.training.batching import loss_weight, micro_batches
+from workers.engine.sampling.batches import plan_portions
+from workers.engine.training.batching import loss_weight, plan_passes
 
 ENDS = list(range(1, 12))
 
@@ -106,7 +106,7 @@ def test_an_unknown_architecture_takes_trls_own_way_and_the_log_says_so(write_sp
     model = GPTNeoXForCausalLM(
         GPTNeoXConfig(**sizes, num_attention_heads=2, max_position_embeddings=128, eos_token_id=1)
     )
-    assert not known(model)
+    assert not is_known(model)
     folder = tmp_path / "neox"
     model.save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
@@ -129,7 +129,7 @@ def test_every_row_is_in_one_pass_and_no_pass_is_larger_than_allowed(grouped, mo
     lengths = [length for group in grouped for length in group]
     numbers = iter(range(len(lengths)))
     groups = [[next(numbers) for _ in group] for group in grouped]
-    batches = micro_batches(groups, lengths, most)
+    batches = plan_passes(groups, lengths, most)
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) * max(lengths[row] for row in batch) <= most or len(batch) == 1
@@ -138,7 +138,7 @@ def test_every_row_is_in_one_pass_and_no_pass_is_larger_than_allowed(grouped, mo
 @given(st.integers(1, 20), st.integers(1, 130), st.integers(1, 64))
 def test_every_prompt_is_answered_as_often_as_asked(prompts, each, rows):
     answered = [0] * prompts
-    for chosen, number in portions(list(range(prompts)), each, rows):
+    for chosen, number in plan_portions(list(range(prompts)), each, rows):
         assert len(chosen) * number <= rows
         for index in chosen:
             answered[index] += number

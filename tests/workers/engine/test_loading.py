@@ -104,7 +104,7 @@ PROBLEMS: dict[str, tuple[Callable[[Path], None], str, str]] = {
         ),
         "custom_code", "never",
     ),
-    "encoder": (lambda f: edit(f, "config.json", model_type="vit"), "model_unusable", "no causal language"),
+    "encoder": (lambda f: edit(f, "config.json", model_type="vit"), "model_unusable", "not a causal"),
     "other sizes": (lambda f: edit(f, "config.json", hidden_size=64), "model_unusable", "acme/base"),
 }  # fmt: skip
 
@@ -116,14 +116,14 @@ def test_what_cannot_be_loaded_is_refused_with_cause_and_remedy(
     damage, code, said = PROBLEMS[case]
     folder = shutil.copytree(model_folder, tmp_path / "base")
     damage(folder)
-    monkeypatch.setattr(folder_check, "_installed", lambda module: module != "sentencepiece")
+    monkeypatch.setattr(folder_check, "_is_installed", lambda module: module != "sentencepiece")
     with pytest.raises(EngineError) as caught:
         load(folder)
     error = caught.value
     assert error.code == code, (error.message, error.detail)
     assert said in f"{error.message} {error.remedy}"
     assert error.remedy
-    assert "fault of ours" not in error.remedy
+    assert "bug in Groove" not in error.remedy
 
 
 def test_pickled_weights_are_loaded_if_the_operator_allows_it(
@@ -263,7 +263,7 @@ def test_an_inspection_finds_what_loading_would(
     damage, code, _ = PROBLEMS[case]
     folder = shutil.copytree(model_folder, tmp_path / "base")
     damage(folder)
-    monkeypatch.setattr(folder_check, "_installed", lambda module: module != "sentencepiece")
+    monkeypatch.setattr(folder_check, "_is_installed", lambda module: module != "sentencepiece")
     problem = inspect(BaseModelRef(id="acme/base", path=str(folder)), Path())["problem"]
     assert problem["code"] == code
     assert problem["remedy"]
@@ -272,10 +272,10 @@ def test_an_inspection_finds_what_loading_would(
 def test_an_inspection_of_a_hub_model_needs_no_weights(model_folder: Path, tmp_path: Path) -> None:
     sizes = {path.name: path.stat().st_size for path in model_folder.iterdir()}
     folder = shutil.copytree(model_folder, tmp_path / "texts", ignore=shutil.ignore_patterns("*.safetensors"))
-    assert inspection._problem(folder, sizes) is None
+    assert inspection._find_problem(folder, sizes) is None
     listed = {name: size for name, size in sizes.items() if not name.endswith(".safetensors")}
-    assert inspection._problem(folder, listed).code == "weights_missing"  # type: ignore[union-attr]
-    found = inspection._problem(folder, listed | {"pytorch_model.bin": 9})
+    assert inspection._find_problem(folder, listed).code == "weights_missing"  # type: ignore[union-attr]
+    found = inspection._find_problem(folder, listed | {"pytorch_model.bin": 9})
     assert found is not None
     assert found.code == "weights_pickled"
 

@@ -47,10 +47,10 @@ def adapter(base: Path, folder: Path, **changes: Any) -> Path:
 
 
 def continued(tmp_path: Path, base: Path, start: Path, targets: str) -> tuple[int, list[Any]]:
-    """Runs a job of two steps from the adapter in ``start``; its exit status and its events."""
+    """Run a job of two steps from the adapter in ``start``; return its exit status and events."""
     spec = small_spec(tmp_path, base)
     sha256 = hashlib.sha256((start / "adapter_model.safetensors").read_bytes()).hexdigest()
-    spec["start"] = {"id": "first", "path": str(start), "sha256": sha256}
+    spec["initial_adapter"] = {"id": "first", "path": str(start), "sha256": sha256}
     spec["lora"]["targets"] = targets
     spec["grpo"] |= {"max_steps": 2, "checkpoint_every": 2}
     spec["evaluation"] |= {"every": 0}
@@ -60,7 +60,7 @@ def continued(tmp_path: Path, base: Path, start: Path, targets: str) -> tuple[in
 
 
 def recorded(family: str) -> dict[str, Any]:
-    """What the table's script found for the family, its exports left out."""
+    """Return the results of the table's script for the family, without exports."""
     return {name: value for name, value in table.results()[family].items() if name != "exports"}
 
 
@@ -196,7 +196,7 @@ def test_an_adapter_that_is_not_one_a_and_one_b_a_layer_is_exported_and_not_cont
     start = adapter(model_folder, tmp_path / "start", **changes)
     status, events = continued(tmp_path, model_folder, start, r"(.*\.)?(q_proj|v_proj)")
     error = of_type(events, "error")[0]
-    assert (status, error.code) == (1, "start_unusable")
+    assert (status, error.code) == (1, "initial_adapter_unusable")
     assert next(iter(changes)) in error.message
     assert export(start, model_folder, "merged", tmp_path / "merged") == 0
     assert export(start, model_folder, "gguf-adapter", tmp_path / "gguf") == 1
@@ -227,7 +227,7 @@ def test_a_row_longer_than_n_positions_is_refused(tmp_path: Path) -> None:
     assert run_engine("run", tmp_path / "spec.json", "--out", tmp_path / "out") == 1
     error = of_type(events_of(tmp_path / "out"), "error")[0]
     assert error.code == "context_too_short"
-    assert "128 at most" in error.message
+    assert "context has 128" in error.message
 
 
 @pytest.mark.parametrize("family", ["gpt2", "gpt_neo", "bloom", "rwkv"])

@@ -130,8 +130,8 @@ def test_a_prefill_can_begin_thoughts() -> None:
 def test_demonstrations_follow_thoughts_that_the_prompt_opens() -> None:
     made = renderer(OPENS)
     prompt = made.render(QUESTION)
-    assert made.split(prompt, made.with_thoughts(prompt, "4")) == "4"
-    whole = made.with_thoughts(prompt, "4", "so 4")
+    assert made.split(prompt, made.add_thoughts(prompt, "4")) == "4"
+    whole = made.add_thoughts(prompt, "4", "so 4")
     assert (made.split(prompt, whole), made.split(prompt, whole).reasoning) == ("4", "so 4")
 
 

@@ -70,7 +70,7 @@ def bundled(name: str) -> Renderer:
 
 @pytest.fixture
 def run_with(write_spec: SpecWriter, tmp_path: Path) -> Callable[..., Path]:
-    """Runs two steps on rows changed by ``change`` with a template of one's own; returns the job's folder."""
+    """Run two steps on rows changed by ``change`` with another template; return the job's folder."""
 
     def run(template: str, change: Callable[[dict[str, Any]], dict[str, Any]], status: int = 0) -> Path:
         folder = tmp_path / "model"
@@ -147,7 +147,7 @@ def test_developer_is_system_unless_the_template_knows_it(template: str, expecte
 
 
 def test_arguments_of_tool_calls_are_given_as_each_template_needs_them() -> None:
-    """As an object and as JSON text the same call renders alike, and as JSON."""
+    """A call with arguments as an object and as JSON text is rendered equally, as JSON."""
     as_object = json.loads(json.dumps(ASKED))
     as_object[1]["tool_calls"][0]["function"]["arguments"] = {"city": "Rome"}
     for name in (
@@ -265,7 +265,7 @@ def test_training_evaluation_and_serving_see_the_same_token_ids() -> None:
         chat = Chat.__new__(Chat)
         chat.base, chat._context = base, 100_000
         served = [
-            chat._prompt(ChatRequest.model_validate({"model": "x", "messages": messages}))
+            chat._encode_prompt(ChatRequest.model_validate({"model": "x", "messages": messages}))
             for messages in talks
         ]
         evaluated = [base.renderer.encode(row.messages, row.tools) for row in made]

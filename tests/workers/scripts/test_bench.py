@@ -1,4 +1,4 @@
-"""One benchmark of each family still runs; how fast, and the others, only ``make bench`` says."""
+"""One benchmark of each family runs; ``make bench`` measures all of them."""
 
 from __future__ import annotations
 

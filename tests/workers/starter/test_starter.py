@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from workers.starter import measure, pretrain
-from workers.starter.office_tasks import TASKS, draw, seeded
+from workers.starter.office_tasks import TASKS, draw_example, make_random
 from workers.starter.sample import build, fields
 
 SAMPLE = build.HERE
@@ -24,14 +24,14 @@ def sample_rows() -> list[dict]:
 
 @given(SEEDS, st.sampled_from(sorted(TASKS)))
 def test_a_seed_draws_the_same_example_and_its_right_answer_earns_full_marks(seed, task):
-    example = draw(seeded(seed), task)
-    assert example == draw(seeded(seed), task)
+    example = draw_example(make_random(seed), task)
+    assert example == draw_example(make_random(seed), task)
     assert fields.grade({"output_text": example.right_answer()}, {"reference": example.reference}) == 1.0
 
 
 @given(SEEDS, st.sampled_from(sorted(TASKS)))
 def test_every_habit_is_a_wrong_value(seed, task):
-    example = draw(seeded(seed), task)
+    example = draw_example(make_random(seed), task)
     wrong = {**example.reference, **example.habits}
     share_right = 1 - len(example.habits) / len(example.reference)
     reward = fields.grade({"output_text": json.dumps(wrong)}, {"reference": example.reference})
@@ -74,7 +74,7 @@ def test_the_weights_fit_in_twelve_megabytes():
 def test_the_committed_model_knows_the_format_and_is_right_only_sometimes():
     torch.manual_seed(0)
     tokenizer, model = measure.load()
-    report = measure.measure(tokenizer, model, measure.held_out(60), samples=8)["all"]
+    report = measure.measure(tokenizer, model, measure.draw_held_out(60), samples=8)["all"]
     assert 0.15 <= report["pass_at_1"] <= 0.45
     assert report["pass_at_8"] >= 0.8
     assert report["mean_reward"] <= 0.6
@@ -83,7 +83,7 @@ def test_the_committed_model_knows_the_format_and_is_right_only_sometimes():
 def test_pretraining_repeats_itself_and_writes_an_ordinary_model(tmp_path: Path):
     short = tuple(replace(phase, steps=2) for phase in pretrain.PHASES)
     for name in ("first", "second"):
-        pretrain.pretrain(tmp_path / name, pretrain.pinned_tokenizer(), short, compiled=False)
+        pretrain.pretrain(tmp_path / name, pretrain.load_pinned_tokenizer(), short, compiled=False)
     first, second = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("first", "second"))
     assert first == second
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "first")

@@ -46,7 +46,7 @@ class Plan:
     @property
     def answers(self) -> int:
         """Answers of one training step."""
-        return self.settings.completions_per_step
+        return self.settings.grpo.rollouts_per_step
 
 
 @dataclass(frozen=True)
@@ -151,17 +151,17 @@ def _estimate_by_step(plan: Plan, step: float | None) -> dict[str, float | None]
 def count_units(plan: Plan) -> Units:
     """Phase -> its work, in units that cost alike within the phase."""
     work = _workload(plan)
-    before, after, whole = work.before(), work.at_end(), work.left(0)
-    sampled = sum((part.answers + part.suite_answers) * sign for part, sign in
+    before, after, whole = work.before_training(), work.after_training(), work.remaining_after(0)
+    sampled = sum((part.completions + part.suite_completions) * sign for part, sign in
                   ((whole, 1), (before, -1), (after, -1)))  # fmt: skip
-    scored = whole.drift_answers - after.drift_answers
+    scored = whole.drift_completions - after.drift_completions
     return {
         "prepare": 1.0,
-        "preflight": float(before.answers + before.suite_answers),
+        "preflight": float(before.completions + before.suite_completions),
         "train": plan.steps * (plan.answers if METHODS[plan.method].samples else 1)
         + SAMPLED * sampled
         + SCORED * scored,
-        "evaluate": after.answers + after.suite_answers + SCORED / SAMPLED * after.drift_answers,
+        "evaluate": after.completions + after.suite_completions + SCORED / SAMPLED * after.drift_completions,
         "package": 1.0,
     }
 

@@ -131,7 +131,7 @@ def estimate_memory(base: BaseModel | None, settings: JobSettings) -> Memory | N
     shape = base_files.shape(base, size=2 if gpus else 4) if base else None
     if shape is None:
         return None
-    own = max(settings.completions_per_step // max(gpus, 1), grpo.group_size)
+    own = max(settings.grpo.rollouts_per_step // max(gpus, 1), grpo.group_size)
     shares = settings.lora.dropout == 0
     work = memory.Work(grpo.max_prompt_length, grpo.max_completion_length, own, grpo.group_size, shares)
     tokens = memory.least_tokens(work) if gpus else memory.cpu_tokens(work)
@@ -154,8 +154,8 @@ def estimate_judge_cost(
     last = jobs.exclude(judge_cost={}).first()
     if last is None:
         return None
-    each = sum(last.judge_cost.values()) / (last.step * last.settings.completions_per_step)
-    return float(each * steps * settings.completions_per_step)
+    each = sum(last.judge_cost.values()) / (last.step * last.settings.grpo.rollouts_per_step)
+    return float(each * steps * settings.grpo.rollouts_per_step)
 
 
 def find_last_advice(team: Team, values: dict[str, Any]) -> Advice | None:

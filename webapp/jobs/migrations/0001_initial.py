@@ -214,7 +214,7 @@ class Migration(migrations.Migration):
                 ('group', models.PositiveIntegerField()),
                 ('advantage', models.FloatField(null=True)),
                 ('adapter_step', models.PositiveIntegerField()),
-                ('watch_reward', models.FloatField(help_text='by the held-out grader', null=True)),
+                ('held_out_reward', models.FloatField(help_text='by the held-out grader', null=True)),
             ],
             options={
                 'ordering': ['step', 'index'],

@@ -60,7 +60,7 @@ class Rollout(GradedCompletion):
     group = models.PositiveIntegerField()
     advantage = models.FloatField(null=True)
     adapter_step = models.PositiveIntegerField()
-    watch_reward = models.FloatField(null=True, help_text="by the held-out grader")
+    held_out_reward = models.FloatField(null=True, help_text="by the held-out grader")
 
     class Meta:
         ordering: ClassVar = ["step", "index"]

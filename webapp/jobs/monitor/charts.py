@@ -16,7 +16,7 @@ FIRST_CHARTS, MAIN_CHARTS = 2, 12
 CHARTS = (
     ("Reward", ["reward"], "Mean reward of the step's rollouts: what is optimised."),
     ("Validation reward", ["validation/reward"], "Mean reward on held-out rows that nothing is trained on."),
-    ("Held-out grader", ["+reward", "watch/reward"], "A grader that is never trained against."),
+    ("Held-out grader", ["+reward", "held_out/reward"], "A grader that is never trained against."),
     ("Reward by task", ["tasks/*/reward"], ""),
     ("Reward by grader", ["rewards/*/mean"], "Each grader's own mean."),
     ("Gain", ["gain/raw", "gain/length_matched"], "Reward gain since steps 1–5, raw and at equal length."),

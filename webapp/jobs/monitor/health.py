@@ -105,7 +105,7 @@ class Strip:
 WATCHED: tuple[tuple[str, str, str, str], ...] = (
     ("groups/informative_share", "Informative groups", "share", "Their rewards differ: only these teach."),
     ("groups/reward_std", "Reward std. dev. within group", "", "Of the answers to one prompt, mean."),
-    ("watch/reward", "Held-out grader", "", "Never trained against; grades the same answers."),
+    ("held_out/reward", "Held-out grader", "", "Never trained against; grades the same answers."),
     ("gain/length_matched", "Gain at equal length", "", "Since steps 1 to 5, had length not changed."),
     ("kl_to_base", "KL to the start", "nats", "Per token (k3): how far the policy has moved."),
     ("kl_to_base/k1", "KL, estimator k1", "nats", "Per token. Unbiased and noisy; may be negative."),
@@ -163,7 +163,7 @@ def checks(evaluations: Iterable[Evaluation]) -> list[health.Check]:
 def strip(job: Job, evaluations: Iterable[Evaluation]) -> Strip:
     """What is known of the job's health by now."""
     during = checks(each for each in evaluations if each.stage != "after")
-    wanted = health.needed(job.step, [check.step for check in during], limits(job))
+    wanted = health.find_needed_steps(job.step, [check.step for check in during], limits(job))
     rows = job.metrics.filter(step__in=wanted).order_by("step").values_list("step", "values")
     steps = [health.Step(number, values) for number, values in rows]
     if not steps:
@@ -171,13 +171,14 @@ def strip(job: Job, evaluations: Iterable[Evaluation]) -> Strip:
     history = health.History(steps, during, limits(job))
     alarms = {alarm.code: alarm for alarm in reversed(job.alarms.all()[:MOST_ALARMS])}
     return Strip(
-        job.step, _shown(history, alarms), _watched(history), _tasks(history), health.solved(history)
+        job.step, _shown(history, alarms), _watched(history), _tasks(history), health.is_solved(history)
     )
 
 
 def _shown(history: health.History, alarms: dict[str, Alarm]) -> list[Shown]:
     """What fires now, gravest first; then what was raised before, latest first."""
-    now = [_firing(history, finding, alarms.get(finding.rule.code)) for finding in health.findings(history)]
+    found = health.find_alarms(history)
+    now = [_firing(history, finding, alarms.get(finding.rule.code)) for finding in found]
     firing = {shown.code for shown in now}
     before = sorted((a for code, a in alarms.items() if code not in firing), key=lambda alarm: -alarm.step)
     return [*now, *(_past(history, alarm) for alarm in before)]
@@ -200,7 +201,7 @@ def _past(history: health.History, alarm: Alarm) -> Shown:
 
 
 def _course(history: health.History, rule: health.Rule) -> list[Watched]:
-    names = health.plotted(rule, history.steps[-1].values)
+    names = health.list_plotted(rule, history.steps[-1].values)
     return [Watched(_label(name), "", history.last(name, SPARK_POINTS), "") for name in names]
 
 

@@ -1,4 +1,4 @@
-"""Run jobs: claim one, start the engine on it, carry its events home, and keep the lease meanwhile."""
+"""Attempts at jobs: claim one, run the engine, record its events and renew the lease."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ POLL_SECONDS = 0.25
 WATCH_SECONDS = 1.0
 
 
-STUCK = "Attempt {} was ended: its process had said nothing for {:.0f} s. Where it stood is in its log below."
-WORDLESS = "Attempt {} ended without a word (exit status {})."
+STUCK = "Attempt {} was ended: its process sent no event for {:.0f} s. The log below shows its stack."
+CRASHED = "Attempt {} ended without an error event (exit status {})."
 NOT_STORED = "The checkpoint of step {} was not stored: {}. The next one is tried when it is due."
 GONE = "The stored checkpoint of step {} is missing or damaged."
 DRAINING = threading.Event()
@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 
 def drain(**_: Any) -> None:
-    """The worker is told to end: its jobs write a checkpoint and go back into the queue."""
+    """Stop this worker's jobs, which write a checkpoint and return to the queue."""
     DRAINING.set()
 
 
@@ -55,16 +55,19 @@ worker_shutting_down.connect(drain)
 
 
 def run_jobs() -> None:
-    """Run jobs that fit this node's free devices until none is left."""
+    """Run queued jobs that fit this node's free devices, until there is none."""
     while not DRAINING.is_set() and (job := claim_job(node_name())):
-        messages.notify_workers(JOBS.task)  # another thread may find one for the devices still free
+        messages.notify_workers(JOBS.task)  # the remaining devices may suffice for another job
         log.info("Job %s, attempt %s, on %s", job.uid, job.attempt, job.devices)
         Attempt(job).run()
 
 
 @dataclass
 class Attempt:
-    """One attempt at one job, on this node."""
+    """One attempt at one job, on this node.
+
+    Two threads share it: ``run`` follows the engine, ``_keep_lease`` renews the lease and reads requests.
+    """
 
     job: Job
     stop: threading.Event = field(default_factory=threading.Event)
@@ -74,7 +77,7 @@ class Attempt:
     done: events.DoneEvent | None = None
     unstored: list[events.CheckpointEvent] = field(default_factory=list)
     phase: str = "prepare"
-    heard: float = 0.0
+    last_event: float = 0.0
     stuck: bool = False
     process: subprocess.Popen[bytes] | None = None
 
@@ -88,23 +91,22 @@ class Attempt:
 
     @property
     def finish_file(self) -> Path:
-        """The engine ends its training early once it is there."""
+        """The engine ends training early once this file exists."""
         return self.folder / "finish"
 
     @property
     def patience(self) -> float:
-        """Seconds without a word after which the engine counts as stuck."""
+        """Seconds without an event after which the engine counts as stuck."""
         return self.job.settings.alarm.stuck_seconds
 
     def run(self) -> None:
-        """From claim to the job's next state; never raises, so that the worker goes on."""
+        """Bring the claimed job to its next state. Never raises, so that the worker goes on."""
         renewing = threading.Thread(target=self._keep_lease, name=f"lease {self.job.uid}", daemon=True)
         renewing.start()
         try:
-            with judges.connected(
-                self.job.team, job_specs.definitions(self.job), self.job.judge_cost
-            ) as connection:
-                self._engine(self._prepare(connection), connection)
+            definitions = job_specs.list_definitions(self.job)
+            with judges.connect_judges(self.job.team, definitions, self.job.judge_cost) as connection:
+                self._run_engine(self._prepare(connection), connection)
         except LeaseLost:
             log.info("Job %s: attempt %s no longer holds it", self.job.uid, self.job.attempt)
         except judges.JudgeUnreachable as error:
@@ -112,11 +114,11 @@ class Attempt:
                 move(self.job.pk, State.PAUSED, guard=held(self.job), error=error.error)
         except files.Damaged as error:
             JOBS.fail(self.job, error)
-        except Exception as error:  # whatever went wrong here, the job must not hang until its lease ends
+        except Exception as error:  # otherwise the job would hang until its lease ends
             log.exception("Job %s: attempt %s failed in the bridge", self.job.uid, self.job.attempt)
             cause = f"{type(error).__name__}: {error}"
             with suppress(LeaseLost):
-                self._lasting(lambda: JOBS.crash(self.job, cause))
+                self._retry(lambda: JOBS.crash(self.job, cause))
         finally:
             self.stop.set()
             renewing.join()
@@ -125,9 +127,9 @@ class Attempt:
     # --- lease -----------------------------------------------------------------------------------
 
     def _keep_lease(self) -> None:
-        """Look every second what is asked of the job, and renew the lease every third of one.
+        """Read requests for the job every second, and renew the lease after each third of it.
 
-        Without an answer for a whole lease the job counts as lost.
+        Without the database for a whole lease the job counts as lost.
         """
         renewed = time.monotonic()
         while not self.stop.wait(WATCH_SECONDS):
@@ -136,9 +138,9 @@ class Attempt:
             try:
                 if due:
                     JOBS.renew(self.job)
-                asked = requested_stop(self.job)
+                request = requested_stop(self.job)
             except LeaseLost:
-                asked = None
+                request = None
             except DatabaseError as error:
                 log.warning("Job %s: lease not renewed: %s", self.job.uid, error)
                 connection.close()
@@ -146,29 +148,29 @@ class Attempt:
                     self.lost.set()
                 continue
             renewed = now if due else renewed
-            if asked is None:
+            if request is None:
                 self.lost.set()
                 self._kill()
-            elif asked == "pause":
+            elif request == "pause":
                 self.pausing.set()
-            elif asked == "finish":
-                self._finish()
+            elif request == "finish":
+                self._request_finish()
         connection.close()
 
-    def _finish(self) -> None:
-        """Have the engine end its training early; before the folder is there, the next look does it."""
+    def _request_finish(self) -> None:
+        """Let the engine end training early. Without the folder yet, the next second tries again."""
         with suppress(FileNotFoundError):
             self.finish_file.touch()
 
     def _kill(self) -> None:
-        """At once, whatever the other thread is at: the devices may be another job's already."""
+        """Kill the engine at once: another job may already have its devices."""
         if self.process:
             self.process.kill()
 
-    def _lasting(self, write: Callable[[], T]) -> T:
-        """What ``write`` returns; while the database is away it is tried again, as long as the lease lasts.
+    def _retry(self, write: Callable[[], T]) -> T:
+        """Return the result of ``write``; repeat it while the database is away and the lease lasts.
 
-        ``write`` may have been done although its answer was lost, so it must bear being repeated.
+        The database may have done it although its answer was lost, so ``write`` must be repeatable.
         """
         while True:
             try:
@@ -179,103 +181,105 @@ class Attempt:
                 if self.lost.wait(WATCH_SECONDS):
                     raise LeaseLost from error
 
-    def _fenced(self, written: bool) -> None:
+    def _require(self, written: bool) -> None:
+        """Raise ``LeaseLost`` if the fencing token made the database refuse a write."""
         if not written:
             raise LeaseLost
 
     # --- prepare ---------------------------------------------------------------------------------
 
     def _prepare(self, connection: judges.Connection) -> Path | None:
-        """Everything the engine needs, in the attempt's folder. Returns the checkpoint to go on from."""
+        """Copy all that the engine needs to the attempt's folder. Return the checkpoint to resume from."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.out.mkdir(parents=True)
-        splits = task_files.fetch_splits(self.job, self.folder)
-        start = task_files.fetch_start(self.job, self.folder)
-        kept = suites.fetch_suites(self.job, self.folder)
-        sft = demonstrations.fetch_demonstrations(self.job, self.folder, splits)
-        (self.folder / "spec.json").write_text(
-            job_specs.job_spec(self.job, splits, connection.json, start, kept, sft).model_dump_json(indent=2)
+        dataset = task_files.fetch_splits(self.job, self.folder)
+        initial_adapter = task_files.fetch_initial_adapter(self.job, self.folder)
+        retained = suites.fetch_suites(self.job, self.folder)
+        sft = demonstrations.fetch_demonstrations(self.job, self.folder, dataset)
+        spec = job_specs.build_job_spec(
+            self.job, dataset, connection.endpoints, initial_adapter, retained, sft
         )
+        (self.folder / "spec.json").write_text(spec.model_dump_json(indent=2))
         checkpoint, step = files.fetch_checkpoint(self.job, self.folder)
         if self.job.promoted_step not in (None, step):
             raise files.CheckpointGone(GONE.format(self.job.promoted_step))
         if self.job.finish_early:
-            self._finish()
+            self._request_finish()
         job, attempt = self.job.pk, self.job.attempt
-        self._fenced(self._lasting(lambda: recording.begin_attempt(job, attempt, step)))
+        self._require(self._retry(lambda: recording.begin_attempt(job, attempt, step)))
         return checkpoint
 
-    # --- the child -------------------------------------------------------------------------------
+    # --- the engine ------------------------------------------------------------------------------
 
-    def _engine(self, checkpoint: Path | None, connection: judges.Connection) -> None:
+    def _run_engine(self, checkpoint: Path | None, connection: judges.Connection) -> None:
         arguments = ["workers.engine", "run", str(self.folder / "spec.json"), "--out", str(self.out)]
         if checkpoint:
             arguments += ["--resume", str(checkpoint)]
         arguments += ["--judge-cache", str(judges.cache_folder(self.job.team))]
         arguments += ["--finish-file", str(self.finish_file)]
         output = self.folder / "engine.log"
-        with child.started(arguments, self.job.devices, output, connection.secrets) as process:
-            self.heard, self.process = time.monotonic(), process
+        with child.start_child(arguments, self.job.devices, output, connection.secrets) as process:
+            self.last_event, self.process = time.monotonic(), process
             self._follow(process)
         if self.done is None:
-            self._died(process.returncode, child.tail(output))
+            self._crash(process.returncode, child.read_tail(output))
         else:
             done, ending = self.done, ENDINGS[self.done.outcome]
-            self._lasting(lambda: ending(self, done))
+            self._retry(lambda: ending(self, done))
 
-    def _died(self, status: int | None, said: str) -> None:
+    def _crash(self, status: int | None, log_tail: str) -> None:
         job, attempt = self.job.pk, self.job.attempt
-        message = STUCK.format(attempt, self.patience) if self.stuck else WORDLESS.format(attempt, status)
+        message = STUCK.format(attempt, self.patience) if self.stuck else CRASHED.format(attempt, status)
         event = events.LogEvent(level="warning", message=message)
-        self._fenced(self._lasting(lambda: recording.record_events(job, attempt, [event])))
-        self._lasting(lambda: JOBS.crash(self.job, f"{message}\n{said}"))
+        self._require(self._retry(lambda: recording.record_events(job, attempt, [event])))
+        self._retry(lambda: JOBS.crash(self.job, f"{message}\n{log_tail}"))
 
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
-        """Carry events until the child has ended and its last line is read."""
-        told_to_stop: float | None = None
+        """Record events until the engine has ended and its last line is read."""
+        stopped_at: float | None = None
         while True:
-            ended = process.poll() is not None
-            self._carry()
+            ended = process.poll() is not None  # before reading: then no last line is missed
+            self._record_events()
             if self.lost.is_set():
                 raise LeaseLost
             if ended:
                 return
-            if told_to_stop is None and (self.pausing.is_set() or DRAINING.is_set()):
+            if stopped_at is None and (self.pausing.is_set() or DRAINING.is_set()):
                 process.terminate()
-                told_to_stop = time.monotonic()
-            if told_to_stop and time.monotonic() - told_to_stop > settings.STOP_GRACE_SECONDS:
+                stopped_at = time.monotonic()
+            if stopped_at and time.monotonic() - stopped_at > settings.STOP_GRACE_SECONDS:
                 process.kill()
             if self._is_stuck() and not self.stuck:
                 self._end_stuck(process)
             time.sleep(POLL_SECONDS)
 
     def _is_stuck(self) -> bool:
-        """Whether the engine has said nothing for too long; preparing may take as long as a download."""
-        return self.phase != "prepare" and time.monotonic() - self.heard > self.patience
+        """Return True if the engine sent no event for too long. Preparing has no limit: it may download."""
+        return self.phase != "prepare" and time.monotonic() - self.last_event > self.patience
 
     def _end_stuck(self, process: subprocess.Popen[bytes]) -> None:
-        """Have the child write where it stands into its log, then end it."""
+        """Let the engine write its stack to its log, then end it."""
         self.stuck = True
         process.send_signal(signal.SIGUSR1)
         time.sleep(WATCH_SECONDS)
         process.kill()
 
-    def _carry(self) -> None:
-        """Record what the child has said since last time; then store the checkpoints it spoke of."""
+    def _record_events(self) -> None:
+        """Record new events of the engine, then store the checkpoints that they announce."""
         batch = list(events.follow(self.out / "events.jsonl", self.offset))
         if batch:
-            said, end = [event for event, _ in batch], batch[-1][1]
+            new, end = [event for event, _ in batch], batch[-1][1]
             job, attempt = self.job.pk, self.job.attempt
-            self._fenced(self._lasting(lambda: recording.record_events(job, attempt, said, end)))
-            self.offset, self.heard = end, time.monotonic()
-            self._heed(said)
+            self._require(self._retry(lambda: recording.record_events(job, attempt, new, end)))
+            self.offset, self.last_event = end, time.monotonic()
+            self._handle(new)
         while self.unstored:
-            self._lasting(lambda: self._store(self.unstored[0]))
+            self._retry(lambda: self._store(self.unstored[0]))
             self.unstored.pop(0)
-            self.heard = time.monotonic()  # an upload may take long, and the engine may have spoken meanwhile
+            self.last_event = time.monotonic()  # events during a long upload are not read yet
 
-    def _heed(self, said: list[events.Event]) -> None:
-        for event in said:
+    def _handle(self, new: list[events.Event]) -> None:
+        for event in new:
             if isinstance(event, events.CheckpointEvent):
                 self.unstored.append(event)
             elif isinstance(event, events.PhaseEvent):
@@ -284,61 +288,63 @@ class Attempt:
                 self.done = event
 
     def _store(self, event: events.CheckpointEvent) -> None:
-        """A storage that is full or away costs a checkpoint and not the job."""
+        """Store a checkpoint. If storage is full or away, log it and go on without."""
         try:
-            self._keep_checkpoint(event)
+            self._store_checkpoint(event)
         except OSError as error:
             job, attempt = self.job.pk, self.job.attempt
-            said = events.LogEvent(level="warning", message=NOT_STORED.format(event.step, error))
-            self._fenced(recording.record_events(job, attempt, [said]))
+            warning = events.LogEvent(level="warning", message=NOT_STORED.format(event.step, error))
+            self._require(recording.record_events(job, attempt, [warning]))
 
-    def _keep_checkpoint(self, event: events.CheckpointEvent) -> None:
+    def _store_checkpoint(self, event: events.CheckpointEvent) -> None:
         folder = self.out / event.path
-        if not folder.exists():  # stored before the database's answer was lost
+        if not folder.exists():  # it was stored, but the database's answer was lost
             return
         key, size, sha256 = files.store_checkpoint(self.job, folder, event.step)
         written = recording.record_checkpoint(self.job.pk, self.job.attempt, event.step, key, size, sha256)
-        self._fenced(written)
+        self._require(written)
         checkpoints.discard_old(self.job)
         shutil.rmtree(folder, ignore_errors=True)
 
     # --- endings ---------------------------------------------------------------------------------
 
-    def succeeded(self, done: events.DoneEvent) -> None:
-        """Keep the adapter, then say so; both or neither."""
+    def handle_success(self, done: events.DoneEvent) -> None:
+        """Store the adapter and register it with the job's success, or neither."""
         assert done.package, "the engine succeeded without a package"
-        prefix, listed = files.store_package(self.job, self.out / done.package)
+        prefix, stored = files.store_package(self.job, self.out / done.package)
         name = tuned_name(self.job.base_model, self.job.team, self.job.name)
         with transaction.atomic():
-            model = register_model(self.job.team, self.job.base_model, name, prefix, listed)
+            model = register_model(
+                self.job.team, self.job.base_model, name, prefix, [{**file} for file in stored]
+            )
             self._end(State.SUCCEEDED, done, tuned_model=model, phase="")
 
-    def stopped(self, done: events.DoneEvent) -> None:
-        """The pause that was asked for; a stop that nobody asked for (a shutdown) queues the job again."""
+    def handle_stop(self, done: events.DoneEvent) -> None:
+        """Pause the job on request. Without a request the worker is shutting down: queue the job again."""
         with transaction.atomic():
-            asked = Job.objects.select_for_update().get(pk=self.job.pk).stop_requested
-            self._end(State.PAUSED if asked or self.pausing.is_set() else State.QUEUED, done)
+            requested = Job.objects.select_for_update().get(pk=self.job.pk).stop_requested
+            self._end(State.PAUSED if requested or self.pausing.is_set() else State.QUEUED, done)
             messages.notify_workers(JOBS.task)
 
-    def paused(self, done: events.DoneEvent) -> None:
-        """The engine paused on its own: its error event says why, and someone resumes the job."""
+    def handle_pause(self, done: events.DoneEvent) -> None:
+        """Pause the job; the engine's error event has the reason."""
         with transaction.atomic():
             self._end(State.PAUSED, done)
 
-    def failed(self, done: events.DoneEvent) -> None:
-        """The engine said why in its error event."""
+    def handle_failure(self, done: events.DoneEvent) -> None:
+        """Fail the job; the engine's error event has the reason."""
         with transaction.atomic():
             self._end(State.FAILED, done)
 
     def _end(self, state: State, done: events.DoneEvent, **changes: Any) -> None:
-        self._fenced(
+        self._require(
             move(self.job.pk, state, guard=held(self.job), train_seconds=done.train_seconds, **changes)
         )
 
 
 ENDINGS = {
-    "succeeded": Attempt.succeeded,
-    "stopped": Attempt.stopped,
-    "paused": Attempt.paused,
-    "failed": Attempt.failed,
+    "succeeded": Attempt.handle_success,
+    "stopped": Attempt.handle_stop,
+    "paused": Attempt.handle_pause,
+    "failed": Attempt.handle_failure,
 }

@@ -1,76 +1,78 @@
-"""Demonstrations of an SFT control run, written from its RFT job."""
+"""Demonstrations of an SFT control run, derived from its RFT job."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from webapp.experiments.control_runs import ACCEPTED, accepted
 from webapp.jobs.models import Job
 from workers.bridge.jobs import files
+from workers.contract.json_types import JsonObject
+from workers.contract.spec import DataFile, DatasetFiles, SftSettings
 from workers.grading.results import GradingFault, Subject
 from workers.grading.template import parse_template
 
 NAME = "demonstrations.jsonl"
-FIELDS = ("completion", "reasoning")
-Answer = Callable[[dict[str, Any]], dict[str, str] | None]
-"""From a row to its completion, and to the thoughts before it if there are any."""
+FindCompletion = Callable[[JsonObject], dict[str, str] | None]
+"""Returns ``{"completion", "reasoning"}`` of a row, reasoning only if there is one; ``None`` without any."""
 
 
 class NoDemonstration(files.Damaged):
-    """There is nothing to learn from, or a row lacks what the template asks for."""
+    """The job has no demonstrations, or a row lacks a field of the template."""
 
     def __init__(self, message: str) -> None:
         remedy = "Launch the SFT control run again with another template or source."
         super().__init__(message, remedy, "no_demonstrations")
 
 
-def fetch_demonstrations(job: Job, folder: Path, splits: dict[str, Any]) -> dict[str, Any] | None:
-    """``JobSpec.sft`` of the job, its rows below ``folder`` in the order of the train split.
+def fetch_demonstrations(job: Job, folder: Path, dataset: DatasetFiles) -> SftSettings | None:
+    """Write the job's demonstrations to ``folder``, in the order of the train split.
 
     ``None`` unless the job trains by SFT. Every attempt writes the same bytes. Raises ``NoDemonstration``.
     """
     if job.sft is None:
         return None
-    answer = _accepted(job) if job.sft.source == ACCEPTED else _filled(job.sft.template)
+    find = _select_accepted(job) if job.sft.source == ACCEPTED else _fill_template(job.sft.template)
     rows = 0
-    with (folder / splits["train"]["path"]).open() as lines, (folder / NAME).open("w") as target:
+    with (folder / dataset.train.path).open() as lines, (folder / NAME).open("w") as target:
         for row in map(json.loads, lines):
-            if (answered := answer(row)) is not None:
-                shown = {key: row[key] for key in ("row_id", "messages", "tools") if key in row}
-                target.write(json.dumps(shown | answered, ensure_ascii=False) + "\n")
+            if (completion := find(row)) is not None:
+                prompt = {key: row[key] for key in ("row_id", "messages", "tools") if key in row}
+                target.write(json.dumps(prompt | completion, ensure_ascii=False) + "\n")
                 rows += 1
     if not rows:
         raise NoDemonstration("No row of the train split has a demonstration.")
-    file = {"path": NAME, "sha256": files.sha256_of(folder / NAME), "rows": rows}
-    return {"rows": file, **job.sft.model_dump(include={"learning_rate", "epochs", "batch_size"})}
+    return SftSettings(
+        rows=DataFile(path=NAME, sha256=files.sha256_of(folder / NAME), rows=rows),
+        learning_rate=job.sft.learning_rate,
+        epochs=job.sft.epochs,
+        batch_size=job.sft.batch_size,
+    )
 
 
-def _accepted(job: Job) -> Answer:
-    """The best accepted rollout of the row, if there is one."""
-    assert job.control_of, f"{job} is no control run"
-    best = {row_id: said for row_id, *said in accepted(job.control_of).values_list("row_id", *FIELDS)}
-
-    def find(row: dict[str, Any]) -> dict[str, str] | None:
-        said = best.get(row["row_id"])
-        return (
-            {name: text for name, text in zip(FIELDS, said, strict=True) if text or name == FIELDS[0]}
-            if said
-            else None
+def _select_accepted(job: Job) -> FindCompletion:
+    """Find the best accepted rollout of each row."""
+    assert job.control_of, f"{job} is not a control run"
+    best = {
+        row_id: {"completion": completion} | ({"reasoning": reasoning} if reasoning else {})
+        for row_id, completion, reasoning in accepted(job.control_of).values_list(
+            "row_id", "completion", "reasoning"
         )
+    }
+    return lambda row: best.get(str(row["row_id"]))
 
-    return find
 
-
-def _filled(text: str) -> Answer:
-    """The template, filled with the row's fields."""
+def _fill_template(text: str) -> FindCompletion:
+    """Fill the template with the fields of each row."""
     template = parse_template(text.strip())
 
-    def fill(row: dict[str, Any]) -> dict[str, str]:
+    def fill(row: JsonObject) -> dict[str, str]:
+        item = row["item"]
+        assert isinstance(item, dict), "rows have an object in item"
         try:
-            return {"completion": template.fill(Subject("", row["item"]))}
+            return {"completion": template.fill(Subject("", item))}
         except GradingFault as fault:
             raise NoDemonstration(f"Row {row['row_id']}: {fault}") from fault
 

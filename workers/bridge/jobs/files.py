@@ -1,4 +1,4 @@
-"""Files between storage and an attempt's folder; every byte is checked by its hash."""
+"""Files between storage and an attempt's folder, all checked by their hashes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tarfile
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from django.conf import settings
 from django.core.files import File
@@ -20,7 +20,7 @@ from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel
 from webapp.work.errors import WorkFailed
-from workers.contract.spec import BaseModelRef
+from workers.contract.spec import BaseModelRef, DataFile
 
 log = logging.getLogger(__name__)
 CACHE = "cache"
@@ -29,8 +29,16 @@ CHECKSUMS = "SHA256SUMS"
 SCRATCH = ("exports", "inspections", "trials", "checks", "cards", "endpoint_checks", "imports")
 
 
+class StoredFile(TypedDict):
+    """An entry in the list of a model's or export's files."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
 class Damaged(WorkFailed):
-    """A stored file is not what was stored; trying again would not help."""
+    """A stored file has changed; trying again would not help."""
 
     def __init__(
         self, message: str, remedy: str = "Upload the dataset again.", code: str = "invalid_training_file"
@@ -39,19 +47,20 @@ class Damaged(WorkFailed):
 
 
 class CheckpointGone(Damaged):
-    """The checkpoint that should become a model is not what was stored."""
+    """The checkpoint that should become a model is missing or has changed."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, "Promote another checkpoint of the job.", "checkpoint_missing")
 
 
 def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fetch(key: str, sha256: str, target: Path) -> bool:
-    """Copy an object of storage to ``target``. False, with nothing left behind, if its hash is another."""
+    """Copy an object of storage to ``target``. Return False, without a file, if its hash differs."""
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     with default_storage.open(key, "rb") as source, draft.open("wb") as copy:
@@ -63,41 +72,41 @@ def fetch(key: str, sha256: str, target: Path) -> bool:
     return True
 
 
-def put(path: Path, key: str) -> None:
-    """Store a file under ``key``, in place of what an earlier attempt may have left there."""
+def store(path: Path, key: str) -> None:
+    """Store a file under ``key``, replacing what an earlier attempt may have stored there."""
     default_storage.delete(key)
     with path.open("rb") as file:
         stored = default_storage.save(key, File(file))
     if stored != key:
-        raise OSError(f"Storage kept {key} as {stored}: someone else writes there.")
+        raise OSError(f"Storage saved {key} as {stored}: another process writes there.")
 
 
-def fetch_dataset(version: DatasetVersion, folder: Path) -> dict[str, dict[str, Any] | None]:
-    """Put the splits below ``folder``; returns split -> ``contract.spec.DataFile``. Raises ``Damaged``."""
+def fetch_dataset(version: DatasetVersion, folder: Path) -> dict[str, DataFile | None]:
+    """Copy the splits to ``folder``; return them by name. Raises ``Damaged``."""
     return {split: fetch_split(version, split, folder / f"{split}.jsonl") for split in version.files}
 
 
-def fetch_split(version: DatasetVersion, split: str, target: Path) -> dict[str, Any] | None:
-    """The same for one split, into ``target``; ``None`` if it has no rows. Raises ``Damaged``."""
+def fetch_split(version: DatasetVersion, split: str, target: Path) -> DataFile | None:
+    """Copy one split to ``target``; return ``None`` if it has no rows. Raises ``Damaged``."""
     file = version.files[split]
     if not file["rows"]:
         return None
     cached = settings.WORK_DIR / CACHE / f"{file['sha256']}.jsonl"
     if cached.exists() and sha256_of(cached) != file["sha256"]:
-        cached.unlink()  # torn by a power cut
+        cached.unlink()  # damaged by a power cut
     if not cached.exists() and not fetch(file["key"], file["sha256"], cached):
-        raise Damaged(f"{version}: the SHA-256 of the stored {split} file is not what it was.")
+        raise Damaged(f"{version}: the SHA-256 of the stored {split} file has changed.")
     cached.touch()
     shutil.copyfile(cached, target)
-    return {"path": target.name, "sha256": file["sha256"], "rows": file["rows"]}
+    return DataFile(path=target.name, sha256=file["sha256"], rows=file["rows"])
 
 
 def fetch_checkpoint(job: Job, folder: Path) -> tuple[Path | None, int]:
-    """The newest checkpoint that is whole, unpacked below ``folder``, and its step; (None, 0) without one."""
+    """Unpack the newest undamaged checkpoint; return its folder and step, or (None, 0)."""
     for checkpoint in job.checkpoints.order_by("-step"):
         archive = folder / "checkpoint.tar"
         if not (default_storage.exists(checkpoint.key) and fetch(checkpoint.key, checkpoint.sha256, archive)):
-            log.warning("Job %s: the checkpoint of step %s is not whole", job.uid, checkpoint.step)
+            log.warning("Job %s: the checkpoint of step %s is damaged", job.uid, checkpoint.step)
         else:
             target = folder / "resume"
             with tarfile.open(archive) as tar:
@@ -108,43 +117,43 @@ def fetch_checkpoint(job: Job, folder: Path) -> tuple[Path | None, int]:
 
 
 def store_checkpoint(job: Job, folder: Path, step: int) -> tuple[str, int, str]:
-    """Pack a checkpoint folder into storage. Returns key, bytes and SHA-256 of the archive."""
+    """Store a checkpoint folder as an archive. Return the archive's key, bytes and SHA-256."""
     archive = folder.parent / f"{folder.name}.tar"
     with tarfile.open(archive, "w") as tar:
         tar.add(folder, arcname=".")
     sha256, size = sha256_of(archive), archive.stat().st_size
     key = f"jobs/{job.uid}/checkpoints/attempt-{job.attempt}-step-{step}.tar"
     try:
-        put(archive, key)
+        store(archive, key)
     except Exception:
-        default_storage.delete(key)  # half of it may be there
+        default_storage.delete(key)  # a part of it may be stored
         raise
     finally:
         archive.unlink()
     return key, size, sha256
 
 
-def store_package(job: Job, package: Path) -> tuple[str, list[dict[str, Any]]]:
-    """Copy the adapter's folder to storage. Returns its prefix there and the list of its files.
+def store_package(job: Job, package: Path) -> tuple[str, list[StoredFile]]:
+    """Store the adapter's folder. Return its prefix and the list of its files.
 
-    Raises OSError if a file is not what the package's own checksums say.
+    Raises OSError if a file does not match the package's own checksums.
     """
     lines = (package / CHECKSUMS).read_text().splitlines()
-    told = {name: sha256 for sha256, name in (line.split(maxsplit=1) for line in lines)}
+    expected = {name: sha256 for sha256, name in (line.split(maxsplit=1) for line in lines)}
     prefix = f"jobs/{job.uid}/adapter-{job.attempt}"
-    listed: list[dict[str, Any]] = []
+    stored: list[StoredFile] = []
     for path in sorted(file for file in package.rglob("*") if file.is_file()):
         name = path.relative_to(package).as_posix()
         sha256 = sha256_of(path)
-        if name != CHECKSUMS and told.get(name) != sha256:
+        if name != CHECKSUMS and expected.get(name) != sha256:
             raise OSError(f"{name} of the package does not match its {CHECKSUMS}.")
-        put(path, f"{prefix}/{name}")
-        listed.append({"name": name, "bytes": path.stat().st_size, "sha256": sha256})
-    return prefix, listed
+        store(path, f"{prefix}/{name}")
+        stored.append({"name": name, "bytes": path.stat().st_size, "sha256": sha256})
+    return prefix, stored
 
 
 def discard_leftovers() -> None:
-    """Remove what killed workers left on this node: folders of attempts that run no longer, old data."""
+    """Delete what killed workers left on this node: folders of ended attempts, and old data."""
     for folder in Path(settings.WORK_DIR).glob("ftjob-*/attempt_*"):
         number = int(folder.name.removeprefix("attempt_"))
         if not Job.objects.filter(uid=folder.parent.name, attempt=number, state=State.RUNNING).exists():
@@ -159,5 +168,5 @@ def discard_leftovers() -> None:
 
 
 def local_ref(base: BaseModel) -> BaseModelRef:
-    """What the engine is told of a base model; relative folders stand in this node's checkout."""
+    """Return the engine's reference to a base model; relative folders are below this node's checkout."""
     return base.ref().resolve(settings.BASE_DIR)

@@ -1,73 +1,62 @@
-"""The engine's spec of one attempt, made from the job's row."""
+"""The engine's spec of one attempt, built from the job's row."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from webapp.jobs.models import Job
 from workers import grading
 from workers.bridge.jobs import files, suites, task_files
-from workers.contract.spec import JobSpec
+from workers.contract.json_types import JsonObject
+from workers.contract.spec import AdapterRef, DatasetFiles, JobSpec, JudgeEndpoint, SftSettings, Suite
 
 
-def definitions(job: Job) -> list[dict[str, Any]]:
-    """Every grader that the job asks."""
-    asked = [*job.graded_parts, *suites.chosen(job)]
-    versions = [*(part.grader_version for part in asked), job.held_out_grader]
+def list_definitions(job: Job) -> list[JsonObject]:
+    """Return the definition of every grader of the job."""
+    graded = [*job.graded_parts, *suites.list_suites(job)]
+    versions = [*(part.grader_version for part in graded), job.held_out_grader]
     return [version.definition for version in versions if version is not None]
 
 
-def _preflight(job: Job) -> dict[str, Any]:
-    """Once it has given its advice the preflight is not repeated."""
-    settings = job.settings.preflight.model_dump(mode="json")
-    return settings | {"rows": 0} if job.preflight else settings
+def build_job_spec(
+    job: Job,
+    dataset: DatasetFiles,
+    judges: Mapping[str, JudgeEndpoint],
+    initial_adapter: AdapterRef | None = None,
+    suites: Sequence[Suite] = (),
+    sft: SftSettings | None = None,
+) -> JobSpec:
+    """Return the spec of one attempt, whose files the arguments describe."""
+    grader, held_out = job.grader_version, job.held_out_grader
+    alarm = job.settings.alarm.model_dump()
+    preflight = job.settings.preflight
+    if job.preflight:  # it has run in an earlier attempt
+        preflight = preflight.model_copy(update={"rows": 0})
+    return JobSpec.model_validate(
+        {
+            "job_id": job.uid,
+            "model_name": job.name,
+            "base_model": files.local_ref(job.base_model),
+            "dataset": dataset,
+            "grader": grading.validate(grader.definition),
+            "judges": judges,
+            "grader_sha256": grader.sha256,
+            "tasks": task_files.build_task_specs(job),
+            "method": job.method,
+            "initial_adapter": initial_adapter,
+            "sft": sft,
+            "promoted_from": _promoted_from(job),
+            "suites": suites,
+            "labels": {"team": job.team.slug, "dataset": str(job.dataset_version), "grader": str(grader)},
+            **dict(job.settings),
+            "alarm": alarm | {"grader": grading.validate(held_out.definition) if held_out else None},
+            "preflight": preflight,
+        }
+    )
 
 
-def _promoted_from(job: Job) -> dict[str, Any] | None:
+def _promoted_from(job: Job) -> JsonObject | None:
     if job.promoted_step is None:
         return None
     source = job.promoted_from.uid if job.promoted_from else "deleted"
     return {"job_id": source, "step": job.promoted_step}
-
-
-def _alarm(job: Job) -> dict[str, Any]:
-    held_out = job.held_out_grader
-    grader = grading.validate(held_out.definition).model_dump(mode="json") if held_out else None
-    return {**job.settings.alarm.model_dump(mode="json"), "grader": grader}
-
-
-def job_spec(
-    job: Job,
-    splits: dict[str, Any],
-    endpoints: dict[str, Any],
-    start: dict[str, Any] | None = None,
-    kept: Sequence[dict[str, Any]] = (),
-    sft: dict[str, Any] | None = None,
-) -> JobSpec:
-    """The spec of one attempt. ``splits`` may state a hash of their own, see ``tasks.fetch_splits``."""
-    base, version, grader = job.base_model, job.dataset_version, job.grader_version
-    return JobSpec.model_validate_json(
-        json.dumps(
-            {
-                "job_id": job.uid,
-                "model_name": job.name,
-                "base_model": files.local_ref(base).model_dump(),
-                "dataset": {"sha256": version.sha256, **splits},
-                "grader": grading.validate(grader.definition).model_dump(mode="json"),
-                "judges": endpoints,
-                "grader_sha256": grader.sha256,
-                "tasks": task_files.task_specs(job),
-                "method": job.method,
-                "start": start,
-                "sft": sft,
-                "promoted_from": _promoted_from(job),
-                "suites": kept,
-                "labels": {"team": job.team.slug, "dataset": str(version), "grader": str(grader)},
-                **job.settings.model_dump(mode="json"),
-                "alarm": _alarm(job),
-                "preflight": _preflight(job),
-            }
-        )
-    )

@@ -1,8 +1,8 @@
-"""A spare engine process that has imported PyTorch already: a job's first step need not wait for imports.
+"""A spare engine process that has already imported PyTorch, so that a job starts without that delay.
 
-The spare waits on a socket. An order names the command line, the environment, the log and file descriptors;
-then the spare is that job's child, and another spare is started in its place. When the worker dies the socket
-closes and an idle spare exits.
+The spare waits on a socket for an order: command line, environment, log and file descriptors. It then
+becomes that job's child, and another spare is started. When the worker dies the socket closes and an idle
+spare exits.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from django.conf import settings
 
 @dataclass
 class Spare:
-    """A process that waits for its order."""
+    """A process that waits for an order."""
 
     process: subprocess.Popen[bytes]
     orders: socket.socket
 
-    def give(
+    def send_order(
         self, arguments: list[str], environment: dict[str, str], log: Path, descriptors: dict[str, int]
     ) -> bool:
-        """Makes it ``python -m`` these arguments; False if it is no longer there to take the order."""
+        """Make it run ``python -m`` with these arguments; return False if it has ended."""
         order = {
             "arguments": arguments,
             "environment": environment,
@@ -45,8 +45,8 @@ class Spare:
         return self.process.poll() is None
 
 
-def start(environment: dict[str, str]) -> Spare:
-    """Starts a spare; it needs some seconds until it is warm, and takes orders from the first moment."""
+def start_spare(environment: dict[str, str]) -> Spare:
+    """Start a spare. It accepts an order at once, and needs some seconds for its imports."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     process = subprocess.Popen(
         [sys.executable, "-m", "workers.engine", "wait", "--orders", str(theirs.fileno())],
@@ -62,31 +62,31 @@ def start(environment: dict[str, str]) -> Spare:
     return Spare(process, ours)
 
 
-class Bench:
-    """The worker's one spare, safe to use from several threads."""
+class SparePool:
+    """The worker's one spare, for use by several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._spare: Spare | None = None
 
     def take(self) -> Spare | None:
-        """The spare, if there is one."""
+        """Remove and return the spare, if there is one."""
         with self._lock:
             spare, self._spare = self._spare, None
         return spare
 
     def fill(self, environment: dict[str, str]) -> None:
-        """Starts a spare unless one waits already, or the settings want none."""
+        """Start a spare, unless there is one or the settings forbid it."""
         with self._lock:
             if settings.WARM_ENGINES and (self._spare is None or self._spare.process.poll() is not None):
-                self._spare = start(environment)
+                self._spare = start_spare(environment)
 
     def clear(self) -> None:
-        """Ends the spare."""
+        """End the spare."""
         if spare := self.take():
             spare.orders.close()
             with suppress(subprocess.TimeoutExpired):
                 spare.process.wait(5)
 
 
-BENCH = Bench()
+SPARES = SparePool()

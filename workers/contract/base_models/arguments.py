@@ -1,4 +1,4 @@
-"""A base model on a command line: workers write it, the engine and the model server read it."""
+"""Command-line arguments for a base model: workers write them, engine and model server read them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RENDERING = {"chat_template", "template_arguments"}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The arguments that name a base model."""
+    """Add the arguments that name a base model."""
     parser.add_argument(
         "--base", "--model", required=True, help="folder of the base model, its Hugging Face id, or its name"
     )
@@ -21,14 +21,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def add_rendering(parser: ArgumentParser) -> None:
-    """The argument that tells how the base model's prompts are rendered."""
+    """Add the argument for the rendering of the base model's prompts."""
     parser.add_argument(
         "--rendering", type=Path, help="JSON file with chat_template and template_arguments for the model"
     )
 
 
 def read_ref(arguments: Namespace) -> BaseModelRef:
-    """The base model that a command line names; a folder is called by its own name."""
+    """Return the base model of a command line; a folder has its own name as id."""
     name, path = arguments.base, arguments.path
     if path is None and _is_model_folder(Path(name)):
         folder = Path(name).resolve()
@@ -43,7 +43,7 @@ def _is_model_folder(folder: Path) -> bool:
 
 
 def write_arguments(ref: BaseModelRef, rendering: Path | None = None) -> list[str]:
-    """The arguments that name ``ref``; ``rendering`` is the file to write how prompts are rendered to."""
+    """Return the arguments for ``ref``; write chat template and arguments to the file ``rendering``."""
     arguments = ["--base", ref.id]
     if ref.path:
         arguments += ["--path", ref.path]

@@ -1,8 +1,7 @@
-"""Chat templates for base models that bring none: a short list, and a check of one that somebody typed.
+"""Chat templates for base models without one: a short list, and a check of a template that a user typed.
 
 ``python -m workers.contract.base_models.chat_templates`` checks the template on standard input. It is a
-process of its own, so that a template that never ends can be killed. The environment is sandboxed like
-transformers' own.
+separate process, so that an endless template can be killed. The environment is sandboxed like transformers'.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import json
 import resource
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -59,11 +59,11 @@ SHIPPED = {
     "mistral": ("Mistral, [INST]", MISTRAL),
     "plain": ("Plain text, User: and Assistant:", PLAIN),
 }
-"""By key: what the form calls it, and the template."""
+"""Key -> label on the form, and template."""
 
 
 class _Generation(Extension):
-    """``{% generation %}``, by which templates for training mark what the assistant wrote."""
+    """``{% generation %}``, with which templates for training mark the assistant's text."""
 
     tags = {"generation"}
 
@@ -74,15 +74,15 @@ class _Generation(Extension):
 
 
 class TemplateRefused(ValueError):
-    """The template is of no use; the message says why."""
+    """The template cannot be used; the message has the reason."""
 
 
 class TemplateUnbounded(TemplateRefused):
-    """The template takes more time or memory than a template may."""
+    """The template needs more time or memory than allowed."""
 
 
-def check(template: str, arguments: dict[str, Any] | None = None) -> None:
-    """Renders ``template`` in a process of its own. Raises ``TemplateRefused``."""
+def check(template: str, arguments: Mapping[str, Any] | None = None) -> None:
+    """Render ``template`` in a separate process. Raises ``TemplateRefused``."""
     request = json.dumps({"template": template, "arguments": arguments or {}})
     command = [sys.executable, "-m", "workers.contract.base_models.chat_templates"]
     try:
@@ -92,12 +92,12 @@ def check(template: str, arguments: dict[str, Any] | None = None) -> None:
     except subprocess.TimeoutExpired as error:
         raise TemplateUnbounded(f"it does not end within {CHECK_SECONDS} seconds") from error
     if done.returncode:
-        said = done.stdout.strip() or TOO_LARGE
-        raise TemplateUnbounded(said) if said == TOO_LARGE else TemplateRefused(said)
+        reason = done.stdout.strip() or TOO_LARGE
+        raise TemplateUnbounded(reason) if reason == TOO_LARGE else TemplateRefused(reason)
 
 
 def render(template: str, messages: list[dict[str, str]], **arguments: Any) -> str:
-    """The text of a conversation, in the environment that transformers renders in."""
+    """Render a conversation in the environment that transformers uses."""
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
     )
@@ -115,32 +115,32 @@ def _refuse(message: str) -> NoReturn:
     raise TemplateError(message)
 
 
-def problem(template: str, arguments: dict[str, Any]) -> str:
-    """Why the template is of no use; empty if it renders a question and leaves room for its completion."""
+def find_problem(template: str, arguments: Mapping[str, Any]) -> str:
+    """Return why the template cannot be used; empty if it renders a question and a generation prompt."""
     question = [{"role": "user", "content": MARK}]
     try:
-        shown = render(template, question, add_generation_prompt=True, **arguments)
+        prompt = render(template, question, add_generation_prompt=True, **arguments)
     except MemoryError:
         return TOO_LARGE
-    except Exception as error:  # a template raises what it likes
+    except Exception as error:  # a template may raise any exception
         line = getattr(error, "lineno", None)
         return (str(error) or type(error).__name__) + (f" (line {line})" if line else "")
-    if MARK not in shown:
+    if MARK not in prompt:
         return "it does not show the user's message"
-    if len(shown) > CHECK_CHARACTERS:
-        return f"it writes {len(shown):,} characters around one short message"
-    if not shown.split(MARK)[-1].strip():
-        return "it has no generation prompt: nothing after the last message says that the model's turn begins"
+    if len(prompt) > CHECK_CHARACTERS:
+        return f"it writes {len(prompt):,} characters around one short message"
+    if not prompt.split(MARK)[-1].strip():
+        return "it has no generation prompt: nothing after the last message begins the model's turn"
     return ""
 
 
 def main() -> int:
-    """Reads one request from standard input; prints what is wrong and returns 1, or returns 0."""
+    """Read one request from standard input; print its problem and return 1, or return 0."""
     resource.setrlimit(resource.RLIMIT_AS, (CHECK_BYTES, CHECK_BYTES))
     request = json.load(sys.stdin)
-    found = problem(request["template"], request["arguments"])
-    print(found)
-    return 1 if found else 0
+    problem = find_problem(request["template"], request["arguments"])
+    print(problem)
+    return 1 if problem else 0
 
 
 if __name__ == "__main__":

@@ -1,34 +1,35 @@
-"""Byte-level BPE vocabularies that llama.cpp's SentencePiece tokenizer splits alike.
+"""Byte-level BPE vocabularies that llama.cpp's SentencePiece tokenizer encodes equally.
 
-llama.cpp names few ways to split text before byte-pair encoding, and none that makes tokens of two digits.
-Its SentencePiece tokenizer splits nothing: of all neighbours whose text is a token it joins those with the
-best score, the leftmost first. So it gives the ids of a tokenizer that splits nothing but digits
-by twos, if every pair that makes a token may be joined and all tokens of two digits have one
-score. Standard library only: the web asks too.
+llama.cpp knows few ways to split text before byte-pair encoding, and none with tokens of two digits. Its
+SentencePiece tokenizer does not split: of all neighbours whose text is a token it joins those with the best
+score, the leftmost first. It therefore gives the ids of a tokenizer that splits only digits by twos, if every
+pair that makes a token may be joined and all tokens of two digits have one score. Standard library only: the
+web application uses it too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import groupby, pairwise
 from typing import Any, Final
 
-Json = dict[str, Any]
-
 DIGIT_PAIRS: Final = r"\d{1,2}"
-SPACE: Final = "\u2581"  # what SentencePiece writes for a space
-SINGLE: Final = -1e6  # the score of a byte, which nothing is joined to make
+SPACE: Final = "\u2581"  # SentencePiece's character for a space
+SINGLE: Final = -1e6  # score of a single byte, which no join produces
 NUMBERS: Final = {f"{number:02d}" for number in range(100)}
 
 
 def byte_letters() -> dict[str, int]:
-    """Letter of a byte-level vocabulary -> byte: printable bytes stand for themselves (GPT-2's table)."""
-    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    hidden = [byte for byte in range(256) if byte not in shown]
-    return {chr(byte): byte for byte in shown} | {chr(256 + index): byte for index, byte in enumerate(hidden)}
+    """Return letter of a byte-level vocabulary -> byte; printable bytes are themselves (GPT-2's table)."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {
+        chr(256 + index): byte for index, byte in enumerate(hidden)
+    }
 
 
-def scores(tokenizer: Json) -> dict[str, float] | None:
-    """Token -> score with which llama.cpp gives this ``tokenizer.json``'s ids; None if none would do."""
+def compute_scores(tokenizer: Mapping[str, Any]) -> dict[str, float] | None:
+    """Return token -> score with which llama.cpp gives this ``tokenizer.json``'s ids; None if impossible."""
     model = tokenizer["model"]
     if (
         model.get("type") != "BPE"
@@ -47,17 +48,17 @@ def scores(tokenizer: Json) -> dict[str, float] | None:
     order = {first + second: index for index, (first, second) in reversed([*enumerate(merges)])}
     if not words >= NUMBERS or any(len(word) > 1 and not _is_plain(word, order) for word in words):
         return None
-    return {word: _score(word, order) for word in words}
+    return {word: _score_word(word, order) for word in words}
 
 
-def text_of(word: str) -> str | None:
-    """A token as SentencePiece writes it; None for a byte beyond ASCII, which has a token type of its own."""
+def to_piece(word: str) -> str | None:
+    """Return a token in SentencePiece's form; None for a byte beyond ASCII, which has its own token type."""
     letters = byte_letters()
     content = bytes(letters[letter] for letter in word)
     return content.decode().replace(" ", SPACE) if content.isascii() else None
 
 
-def _splits_digits_only(pre_tokenizer: Json) -> bool:
+def _splits_digits_only(pre_tokenizer: Mapping[str, Any]) -> bool:
     steps = pre_tokenizer.get("pretokenizers", [])
     if [step["type"] for step in steps] != ["Split", "ByteLevel"]:
         return False
@@ -67,9 +68,9 @@ def _splits_digits_only(pre_tokenizer: Json) -> bool:
 
 
 def _may_join_all(words: set[str], merges: list[tuple[str, ...]]) -> bool:
-    """Whether every pair of tokens that makes a token is a merge, and the merges of a token stand together.
+    """Return True if all pairs that make a token are merges, and the merges of a token are consecutive.
 
-    Their first parts must become shorter: where two of a token overlap, the left one then goes first.
+    Their first parts must become shorter: if two merges of a token overlap, the left one then comes first.
     """
     pairs = {
         (word[:cut], word[cut:])
@@ -83,18 +84,18 @@ def _may_join_all(words: set[str], merges: list[tuple[str, ...]]) -> bool:
 
 
 def _is_plain(word: str, order: dict[str, int]) -> bool:
-    """Whether a token of several bytes is ASCII, has a merge, and is two digits or has none.
+    """Return True if a token of several bytes is ASCII, has a merge, and is two digits or has none.
 
-    More than half of it must not be its beginning and its end (``aaa``): the right of two that overlap could
-    be the first merge then.
+    More than half of it must not be both its beginning and its end (``aaa``): otherwise the right one of two
+    overlapping pairs could be merged first.
     """
     repeats = any(word.startswith(word[cut:]) for cut in range(1, (len(word) + 1) // 2))
     digits = any(letter.isdigit() for letter in word)
     sound = word in NUMBERS if digits else not repeats
-    return word in order and sound and text_of(word) is not None
+    return word in order and sound and to_piece(word) is not None
 
 
-def _score(word: str, order: dict[str, int]) -> float:
+def _score_word(word: str, order: dict[str, int]) -> float:
     if word in NUMBERS:
         return 0.0
     return -1.0 - order[word] if word in order else SINGLE

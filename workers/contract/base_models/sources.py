@@ -1,4 +1,4 @@
-"""Where the files of a base model come from: a folder of the workers, or the Hugging Face hub.
+"""Sources of base models: a folder of the workers, or the Hugging Face hub.
 
 A new kind of source is a class in ``SOURCES`` and an entry of ``FETCHERS`` in
 ``workers/engine/base_model/sources.py``.
@@ -16,14 +16,16 @@ from typing import ClassVar, Final
 
 NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 HUB_ID: Final = re.compile(rf"{NAME.pattern}/{NAME.pattern}", re.ASCII)
-NO_HUB_ID: Final = "This is no Hugging Face id: write organisation/name with letters, digits and . _ - only."
+NO_HUB_ID: Final = (
+    "This is not a Hugging Face id: write organisation/name with letters, digits and . _ - only."
+)
 
 
 @dataclass(frozen=True)
 class BaseSource(ABC):
     """The source of one base model. An empty ``revision`` or ``path`` means that it has none.
 
-    ``label`` names the kind on pages; ``path_label`` and ``path_help`` tell what a form's path is to it.
+    ``label`` names the kind on pages; ``path_label`` and ``path_help`` describe the path on a form.
     """
 
     kind: ClassVar[str]
@@ -43,32 +45,32 @@ class BaseSource(ABC):
 
     @abstractmethod
     def find_problem(self, roots: Sequence[Path]) -> tuple[str, str] | None:
-        """The field (``id`` or ``path``) that a person must correct, and why; None if none.
+        """Return the field (``id`` or ``path``) to correct, and why; None if there is no problem.
 
-        Folders may only lie below ``roots``.
+        Folders must be below ``roots``.
         """
 
     @property
     def load_name(self) -> str:
-        """What ``from_pretrained`` and ``vllm serve`` take as the model."""
+        """Model argument of ``from_pretrained`` and ``vllm serve``."""
         return self.path
 
     @property
     def load_revision(self) -> str:
-        """The revision that they take beside it; empty if none."""
+        """Their revision argument; empty if none."""
         return ""
 
     def resolve_path(self, root: Path) -> str:
-        """The path, a relative folder in full below ``root``."""
+        """Return the path; a relative folder becomes absolute below ``root``."""
         return self.path
 
     def find_folder(self, root: Path, roots: Sequence[Path]) -> Path | None:
-        """A folder of this machine that holds the files already; None if there is none below ``roots``."""
+        """Return a local folder that already has the files; None if there is none below ``roots``."""
         return None
 
 
 class FolderSource(BaseSource):
-    """A folder that every worker sees under the same path."""
+    """A folder with the same path on every worker."""
 
     kind = "folder"
     label = "folder"
@@ -81,10 +83,10 @@ class FolderSource(BaseSource):
 
     def find_problem(self, roots: Sequence[Path]) -> tuple[str, str] | None:
         if not self.path.startswith("/") or ".." in PurePosixPath(self.path).parts:
-            return "path", "Give the whole path: it begins with / and has no .. in it."
+            return "path", "Give the absolute path: it begins with / and has no .. in it."
         if not _is_below(Path(self.path), roots):
             return "path", (
-                f"Models may only lie below {', '.join(map(str, roots))}. Move it there, or ask the operator "
+                f"Models must be below {', '.join(map(str, roots))}. Move it there, or ask the operator "
                 "to add its folder to GROOVE_BASE_MODEL_ROOTS."
             )
         return None if HUB_ID.fullmatch(self.id) or NAME.fullmatch(self.id) else ("id", NO_HUB_ID)
@@ -98,7 +100,7 @@ class FolderSource(BaseSource):
 
 
 class HubSource(BaseSource):
-    """A repository of the Hugging Face hub, fetched by workers and kept in their cache."""
+    """A repository of the Hugging Face hub, which workers download to their cache."""
 
     kind = "hub"
     label = "Hugging Face"
@@ -137,11 +139,11 @@ class HubSource(BaseSource):
 
 
 SOURCES: Final[tuple[type[BaseSource], ...]] = (FolderSource, HubSource)
-"""Kinds of sources; the first one that matches a model's path is the model's."""
+"""Kinds of sources; the first one that matches a model's path applies."""
 
 
 def find_source(id: str, revision: str | None, path: str | None) -> BaseSource:
-    """The source of the base model that has this id, revision and path."""
+    """Return the source of the base model with this id, revision and path."""
     kind = next(each for each in SOURCES if each.matches(path or ""))
     return kind(id, revision or "", path or "")
 

@@ -1,8 +1,8 @@
-"""What a job's numbers say about its learning: rules with a threshold, the evidence and what to change.
+"""Health of a job: rules on its metrics, with a threshold, the evidence and a remedy.
 
-The engine raises alarms by these rules while it trains, and the job page shows them. Metrics have the names
-of ``docs/metrics.md``; the sources of the thresholds are in ``docs/health.md``. Rises of rewards are told in
-standard deviations, so that a rule holds for any scale of reward. Imports the standard library only.
+The engine raises alarms by these rules during training, and the job page shows them. Metrics have the names
+of ``docs/metrics.md``; the sources of the thresholds are in ``docs/health.md``. Rises of rewards are measured
+in standard deviations, so that a rule holds for any scale of reward. Imports the standard library only.
 """
 
 from workers.contract.health.history import (
@@ -13,10 +13,18 @@ from workers.contract.health.history import (
     History,
     Limits,
     Step,
-    needed,
-    solved,
+    find_needed_steps,
+    is_solved,
 )
-from workers.contract.health.rules import BY_CODE, RULES, Finding, Rule, findings, plotted, read
+from workers.contract.health.rules import (
+    BY_CODE,
+    RULES,
+    Finding,
+    Rule,
+    find_alarms,
+    list_plotted,
+    select_metrics,
+)
 
 __all__ = [
     "BY_CODE",
@@ -30,9 +38,9 @@ __all__ = [
     "Limits",
     "Rule",
     "Step",
-    "findings",
-    "needed",
-    "plotted",
-    "read",
-    "solved",
+    "find_alarms",
+    "find_needed_steps",
+    "is_solved",
+    "list_plotted",
+    "select_metrics",
 ]

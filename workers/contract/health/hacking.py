@@ -1,4 +1,4 @@
-"""Signs that the grader is gamed. Each gives its evidence when it fires, else ``None``."""
+"""Rules for a gamed grader. Each returns its evidence if it fires, else ``None``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from workers.contract.health.history import (
     FLAT,
     WINDOW,
     History,
-    confirmed,
-    held_out_rise,
-    trained_rise,
+    is_confirmed,
+    measure_held_out_rise,
+    measure_trained_rise,
 )
 
 Evidence = dict[str, float]
@@ -25,18 +25,18 @@ SUB_REWARD = re.compile(r"rewards/(?!grader/)(.+)/mean")
 
 
 def held_out_gap(history: History) -> Evidence | None:
-    """Against the first steps (a slow drift), and against the check before the last three (a late turn)."""
+    """Compare with the first steps (slow drift), and with the check before the last three (late change)."""
     if history.present < (CHECKS + 1) * BLOCK:
         return None
-    return _gap_since(history, 0) or _gap_since(history, history.present - CHECKS * BLOCK)
+    return _find_gap(history, 0) or _find_gap(history, history.present - CHECKS * BLOCK)
 
 
-def _gap_since(history: History, start: int) -> Evidence | None:
-    trained = trained_rise(history, start)
-    if trained is None or not trained.clear:
+def _find_gap(history: History, start: int) -> Evidence | None:
+    trained = measure_trained_rise(history, start)
+    if trained is None or not trained.is_clear:
         return None
     ends = [history.present - back * BLOCK for back in reversed(range(CHECKS))]
-    held_out = [each for end in ends if (each := held_out_rise(history, start, end)) is not None]
+    held_out = [each for end in ends if (each := measure_held_out_rise(history, start, end)) is not None]
     flat = max(FLAT, 0.2 * min(trained.deviations, 1.0))
     if len(held_out) < CHECKS or any(each.deviations > flat for each in held_out):
         return None
@@ -49,25 +49,25 @@ def _gap_since(history: History, start: int) -> Evidence | None:
 
 
 def length_explains(history: History) -> Evidence | None:
-    """The gain since the first steps vanishes among answers of equal length."""
+    """The gain since the first steps vanishes among completions of equal length."""
     raw, matched = history.last("gain/raw", BLOCK), history.last("gain/length_matched", BLOCK)
-    if len(matched) < BLOCK or confirmed(history):
+    if len(matched) < BLOCK or is_confirmed(history):
         return None
-    trained = trained_rise(history)
-    if trained is None or not trained.clear or fmean(matched) > 0.25 * fmean(raw):
+    trained = measure_trained_rise(history)
+    if trained is None or not trained.is_clear or fmean(matched) > 0.25 * fmean(raw):
         return None
     length = "completions/mean_length"
     lengths = {"length, first steps": history.early(length), "length now": history.last(length, BLOCK)}
-    told = {name: fmean(values) for name, values in lengths.items() if values}
-    return {"gain": fmean(raw), "gain at equal length": fmean(matched)} | told
+    means = {name: fmean(values) for name, values in lengths.items() if values}
+    return {"gain": fmean(raw), "gain at equal length": fmean(matched)} | means
 
 
 def sub_reward_jump(history: History) -> Evidence | None:
-    """One part of the reward rises within a few steps, far beyond its noise, and the others do not move."""
-    values = {name: history.last(name, WINDOW + LATEST) for name in _sub_rewards(history)}
+    """One sub-reward rises within a few steps, far beyond its noise, and the others do not."""
+    values = {name: history.last(name, WINDOW + LATEST) for name in _list_sub_rewards(history)}
     known = {name: each for name, each in values.items() if len(each) == WINDOW + LATEST}
     jumps = {name: fmean(each[WINDOW:]) - fmean(each[:WINDOW]) for name, each in known.items()}
-    if not jumps or confirmed(history):
+    if not jumps or is_confirmed(history):
         return None
     name = max(jumps, key=lambda each: jumps[each])
     before, after = known[name][:WINDOW], known[name][WINDOW:]
@@ -78,17 +78,19 @@ def sub_reward_jump(history: History) -> Evidence | None:
     return {f"{label}, {WINDOW} steps before": fmean(before), f"{label}, last {LATEST} steps": fmean(after)}
 
 
-def _sub_rewards(history: History) -> list[str]:
+def _list_sub_rewards(history: History) -> list[str]:
     names = {name for step in history.steps[-1:] for name in step.values}
     return sorted(name for name in names if SUB_REWARD.fullmatch(name))
 
 
-def grown(name: str, label: str, least_rise: float, least: float) -> Callable[[History], Evidence | None]:
-    """Fires when a share has risen since the first steps, and is high now."""
+def share_grew(
+    name: str, label: str, least_rise: float, least: float
+) -> Callable[[History], Evidence | None]:
+    """Return a rule that fires if a share has risen since the first steps and is high now."""
 
     def evidence(history: History) -> Evidence | None:
         before, now = history.early(name), history.last(name, BLOCK)
-        if history.present - BLOCK < EARLY or not before or not now or confirmed(history):
+        if history.present - BLOCK < EARLY or not before or not now or is_confirmed(history):
             return None
         if fmean(now) - fmean(before) < least_rise or fmean(now) < least:
             return None

@@ -1,4 +1,4 @@
-"""Signs that little is learnt, and of faults. Each gives its evidence when it fires, else ``None``."""
+"""Rules for little learning and for faults. Each returns its evidence if it fires, else ``None``."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from workers.contract.health.history import (
     SPREAD,
     WINDOW,
     History,
-    in_deviations,
-    rise,
-    solved,
+    is_solved,
+    measure_rise,
+    scale_change,
 )
 
 Evidence = dict[str, float]
 
-LEAST = 3  # steps below which nothing is said
+LEAST = 3  # fewest steps for any rule
 
 
 def mean_above(
     name: str, label: str, bound: float, least: int = LEAST
 ) -> Callable[[History], Evidence | None]:
-    """Fires when the metric's mean over the last steps is at least ``bound``."""
+    """Return a rule that fires if the metric's mean over the last steps is at least ``bound``."""
 
     def evidence(history: History) -> Evidence | None:
         values = history.last(name)
@@ -37,21 +37,21 @@ def mean_above(
     return evidence
 
 
-_same_score = mean_above("rewards/most_common_share", "answers with the most frequent score", 0.9, WINDOW)
+_same_score = mean_above("rewards/most_common_share", "completions with the most frequent score", 0.9, WINDOW)
 _without_signal = mean_above("groups/no_signal_share", "groups without signal", 0.8)
 
 
 def saturated(history: History) -> Evidence | None:
-    """Nearly all answers of all prompts earn one score, and not because they are right."""
-    if solved(history):
+    """Nearly all completions of all prompts have one score, and not because they are right."""
+    if is_solved(history):
         return None
     share = _same_score(history)
     return share and share | {"mean reward": fmean(history.last(REWARD) or [0.0])}
 
 
 def no_signal(history: History) -> Evidence | None:
-    """Answers of one prompt score alike, though prompts differ and are not solved."""
-    return None if solved(history) or saturated(history) else _without_signal(history)
+    """Completions of one prompt have equal scores, although prompts differ and are not solved."""
+    return None if is_solved(history) or saturated(history) else _without_signal(history)
 
 
 def overfitting(history: History) -> Evidence | None:
@@ -60,26 +60,26 @@ def overfitting(history: History) -> Evidence | None:
     if len(checks) < CHECKS or checks[-1].step - checks[0].step < BLOCK:
         return None
     start, end = checks[0].step, checks[-1].step
-    trained = rise(history, REWARD, SPREAD, start, end)
-    if trained is None or not trained.clear:
+    trained = measure_rise(history, REWARD, SPREAD, start, end)
+    if trained is None or not trained.is_clear:
         return None
     spreads = history.block(SPREAD, start), history.block(SPREAD, end)
-    if any(in_deviations(check.reward - checks[0].reward, *spreads) > FLAT for check in checks[1:]):
+    if any(scale_change(check.reward - checks[0].reward, *spreads) > FLAT for check in checks[1:]):
         return None
-    told = {f"validation reward, step {check.step}": check.reward for check in checks}
-    return {"training reward before": trained.before, "training reward now": trained.after} | told
+    validations = {f"validation reward, step {check.step}": check.reward for check in checks}
+    return {"training reward before": trained.before, "training reward now": trained.after} | validations
 
 
 def low_entropy(history: History) -> Evidence | None:
     """The policy is nearly certain of every token, and the task is not solved."""
     values = history.last("entropy")
-    if solved(history) or len(values) < LEAST or fmean(values) >= 0.01:
+    if is_solved(history) or len(values) < LEAST or fmean(values) >= 0.01:
         return None
     return {"entropy, nats per token": fmean(values)}
 
 
 def kl_jump(history: History) -> Evidence | None:
-    """The last two steps that measured it lie far above what was usual."""
+    """The last two measurements are far above the usual ones."""
     values = history.measured("kl_to_base", WINDOW + 2)
     if len(values) < WINDOW + 2:
         return None
@@ -88,7 +88,7 @@ def kl_jump(history: History) -> Evidence | None:
 
 
 def entropy_collapse(history: History) -> Evidence | None:
-    """Below the team's bound, step after step."""
+    """Entropy is below the team's bound in consecutive steps."""
     values = _since(history, "entropy", WINDOW)
     if len(values) < WINDOW or max(values) >= history.limits.least_entropy:
         return None
@@ -96,7 +96,7 @@ def entropy_collapse(history: History) -> Evidence | None:
 
 
 def no_signal_at_all(history: History) -> Evidence | None:
-    """No group had a signal, for as many steps as the team bears."""
+    """No group had a signal in as many steps as the team allows."""
     number = history.limits.no_signal_steps
     shares = _since(history, "groups/no_signal_share", number)
     if len(shares) < number or min(shares) < 1.0:

@@ -1,4 +1,4 @@
-"""The table of rules: code, message, threshold and remedy in plain words, and what finds the evidence."""
+"""The rules: code, kind, message, threshold, remedy, metrics and the function that finds evidence."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Kind = Literal["stop", "hacking", "learning", "fault"]
 
 @dataclass(frozen=True)
 class Rule:
-    """``evidence`` gives what was measured when the rule fires, else ``None``; ``names`` are its metrics.
+    """``evidence`` returns measurements if the rule fires, else ``None``; ``names`` are its metrics.
 
-    A ``stop`` always pauses the job, ``hacking`` if the team asked for it, the other kinds never.
+    A ``stop`` always pauses the job, ``hacking`` if the team's settings say so, the other kinds never.
     """
 
     code: str
@@ -32,7 +32,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Finding:
-    """A rule that fires, with what was measured."""
+    """A rule that fires, with its evidence."""
 
     rule: Rule
     evidence: Evidence
@@ -40,7 +40,7 @@ class Finding:
 
     @property
     def threshold(self) -> str:
-        """When the rule fires, in words."""
+        """Condition of the rule, as text."""
         entropy, steps = f"{self.limits.least_entropy:g}", self.limits.no_signal_steps
         return self.rule.threshold.format(least_entropy=entropy, no_signal_steps=steps)
 
@@ -50,23 +50,23 @@ class Finding:
         return "; ".join(f"{name}: {value:.4g}" for name, value in self.evidence.items())
 
 
-def findings(history: History) -> list[Finding]:
-    """The rules that fire, gravest first. Nothing is said of fewer than three steps."""
+def find_alarms(history: History) -> list[Finding]:
+    """Return the rules that fire, the most severe first; none below three steps."""
     if len(history.steps) < learning.LEAST:
         return []
     found = ((rule, rule.evidence(history)) for rule in RULES)
     return [Finding(rule, evidence, history.limits) for rule, evidence in found if evidence is not None]
 
 
-_READ = "Read the rollouts that show it. If the answers are no better, "
+_READ = "Read the example rollouts. If the completions are no better, "
 
 RULES: tuple[Rule, ...] = (
     Rule(
         "entropy_collapse", "stop",
-        "The model has stopped exploring: it always gives the same answer, so nothing more can be learned.",
+        "The model has stopped exploring: its completions are always the same, so it cannot learn more.",
         "entropy below {least_entropy} nats per token in each of 10 steps in a row",
         "Launch a clone with a lower learning rate, a higher temperature or beta above 0. If the task is "
-        "solved, stop here; to go on all the same, resume.",
+        "solved, stop here; resume to train on nevertheless.",
         ("entropy",), learning.entropy_collapse,
     ),
     Rule(
@@ -74,8 +74,8 @@ RULES: tuple[Rule, ...] = (
         "No group had any spread of rewards for many steps: nothing is learned while this lasts.",
         "all groups without signal in {no_signal_steps} steps in a row",
         "If the mean reward is high, the task is solved: stop here. If it is low, give partial credit in the "
-        "grader, choose easier rows, or teach the form by examples first (SFT). A higher temperature or a "
-        "larger group finds rarer answers.",
+        "grader, choose easier rows, or teach the format by examples first (SFT). A higher temperature or a "
+        "larger group finds rarer completions.",
         ("groups/no_signal_share",), learning.no_signal_at_all,
     ),
     Rule(
@@ -89,7 +89,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "length_explains_reward", "hacking",
-        "The reward rises, but answers of equal length earn no more than at the start: length explains it.",
+        "The reward rises, but completions of equal length earn no more than before: length explains it.",
         "reward up by 0.3 standard deviations and 4 standard errors since steps 1 to 5; at equal length by "
         "at most a quarter of that",
         _READ + "keep the grader from paying for length (a bound, a penalty), and launch a clone.",
@@ -97,27 +97,27 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "sub_reward_jump", "hacking",
-        "One part of the reward jumped while the others stood still: often a shortcut was found.",
+        "One sub-reward jumped while the others did not: often the model found a shortcut.",
         "mean of 3 steps above that of the 10 before by 0.25 and by 4 of their standard deviations; no other "
-        "part moves half as much",
-        _READ + "close the loophole in that part or give it less weight, and launch a clone.",
+        "sub-reward changes half as much",
+        _READ + "close the loophole in that sub-reward or give it less weight, and launch a clone.",
         ("rewards/*/mean",), hacking.sub_reward_jump,
     ),
     Rule(
         "repetition", "hacking",
-        "Answers repeat themselves more and more.",
+        "Completions repeat themselves more and more.",
         "share of repeated token triples up by 0.15 since steps 1 to 5, and at least 0.25",
-        _READ + "let the grader take something off for repetition, or lower the completion length.",
+        _READ + "let the grader deduct for repetition, or lower the completion length.",
         ("answers/repetition",),
-        hacking.grown("answers/repetition", "repeated triples", 0.15, 0.25),
+        hacking.share_grew("answers/repetition", "repeated triples", 0.15, 0.25),
     ),
     Rule(
         "template", "hacking",
-        "Almost all answers now begin alike, whatever the prompt.",
-        "share of the commonest opening (40 characters) up by 0.4 since steps 1 to 5, and at least 0.8",
+        "Almost all completions now begin equally, whatever the prompt.",
+        "share of the most common opening (40 characters) up by 0.4 since steps 1 to 5, and at least 0.8",
         _READ + "close the loophole that pays the template, or raise the temperature.",
         ("answers/template_share",),
-        hacking.grown("answers/template_share", "commonest opening", 0.4, 0.8),
+        hacking.share_grew("answers/template_share", "most common opening", 0.4, 0.8),
     ),
     Rule(
         "overfitting", "learning",
@@ -125,37 +125,37 @@ RULES: tuple[Rule, ...] = (
         "training reward up by 0.3 standard deviations and 4 standard errors over 3 validations, validation "
         "by at most 0.1",
         "Stop at the checkpoint before. Use more rows or more varied ones, fewer epochs or a lower rank, and "
-        "read answers to validation rows to see whether the grader is gamed.",
+        "read completions to validation rows to see whether the grader is gamed.",
         (REWARD,), learning.overfitting,
     ),
     Rule(
         "saturated_grader", "learning",
-        "Reward is saturated: nearly all answers get the same score.",
-        "at least 90 % of the answers get the most frequent score, mean of 10 steps, while the task is not "
-        "solved",
-        "At the top score the task is solved or the grader too easy: choose harder rows or grade finer. At "
+        "The reward is saturated: nearly all completions get the same score.",
+        "at least 90 % of the completions get the most frequent score, mean of 10 steps, while the task is "
+        "not solved",
+        "At the top score the task is solved or the grader too easy: choose harder rows or a finer scale. At "
         "the bottom the grader is too strict or the task too hard: give partial credit, or SFT first.",
         ("rewards/most_common_share", REWARD), learning.saturated,
     ),
     Rule(
         "no_signal", "learning",
-        "Most groups score all the same, so little more is learned.",
+        "Most groups have equal rewards, so little more is learned.",
         "groups without signal at least 80 %, mean of the last 10 steps, while the task is not solved",
         "Raise the temperature or choose harder rows (easier ones, if most are failed); a larger group finds "
-        "rarer answers.",
+        "rarer completions.",
         ("groups/no_signal_share",), learning.no_signal,
     ),
     Rule(
         "truncation", "learning",
-        "More than a tenth of the answers are cut at the length limit; a cut answer often earns nothing.",
-        "truncated answers at least 10 %, mean of the last 10 steps",
-        "Raise the maximum completion length under Advanced, or let the prompt ask for shorter answers.",
+        "More than a tenth of the completions are cut at the length limit, and often earn nothing.",
+        "truncated completions at least 10 %, mean of the last 10 steps",
+        "Raise the maximum completion length under Advanced, or ask for shorter completions in the prompt.",
         ("completions/truncated_share",),
-        learning.mean_above("completions/truncated_share", "truncated answers", 0.1),
+        learning.mean_above("completions/truncated_share", "truncated completions", 0.1),
     ),
     Rule(
         "low_entropy", "learning",
-        "Entropy is nearly 0: the model almost always gives the same answer.",
+        "Entropy is nearly 0: the model almost always writes the same completion.",
         "entropy below 0.01 nats per token, mean of the last 10 steps, while the task is not solved",
         "Raise the temperature or lower the learning rate; if validation is good, the job can end here.",
         ("entropy",), learning.low_entropy,
@@ -164,16 +164,16 @@ RULES: tuple[Rule, ...] = (
         "kl_jump", "learning",
         "The policy suddenly moved away from the base.",
         "KL to the base above 0.1 nats per token and 4 times the median of the 10 steps before, in two steps",
-        "Read answers of these steps. Lower the learning rate, or set beta to 0.001 or more.",
+        "Read completions of these steps. Lower the learning rate, or set beta to 0.001 or more.",
         ("kl_to_base",), learning.kl_jump,
     ),
     Rule(
         "grader_errors", "fault",
-        "The grader fails on more than one in twenty answers; their groups teach nothing.",
-        "answers without a reward at least 5 %, mean of the last 10 steps",
-        "Open the rollouts with errors, mend the grader or its judge, and launch with the new version.",
+        "The grader fails on more than one in twenty completions; their groups teach nothing.",
+        "completions without a reward at least 5 %, mean of the last 10 steps",
+        "Read the rollouts with errors, correct the grader or its judge, and launch with the new version.",
         ("grading/missing_share", "grading/error_share"),
-        learning.mean_above("grading/missing_share", "answers without a reward", 0.05),
+        learning.mean_above("grading/missing_share", "completions without a reward", 0.05),
     ),
     Rule(
         "logp_gap", "fault",
@@ -187,15 +187,15 @@ BY_CODE: dict[str, Rule] = {rule.code: rule for rule in RULES}
 _NAMES = {SPREAD, HELD_OUT_SPREAD} | {name for rule in RULES for name in rule.names}
 
 
-def read(values: Mapping[str, float]) -> dict[str, float]:
-    """The metrics that rules look at, and no others."""
+def select_metrics(values: Mapping[str, float]) -> dict[str, float]:
+    """Return only the metrics that rules use."""
     return {
         name: value for name, value in values.items() if name in _NAMES or hacking.SUB_REWARD.fullmatch(name)
     }
 
 
-def plotted(rule: Rule, names: Iterable[str]) -> list[str]:
-    """Which of the metrics there are belong on the rule's plot."""
-    wanted = [re.compile(re.escape(name).replace(r"\*", ".+")) for name in rule.names]
+def list_plotted(rule: Rule, names: Iterable[str]) -> list[str]:
+    """Return which of these metrics belong on the rule's chart."""
+    patterns = [re.compile(re.escape(name).replace(r"\*", ".+")) for name in rule.names]
     known = (name for name in names if not name.startswith("rewards/grader/"))  # TRL's name for the whole
-    return [name for name in known if any(each.fullmatch(name) for each in wanted)]
+    return [name for name in known if any(each.fullmatch(name) for each in patterns)]

@@ -1,4 +1,4 @@
-"""Base models and tokenizers from a folder of foreign files: one way, which runs none of their code."""
+"""Loading of base models and tokenizers from foreign files, without running their code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from workers.engine.prompts.deadline import deadline
 
 STARTER = Path(__file__).parents[2] / "starter"
 ROOTS = "GROOVE_BASE_MODEL_ROOTS"
-TEMPLATE_SECONDS = 5.0  # for one conversation; published templates take milliseconds
+TEMPLATE_SECONDS = 5.0  # limit for one conversation; published templates take milliseconds
 ALLOW_PICKLED = "GROOVE_ALLOW_PICKLED_WEIGHTS"
 PACKAGE = re.compile(r"pip install (?:-\S+ )*[`'\"]?([A-Za-z][\w.-]*)|No module named '([\w.]+)'")
 
@@ -40,13 +40,13 @@ def allows_pickled() -> bool:
 
 
 def check_files(name: str, folder: Path) -> None:
-    """Raises ``EngineError`` with the first problem of the files."""
+    """Raise ``EngineError`` with the first problem of the files."""
     if problem := folder_check.find_problem(folder, allows_pickled()):
         raise EngineError(problem.code, f"{name}: {problem.message}", problem.remedy)
 
 
 def load_config(name: str, folder: Path) -> Any:
-    """The config of a causal language model. Raises ``EngineError`` for any other."""
+    """Load the config of a causal language model. Raises ``EngineError`` for any other model."""
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # files of someone else
@@ -57,9 +57,9 @@ def load_config(name: str, folder: Path) -> Any:
 
 
 def load_tokenizer(name: str, folder: Path, **options: Any) -> PreTrainedTokenizerBase:
-    """A tokenizer that is saved as the files of ``folder``, wherever a library saves it.
+    """Load a tokenizer whose ``save_pretrained`` copies the files of ``folder``.
 
-    Raises ``EngineError`` if there is none or it needs what is not here.
+    Raises ``EngineError`` if there is none or a package that it needs is missing.
     """
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
@@ -67,26 +67,26 @@ def load_tokenizer(name: str, folder: Path, **options: Any) -> PreTrainedTokeniz
         )
     except Exception as error:  # files of someone else
         raise explain(name, error) from error
-    bounded: Any = partial(_rendered, tokenizer.apply_chat_template)
+    bounded: Any = partial(_apply_bounded, tokenizer.apply_chat_template)
     tokenizer.apply_chat_template = bounded
     save: Any = partial(_save, tokenizer, folder)
     tokenizer.save_pretrained = save
     return tokenizer
 
 
-def _rendered(apply: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """What a chat template, which is code of the model's makers, makes of messages. Raises ``TooSlow``."""
+def _apply_bounded(apply: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Apply a chat template, which is code of the model's authors. Raises ``TooSlow``."""
     with deadline(TEMPLATE_SECONDS):
         return apply(*arguments, **options)
 
 
 def _save(tokenizer: PreTrainedTokenizerBase, base: Path, folder: str | Path) -> None:
-    """Write the tokenizer's files. Trainers call this for each checkpoint."""
+    """Write the tokenizer's files. TRL calls this for each checkpoint."""
     write_tokenizer(tokenizer, base, Path(folder))
 
 
 def check_root(name: str, folder: Path) -> None:
-    """Raises ``EngineError`` unless a local folder, its links followed, is below a root of the operator's."""
+    """Raise ``EngineError`` unless a folder, after following links, is below one of the operator's roots."""
     roots = [Path(root.strip()).resolve() for root in os.environ.get(ROOTS, "").split(",") if root.strip()]
     if roots and not any(folder.resolve().is_relative_to(root) for root in (STARTER, *roots)):
         raise errors.outside_roots(name, ROOTS)
@@ -95,10 +95,10 @@ def check_root(name: str, folder: Path) -> None:
 def load_model(
     name: str, folder: Path, dtype: torch.dtype, config: Any = None, **options: Any
 ) -> PreTrainedModel:
-    """The weights on the CPU. Raises ``EngineError`` if they cannot be loaded.
+    """Load the weights on the CPU. Raises ``EngineError`` if that fails.
 
-    A config may name kernels on a hub as its attention or experts, which would be downloaded and run; so both
-    are fixed here.
+    A config may name kernels on a hub as its attention or experts, which would be downloaded and run.
+    Therefore both are fixed here.
     """
     config = config or load_config(name, folder)
     for each in (config, config.get_text_config()):
@@ -121,7 +121,7 @@ def load_model(
 
 
 def turn_off_dropout(config: Any) -> None:
-    """For training: what samples and what is trained are one policy only without the base's dropout."""
+    """Set the base's dropout to 0: otherwise sampling and training would follow different policies."""
     for each in (config, config.get_text_config()):
         for name, value in list(vars(each).items()):
             if name.endswith(("dropout", "_pdrop", "_drop")) and isinstance(value, float):
@@ -129,7 +129,7 @@ def turn_off_dropout(config: Any) -> None:
 
 
 def explain(name: str, error: Exception) -> EngineError:
-    """Why a model could not be loaded, in words that name the remedy."""
+    """Return the error with cause and remedy for an exception of loading a model."""
     text = str(error)
     if isinstance(error, EngineError):
         return error

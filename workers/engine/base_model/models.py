@@ -1,4 +1,4 @@
-"""The base model: loaded, and run with its adapter folded in or switched off."""
+"""The base model: loading it, and running it with its adapter folded in."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from workers.engine.prompts.rendering import Renderer
 
 DEFAULT_CHAT = ChatSettings()
 
-LARGE = 20_000_000  # numbers of folded weights from which their memory is worth the time to give it back
+LARGE = 20_000_000  # folded weights above which it is worth the time to release their memory
 
 
 @dataclass(frozen=True)
 class Base:
-    """A loaded base model. ``eos_ids`` are all tokens that end an answer, not the tokenizer's alone."""
+    """A loaded base model. ``eos_ids`` are all tokens that end a completion, not only the tokenizer's."""
 
     ref: BaseModelRef
     path: Path
@@ -48,7 +48,7 @@ class Base:
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device a job asked for; raises ``EngineError`` if a GPU was asked for and none is there."""
+    """Return the job's device. Raises ``EngineError`` if it is a GPU and there is none."""
     if wanted == "cuda" and not torch.cuda.is_available():
         raise errors.cuda_missing()
     if wanted == "cuda":
@@ -58,12 +58,12 @@ def pick_device(wanted: str) -> torch.device:
 
 
 def pick_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 on a GPU that has it, else float32: CPUs without bf16 units take twice as long in it."""
+    """Return bfloat16 on a GPU that has it, else float32: CPUs without bf16 units are twice as slow in it."""
     return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
 
 
 def load(ref: BaseModelRef, folder: Path, device: torch.device, chat: ChatSettings = DEFAULT_CHAT) -> Base:
-    """Loads tokenizer and weights. Raises ``EngineError`` when they are missing or of no use."""
+    """Load tokenizer and weights. Raises ``EngineError`` if they are missing or unusable."""
     path, revision = locate(ref, folder)
     loading.check_files(ref.id, path)
     tokenizer = loading.load_tokenizer(ref.id, path, padding_side="left", truncation_side="left")
@@ -82,15 +82,15 @@ def load(ref: BaseModelRef, folder: Path, device: torch.device, chat: ChatSettin
 
 
 def embedding_rows(model: PreTrainedModel) -> int:
-    """How many token ids the model has an embedding for."""
+    """Return for how many token ids the model has an embedding."""
     embeddings: Any = model.get_input_embeddings()
     return len(embeddings.weight)
 
 
 def choose_padding(tokenizer: PreTrainedTokenizerBase, ends: list[int], rows: int) -> None:
-    """Gives the tokenizer a padding token that the model has an embedding for.
+    """Give the tokenizer a padding token for which the model has an embedding.
 
-    Padding is masked everywhere, so any token will do; one beyond the embedding would end the process.
+    Padding is masked everywhere, so any token will do; one beyond the embedding would crash the process.
     """
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id < rows:
         return
@@ -101,14 +101,14 @@ def choose_padding(tokenizer: PreTrainedTokenizerBase, ends: list[int], rows: in
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Every token id that ends an answer: the generation config's (one or several) and the tokenizer's."""
+    """Return the token ids that end a completion: of the generation config and of the tokenizer."""
     declared = model.generation_config.eos_token_id if model.generation_config else None
     ids = [] if declared is None else declared if isinstance(declared, list) else [declared]
     return [token for token in dict.fromkeys([*ids, tokenizer.eos_token_id]) if token is not None]
 
 
 def weights_sha256(path: Path) -> str:
-    """One hash over the base model's weight files, in name order."""
+    """Return one hash over the base model's weight files, in name order."""
     digest = hashlib.sha256()
     for file in folder_check.weight_files(path, pickled=True):
         with file.open("rb") as stream:
@@ -117,11 +117,11 @@ def weights_sha256(path: Path) -> str:
 
 
 @contextmanager
-def folded(model: PeftModel) -> Iterator[None]:
-    """Inside, the adapter is part of the weights: W + BA is formed once instead of at every token.
+def fold_adapter(model: PeftModel) -> Iterator[None]:
+    """Fold the adapter into the weights inside: W + BA is formed once instead of at every token.
 
-    The original tensors are put back, not computed back, so that the base stays bit for bit what it was. In
-    16 bits folding would round the adapter away from what is trained; there the adapter stays beside.
+    Afterwards the original tensors are put back, not computed back, so the base stays equal bit for bit. In
+    16 bits folding would round the adapter away from what is trained; there it remains separate.
     """
     layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
     weights: list[Any] = [layer.get_base_layer().weight for layer in layers]
@@ -143,12 +143,12 @@ def folded(model: PeftModel) -> Iterator[None]:
 
 
 def adapter_state(model: PeftModel) -> dict[str, torch.Tensor]:
-    """The adapter's trainable tensors by name, on the CPU."""
+    """Return the adapter's trainable tensors by name, on the CPU."""
     return {name: p.detach().cpu().clone() for name, p in model.named_parameters() if ".default." in name}
 
 
 def adapter_sha256(model: PeftModel) -> str:
-    """A hash of the adapter's weights: equal if and only if every bit is."""
+    """Return a hash of the adapter's weights; it is equal only if every bit is."""
     digest = hashlib.sha256()
     for name, tensor in sorted(adapter_state(model).items()):
         digest.update(name.encode())

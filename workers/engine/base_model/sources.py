@@ -1,4 +1,4 @@
-"""The base model's files, brought onto this machine from each kind of source."""
+"""Files of base models, located or downloaded by kind of source."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ HUB_SECONDS = 20.0  # that the hub may take to list a model's files
 
 @dataclass(frozen=True)
 class Fetcher:
-    """What ``locate`` and ``fetch_texts`` do for one kind of source."""
+    """Implements ``locate`` and ``fetch_texts`` for one kind of source."""
 
     locate: Callable[[BaseModelRef, Path], tuple[Path, str | None]]
     fetch_texts: Callable[[BaseModelRef, Path], tuple[Path, dict[str, int]]]
 
 
 def locate(ref: BaseModelRef, folder: Path) -> tuple[Path, str | None]:
-    """The folder that holds the weights and, for a hub model, the commit it is. Raises ``EngineError``.
+    """Return the folder with the weights and, for a hub model, its commit. Raises ``EngineError``.
 
-    A relative path stands below ``folder``.
+    A relative path is below ``folder``.
     """
     return FETCHERS[ref.source.kind].locate(ref, folder)
 
 
 def fetch_texts(ref: BaseModelRef, folder: Path) -> tuple[Path, dict[str, int]]:
-    """A folder with all files but the weights, and the size of each file, weights included.
+    """Return a folder with all files but the weights, and the size of each file, weights included.
 
     Raises ``EngineError``.
     """
@@ -72,7 +72,7 @@ def _read_sizes(path: Path) -> dict[str, int]:
 
 
 def _download(ref: BaseModelRef, folder: Path) -> tuple[Path, str]:
-    """Fetches what loading reads, and nothing a second time: no ``consolidated``, no ``.bin``."""
+    """Download what loading reads, without copies of the weights such as ``consolidated`` and ``.bin``."""
     with _hub_errors(ref):
         path = _snapshot(ref, MODEL_FILES)
         if loading.allows_pickled() and not folder_check.weight_files(path):
@@ -81,7 +81,7 @@ def _download(ref: BaseModelRef, folder: Path) -> tuple[Path, str]:
 
 
 def _download_texts(ref: BaseModelRef, folder: Path) -> tuple[Path, dict[str, int]]:
-    """Without the hub: what is in the cache."""
+    """Offline, the files and sizes are those in the cache."""
     with _hub_errors(ref):
         try:
             listed = HfApi().model_info(
@@ -104,7 +104,7 @@ def _snapshot(ref: BaseModelRef, patterns: list[str]) -> Path:
 
 @contextmanager
 def _hub_errors(ref: BaseModelRef) -> Iterator[None]:
-    """Turns what the hub's client raises into ``EngineError``."""
+    """Turn exceptions of the hub's client into ``EngineError``."""
     try:
         yield
     except GatedRepoError as error:

@@ -1,4 +1,4 @@
-"""Which layers an adapter changes, and how much of a model it leaves frozen."""
+"""LoRA targets: the layers that an adapter changes, and the share of a model that stays frozen."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from workers.engine import errors
 
 ALL_LINEAR = "all-linear"
 ROUTERS = {"gate", "router", "shared_expert_gate", "wg"}
-"""Parts of a mixture's layer names that choose among experts: training them unbalances the experts."""
+"""Parts of layer names of routers in a mixture of experts: training them unbalances the experts."""
 
 MAMBAS = {"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"}
 FUSED = {"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"}
 
 FROZEN_EXPERTS = (
-    "This is a mixture of experts. The adapter changes {adapted}; {kept} and the routers that choose among "
+    "This is a mixture of experts. The adapter changes {adapted}; {frozen} and the routers that choose among "
     "them stay frozen, {share:.0%} of the model's parameters."
 )
 
 
 def find_layers(model: PreTrainedModel, targets: str) -> set[str]:
-    """Names of the linear layers that ``LoraSettings.targets`` means, in a model without adapter.
+    """Return the names of linear layers that match ``LoraSettings.targets``, in a model without adapter.
 
-    ``all-linear`` is every linear layer but the head and the routers of a mixture of experts. Left out are
-    layers that PEFT cannot adapt, or would take for experts.
+    ``all-linear`` is every linear layer but the head and the routers of a mixture of experts. Layers that
+    PEFT cannot adapt, or would confuse with experts, are left out.
     """
     linear = {name for name, layer in model.named_modules() if isinstance(layer, nn.Linear | Conv1D)}
     if targets != ALL_LINEAR:
@@ -50,16 +50,16 @@ def find_layers(model: PreTrainedModel, targets: str) -> set[str]:
 
 
 def _unread_by_kernels(model: PreTrainedModel, names: set[str]) -> set[str]:
-    """Of ``names`` those whose weights a Mamba kernel takes past the layer, so that PEFT refuses them."""
+    """Return those of ``names`` whose weights a Mamba kernel reads directly, so that PEFT refuses them."""
     if model.config.model_type not in MAMBAS:
         return set()
     return {name for name in names if name.rsplit(".", 1)[-1] == "out_proj"}
 
 
 def _without_fused(model: PreTrainedModel, names: set[str]) -> set[str]:
-    """``names`` without those that PEFT would replace by the fused experts, because they are called alike.
+    """Return ``names`` without those that PEFT would replace by fused experts of the same name.
 
-    It does so for ``gate_proj``, ``up_proj`` and ``down_proj`` of dense layers and shared experts, too.
+    It does so also for ``gate_proj``, ``up_proj`` and ``down_proj`` of dense layers and shared experts.
     """
     config = LoraConfig(target_modules=sorted(names))
     try:
@@ -70,7 +70,7 @@ def _without_fused(model: PreTrainedModel, names: set[str]) -> set[str]:
 
 
 def choose_layers(model: PreTrainedModel, lora: LoraSettings) -> set[str]:
-    """``find_layers`` of a job. Raises ``EngineError`` if there is none, or one that cannot be trained."""
+    """Return ``find_layers`` of a job. Raises ``EngineError`` without layers or for the head."""
     found = find_layers(model, lora.targets)
     if not found:
         raise errors.no_layer_matches(lora.targets, suffixes(find_layers(model, ALL_LINEAR)))
@@ -79,7 +79,7 @@ def choose_layers(model: PreTrainedModel, lora: LoraSettings) -> set[str]:
 
 
 def refuse_head(model: PreTrainedModel, names: set[str], whose: str) -> None:
-    """Raises ``EngineError`` if the head is among ``names``: training computes its output without adapter."""
+    """Raise ``EngineError`` if the head is among ``names``: training computes its output without adapter."""
     head = model.get_output_embeddings()
     for name, layer in model.named_modules():
         if layer is head and name in names:
@@ -87,14 +87,14 @@ def refuse_head(model: PreTrainedModel, names: set[str], whose: str) -> None:
 
 
 def is_tied(model: PreTrainedModel) -> bool:
-    """Whether head and input embeddings are one matrix."""
+    """Return True if head and input embeddings are one matrix."""
     head: Any = model.get_output_embeddings()
     embedding: Any = model.get_input_embeddings()
     return head is not None and head.weight is embedding.weight
 
 
 def untie(model: PreTrainedModel) -> None:
-    """Gives a tied head a matrix of its own, so that what is merged into one leaves the other as it is."""
+    """Give a tied head a matrix of its own, so that merging into one does not change the other."""
     if not is_tied(model):
         return
     head: Any = model.get_output_embeddings()
@@ -106,7 +106,7 @@ def untie(model: PreTrainedModel) -> None:
 
 
 def changes_tied(model: PreTrainedModel, adapter: Path) -> bool:
-    """Whether an adapter's folder holds weights for one of head and embeddings, which are tied."""
+    """Return True if head and embeddings are tied and the adapter has weights for one of them."""
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     names = [name for name, layer in model.named_modules() if layer is head or layer is embedding]
     with safe_open(adapter / WEIGHTS, "pt") as file:
@@ -115,17 +115,17 @@ def changes_tied(model: PreTrainedModel, adapter: Path) -> bool:
 
 
 def adapted_layers(model: PreTrainedModel) -> set[str]:
-    """Names of the layers that hold an adapter."""
+    """Return the names of the layers that hold an adapter."""
     return {name for name, layer in model.named_modules() if isinstance(layer, LoraLayer)}
 
 
 def suffixes(names: set[str]) -> list[str]:
-    """The last parts of layer names, each once: ``["down_proj", "q_proj"]``."""
+    """Return the last parts of layer names, each once: ``["down_proj", "q_proj"]``."""
     return sorted({name.rsplit(".", 1)[-1] for name in names})
 
 
 def describe_frozen(model: PreTrainedModel, names: set[str]) -> str:
-    """What an adapter of a mixture of experts leaves frozen, in a sentence; empty for a dense model."""
+    """Describe what an adapter of a mixture of experts leaves frozen; empty for a dense model."""
     if not model_config.is_mixture(model.config.get_text_config()):
         return ""
     experts = {name: p.numel() for name, p in model.named_parameters() if _is_expert(name, p, names)}
@@ -134,13 +134,13 @@ def describe_frozen(model: PreTrainedModel, names: set[str]) -> str:
     total = sum(parameter.numel() for name, parameter in model.named_parameters() if ".lora_" not in name)
     return FROZEN_EXPERTS.format(
         adapted=", ".join(suffixes(names)),
-        kept=f"the experts ({', '.join(suffixes({name.removesuffix('.weight') for name in experts}))})",
+        frozen=f"the experts ({', '.join(suffixes({name.removesuffix('.weight') for name in experts}))})",
         share=sum(experts.values()) / total,
     )
 
 
 def _is_expert(name: str, parameter: nn.Parameter, adapted: set[str]) -> bool:
-    """Whether a parameter holds experts: one matrix for each, or a layer of one that is not adapted."""
+    """Return True if a parameter holds experts and is not adapted."""
     layer = name.rsplit(".", 1)[0].removesuffix(".base_layer")
     inside = "expert" in name or "shared_mlp" in name or (parameter.ndim == 3 and "conv" not in name)
     return inside and parameter.ndim > 1 and layer not in adapted

@@ -12,6 +12,8 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
+from workers.contract.json_types import JsonObject, JsonValue
+
 CONFIG: Final = "tokenizer_config.json"
 TEMPLATE: Final = "chat_template.jinja"
 OLD_TEMPLATE: Final = "chat_template.json"
@@ -25,12 +27,12 @@ OTHERS: Final = {CONFIG, TEMPLATE, OLD_TEMPLATE, "special_tokens_map.json", "add
 
 
 def write_tokenizer(tokenizer: Any, base: Path, folder: Path) -> None:
-    """Copy the base's tokenizer files into ``folder``, with the chat template that ``tokenizer`` has.
+    """Copy the base's tokenizer files into ``folder``, with the chat template of ``tokenizer``.
 
-    A base without such files gets those that transformers writes. No folder is made in ``folder``.
+    If the base has no such files, transformers writes them. No subfolder is created.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    found = [path for path in base.iterdir() if path.name in _names(tokenizer) and path.is_file()]
+    found = [path for path in base.iterdir() if path.name in _list_names(tokenizer) and path.is_file()]
     if not any(path.name in VOCABULARIES or path.suffix == ".tiktoken" for path in found):
         one = not isinstance(tokenizer.chat_template, dict)
         type(tokenizer).save_pretrained(tokenizer, folder, save_jinja_files=one)
@@ -43,34 +45,35 @@ def write_tokenizer(tokenizer: Any, base: Path, folder: Path) -> None:
 
 
 def _read_template(folder: Path) -> Template:
-    """The chat template, or several by name, that loading a tokenizer from files in ``folder`` finds."""
+    """Return the chat template, or several by name, that a tokenizer of ``folder`` has."""
     if (file := folder / TEMPLATE).exists():
         return file.read_text()
     for name in (OLD_TEMPLATE, CONFIG):
         if template := _read(folder / name).get("chat_template"):
             if isinstance(template, list):
-                return {each["name"]: each["template"] for each in template}
+                named = [each for each in template if isinstance(each, dict)]
+                return {str(each["name"]): str(each["template"]) for each in named}
             return str(template)
     return None
 
 
-def _names(tokenizer: Any) -> set[str]:
-    """File names of any tokenizer, and those of its class."""
+def _list_names(tokenizer: Any) -> set[str]:
+    """Return file names of any tokenizer and of this class."""
     own = {name for name in tokenizer.vocab_files_names.values() if isinstance(name, str)}
     return VOCABULARIES | OTHERS | own
 
 
 def _replace_template(folder: Path, template: Template) -> None:
-    """Write the template everywhere that some version of transformers reads it.
+    """Write the template to every file from which some version of transformers reads it.
 
-    Several templates become a list in the config, which versions read that do not know the folder
+    Several templates become a list in the config, for versions that do not know the folder
     ``additional_chat_templates``.
     """
     (folder / OLD_TEMPLATE).unlink(missing_ok=True)
     config = _read(folder / CONFIG)
     if isinstance(template, dict):
         (folder / TEMPLATE).unlink(missing_ok=True)
-        named = [{"name": name, "template": text} for name, text in template.items()]
+        named: list[JsonValue] = [{"name": name, "template": text} for name, text in template.items()]
         _write(folder / CONFIG, config | {"chat_template": named})
     elif template is not None:
         (folder / TEMPLATE).write_text(template)
@@ -85,10 +88,10 @@ def _drop_remote_code(file: Path) -> None:
         _write(file, config)
 
 
-def _read(file: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+def _read(file: Path) -> JsonObject:
+    content: JsonObject = json.loads(file.read_text()) if file.exists() else {}
     return content
 
 
-def _write(file: Path, content: dict[str, Any]) -> None:
+def _write(file: Path, content: JsonObject) -> None:
     file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")

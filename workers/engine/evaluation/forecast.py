@@ -1,4 +1,4 @@
-"""What base rollouts say about a job before it trains: pure formulas, NumPy only. See docs/preflight.md."""
+"""Forecast of a job from base rollouts: pure formulas (``docs/preflight.md``)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workers.engine.evaluation.statistics import Resampling, pass_at_k
 GROUP_SIZES = (4, 8, 16)
 BINS = 20
 
-# Thresholds of the advice. Those of pass@k follow the method advisor in docs/preflight.md; all are ours.
+# Thresholds of the advice, chosen for Groove: docs/preflight.md has the reasons.
 MOST_ERRORS = 0.05
 MOST_TRUNCATED = 0.2
 SOLVED = 0.95
@@ -29,8 +29,8 @@ RULE_OF_THREE = 3.0
 Rows = Sequence[Sequence[float]]  # rewards by row; failed gradings are left out
 
 
-def no_signal(rewards: Sequence[float], size: int) -> float:
-    """Probability that ``size`` of these rewards, drawn without replacement, are all equal.
+def chance_of_no_signal(rewards: Sequence[float], size: int) -> float:
+    """Return the probability that ``size`` of these rewards, drawn without replacement, are all equal.
 
     Then every advantage of the group is 0 and it teaches nothing. Needs ``size <= len(rewards)``.
     """
@@ -38,53 +38,54 @@ def no_signal(rewards: Sequence[float], size: int) -> float:
     return sum(comb(count, size) for count in equal.values()) / comb(len(rewards), size)
 
 
-def no_signal_shares(rows: Rows, own: int, make: Resampling) -> dict[int, Interval]:
-    """Expected share of groups without signal, by group size, the job's ``own`` among them.
+def estimate_no_signal(rows: Rows, own: int, resampling: Resampling) -> dict[int, Interval]:
+    """Return the expected share of groups without signal, by group size, including the job's ``own``.
 
     Sizes beyond the rollouts are left out.
     """
     shares: dict[int, Interval] = {}
     for size in sorted({*GROUP_SIZES, own}):
-        values = [no_signal(rewards, size) for rewards in rows if len(rewards) >= size]
+        values = [chance_of_no_signal(rewards, size) for rewards in rows if len(rewards) >= size]
         if values:
-            shares[size] = make(values)
+            shares[size] = resampling(values)
     return shares
 
 
-def best_group_size(shares: dict[int, Interval]) -> int:
-    """The smallest size at which most groups teach something; the largest one measured if none does."""
+def choose_group_size(shares: dict[int, Interval]) -> int:
+    """Return the smallest size at which most groups teach something; else the largest one measured."""
     good = [size for size, share in shares.items() if share.mean <= 1 - WANTED_SIGNAL]
     return min(good) if good else max(shares, default=GROUP_SIZES[-1])
 
 
-def pass_curve(counts: Sequence[tuple[int, int]], make: Resampling) -> list[CurvePoint]:
-    """pass@k by k over the rows (samples, right), unbiased, with bands bootstrapped over rows.
+def estimate_pass_curve(counts: Sequence[tuple[int, int]], resampling: Resampling) -> list[CurvePoint]:
+    """Return unbiased pass@k by k over the rows (samples, right), with intervals over rows.
 
     A row counts up to as many samples as it has.
     """
     most = max(samples for samples, _ in counts)
     ks = sorted({most} | {2**power for power in range(most.bit_length())})
     values = {k: [pass_at_k(n, c, k) for n, c in counts if n >= k] for k in ks}
-    return [CurvePoint(k=k, value=make(known)) for k, known in values.items()]
+    return [CurvePoint(k=k, value=resampling(known)) for k, known in values.items()]
 
 
-def histogram(rewards: Sequence[float]) -> tuple[list[int], float, float]:
-    """Counts in 20 bins, and where the first begins and the last ends: 0 to 1, or wider if need be."""
+def count_bins(rewards: Sequence[float]) -> tuple[list[int], float, float]:
+    """Return counts in 20 bins and their lower and upper limit: 0 and 1, or wider if necessary."""
     low, high = min(0.0, *rewards), max(1.0, *rewards)
     counts, _ = np.histogram(np.asarray(rewards), bins=BINS, range=(low, high))
     return [int(count) for count in counts], low, high
 
 
-def within_std(rows: Rows) -> float:
-    """Mean standard deviation of a row's rewards: what group-relative advantages are made of."""
+def mean_row_std(rows: Rows) -> float:
+    """Return the mean standard deviation of a row's rewards, on which group-relative advantages depend."""
     return float(np.mean([float(np.std(rewards)) for rewards in rows])) if rows else 0.0
 
 
-def paired_std(rows: Rows, samples: int) -> float:
-    """Expected standard deviation of a row's difference, tuned less base, at ``samples`` answers each.
+def expect_difference_std(rows: Rows, samples: int) -> float:
+    """Return the expected standard deviation of a row's difference, tuned minus base.
 
-    The noise of both means, plus the spread between rows: as if training gave each row what it lacks. Where
-    nothing varied, up to 3/n of the rows may still be otherwise (rule of three), which bounds it.
+    It is the noise of both means at ``samples`` completions each, plus the spread between rows, as if
+    training gave each row what it lacks. If nothing varied, up to 3/n of the rows may still differ (rule of
+    three), which bounds it from below.
     """
     within = float(np.mean([float(np.var(rewards, ddof=1)) for rewards in rows if len(rewards) > 1] or [0.0]))
     each = float(np.mean([len(rewards) for rewards in rows])) if rows else 1.0
@@ -95,7 +96,7 @@ def paired_std(rows: Rows, samples: int) -> float:
 
 @dataclass(frozen=True)
 class Signs:
-    """What the advice follows from."""
+    """Measurements from which the advice follows."""
 
     errors: float
     truncated: float
@@ -104,16 +105,16 @@ class Signs:
     pass_at_most: float
     most: int
     spread: float
-    distinct_answers: float
-    no_signal: float | None  # not measured where too many answers of every group have no grade
+    distinct_completions: float
+    no_signal: float | None  # unknown if too many completions of every group have no grade
     relative: bool = False
-    zero: float = 0.0  # share of the answers that score 0
-    zero_uncut: float = 0.0  # of all answers, those that score 0 although they were not cut
+    zero: float = 0.0  # share of the completions that score 0
+    zero_uncut: float = 0.0  # share of all completions that score 0 although they were not cut
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Something that speaks against training; ``share`` of the answers is explained by it."""
+    """A reason against training; it explains this ``share`` of the completions."""
 
     verdict: Verdict
     reason: str
@@ -122,17 +123,17 @@ class Cause:
 
 
 def advise(signs: Signs) -> list[Cause]:
-    """What speaks against training, the cause that explains most first; ``go`` alone where nothing does."""
+    """Return the causes against training, the one that explains most first; ``go`` alone without any."""
     found = [cause for rule in RULES if (cause := rule(signs))]
     if not found:
-        return [Cause("go", _go(signs), "", 1.0)]
+        return [Cause("go", _describe_go(signs), "", 1.0)]
     return sorted(found, key=lambda cause: -cause.share)
 
 
 def _errors(signs: Signs) -> Cause | None:
     if signs.errors <= MOST_ERRORS:
         return None
-    reason = f"The grader failed on {signs.errors:.0%} of the answers."
+    reason = f"The grader failed on {signs.errors:.0%} of the completions."
     return Cause("change_grader", reason, REMEDIES["failing"], signs.errors)
 
 
@@ -141,7 +142,7 @@ def _all_zero(signs: Signs) -> Cause | None:
         return None
     cut = f"only {signs.truncated:.0%} were" if signs.truncated else "none was"
     reason = (
-        f"All answers score 0, and {cut} cut at the length limit. Most likely the grader misreads them: "
+        f"All completions score 0, and {cut} cut at the length limit. Most likely the grader misreads them: "
         "the format it looks for, or the reference it compares with."
     )
     return Cause("change_grader", reason, REMEDIES["zero"], signs.zero_uncut)
@@ -150,7 +151,7 @@ def _all_zero(signs: Signs) -> Cause | None:
 def _cut(signs: Signs) -> Cause | None:
     if signs.truncated <= MOST_TRUNCATED:
         return None
-    reason = f"{signs.truncated:.0%} of the answers were cut at the length limit and graded unfinished."
+    reason = f"{signs.truncated:.0%} of the completions were cut at the length limit and graded unfinished."
     return Cause("raise_length", reason, REMEDIES["raise_length"], signs.truncated)
 
 
@@ -162,81 +163,81 @@ def _solved(signs: Signs) -> Cause | None:
 
 
 def _without_signal(signs: Signs) -> Cause | None:
-    """Groups of equal rewards, and the likeliest reason for them."""
+    """Find the most likely reason for groups of equal rewards."""
     poor = signs.no_signal is not None and signs.no_signal > LITTLE_SIGNAL
     uncut = 1 - signs.truncated
     if signs.relative:
-        return _silent(signs, uncut) if poor else None
+        return _equal_rewards(signs, uncut) if poor else None
     if signs.pass_at_1 > SOLVED or signs.zero >= ALL_ZERO:
-        return None  # said more precisely by another rule
-    if signs.spread < SAME_REWARD and signs.distinct_answers > 0.5:
-        reason = "Answers to the same prompt differ, but the grader gives all of them the same reward."
+        return None  # another rule describes it more precisely
+    if signs.spread < SAME_REWARD and signs.distinct_completions > 0.5:
+        reason = "Completions of the same prompt differ, but the grader gives all of them the same reward."
         return Cause("change_grader", reason, REMEDIES["change_grader"], uncut)
     if signs.pass_at_most < NEVER_RIGHT and poor:
         reason = (
-            f"Not even one of {signs.most} answers is right on {1 - signs.pass_at_most:.0%} of the prompts, "
+            f"None of {signs.most} completions is right on {1 - signs.pass_at_most:.0%} of the prompts, "
             "and few groups differ in reward: there is nothing yet that RL could make more frequent."
         )
         return Cause("sft_first", reason, REMEDIES["sft_first"], uncut * (signs.no_signal or 0.0))
-    return _silent(signs, uncut) if poor else None
+    return _equal_rewards(signs, uncut) if poor else None
 
 
-def _silent(signs: Signs, uncut: float) -> Cause:
+def _equal_rewards(signs: Signs, uncut: float) -> Cause:
     share = signs.no_signal or 0.0
-    reason = f"{share:.0%} of the groups would score all the same and teach nothing."
+    reason = f"{share:.0%} of the groups would have equal rewards and teach nothing."
     return Cause("change_grader", reason, REMEDIES["change_grader"], uncut * share)
 
 
 RULES = (_errors, _all_zero, _cut, _solved, _without_signal)
 
 
-def _go(signs: Signs) -> str:
+def _describe_go(signs: Signs) -> str:
     if signs.relative:
-        return f"Rewards are relative to their group, so pass rates say nothing; {_signal(signs)}."
+        return f"Rewards are relative to their group, so pass rates say nothing; {_describe_signal(signs)}."
     return (
-        f"The base model is right {signs.pass_at_1:.0%} of the time and once in {signs.most} answers on "
-        f"{signs.pass_at_most:.0%} of the prompts; {_signal(signs)}."
+        f"The base model is right {signs.pass_at_1:.0%} of the time and once in {signs.most} completions on "
+        f"{signs.pass_at_most:.0%} of the prompts; {_describe_signal(signs)}."
     )
 
 
-def _signal(signs: Signs) -> str:
+def _describe_signal(signs: Signs) -> str:
     if signs.no_signal is None:
         return "how many groups have signal was not measured"
     return f"{1 - signs.no_signal:.0%} of the groups have signal"
 
 
 REMEDIES: dict[str, str] = {
-    "failing": "Read the errors in the samples below, then save a grader version that grades these answers.",
+    "failing": "Read the errors in the samples below, then save a grader version that grades these texts.",
     "zero": "Read the samples below with their grading, and try them in the grader's bench. If they do "
-    "deserve 0, train on a few hundred right answers first (an SFT job), then launch RFT from it.",
+    "deserve 0, train on a few hundred right completions first (an SFT job), then launch RFT from it.",
     "change_grader": "Try the grader on these rows in its bench, give partial credit, or choose other rows.",
-    "raise_length": "Raise the completion length under Advanced, or ask for shorter answers in the prompt.",
-    "sft_first": "Train on a few hundred right answers first (an SFT job), then launch RFT from it.",
-    "solved": "Choose harder rows or a stricter grader; training on solved rows mostly costs.",
+    "raise_length": "Raise the completion length under Advanced, or ask for shorter texts in the prompt.",
+    "sft_first": "Train on a few hundred right completions first (an SFT job), then launch RFT from it.",
+    "solved": "Choose harder rows or a stricter grader: training on solved rows gains little.",
 }
 
 
 # --- samples ---------------------------------------------------------------------------------------
 
 
-def choose_samples(
+def select_samples(
     rewards: Sequence[Sequence[float | None]], cut: Sequence[Sequence[bool]], most: int
 ) -> list[tuple[int, int]]:
-    """(row, answer) of answers to read: the best, the worst, one without a grade, one cut; then by row.
+    """Return (row, completion) of samples: the best, the worst, one ungraded, one cut; then row by row.
 
-    Each kind first from a row that has none yet, so that few samples show many rows.
+    Few samples then show many rows.
     """
-    every = [(row, place) for place in range(max(map(len, rewards), default=0)) for row in range(len(rewards))
-             if place < len(rewards[row])]  # fmt: skip
+    longest = max(map(len, rewards), default=0)
+    every = [(row, i) for i in range(longest) for row in range(len(rewards)) if i < len(rewards[row])]
     graded = sorted(
-        ((row, place) for row, place in every if rewards[row][place] is not None),
-        key=lambda at: rewards[at[0]][at[1]] or 0.0,
+        ((row, i) for row, i in every if rewards[row][i] is not None),
+        key=lambda pair: rewards[pair[0]][pair[1]] or 0.0,
     )
     kinds = (
         graded[-1:],
         graded[:1],
-        [at for at in every if rewards[at[0]][at[1]] is None][:1],
-        [at for at in every if cut[at[0]][at[1]]][:1],
+        [(row, i) for row, i in every if rewards[row][i] is None][:1],
+        [(row, i) for row, i in every if cut[row][i]][:1],
         every,
     )
-    return list(dict.fromkeys(at for kind in kinds for at in kind))[:most]
+    return list(dict.fromkeys(pair for kind in kinds for pair in kind))[:most]

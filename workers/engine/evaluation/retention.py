@@ -1,7 +1,7 @@
-"""What a model still does: suites scored before and after, and how far the policy has moved from the base.
+"""Retention: suites scored before and after training, and the drift of the policy from the base.
 
-Forgetting of a suite is base minus tuned, paired by row. The drift is the forward KL on answers that the base
-wrote, which predicts forgetting where distance in weights does not (arXiv 2509.04259).
+Forgetting of a suite is base minus tuned, paired by row. The drift is the forward KL on completions of the
+base, which predicts forgetting where the distance in weights does not (arXiv 2509.04259).
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import torch
 
 from workers.contract.events import Drift, EvaluationEvent, Interval, RetentionEvent
 from workers.contract.spec import EvaluationSettings, JobSpec
-from workers.contract.workload import DRIFT_ANSWERS
-from workers.engine.base_model.initial_adapter import reference
-from workers.engine.base_model.models import folded
+from workers.contract.workload import DRIFT_COMPLETIONS
+from workers.engine.base_model.initial_adapter import use_reference
+from workers.engine.base_model.models import fold_adapter
 from workers.engine.evaluation.evaluate import Evaluator, Split, Stage
 from workers.engine.evaluation.statistics import bootstrap
 from workers.engine.progress import Progress
-from workers.engine.prompts.data import Row, checked_path, choose, read_rows
+from workers.engine.prompts.data import Row, find_file, read_rows, sample_rows
 from workers.grading import GradeAnswers, Judges, compares_answers, open_graders
 
-LOGITS = 1 << 27  # numbers a forward pass may hold, 512 MiB in float32
-ANSWERS = 64  # answers a forward pass may hold
+MAX_LOGITS = 1 << 27  # of a forward pass: 512 MiB in float32
+MAX_COMPLETIONS = 64  # of a forward pass
 
-Tokens = tuple[list[int], list[int]]  # a prompt and its answer
+Tokens = tuple[list[int], list[int]]  # a prompt and its completion
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class OpenSuite:
 
 @contextmanager
 def open_suites(spec: JobSpec, folder: Path, judges: Judges) -> Iterator[list[OpenSuite]]:
-    """The job's suites, until the end. Raises what ``read_rows`` and ``open_grader`` raise."""
+    """Open the job's suites. Raises what ``read_rows`` and ``open_grader`` raise."""
     graders = {suite.name: suite.grader for suite in spec.suites}
-    rows = {suite.name: read_rows(checked_path(suite.rows, folder)) for suite in spec.suites}
+    rows = {suite.name: read_rows(find_file(suite.rows, folder)) for suite in spec.suites}
     with open_graders(graders, seed=spec.seed, judges=judges) as opened:
         yield [
             OpenSuite(
                 name,
-                choose(rows[name], spec.evaluation.max_rows, spec.seed),
+                sample_rows(rows[name], spec.evaluation.max_rows, spec.seed),
                 opened[name],
                 compares_answers(grader),
             )
@@ -61,29 +61,29 @@ def open_suites(spec: JobSpec, folder: Path, judges: Judges) -> Iterator[list[Op
 
 @dataclass
 class Retention:
-    """Scores suites with the evaluator's own machinery. Base answers and their log-probabilities are kept."""
+    """Scores suites as the evaluator does. Completions of the base are sampled and scored by it once."""
 
     evaluator: Evaluator
     suites: dict[str, tuple[OpenSuite, Evaluator]]
     progress: Progress
-    _base_logps: dict[tuple[Any, ...], list[torch.Tensor]] = field(default_factory=dict)
+    _base_logps: dict[tuple[str | int, ...], list[torch.Tensor]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, suites: list[OpenSuite], evaluator: Evaluator, progress: Progress) -> Retention:
-        """An evaluator for each suite: the job's, with the suite's grader and answers of its own."""
+    def create(cls, suites: list[OpenSuite], evaluator: Evaluator, progress: Progress) -> Retention:
+        """Give each suite an evaluator like the job's, with the suite's grader."""
 
-        def tick(answers: int) -> None:
-            progress.suite_answers(answers)
+        def tick(completions: int) -> None:
+            progress.count_suite_completions(completions)
             evaluator.check_stop()
 
-        quiet = replace(evaluator.sampler, tick=tick)
+        sampler = replace(evaluator.sampler, tick=tick)
         return cls(
             evaluator,
             {
                 suite.name: (
                     suite,
                     Evaluator(
-                        evaluator.model, quiet, suite.grade, evaluator.settings, evaluator.seed,
+                        evaluator.model, sampler, suite.grade, evaluator.settings, evaluator.seed,
                         evaluator.check_stop, suite.compares,
                     ),
                 )
@@ -95,7 +95,7 @@ class Retention:
     def measure(
         self, stage: Stage, step: int, split: Split, rows: list[Row], samples: int
     ) -> Iterator[RetentionEvent]:
-        """One event a suite; after training has begun, one more for the drift on the job's own ``rows``."""
+        """Yield one event per suite and, once training has begun, one for the drift on the job's ``rows``."""
         if stage != "before":
             drift = self._drift("", self.evaluator, rows, split, samples)
             yield RetentionEvent(stage=stage, step=step, rows=len(rows), samples_per_row=samples, drift=drift)
@@ -103,45 +103,48 @@ class Retention:
             yield self._score(suite, evaluator, stage, step)
 
     def _score(self, suite: OpenSuite, evaluator: Evaluator, stage: Stage, step: int) -> RetentionEvent:
-        rows, samples = _amount(suite, evaluator.settings, stage, evaluator.seed)
+        rows, samples = _select_rows(suite, evaluator.settings, stage, evaluator.seed)
         if stage == "before":
-            return _told(suite.name, evaluator.before(rows, "validation", samples), None)
+            return _retention_event(suite.name, evaluator.evaluate_base(rows, "validation", samples), None)
         event = evaluator.compare(stage, step, rows, "validation", samples)
-        return _told(suite.name, event, self._drift(suite.name, evaluator, rows, "validation", samples))
+        drift = self._drift(suite.name, evaluator, rows, "validation", samples)
+        return _retention_event(suite.name, event, drift)
 
     def _drift(
         self, suite: str, evaluator: Evaluator, rows: list[Row], split: Split, samples: int
     ) -> Drift | None:
-        """``None`` where the base wrote nothing at all."""
+        """Measure the drift; ``None`` if the base wrote nothing at all."""
         sampler, model = evaluator.sampler, evaluator.model
-        each = min(samples, max(1, DRIFT_ANSWERS // len(rows)))
-        answers = [drawn[:each] for drawn in evaluator.base_answers(rows, split, samples)]
+        each = min(samples, max(1, DRIFT_COMPLETIONS // len(rows)))
+        completions = [own[:each] for own in evaluator.sample_base(rows, split, samples)]
         prompts = [sampler.renderer.encode(row.messages, row.tools) for row in rows]
-        pairs = [(prompt, a.ids) for prompt, drawn in zip(prompts, answers, strict=True) for a in drawn]
+        pairs = [(prompt, c.ids) for prompt, own in zip(prompts, completions, strict=True) for c in own]
         key = (suite, split, samples, len(rows))
         if key not in self._base_logps:
-            with reference(model):
-                self._base_logps[key] = _logps(evaluator, pairs)
-        with folded(model):
-            tuned = _logps(evaluator, pairs)
-        self.progress.drift_answers(len(pairs))
+            with use_reference(model):
+                self._base_logps[key] = _score_pairs(evaluator, pairs)
+        with fold_adapter(model):
+            tuned = _score_pairs(evaluator, pairs)
+        self.progress.count_drift_completions(len(pairs))
         ratios = [(base - now).double() for base, now in zip(self._base_logps[key], tuned, strict=True)]
-        return drift(ratios, each, evaluator.settings, evaluator.seed)
+        return compute_drift(ratios, each, evaluator.settings, evaluator.seed)
 
 
-def _logps(evaluator: Evaluator, pairs: Sequence[Tokens]) -> list[torch.Tensor]:
+def _score_pairs(evaluator: Evaluator, pairs: Sequence[Tokens]) -> list[torch.Tensor]:
     model, temperature = evaluator.model.get_base_model(), evaluator.sampler.temperature
     return log_probabilities(model, pairs, temperature, evaluator.check_stop)
 
 
-def _amount(suite: OpenSuite, settings: EvaluationSettings, stage: Stage, seed: int) -> tuple[list[Row], int]:
-    """Rows and answers to each: as many as validation uses, and for the verdict as many as the final test."""
+def _select_rows(
+    suite: OpenSuite, settings: EvaluationSettings, stage: Stage, seed: int
+) -> tuple[list[Row], int]:
+    """Return rows and samples per row: as in validation, and after training as in the final test."""
     if stage == "after":
         return suite.rows, settings.samples_per_row
-    return choose(suite.rows, settings.validation_max_rows, seed), settings.validation_samples_per_row
+    return sample_rows(suite.rows, settings.validation_max_rows, seed), settings.validation_samples_per_row
 
 
-def _told(suite: str, event: EvaluationEvent, drift: Drift | None) -> RetentionEvent:
+def _retention_event(suite: str, event: EvaluationEvent, drift: Drift | None) -> RetentionEvent:
     return RetentionEvent(
         suite=suite,
         stage=event.stage,
@@ -150,31 +153,32 @@ def _told(suite: str, event: EvaluationEvent, drift: Drift | None) -> RetentionE
         samples_per_row=event.samples_per_row,
         base=event.base.reward,
         tuned=event.tuned.reward if event.tuned else None,
-        forgetting=turned(event.difference) if event.difference else None,
-        grading_errors=_more_errors(event),
+        forgetting=negate(event.difference) if event.difference else None,
+        grading_errors=_added_errors(event),
         drift=drift,
         judge_cost=event.judge_cost,
     )
 
 
-def _more_errors(event: EvaluationEvent) -> float:
+def _added_errors(event: EvaluationEvent) -> float:
+    """Return by how much tuning raised the share of failed gradings."""
     if event.tuned is None:
         return 0.0
     return max(0.0, event.tuned.grading_error_share - event.base.grading_error_share)
 
 
-def turned(change: Interval) -> Interval:
-    """Forgetting, base minus tuned, from the change, tuned minus base."""
+def negate(change: Interval) -> Interval:
+    """Return forgetting (base minus tuned) from the change (tuned minus base)."""
     return change.scaled(-1.0)
 
 
-def drift(
+def compute_drift(
     ratios: Sequence[torch.Tensor], samples: int, settings: EvaluationSettings, seed: int
 ) -> Drift | None:
-    """Forward KL from log-ratios log p_base - log p_tuned, one tensor (tokens,) for each answer of the base.
+    """Return the forward KL from log-ratios log p_base - log p_tuned, one tensor (tokens,) per completion.
 
-    KL(base || tuned) = E over base answers of the sum over tokens of the log-ratio. ``samples`` answers that
-    follow each other belong to one row, the unit of the bootstrap. ``None`` if there are no tokens.
+    KL(base || tuned) = E over completions of the base of the sum over tokens of the log-ratio. ``samples``
+    consecutive completions belong to one row, the unit of the bootstrap. ``None`` if there are no tokens.
     """
     tokens = sum(len(ratio) for ratio in ratios)
     if not tokens:
@@ -189,56 +193,57 @@ def drift(
 def log_probabilities(
     model: Any, pairs: Sequence[Tokens], temperature: float, check_stop: Callable[[], None]
 ) -> list[torch.Tensor]:
-    """Log-probabilities (answer tokens,) of every answer under softmax(logits / temperature), on the CPU."""
-    order = sorted(range(len(pairs)), key=lambda place: sum(map(len, pairs[place])))
+    """Return log-probabilities (tokens,) of every completion under softmax(logits / temperature), on CPU."""
+    order = sorted(range(len(pairs)), key=lambda index: sum(map(len, pairs[index])))
     found: dict[int, torch.Tensor] = {}
     training = model.training
     model.eval()
     try:
-        for places in _portions(order, pairs, model.config.get_text_config().vocab_size):
-            found |= zip(places, _forward(model, [pairs[p] for p in places], temperature), strict=True)
+        for portion in _divide(order, pairs, model.config.get_text_config().vocab_size):
+            found |= zip(portion, _forward(model, [pairs[i] for i in portion], temperature), strict=True)
             check_stop()
     finally:
         model.train(training)
-    return [found[place] for place in range(len(pairs))]
+    return [found[index] for index in range(len(pairs))]
 
 
-def _portions(order: list[int], pairs: Sequence[Tokens], vocabulary: int) -> Iterator[list[int]]:
-    """Neighbours in ``order``, which rises in length, so many that the logits of all stay within bounds."""
+def _divide(order: list[int], pairs: Sequence[Tokens], vocabulary: int) -> Iterator[list[int]]:
+    """Yield neighbours in ``order``, which ascends in length, with few enough logits for one pass."""
     portion: list[int] = []
-    for place in order:
-        longest = sum(map(len, pairs[place]))
-        if portion and (len(portion) == ANSWERS or (len(portion) + 1) * longest * vocabulary > LOGITS):
+    for index in order:
+        longest = sum(map(len, pairs[index]))
+        too_many = (len(portion) + 1) * longest * vocabulary > MAX_LOGITS
+        if portion and (len(portion) == MAX_COMPLETIONS or too_many):
             yield portion
             portion = []
-        portion.append(place)
+        portion.append(index)
     if portion:
         yield portion
 
 
 def _forward(model: Any, pairs: Sequence[Tokens], temperature: float) -> list[torch.Tensor]:
-    """One pass over prompts and answers, padded on the right, where causal attention does not see it."""
-    longest = max(len(prompt) + len(answer) for prompt, answer in pairs)
+    """Run one pass over prompts and completions, padded on the right: causal attention ignores it there."""
+    longest = max(len(prompt) + len(completion) for prompt, completion in pairs)
     ids = torch.zeros(len(pairs), longest, dtype=torch.long)
-    seen = torch.zeros_like(ids)
-    for row, (prompt, answer) in enumerate(pairs):
-        ids[row, : len(prompt) + len(answer)] = torch.tensor(prompt + answer)
-        seen[row, : len(prompt) + len(answer)] = 1
-    dropped = min(len(prompt) for prompt, _ in pairs) - 1  # places before the first answer's
-    options = {"input_ids": ids.to(model.device), "attention_mask": seen.to(model.device)}
+    mask = torch.zeros_like(ids)
+    for row, (prompt, completion) in enumerate(pairs):
+        ids[row, : len(prompt) + len(completion)] = torch.tensor(prompt + completion)
+        mask[row, : len(prompt) + len(completion)] = 1
+    dropped = min(len(prompt) for prompt, _ in pairs) - 1  # positions before the first completion token
+    options = {"input_ids": ids.to(model.device), "attention_mask": mask.to(model.device)}
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
         logits = model(**options, logits_to_keep=longest - dropped).logits
     else:
         logits = model(**options).logits[:, dropped:]
     return [
-        _chosen(logits[row, len(prompt) - 1 - dropped :], answer, temperature)
-        for row, (prompt, answer) in enumerate(pairs)
+        _select_logprobs(logits[row, len(prompt) - 1 - dropped :], completion, temperature)
+        for row, (prompt, completion) in enumerate(pairs)
     ]
 
 
-def _chosen(logits: torch.Tensor, answer: list[int], temperature: float) -> torch.Tensor:
-    """Log-probabilities (tokens,) from logits (tokens and more, vocabulary)."""
-    wanted = torch.tensor(answer, dtype=torch.long, device=logits.device)[:, None]
-    scaled = logits[: len(answer)].float() / temperature
-    found: torch.Tensor = scaled.log_softmax(-1).gather(-1, wanted)[:, 0].cpu()
-    return found
+def _select_logprobs(logits: torch.Tensor, completion: list[int], temperature: float) -> torch.Tensor:
+    """Return log-probabilities (tokens,) from logits (at least tokens, vocabulary)."""
+    ids = torch.tensor(completion, dtype=torch.long, device=logits.device)[:, None]
+    scaled = logits[: len(completion)].float() / temperature
+    logps: torch.Tensor = scaled.log_softmax(-1).gather(-1, ids)[:, 0].cpu()
+    return logps

@@ -1,4 +1,4 @@
-"""``config.json`` and ``generation_config.json`` of a merged model: the base's own, with what has changed."""
+"""``config.json`` and ``generation_config.json`` of a merged model: the base's, with the changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
-from workers.contract.exports import Json
 from workers.engine.base_model.tokenizer_files import REMOTE_CODE
 
 CONFIG: Final = "config.json"
@@ -16,23 +15,22 @@ DTYPES: Final = ("torch_dtype", "dtype")  # as transformers 4 and 5 write it; 5 
 
 
 def write_configs(merged: Any, base: Path, folder: Path) -> None:
-    """Put the base's configs in place of those that transformers wrote beside the merged weights.
+    """Replace the configs that transformers wrote with the merged weights by the base's.
 
-    They stay only where the base's describes another class, as it does for the text part of a model that
-    also sees images.
+    They remain only if the base's config describes another class, as for the text part of a vision model.
     """
-    config: Json = json.loads((base / CONFIG).read_text())
+    config: dict[str, Any] = json.loads((base / CONFIG).read_text())
     if type(merged).__name__ not in (config.get("architectures") or []):
         return
-    (folder / CONFIG).write_text(json.dumps(_updated(config, merged), indent=2) + "\n")
+    (folder / CONFIG).write_text(json.dumps(_update(config, merged), indent=2) + "\n")
     if (base / GENERATION).exists():
         shutil.copyfile(base / GENERATION, folder / GENERATION)
     else:
         (folder / GENERATION).unlink(missing_ok=True)
 
 
-def _updated(config: Json, merged: Any) -> Json:
-    """The config with the merged weights' precision and, if it was untied, the head of its own."""
+def _update(config: dict[str, Any], merged: Any) -> dict[str, Any]:
+    """Set the precision of the merged weights and, if the head was untied, that."""
     config.pop(REMOTE_CODE, None)
     precision = str(merged.dtype).removeprefix("torch.")
     named = [name for name in DTYPES if name in config] or DTYPES[:1]

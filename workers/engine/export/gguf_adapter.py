@@ -14,8 +14,8 @@ from workers.contract.adapter import CONFIG, MERGE_FIRST, TENSOR, WEIGHTS, Adapt
 from workers.contract.exports import GGUF
 from workers.engine.errors import EngineError
 from workers.engine.export import gguf_model
-from workers.engine.export.checking import Verification, differs, same_numbers, same_tensors
-from workers.engine.export.naming import Names, array, finish
+from workers.engine.export.checking import Verification, check_logprobs, check_tensors, export_differs
+from workers.engine.export.naming import Names, to_numpy, write_file
 from workers.engine.export.source import CheckStop, Source
 from workers.engine.export.texts import write_modelfile
 
@@ -25,7 +25,7 @@ LINEAR = re.compile(r"model\.layers\.\d+\.(self_attn|mlp)\.\w+")
 
 
 def export(source: Source, folder: Path, check_stop: CheckStop) -> Verification:
-    """Write ``adapter.gguf`` with a Modelfile, the base where that is possible, and check the adapter."""
+    """Write ``adapter.gguf`` with a Modelfile, and the base if possible; check the adapter."""
     write_modelfile(source, _modelfile_head(source), folder)
     write(source, folder)
     check_stop()
@@ -39,13 +39,13 @@ def export(source: Source, folder: Path, check_stop: CheckStop) -> Verification:
 def _modelfile_head(source: Source) -> str:
     base = source.model.peft_config["default"].base_model_name_or_path
     return (
-        f"# FROM: a GGUF of {base}, in the very version that was tuned\nFROM ./{gguf_model.BASE_FILE}\n"
+        f"# FROM: a GGUF of {base}, in the version that was tuned\nFROM ./{gguf_model.BASE_FILE}\n"
         f"ADAPTER ./{FILE}\n"
     )
 
 
 def write(source: Source, folder: Path) -> None:
-    """``adapter.gguf``: A and B of each layer in float32, and the alpha that gives peft's scaling."""
+    """Write A and B of each layer in float32, and the alpha that gives peft's scaling."""
     names = Names(source.model.config)
     writer = gguf.GGUFWriter(folder / FILE, names.arch)
     writer.add_type(gguf.GGUFType.ADAPTER)
@@ -53,26 +53,26 @@ def write(source: Source, folder: Path) -> None:
     writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
     writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, _alpha(source))
     for name, tensor in load_file(source.package / WEIGHTS).items():
-        layer, part = _place(name)
-        to = names.of(f"{layer}.weight")
-        ordered = names.ordered(to, tensor) if part == "B" else tensor
-        writer.add_tensor(f"{to}.{PARTS[part]}", array(ordered))
-    finish(writer)
+        layer, part = _parse_name(name)
+        to = names.translate(f"{layer}.weight")
+        ordered = names.order_rows(to, tensor) if part == "B" else tensor
+        writer.add_tensor(f"{to}.{PARTS[part]}", to_numpy(ordered))
+    write_file(writer)
 
 
 def _alpha(source: Source) -> float:
-    """llama.cpp scales by alpha / rank and knows no rank-stabilised LoRA, so that goes into alpha."""
+    """Return alpha for llama.cpp, which scales by alpha / rank and has no rank-stabilised LoRA."""
     try:
         config = read_config((source.package / CONFIG).read_bytes())
     except AdapterInvalid as error:
-        said = str(error).removesuffix(MERGE_FIRST).replace("be continued here", "be written as GGUF")
-        raise EngineError("export_refused", said, "Export merged safetensors instead.") from error
+        reason = str(error).removesuffix(MERGE_FIRST).replace("be continued here", "be written as GGUF")
+        raise EngineError("export_refused", reason, "Export merged safetensors instead.") from error
     stabilised = (config.model_extra or {}).get("use_rslora")
     return config.lora_alpha * (config.r**0.5 if stabilised else 1.0)
 
 
-def _place(name: str) -> tuple[str, str]:
-    """Layer and part (A or B) of a tensor of the package."""
+def _parse_name(name: str) -> tuple[str, str]:
+    """Return layer and part (A or B) of a tensor of the package."""
     found = TENSOR.fullmatch(name)
     if found is None or not LINEAR.fullmatch(found["layer"]):
         raise EngineError(
@@ -84,33 +84,33 @@ def _place(name: str) -> tuple[str, str]:
 
 
 def check(source: Source, folder: Path) -> Verification:
-    """Reads the file back, compares A and B with peft's, and the base plus the file's B·A by its numbers.
+    """Read the file again, compare A and B with peft's, and check the base plus the file's B·A.
 
-    ``source.model`` is used up: its adapter is taken off, and the file's is added into the base.
+    This changes ``source.model``: its adapter is removed, and that of the file is added into the base.
     """
     reader = gguf.GGUFReader(folder / FILE)
     names = Names(source.model.config)
     read = {tensor.name: torch.from_numpy(tensor.data.copy()) for tensor in reader.tensors}
     found, expected = {}, load_file(source.package / WEIGHTS)
     for name in expected:
-        layer, part = _place(name)
-        to = names.of(f"{layer}.weight")
+        layer, part = _parse_name(name)
+        to = names.translate(f"{layer}.weight")
         if (tensor := read.pop(f"{to}.{PARTS[part]}", None)) is None:
-            raise differs(f"{to}.{PARTS[part]} is missing")
-        found[name] = names.restored(to, tensor) if part == "B" else tensor
+            raise export_differs(f"{to}.{PARTS[part]} is missing")
+        found[name] = names.restore_rows(to, tensor) if part == "B" else tensor
     if read:
-        raise differs(f"it holds {sorted(read)[:5]} besides")
-    tensors = same_tensors(found, expected)
+        raise export_differs(f"it holds {sorted(read)[:5]} besides")
+    tensors = check_tensors(found, expected)
     field = reader.get_field(gguf.Keys.Adapter.LORA_ALPHA)
     assert field is not None
-    applied = _applied(source.model.unload(), found, float(field.contents()))
-    return same_numbers(applied, source, "read back with gguf and added to the base", tensors)
+    applied = _apply_adapter(source.model.unload(), found, float(field.contents()))
+    return check_logprobs(applied, source, "read back with gguf and added to the base", tensors)
 
 
 @torch.no_grad()
-def _applied(base: Any, tensors: dict[str, torch.Tensor], alpha: float) -> Any:
+def _apply_adapter(base: Any, tensors: dict[str, torch.Tensor], alpha: float) -> Any:
     for name, a in tensors.items():
-        layer, part = _place(name)
+        layer, part = _parse_name(name)
         if part == "A":
             b = tensors[name.replace(".lora_A.", ".lora_B.")].float()
             weight = base.get_submodule(layer).weight

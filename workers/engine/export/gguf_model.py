@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,14 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
-from workers.contract.base_models.gguf import Json, rope_parameters
+from workers.contract.base_models.gguf import rope_parameters
 from workers.engine.base_model import loading
-from workers.engine.export.checking import Verification, differs, same_numbers, same_tensors
+from workers.engine.export.checking import Verification, check_logprobs, check_tensors, export_differs
 from workers.engine.export.merged import merge
-from workers.engine.export.naming import Names, array, finish
+from workers.engine.export.naming import Names, to_numpy, write_file
 from workers.engine.export.source import CheckStop, Source
 from workers.engine.export.texts import write_modelfile
-from workers.engine.export.vocabulary import add_vocabulary, tokens_of
+from workers.engine.export.vocabulary import add_vocabulary, list_tokens
 
 FILE = "model.gguf"
 BASE_FILE = "base.gguf"
@@ -43,8 +44,8 @@ def export(source: Source, folder: Path, check_stop: CheckStop) -> Verification:
     return check(model, source, tokenizer, folder)
 
 
-def write(merged: Any, source: Source, tokenizer: Json, folder: Path, file: str = FILE) -> None:
-    """One file with weights, hyperparameters, vocabulary and chat template; not quantised."""
+def write(merged: Any, source: Source, tokenizer: Mapping[str, Any], folder: Path, file: str = FILE) -> None:
+    """Write one file with weights, hyperparameters, vocabulary and chat template; not quantised."""
     names = Names(merged.config)
     matrix, file_type = FORMATS[source.stored.dtype]
     writer = gguf.GGUFWriter(folder / file, names.arch)
@@ -56,11 +57,13 @@ def write(merged: Any, source: Source, tokenizer: Json, folder: Path, file: str 
     for name, tensor in merged.state_dict().items():
         if name == "lm_head.weight" and merged.config.tie_word_embeddings:
             continue
-        to = names.of(name)
-        kind = matrix if tensor.ndim > 1 else gguf.GGMLQuantizationType.F32  # llama.cpp wants vectors in F32
-        values = gguf.quantize(array(names.ordered(to, tensor)), kind)
+        to = names.translate(name)
+        kind = (
+            matrix if tensor.ndim > 1 else gguf.GGMLQuantizationType.F32
+        )  # llama.cpp requires vectors in F32
+        values = gguf.quantize(to_numpy(names.order_rows(to, tensor)), kind)
         writer.add_tensor(to, values, raw_dtype=kind)
-    finish(writer)
+    write_file(writer)
 
 
 def _add_shape(writer: gguf.GGUFWriter, config: Any, arch: str) -> None:
@@ -79,30 +82,30 @@ def _add_shape(writer: gguf.GGUFWriter, config: Any, arch: str) -> None:
     writer.add_vocab_size(config.vocab_size)
 
 
-def write_base(source: Source, tokenizer: Json, folder: Path) -> None:
-    """``base.gguf``: the untuned base, for the adapter to be loaded over; read back and compared."""
+def write_base(source: Source, tokenizer: Mapping[str, Any], folder: Path) -> None:
+    """Write ``base.gguf``, the untuned base for the adapter, and check it."""
     path = source.base_path
     base = loading.load_model(path.name, path, getattr(torch, source.stored.dtype))
     write(base, source, tokenizer, folder, BASE_FILE)
-    same_tensors(_read(base, source, tokenizer, folder, BASE_FILE).state_dict(), base.state_dict())
+    check_tensors(_read(base, source, tokenizer, folder, BASE_FILE).state_dict(), base.state_dict())
 
 
-def check(merged: Any, source: Source, tokenizer: Json, folder: Path) -> Verification:
-    """Loads the file with transformers' own GGUF reader; compares vocabulary, shape, weights and numbers."""
+def check(merged: Any, source: Source, tokenizer: Mapping[str, Any], folder: Path) -> Verification:
+    """Load the file with transformers' GGUF reader, and check vocabulary, shape, weights and outputs."""
     again = _read(merged, source, tokenizer, folder, FILE)
-    tensors = same_tensors(again.state_dict(), merged.state_dict())
-    return same_numbers(again, source, "loaded with transformers' GGUF reader", tensors)
+    tensors = check_tensors(again.state_dict(), merged.state_dict())
+    return check_logprobs(again, source, "loaded with transformers' GGUF reader", tensors)
 
 
-def _read(model: Any, source: Source, tokenizer: Json, folder: Path, file: str) -> Any:
-    """The model of a file. Raises ``EngineError`` if its vocabulary or shape is not ``model``'s.
+def _read(model: Any, source: Source, tokenizer: Mapping[str, Any], folder: Path, file: str) -> Any:
+    """Load the model of a file. Raises ``EngineError`` if its vocabulary or shape differs from ``model``'s.
 
-    transformers' reader skips the head size of some architectures, so the model is built from the config, and
-    what the reader did find is compared with it.
+    transformers' reader skips the head size of some architectures. The model is therefore built from the
+    config, and what the reader found is compared with it.
     """
     field = gguf.GGUFReader(folder / file).get_field("tokenizer.ggml.tokens")
-    if field is None or field.contents() != tokens_of(tokenizer, model.config.vocab_size)[0]:
-        raise differs("its vocabulary is not the tokenizer's")
+    if field is None or field.contents() != list_tokens(tokenizer, model.config.vocab_size)[0]:
+        raise export_differs("its vocabulary is not the tokenizer's")
     _check_shape(model.config, folder / file)
     return AutoModelForCausalLM.from_pretrained(
         folder, gguf_file=file, config=deepcopy(model.config), dtype=getattr(torch, source.stored.dtype)
@@ -113,5 +116,5 @@ def _check_shape(config: Any, file: Path) -> None:
     found = load_gguf_checkpoint(file)["config"]
     wanted = config.to_dict() | {"rope_theta": rope_parameters(config.to_dict())["rope_theta"]}
     for name in SHAPE & found.keys():
-        if abs(found[name] - wanted[name]) > 1e-6 * abs(wanted[name]):  # floats are kept in 32 bits
-            raise differs(f"its {name} is {found[name]}, not {wanted[name]}")
+        if abs(found[name] - wanted[name]) > 1e-6 * abs(wanted[name]):  # the file has floats of 32 bits
+            raise export_differs(f"its {name} is {found[name]}, not {wanted[name]}")

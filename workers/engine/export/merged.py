@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from workers.engine.base_model.tokenizer_files import write_tokenizer
-from workers.engine.export.checking import Verification, same_numbers, same_tensors
+from workers.engine.export.checking import Verification, check_logprobs, check_tensors
 from workers.engine.export.config_files import write_configs
 from workers.engine.export.source import CheckStop, Source
 
@@ -23,7 +23,7 @@ def export(source: Source, folder: Path, check_stop: CheckStop) -> Verification:
 
 
 def merge(source: Source) -> Any:
-    """The model with B·A added into its weights; ``source.model`` is used up.
+    """Return the model with B·A added into its weights. This changes ``source.model``.
 
     Raises ValueError if a merged weight is not finite.
     """
@@ -31,14 +31,14 @@ def merge(source: Source) -> Any:
 
 
 def write(merged: Any, source: Source, folder: Path) -> None:
-    """Write the weights, and config and tokenizer as the base has them."""
+    """Write the weights, and the base's config and tokenizer."""
     merged.save_pretrained(folder)
     write_configs(merged, source.base_path, folder)
     write_tokenizer(source.tokenizer, source.base_path, folder)
 
 
 def check(merged: Any, source: Source, folder: Path) -> Verification:
-    """Loads the folder with transformers and compares weights and log-probabilities."""
+    """Load the folder with transformers and check weights and log-probabilities."""
     again = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, source.stored.dtype))
-    tensors = same_tensors(again.state_dict(), merged.state_dict())
-    return same_numbers(again, source, "loaded with transformers", tensors)
+    tensors = check_tensors(again.state_dict(), merged.state_dict())
+    return check_logprobs(again, source, "loaded with transformers", tensors)

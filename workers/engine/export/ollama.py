@@ -1,4 +1,4 @@
-"""A chat template in Ollama's language, where that is possible to the letter."""
+"""Translation of a chat template to Ollama's language, if the result is exact."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUOTE = '"""'  # ends a text in a Modelfile
 
 @dataclass(frozen=True)
 class Layout:
-    """How a family of templates writes a conversation: in Python's words, and in Ollama's."""
+    """A family of templates, in Python's format and in Ollama's."""
 
     begin: str
     message: str
@@ -26,7 +26,7 @@ class Layout:
     template: str
 
     def write(self, messages: list[dict[str, str]]) -> str:
-        """The prompt of a conversation, with the header of the completion."""
+        """Return the prompt of a conversation, with the header of the completion."""
         turns = (self.message.format(**message) for message in messages)
         return self.begin + "".join(turns) + self.generation
 
@@ -49,41 +49,41 @@ LLAMA_3 = Layout(
 
 @dataclass(frozen=True)
 class Translation:
-    """Ollama's ``TEMPLATE`` and ``SYSTEM``. ``system`` is what the model's own template says unless told."""
+    """Ollama's ``TEMPLATE`` and ``SYSTEM``. ``system`` is the template's own default system message."""
 
     template: str
     system: str
 
 
 def translate(renderer: Renderer) -> Translation | None:
-    """The template in Ollama's language; ``None`` unless it renders dialogues to the letter.
+    """Translate the template; ``None`` unless the result renders dialogues exactly.
 
-    Both a dialogue with a system message and one without are compared, for many templates begin the latter
-    with a system message of their own, and the model was tuned behind it.
+    Dialogues with and without a system message are compared, because many templates begin the latter with a
+    default system message, and the model was tuned with it.
     """
     try:
-        told, untold = renderer.render([SYSTEM, *TALK]), renderer.render(TALK)
+        with_system, without_system = renderer.render([SYSTEM, *TALK]), renderer.render(TALK)
     except RenderingError:
         return None
     for layout in (CHATML, LLAMA_3):
-        wanted = layout.write([SYSTEM, *TALK])
-        if told.startswith(wanted):
-            ahead = told.removeprefix(wanted)
-            system = _default_system(layout, untold.removesuffix(ahead))
-            fits = system is not None and untold.endswith(ahead) and QUOTE not in f"{system}{ahead}"
-            return Translation(layout.template + ahead, system or "") if fits else None
+        expected = layout.write([SYSTEM, *TALK])
+        if with_system.startswith(expected):
+            rest = with_system.removeprefix(expected)  # such as the beginning of thoughts
+            system = _find_default_system(layout, without_system.removesuffix(rest))
+            fits = system is not None and without_system.endswith(rest) and QUOTE not in f"{system}{rest}"
+            return Translation(layout.template + rest, system or "") if fits else None
     return None
 
 
-def _default_system(layout: Layout, untold: str) -> str | None:
-    """What the template says when no system message is given; ``None`` if it is no system message."""
+def _find_default_system(layout: Layout, prompt: str) -> str | None:
+    """Return the default system message of a prompt without one; ``None`` if it begins with anything else."""
     plain = layout.write(TALK)
-    if untold == plain:
+    if prompt == plain:
         return ""
     before, after = layout.message.format(role="system", content="\0").split("\0")
     head, tail = layout.begin + before, after + plain.removeprefix(layout.begin)
-    if not (untold.startswith(head) and untold.endswith(tail)):
+    if not (prompt.startswith(head) and prompt.endswith(tail)):
         return None
-    system = untold[len(head) : len(untold) - len(tail)]
+    system = prompt[len(head) : len(prompt) - len(tail)]
     message: Any = {"role": "system", "content": system}
-    return system if layout.write([message, *TALK]) == untold else None
+    return system if layout.write([message, *TALK]) == prompt else None

@@ -1,4 +1,4 @@
-"""One export from beginning to end: refuse or write, load again, compare, keep."""
+"""One export: check the kind, write it, load it again, compare it, keep it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXPORTERS: Final[Mapping[str, Exporter]] = {
     GGUF.id: gguf_model.export,
     GGUF_ADAPTER.id: gguf_adapter.export,
 }
-"""What writes an export of a kind into a folder, loads it again and compares it."""
+"""Functions that write an export of a kind into a folder, load it again and check it."""
 
 
 def export(
@@ -34,10 +34,10 @@ def export(
     rollouts: Path | None = None,
     check_stop: CheckStop = lambda: None,
 ) -> Path:
-    """Writes ``out/export`` and ``out/export.json`` and returns the folder.
+    """Write ``out/export`` and ``out/export.json`` and return the folder.
 
-    Raises ``EngineError`` if the base cannot be exported so, or if what was written is not the model; then
-    there is no folder.
+    Raises ``EngineError``, without a folder, if the base does not allow this kind or if what was written is
+    not the same model.
     """
     if reason := kind.find_refusal(*read_base(base)):
         raise EngineError("export_refused", reason, "Choose another kind of export.")

@@ -1,4 +1,4 @@
-"""How to use an export: an Ollama Modelfile and a README."""
+"""Instructions in an export: an Ollama Modelfile and a README."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ UNTRANSLATED = """\
 
 
 def write_modelfile(source: Source, head: str, folder: Path) -> None:
-    """For ``ollama create``, after ``head``, which names the files.
+    """Write the file for ``ollama create``; ``head`` names the files.
 
-    A template is translated only if it renders a whole dialogue to the letter.
+    The chat template is included only if its translation is exact.
     """
     translation = translate(source.renderer)
     grpo = source.settings.get("settings", {}).get("grpo", {})
@@ -33,7 +33,7 @@ def write_modelfile(source: Source, head: str, folder: Path) -> None:
 
 
 def write_readme(source: Source, kind: ExportKind, verification: Verification, folder: Path) -> None:
-    """``README.md``: commands that serve the export, and how it was checked."""
+    """Write ``README.md``: commands that serve the export, and how it was checked."""
     name = source.settings.get("model_name") or "tuned"
     text = README.format(
         title=kind.label,

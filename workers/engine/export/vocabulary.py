@@ -1,17 +1,18 @@
-"""A byte-pair vocabulary as GGUF keeps it, under the tokenizer of llama.cpp that gives the same ids."""
+"""A byte-pair vocabulary in GGUF, for the tokenizer of llama.cpp that gives the same ids."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gguf
 
 from workers.contract.base_models import sentence_pieces
-from workers.contract.base_models.gguf import Json, pre_type
+from workers.contract.base_models.gguf import pre_type
 
 
-def tokens_of(tokenizer: Json, size: int) -> tuple[list[str], list[gguf.TokenType]]:
-    """Text and type of each id below ``size``; ids that the model has and the tokenizer lacks are unused."""
+def list_tokens(tokenizer: Mapping[str, Any], size: int) -> tuple[list[str], list[gguf.TokenType]]:
+    """Return text and type of each id below ``size``. Ids that only the model has are unused."""
     texts = [f"[PAD{number}]" for number in range(size)]
     types = [gguf.TokenType.UNUSED] * size
     pieces = pre_type(tokenizer) is None
@@ -25,9 +26,9 @@ def tokens_of(tokenizer: Json, size: int) -> tuple[list[str], list[gguf.TokenTyp
     return texts, types
 
 
-def add_vocabulary(writer: gguf.GGUFWriter, tokenizer: Any, content: Json, size: int) -> None:
-    """Tokens, merges, the special ids and the chat template. ``content`` is the base's tokenizer.json."""
-    texts, types = tokens_of(content, size)
+def add_vocabulary(writer: gguf.GGUFWriter, tokenizer: Any, content: Mapping[str, Any], size: int) -> None:
+    """Add tokens, merges, special ids and chat template. ``content`` is the base's tokenizer.json."""
+    texts, types = list_tokens(content, size)
     writer.add_token_list(texts)
     writer.add_token_types(types)
     if pre := pre_type(content):
@@ -53,15 +54,15 @@ def add_vocabulary(writer: gguf.GGUFWriter, tokenizer: Any, content: Json, size:
 
 
 def _piece(word: str) -> tuple[str, gguf.TokenType]:
-    """Text and type of a token of a byte-level vocabulary in a SentencePiece one."""
-    if (text := sentence_pieces.text_of(word)) is not None:
+    """Return text and type of a byte-level vocabulary's token in a SentencePiece vocabulary."""
+    if (text := sentence_pieces.to_piece(word)) is not None:
         return text, gguf.TokenType.NORMAL
     return f"<0x{sentence_pieces.byte_letters()[word]:02X}>", gguf.TokenType.BYTE
 
 
-def _add_pieces(writer: gguf.GGUFWriter, content: Json, size: int) -> None:
-    """Scores in place of merges, and nothing put before a text."""
-    scores = sentence_pieces.scores(content)
+def _add_pieces(writer: gguf.GGUFWriter, content: Mapping[str, Any], size: int) -> None:
+    """Add scores instead of merges, and no space before a text."""
+    scores = sentence_pieces.compute_scores(content)
     assert scores is not None, "refused before"
     found = {content["model"]["vocab"][word]: score for word, score in scores.items()}
     writer.add_tokenizer_model("llama")  # llama.cpp's name for SentencePiece

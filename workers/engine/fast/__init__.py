@@ -1,1 +1,1 @@
-"""What makes the engine fast: each prompt computed once, a decoder without overhead, LoRA without copies."""
+"""Fast paths: each prompt computed once, a decoder without overhead, LoRA without copies."""

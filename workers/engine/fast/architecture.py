@@ -1,4 +1,4 @@
-"""What a decoder-only model consists of, read from its modules: the same parts for every known family."""
+"""Parts of a decoder-only model, read from its modules: the same for every supported family."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from transformers import PreTrainedModel
 
 from workers.contract.memory import FUSED_PARAMETERS
 
-KNOWN = {"llama", "qwen2", "qwen3", "gemma3_text"}
+SUPPORTED = {"llama", "qwen2", "qwen3", "gemma3_text"}
 ROTARY = {"default", "linear", "llama3", "yarn"}  # angles that do not depend on the sequence's length
 
 
 @dataclass(frozen=True)
 class Norm:
-    """RMS norm; ``weight`` is what the normalised values are multiplied by, in its own precision."""
+    """RMS norm; ``weight`` multiplies the normalised values, in its own precision."""
 
     weight: torch.Tensor
     epsilon: float
@@ -31,22 +31,22 @@ class Norm:
 
 @dataclass(frozen=True)
 class Projection:
-    """Linear layers that read the same input, as one: their outputs side by side."""
+    """Linear layers with the same input as one layer: their outputs are concatenated."""
 
     parts: list[tuple[torch.Tensor, torch.Tensor | None]]
     lora: list[tuple[torch.Tensor, torch.Tensor, float] | None]
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         outputs = [
-            linear(x, weight, bias) if beside is None else _beside(x, weight, bias, *beside)
-            for (weight, bias), beside in zip(self.parts, self.lora, strict=True)
+            linear(x, weight, bias) if lora is None else _linear_with_lora(x, weight, bias, *lora)
+            for (weight, bias), lora in zip(self.parts, self.lora, strict=True)
         ]
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
 
 
 @dataclass(frozen=True)
 class Block:
-    """One layer. ``window`` limits how far back attention looks; ``rotary`` names the table of angles."""
+    """One layer. ``window`` limits how far attention reaches back; ``rotary`` names the table of angles."""
 
     attention_norm: Norm
     qkv: Projection
@@ -65,7 +65,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A whole model as it is now: folded adapters are in the weights, others stand beside them."""
+    """A whole model in its present state: folded adapters are in the weights, others are separate."""
 
     embed: Callable[[torch.Tensor], torch.Tensor]
     blocks: list[Block]
@@ -79,13 +79,13 @@ class Architecture:
     angles: Callable[[torch.Tensor, torch.Tensor, str], tuple[torch.Tensor, torch.Tensor]]
 
 
-def known(model: PreTrainedModel) -> bool:
-    """Whether the fast path can compute what ``model`` does."""
+def is_known(model: PreTrainedModel) -> bool:
+    """Return True if the fast path supports ``model``."""
     config = model.config
     rotary = getattr(config, "rope_parameters", None) or {}
     kinds = [rotary] if "rope_type" in rotary else list(rotary.values())
     return (
-        config.model_type in KNOWN
+        config.model_type in SUPPORTED
         and all(kind is None or kind.get("rope_type") in ROTARY for kind in kinds)
         and not getattr(config, "attn_logit_softcapping", None)
         and not getattr(config, "use_bidirectional_attention", False)
@@ -93,7 +93,7 @@ def known(model: PreTrainedModel) -> bool:
 
 
 def describe(model: PreTrainedModel | PeftModel) -> Architecture:
-    """The parts of a ``known`` model, adapters included unless they are folded in or switched off."""
+    """Return the parts of a supported model, with adapters unless they are folded in or switched off."""
     model = model.get_base_model() if isinstance(model, PeftModel) else model
     backbone: Any = model.base_model
     config, fuse = model.config, _parameters(model) <= FUSED_PARAMETERS
@@ -115,7 +115,7 @@ def describe(model: PreTrainedModel | PeftModel) -> Architecture:
 
 def _block(layer: Any, fuse: bool) -> Block:
     attention, mlp = layer.self_attn, layer.mlp
-    sandwich = hasattr(layer, "pre_feedforward_layernorm")  # Gemma norms what it adds, too
+    sandwich = hasattr(layer, "pre_feedforward_layernorm")  # Gemma also norms what a layer adds
     window = getattr(attention, "sliding_window", None)
     return Block(
         attention_norm=_norm(layer.input_layernorm),
@@ -137,7 +137,7 @@ def _block(layer: Any, fuse: bool) -> Block:
 def _norm(module: Any) -> Norm:
     if hasattr(module, "variance_epsilon"):
         return Norm(module.weight.detach(), module.variance_epsilon)
-    # Gemma's weights are offsets from 1; in 16 bits the sum would be rounded, and the model's own is not.
+    # Gemma's weights are offsets from 1. In 16 bits the sum would be rounded, unlike in the model itself.
     weight = module.weight.detach()
     return Norm(1.0 + weight.to(torch.promote_types(weight.dtype, torch.float32)), module.eps)
 
@@ -156,7 +156,7 @@ def _weights(module: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
 
 
 def _lora(module: Any) -> tuple[torch.Tensor, torch.Tensor, float] | None:
-    """The active adapter's A, B and scale; ``None`` if it is switched off or there is none."""
+    """Return the active adapter's A, B and scale; ``None`` if it is switched off or missing."""
     if not isinstance(module, LoraLayer) or module.disable_adapters or module.merged:
         return None
     (name,) = module.active_adapters
@@ -169,7 +169,7 @@ def _lora(module: Any) -> tuple[torch.Tensor, torch.Tensor, float] | None:
     )
 
 
-def _beside(
+def _linear_with_lora(
     x: torch.Tensor,
     weight: torch.Tensor,
     bias: torch.Tensor | None,

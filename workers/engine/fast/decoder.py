@@ -1,8 +1,8 @@
-"""Sampling without overhead: one prefill a prompt, a preallocated cache, finished rows dropped.
+"""Fast sampling: one prefill per prompt, a preallocated cache, and finished rows dropped.
 
-``generate`` of transformers runs a prompt once for every answer to it, carries finished rows to the end and
-spends most of a small model's time between kernels. Here a prompt's keys and values are computed once and
-shared by its answers.
+``generate`` of transformers runs a prompt once for each of its completions, computes finished rows to the
+end and spends most of a small model's time between kernels. Here the keys and values of a prompt are computed
+once and shared by its completions.
 """
 
 from __future__ import annotations
@@ -17,78 +17,79 @@ from torch.nn.functional import scaled_dot_product_attention
 from workers.contract.memory import SHARED_FROM
 from workers.engine.fast.architecture import Architecture, Block
 
-COMPACT_BELOW = 0.9  # share of live rows under which the others are dropped
+COMPACT_BELOW = 0.9  # share of unfinished rows below which finished ones are dropped
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """The answers to one prompt: token ids, end token included, and the log-probability of each token."""
+class Completions:
+    """Completions of one prompt: token ids, end token included, and the log-probability of each token."""
 
     ids: list[list[int]]
     logps: list[list[float]]
 
 
 class Cache(Protocol):
-    """Keys and values of prompts x answers rows."""
+    """Keys and values of prompts x completions rows."""
 
     def attend(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Adds one token a row (rows, heads, 1, width) and returns its attention, of the same shape as q."""
+        """Add one token per row (rows, heads, 1, width); return its attention, of the same shape as q."""
 
     def keep(self, prompts: torch.Tensor, rows: torch.Tensor) -> None:
-        """Goes on with these prompts and these rows only."""
+        """Drop all other prompts and rows."""
 
     def advance(self) -> None:
-        """The token that all layers have seen is part of the past now."""
+        """Move on to the next token, after all layers have attended to this one."""
 
 
-Prefix = list[tuple[torch.Tensor, torch.Tensor]]  # keys and values a layer: (prompts, heads, longest, width)
+Prefix = list[tuple[torch.Tensor, torch.Tensor]]
+"""Keys and values of each layer: (prompts, heads, longest, width)."""
 
 
-class Copied:
-    """The prompt's keys copied beside each answer's: one kernel call, best for very short prompts."""
+class CopiedCache:
+    """Copies the prompt's keys for each completion: one kernel call, best for very short prompts."""
 
     def __init__(
         self, blocks: list[Block], prefix: Prefix, lengths: torch.Tensor, each: int, room: int
     ) -> None:
         self.blocks = blocks
-        self.start = self.at = prefix[0][0].size(2)
+        self.prompt_slots = self.at = prefix[0][0].size(2)
         self.lengths = lengths.repeat_interleave(each)
-        self.keys = [_roomy(keys.repeat_interleave(each, 0), room) for keys, _ in prefix]
-        self.values = [_roomy(values.repeat_interleave(each, 0), room) for _, values in prefix]
-        self._mask_again()
+        self.keys = [_extend(keys.repeat_interleave(each, 0), room) for keys, _ in prefix]
+        self.values = [_extend(values.repeat_interleave(each, 0), room) for _, values in prefix]
+        self._locate_keys()
 
-    def _mask_again(self) -> None:
-        """(rows, slots): where each slot's token stands in its row, far ahead where none is."""
+    def _locate_keys(self) -> None:
+        """Compute the position of each slot's token (rows, slots); a huge one for slots without a token."""
         slots = torch.arange(self.keys[0].size(2), device=self.lengths.device)[None]
-        own = self.lengths[:, None] + slots - self.start
-        self.places = torch.where(
-            slots < self.start, torch.where(slots < self.lengths[:, None], slots, 1 << 30), own
+        own = self.lengths[:, None] + slots - self.prompt_slots
+        self.key_positions = torch.where(
+            slots < self.prompt_slots, torch.where(slots < self.lengths[:, None], slots, 1 << 30), own
         )
 
     def attend(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         keys, values, end = self.keys[layer], self.values[layer], self.at + 1
         keys[:, :, self.at : end], values[:, :, self.at : end] = k, v
         block = self.blocks[layer]
-        place = (self.lengths + self.at - self.start)[:, None]
-        hidden = ~_seen(place, self.places[:, :end], block.window)[:, None, None]
-        # Query heads that share a key head stand in a row. Plain products: for one token a row the fused
-        # kernel takes 2.6 times as long on a CPU.
+        position = (self.lengths + self.at - self.prompt_slots)[:, None]
+        masked = ~_sees(position, self.key_positions[:, :end], block.window)[:, None, None]
+        # Query heads that share a key head are rows of one matrix. Plain products: for one token per row the
+        # fused kernel takes 2.6 times as long on a CPU.
         grouped = q.view(q.size(0), k.size(1), -1, q.size(3)) * block.scale
-        scores = (grouped @ keys[:, :, :end].transpose(2, 3)).masked_fill_(hidden, float("-inf"))
+        scores = (grouped @ keys[:, :, :end].transpose(2, 3)).masked_fill_(masked, float("-inf"))
         weights = scores.softmax(-1, dtype=torch.float32).to(q.dtype)
         return (weights @ values[:, :, :end]).reshape(q.shape)
 
     def keep(self, prompts: torch.Tensor, rows: torch.Tensor) -> None:
         self.keys = [_select(keys, rows) for keys in self.keys]
         self.values = [_select(values, rows) for values in self.values]
-        self.lengths, self.places = self.lengths[rows], self.places[rows]
+        self.lengths, self.key_positions = self.lengths[rows], self.key_positions[rows]
 
     def advance(self) -> None:
         self.at += 1
 
 
-class Shared:
-    """The prompt's keys once for all its answers: a fraction of the memory traffic."""
+class SharedCache:
+    """Holds the prompt's keys once for all its completions: a fraction of the memory traffic."""
 
     def __init__(
         self, blocks: list[Block], prefix: Prefix, lengths: torch.Tensor, each: int, room: int
@@ -100,7 +101,7 @@ class Shared:
         self._padding = self._find_padding()
 
     def attend(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Softmax over two sets of scores at once: against the prompt's keys and against the row's own."""
+        """Take one softmax over the scores of the prompt's keys and of the row's own keys."""
         block, end = self.blocks[layer], self.at + 1
         (keys, values), (own_keys, own_values) = self.prefix[layer], self.own[layer]
         own_keys[:, :, self.at : end], own_values[:, :, self.at : end] = k, v
@@ -108,7 +109,7 @@ class Shared:
         repeat = q.size(1) // kv
         q = q.view(-1, kv, repeat, width) * block.scale
         folded = q.view(prompts, self.each, kv, repeat, width).transpose(1, 2).reshape(prompts, kv, -1, width)
-        before = (folded @ keys.transpose(2, 3)).masked_fill_(self._hidden(block), float("-inf"))
+        before = (folded @ keys.transpose(2, 3)).masked_fill_(self._mask_prefix(block), float("-inf"))
         before = before.view(prompts, kv, self.each, repeat, -1).transpose(1, 2)
         after = q @ own_keys[:, :, self._first_own(block) : end].transpose(2, 3)
         after = after.view(prompts, self.each, kv, repeat, -1)
@@ -122,12 +123,12 @@ class Shared:
         return result
 
     def _find_padding(self) -> torch.Tensor:
-        """(prompts, 1, 1, longest): slots behind a prompt's end."""
+        """Return (prompts, 1, 1, longest): True for slots behind a prompt's end."""
         slots = torch.arange(self.prefix[0][0].size(2), device=self.lengths.device)
         return (slots >= self.lengths[:, None])[:, None, None]
 
-    def _hidden(self, block: Block) -> torch.Tensor:
-        """Padding, and tokens before the window: all completions of a prompt are equally long."""
+    def _mask_prefix(self, block: Block) -> torch.Tensor:
+        """Return the padding and what lies before the window; completions of a prompt are equally long."""
         if block.window is None:
             return self._padding
         slots = torch.arange(self._padding.size(-1), device=self.lengths.device)
@@ -150,7 +151,7 @@ class Shared:
 
 
 class Decoder:
-    """A model ready to sample. Build it anew whenever weights have changed."""
+    """Samples from a model. Build a new one whenever weights have changed."""
 
     def __init__(self, architecture: Architecture) -> None:
         self.model = architecture
@@ -164,20 +165,20 @@ class Decoder:
         temperature: float,
         ends: list[int],
         check: Callable[[], None] = lambda: None,
-    ) -> list[Drawn]:
-        """``each`` answers of at most ``most`` tokens to every prompt, by pure temperature sampling.
+    ) -> list[Completions]:
+        """Sample ``each`` completions of at most ``most`` tokens to every prompt, at ``temperature`` alone.
 
-        ``check`` is called at every token; what it raises ends the sampling.
+        ``check`` is called at every token; an exception of it ends the sampling.
         """
-        state = _Answers(len(prompts), each, most)
+        state = _Writer(len(prompts), each, most)
         device = self.model.norm.weight.device
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
         hidden, prefix = self._prefill(prompts, lengths)
-        kind = Shared if prefix[0][0].size(2) >= SHARED_FROM else Copied
+        kind = SharedCache if prefix[0][0].size(2) >= SHARED_FROM else CopiedCache
         cache: Cache = kind(self.model.blocks, prefix, lengths, each, most)
-        hidden, places = hidden.repeat_interleave(each, 0), lengths.repeat_interleave(each)
+        hidden, positions = hidden.repeat_interleave(each, 0), lengths.repeat_interleave(each)
         ends_at = torch.tensor(ends, device=device)
-        live = torch.ones(len(places), dtype=torch.bool, device=device)
+        live = torch.ones(len(positions), dtype=torch.bool, device=device)
         for step in range(most):
             check()
             token, logps = self._draw(hidden, temperature)
@@ -187,64 +188,66 @@ class Decoder:
             if not alive or step == most - 1:
                 break
             if alive < COMPACT_BELOW * len(live):
-                kept, rows = state.worth_keeping(live)
+                prompts_left, rows = state.select_unfinished(live)
                 if len(rows) < len(live):
-                    cache.keep(kept, rows)
+                    cache.keep(prompts_left, rows)
                     state.keep(rows)
-                    token, places, live = token[rows], places[rows], live[rows]
-            hidden = self._step(token, places, cache)
-            places = places + 1
-        return state.drawn(set(ends))
+                    token, positions, live = token[rows], positions[rows], live[rows]
+            hidden = self._step(token, positions, cache)
+            positions = positions + 1
+        return state.collect(set(ends))
 
     def _draw(self, hidden: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """A token a row and its log-probability: where a uniform number falls among the summed ones."""
+        """Sample a token per row, by inverting the cumulative distribution, and its log-probability."""
         logits = self.model.head(hidden).float()
         if self.model.softcap:
             logits = (logits / self.model.softcap).tanh() * self.model.softcap
         logps = (logits / temperature).log_softmax(-1)
         sums = logps.exp().cumsum(-1, dtype=torch.float64)
-        drawn = torch.rand(len(sums), 1, dtype=torch.float64, device=sums.device) * sums[:, -1:]
-        token = torch.searchsorted(sums, drawn, right=True).clamp_(max=sums.size(1) - 1)
+        uniform = torch.rand(len(sums), 1, dtype=torch.float64, device=sums.device) * sums[:, -1:]
+        token = torch.searchsorted(sums, uniform, right=True).clamp_(max=sums.size(1) - 1)
         return token[:, 0], logps.gather(1, token)[:, 0]
 
     def _prefill(self, prompts: list[list[int]], lengths: torch.Tensor) -> tuple[torch.Tensor, Prefix]:
-        """The state after each prompt's last token, and every layer's keys and values."""
+        """Return the hidden state after each prompt's last token, and every layer's keys and values."""
         longest = max(map(len, prompts))
         ids = torch.tensor([p + [0] * (longest - len(p)) for p in prompts], device=lengths.device)
-        places = torch.arange(longest, device=ids.device)[None]
+        positions = torch.arange(longest, device=ids.device)[None]
         prefix: Prefix = []
 
         def attend(block: Block, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
             prefix.append((k, v))
-            mask = None  # padding lies behind, where causal attention does not look
+            mask = None  # padding is on the right, where causal attention ignores it
             if block.window is not None and longest > block.window:
-                mask = _seen(places.t(), places, block.window)
+                mask = _sees(positions.t(), positions, block.window)
             return _sdpa(q, k, v, mask, block.scale, causal=mask is None)
 
         x = self.model.embed(ids)
-        tables = self._tables(x, places)
+        tables = self._tables(x, positions)
         for block in self.model.blocks:
-            x = self._through(block, x, tables[block.rotary], attend)
+            x = self._run_layer(block, x, tables[block.rotary], attend)
         return self.model.norm(x[torch.arange(len(x)), lengths - 1]), prefix
 
-    def _step(self, token: torch.Tensor, places: torch.Tensor, cache: Cache) -> torch.Tensor:
+    def _step(self, token: torch.Tensor, positions: torch.Tensor, cache: Cache) -> torch.Tensor:
         x = self.model.embed(token[:, None])
-        tables = self._tables(x, places[:, None])
+        tables = self._tables(x, positions[:, None])
         for layer, block in enumerate(self.model.blocks):
-            x = self._through(
+            x = self._run_layer(
                 block, x, tables[block.rotary], lambda _, q, k, v, layer=layer: cache.attend(layer, q, k, v)
             )
         cache.advance()
         return self.model.norm(x[:, 0])
 
-    def _tables(self, x: torch.Tensor, places: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    def _tables(
+        self, x: torch.Tensor, positions: torch.Tensor
+    ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         kinds = {block.rotary for block in self.model.blocks}
-        return {kind: self.model.angles(x, places, kind) for kind in kinds}
+        return {kind: self.model.angles(x, positions, kind) for kind in kinds}
 
-    def _through(
+    def _run_layer(
         self, block: Block, x: torch.Tensor, table: tuple[torch.Tensor, torch.Tensor], attend: Attend
     ) -> torch.Tensor:
-        """One layer over (rows, tokens, hidden)."""
+        """Run one layer over (rows, tokens, hidden)."""
         model, (rows, tokens, _) = self.model, x.shape
         heads = [model.heads * model.width, (model.heads + model.kv_heads) * model.width]
         q, k, v = (
@@ -263,15 +266,15 @@ class Decoder:
 
 
 class Attend(Protocol):
-    """Attention of new tokens, which also keeps their keys and values."""
+    """Attention of new tokens; it also stores their keys and values."""
 
     def __call__(
         self, block: Block, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, /
     ) -> torch.Tensor: ...
 
 
-class _Answers:
-    """What has been drawn so far, row by row; rows keep their number when others are dropped."""
+class _Writer:
+    """Tokens sampled so far, by row. Rows keep their number when others are dropped."""
 
     def __init__(self, prompts: int, each: int, most: int) -> None:
         self.prompts, self.each = prompts, each
@@ -282,8 +285,8 @@ class _Answers:
     def write(self, step: int, token: torch.Tensor, logps: torch.Tensor) -> None:
         self.ids[self.rows, step], self.logps[self.rows, step] = token.cpu(), logps.cpu()
 
-    def worth_keeping(self, live: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which prompts and rows to go on with: as many rows a prompt as the liveliest one needs."""
+    def select_unfinished(self, live: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the prompts and rows to go on with; each prompt has as many rows as the fullest one."""
         alive = live.view(self._prompts_left(), -1)
         most = int(alive.sum(1).max())
         prompts = alive.any(1).nonzero()[:, 0]
@@ -291,43 +294,45 @@ class _Answers:
         return prompts, (prompts[:, None] * alive.size(1) + order).flatten()
 
     def keep(self, rows: torch.Tensor) -> None:
-        """From now on these rows are written."""
+        """Write only these rows from now on."""
         self.rows = self.rows[rows.cpu()]
 
     def _prompts_left(self) -> int:
         return len(set((self.rows // self.each).tolist()))
 
-    def drawn(self, ends: set[int]) -> list[Drawn]:
-        ids = [_until_end(row, ends) for row in self.ids.tolist()]
-        logps = [row[: len(kept)] for row, kept in zip(self.logps.tolist(), ids, strict=True)]
+    def collect(self, ends: set[int]) -> list[Completions]:
+        ids = [_cut_row(row, ends) for row in self.ids.tolist()]
+        logps = [row[: len(own)] for row, own in zip(self.logps.tolist(), ids, strict=True)]
         spans = [slice(first, first + self.each) for first in range(0, len(ids), self.each)]
-        return [Drawn(ids[span], logps[span]) for span in spans]
+        return [Completions(ids[span], logps[span]) for span in spans]
 
 
-def _until_end(row: list[int], ends: set[int]) -> list[int]:
-    for place, token in enumerate(row):
+def _cut_row(row: list[int], ends: set[int]) -> list[int]:
+    """Return the tokens up to and including an end token; -1 marks tokens that were not sampled."""
+    for position, token in enumerate(row):
         if token in ends:
-            return row[: place + 1]
+            return row[: position + 1]
         if token < 0:
-            return row[:place]
+            return row[:position]
     return row
 
 
 def _select(states: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """``states[rows]``; of large rows index_select copies four times as fast on a CPU."""
+    """Return ``states[rows]``: of large rows index_select copies four times as fast on a CPU."""
     return states.index_select(0, rows)
 
 
-def _roomy(states: torch.Tensor, room: int) -> torch.Tensor:
+def _extend(states: torch.Tensor, room: int) -> torch.Tensor:
     rows, heads, tokens, width = states.shape
-    roomy = states.new_empty(rows, heads, tokens + room, width)
-    roomy[:, :, :tokens] = states
-    return roomy
+    extended = states.new_empty(rows, heads, tokens + room, width)
+    extended[:, :, :tokens] = states
+    return extended
 
 
-def _seen(place: torch.Tensor, keys: torch.Tensor, window: int | None) -> torch.Tensor:
-    seen = keys <= place
-    return seen if window is None else seen & (place - keys < window)
+def _sees(position: torch.Tensor, keys: torch.Tensor, window: int | None) -> torch.Tensor:
+    """Return which keys a query sees: none after it and, with a window, only that many before it."""
+    seen = keys <= position
+    return seen if window is None else seen & (position - keys < window)
 
 
 def _sdpa(

@@ -1,10 +1,10 @@
 """LoRA layers with fewer passes over memory: the same sums, written into one tensor.
 
 PEFT forms the base's output, the adapter's, the scaled adapter's and their sum: four tensors of the output's
-size, and as many again on the way back. Here the adapter's product is added into the base's output.
+size, and as many again in the backward pass. Here the adapter's product is added into the base's output.
 
-On a GPU the base is in 16 bits and the adapter in float32. PEFT then multiplies in float32; here the products
-are in the base's precision, as under autocast, while the adapter and its gradients stay in float32.
+On a GPU the base has 16 bits and the adapter float32. PEFT then multiplies in float32; here the products are
+in the base's precision, as under autocast, while the adapter and its gradients remain in float32.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class _LoraLinear(torch.autograd.Function):
         return into_x, None, None, into_a.to(ctx.adapter_dtype), into_b.to(ctx.adapter_dtype), None
 
 
-def _forward(layer: Linear, adapter: str) -> Any:
+def _build_forward(layer: Linear, adapter: str) -> Any:
     plain = layer.forward
 
     def forward(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         base = layer.get_base_layer()
-        alone = not layer.disable_adapters and not layer.merged and layer.active_adapters == [adapter]
-        if not alone or args or kwargs or x.dtype != base.weight.dtype:
+        only_this = not layer.disable_adapters and not layer.merged and layer.active_adapters == [adapter]
+        if not only_this or args or kwargs or x.dtype != base.weight.dtype:
             result: torch.Tensor = plain(x, *args, **kwargs)
             return result
         a, b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
@@ -70,19 +70,19 @@ def _forward(layer: Linear, adapter: str) -> Any:
 
 
 def speed_up(model: nn.Module, adapter: str = "default") -> int:
-    """Gives every plain LoRA layer of ``model`` the forward above; returns how many it suits.
+    """Give every plain LoRA layer of ``model`` the forward above; return the number of changed layers.
 
-    Left alone are layers with dropout, a LoRA variant, or quantised weights.
+    Layers with dropout, a LoRA variant or quantised weights keep their forward.
     """
     changed = 0
     for layer in model.modules():
-        if isinstance(layer, Linear) and adapter in layer.lora_A and _suits(layer, adapter):
-            layer.forward = _forward(layer, adapter)
+        if isinstance(layer, Linear) and adapter in layer.lora_A and _is_plain(layer, adapter):
+            layer.forward = _build_forward(layer, adapter)
             changed += 1
     return changed
 
 
-def _suits(layer: Linear, adapter: str) -> bool:
+def _is_plain(layer: Linear, adapter: str) -> bool:
     weight, adapted = layer.get_base_layer().weight.dtype, layer.lora_A[adapter].weight.dtype
     return (
         isinstance(layer.lora_dropout[adapter], nn.Identity)

@@ -1,4 +1,4 @@
-"""The package: a PEFT adapter that loads elsewhere, with its card, its lineage and checksums."""
+"""The package: a PEFT adapter with model card, lineage and checksums."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from typing import Any
 import torch
 from huggingface_hub import EvalResult, ModelCardData
 
-from workers.contract.events import EvaluationEvent
+from workers.contract.events import EvaluationEvent, Interval
 from workers.contract.methods import METHODS
 from workers.contract.spec import JobSpec
 from workers.contract.statistics import FEWEST_ROWS
 from workers.engine import errors
-from workers.engine.base_model.models import Base, adapter_sha256, folded, weights_sha256
+from workers.engine.base_model.models import Base, adapter_sha256, fold_adapter, weights_sha256
 from workers.engine.base_model.targets import adapted_layers, describe_frozen
 from workers.engine.base_model.tokenizer_files import write_tokenizer
 from workers.engine.checkpoint import sha256_of
 from workers.engine.packaging.verify import StoredRollout, Verdict
 from workers.engine.sampling.batches import Sampler
-from workers.engine.training.checkpointing import Keeping
+from workers.engine.training.checkpointing import CheckpointingMixin
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers", "safetensors")
 PROJECT = Path(__file__).parents[3]
-VERIFIED_PROMPTS, VERIFIED_EACH = 4, 2
+VERIFIED_PROMPTS, VERIFIED_EACH = 4, 2  # prompts, and completions to each, that verify the adapter
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """What the package says about where the adapter comes from."""
+    """Origin and evaluation of the adapter."""
 
     spec: JobSpec
     base: Base
@@ -47,12 +47,11 @@ class Lineage:
 
 
 def build(
-    lineage: Lineage, trainer: Keeping, sampler: Sampler, out: Path, check_stop: Callable[[], None]
+    lineage: Lineage, trainer: CheckpointingMixin, sampler: Sampler, out: Path, check_stop: Callable[[], None]
 ) -> Path:
-    """Writes ``out/package`` and returns it once a fresh process has reproduced the trainer's numbers.
+    """Write ``out/package`` after a new process has reproduced the trainer's log-probabilities.
 
-    Raises ``EngineError`` if the weights never changed or the reloaded adapter differs; then there is no
-    package.
+    Raises ``EngineError``, without a package, if the weights never changed or the reloaded adapter differs.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     if adapter_sha256(model) == lineage.initial_sha256:
@@ -62,7 +61,7 @@ def build(
     write_adapter(model, lineage.base, draft)
     stored = out / "verification.json"
     store_rollouts(trainer, sampler, lineage, stored)
-    verdict = verify_in_fresh_process(draft, lineage.base.path, stored, check_stop)
+    verdict = verify_in_new_process(draft, lineage.base.path, stored, check_stop)
     write_run_file(lineage, adapter_sha256(model), verdict, draft)
     (draft / "README.md").write_text(model_card(lineage))
     write_checksums(draft)
@@ -72,7 +71,7 @@ def build(
 
 
 def write_adapter(model: Any, base: Base, folder: Path) -> None:
-    """Adapter and tokenizer files; the config names the base by id and revision, never by a path."""
+    """Write adapter and tokenizer files. The config names the base by id and revision, never by a path."""
     model.save_pretrained(folder, save_embedding_layers=False, selected_adapters=["default"])
     write_tokenizer(base.tokenizer, base.path, folder)
     (folder / "adapter_model.safetensors").chmod(0o644)
@@ -82,21 +81,21 @@ def write_adapter(model: Any, base: Base, folder: Path) -> None:
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
-def store_rollouts(trainer: Keeping, sampler: Sampler, lineage: Lineage, file: Path) -> None:
-    """Answers of the tuned model with the log-probabilities that the trainer itself gives them.
+def store_rollouts(trainer: CheckpointingMixin, sampler: Sampler, lineage: Lineage, file: Path) -> None:
+    """Store completions of the tuned model with the trainer's log-probabilities.
 
-    The file stays beside the package, not in it: it holds prompts of the training data.
+    The file is not part of the package, because it contains prompts of the training data.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     recorder = trainer.recorder
     rows = recorder.rows[:VERIFIED_PROMPTS]
     prompts = [recorder.renderer.encode(row.messages, row.tools) for row in rows]
-    with folded(model):
-        drawn = sampler(model.get_base_model(), prompts, VERIFIED_EACH, lineage.spec.seed)
+    with fold_adapter(model):
+        sampled = sampler(model.get_base_model(), prompts, VERIFIED_EACH, lineage.spec.seed)
     rollouts = [
-        StoredRollout(prompt_ids=ids, completion_ids=answer.ids, logprobs=trainer.logprobs(ids, answer.ids))
-        for ids, answers in zip(prompts, drawn, strict=True)
-        for answer in answers
+        StoredRollout(prompt_ids=ids, completion_ids=each.ids, logprobs=trainer.logprobs(ids, each.ids))
+        for ids, completions in zip(prompts, sampled, strict=True)
+        for each in completions
     ]
     content = {
         "temperature": trainer.temperature,
@@ -107,10 +106,10 @@ def store_rollouts(trainer: Keeping, sampler: Sampler, lineage: Lineage, file: P
     file.write_text(json.dumps(content))
 
 
-def verify_in_fresh_process(
+def verify_in_new_process(
     package: Path, base_path: Path, stored: Path, check_stop: Callable[[], None]
 ) -> Verdict:
-    """Runs ``python -m workers.engine verify``. Raises ``EngineError`` unless the numbers agree."""
+    """Run ``python -m workers.engine verify``. Raises ``EngineError`` unless the log-probabilities agree."""
     arguments = ["verify", str(package), "--base", str(base_path), "--rollouts", str(stored)]
     command = [sys.executable, "-m", "workers.engine", *arguments]
     pipe = subprocess.PIPE
@@ -127,7 +126,7 @@ def verify_in_fresh_process(
 
 
 def _wait(process: subprocess.Popen[str], check_stop: Callable[[], None]) -> tuple[str, str]:
-    """Standard output and error of a process that ends within the job's life."""
+    """Return standard output and error of a process; ``check_stop`` may end the wait."""
     while True:
         try:
             return process.communicate(timeout=0.2)
@@ -136,8 +135,8 @@ def _wait(process: subprocess.Popen[str], check_stop: Callable[[], None]) -> tup
 
 
 def write_run_file(lineage: Lineage, adapter_hash: str, verdict: Verdict, folder: Path) -> None:
-    """``run.json``: everything that made the adapter, as data; without paths of this machine."""
-    spec, base = lineage.spec, lineage.base
+    """Write ``run.json``: all settings, data and versions behind the adapter, without local paths."""
+    spec, base, initial = lineage.spec, lineage.base, lineage.spec.initial_adapter
     content = {
         "job_id": spec.job_id,
         "model_name": spec.model_name,
@@ -159,7 +158,7 @@ def write_run_file(lineage: Lineage, adapter_hash: str, verdict: Verdict, folder
             name: {"grader_sha256": task.grader_sha256, "weight": task.weight}
             for name, task in spec.tasks.items()
         },
-        "start": spec.start and {"id": spec.start.id, "sha256": spec.start.sha256},
+        "start": initial and {"id": initial.id, "sha256": initial.sha256},
         "seed": spec.seed,
         "template_arguments": dict(base.renderer.arguments),
         "settings": spec.model_dump(mode="json", include={"chat", "lora", "grpo", "evaluation"})
@@ -180,13 +179,13 @@ def write_run_file(lineage: Lineage, adapter_hash: str, verdict: Verdict, folder
 
 
 def write_checksums(folder: Path) -> None:
-    """``SHA256SUMS`` over all files, in the format of ``sha256sum --check``; written last."""
+    """Write ``SHA256SUMS`` of all files, in the format of ``sha256sum --check``."""
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     (folder / "SHA256SUMS").write_text("".join(f"{sha256_of(folder / name)}  {name}\n" for name in names))
 
 
 def model_card(lineage: Lineage) -> str:
-    """``README.md`` with front matter: what it is, what it measured, how to load it."""
+    """Return ``README.md`` with front matter, results and instructions."""
     spec, evaluation = lineage.spec, lineage.evaluation
     assert evaluation.tuned is not None
     assert evaluation.difference is not None
@@ -197,15 +196,17 @@ def model_card(lineage: Lineage) -> str:
         tags=["lora", *METHODS[spec.method].tags, "trl", "groove"],
         model_name=spec.model_name,
         eval_results=[
-            _result(lineage, "mean reward", evaluation.tuned.reward.mean),
-            _result(lineage, "pass@1", evaluation.tuned.pass_at_1.mean),
+            _eval_result(lineage, "mean reward", evaluation.tuned.reward.mean),
+            _eval_result(lineage, "pass@1", evaluation.tuned.pass_at_1.mean),
         ],
     )
     rows = [
         ("mean reward", evaluation.base.reward, evaluation.tuned.reward),
         ("pass@1", evaluation.base.pass_at_1, evaluation.tuned.pass_at_1),
     ]
-    table = "\n".join(f"| {name} | {_interval(base)} | {_interval(tuned)} |" for name, base, tuned in rows)
+    table = "\n".join(
+        f"| {name} | {_format_interval(base)} | {_format_interval(tuned)} |" for name, base, tuned in rows
+    )
     return CARD.format(
         front=front.to_yaml(),
         name=spec.model_name,
@@ -213,10 +214,10 @@ def model_card(lineage: Lineage) -> str:
         revision=f", revision `{lineage.base.revision}`" if lineage.base.revision else "",
         revision_argument=f', revision="{lineage.base.revision}"' if lineage.base.revision else "",
         steps=lineage.steps,
-        origin=_origin(lineage),
-        frozen=_frozen(lineage.base),
+        origin=_describe_origin(lineage),
+        frozen=_describe_frozen_part(lineage.base),
         method=METHODS[spec.method].description,
-        compared="start" if spec.start else "base",
+        compared="initial adapter" if spec.initial_adapter else "base",
         rank=spec.lora.rank,
         alpha=spec.lora.alpha,
         split=evaluation.split,
@@ -225,43 +226,41 @@ def model_card(lineage: Lineage) -> str:
         temperature=spec.grpo.temperature,
         confidence=round(100 * spec.evaluation.confidence),
         table=table,
-        difference=_interval(evaluation.difference),
-        opened=_opening(spec),
+        difference=_format_interval(evaluation.difference),
+        opened=_describe_opening(spec),
         dataset=spec.dataset.sha256,
         grader=spec.grader_sha256,
     )
 
 
-def _opening(spec: JobSpec) -> str:
-    """A paragraph on a test split that was not sealed; empty if it was."""
+def _describe_opening(spec: JobSpec) -> str:
+    """Return a paragraph on a test split that was opened; empty if it was sealed."""
     date = spec.dataset.test_opened
-    return (
-        f"\n\nThe test split was opened on {date}, before this job: its rows were no secret." if date else ""
-    )
+    return f"\n\nThe test split was opened on {date}, before this job: its rows were known." if date else ""
 
 
-def _origin(lineage: Lineage) -> str:
-    """Sentences about a promotion, an early end, an initial adapter and several tasks; empty without any."""
-    spec, said = lineage.spec, ""
+def _describe_origin(lineage: Lineage) -> str:
+    """Return sentences about a promotion, an early end, an initial adapter and several tasks."""
+    spec, text = lineage.spec, ""
     if spec.promoted_from:
-        said += f" It is the checkpoint after step {lineage.steps} of job `{spec.promoted_from.job_id}`."
+        text += f" It is the checkpoint after step {lineage.steps} of job `{spec.promoted_from.job_id}`."
     if lineage.steps < lineage.planned_steps:
-        said += f" {lineage.planned_steps} steps were planned."
-    if spec.start:
-        said += f" It continues the adapter `{spec.start.id}`, which is the start that it is compared with."
+        text += f" {lineage.planned_steps} steps were planned."
+    if spec.initial_adapter:
+        text += f" It continues the adapter `{spec.initial_adapter.id}` and is compared with it."
     if len(spec.tasks) > 1:
         tasks = ", ".join(f"{name} (weight {task.weight:g})" for name, task in spec.tasks.items())
-        said += f" Several tasks share it: {tasks}."
-    return said
+        text += f" Several tasks share it: {tasks}."
+    return text
 
 
-def _frozen(base: Base) -> str:
-    """Of a mixture of experts: what the adapter does not change."""
-    said = describe_frozen(base.model, adapted_layers(base.model))
-    return f"\n\n{said}" if said else ""
+def _describe_frozen_part(base: Base) -> str:
+    """Return a paragraph on the frozen part of a mixture of experts; empty for a dense model."""
+    text = describe_frozen(base.model, adapted_layers(base.model))
+    return f"\n\n{text}" if text else ""
 
 
-def _result(lineage: Lineage, name: str, value: float) -> EvalResult:
+def _eval_result(lineage: Lineage, name: str, value: float) -> EvalResult:
     return EvalResult(
         task_type="text-generation",
         dataset_type="private",
@@ -273,8 +272,8 @@ def _result(lineage: Lineage, name: str, value: float) -> EvalResult:
     )
 
 
-def _interval(interval: Any) -> str:
-    if interval.low is None:
+def _format_interval(interval: Interval) -> str:
+    if interval.low is None or interval.high is None:
         return f"{interval.mean:.3f} (no interval: fewer than {FEWEST_ROWS} rows)"
     return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
@@ -290,8 +289,8 @@ for {steps} steps.{origin}{frozen}
 
 ## Measured
 
-On {rows} held-out rows ({split} split), {samples} answers a row at temperature {temperature}, {compared} and
-tuned on the same prompts under the same grader; {confidence} % bootstrap intervals over rows.
+On {rows} held-out rows ({split} split), {samples} completions per row at temperature {temperature},
+{compared} and tuned on the same prompts under the same grader; {confidence} % bootstrap intervals over rows.
 
 | | {compared} | tuned |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""Does a packaged adapter, loaded as a stranger would, reproduce the trainer's own log-probabilities?"""
+"""Verification that a packaged adapter, loaded elsewhere, reproduces the trainer's log-probabilities."""
 
 from __future__ import annotations
 
@@ -24,8 +24,17 @@ class StoredRollout(TypedDict):
     logprobs: list[float]
 
 
+class StoredRollouts(TypedDict):
+    """Content of ``verification.json``."""
+
+    temperature: float
+    dtype: str
+    device: str
+    rollouts: list[StoredRollout]
+
+
 class Verdict(TypedDict):
-    """``difference`` is the largest over all tokens; ``base_difference`` the same without the adapter."""
+    """``difference`` is the largest over all tokens; ``base_difference`` is that without the adapter."""
 
     ok: bool
     difference: float
@@ -35,12 +44,12 @@ class Verdict(TypedDict):
 
 
 def verify(package: Path, base_path: Path, stored_file: Path) -> Verdict:
-    """Loads base and adapter with plain transformers and peft and compares on the stored rollouts."""
-    stored: dict[str, Any] = json.loads(stored_file.read_text())
+    """Load base and adapter with transformers and peft only, and compare on the stored rollouts."""
+    stored: StoredRollouts = json.loads(stored_file.read_text())
     device = "cuda" if stored["device"] == "cuda" and torch.cuda.is_available() else "cpu"
     base = loading.load_model(base_path.name, base_path, getattr(torch, stored["dtype"]))
     model = PeftModel.from_pretrained(base, package).to(device).eval()
-    rollouts: list[StoredRollout] = stored["rollouts"]
+    rollouts = stored["rollouts"]
     tuned = largest_difference(model, rollouts, stored["temperature"])
     with model.disable_adapter():
         untuned = largest_difference(model, rollouts, stored["temperature"])
@@ -56,7 +65,7 @@ def verify(package: Path, base_path: Path, stored_file: Path) -> Verdict:
 
 
 def largest_difference(model: Any, rollouts: list[StoredRollout], temperature: float) -> float:
-    """The largest difference of one token's log-probability from the stored one."""
+    """Return the largest difference of one token's log-probability from the stored one."""
     worst = 0.0
     for rollout in rollouts:
         logprobs = completion_logprobs(model, rollout["prompt_ids"], rollout["completion_ids"], temperature)
@@ -68,9 +77,9 @@ def largest_difference(model: Any, rollouts: list[StoredRollout], temperature: f
 def completion_logprobs(
     model: Any, prompt_ids: list[int], completion_ids: list[int], temperature: float
 ) -> torch.Tensor:
-    """Log-probabilities (completion tokens,) of what is sampled from: softmax(logits / temperature)."""
+    """Return log-probabilities (completion tokens,) under softmax(logits / temperature)."""
     ids = torch.tensor([prompt_ids + completion_ids], device=model.device)
     logits = model(input_ids=ids).logits[0, len(prompt_ids) - 1 : -1].float() / temperature
-    chosen = torch.tensor(completion_ids, device=model.device)[:, None]
-    logprobs: torch.Tensor = logits.log_softmax(-1).gather(-1, chosen)[:, 0].cpu()
+    ids_after = torch.tensor(completion_ids, device=model.device)[:, None]
+    logprobs: torch.Tensor = logits.log_softmax(-1).gather(-1, ids_after)[:, 0].cpu()
     return logprobs

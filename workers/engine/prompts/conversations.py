@@ -1,7 +1,8 @@
-"""Conversations in the one shape that chat templates know, and the rewrites that some templates need.
+"""Conversations in the one form that chat templates expect, and the rewrites that some templates need.
 
-Datasets bring what OpenAI's API, Parquet writers and other trainers leave: nulls for absent fields, typed
-parts, tool arguments as JSON text or as objects, tools flat or nested. ``tidied`` brings it all to one shape.
+Datasets have messages in the forms of OpenAI's API, Parquet writers and other trainers: nulls for absent
+fields, typed parts, tool arguments as JSON text or as objects, tools flat or nested. ``tidy_messages``
+converts them to one form.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Message = dict[str, Any]
-PARAGRAPH = "\n\n"  # between a system message and the user message that it is folded into
+PARAGRAPH = "\n\n"  # between a system message and the user message that it moves into
 
 
 @dataclass(frozen=True)
 class Rewrite:
-    """How a conversation is put before a template is applied.
+    """Changes to a conversation before a template is applied.
 
-    ``fold`` says which system messages go into the next user message; ``arguments`` whether tool calls carry
-    objects or JSON text; ``empty_content`` whether a message of tool calls alone gets an empty content.
+    ``fold`` selects the system messages that move into the next user message. ``arguments`` is the form of
+    tool calls' arguments. With ``empty_content`` a message of tool calls alone gets an empty content.
     """
 
     fold: Literal["none", "later", "all"] = "none"
@@ -28,36 +29,36 @@ class Rewrite:
     empty_content: bool = False
 
 
-def without_nulls(value: Any) -> Any:
-    """``value`` without the fields that are null, at every depth: Parquet gives each row all rows' fields."""
+def remove_nulls(value: Any) -> Any:
+    """Remove null fields at every depth: in Parquet each row has the fields of all rows."""
     if isinstance(value, Mapping):
-        return {key: without_nulls(part) for key, part in value.items() if part is not None}
+        return {key: remove_nulls(part) for key, part in value.items() if part is not None}
     if isinstance(value, list):
-        return [without_nulls(part) for part in value]
+        return [remove_nulls(part) for part in value]
     return value
 
 
-def tidied(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
-    """The messages without nulls, with contents as text and tool calls as ``{"type", "function"}``."""
-    made: list[Message] = []
+def tidy_messages(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
+    """Return messages without nulls, with contents as text and tool calls as ``{"type", "function"}``."""
+    tidied: list[Message] = []
     names: dict[str, str] = {}
     for message in messages:
-        tidy = without_nulls(message)
+        tidy = remove_nulls(message)
         if "content" in tidy:
             tidy["content"] = content_text(tidy["content"])
-        calls = [_call(call) for call in tidy.pop("tool_calls", None) or []]
+        calls = [_tidy_call(call) for call in tidy.pop("tool_calls", None) or []]
         if calls:
             tidy["tool_calls"] = calls
             names |= {str(call["id"]): call["function"]["name"] for call in calls if "id" in call}
         elif tidy.get("role") == "tool" and "name" not in tidy:
             name = names.get(str(tidy.get("tool_call_id")))
             tidy |= {"name": name} if name else {}
-        made.append(tidy)
-    return made
+        tidied.append(tidy)
+    return tidied
 
 
 def content_text(content: Any) -> str:
-    """The text of a content: itself, or its text parts one after another."""
+    """Return the text of a content: itself, or its text parts joined."""
     if isinstance(content, str):
         return content
     if isinstance(content, list):
@@ -65,15 +66,15 @@ def content_text(content: Any) -> str:
     return json.dumps(content, ensure_ascii=False)
 
 
-def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+def _tidy_call(call: Mapping[str, Any]) -> Message:
     function = dict(call.get("function") or {key: call[key] for key in ("name", "arguments") if key in call})
-    function["arguments"] = _parsed(function.get("arguments", {}))
+    function["arguments"] = _parse_object(function.get("arguments", {}))
     rest = {key: value for key, value in call.items() if key not in ("function", "name", "arguments")}
     return rest | {"type": "function", "function": function}
 
 
-def _parsed(arguments: Any) -> Any:
-    """An object where the text is one; other texts as they are."""
+def _parse_object(arguments: Any) -> Any:
+    """Return the object that a text contains as JSON; other values as they are."""
     if not isinstance(arguments, str):
         return arguments
     try:
@@ -83,43 +84,43 @@ def _parsed(arguments: Any) -> Any:
     return value if isinstance(value, dict) else arguments
 
 
-def tidied_tools(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Tools without nulls, nested as ``{"type": "function", "function": {...}}``."""
-    made = []
-    for tool in map(without_nulls, tools):
+def tidy_tools(tools: Sequence[Mapping[str, Any]]) -> list[Message]:
+    """Return tools without nulls, nested as ``{"type": "function", "function": {...}}``."""
+    tidied = []
+    for tool in map(remove_nulls, tools):
         if "function" not in tool and "name" in tool:
             tool = {"type": "function", "function": {k: v for k, v in tool.items() if k != "type"}}
-        made.append({"type": "function"} | tool)
-    return made
+        tidied.append({"type": "function"} | tool)
+    return tidied
 
 
 def tool_names(tools: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The name of each of ``tidied_tools``; those without a name are left out."""
+    """Return the name of each of ``tidy_tools``; those without a name are left out."""
     return [str(tool["function"]["name"]) for tool in tools if "name" in tool.get("function", {})]
 
 
 def is_prefill(messages: Sequence[Mapping[str, Any]]) -> bool:
-    """True if the last message is the beginning of a completion, which the model continues."""
+    """Return True if the last message begins a completion, which the model continues."""
     last = messages[-1]
     return last.get("role") == "assistant" and bool(last.get("content")) and not last.get("tool_calls")
 
 
-def rewritten(messages: Sequence[Message], rewrite: Rewrite) -> list[Message]:
-    """``tidied`` messages as the rewrite puts them."""
-    made = [_rewritten(message, rewrite) for message in messages]
-    return folded_systems(made, rewrite.fold)
+def rewrite_messages(messages: Sequence[Message], rewrite: Rewrite) -> list[Message]:
+    """Apply a rewrite to messages of ``tidy_messages``."""
+    return fold_systems([_rewrite(message, rewrite) for message in messages], rewrite.fold)
 
 
-def _rewritten(message: Message, rewrite: Rewrite) -> Message:
+def _rewrite(message: Message, rewrite: Rewrite) -> Message:
     calls = message.get("tool_calls")
     if calls and rewrite.arguments == "text":
-        message = message | {"tool_calls": [_with_text(call) for call in calls]}
+        message = message | {"tool_calls": [_write_arguments(call) for call in calls]}
     if rewrite.empty_content and "content" not in message:
         message = message | {"content": ""}
     return message
 
 
-def _with_text(call: dict[str, Any]) -> dict[str, Any]:
+def _write_arguments(call: Message) -> Message:
+    """Return a tool call with its arguments as JSON text."""
     function = call["function"]
     if isinstance(function["arguments"], str):
         return call
@@ -127,19 +128,19 @@ def _with_text(call: dict[str, Any]) -> dict[str, Any]:
     return call | {"function": function | {"arguments": text}}
 
 
-def folded_systems(messages: Sequence[Message], which: Literal["none", "later", "all"]) -> list[Message]:
-    """Puts system messages in front of the next user message; with ``later`` the first message stays."""
+def fold_systems(messages: Sequence[Message], which: Literal["none", "later", "all"]) -> list[Message]:
+    """Move system messages into the next user message; with ``later`` the first message stays."""
     if which == "none":
         return list(messages)
-    made: list[Message] = []
-    waiting: list[str] = []
+    folded: list[Message] = []
+    pending: list[str] = []
     for index, message in enumerate(messages):
         if message["role"] == "system" and (which == "all" or index > 0):
-            waiting.append(message.get("content", ""))
-        elif message["role"] == "user" and waiting:
-            content = PARAGRAPH.join([*waiting, message.get("content", "")])
-            made.append(message | {"content": content})
-            waiting = []
+            pending.append(message.get("content", ""))
+        elif message["role"] == "user" and pending:
+            content = PARAGRAPH.join([*pending, message.get("content", "")])
+            folded.append(message | {"content": content})
+            pending = []
         else:
-            made.append(message)
-    return [*made, {"role": "user", "content": PARAGRAPH.join(waiting)}] if waiting else made
+            folded.append(message)
+    return [*folded, {"role": "user", "content": PARAGRAPH.join(pending)}] if pending else folded

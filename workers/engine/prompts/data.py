@@ -1,4 +1,4 @@
-"""Rows of a split: read and checked."""
+"""Rows of a split, read and checked."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ import json
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from workers.contract.json_types import JsonObject, JsonValue
 from workers.contract.spec import DataFile
 from workers.engine import errors
 
 
-class Item(dict[str, Any]):
-    """What graders see beside the answer. ``task``, which they do not see, says whose grader it is."""
+class Item(dict[str, JsonValue]):
+    """Fields of a row for graders. They do not see ``task``, which selects the grader."""
 
-    def __init__(self, fields: dict[str, Any], task: str) -> None:
+    def __init__(self, fields: JsonObject, task: str) -> None:
         super().__init__(fields)
         self.task = task
 
 
 @dataclass(frozen=True)
 class Row:
-    """One prompt. ``item`` is what graders see beside the completion; ``tools`` are offered by the prompt."""
+    """One prompt. ``item`` holds the fields for graders; the prompt offers ``tools``."""
 
     row_id: str
-    messages: list[dict[str, Any]]
-    item: dict[str, Any]
+    messages: list[JsonObject]
+    item: JsonObject
     task: str = ""
-    tools: list[dict[str, Any]] = field(default_factory=list)
+    tools: list[JsonObject] = field(default_factory=list)
 
 
-def checked_path(file: DataFile, folder: Path) -> Path:
-    """Where ``file`` lies; raises ``EngineError`` unless it is there and has the pinned sha256."""
+def find_file(file: DataFile, folder: Path) -> Path:
+    """Return the path of ``file``. Raises ``EngineError`` unless it exists and has the pinned sha256."""
     path = folder / file.path
     if not path.is_file():
         raise errors.file_missing(path)
@@ -45,12 +45,12 @@ def checked_path(file: DataFile, folder: Path) -> Path:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a JSON Lines file. Raises ``EngineError`` with the line number of the first bad one."""
+    """Read a JSON Lines file. Raises ``EngineError`` with the line number of the first bad row."""
     with path.open(encoding="utf-8") as stream:
-        return [_row(path, number, line) for number, line in enumerate(stream, start=1) if line.strip()]
+        return [_parse_row(path, number, line) for number, line in enumerate(stream, start=1) if line.strip()]
 
 
-def _row(path: Path, number: int, line: str) -> Row:
+def _parse_row(path: Path, number: int, line: str) -> Row:
     try:
         value = json.loads(line)
         task = str(value.get("task", ""))
@@ -65,9 +65,9 @@ def _row(path: Path, number: int, line: str) -> Row:
     return row
 
 
-def choose(rows: list[Row], limit: int, seed: int) -> list[Row]:
-    """At most ``limit`` rows, the same ones for the same seed, in file order."""
+def sample_rows(rows: list[Row], limit: int, seed: int) -> list[Row]:
+    """Return at most ``limit`` rows, the same ones for the same seed, in file order."""
     if len(rows) <= limit:
         return rows
-    picked = sorted(random.Random(seed).sample(range(len(rows)), limit))  # noqa: S311 - not a secret
-    return [rows[index] for index in picked]
+    indices = sorted(random.Random(seed).sample(range(len(rows)), limit))  # noqa: S311 - not a secret
+    return [rows[index] for index in indices]

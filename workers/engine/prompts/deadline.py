@@ -1,4 +1,4 @@
-"""A time limit for foreign Python code that may never return, such as a chat template with endless loops."""
+"""Time limit for foreign Python code that may never return, such as an endless chat template."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from contextlib import contextmanager, suppress
 
 
 class TooSlow(Exception):
-    """The code inside a ``deadline`` took longer than it was given."""
+    """The code inside a ``deadline`` exceeded its time."""
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Raises ``TooSlow`` inside the block once it has run for so long, in whichever thread it runs.
+    """Raise ``TooSlow`` inside the block after this time, in whichever thread it runs.
 
-    It ends Python code between two of its instructions; a single long call into C is not broken off.
+    It interrupts Python code between two instructions, but not a single long call into C.
     """
     done, lock, thread = False, threading.Lock(), threading.get_ident()
     fired = False
@@ -41,7 +41,7 @@ def deadline(seconds: float) -> Iterator[None]:
         with lock:
             done = True
         if fired:
-            with suppress(TooSlow):  # fired between the block's end and the lock: it comes now
+            with suppress(TooSlow):  # raised after the block's end and before the lock: it arrives here
                 time.sleep(0.01)
 
 

@@ -1,4 +1,4 @@
-"""Thoughts that a model writes before its final answer: found by their markers, and kept apart."""
+"""Thoughts that a model writes before its final answer: found by their markers and split off."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Markers:
-    """The texts between which a family of models thinks."""
+    """Texts around the thoughts of a family of models."""
 
     open: str
     close: str
@@ -23,13 +23,13 @@ KNOWN = (
     Markers("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A
     Markers("<seed:think>", "</seed:think>"),  # Seed-OSS
 )
-GPT_OSS_TURN = "<|end|><|start|>assistant"  # stands between gpt-oss's thoughts and its final channel
+GPT_OSS_TURN = "<|end|><|start|>assistant"  # between the thoughts of gpt-oss and its final channel
 SWITCHES: tuple[Mapping[str, Any], ...] = ({}, {"enable_thinking": True}, {"thinking": True})
-"""Template arguments by which templates of today's models open a completion's thoughts."""
+"""Template arguments that make chat templates begin a completion with thoughts."""
 
 
 def split_thoughts(text: str, markers: Markers, opened: bool) -> tuple[str, str]:
-    """The final answer and the thoughts of a completion; ``opened`` if the prompt ends inside thoughts.
+    """Return final answer and thoughts of a completion; ``opened`` if the prompt ends inside thoughts.
 
     A completion that is cut inside its thoughts has an empty final answer. A closing marker without an
     opening one ends thoughts that began with the completion.
@@ -46,19 +46,19 @@ def split_thoughts(text: str, markers: Markers, opened: bool) -> tuple[str, str]
         inside = not inside
     if not thoughts:
         return text, ""
-    return "".join(final).lstrip(), "\n\n".join(map(_bare, thoughts)).strip()
+    return "".join(final).lstrip(), "\n\n".join(map(_strip_markers, thoughts)).strip()
 
 
 def _find(text: str, part: str) -> int:
-    """Where ``part`` begins; beyond the end of the text if it does not stand there."""
-    place = text.find(part)
-    return len(text) if place < 0 else place
+    """Return the index of ``part``; the length of the text if it is missing."""
+    index = text.find(part)
+    return len(text) if index < 0 else index
 
 
-def _bare(thoughts: str) -> str:
+def _strip_markers(thoughts: str) -> str:
     return thoughts.strip().removesuffix(GPT_OSS_TURN).removesuffix("<|end|>").strip()
 
 
 def is_open(tail: str, markers: Markers) -> bool:
-    """True if the text after a prompt's last turn begins thoughts and does not end them."""
+    """Return True if the text after a prompt's last turn begins thoughts and does not end them."""
     return tail.rfind(markers.open) > tail.rfind(markers.close)

@@ -1,4 +1,4 @@
-"""Which sampler draws a step's rollouts: the engine's own decoder, or transformers."""
+"""Backends that sample a step's rollouts: the engine's own decoder, or transformers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Backend:
     options: dict[str, bool | int | str] = field(default_factory=dict)
 
 
-def choose(device: str, shares: bool) -> Backend:
-    """The fastest backend for ``device`` ("cpu" or "cuda").
+def choose_backend(device: str, shares: bool) -> Backend:
+    """Return the fastest backend for ``device`` ("cpu" or "cuda").
 
-    ``shares`` says whether the engine's decoder knows the model. TRL's vLLM modes are not among them: they
-    merge the adapter into the base and back at every step, which rounds a base in bfloat16 (trl#6688).
+    ``shares`` is true if the engine's decoder supports the model. TRL's vLLM modes are no choice: they merge
+    the adapter into the base and back at every step, which rounds a base in bfloat16 (trl#6688).
     """
     if shares:
         return Backend(OWN)

@@ -1,4 +1,4 @@
-"""Answers drawn from a model: pure temperature sampling in batches, apart from the training's randomness."""
+"""Completions sampled from a model, in batches and without disturbing the randomness of training."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
-from workers.engine.fast.architecture import describe, known
-from workers.engine.fast.decoder import Decoder, Drawn
+from workers.engine.fast.architecture import describe, is_known
+from workers.engine.fast.decoder import Completions, Decoder
 from workers.engine.memory import is_out_of_memory, release
 from workers.engine.prompts.rendering import Renderer
-from workers.engine.randomness import own_randomness
+from workers.engine.randomness import isolated_randomness
 from workers.grading.sample import Completion
 
-BATCH = 128  # answers drawn together
+BATCH = 128  # completions sampled together
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One sampled answer. ``ids`` are its tokens, the end token included if it came."""
+class SampledCompletion:
+    """One sampled completion. ``ids`` are its tokens, with the end token if there is one."""
 
     text: Completion
     ids: list[int]
     truncated: bool
 
 
-def cut(ids: list[int], eos_ids: list[int]) -> list[int]:
-    """The ids up to the first end token, which is kept."""
-    return next((ids[: place + 1] for place, token in enumerate(ids) if token in eos_ids), ids)
+def cut_after_end(ids: list[int], eos_ids: list[int]) -> list[int]:
+    """Return the ids up to and including the first end token."""
+    return next((ids[: index + 1] for index, token in enumerate(ids) if token in eos_ids), ids)
 
 
-def portions(order: list[int], each: int, rows: int) -> Iterator[tuple[list[int], int]]:
-    """Which prompts to sample together, and how many answers to each: at most ``rows`` answers at a time."""
+def plan_portions(order: list[int], each: int, rows: int) -> Iterator[tuple[list[int], int]]:
+    """Yield prompts to sample together and the number of completions to each, at most ``rows`` in all."""
     for start in range(0, each, rows):
         number = min(rows, each - start)
         together = max(1, rows // number)
@@ -46,16 +46,18 @@ def portions(order: list[int], each: int, rows: int) -> Iterator[tuple[list[int]
 
 @dataclass
 class Portion:
-    """How many prompts are answered together: half as many, from then on, whenever memory runs out."""
+    """Number of prompts that are sampled together. It is halved for good whenever memory runs out."""
 
     prompts: int
 
-    def draw(self, answer: Callable[[list[list[int]]], list[Drawn]], prompts: list[list[int]]) -> list[Drawn]:
-        """What ``answer`` draws for the prompts, in their order. One prompt alone must fit."""
-        drawn: list[Drawn] = []
+    def draw(
+        self, complete: Callable[[list[list[int]]], list[Completions]], prompts: list[list[int]]
+    ) -> list[Completions]:
+        """Return what ``complete`` samples for the prompts, in their order. One prompt alone must fit."""
+        drawn: list[Completions] = []
         while len(drawn) < len(prompts):
             try:
-                drawn += answer(prompts[len(drawn) : len(drawn) + self.prompts])
+                drawn += complete(prompts[len(drawn) : len(drawn) + self.prompts])
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or self.prompts <= 1:
                     raise
@@ -66,7 +68,7 @@ class Portion:
 
 @dataclass(frozen=True)
 class Sampler:
-    """Draws answers; one batch after another calls ``tick`` with its number of answers."""
+    """Samples completions. Each batch calls ``tick`` with its number of completions."""
 
     renderer: Renderer
     eos_ids: list[int]
@@ -76,33 +78,37 @@ class Sampler:
 
     def __call__(
         self, model: PreTrainedModel, prompts: list[list[int]], each: int, seed: int
-    ) -> list[list[Answer]]:
-        """``each`` answers to every prompt (token ids), in the order of the prompts."""
-        fast = known(model)
+    ) -> list[list[SampledCompletion]]:
+        """Return ``each`` completions to every prompt (token ids), in the order of the prompts."""
+        fast = is_known(model)
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))  # little padding
-        answers: list[list[Answer]] = [[] for _ in prompts]
+        completions: list[list[SampledCompletion]] = [[] for _ in prompts]
         portion = Portion(BATCH)
-        with own_randomness(seed), torch.no_grad(), _evaluating(model):
+        with isolated_randomness(seed), torch.no_grad(), _evaluating(model):
             draw = Decoder(describe(model)).sample if fast else partial(self._generate, model)
-            for chosen, number in portions(order, each, BATCH):
+            for indices, number in plan_portions(order, each, BATCH):
 
-                def answer(some: list[list[int]], number: int = number) -> list[Drawn]:
+                def complete(some: list[list[int]], number: int = number) -> list[Completions]:
                     return draw(some, number, self.max_new_tokens, self.temperature, self.eos_ids)
 
-                drawn = portion.draw(answer, [prompts[i] for i in chosen])
-                for index, ids in zip(chosen, drawn, strict=True):
-                    answers[index] += self._answers(prompts[index], ids.ids)
-                self.tick(len(chosen) * number)
-        return answers
+                drawn = portion.draw(complete, [prompts[i] for i in indices])
+                for index, own in zip(indices, drawn, strict=True):
+                    completions[index] += self._parse(prompts[index], own.ids)
+                self.tick(len(indices) * number)
+        return completions
 
-    def _answers(self, prompt: list[int], rows: list[list[int]]) -> list[Answer]:
+    def _parse(self, prompt: list[int], rows: list[list[int]]) -> list[SampledCompletion]:
         return [
-            Answer(self.renderer.read_ids(prompt, ids), ids, not ids or ids[-1] not in self.eos_ids)
+            SampledCompletion(
+                self.renderer.parse_ids(prompt, ids), ids, not ids or ids[-1] not in self.eos_ids
+            )
             for ids in rows
         ]
 
-    def _generate(self, model: PreTrainedModel, prompts: list[list[int]], each: int, *_: Any) -> list[Drawn]:
-        """What the decoder does, by transformers' own ``generate``; log-probabilities are left out."""
+    def _generate(
+        self, model: PreTrainedModel, prompts: list[list[int]], each: int, *_: Any
+    ) -> list[Completions]:
+        """Sample as the decoder does, by transformers' ``generate`` and without log-probabilities."""
         repeated = [prompt for prompt in prompts for _ in range(each)]
         inputs = self.renderer.tokenizer.pad(
             {"input_ids": repeated}, padding_side="left", return_tensors="pt"
@@ -110,8 +116,8 @@ class Sampler:
         width = inputs["input_ids"].shape[1]
         with _generation_config(model, self._config()) as config:
             output = model.generate(**inputs.to(model.device), generation_config=config)
-        kept = [cut(ids, self.eos_ids) for ids in output[:, width:].tolist()]
-        return [Drawn(kept[start : start + each], []) for start in range(0, len(kept), each)]
+        rows = [cut_after_end(ids, self.eos_ids) for ids in output[:, width:].tolist()]
+        return [Completions(rows[first : first + each], []) for first in range(0, len(rows), each)]
 
     def _config(self) -> GenerationConfig:
         return GenerationConfig(
@@ -139,7 +145,7 @@ def _evaluating(model: PreTrainedModel) -> Iterator[None]:
 
 @contextmanager
 def _generation_config(model: Any, config: GenerationConfig) -> Iterator[GenerationConfig]:
-    """Replaces the model's own defaults, which ``generate`` would mix into what is unset in ours."""
+    """Replace the model's own defaults: ``generate`` would use them for what is unset in ``config``."""
     owner = model.get_base_model() if hasattr(model, "get_base_model") else model
     before, owner.generation_config = owner.generation_config, config
     try:

@@ -1,4 +1,4 @@
-"""Log-probabilities of completions by any causal language model, and whether it samples what it scores."""
+"""Log-probabilities of completions by any causal language model, and a check of its sampling."""
 
 from __future__ import annotations
 
@@ -12,48 +12,50 @@ from workers.engine.packaging.verify import completion_logprobs
 
 if TYPE_CHECKING:
     from workers.engine.base_model.models import Base
-    from workers.engine.training.checkpointing import Keeping
+    from workers.engine.training.checkpointing import CheckpointingMixin
 
 PROBE_TOKENS = 6
 AGREEMENT = {torch.float32: 1e-2, torch.bfloat16: 0.5, torch.float16: 0.5}
-"""Largest mean difference of a token's log-probability between two ways to compute it, by precision."""
+"""Largest mean difference of a token's log-probability between two computations, by precision."""
 
 
 def per_token(
     model: Any, ids: torch.Tensor, mask: torch.Tensor, keep: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probabilities and entropies (rows, keep) of the last ``keep`` columns, 0 where ``mask`` is.
+    """Return log-probabilities and entropies (rows, keep) of the last ``keep`` columns, 0 where ``mask`` is.
 
     ``ids`` (rows, width) is padded on the left of the prompts and on the right of the completions. The model
-    reads the rows with all padding at their right end: only so do absolute positions (GPT-2) and states that
-    run along the row (RWKV) mean what they mean without padding.
+    reads the rows with all padding at their right end. Otherwise absolute positions (GPT-2) and states that
+    run along the row (RWKV) would differ from those without padding.
     """
     order = mask.argsort(dim=1, descending=True, stable=True)
-    shifted, seen = ids.gather(1, order), mask.gather(1, order)
-    wide = torch.arange(ids.size(1), device=ids.device)
-    scored = (mask.bool() & (wide >= ids.size(1) - keep)).gather(1, order)
+    shifted, shifted_mask = ids.gather(1, order), mask.gather(1, order)
+    columns = torch.arange(ids.size(1), device=ids.device)
+    scored = (mask.bool() & (columns >= ids.size(1) - keep)).gather(1, order)
     outputs = model(
         input_ids=shifted,
-        attention_mask=seen,
+        attention_mask=shifted_mask,
         labels=shifted.masked_fill(~scored, -100),
         fused_lm_head=True,
     )
     return (
-        _restored(outputs.log_probs, order, keep),
-        _restored(outputs.entropy, order, keep),
+        _restore_order(outputs.log_probs, order, keep),
+        _restore_order(outputs.entropy, order, keep),
     )
 
 
-def _restored(values: torch.Tensor, order: torch.Tensor, keep: int) -> torch.Tensor:
-    """Values of all positions but the first (rows, width - 1), back in the places of ``order``'s source."""
+def _restore_order(values: torch.Tensor, order: torch.Tensor, keep: int) -> torch.Tensor:
+    """Undo ``order`` on values (rows, width - 1) of all columns but the first; return ``keep`` columns."""
     whole = torch.cat([values.new_zeros(len(values), 1), values], dim=1)
     return torch.zeros_like(whole).scatter(1, order, whole)[:, -keep:]
 
 
-def refuse_disagreement(base: Base, trainer: Keeping, prompts: list[list[int]], temperature: float) -> None:
-    """Raises ``EngineError`` unless sampling and training give tokens the model's own log-probabilities.
+def refuse_disagreement(
+    base: Base, trainer: CheckpointingMixin, prompts: list[list[int]], temperature: float
+) -> None:
+    """Raise ``EngineError`` unless sampling and training reproduce the model's own log-probabilities.
 
-    Two prompts of different lengths are continued together, as sampling does it.
+    Two prompts of different lengths are continued together, as in sampling.
     """
     rows = sorted(prompts, key=len)
     try:
@@ -63,10 +65,10 @@ def refuse_disagreement(base: Base, trainer: Keeping, prompts: list[list[int]], 
         raise errors.family_fails(base.model.config.model_type, detail) from error
 
 
-def _check_both(base: Base, trainer: Keeping, pair: list[list[int]], temperature: float) -> None:
+def _check_both(base: Base, trainer: CheckpointingMixin, pair: list[list[int]], temperature: float) -> None:
     model = trainer.accelerator.unwrap_model(trainer.model)
     model.eval()
-    sampled, logps = _continued(model, base, pair)
+    sampled, logps = _continue_greedily(model, base, pair)
     for prompt, ids, found in zip(pair, sampled, logps, strict=True):
         _compare(base, "sampling gives", found, completion_logprobs(model, prompt, ids, 1.0))
         scored = torch.tensor(trainer.logprobs(prompt, ids))
@@ -80,8 +82,10 @@ def _compare(base: Base, who: str, found: torch.Tensor, own: torch.Tensor) -> No
 
 
 @torch.no_grad()
-def _continued(model: Any, base: Base, prompts: list[list[int]]) -> tuple[list[list[int]], torch.Tensor]:
-    """The likeliest tokens after each prompt, by ``generate``, and their log-probabilities."""
+def _continue_greedily(
+    model: Any, base: Base, prompts: list[list[int]]
+) -> tuple[list[list[int]], torch.Tensor]:
+    """Return the most likely tokens after each prompt, by ``generate``, and their log-probabilities."""
     inputs = base.tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt")
     owner: PreTrainedModel = model.get_base_model()
     config = GenerationConfig(

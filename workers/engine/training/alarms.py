@@ -1,4 +1,4 @@
-"""Alarms during training: the rules of ``contract.health`` on its metrics, and the pauses they ask for."""
+"""Alarms during training: the rules of ``contract.health``, applied to its metrics, and their pauses."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from workers.contract import health
 from workers.contract.events import AlarmEvent, EvaluationEvent, Event
 from workers.contract.health.history import BLOCK, EARLY, WINDOW
 from workers.contract.spec import AlarmSettings, JobSpec
 from workers.engine import errors
-from workers.engine.training.example_rollouts import witnesses
+from workers.engine.training.example_rollouts import select_examples
 from workers.engine.training.measures import Moments, gains
 from workers.engine.training.rollouts import Recorder
 from workers.grading import GradeAnswers, Judges, open_grader
@@ -23,8 +22,8 @@ FILE = "health.json"
 
 
 @contextmanager
-def held_out_grader(spec: JobSpec, judges: Judges) -> Iterator[GradeAnswers | None]:
-    """The grader that is never trained against, open; ``None`` if the job has none."""
+def open_held_out_grader(spec: JobSpec, judges: Judges) -> Iterator[GradeAnswers | None]:
+    """Open the grader that is never trained against; ``None`` if the job has none."""
     if spec.alarm.grader is None:
         yield None
         return
@@ -34,10 +33,11 @@ def held_out_grader(spec: JobSpec, judges: Judges) -> Iterator[GradeAnswers | No
 
 @dataclass
 class Alarms:
-    """What the rules need to remember. A checkpoint holds it, so that a resumed job raises the same alarms.
+    """Applies the rules to each step. Its history is part of checkpoints, so a resume raises the same alarms.
 
-    An alarm is raised when its rule begins to fire, and again only after the rule was silent for ``WINDOW``
-    steps. After a pause, the rules that always pause count from anew, so that a person can go on.
+    An alarm is raised when its rule begins to fire, and again only after the rule has not fired for
+    ``WINDOW`` steps. After a pause, the rules that always pause start again with an empty history, so that a
+    person can resume the job.
     """
 
     settings: AlarmSettings
@@ -49,39 +49,39 @@ class Alarms:
     _fired: dict[str, int] = field(default_factory=dict)
     _since: int = 0
 
-    def measure(self, step: int, recorder: Recorder) -> dict[str, float]:
-        """``gain/raw`` and ``gain/length_matched``: the last steps' answers against the first steps'."""
+    def measure_gains(self, step: int, recorder: Recorder) -> dict[str, float]:
+        """Return ``gain/raw`` and ``gain/length_matched``: the last steps' rewards minus the first steps'."""
         graded = [(float(r.length), r.reward) for r in recorder.rollouts if r.reward is not None]
-        self._moments[step] = Moments.of(graded)
+        self._moments[step] = Moments.from_pairs(graded)
         recent = range(max(EARLY, step - BLOCK) + 1, step + 1)
         self._moments = {n: m for n, m in self._moments.items() if n <= EARLY or n in recent}
-        early = Moments.total(m for n, m in self._moments.items() if n <= EARLY)
-        late = Moments.total(m for n, m in self._moments.items() if n in recent)
+        early = Moments.add_up(m for n, m in self._moments.items() if n <= EARLY)
+        late = Moments.add_up(m for n, m in self._moments.items() if n in recent)
         if not early.number or not late.number:
             return {}
         raw, matched = gains(early, late)
         return {"gain/raw": raw} | ({} if matched is None else {"gain/length_matched": matched})
 
-    def evaluated(self, event: EvaluationEvent) -> None:
-        """Remembers a validation."""
+    def remember_evaluation(self, event: EvaluationEvent) -> None:
+        """Add a validation to the history; other evaluations are ignored."""
         side = event.base if event.step == 0 else event.tuned
         if event.split == "validation" and not event.task and side is not None:
             self._checks[event.step] = side.reward.mean
 
-    def step(self, step: int, values: Mapping[str, float], recorder: Recorder) -> errors.Paused | None:
-        """Raises the alarms that begin with this step. Returns why the job should pause, if it should."""
+    def check_step(self, step: int, values: Mapping[str, float], recorder: Recorder) -> errors.Paused | None:
+        """Emit the alarms that begin with this step. Return why the job should pause, if it should."""
         self._remember(step, values)
-        found = health.findings(self._history())
+        found = health.find_alarms(self._history())
         new = [each for each in found if step - self._fired.get(each.rule.code, -WINDOW - 1) > WINDOW]
         self._fired |= {finding.rule.code: step for finding in found}
         pausing = next((finding for finding in new if self._pauses(finding)), None)
         for finding in new:
-            self.emit(_event(step, finding, witnesses(finding, recorder), finding is pausing))
+            self.emit(_alarm_event(step, finding, select_examples(finding, recorder), finding is pausing))
         if pausing is None:
             return None
         self._since = step
         self._fired = {code: at for code, at in self._fired.items() if health.BY_CODE[code].kind != "stop"}
-        return errors.alarmed(step, pausing)
+        return errors.alarm_raised(step, pausing)
 
     def _pauses(self, finding: health.Finding) -> bool:
         kind = finding.rule.kind
@@ -96,14 +96,14 @@ class Alarms:
         return health.History(steps, checks, self._limits(), self._since)
 
     def _remember(self, step: int, values: Mapping[str, float]) -> None:
-        self._steps[step] = health.read(values)
-        wanted = health.needed(step, sorted(self._checks), self._limits())
-        self._steps = {number: kept for number, kept in self._steps.items() if number in wanted}
+        self._steps[step] = health.select_metrics(values)
+        needed = health.find_needed_steps(step, sorted(self._checks), self._limits())
+        self._steps = {number: known for number, known in self._steps.items() if number in needed}
 
     # --- across checkpoints ----------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """Writes what is remembered into a checkpoint that is not sealed yet."""
+        """Write the history into a checkpoint that is not sealed yet."""
         state = {
             "steps": self._steps,
             "checks": self._checks,
@@ -114,18 +114,25 @@ class Alarms:
         (folder / FILE).write_text(json.dumps(state))
 
     def load(self, folder: Path) -> None:
-        """Goes on where the checkpoint was written; a checkpoint without memory leaves it empty."""
+        """Restore the history from a checkpoint, if the checkpoint has one."""
         path = folder / FILE
         if not path.exists():
             return
-        state: dict[str, Any] = json.loads(path.read_text())
+        state = json.loads(path.read_text())
         self._steps = {int(step): values for step, values in state["steps"].items()}
         self._checks = {int(step): reward for step, reward in state["checks"].items()}
         self._moments = {int(step): Moments(**sums) for step, sums in state["moments"].items()}
         self._fired, self._since = state["fired"], state["since"]
 
 
-def _event(step: int, finding: health.Finding, rollouts: list[int], paused: bool) -> AlarmEvent:
+class SilentAlarms(Alarms):
+    """Alarms of a control run: raises none and never pauses."""
+
+    def check_step(self, step: int, values: Mapping[str, float], recorder: Recorder) -> None:
+        return None
+
+
+def _alarm_event(step: int, finding: health.Finding, rollouts: list[int], paused: bool) -> AlarmEvent:
     return AlarmEvent(
         step=step,
         code=finding.rule.code,

@@ -1,40 +1,37 @@
-"""How a step's rollouts are divided into passes through the model, and how their losses add up."""
+"""Division of a step's rollouts into passes through the model, and the weights of their losses."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 
-def micro_batches(groups: Sequence[Sequence[int]], lengths: Sequence[int], most: int) -> list[list[int]]:
-    """Rows by pass, in batches of at most ``most`` tokens; a row that alone is longer is a batch of its own.
+def plan_passes(groups: Sequence[Sequence[int]], lengths: Sequence[int], most: int) -> list[list[int]]:
+    """Return the rows of each pass, at most ``most`` tokens; a longer row is a pass of its own.
 
     ``groups`` hold the rows of one prompt each, ``lengths`` the tokens of every row, prompt included. A group
-    is split only where it does not fit. Groups of like length go together, which keeps padding small.
+    is split only if it does not fit. Groups of similar length share a pass, which keeps padding small.
     """
-    batches: list[list[int]] = []
+    passes: list[list[int]] = []
     width = 0
     for group in sorted(groups, key=lambda group: max(lengths[row] for row in group), reverse=True):
-        for piece in _pieces(group, lengths, most):
+        size = max(1, most // max(lengths[row] for row in group))
+        for first in range(0, len(group), size):
+            piece = group[first : first + size]
             longest = max(lengths[row] for row in piece)
-            if batches and (len(batches[-1]) + len(piece)) * max(width, longest) <= most:
-                batches[-1] += piece
+            if passes and (len(passes[-1]) + len(piece)) * max(width, longest) <= most:
+                passes[-1] += piece
                 width = max(width, longest)
             else:
-                batches.append(list(piece))
+                passes.append(list(piece))
                 width = longest
-    return batches
-
-
-def _pieces(group: Sequence[int], lengths: Sequence[int], most: int) -> list[Sequence[int]]:
-    size = max(1, most // max(lengths[row] for row in group))
-    return [group[start : start + size] for start in range(0, len(group), size)]
+    return passes
 
 
 def loss_weight(loss_type: str, rows: int, of_rows: int, tokens: float, of_tokens: float) -> float:
-    """What the loss of one pass counts for in the step's, so that the sum is the loss of a single pass.
+    """Return the weight of one pass's loss, such that the weighted sum is the loss of a single pass.
 
-    ``dapo`` is normalised by the step's tokens already; ``bnpo`` is a mean over the pass's tokens, the others
-    are means over its rows.
+    TRL normalises ``dapo`` by the step's tokens already. ``bnpo`` is a mean over the pass's tokens, the other
+    losses are means over its rows.
     """
     if loss_type == "dapo":
         return 1.0

@@ -1,4 +1,4 @@
-"""What any of TRL's trainers needs around checkpoints: a step is whole or undone, a full disk is told."""
+"""Mixin for TRL trainers: steps that can be undone, and checkpoints that survive a full disk."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from workers.engine.randomness import Randomness
 from workers.engine.training.rollouts import Recorder
 
 
-class Keeping:
-    """Goes before a trainer of TRL among a class's bases. ``not_saved`` says why a checkpoint is missing."""
+class CheckpointingMixin:
+    """Comes before a trainer of TRL among the base classes.
+
+    ``save_problem`` says why the last checkpoint was not written; empty if it was.
+    """
 
     args: Any
     state: Any
@@ -26,45 +29,51 @@ class Keeping:
     _load_from_checkpoint: Any
     recorder: Recorder
     temperature: float
-    not_saved: str = ""
-    _whole: tuple[Randomness, int] | None = None
+    save_problem: str = ""
+    _before_step: tuple[Randomness, int] | None = None
 
     @abstractmethod
     def logprobs(self, prompt_ids: list[int], completion_ids: list[int]) -> list[float]:
-        """The log-probabilities that training gives the tokens of one completion."""
+        """Return the log-probability that training gives each token of one completion."""
 
     @abstractmethod
     def take_metrics(self, step_time: float) -> dict[str, float]:
-        """Our metrics of the step that just ended (``docs/metrics.md``), which took ``step_time`` seconds."""
+        """Return and reset the engine's metrics of the step that took ``step_time`` seconds.
 
-    def remember(self) -> None:
-        """A step is whole: what a step that is broken off later must not have changed is kept."""
-        self._whole = Randomness.now(), self.state.num_input_tokens_seen
+        ``docs/metrics.md`` lists them.
+        """
 
-    def go_back(self) -> bool:
-        """Undoes a step that was broken off; False if no step has been whole in this process."""
-        if self._whole is None:
+    def remember_state(self) -> None:
+        """Save what an interrupted next step would change: random generators and the token count."""
+        self._before_step = Randomness.now(), self.state.num_input_tokens_seen
+
+    def undo_step(self) -> bool:
+        """Restore the state after the last complete step; return False if this process has none."""
+        if self._before_step is None:
             return False
-        randomness, self.state.num_input_tokens_seen = self._whole
+        randomness, self.state.num_input_tokens_seen = self._before_step
         randomness.restore()
         return True
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """As TRL does. A full disk leaves nothing behind and is told in ``not_saved``: training goes on."""
-        self.not_saved = ""
+        """Save as TRL does. On a full disk delete the partial checkpoint and go on training."""
+        self.save_problem = ""
         try:
             super()._save_checkpoint(model, trial)  # type: ignore[misc]
-            # Also waits: followers save their random states beside the rest.
-            adapters = parallel.gathered(adapter_sha256(self.model) if parallel.size() > 1 else "")
+            # gather() is a barrier too: followers write their random states into the same folder.
+            adapters = parallel.gather(adapter_sha256(self.model) if parallel.size() > 1 else "")
             if len({*adapters}) > 1:
                 raise errors.drifted(self.state.global_step)
         except Exception as error:
             if not errors.is_disk_full(error):
                 raise
-            self.not_saved = str(error)
+            self.save_problem = str(error)
             shutil.rmtree(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}", True)
 
-    def take_finished(self, checkpoint: Path, step: int) -> None:
-        """Loads the adapter of the last step. ``train`` would go on to the end of a half-done epoch."""
+    def load_finished(self, checkpoint: Path, step: int) -> None:
+        """Load the adapter of the last step without training on.
+
+        ``train`` would continue to the end of an incomplete epoch.
+        """
         self._load_from_checkpoint(str(checkpoint))
         self.state.global_step = step

@@ -1,4 +1,4 @@
-"""How busy the device is while steps run."""
+"""Measures how busy the device is while steps run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SAMPLE_SECONDS = 0.5
 
 
 class Usage:
-    """Measures from when it is made; GPUs are sampled by a thread that ends with the process."""
+    """Measures from its creation on. A thread samples GPUs until the process ends."""
 
     def __init__(self) -> None:
         self._since, self._worked = time.monotonic(), time.process_time()
@@ -20,7 +20,7 @@ class Usage:
             threading.Thread(target=self._sample, name="usage", daemon=True).start()
 
     def take(self) -> dict[str, float]:
-        """``device/busy``, 0 to 1, since the last call: see ``docs/metrics.md``. Empty where unknown."""
+        """Return ``device/busy``, 0 to 1, since the last call (``docs/metrics.md``); empty if unknown."""
         if torch.cuda.is_available():
             samples, self._samples = self._samples, []
             return {"device/busy": sum(samples) / len(samples)} if samples else {}
@@ -33,6 +33,6 @@ class Usage:
         while True:
             try:
                 self._samples.append(torch.cuda.utilization() / 100)
-            except Exception:  # NVML may be missing or say no: then nothing is told
+            except Exception:  # NVML may be missing or refuse: then the usage is unknown
                 return
             time.sleep(SAMPLE_SECONDS)

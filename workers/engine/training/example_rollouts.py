@@ -1,4 +1,4 @@
-"""Which rollouts of a step show an alarm, so that people read these and not all."""
+"""Example rollouts of an alert: those of the step that show best what the alert is about."""
 
 from __future__ import annotations
 
@@ -9,77 +9,79 @@ from statistics import fmean
 from workers.contract.events import Rollout
 from workers.contract.health import Finding
 from workers.engine.training import measures
-from workers.engine.training.rollouts import Recorder, no_signal_groups
+from workers.engine.training.rollouts import Recorder, find_groups_without_signal
 
-MOST = 8
+MOST_EXAMPLES = 8
 Order = Callable[[Rollout], float]
 
 
-def witnesses(finding: Finding, recorder: Recorder) -> list[int]:
-    """Indices of at most ``MOST`` rollouts, the clearest first; any few where the rule is about all."""
-    choose = CHOICES.get(finding.rule.code, _highest)
-    return [rollout.index for rollout in choose(finding, recorder)[:MOST]]
+def select_examples(finding: Finding, recorder: Recorder) -> list[int]:
+    """Return indices of at most ``MOST_EXAMPLES`` rollouts, the clearest first."""
+    select = SELECTORS.get(finding.rule.code, _best_paid)
+    return [rollout.index for rollout in select(finding, recorder)[:MOST_EXAMPLES]]
 
 
 def _graded(recorder: Recorder) -> list[Rollout]:
     return [rollout for rollout in recorder.rollouts if rollout.reward is not None]
 
 
-def _by(rollouts: Sequence[Rollout], order: Order) -> list[Rollout]:
+def _sort_descending(rollouts: Sequence[Rollout], order: Order) -> list[Rollout]:
     return sorted(rollouts, key=lambda rollout: (-order(rollout), rollout.index))
 
 
-def _highest(finding: Finding, recorder: Recorder) -> list[Rollout]:
-    """The best paid."""
-    return _by(_graded(recorder), lambda rollout: rollout.reward or 0.0)
-
-
-def _gap(finding: Finding, recorder: Recorder) -> list[Rollout]:
-    """The best paid by the trained grader, those first that the held-out one pays least."""
-    both = [(r, r.reward or 0.0, r.watch_reward) for r in _graded(recorder) if r.watch_reward is not None]
-    mean = fmean(reward for _, reward, _ in both) if both else 0.0
-    paid = [(-reward, watched, r.index, r) for r, reward, watched in both if reward >= mean]
-    return [rollout for *_, rollout in sorted(paid, key=lambda each: each[:3])]
-
-
-def _lengths(finding: Finding, recorder: Recorder) -> list[Rollout]:
-    """The longest of the well paid, or the shortest where shorter ones earn more."""
-    graded = _graded(recorder)
-    correlation = measures.Moments.of((r.length, r.reward or 0.0) for r in graded).correlation or 0.0
-    mean = fmean(r.reward or 0.0 for r in graded) if graded else 0.0
-    paid = [rollout for rollout in graded if (rollout.reward or 0.0) >= mean]
-    return _by(paid, lambda rollout: rollout.length if correlation >= 0 else -rollout.length)
-
-
-def _part(finding: Finding, recorder: Recorder) -> list[Rollout]:
-    """The best paid by the part of the reward that jumped."""
-    part = next(iter(finding.evidence)).rsplit(",", 1)[0]
-    known = [rollout for rollout in recorder.rollouts if rollout.sub_rewards.get(part) is not None]
-    return _by(known, lambda rollout: rollout.sub_rewards[part] or 0.0)
-
-
-def _repetitive(finding: Finding, recorder: Recorder) -> list[Rollout]:
-    shares = [measures.repetition(ids) or 0.0 for ids in recorder.completion_ids]
-    return _by(recorder.rollouts, lambda rollout: shares[rollout.index])
-
-
-def _template(finding: Finding, recorder: Recorder) -> list[Rollout]:
-    """Those with the commonest opening, of different prompts first."""
-    openings = [measures.opening(rollout.completion) for rollout in recorder.rollouts]
-    commonest = Counter(openings).most_common(1)[0][0]
-    alike = [rollout for rollout in recorder.rollouts if openings[rollout.index] == commonest]
-    return _one_a_group(alike)
-
-
-def _one_a_group(rollouts: Sequence[Rollout]) -> list[Rollout]:
-    """The first of every group, then the others."""
+def _one_per_group_first(rollouts: Sequence[Rollout]) -> list[Rollout]:
+    """Sort the first rollout of every group before all others."""
     first = {rollout.group: rollout for rollout in reversed(rollouts)}
     return sorted(rollouts, key=lambda rollout: (first[rollout.group] is not rollout, rollout.index))
 
 
+def _best_paid(finding: Finding, recorder: Recorder) -> list[Rollout]:
+    return _sort_descending(_graded(recorder), lambda rollout: rollout.reward or 0.0)
+
+
+def _largest_gap(finding: Finding, recorder: Recorder) -> list[Rollout]:
+    """Rollouts that the trained grader pays well, those first that the held-out grader pays least."""
+    both = [
+        (r, r.reward or 0.0, r.held_out_reward) for r in _graded(recorder) if r.held_out_reward is not None
+    ]
+    mean = fmean(reward for _, reward, _ in both) if both else 0.0
+    well_paid = [(-reward, held_out, r.index, r) for r, reward, held_out in both if reward >= mean]
+    return [rollout for *_, rollout in sorted(well_paid, key=lambda each: each[:3])]
+
+
+def _extreme_lengths(finding: Finding, recorder: Recorder) -> list[Rollout]:
+    """The longest of the well-paid rollouts, or the shortest if shorter ones earn more."""
+    graded = _graded(recorder)
+    correlation = measures.Moments.from_pairs((r.length, r.reward or 0.0) for r in graded).correlation or 0.0
+    mean = fmean(r.reward or 0.0 for r in graded) if graded else 0.0
+    well_paid = [rollout for rollout in graded if (rollout.reward or 0.0) >= mean]
+    return _sort_descending(
+        well_paid, lambda rollout: rollout.length if correlation >= 0 else -rollout.length
+    )
+
+
+def _best_sub_reward(finding: Finding, recorder: Recorder) -> list[Rollout]:
+    """The best paid by the sub-reward that jumped."""
+    name = next(iter(finding.evidence)).rsplit(",", 1)[0]
+    graded = [rollout for rollout in recorder.rollouts if rollout.sub_rewards.get(name) is not None]
+    return _sort_descending(graded, lambda rollout: rollout.sub_rewards[name] or 0.0)
+
+
+def _most_repetitive(finding: Finding, recorder: Recorder) -> list[Rollout]:
+    shares = [measures.repetition(ids) or 0.0 for ids in recorder.completion_ids]
+    return _sort_descending(recorder.rollouts, lambda rollout: shares[rollout.index])
+
+
+def _same_opening(finding: Finding, recorder: Recorder) -> list[Rollout]:
+    """Rollouts with the most common opening, of different prompts first."""
+    openings = [measures.opening(rollout.completion) for rollout in recorder.rollouts]
+    [(most_common, _)] = Counter(openings).most_common(1)
+    return _one_per_group_first([r for r in recorder.rollouts if openings[r.index] == most_common])
+
+
 def _without_signal(finding: Finding, recorder: Recorder) -> list[Rollout]:
-    silent = no_signal_groups(recorder.rollouts)
-    return _one_a_group([rollout for rollout in recorder.rollouts if rollout.group in silent])
+    groups = find_groups_without_signal(recorder.rollouts)
+    return _one_per_group_first([rollout for rollout in recorder.rollouts if rollout.group in groups])
 
 
 def _truncated(finding: Finding, recorder: Recorder) -> list[Rollout]:
@@ -91,15 +93,15 @@ def _failed(finding: Finding, recorder: Recorder) -> list[Rollout]:
 
 
 def _any(finding: Finding, recorder: Recorder) -> list[Rollout]:
-    return _one_a_group(recorder.rollouts)
+    return _one_per_group_first(recorder.rollouts)
 
 
-CHOICES: dict[str, Callable[[Finding, Recorder], list[Rollout]]] = {
-    "held_out_gap": _gap,
-    "length_explains_reward": _lengths,
-    "sub_reward_jump": _part,
-    "repetition": _repetitive,
-    "template": _template,
+SELECTORS: dict[str, Callable[[Finding, Recorder], list[Rollout]]] = {
+    "held_out_gap": _largest_gap,
+    "length_explains_reward": _extreme_lengths,
+    "sub_reward_jump": _best_sub_reward,
+    "repetition": _most_repetitive,
+    "template": _same_opening,
     "no_signal": _without_signal,
     "no_signal_at_all": _without_signal,
     "truncation": _truncated,

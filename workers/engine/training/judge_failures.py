@@ -1,4 +1,4 @@
-"""When judges fail too often to go on."""
+"""The limit of failing judges beyond which a job pauses."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ TOLERATED_SHARE = 0.1
 
 
 @dataclass
-class JudgeWatch:
-    """Counts the rollouts whose judge failed in the last steps."""
+class JudgeFailures:
+    """Counts the rollouts of the last steps whose judge failed."""
 
-    _failed: deque[int] = field(default_factory=lambda: deque(maxlen=WINDOW_STEPS))
+    _counts: deque[int] = field(default_factory=lambda: deque(maxlen=WINDOW_STEPS))
 
-    def step(self, number: int, rollouts: Sequence[Rollout]) -> errors.Paused | None:
-        """Why the job should pause: more failures than are tolerated in a whole window, full or not."""
+    def check_step(self, number: int, rollouts: Sequence[Rollout]) -> errors.Paused | None:
+        """Return why the job should pause, if it should.
+
+        The limit is a share of a whole window, also while the window is not full yet.
+        """
         failures = [rollout for rollout in rollouts if rollout.error_class in JUDGE_FAILURES]
-        self._failed.append(len(failures))
+        self._counts.append(len(failures))
         tolerated = TOLERATED_SHARE * WINDOW_STEPS * len(rollouts)
-        if sum(self._failed) <= tolerated:
+        if sum(self._counts) <= tolerated:
             return None
         where = (
-            f"on {sum(self._failed)} answers in the last {len(self._failed)} steps up to step {number} "
+            f"on {sum(self._counts)} completions in the last {len(self._counts)} steps up to step {number} "
             f"(tolerated in {WINDOW_STEPS} steps: {tolerated:.0f})"
         )
         return errors.judge_failing(where, failures[-1].error_detail or "" if failures else "")

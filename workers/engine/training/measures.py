@@ -1,4 +1,4 @@
-"""Formulas over the answers of a step: how alike they are, how repetitive, what length does to reward."""
+"""Formulas over the completions of a step: similarity, repetition, and length against reward."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ OPENING_CHARACTERS = 40
 
 
 def repetition(ids: Sequence[int]) -> float | None:
-    """1 - distinct-3 of one answer's tokens (distinct-n: arXiv 1510.03055); ``None`` below two triples."""
+    """Return 1 - distinct-3 of a completion's tokens (arXiv 1510.03055); ``None`` below two triples."""
     triples = list(zip(ids, ids[1:], ids[2:], strict=False))
     return 1 - len(set(triples)) / len(triples) if len(triples) > 1 else None
 
 
 def opening(text: str) -> str:
-    """How an answer begins, whatever its white space."""
+    """Return the first characters of a completion, with white space normalised."""
     return " ".join(text.split())[:OPENING_CHARACTERS]
 
 
 def most_common_share(values: Iterable[Hashable]) -> float | None:
-    """The share of the most common value; ``None`` of nothing."""
+    """Return the share of the most common value; ``None`` without values."""
     counts = Counter(values)
     return max(counts.values()) / counts.total() if counts else None
 
 
 def known_mean(values: Iterable[float | None]) -> float | None:
-    """The mean of what is known; ``None`` of nothing."""
+    """Return the mean of the values that are not ``None``; ``None`` if there are none."""
     known = [value for value in values if value is not None]
     return fmean(known) if known else None
 
 
 def within_group_std(groups: Sequence[int], rewards: Sequence[float | None]) -> float | None:
-    """Mean over groups of the deviation (of a whole population) of their rewards."""
+    """Return the mean over groups of the standard deviation (population) of their rewards."""
     members: dict[int, list[float]] = {}
     for group, reward in zip(groups, rewards, strict=True):
         if reward is not None:
@@ -46,7 +46,7 @@ def within_group_std(groups: Sequence[int], rewards: Sequence[float | None]) -> 
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over answers, from which length and reward are held against each other."""
+    """Sums over completions, from which means, spreads and the correlation of length and reward follow."""
 
     number: float = 0.0
     length: float = 0.0
@@ -56,14 +56,14 @@ class Moments:
     product: float = 0.0
 
     @classmethod
-    def of(cls, pairs: Iterable[tuple[float, float]]) -> Moments:
-        """From (length, reward) pairs."""
+    def from_pairs(cls, pairs: Iterable[tuple[float, float]]) -> Moments:
+        """Sum (length, reward) pairs."""
         rows = [(1.0, x, y, x * x, y * y, x * y) for x, y in pairs]
         return cls(*map(sum, zip(*rows, strict=True))) if rows else cls()
 
     @classmethod
-    def total(cls, moments: Iterable[Moments]) -> Moments:
-        """Of all the answers together."""
+    def add_up(cls, moments: Iterable[Moments]) -> Moments:
+        """Add up several sums."""
         rows = [astuple(each) for each in moments]
         return cls(*map(sum, zip(*rows, strict=True))) if rows else cls()
 
@@ -92,7 +92,7 @@ class Moments:
 
     @property
     def correlation(self) -> float | None:
-        """Pearson's, of length and reward; ``None`` where either is the same for all."""
+        """Pearson's correlation of length and reward; ``None`` if either is constant."""
         if not self.number or not _varies(self.length_spread, self.length_squared):
             return None
         if not _varies(self.reward_spread, self.reward_squared):
@@ -101,16 +101,16 @@ class Moments:
 
 
 def _varies(spread: float, squares: float) -> bool:
-    """Whether a sum of squared deviations is more than what rounding leaves of equal values."""
+    """Return True if a sum of squared deviations exceeds the rounding error of equal values."""
     return spread > 1e-9 * squares
 
 
 def gains(early: Moments, late: Moments) -> tuple[float, float | None]:
-    """How much more late answers earn than early ones: as they are, and at equal length.
+    """Return how much more late completions earn than early ones: raw, and at equal length.
 
     At equal length: the coefficient of "late" in the regression of reward on "late" and length (analysis of
     covariance), which is the raw gain less the slope within both periods times the change of mean length.
-    ``None`` where no period has answers of different lengths.
+    ``None`` if no period has completions of different lengths.
     """
     raw = late.mean_reward - early.mean_reward
     spread = early.length_spread + late.length_spread

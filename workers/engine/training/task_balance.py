@@ -1,4 +1,4 @@
-"""Several tasks in one step: prompts in proportion to weights, advantages on each task's own scale."""
+"""Balance of several tasks: prompts in proportion to weights, advantages on each task's own scale."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ LEAST_SCALE = 1e-4  # added to standard deviations, as in TRL
 
 @dataclass(frozen=True)
 class Balance:
-    """``rows`` are the places of each task's rows in the dataset, ``weights`` the tasks' shares of a step."""
+    """``rows`` are the dataset indices of each task's rows, ``weights`` the tasks' shares of a step."""
 
     rows: dict[str, list[int]]
     weights: dict[str, float]
 
     @classmethod
-    def of(cls, spec: JobSpec, rows: Sequence[Row]) -> Balance | None:
-        """The balance of a job's training rows; ``None`` for a job without tasks."""
+    def create(cls, spec: JobSpec, rows: Sequence[Row]) -> Balance | None:
+        """Return the balance of a job's training rows; ``None`` for a job without tasks."""
         if not spec.tasks:
             return None
-        places: dict[str, list[int]] = {}
-        for place, row in enumerate(rows):
-            places.setdefault(row.task, []).append(place)
-        return cls(places, {task: spec.tasks[task].weight if task else 1.0 for task in places})
+        indices: dict[str, list[int]] = {}
+        for index, row in enumerate(rows):
+            indices.setdefault(row.task, []).append(index)
+        return cls(indices, {task: spec.tasks[task].weight if task else 1.0 for task in indices})
 
-    def steps(self, each: int, seed: int) -> Iterator[list[int]]:
-        """Without end: the rows of every step, ``each`` of them, all different within a step.
+    def iterate_steps(self, each: int, seed: int) -> Iterator[list[int]]:
+        """Yield without end the ``each`` rows of every step, all different within a step.
 
         A task's own sequence depends on the seed and its name alone, so a job with this task alone sees the
         same prompts in the same order.
         """
-        draws = {task: _Draw(rows, Random(f"{seed} {task}")) for task, rows in self.rows.items()}  # noqa: S311
+        draws = {task: _EndlessRows(rows, Random(f"{seed} {task}")) for task, rows in self.rows.items()}  # noqa: S311
         names = list(self.rows)
         limits = [len(self.rows[name]) for name in names]
-        for counts in schedule([self.weights[name] for name in names], limits, each):
+        for counts in schedule_prompts([self.weights[name] for name in names], limits, each):
             yield [row for name, count in zip(names, counts, strict=True) for row in draws[name].take(count)]
 
 
-def schedule(weights: Sequence[float], limits: Sequence[int], each: int) -> Iterator[list[int]]:
-    """Without end: how many of a step's ``each`` prompts every task has.
+def schedule_prompts(weights: Sequence[float], limits: Sequence[int], each: int) -> Iterator[list[int]]:
+    """Yield without end how many of a step's ``each`` prompts every task gets.
 
     Each prompt goes to the task that is furthest behind its share, so shares hold over any few steps (smooth
-    weighted round robin). A task takes at most its ``limits`` in a step; others fill what it leaves.
+    weighted round robin). A task gets at most its ``limits`` in a step; the other tasks get the rest.
     """
     behind = [0.0] * len(weights)
     while True:
@@ -66,26 +66,29 @@ def schedule(weights: Sequence[float], limits: Sequence[int], each: int) -> Iter
         yield counts
 
 
-class _Draw:
-    """A task's rows, pass after pass, in an order of its own each time."""
+class _EndlessRows:
+    """A task's rows, repeated without end, in a new order each time."""
 
     def __init__(self, rows: list[int], random: Random) -> None:
         self._rows, self._random, self._left = rows, random, list[int]()
 
     def take(self, count: int) -> list[int]:
-        """The next rows, no two alike; ``count`` is at most the number of rows."""
+        """Return the next rows, all different; ``count`` is at most the number of rows."""
         taken, self._left = self._left[:count], self._left[count:]
         missing = count - len(taken)
         if missing:
             order = self._random.sample(self._rows, len(self._rows))
-            order.sort(key=lambda row: row in taken)  # what this step has already comes last
+            order.sort(key=lambda row: row in taken)  # rows that this step already has come last
             taken, self._left = taken + order[:missing], order[missing:]
         return taken
 
 
 class TaskSampler(RepeatSampler):  # type: ignore[misc]
-    """TRL's sampler with balanced steps. Epoch e is the e-th slice of one endless sequence, so the order
-    depends on seed and epoch alone; a task's rows are all seen before one is seen again."""
+    """TRL's sampler with balanced steps.
+
+    Epoch e is the e-th slice of one endless sequence, so the order depends on seed and epoch alone. All rows
+    of a task are used before one is used again.
+    """
 
     def __init__(self, *args: Any, balance: Balance, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -96,28 +99,33 @@ class TaskSampler(RepeatSampler):  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[int]:
         steps = self.num_samples // self.batch_size
-        every = self.balance.steps(self.batch_size, self.seed)
-        for chosen in islice(every, self.epoch * steps, (self.epoch + 1) * steps):
+        sequence = self.balance.iterate_steps(self.batch_size, self.seed)
+        for rows in islice(sequence, self.epoch * steps, (self.epoch + 1) * steps):
             for _ in range(self.repeat_count):
-                for row in chosen:
+                for row in rows:
                     yield from [row] * self.mini_repeat_count
 
 
-def advantages(rewards: Sequence[float | None], groups: Sequence[int], tasks: Sequence[str]) -> list[float]:
-    """(reward - group's mean) / standard deviation of the task's rewards; 0 where there is no reward.
+def compute_advantages(
+    rewards: Sequence[float | None], groups: Sequence[int], tasks: Sequence[str]
+) -> list[float]:
+    """Return (reward - group's mean) / standard deviation of the task's rewards; 0 where no reward is known.
 
-    Dividing by the whole batch's deviation, a task whose rewards are spread wide would leave the others
-    nearly no advantage: each is normalised on its own before they are added up (GDPO, arXiv 2601.05242).
+    Divided by the deviation of the whole batch, a task with widely spread rewards would leave the others
+    nearly no advantage. Each task is therefore normalised on its own (GDPO, arXiv 2601.05242).
     """
-    means = {group: fmean(known) for group, known in _by(groups, rewards).items() if known}
-    scales = {task: stdev(known) if len(known) > 1 else 0.0 for task, known in _by(tasks, rewards).items()}
+    means = {group: fmean(known) for group, known in _collect(groups, rewards).items() if known}
+    scales = {
+        task: stdev(known) if len(known) > 1 else 0.0 for task, known in _collect(tasks, rewards).items()
+    }
     return [
         0.0 if reward is None else (reward - means[group]) / (scales[task] + LEAST_SCALE)
         for reward, group, task in zip(rewards, groups, tasks, strict=True)
     ]
 
 
-def _by(keys: Sequence[K], rewards: Sequence[float | None]) -> dict[K, list[float]]:
+def _collect(keys: Sequence[K], rewards: Sequence[float | None]) -> dict[K, list[float]]:
+    """Return the known rewards of each key."""
     known: dict[K, list[float]] = {key: [] for key in keys}
     for key, reward in zip(keys, rewards, strict=True):
         if reward is not None:

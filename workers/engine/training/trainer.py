@@ -1,10 +1,10 @@
-"""TRL's GRPOTrainer, faster and with ears: a prompt is computed once a group, and all is measured."""
+"""TRL's GRPOTrainer, faster and measured: each prompt is computed once per group."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,39 +13,43 @@ from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from workers.engine import parallel
-from workers.engine.base_model.initial_adapter import reference
-from workers.engine.base_model.models import folded
+from workers.engine.base_model.initial_adapter import use_reference
+from workers.engine.base_model.models import fold_adapter
 from workers.engine.fast import lora, shared_prefix
 from workers.engine.fast.architecture import describe
-from workers.engine.fast.decoder import Decoder, Drawn
-from workers.engine.memory import MemoryPlan, is_out_of_memory, peak, release
+from workers.engine.fast.decoder import Completions, Decoder
+from workers.engine.memory import MemoryPlan, is_out_of_memory, read_peak, release
 from workers.engine.sampling import scoring
 from workers.engine.sampling.batches import Portion
-from workers.engine.training.batching import loss_weight, micro_batches
-from workers.engine.training.checkpointing import Keeping
+from workers.engine.training.batching import loss_weight, plan_passes
+from workers.engine.training.checkpointing import CheckpointingMixin
 from workers.engine.training.device_usage import Usage
 from workers.engine.training.rollouts import Recorder
-from workers.engine.training.task_balance import Balance, TaskSampler, advantages
+from workers.engine.training.task_balance import Balance, TaskSampler
 
-KL_SHARE = 0.05  # of a step's work that measuring the KL may add
-PASSES = 3  # a step is a forward pass and a backward pass, which costs two
+KL_SHARE = 0.05  # measuring the KL may add this share of a step's work
+Batch = Mapping[str, Any]
+"""A batch of TRL: tensors by name, one row per rollout, and a few numbers."""
+
+PASSES = 3  # work of a step in forward passes: one forward, and a backward that costs two
 
 
 class EpochSampler(RepeatSampler):  # type: ignore[misc]
-    """TRL's sampler, but epoch e has its own order whether or not the epochs before were walked.
+    """TRL's sampler, with an order of epoch e that does not depend on earlier epochs.
 
-    TRL draws the orders one after another from one generator, so that a resume in a later epoch would begin
-    with the first epoch's order again.
+    TRL draws the orders one after another from one generator, so a resume in a later epoch would repeat the
+    order of the first one.
     """
 
     def set_epoch(self, epoch: int) -> None:
         self.generator.manual_seed(self.seed + epoch)
 
 
-class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
-    """GRPO with TRL's loss and optimiser, and with our own passes through the model.
+class MeasuringTrainer(CheckpointingMixin, GRPOTrainer):  # type: ignore[misc]
+    """GRPO with TRL's loss and optimiser, but its own passes through the model.
 
-    ``shares`` says whether the model is one whose prompts are computed once a group; others take TRL's way.
+    With ``shares``, prompts are computed once per group; other models sample and score as in TRL.
+    ``report_shrunk`` is called with the new tokens of a pass when memory ran out.
     """
 
     def __init__(
@@ -54,19 +58,19 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
         recorder: Recorder,
         plan: MemoryPlan,
         shares: bool,
-        shrunk: Callable[[int], None],
+        report_shrunk: Callable[[int], None],
         check_stop: Callable[[], None],
         balance: Balance | None = None,
         **kwargs: Any,
     ) -> None:
         self.recorder, self.shares, self.balance = recorder, shares, balance
-        self.most_tokens, self._shrunk, self._check_stop = plan.tokens, shrunk, check_stop
+        self.most_tokens, self._report_shrunk, self._check_stop = plan.tokens, report_shrunk, check_stop
         self.measured: dict[str, float] = {}
-        self._together, self._usage = Portion(sys.maxsize), Usage()
+        self._portion, self._usage = Portion(sys.maxsize), Usage()
         super().__init__(*args, reward_funcs=recorder.grader, **kwargs)
         if shares:
             lora.speed_up(self.model)
-        self._adapter_before = self._adapter()
+        self._adapter_before = self._flatten_adapter()
 
     def _get_train_sampler(self, dataset: Any = None) -> RepeatSampler:
         args = self.args
@@ -82,8 +86,8 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
 
     # --- rollouts --------------------------------------------------------------------------------
 
-    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
-        """Token ids of rendered prompts, as evaluation and serving encode them; no images."""
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, Batch]:
+        """Return token ids of rendered prompts, encoded as in evaluation and serving; no images."""
         return [self.recorder.renderer.encode_text(prompt) for prompt in prompts], None, {}
 
     def _generate_single_turn(
@@ -91,7 +95,7 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
     ) -> Any:
         started = time.perf_counter()
         model = self.accelerator.unwrap_model(self.model)
-        with folded(model):
+        with fold_adapter(model):
             if self.shares:
                 result = self._decode(model, prompt_ids, number)
             else:
@@ -102,12 +106,12 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
     def _decode(
         self, model: Any, prompt_ids: list[list[int]], number: int
     ) -> tuple[list[list[int]], list[list[float]]]:
-        prompts = prompt_ids[::number]  # TRL repeats each prompt as often as it has rollouts
+        prompts = prompt_ids[::number]  # TRL repeats each prompt, once for each of its rollouts
         decoder = Decoder(describe(model))
 
-        def answer(some: list[list[int]]) -> list[Drawn]:
+        def complete(portion: list[list[int]]) -> list[Completions]:
             return decoder.sample(
-                some,
+                portion,
                 number,
                 self.max_completion_length,
                 self.temperature,
@@ -115,32 +119,32 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
                 self._check_stop,
             )
 
-        drawn = self._together.draw(answer, prompts)
-        ids = [row for answers in drawn for row in answers.ids]
-        return ids, [row for answers in drawn for row in answers.logps]
+        drawn = self._portion.draw(complete, prompts)
+        ids = [row for completions in drawn for row in completions.ids]
+        return ids, [row for completions in drawn for row in completions.logps]
 
-    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+    def _generate_and_score_completions(self, inputs: Any) -> Batch:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         own = output["advantages"]
         if self.balance and self.scale_rewards == "batch":
             rows, leads = len(own), parallel.rank() == 0
-            balanced = parallel.leaders(advantages(*self.recorder.by_task()) if leads else None)
+            balanced = parallel.broadcast(self.recorder.compute_task_advantages() if leads else None)
             own = own.new_tensor(balanced[parallel.rank() * rows : (parallel.rank() + 1) * rows])
             output["advantages"] = own
-        told = parallel.gathered(own.tolist())
+        everyones = parallel.gather(own.tolist())
         if parallel.rank() == 0:
-            self.recorder.set_advantages([value for part in told for value in part])
-        # TRL shuffles the rows next; the group travels with its row.
+            self.recorder.set_advantages([value for part in everyones for value in part])
+        # TRL shuffles the rows next: the group must be a column to stay with its row.
         output["group"] = torch.arange(len(own), device=own.device) // self.num_generations
         return output
 
     def _calculate_rewards(
-        self, inputs: list[dict[str, Any]], prompts: Any, completions: Any, completion_ids: list[list[int]]
+        self, inputs: list[Batch], prompts: Any, completions: Any, completion_ids: list[list[int]]
     ) -> torch.Tensor:
-        """Rewards of all processes' rollouts (rollouts, 1), in their order. The leader grades them all."""
+        """Return rewards (rollouts, 1) of all processes, in their order. The leader grades them all."""
         if parallel.size() == 1:
             return torch.as_tensor(super()._calculate_rewards(inputs, prompts, completions, completion_ids))
-        parts = parallel.gathered(([each["row"] for each in inputs], completion_ids))
+        parts = parallel.gather(([each["row"] for each in inputs], completion_ids))
         rewards = None
         if parallel.rank() == 0:
             rewards = self.recorder.grader(
@@ -148,26 +152,26 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
                 row=[row for part, _ in parts for row in part],
                 trainer_state=self.state,
             )
-        known = [torch.nan if reward is None else reward for reward in parallel.leaders(rewards)]
+        known = [torch.nan if reward is None else reward for reward in parallel.broadcast(rewards)]
         return torch.tensor(known, device=self.accelerator.device)[:, None]
 
     # --- loss ------------------------------------------------------------------------------------
 
-    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        """The step's loss, with its gradients formed already, a pass at a time.
+    def _compute_loss(self, model: Any, inputs: Batch) -> torch.Tensor:
+        """Return the step's loss. The gradients are already formed, pass by pass.
 
-        When memory runs out the step begins anew with passes half as large.
+        If memory runs out, the step starts again with passes half as large.
         """
-        told = parallel.gathered(float(inputs["completion_mask"].sum()))
-        of_tokens = sum(told) / len(told)
+        counts = parallel.gather(float(inputs["completion_mask"].sum()))
+        mean_tokens = sum(counts) / len(counts)
         while True:
             counted = {name: len(values) for name, values in self._metrics["train"].items()}
             try:
-                loss, tokens = self._backward(model, inputs, of_tokens)
+                loss, tokens = self._backward(model, inputs, mean_tokens)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or self.most_tokens <= 1:
                     raise
-                self._begin_anew(model, counted)
+                self._restart_step(model, counted)
                 continue
             parallel.average([p.grad for p in model.parameters() if p.grad is not None])
             self._merge_passes(counted, tokens)
@@ -175,9 +179,9 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
             return loss.requires_grad_()
 
     def _merge_passes(self, counted: dict[str, int], tokens: list[float]) -> None:
-        """One value a step of what TRL measured a pass: by tokens, where it counted every pass alike.
+        """Replace what TRL measured in each pass by one value for the step, the mean weighted by tokens.
 
-        A step without any token to train on has no such value at all.
+        TRL counts every pass alike. A step without any token to train on has no such value.
         """
         metrics, own = self._metrics["train"], {}
         for name in list(metrics):
@@ -185,17 +189,17 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
             if len(metrics[name][before:]) == len(tokens):
                 own[name] = metrics[name][before:]
                 del metrics[name][before:]
-        parts = parallel.gathered((own, tokens))
+        parts = parallel.gather((own, tokens))
         weights = [weight for _, part in parts for weight in part]
         for name in own:
             if any(weights):
                 metrics[name].append(
-                    _merged(name, [value for part, _ in parts for value in part[name]], weights)
+                    _merge_values(name, [value for part, _ in parts for value in part[name]], weights)
                 )
             elif not metrics[name]:
                 del metrics[name]
 
-    def _begin_anew(self, model: Any, counted: dict[str, int]) -> None:
+    def _restart_step(self, model: Any, counted: dict[str, int]) -> None:
         model.zero_grad(set_to_none=True)
         for name, values in self._metrics["train"].items():
             del values[counted.get(name, 0) :]
@@ -204,48 +208,46 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
     def _shrink(self) -> None:
         release()
         self.most_tokens //= 2
-        self._shrunk(self.most_tokens)
+        self._report_shrunk(self.most_tokens)
 
-    def _backward(
-        self, model: Any, inputs: dict[str, Any], of_tokens: float
-    ) -> tuple[torch.Tensor, list[float]]:
-        """This process's share in the loss of the step, and how many tokens each pass trained on.
+    def _backward(self, model: Any, inputs: Batch, mean_tokens: float) -> tuple[torch.Tensor, list[float]]:
+        """Return this process's share of the step's loss, and the number of tokens in each pass.
 
-        ``of_tokens`` is the mean of the processes' tokens, so that the mean of their losses and of their
-        gradients is the step's.
+        ``mean_tokens`` is the mean over the processes, so that the mean of their losses and of their
+        gradients is that of the step.
         """
-        # Past what DDP wraps around the model: its passes would have to be as many in every process.
+        # Without the wrapper of DDP, which would need equally many passes in every process.
         model = self.accelerator.unwrap_model(model)
         mask = inputs["completion_mask"]
         self._logps = torch.zeros(mask.shape, device=mask.device)
-        batches = self._micro_batches(inputs)
+        batches = self._plan_passes(inputs)
         tokens: list[float] = []
         total = torch.zeros((), device=mask.device)
         for rows in batches:
             self._check_stop()
             part = select(inputs, rows)
             tokens.append(float(part["completion_mask"].sum()))
-            weight = loss_weight(self.loss_type, len(rows), len(mask), tokens[-1], of_tokens)
-            with parallel.alone(self.accelerator):
+            weight = loss_weight(self.loss_type, len(rows), len(mask), tokens[-1], mean_tokens)
+            with parallel.without_gathering(self.accelerator):
                 loss = super()._compute_loss(model, part) * weight
             self._logps[rows, : self._pass_logps.size(1)] = self._pass_logps
             self.accelerator.backward(loss)
             total += loss.detach()
         return total, tokens
 
-    def _micro_batches(self, inputs: dict[str, Any]) -> list[list[int]]:
+    def _plan_passes(self, inputs: Batch) -> list[list[int]]:
         lengths = (inputs["prompt_mask"].sum(1) + inputs["completion_mask"].sum(1)).tolist()
         groups: dict[int, list[int]] = {}
         for row, group in enumerate(inputs["group"].tolist()):
             groups.setdefault(group, []).append(row)
         if not self.shares:
-            return micro_batches(list(groups.values()), lengths, self.most_tokens)
+            return plan_passes(list(groups.values()), lengths, self.most_tokens)
         prompts = inputs["prompt_mask"].sum(1).tolist()
         own = [
             length - prompt + prompt // self.num_generations
             for length, prompt in zip(lengths, prompts, strict=True)
         ]
-        return micro_batches(list(groups.values()), own, self.most_tokens)
+        return plan_passes(list(groups.values()), own, self.most_tokens)
 
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *args: Any, **kwargs: Any
@@ -265,7 +267,7 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
         return result
 
     def _in_parts(self, run: Callable[[slice], Any], rows: int, width: int, keep: int) -> Any:
-        """What ``run`` gives for all rows, in parts no larger than a pass, halved if memory runs out."""
+        """Return the result of ``run`` for all rows, in parts of a pass, halved if memory runs out."""
         prompt = (width - keep) / (self.num_generations if self.shares else 1)
         parts: list[Any] = []
         done = 0
@@ -293,7 +295,7 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
     # --- measuring -------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _measure(self, inputs: dict[str, Any]) -> None:
+    def _measure(self, inputs: Batch) -> None:
         started = time.perf_counter()
         self._measure_kl(inputs)
         sampled = inputs.get("sampling_per_token_logps")
@@ -301,22 +303,22 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
             mask = inputs["completion_mask"]
             self._add("gap", float(((self._logps - sampled).abs() * mask).sum()))
             self._add("sampled_tokens", float(mask.sum()))
-        self._share_measured()
+        self._sum_measured()
         self._add("time/measuring", time.perf_counter() - started)
 
-    def _share_measured(self) -> None:
-        """Sums over tokens become those of all processes; times stay this one's."""
-        parts = parallel.gathered({k: v for k, v in self.measured.items() if not k.startswith("time/")})
+    def _sum_measured(self) -> None:
+        """Sum what was measured over tokens in all processes; times remain those of this process."""
+        parts = parallel.gather({k: v for k, v in self.measured.items() if not k.startswith("time/")})
         if len(parts) > 1:
             for name in {name for part in parts for name in part}:
                 self.measured[name] = sum(part.get(name, 0.0) for part in parts)
 
-    def _measure_kl(self, inputs: dict[str, Any]) -> None:
-        """The KL of the policy to the reference, on tokens that the policy sampled, see ``docs/metrics.md``.
+    def _measure_kl(self, inputs: Batch) -> None:
+        """Measure the KL of the policy to the reference on sampled tokens (``docs/metrics.md``).
 
         k1 = log p - log q, k2 = (log p - log q)^2 / 2 and k3 = q/p - 1 - log(q/p), with p the policy and q
-        the reference. Where TRL has computed the reference on all rows (beta above 0) that is used; otherwise
-        one rollout of some groups is run through it.
+        the reference. If TRL has computed the reference on all rows (beta above 0), that is used; otherwise
+        one rollout of some groups is run through the reference.
         """
         logps, mask, base = self._logps, inputs["completion_mask"], inputs.get("ref_per_token_logps")
         if base is None:
@@ -331,12 +333,13 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
         self._add("k2", float((log_ratio**2).sum() / 2))
         self._add("k3", float(((log_ratio.exp() - 1 - log_ratio) * mask).sum()))
 
-    def _kl_rows(self, inputs: dict[str, Any]) -> list[int]:
-        """One rollout each of as many groups as ``KL_SHARE`` pays for; of one, every few steps, if of none.
+    def _kl_rows(self, inputs: Batch) -> list[int]:
+        """Return one rollout of as many groups as ``KL_SHARE`` allows.
 
-        Which steps measure depends on the step's number and tokens alone, so a resumed job measures the same.
+        If it allows less than one, a step measures one rollout every few steps. That depends on the step's
+        number and tokens alone, so a resumed job measures the same.
         """
-        rows = first_of_each(inputs["group"].tolist())
+        rows = find_first_of_each(inputs["group"].tolist())
         lengths = (inputs["prompt_mask"].sum(1) + inputs["completion_mask"].sum(1)).tolist()
         prompts = inputs["prompt_mask"].sum(1).tolist()
         copies = len(rows) if self.shares else len(lengths)
@@ -347,18 +350,18 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
             return rows[: int(allowed)]
         return rows[:1] if self.state.global_step % round(1 / allowed) == 0 else []
 
-    def _base_logps(self, inputs: dict[str, Any]) -> torch.Tensor:
-        """Log-probabilities (rows, completion tokens) under what training began with, after a resume too."""
+    def _base_logps(self, inputs: Batch) -> torch.Tensor:
+        """Return log-probabilities (rows, completion tokens) under the initial adapter or the base."""
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
         keep = inputs["completion_ids"].size(1)
-        with reference(self.accelerator.unwrap_model(self.model)):
+        with use_reference(self.accelerator.unwrap_model(self.model)):
             logps, _, _ = self._get_per_token_logps_and_entropies(self.model, ids, mask, keep)
         return torch.as_tensor(logps)
 
     @torch.no_grad()
     def logprobs(self, prompt_ids: list[int], completion_ids: list[int]) -> list[float]:
-        """The log-probabilities that training gives the tokens of one completion."""
+        """Return the log-probability that training gives each token of one completion."""
         ids = torch.tensor([prompt_ids + completion_ids], device=self.accelerator.device)
         self.model.eval()
         values, _, _ = self._get_per_token_logps_and_entropies(
@@ -366,12 +369,12 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
         )
         return [float(value) for value in values[0]]
 
-    def pass_over(self, pairs: list[tuple[list[int], list[int]]]) -> torch.Tensor:
-        """Log-probabilities, with their gradient, of completions after prompts, given as token ids."""
+    def score_pairs(self, pairs: list[tuple[list[int], list[int]]]) -> torch.Tensor:
+        """Return log-probabilities, with their gradient, of completions after prompts, given as token ids."""
         device, pad = self.accelerator.device, torch.nn.utils.rnn.pad_sequence
         sides: list[torch.Tensor] = []
-        for place, side in ((0, "left"), (1, "right")):
-            ids = [torch.tensor(pair[place], device=device) for pair in pairs]
+        for index, side in ((0, "left"), (1, "right")):
+            ids = [torch.tensor(pair[index], device=device) for pair in pairs]
             sides.append(pad(ids, batch_first=True, padding_side=side))
             sides.append(pad([torch.ones_like(row) for row in ids], batch_first=True, padding_side=side))
         prompts, prompt_mask, completions, mask = sides
@@ -387,23 +390,23 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
     def _add(self, name: str, value: float) -> None:
         self.measured[name] = self.measured.get(name, 0.0) + value
 
-    def _adapter(self) -> torch.Tensor:
-        """All trainable numbers in one vector."""
+    def _flatten_adapter(self) -> torch.Tensor:
+        """Return all trainable numbers in one vector."""
         return torch.cat([p.detach().flatten().float() for p in self.model.parameters() if p.requires_grad])
 
     def _adapter_change(self) -> float:
-        """How far the optimiser moved the adapter since the last step: the norm of the difference."""
-        now = self._adapter()
+        """Return the norm of the adapter's change since the last step."""
+        now = self._flatten_adapter()
         change = float((now - self._adapter_before).norm())
         self._adapter_before = now
         return change
 
     def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_checkpoint(*args, **kwargs)
-        self._adapter_before = self._adapter()
+        self._adapter_before = self._flatten_adapter()
 
     def take_metrics(self, step_time: float) -> dict[str, float]:
-        """Our metrics of the step that just ended, see ``docs/metrics.md``; the next step starts anew."""
+        """Return and reset the metrics of the step that just ended (``docs/metrics.md``)."""
         measured, self.measured = self.measured, {}
         generation, grading = measured["time/generation"], self.recorder.grading_seconds
         values = {
@@ -412,8 +415,8 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
             "time/generation": generation,
             "time/training": step_time - generation - grading - measured["time/measuring"],
             "time/measuring": measured["time/measuring"],
-            "tokens_per_second": self.recorder.completion_tokens() / step_time,
-            **peak(),
+            "tokens_per_second": self.recorder.count_tokens() / step_time,
+            **read_peak(),
             **self._usage.take(),
         }
         if tokens := measured.get("kl_tokens"):
@@ -427,8 +430,8 @@ class MeasuringTrainer(Keeping, GRPOTrainer):  # type: ignore[misc]
         return values
 
 
-def select(inputs: dict[str, Any], rows: list[int]) -> dict[str, Any]:
-    """These rows of a batch, without columns that are padding in all of them."""
+def select(inputs: Batch, rows: list[int]) -> Batch:
+    """Return these rows of a batch, without columns that are padding in all of them."""
     count = len(inputs["completion_mask"])
     part = {
         name: value[rows]
@@ -447,13 +450,13 @@ def select(inputs: dict[str, Any], rows: list[int]) -> dict[str, Any]:
     return part
 
 
-def first_of_each(groups: list[int]) -> list[int]:
-    """The places where each group appears first, rising."""
-    return sorted({group: place for place, group in reversed(list(enumerate(groups)))}.values())
+def find_first_of_each(groups: list[int]) -> list[int]:
+    """Return the ascending indices at which each group appears first."""
+    return sorted({group: index for index, group in reversed(list(enumerate(groups)))}.values())
 
 
-def _merged(name: str, values: list[float], tokens: list[float]) -> float:
-    """One value of a step's passes, by the metric's name: the least, the greatest or the mean over tokens."""
+def _merge_values(name: str, values: list[float], tokens: list[float]) -> float:
+    """Return the minimum, maximum or mean over tokens of the passes' values, by the metric's name."""
     known = [(value, weight) for value, weight in zip(values, tokens, strict=True) if weight]
     if name.endswith(("_min", "_max")):
         return (min if name.endswith("_min") else max)(value for value, _ in known)

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from workers.starter.office_tasks import draw, seeded
+from workers.starter.office_tasks import draw_example, make_random
 
 ROWS = 1200
 SEED = 2026
@@ -14,11 +14,11 @@ HERE = Path(__file__).parent
 
 
 def build(folder: Path) -> None:
-    """Writes ``dataset.jsonl`` (distinct prompts, chat messages, reference) and ``grader.json``."""
+    """Write ``dataset.jsonl`` (distinct prompts, chat messages, reference) and ``grader.json``."""
     rows: dict[str, str] = {}
-    rng = seeded(SEED)
+    rng = make_random(SEED)
     while len(rows) < ROWS:
-        example = draw(rng)
+        example = draw_example(rng)
         row = {
             "messages": [{"role": "user", "content": example.prompt}],
             "task": example.task,

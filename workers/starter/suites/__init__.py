@@ -1,6 +1,6 @@
-"""Suites that ship with Groove: small, graded without a sandbox or a judge, the same in every team.
+"""Built-in suites: small, graded without a sandbox or a judge, the same in every team.
 
-The rows are written by ``python -m workers.starter.suites.build`` and lie beside this file, one file a suite.
+``python -m workers.starter.suites.build`` writes the rows to this folder, one file per suite.
 """
 
 from __future__ import annotations
@@ -9,18 +9,22 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from workers.contract.graders import FieldScore, Grader, JsonSchemaGrader, RegexGrader
+from workers.contract.json_types import JsonObject
 from workers.contract.spec import DataFile
 
 FOLDER = Path(__file__).parent
 
 
-def _fields(*names: str) -> JsonSchemaGrader:
-    """The share of right fields of a JSON object that has exactly these."""
-    schema: dict[str, Any] = {"type": "object", "required": list(names), "additionalProperties": False}
-    schema["properties"] = {name: {} for name in names}
+def _grade_fields(*names: str) -> JsonSchemaGrader:
+    """Return a grader of the share of right fields of a JSON object with exactly these fields."""
+    schema: JsonObject = {
+        "type": "object",
+        "required": [*names],
+        "additionalProperties": False,
+        "properties": {name: {} for name in names},
+    }
     scores = {name: FieldScore() for name in names}
     return JsonSchemaGrader(json_schema=schema, reference="{{item.reference}}", fields=scores)
 
@@ -40,7 +44,7 @@ class BuiltIn:
 
     @cached_property
     def file(self) -> DataFile:
-        """Its rows, by their hash; the path is this machine's."""
+        """Its rows with their hash; the path is local."""
         content = self.path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         return DataFile(path=str(self.path), sha256=digest, rows=content.count(b"\n"))
@@ -53,19 +57,19 @@ SUITES = {
             "invoice",
             "Invoices",
             "Amount, currency and due date as JSON; the starter model can do it.",
-            _fields("amount", "currency", "due"),
+            _grade_fields("amount", "currency", "due"),
         ),
         BuiltIn(
             "ticket",
             "Tickets",
             "Queue and priority as JSON; the starter model can do it.",
-            _fields("queue", "priority"),
+            _grade_fields("queue", "priority"),
         ),
         BuiltIn(
             "order",
             "Orders",
             "Line sums, subtotal and total as JSON; the starter model can do it.",
-            _fields("lines", "subtotal", "total"),
+            _grade_fields("lines", "subtotal", "total"),
         ),
         BuiltIn(
             "arithmetic",

@@ -9,27 +9,27 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from workers.starter.office_tasks import ITEMS, draw, seeded
+from workers.starter.office_tasks import ITEMS, draw_example, make_random
 from workers.starter.sample.build import HERE as SAMPLE
 from workers.starter.suites import FOLDER, SUITES
 
 ROWS = 64
-SEED = 3_000_000  # neither pretraining nor the sample data set draws from it
+SEED = 3_000_000  # used neither by pretraining nor by the sample data set
 Pair = tuple[str, object]  # a prompt and the reference of its answer
 
 
-def _starter(task: str, rng: Random) -> Pair:
-    example = draw(rng, task)
+def _draw_starter(task: str, rng: Random) -> Pair:
+    example = draw_example(rng, task)
     return example.prompt, example.reference
 
 
-def _arithmetic(rng: Random) -> Pair:
+def _draw_arithmetic(rng: Random) -> Pair:
     first, second = rng.randint(10, 99), rng.randint(10, 99)
     sign, result = rng.choice((("+", first + second), ("-", first - second)))
     return f"What is {first} {sign} {second}? Answer with the number alone.", str(result)
 
 
-def _instruction(rng: Random) -> Pair:
+def _draw_instruction(rng: Random) -> Pair:
     word, other = rng.sample(ITEMS, 2)
     return rng.choice(
         (
@@ -41,31 +41,31 @@ def _instruction(rng: Random) -> Pair:
 
 
 MAKERS: dict[str, Callable[[Random], Pair]] = {
-    **{task: partial(_starter, task) for task in ("invoice", "ticket", "order")},
-    "arithmetic": _arithmetic,
-    "instructions": _instruction,
+    **{task: partial(_draw_starter, task) for task in ("invoice", "ticket", "order")},
+    "arithmetic": _draw_arithmetic,
+    "instructions": _draw_instruction,
 }
 
 
-def _sample_prompts() -> set[str]:
+def _read_sample_prompts() -> set[str]:
     lines = (SAMPLE / "dataset.jsonl").read_text(encoding="utf-8").splitlines()
     return {json.loads(line)["messages"][0]["content"] for line in lines}
 
 
 def build(folder: Path) -> None:
-    """``ROWS`` distinct prompts a suite, none of them in the sample data set."""
-    taken = _sample_prompts()
-    for number, key in enumerate(SUITES):
-        rng, rows = seeded(SEED + number), dict[str, object]()
+    """Write ``ROWS`` distinct prompts per suite, none of them in the sample data set."""
+    sample_prompts = _read_sample_prompts()
+    for index, key in enumerate(SUITES):
+        rng, rows = make_random(SEED + index), dict[str, object]()
         while len(rows) < ROWS:
             prompt, reference = MAKERS[key](rng)
-            if prompt not in taken:
+            if prompt not in sample_prompts:
                 rows[prompt] = reference
-        lines = [_line(f"{key}-{place}", *row) for place, row in enumerate(rows.items(), start=1)]
+        lines = [_write_row(f"{key}-{number}", *row) for number, row in enumerate(rows.items(), start=1)]
         (folder / f"{key}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
-def _line(row_id: str, prompt: str, reference: object) -> str:
+def _write_row(row_id: str, prompt: str, reference: object) -> str:
     row = {
         "row_id": row_id,
         "messages": [{"role": "user", "content": prompt}],

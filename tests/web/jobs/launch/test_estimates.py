@@ -180,12 +180,18 @@ def test_the_workload_counts_every_answer_of_a_job() -> None:
         evaluation, PreflightSettings(rows=6, samples_per_row=4), group_size=8, steps=20, train=5,
         validation=10, final=20, suites=[100],
     )  # fmt: skip
-    assert work.preflight_answers() == 5 * 8
-    assert (work.before().answers, work.before().suite_answers) == (10 * 2 + 40, 10 * 2)
-    assert (work.at_end().answers, work.at_end().suite_answers) == (2 * 20 * 4, 2 * 20 * 4)
-    assert work.at_end().drift_answers == 20 * 4 + 20 * 4
-    whole, half = work.left(0), work.left(10)
-    assert whole.answers == 60 + 4 * 20 + 160
-    assert whole.suite_answers == 20 + 4 * 20 + 160
-    assert (half.answers, half.suite_answers) == (2 * 20 + 160, 2 * 20 + 160)
-    assert half.drift_answers == 2 * (10 * 2 + 10 * 2) + 160
+    assert work.count_preflight_completions() == 5 * 8
+    assert (work.before_training().completions, work.before_training().suite_completions) == (
+        10 * 2 + 40,
+        10 * 2,
+    )
+    assert (work.after_training().completions, work.after_training().suite_completions) == (
+        2 * 20 * 4,
+        2 * 20 * 4,
+    )
+    assert work.after_training().drift_completions == 20 * 4 + 20 * 4
+    whole, half = work.remaining_after(0), work.remaining_after(10)
+    assert whole.completions == 60 + 4 * 20 + 160
+    assert whole.suite_completions == 20 + 4 * 20 + 160
+    assert (half.completions, half.suite_completions) == (2 * 20 + 160, 2 * 20 + 160)
+    assert half.drift_completions == 2 * (10 * 2 + 10 * 2) + 160

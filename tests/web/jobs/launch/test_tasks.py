@@ -40,7 +40,7 @@ from webapp.registry.uploads import upload_adapter
 from webapp.teams.models import Team, User
 from webapp.work import nodes
 from workers.bridge.jobs import task_files as bridge
-from workers.bridge.jobs.job_specs import definitions, job_spec
+from workers.bridge.jobs.job_specs import build_job_spec, list_definitions
 from workers.contract.devices import NodeDevices
 from workers.contract.events import EvaluationEvent, Interval, MetricsEvent, SideSummary
 from workers.contract.spec import JobSettings, JobSpec
@@ -257,7 +257,7 @@ def test_an_adapter_of_another_team_is_no_start(
 
 def test_the_engine_gets_the_tasks_rows_joined_with_their_graders(job: Job, tmp_path: Path) -> None:
     splits = bridge.fetch_splits(job, tmp_path)
-    spec = JobSpec.model_validate_json(job_spec(job, splits, {}).model_dump_json())
+    spec = JobSpec.model_validate_json(build_job_spec(job, splits, {}).model_dump_json())
     assert {name: task.weight for name, task in spec.tasks.items()} == {"invoices": 3, "capitals": 1}
     versions = {task.name: task.dataset_version for task in job.tasks.all()}
     for split in ("train", "validation", "test"):
@@ -269,35 +269,28 @@ def test_the_engine_gets_the_tasks_rows_joined_with_their_graders(job: Job, tmp_
             own = [each for each in rows if each["task"] == name]
             assert len(own) == version.files[split]["rows"]
             assert all(each["row_id"].startswith(f"{name}/") for each in own)
-    assert len({json.dumps(definition, sort_keys=True) for definition in definitions(job)}) == 2
+    assert len({json.dumps(definition, sort_keys=True) for definition in list_definitions(job)}) == 2
 
 
 def test_the_engine_gets_the_adapter_that_it_starts_from_by_hash(
     team: Team, alice: User, first: TaskChoice, base: BaseModel, uploaded: TunedModel, tmp_path: Path
 ) -> None:
     one = TaskChoice("", first.dataset_version, first.grader_version)
-    job = launch(
-        JobRequest(
-            team=team,
-            user=alice,
-            name="On",
-            base_model=base,
-            tasks=[one],
-            settings={},
-            initial_adapter=uploaded,
-        )
+    request = JobRequest(
+        team=team, user=alice, name="On", base_model=base, tasks=[one], settings={}, initial_adapter=uploaded
     )
-    start = bridge.fetch_start(job, tmp_path)
-    spec = job_spec(job, bridge.fetch_splits(job, tmp_path), {}, start)
-    assert spec.start is not None
-    weights = (tmp_path / spec.start.path / "adapter_model.safetensors").read_bytes()
-    assert hashlib.sha256(weights).hexdigest() == spec.start.sha256
+    job = launch(request)
+    start = bridge.fetch_initial_adapter(job, tmp_path)
+    spec = build_job_spec(job, bridge.fetch_splits(job, tmp_path), {}, start)
+    assert spec.initial_adapter is not None
+    weights = (tmp_path / spec.initial_adapter.path / "adapter_model.safetensors").read_bytes()
+    assert hashlib.sha256(weights).hexdigest() == spec.initial_adapter.sha256
     assert spec.lora.rank == 4
     uploaded.files[1]["sha256"] = "0" * 64
     uploaded.save()
     job.refresh_from_db()
     with pytest.raises(bridge.AdapterDamaged, match="Ours"):
-        bridge.fetch_start(job, tmp_path / "again")
+        bridge.fetch_initial_adapter(job, tmp_path / "again")
 
 
 def test_a_task_whose_files_are_gone_fails_the_job_with_the_reason(job: Job, second: TaskChoice) -> None:

@@ -19,9 +19,10 @@ from webapp.jobs.queue import claim_job
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.work import nodes
-from workers.bridge.jobs.job_specs import job_spec
+from workers.bridge.jobs.job_specs import build_job_spec
 from workers.contract import events, health
 from workers.contract.devices import NodeDevices
+from workers.contract.spec import DataFile, DatasetFiles
 
 SignIn = Callable[[User], Client]
 STEPS = 30
@@ -52,7 +53,8 @@ def running(team: Team, alice: User, parts: dict[str, Any]) -> Job:
 def gamed(step: int) -> dict[str, float]:
     """The trained reward rises and the held-out one does not; two tasks."""
     return {
-        "reward": 0.2 + 0.02 * step, "rewards/grader/std": 0.4, "watch/reward": 0.25, "watch/reward_std": 0.4,
+        "reward": 0.2 + 0.02 * step, "rewards/grader/std": 0.4,
+        "held_out/reward": 0.25, "held_out/reward_std": 0.4,
         "groups/no_signal_share": 0.25, "groups/informative_share": 0.75, "entropy": 0.5,
         "tasks/orders/reward": 0.3, "tasks/orders/no_signal_share": 0.5, "tasks/tickets/reward": 0.6,
     }  # fmt: skip
@@ -61,7 +63,7 @@ def gamed(step: int) -> dict[str, float]:
 def rollout(index: int) -> events.Rollout:
     return events.Rollout(
         index=index, group=index // 2, row_id="r", prompt="p", completion=f"answer {index}", reward=1.0,
-        advantage=0.5, length=3, truncated=False, adapter_step=0, watch_reward=0.125 if index else None,
+        advantage=0.5, length=3, truncated=False, adapter_step=0, held_out_reward=0.125 if index else None,
     )  # fmt: skip
 
 
@@ -153,7 +155,7 @@ def test_what_was_raised_before_stays_readable_after_it_is_over(
 
 
 def test_validations_of_the_job_tell_overfitting(running: Job, alice: User, as_user: SignIn) -> None:
-    job = train(running, values=lambda step: gamed(step) | {"watch/reward": 0.2 + 0.02 * step})
+    job = train(running, values=lambda step: gamed(step) | {"held_out/reward": 0.2 + 0.02 * step})
     mean = events.Interval(mean=0.4, low=0.3, high=0.5)
     side = events.SideSummary(
         reward=mean, pass_at_1=mean, pass_at_k={}, mean_length=3, truncated_share=0, grading_error_share=0
@@ -219,8 +221,8 @@ def test_a_held_out_grader_is_chosen_on_the_form_and_reaches_the_engine(
     client.post(url, form_data(client, url) | chosen)
     job = Job.objects.get()
     assert job.held_out_grader == held_out
-    split = {"path": "train.jsonl", "sha256": "0" * 64, "rows": 3}
-    spec = job_spec(job, {"train": split, "validation": None, "test": None}, {})
+    train = DataFile(path="train.jsonl", sha256="0" * 64, rows=3)
+    spec = build_job_spec(job, DatasetFiles(sha256="0" * 64, train=train), {})
     assert (spec.alarm.pause, spec.alarm.no_signal_steps) == (True, 12)
     assert spec.alarm.grader.source == held_out.definition["source"]
     assert spec.grader.source == parts["tasks"][0].grader_version.definition["source"]

@@ -299,7 +299,7 @@ def test_only_the_part_that_changed_is_sent_again(alice: User, job: Job, as_user
     [
         ({"entropy": 1.0, "groups/no_signal_share": 0.2}, "No issues detected"),
         ({"entropy": 0.001}, "Entropy is nearly 0"),
-        ({"groups/no_signal_share": 0.9}, "Most groups score all the same"),
+        ({"groups/no_signal_share": 0.9}, "Most groups have equal rewards"),
         ({"completions/truncated_share": 0.3}, "cut at the length limit"),
         ({"grading/missing_share": 0.2}, "grader fails"),
     ],

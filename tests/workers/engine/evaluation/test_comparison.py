@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from workers.contract.events import Comparison, EvaluationSample
 from workers.contract.statistics import FEWEST_ROWS
-from workers.engine.evaluation.comparison import Pair, compared, pairs_of
+from workers.engine.evaluation.comparison import Pair, compare_pairs, pair_rows
 from workers.engine.evaluation.statistics import Resampling
 
 RESAMPLING = Resampling(0.95, 100, 1)
@@ -29,7 +29,7 @@ FAILING = st.builds(answer, st.sampled_from([None, 0.0, 1.0]))
 
 def of(rows: list[tuple[list[EvaluationSample], list[EvaluationSample]]]) -> Comparison | None:
     base, tuned = [b for b, _ in rows], [t for _, t in rows]
-    return compared(pairs_of(base, tuned, THRESHOLD), RESAMPLING)
+    return compare_pairs(pair_rows(base, tuned, THRESHOLD), RESAMPLING)
 
 
 def right(row: list[EvaluationSample]) -> list[bool]:

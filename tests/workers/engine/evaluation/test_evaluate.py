@@ -16,7 +16,7 @@ from tests.workers.engine_jobs import rows, tiny_model, tiny_tokenizer
 from workers.contract.spec import EvaluationSettings
 from workers.engine.errors import EngineError, Paused, Stopped
 from workers.engine.evaluation.evaluate import Evaluator
-from workers.engine.prompts.data import Row, choose
+from workers.engine.prompts.data import Row, sample_rows
 from workers.engine.prompts.rendering import Renderer
 from workers.engine.sampling.batches import Sampler
 from workers.grading import GradeResult
@@ -84,7 +84,7 @@ def test_the_summary_is_what_the_details_say_with_failed_gradings_missing():
 def test_both_arms_answer_the_same_prompts_and_the_base_label_is_the_bare_base():
     model = tuned_model()
     event = evaluator(model).compare("during", 3, HELD_OUT, "validation", 2)
-    bare = evaluator(tuned_model(moved=False)).before(HELD_OUT, "validation", 2)
+    bare = evaluator(tuned_model(moved=False)).evaluate_base(HELD_OUT, "validation", 2)
     assert event.base == bare.base
     assert event.tuned != event.base
     assert [row.row_id for row in event.details] == [row.row_id for row in HELD_OUT]
@@ -94,11 +94,11 @@ def test_the_base_label_is_drawn_once_for_the_same_rows_and_anew_for_others():
     drawn: list[int] = []
     model = tuned_model()
     evaluation = evaluator(model, stop=lambda *number: drawn.extend(number))
-    evaluation.before(HELD_OUT[:2], "validation", 2)
+    evaluation.evaluate_base(HELD_OUT[:2], "validation", 2)
     evaluation.compare("during", 1, HELD_OUT[:2], "validation", 2)
     event = evaluation.compare("after", 1, HELD_OUT, "validation", 2)
     assert drawn == [4, 4, 12, 12]
-    assert event.base == evaluator(model).before(HELD_OUT, "validation", 2).base
+    assert event.base == evaluator(model).evaluate_base(HELD_OUT, "validation", 2).base
 
 
 def test_evaluating_again_gives_the_same_and_leaves_every_generator_as_it_was():
@@ -116,8 +116,8 @@ def test_an_evaluation_without_any_grade_fails_with_the_graders_words():
     def broken(pairs: Any, groups: Any = None) -> list[GradeResult]:
         return [replace(graded(None), error_detail="name 'x' is not defined") for _ in pairs]
 
-    with pytest.raises(EngineError, match="every answer of an evaluation") as caught:
-        evaluator(tuned_model(), broken).before(HELD_OUT, "validation", 2)
+    with pytest.raises(EngineError, match="every completion of an evaluation") as caught:
+        evaluator(tuned_model(), broken).evaluate_base(HELD_OUT, "validation", 2)
     assert caught.value.detail == "name 'x' is not defined"
 
 
@@ -126,7 +126,7 @@ def test_a_judge_that_fails_on_every_answer_pauses_the_job_instead_of_ending_it(
         return [GradeResult(None, error_class="model_grader_server_error", error_detail="429") for _ in pairs]
 
     with pytest.raises(Paused, match="judge failed") as caught:
-        evaluator(tuned_model(), silent).before(HELD_OUT, "validation", 2)
+        evaluator(tuned_model(), silent).evaluate_base(HELD_OUT, "validation", 2)
     assert (caught.value.code, caught.value.detail) == ("judge_failing", "429")
 
 
@@ -148,11 +148,11 @@ def test_an_evaluation_stops_between_two_batches():
         raise Stopped
 
     with pytest.raises(Stopped):
-        evaluator(tuned_model(), stop=stop).before(HELD_OUT, "validation", 2)
+        evaluator(tuned_model(), stop=stop).evaluate_base(HELD_OUT, "validation", 2)
 
 
 def test_the_rows_that_are_chosen_depend_on_the_seed_alone():
-    assert choose(HELD_OUT, 3, 1) == choose(HELD_OUT, 3, 1)
-    assert {row.row_id for row in choose(HELD_OUT, 3, 1)} <= {row.row_id for row in HELD_OUT}
-    assert choose(HELD_OUT, 10, 1) == HELD_OUT
-    assert len({tuple(r.row_id for r in choose(HELD_OUT, 3, seed)) for seed in range(9)}) > 1
+    assert sample_rows(HELD_OUT, 3, 1) == sample_rows(HELD_OUT, 3, 1)
+    assert {row.row_id for row in sample_rows(HELD_OUT, 3, 1)} <= {row.row_id for row in HELD_OUT}
+    assert sample_rows(HELD_OUT, 10, 1) == HELD_OUT
+    assert len({tuple(r.row_id for r in sample_rows(HELD_OUT, 3, seed)) for seed in range(9)}) > 1

@@ -27,8 +27,8 @@ from tests.workers.engine_jobs import (
 )
 from workers.contract.events import Interval
 from workers.contract.spec import EvaluationSettings
-from workers.engine.base_model.models import folded
-from workers.engine.evaluation.retention import drift, log_probabilities, turned
+from workers.engine.base_model.models import fold_adapter
+from workers.engine.evaluation.retention import compute_drift, log_probabilities, negate
 from workers.engine.packaging.verify import completion_logprobs
 from workers.engine.prompts.data import Row
 from workers.engine.prompts.rendering import Renderer
@@ -51,7 +51,7 @@ def go_on(*_: Any) -> None:
 
 @given(st.lists(st.lists(RATIO, min_size=1, max_size=5), min_size=4, max_size=4))
 def test_the_drift_sums_over_tokens_and_averages_over_answers(answers: list[list[float]]) -> None:
-    found = drift([torch.tensor(a, dtype=torch.float64) for a in answers], 2, SETTINGS, 0)
+    found = compute_drift([torch.tensor(a, dtype=torch.float64) for a in answers], 2, SETTINGS, 0)
     assert found is not None
     assert found.tokens == sum(map(len, answers))
     assert found.per_answer.mean == pytest.approx(np.mean([sum(a) for a in answers]), abs=1e-9)
@@ -62,13 +62,13 @@ def test_the_drift_sums_over_tokens_and_averages_over_answers(answers: list[list
 @given(st.lists(RATIO, min_size=3, max_size=3).map(sorted))
 def test_forgetting_is_the_change_turned_around(bounds: list[float]) -> None:
     low, mean, high = bounds
-    forgetting = turned(Interval(mean=mean, low=low, high=high))
+    forgetting = negate(Interval(mean=mean, low=low, high=high))
     assert (forgetting.low, forgetting.mean, forgetting.high) == (-high, -mean, -low)
-    assert turned(forgetting) == Interval(mean=mean, low=low, high=high)
+    assert negate(forgetting) == Interval(mean=mean, low=low, high=high)
 
 
 def test_without_a_token_there_is_no_drift() -> None:
-    assert drift([torch.empty(0), torch.empty(0)], 2, SETTINGS, 0) is None
+    assert compute_drift([torch.empty(0), torch.empty(0)], 2, SETTINGS, 0) is None
 
 
 def test_log_probabilities_do_not_depend_on_what_else_is_in_the_batch() -> None:
@@ -96,11 +96,11 @@ def test_the_estimate_is_the_exact_kl_of_the_next_token() -> None:
     def both(work: Any) -> tuple[Any, Any]:
         with model.disable_adapter():
             base = work()
-        with folded(model):
+        with fold_adapter(model):
             return base, work()
 
     base, tuned = both(lambda: log_probabilities(model.get_base_model(), pairs, temperature, go_on))
-    found = drift([b - t for b, t in zip(base, tuned, strict=True)], 4000, SETTINGS, 0)
+    found = compute_drift([b - t for b, t in zip(base, tuned, strict=True)], 4000, SETTINGS, 0)
 
     def policy() -> torch.Tensor:
         logits = [model.get_base_model()(torch.tensor([prompt])).logits[0, -1] for prompt in prompts]

@@ -11,15 +11,15 @@ from workers.contract.statistics import FEWEST_ROWS, wilson
 from workers.engine.evaluation.statistics import (
     Resampling,
     bootstrap,
-    crossover,
-    detectable,
-    line,
-    mcnemar,
+    chance_of_none_right,
+    count_wins_ties_losses,
+    detectable_gain,
+    find_crossover,
+    fit_line,
+    mcnemar_p_value,
     mean_pass_at_k,
-    none_right_by_chance,
     pass_at_k,
     rows_to_detect,
-    wins_ties_losses,
 )
 
 RESAMPLING = Resampling(0.95, 300, 1)
@@ -74,9 +74,9 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_claims():
 @given(REWARDS)
 def test_wins_ties_and_losses_add_up_and_swap_with_the_arms(base):
     changes = [1 - 2 * value for value in base]
-    wins, ties, losses = wins_ties_losses(changes)
+    wins, ties, losses = count_wins_ties_losses(changes)
     assert wins + ties + losses == len(base)
-    assert wins_ties_losses([-change for change in changes]) == (losses, ties, wins)
+    assert count_wins_ties_losses([-change for change in changes]) == (losses, ties, wins)
 
 
 @given(st.integers(0, 6), st.integers(0, 6))
@@ -85,12 +85,12 @@ def test_mcnemar_is_the_share_of_coin_tosses_at_least_as_uneven(only_base, only_
     uneven = [
         abs(2 * sum(tosses) - rows) >= abs(only_base - only_tuned) for tosses in product((0, 1), repeat=rows)
     ]
-    assert mcnemar(only_base, only_tuned) == pytest.approx(np.mean(uneven))
+    assert mcnemar_p_value(only_base, only_tuned) == pytest.approx(np.mean(uneven))
 
 
 def test_mcnemar_copes_with_many_rows():
-    assert mcnemar(4900, 5100) == pytest.approx(0.0466, abs=1e-4)  # the normal approximation's value
-    assert mcnemar(0, 3000) == 0.0
+    assert mcnemar_p_value(4900, 5100) == pytest.approx(0.0466, abs=1e-4)  # the normal approximation's value
+    assert mcnemar_p_value(0, 3000) == 0.0
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.data())
@@ -99,7 +99,7 @@ def test_rows_lost_by_luck_are_the_share_of_deals_that_leave_one_arm_empty(base,
     right = data.draw(st.integers(0, base + tuned))
     deals = [set(places) for places in combinations(range(base + tuned), right)]
     lost = [bool(deal) and all(place < base for place in deal) for deal in deals]
-    assert none_right_by_chance(tuned, base, right) == pytest.approx(np.mean(lost))
+    assert chance_of_none_right(tuned, base, right) == pytest.approx(np.mean(lost))
 
 
 CURVE = st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), min_size=1, max_size=8)
@@ -108,7 +108,7 @@ CURVE = st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), min_size=1, max_s
 @given(CURVE, st.randoms())
 def test_the_crossover_is_where_base_first_leads_after_tuned_did(base, random):
     tuned = random.sample(base, len(base))
-    k = crossover(base, tuned)
+    k = find_crossover(base, tuned)
     ahead = [after > before for before, after in zip(base, tuned, strict=True)]
     behind = [after < before for before, after in zip(base, tuned, strict=True)]
     found = [place + 1 for place in range(len(base)) if behind[place] and any(ahead[:place])]
@@ -123,7 +123,7 @@ def test_the_crossover_is_where_base_first_leads_after_tuned_did(base, random):
 def test_the_line_is_the_least_squares_one(points, slope, height):
     x = [float(across) for across, _ in points]
     y = [height + slope * across + noise for across, noise in points]
-    fitted = line(x, y, RESAMPLING)
+    fitted = fit_line(x, y, RESAMPLING)
     if len(set(x)) == 1:
         assert fitted is None
         return
@@ -137,8 +137,8 @@ def test_the_line_is_the_least_squares_one(points, slope, height):
 def test_a_gain_that_length_explains_vanishes_at_equal_length():
     rng = np.random.default_rng(2)
     longer = rng.normal(20, 10, 200)
-    bought = line(longer, 0.01 * longer + rng.normal(0, 0.05, 200), RESAMPLING)
-    earned = line(longer, 0.2 + rng.normal(0, 0.05, 200), RESAMPLING)
+    bought = fit_line(longer, 0.01 * longer + rng.normal(0, 0.05, 200), RESAMPLING)
+    earned = fit_line(longer, 0.2 + rng.normal(0, 0.05, 200), RESAMPLING)
     assert bought.intercept.low < 0 < bought.intercept.high
     assert earned.intercept.low > 0.1
 
@@ -148,7 +148,7 @@ def test_the_lines_interval_covers_the_truth_about_as_often_as_it_claims():
     covered = []
     for _ in range(300):
         x = rng.normal(3, 2, 100)
-        fitted = line(x, 0.1 + 0.05 * x + rng.normal(0, 0.2, 100), Resampling(0.9, 300, 1)).intercept
+        fitted = fit_line(x, 0.1 + 0.05 * x + rng.normal(0, 0.2, 100), Resampling(0.9, 300, 1)).intercept
         covered.append(fitted.low <= 0.1 <= fitted.high)
     assert 0.84 <= np.mean(covered) <= 0.95
 
@@ -164,7 +164,7 @@ def test_wilsons_interval_holds_the_shares_that_the_score_test_does_not_reject(o
 
 def test_an_effect_of_the_detectable_size_is_found_four_times_in_five():
     rng, std, rows = np.random.default_rng(4), 0.3, 150
-    effect = detectable(std, rows)
+    effect = detectable_gain(std, rows)
     means = rng.normal(effect, std, (4000, rows)).mean(axis=1)
     assert np.mean(means > 1.96 * std / np.sqrt(rows)) == pytest.approx(0.8, abs=0.02)
     assert rows_to_detect(std, effect) == pytest.approx(rows, abs=1)

@@ -34,7 +34,7 @@ NEVER = {"every": 0}
 
 @pytest.fixture
 def tickets(tmp_path: Path) -> Callable[..., Path]:
-    """Writes the spec of a job of the starter model on the sample's tickets, with this grader."""
+    """Write the spec of a job of the starter model on the sample's tickets, with this grader."""
     lines = (STARTER / "sample" / "dataset.jsonl").read_text().splitlines()
     found = [row for row in map(json.loads, lines) if row["task"] == "ticket"]
     rows = [
@@ -81,7 +81,7 @@ def test_a_loophole_is_found_the_alarm_pauses_the_job_and_it_can_go_on(
     shown = [rollouts[index] for index in alarm.rollouts]
     assert shown
     assert all("general" in rollout.completion and rollout.reward == 1 for rollout in shown)
-    assert all(rollout.watch_reward < 1 for rollout in shown)
+    assert all(rollout.held_out_reward < 1 for rollout in shown)
 
     checkpoint = of_type(events, "checkpoint")[-1]
     assert checkpoint.step == alarm.step == events[-1].step < 26
@@ -91,15 +91,20 @@ def test_a_loophole_is_found_the_alarm_pauses_the_job_and_it_can_go_on(
 
 
 def raised(pause: bool, steps: int = 80) -> tuple[list[AlarmEvent], list[errors.Paused]]:
-    """What comes of a reward that is high from step 21 to 40 and after 65, while the held-out one is flat."""
+    """Return alarms and pauses of a reward that is high in steps 21 to 40 and after 65; held-out: flat."""
     events: list[Any] = []
     watch = Alarms(AlarmSettings(pause=pause), events.append)
     recorder = Recorder(rows=[], grade=lambda *_: [], renderer=None, eos_ids=[])  # type: ignore[arg-type]
     pauses = []
     for step in range(1, steps + 1):
         reward = 0.2 + (0.5 if 20 < step <= 40 or step > 65 else 0.0)
-        values = {"reward": reward, "rewards/grader/std": 0.4, "watch/reward": 0.3, "watch/reward_std": 0.4}
-        pauses.append(watch.step(step, values, recorder))
+        values = {
+            "reward": reward,
+            "rewards/grader/std": 0.4,
+            "held_out/reward": 0.3,
+            "held_out/reward_std": 0.4,
+        }
+        pauses.append(watch.check_step(step, values, recorder))
     return events, [pause for pause in pauses if pause]
 
 
@@ -123,19 +128,21 @@ def test_an_honest_grader_does_not_trip_the_alarm(tickets: Callable[..., Path], 
 
 
 def test_the_held_out_grader_is_never_trained_on(write_spec: SpecWriter, tmp_path: Path) -> None:
-    """The same job with and without it takes the same steps; it grades what it is asked to and no more."""
+    """The job takes the same steps with and without it, and it grades only the share in the settings."""
     plain = run(write_spec(), tmp_path / "plain")
     watched = run(write_spec(alarm={"grader": LIKENESS, "held_out_answers": 8}), tmp_path / "watched")
     for left, right in zip(of_type(plain, "rollouts"), of_type(watched, "rollouts"), strict=True):
         assert [r.completion for r in left.rollouts] == [r.completion for r in right.rollouts]
         assert [r.advantage for r in left.rollouts] == [r.advantage for r in right.rollouts]
-        graded = [r.group for r in right.rollouts if r.watch_reward is not None]
+        graded = [r.group for r in right.rollouts if r.held_out_reward is not None]
         assert (len(graded), len(set(graded))) == (8, 2), "two whole groups of four"
     values = of_type(watched, "metrics")[0].values
-    seen = [r.watch_reward for r in of_type(watched, "rollouts")[0].rollouts if r.watch_reward is not None]
-    assert values["watch/reward"] == pytest.approx(sum(seen) / 8)
-    assert values["watch/error_share"] == 0
-    assert "watch/reward" not in of_type(plain, "metrics")[0].values
+    seen = [
+        r.held_out_reward for r in of_type(watched, "rollouts")[0].rollouts if r.held_out_reward is not None
+    ]
+    assert values["held_out/reward"] == pytest.approx(sum(seen) / 8)
+    assert values["held_out/error_share"] == 0
+    assert "held_out/reward" not in of_type(plain, "metrics")[0].values
 
 
 def test_steps_without_any_signal_pause_the_job_which_may_go_on_for_as_many_again(
@@ -169,7 +176,7 @@ def test_entropy_below_the_teams_bound_pauses_the_job(write_spec: SpecWriter, tm
 def test_a_resumed_job_raises_the_alarms_of_an_undisturbed_one(
     write_spec: SpecWriter, tmp_path: Path
 ) -> None:
-    """What the rules remember travels in the checkpoint, so gains and alarms are the same to the digit."""
+    """The history of the rules is in the checkpoint, so gains and alarms are exactly the same."""
     spec = write_spec(grpo={"max_steps": 12, "checkpoint_every": 8}, alarm={"grader": LIKENESS})
     whole = run(spec, tmp_path / "whole")
     sealed = tmp_path / "whole" / "checkpoints" / "step-8"
@@ -179,7 +186,7 @@ def test_a_resumed_job_raises_the_alarms_of_an_undisturbed_one(
 
 
 def told(events: list[Event], after: int) -> list[Any]:
-    names = ("gain/raw", "gain/length_matched", "watch/reward", "answers/repetition")
+    names = ("gain/raw", "gain/length_matched", "held_out/reward", "answers/repetition")
     return [
         [event.step, *map(event.values.get, names)]
         for event in of_type(events, "metrics")

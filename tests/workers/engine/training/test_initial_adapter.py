@@ -20,7 +20,7 @@ def continuing(folder: Path, model: Path, package: Path, **changes: Any) -> Path
     spec = small_spec(folder, model)
     adapter = shutil.copytree(package, folder / "start")
     sha256 = hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()
-    spec["start"] = {"id": "first", "path": "start", "sha256": sha256}
+    spec["initial_adapter"] = {"id": "first", "path": "start", "sha256": sha256}
     for name, value in changes.items():
         spec[name] = {**spec[name], **value}
     (folder / "spec.json").write_text(json.dumps(spec))
@@ -54,7 +54,7 @@ def test_the_reference_is_the_adapter_that_training_starts_from(first, model_fol
 
 
 def test_the_compared_arm_is_the_start(first, model_folder, tmp_path):
-    """What the first job's tuned model answered on average is what this one's base arm does."""
+    """The mean reward of the first job's tuned model equals that of this job's base side."""
     spec = continuing(tmp_path, model_folder, first / "package")
     assert run_engine("run", spec, "--out", tmp_path / "out") == 0
     before = of_type(events_of(first), "evaluation")[-1]
@@ -100,7 +100,7 @@ def test_settings_that_disagree_with_the_adapter_are_refused(first, model_folder
     spec = continuing(tmp_path, model_folder, first / "package", lora=lora)
     assert run_engine("run", spec, "--out", tmp_path / "out") == 1
     error = of_type(events_of(tmp_path / "out"), "error")[0]
-    assert error.code == "start_disagrees"
+    assert error.code == "initial_adapter_disagrees"
     assert all(words in error.message for words in said)
 
 

@@ -13,7 +13,7 @@ from tests.workers.conftest import SpecWriter
 from tests.workers.engine_jobs import events_of, of_type, run_engine
 from tests.workers.judge_server import Answer, JudgeServer
 from workers.contract.events import Event, Rollout
-from workers.engine.training.judge_failures import TOLERATED_SHARE, WINDOW_STEPS, JudgeWatch
+from workers.engine.training.judge_failures import TOLERATED_SHARE, WINDOW_STEPS, JudgeFailures
 
 JUDGE = {
     "type": "score_model",
@@ -41,9 +41,9 @@ def rollout(failed: bool) -> Rollout:
 
 
 def steps_until_pause(failures_a_step: int, rollouts: int = 64, steps: int = 200) -> int | None:
-    watch = JudgeWatch()
+    watch = JudgeFailures()
     batch = [rollout(index < failures_a_step) for index in range(rollouts)]
-    return next((step for step in range(1, steps + 1) if watch.step(step, batch)), None)
+    return next((step for step in range(1, steps + 1) if watch.check_step(step, batch)), None)
 
 
 def test_a_tenth_of_failures_is_borne_for_ever_and_more_is_not():
@@ -54,11 +54,11 @@ def test_a_tenth_of_failures_is_borne_for_ever_and_more_is_not():
 
 
 def test_old_failures_are_forgotten():
-    watch = JudgeWatch()
+    watch = JudgeFailures()
     bad, good = [rollout(True)] * 8, [rollout(False)] * 8
     for _ in range(5):
-        assert watch.step(1, bad) is None
-        assert not any(watch.step(2, good) for _ in range(WINDOW_STEPS))
+        assert watch.check_step(1, bad) is None
+        assert not any(watch.check_step(2, good) for _ in range(WINDOW_STEPS))
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def judge() -> Iterator[JudgeServer]:
 
 
 def run(write_spec: SpecWriter, folder: Path, judge: JudgeServer, *arguments: object) -> list[Event]:
-    """Runs the tiny job with the judge as its grader."""
+    """Run the tiny job with the judge as its grader."""
     spec = write_spec(
         grader=JUDGE,
         judges={"m": {"base_url": judge.url, "model": "judge-1", "timeout_seconds": 5, "input_price": 10.0}},

@@ -1,4 +1,4 @@
-"""What is measured of a step's answers, against brute force and numpy."""
+"""Measures of a step's completions equal brute force and numpy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def regression(early: list[tuple[int, float]], late: list[tuple[int, float]]) ->
 
 @given(early=PAIRS, late=PAIRS)
 def test_the_gain_at_equal_length_is_that_of_the_regression(early, late):
-    raw, matched = gains(Moments.of(early), Moments.of(late))
+    raw, matched = gains(Moments.from_pairs(early), Moments.from_pairs(late))
     assert raw == pytest.approx(known_mean(r for _, r in late) - known_mean(r for _, r in early))
     if len({length for length, _ in early}) == 1 and len({length for length, _ in late}) == 1:
         assert matched is None
@@ -47,7 +47,7 @@ def test_a_reward_that_only_pays_length_has_no_gain_at_equal_length(lengths, slo
     assume(len(set(lengths)) > 1)
     early = [(length, slope * length) for length in lengths]
     late = [(length + more, slope * (length + more)) for length in lengths]
-    raw, matched = gains(Moments.of(early), Moments.of(late))
+    raw, matched = gains(Moments.from_pairs(early), Moments.from_pairs(late))
     assert raw == pytest.approx(slope * more)
     assert matched == pytest.approx(0, abs=1e-6)
 
@@ -57,14 +57,14 @@ def test_better_answers_keep_their_gain_however_much_longer_they_are(lengths, be
     assume(len(set(lengths)) > 1)
     early = [(length, 0.5) for length in lengths]
     late = [(length + more, 0.5 + better) for length in lengths]
-    _, matched = gains(Moments.of(early), Moments.of(late))
+    _, matched = gains(Moments.from_pairs(early), Moments.from_pairs(late))
     assert matched == pytest.approx(better)
 
 
 @given(pairs=PAIRS)
 def test_correlation_is_pearsons(pairs):
     lengths, rewards = (np.array(column, float) for column in zip(*pairs, strict=True))
-    measured = Moments.of(pairs).correlation
+    measured = Moments.from_pairs(pairs).correlation
     if np.ptp(lengths) == 0 or np.ptp(rewards) == 0:
         assert measured is None
     else:
@@ -74,8 +74,8 @@ def test_correlation_is_pearsons(pairs):
 
 @given(parts=st.lists(PAIRS, max_size=5))
 def test_moments_of_parts_add_up(parts):
-    together = Moments.of([pair for part in parts for pair in part])
-    assert vars(Moments.total(map(Moments.of, parts))) == pytest.approx(vars(together))
+    together = Moments.from_pairs([pair for part in parts for pair in part])
+    assert vars(Moments.add_up(map(Moments.from_pairs, parts))) == pytest.approx(vars(together))
 
 
 @given(ids=st.lists(st.integers(0, 4), max_size=40))

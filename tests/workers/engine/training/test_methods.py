@@ -1,4 +1,4 @@
-"""Methods of control runs: supervised learning, and rewards that say nothing."""
+"""Methods of control runs: supervised learning, and permuted rewards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.workers.engine_jobs import events_of, of_type, rows, run_engine, smal
 from workers.contract.events import EventWriter
 from workers.contract.spec import JobSpec
 from workers.engine.run import Job, run_job
-from workers.engine.training.permuted_rewards import dealt
+from workers.engine.training.permuted_rewards import permute
 
 TRAIN = 9
 
@@ -64,7 +64,7 @@ def test_demonstrations_teach_the_answers_and_when_to_end(taught: tuple[Path, Pa
     assert last.tuned.mean_length < last.base.mean_length  # a reference is two words and their end
 
 
-def test_the_package_of_the_arm_says_how_it_was_made(taught: tuple[Path, Path]) -> None:
+def test_the_package_names_the_method(taught: tuple[Path, Path]) -> None:
     package = taught[1] / "package"
     run = json.loads((package / "run.json").read_text())
     assert (run["method"], run["settings"]["sft"]["rows"]["rows"], run["steps"]) == ("sft", TRAIN, 24)
@@ -73,10 +73,10 @@ def test_the_package_of_the_arm_says_how_it_was_made(taught: tuple[Path, Path]) 
 
 
 @pytest.mark.parametrize("step", [7, 12], ids=["within a step", "while evaluating"])
-def test_a_stopped_arm_goes_on_and_equals_the_undisturbed_one_bit_for_bit(
+def test_a_stopped_sft_job_resumes_and_equals_an_uninterrupted_one_bit_for_bit(
     taught: tuple[Path, Path], tmp_path: Path, step: int
 ) -> None:
-    """The engine is told to stop as soon as ``step`` is over; evaluations follow even steps."""
+    """The engine stops as soon as ``step`` is over; evaluations follow even steps."""
     path, whole = taught
     spec = JobSpec.model_validate_json(path.read_text())
     first, second = tmp_path / "first", tmp_path / "second"
@@ -141,25 +141,27 @@ REWARDS = st.lists(st.tuples(st.one_of(st.none(), st.floats(0, 1)), st.sampled_f
 
 
 @given(REWARDS, st.integers(0, 9), st.integers(0, 9))
-def test_a_placebo_deals_the_same_rewards_to_other_answers(
+def test_a_placebo_permutes_the_rewards_of_each_task(
     given_rewards: list[tuple[float | None, str]], seed: int, step: int
 ) -> None:
     rewards, tasks = [reward for reward, _ in given_rewards], [task for _, task in given_rewards]
-    found = dealt(rewards, tasks, seed, step)
-    assert found == dealt(rewards, tasks, seed, step)
+    found = permute(rewards, tasks, seed, step)
+    assert found == permute(rewards, tasks, seed, step)
     assert [reward is None for reward in found] == [reward is None for reward in rewards]
     assert Counter(zip(found, tasks, strict=True)) == Counter(given_rewards)
 
 
-def test_placebo_rewards_say_nothing_about_the_answer() -> None:
-    """Over many steps the true and the dealt reward are uncorrelated: 3200 pairs, four standard errors."""
+def test_permuted_rewards_are_independent_of_the_completion() -> None:
+    """Over many steps the true and the permuted reward are uncorrelated: 3200 pairs, four standard errors."""
     true = [0.0, 1.0] * 16
-    pairs = [pair for step in range(100) for pair in zip(true, dealt(true, [""] * 32, 1, step), strict=True)]
+    pairs = [
+        pair for step in range(100) for pair in zip(true, permute(true, [""] * 32, 1, step), strict=True)
+    ]
     agreement = sum(a == b for a, b in pairs) / len(pairs)
     assert agreement == pytest.approx(0.5, abs=4 * 0.5 / len(pairs) ** 0.5)
 
 
-def test_a_placebo_job_trains_on_dealt_rewards_and_is_judged_by_true_ones(
+def test_a_placebo_trains_on_permuted_rewards_and_is_evaluated_by_true_ones(
     write_spec: SpecWriter, tmp_path: Path
 ) -> None:
     spec, out = write_spec(method="placebo", preflight={"rows": 4}), tmp_path / "out"

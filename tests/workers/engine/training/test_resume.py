@@ -39,7 +39,7 @@ def wait_for(out: Path, text: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def course(out: Path) -> dict[Any, Any]:
-    """Everything a run said about its steps, but for clock times, by kind and step."""
+    """Return all events of a run by kind and step, without clock times."""
     said: dict[Any, Any] = {}
     for event in events_of(out):
         values = event.model_dump(exclude={"time"})
@@ -66,7 +66,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) ->
 
 
 def test_a_run_killed_and_resumed_equals_the_undisturbed_run_bit_for_bit(undisturbed, tmp_path):
-    """Nine rows at four a step are two steps an epoch: step 3, the checkpoint, lies within epoch 2."""
+    """Nine rows with four per step are two steps per epoch: step 3, the checkpoint, is within epoch 2."""
     spec, whole = undisturbed
     killed = start("run", spec, "--out", tmp_path / "killed")
     wait_for(tmp_path / "killed", '"type":"metrics","step":5', killed)
@@ -137,7 +137,7 @@ def test_the_engine_dies_with_the_process_that_started_it(write_spec, tmp_path):
 
 @pytest.mark.parametrize("checks", [150, 210])
 def test_a_job_stopped_in_the_middle_of_a_step_goes_on_from_the_last_whole_one(undisturbed, tmp_path, checks):
-    """``checks`` is how often the engine asks before it is told to stop: at each token and each pass."""
+    """``checks`` is the number of stop checks before the stop, at each token and each pass."""
     path, expected = undisturbed
     spec = JobSpec.model_validate_json(path.read_text())
     asked = 0

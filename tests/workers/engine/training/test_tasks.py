@@ -26,7 +26,7 @@ from tests.workers.engine_jobs import (
     write_split,
 )
 from webapp.core.statistics import bootstrap_mean
-from workers.engine.training.task_balance import Balance, advantages, schedule
+from workers.engine.training.task_balance import Balance, compute_advantages, schedule_prompts
 
 LIKENESS = {"type": "text_similarity", "name": "likeness", "evaluation_metric": "fuzzy_match", **TEMPLATES}
 LENGTH = {
@@ -116,7 +116,7 @@ def test_a_small_rewards_task_keeps_its_advantages_beside_a_large_one(whole):
 
 
 def test_a_killed_job_with_tasks_resumes_bit_for_bit(whole, tmp_path):
-    """Twelve rows at four a step are three steps an epoch: step 5 lies within epoch 2."""
+    """Twelve rows with four per step are three steps per epoch: step 5 is within epoch 2."""
     killed = start("run", whole / "spec.json", "--out", tmp_path / "killed")
     wait_for(tmp_path / "killed", '"type":"metrics","step":5', killed)
     killed.send_signal(signal.SIGKILL)
@@ -159,7 +159,9 @@ sizes = st.lists(st.tuples(st.floats(0.1, 10), st.integers(1, 9)), min_size=1, m
 def test_shares_hold_over_any_number_of_steps_where_rows_suffice(tasks, each):
     weights = [weight for weight, _ in tasks]
     total = [0] * len(tasks)
-    for number, counts in enumerate(islice(schedule(weights, [each] * len(tasks), each), 20), start=1):
+    for number, counts in enumerate(
+        islice(schedule_prompts(weights, [each] * len(tasks), each), 20), start=1
+    ):
         total = [before + count for before, count in zip(total, counts, strict=True)]
         for count, weight in zip(total, weights, strict=True):
             assert abs(count - number * each * weight / sum(weights)) < len(tasks)
@@ -174,7 +176,7 @@ def test_a_step_never_has_a_row_twice_and_no_row_waits_for_a_third_pass(tasks, e
     each = min(each, first)
     balance = Balance(places, {str(number): weight for number, (weight, _) in enumerate(tasks)})
     seen: Counter[int] = Counter()
-    for step in islice(balance.steps(each, seed), 20):
+    for step in islice(balance.iterate_steps(each, seed), 20):
         assert len(set(step)) == len(step) == each
         seen.update(step)
     for members in places.values():
@@ -185,8 +187,8 @@ def test_a_step_never_has_a_row_twice_and_no_row_waits_for_a_third_pass(tasks, e
 def test_a_task_sees_the_same_prompts_alone_and_together():
     both = Balance({"a": [0, 1, 2, 3, 4], "b": [5, 6, 7]}, {"a": 2.0, "b": 1.0})
     alone = Balance({"b": [0, 1, 2]}, {"b": 1.0})
-    together = [row - 5 for step in islice(both.steps(6, 1), 9) for row in step if row >= 5]
-    assert together == [row for step in islice(alone.steps(2, 1), 9) for row in step]
+    together = [row - 5 for step in islice(both.iterate_steps(6, 1), 9) for row in step if row >= 5]
+    assert together == [row for step in islice(alone.iterate_steps(2, 1), 9) for row in step]
 
 
 rewards = st.lists(st.floats(-5, 5) | st.none(), min_size=4, max_size=4)
@@ -195,8 +197,8 @@ rewards = st.lists(st.floats(-5, 5) | st.none(), min_size=4, max_size=4)
 @given(rewards, st.floats(0.5, 1000))
 def test_a_task_s_advantages_do_not_depend_on_the_scale_of_another(values, scale):
     groups, tasks = [0, 0, 0, 0, 1, 1, 1, 1], ["a"] * 4 + ["b"] * 4
-    one = advantages([*values, 0, 1, 0, 1], groups, tasks)
-    other = advantages([*values, 0, scale, 0, scale], groups, tasks)
+    one = compute_advantages([*values, 0, 1, 0, 1], groups, tasks)
+    other = compute_advantages([*values, 0, scale, 0, scale], groups, tasks)
     assert one[:4] == other[:4]
     assert all(a == 0 for a, value in zip(one[:4], values, strict=True) if value is None)
 
@@ -227,7 +229,7 @@ def tuned_rewards(folder: Path, model: Path, tasks: list[str], prompts: int) -> 
 
 
 def test_a_planted_conflict_between_tasks_is_found(tmp_path):
-    """Alone the task learns to say a word; beside one that is paid for not saying it, it does not."""
+    """Alone the task learns to write a word; together with a task that pays for its absence, it does not."""
     model = tiny_model()
     model.lm_head.weight.data *= 8  # its logits reach far enough for something to be learnt
     model.save_pretrained(tmp_path / "model")

@@ -19,16 +19,17 @@ from tests.workers.engine_jobs import (
     tiny_tokenizer,
 )
 from workers.contract.spec import BaseModelRef, JobSpec
-from workers.engine.base_model.models import Base, adapter_sha256, end_tokens, folded
-from workers.engine.fast.decoder import Decoder, Drawn
+from workers.engine.base_model.models import Base, adapter_sha256, end_tokens, fold_adapter
+from workers.engine.fast.decoder import Completions, Decoder
 from workers.engine.memory import MemoryPlan
 from workers.engine.packaging.verify import completion_logprobs
 from workers.engine.prompts.data import Row
 from workers.engine.prompts.rendering import Renderer
 from workers.engine.sampling.batches import Portion, Sampler
-from workers.engine.training.grpo import build_trainer
+from workers.engine.training.grpo import Rft
+from workers.engine.training.interface import TrainContext
 from workers.engine.training.rollouts import Recorder
-from workers.engine.training.trainer import MeasuringTrainer, first_of_each
+from workers.engine.training.trainer import MeasuringTrainer, find_first_of_each
 from workers.grading import GradeResult
 
 END, TURN = 1, 2
@@ -61,7 +62,8 @@ def build(tmp_path: Path, model_folder: Path) -> Callable[..., MeasuringTrainer]
         eos_ids = end_tokens(model, tokenizer)
         base = Base(BaseModelRef(id="tests/tiny"), model_folder, None, model, tokenizer, eos_ids)
         recorder = Recorder(data, grade, base.renderer, eos_ids)
-        return build_trainer(spec, tmp_path / "out", base, data, recorder, 3, PLAN, lambda _: None)
+        context = TrainContext(tmp_path / "out", base, recorder, 3, PLAN, lambda _: None)
+        return Rft(spec, tmp_path).build_trainer(context)
 
     return make
 
@@ -133,7 +135,7 @@ def test_a_group_travels_with_its_rows_through_the_shuffle(build):
         for group in order
     }
     assert [len(found) for found in prompts.values()] == [1] * 4
-    assert sorted(order[place] for place in first_of_each(order)) == [0, 1, 2, 3]
+    assert sorted(order[place] for place in find_first_of_each(order)) == [0, 1, 2, 3]
 
 
 def test_a_failed_grading_silences_its_group_and_leaves_the_mean(build):
@@ -180,7 +182,7 @@ def test_kl_is_measured_against_the_untouched_base_also_with_beta_zero(build):
     trainer.measured = {}
     trainer.compute_loss(trainer.model, inputs)
     chosen = trainer._kl_rows(inputs)
-    assert set(chosen) <= set(first_of_each(inputs["group"].tolist()))
+    assert set(chosen) <= set(find_first_of_each(inputs["group"].tolist()))
     policy, base = [], []
     for index in chosen:
         prompt = inputs["prompt_ids"][index][inputs["prompt_mask"][index].bool()].tolist()
@@ -202,7 +204,7 @@ def test_folding_the_adapter_gives_the_same_model_and_the_same_base_bits_after(b
     before = {name: p.clone() for name, p in model.named_parameters()}
     with torch.no_grad():
         beside = model(input_ids=ids).logits
-        with folded(model):
+        with fold_adapter(model):
             inside = model.get_base_model()(input_ids=ids).logits
         with model.disable_adapter():
             base = model(input_ids=ids).logits
@@ -246,7 +248,7 @@ QWEN_LIKE = (
 def test_what_a_template_writes_into_the_answer_is_noticed(template, expected):
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = template
-    assert Renderer(tokenizer).written_ahead([{"role": "user", "content": "a b"}]) == expected
+    assert Renderer(tokenizer).find_generation_prefix([{"role": "user", "content": "a b"}]) == expected
 
 
 @pytest.mark.parametrize("loss_type", ["dapo", "dr_grpo", "grpo", "bnpo"])
@@ -258,7 +260,7 @@ def test_the_gradient_does_not_depend_on_how_a_step_is_divided_into_passes(build
         trainer.most_tokens, trainer.current_gradient_accumulation_steps = tokens, 1
         torch.manual_seed(5)
         inputs = trainer._prepare_inputs([trainer.train_dataset[i] for i in groups_of(trainer, 4)])
-        passes = trainer._micro_batches(inputs)
+        passes = trainer._plan_passes(inputs)
         loss = trainer.compute_loss(trainer.model, inputs)
         gradient = torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.requires_grad])
         results.append((len(passes), float(loss.detach()), gradient))
@@ -283,10 +285,10 @@ def test_a_step_whose_answers_are_all_masked_has_no_entropy(build):
 
 
 def test_sampling_takes_fewer_prompts_at_once_when_memory_runs_out():
-    def answer(prompts: list[list[int]]) -> list[Drawn]:
+    def answer(prompts: list[list[int]]) -> list[Completions]:
         if len(prompts) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return [Drawn([prompt], [[0.0]]) for prompt in prompts]
+        return [Completions([prompt], [[0.0]]) for prompt in prompts]
 
     portion = Portion(64)
     prompts = [[number] for number in range(10)]
@@ -300,7 +302,7 @@ def test_when_memory_runs_out_the_step_is_done_again_in_smaller_passes(build, be
     calm, small = (build(warmup_steps=0, max_steps=2, beta=beta) for _ in range(2))
     before = {name: value.detach().clone() for name, value in calm.model.named_parameters()}
     told: list[int] = []
-    small._shrunk = told.append
+    small._report_shrunk = told.append
 
     def refuse(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
         if kwargs["input_ids"].numel() > 60:

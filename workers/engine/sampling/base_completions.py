@@ -1,4 +1,4 @@
-"""Answers of a base model to a few rows, for trying graders and prompts."""
+"""Completions of a base model to a few rows, for trying graders and prompts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from workers.contract.events import DoneEvent, Event, PhaseEvent
 from workers.contract.spec import SampleSpec
 from workers.engine.base_model.models import load, pick_device
 from workers.engine.sampling.batches import Sampler
-from workers.engine.training.grpo import threads
 
 SAMPLING_THREADS = 2
 
@@ -22,25 +23,25 @@ def sample(
     emit: Callable[[Event], None],
     check_stop: Callable[[int], None],
 ) -> None:
-    """Writes ``out/samples.jsonl``, an object an answer, whole or not at all. Raises ``EngineError``."""
-    threads(SAMPLING_THREADS)
+    """Write ``out/samples.jsonl``, one object per completion, atomically. Raises ``EngineError``."""
+    torch.set_num_threads(SAMPLING_THREADS)
     base = load(spec.base_model, folder, pick_device("cpu"))
-    prompts = [base.renderer.encode(row["messages"], row.get("tools") or []) for row in spec.rows]
+    prompts = [base.renderer.encode(row.messages, row.tools or []) for row in spec.rows]
     sampler = Sampler(base.renderer, base.eos_ids, spec.temperature, spec.max_completion_length, check_stop)
     emit(PhaseEvent(phase="evaluate"))
-    answers = sampler(base.model, prompts, spec.samples_per_row, spec.seed)
-    flat = [(row, answer) for row, drawn in enumerate(answers) for answer in drawn]
+    completions = sampler(base.model, prompts, spec.samples_per_row, spec.seed)
+    flat = [(row, each) for row, own in enumerate(completions) for each in own]
     lines = [
         json.dumps(
             {
                 "index": index,
                 "row_index": row,
-                "completion": answer.text,
-                "length": len(answer.ids),
-                "truncated": answer.truncated,
+                "completion": each.text,
+                "length": len(each.ids),
+                "truncated": each.truncated,
             }
         )
-        for index, (row, answer) in enumerate(flat)
+        for index, (row, each) in enumerate(flat)
     ]
     draft = out / ".samples.jsonl"
     draft.write_text("".join(line + "\n" for line in lines))
