@@ -13,14 +13,15 @@ from django.test import Client
 from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
-from webapp.jobs.launch.suites import record_retention
 
 from tests.web.comparison import compare, finished_job, row, sample
 from webapp.experiments.control_run_results import difference, results
-from webapp.experiments.control_runs import Source, accepted, launch_control_run, template_problem
+from webapp.experiments.control_runs import accepted, launch_control_run, template_problem
 from webapp.jobs import services
 from webapp.jobs.errors import SettingsInvalid, WrongState
+from webapp.jobs.evaluations import record_retention
 from webapp.jobs.launch.service import count_steps
+from webapp.jobs.models.job import SftSource
 from webapp.jobs.models import Job, JobSuite, Metric, Rollout
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User
@@ -116,7 +117,7 @@ def test_accepted_rollouts_become_demonstrations_the_best_of_each_row(
     rolled(job, third, 1, 1, 0.9)
     rolled(job, fourth, 1, 2, 1.0, truncated=True)
     assert dict(accepted(job).values_list("row_id", "step")) == {second: 1, first: 4}
-    run = launch_control_run(job, alice, "sft", Source(epochs=2, batch_size=1))
+    run = launch_control_run(job, alice, "sft", SftSource(epochs=2, batch_size=1))
     assert run.total_steps == 4
     splits = bridge.fetch_splits(run, tmp_path)
     sft = fetch_demonstrations(run, tmp_path, splits)
@@ -136,14 +137,14 @@ def test_accepted_rollouts_become_demonstrations_the_best_of_each_row(
 def test_a_template_makes_a_demonstration_of_every_row(job: Job, alice: User, tmp_path: Path) -> None:
     rows = train_rows(job, tmp_path)
     field = next(iter(rows[0]["item"]))
-    run = launch_control_run(job, alice, "sft", Source("template", "It is {{item." + field + "}}."))
+    run = launch_control_run(job, alice, "sft", SftSource(source="template", template="It is {{item." + field + "}}."))
     splits = bridge.fetch_splits(run, tmp_path)
     sft = fetch_demonstrations(run, tmp_path, splits)
     assert sft is not None
     assert sft["rows"]["rows"] == len(rows)
     line = json.loads((tmp_path / sft["rows"]["path"]).read_text().splitlines()[0])
     assert line["completion"].startswith("It is ")
-    other = launch_control_run(job, alice, "sft", Source("template", "{{item.nowhere}}"))
+    other = launch_control_run(job, alice, "sft", SftSource(source="template", template="{{item.nowhere}}"))
     with pytest.raises(NoDemonstration, match="nowhere"):
         fetch_demonstrations(other, tmp_path, splits)
 
@@ -192,7 +193,7 @@ def test_the_page_answers_both_questions_in_words(job: Job, alice: User, as_user
     assert client.get(page(job)).text.count("Not run yet") == 2
     field = "{{item.x}}"
     sft, placebo = (
-        launch_control_run(job, alice, "sft", Source("template", field)),
+        launch_control_run(job, alice, "sft", SftSource(source="template", template=field)),
         launch_control_run(job, alice, "placebo"),
     )
     assert "not known yet" in client.get(page(job)).text
@@ -218,7 +219,7 @@ def test_the_page_answers_both_questions_in_words(job: Job, alice: User, as_user
 def test_sft_that_does_as_well_is_called_so(
     job: Job, alice: User, as_user: SignIn, reward: float, said: str
 ) -> None:
-    run = launch_control_run(job, alice, "sft", Source("template", "{{item.x}}"))
+    run = launch_control_run(job, alice, "sft", SftSource(source="template", template="{{item.x}}"))
     answered(run, reward)
     assert said in as_user(alice).get(page(job)).text
 
@@ -230,7 +231,7 @@ def test_a_placebo_that_does_as_well_takes_the_credit(job: Job, alice: User, as_
 
 
 def test_an_arm_without_rewards_has_its_pages(job: Job, alice: User, as_user: SignIn) -> None:
-    run, client = launch_control_run(job, alice, "sft", Source("template", "{{item.x}}")), as_user(alice)
+    run, client = launch_control_run(job, alice, "sft", SftSource(source="template", template="{{item.x}}")), as_user(alice)
     Metric.objects.create(job=run, step=1, values={"loss": 2.5, "mean_token_accuracy": 0.3, "step_time": 1.0})
     for name in ("detail", "config", "rollouts", "preflight"):
         assert client.get(reverse(f"jobs:{name}", args=[job.team.slug, run.uid])).status_code == 200

@@ -19,7 +19,7 @@ from django.test import Client
 from tests.web.adapters import CONFIG, weights
 from tests.web.comparison import body, finished_job, tuned_model
 from webapp.catalog import lineage
-from webapp.experiments.control_runs import _settings, control_runs_of
+from webapp.experiments.control_runs import _settings_without_preflight, control_runs_of
 from webapp.jobs import checkpoints, recording, services
 from webapp.jobs.errors import WrongState
 from webapp.jobs.models import Checkpoint, Job, JobSuite, Metric
@@ -249,7 +249,7 @@ def test_a_job_that_finished_early_says_how_many_steps_it_trained(
     Job.objects.filter(pk=job.pk).update(step=7, total_steps=60, finish_early=True)
     job.refresh_from_db()
     assert "7 of 60 planned steps were trained" in as_user(alice).get(job.get_absolute_url()).text
-    assert _settings(job)["grpo"]["max_steps"] == 7  # a control run trains as long, not as planned
+    assert _settings_without_preflight(job).grpo.max_steps == 7  # a control run trains as long, not as planned
 
 
 def test_viewers_neither_finish_nor_promote_nor_download(job: Job, bob: User, as_user: SignIn) -> None:

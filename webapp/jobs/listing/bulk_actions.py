@@ -71,8 +71,8 @@ def run(
     added, removed = tags.read_tags(add), tags.read_tags(remove)
     each: dict[str, Callable[[Job], None]] = {
         "tag": lambda job: tags.change_tags(job, user, added, removed),
-        "pin": lambda job: pinned_jobs.pin(job, user, Pin.PINNED),
-        "unpin": lambda job: pinned_jobs.pin(job, user, ""),
+        "pin": lambda job: pinned_jobs.pin_job(job, user, Pin.PINNED),
+        "unpin": lambda job: pinned_jobs.pin_job(job, user, ""),
         "cancel": lambda job: services.request_cancel(job, user),
         "delete": lambda job: removal.delete_job(job, user),
     }

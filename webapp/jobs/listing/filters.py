@@ -35,7 +35,7 @@ COLUMNS = {
 USUAL = ("state", "reward", "gain", "data", "launched")
 FAILED_SINCE = timedelta(days=7)
 SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "": ("Pinned, then newest", (pinned_jobs.FIRST, "-id")),
+    "": ("Pinned, then newest", (pinned_jobs.PINNED_FIRST, "-id")),
     "newest": ("Newest first", ("-id",)),
     "oldest": ("Oldest first", ("id",)),
     "gain": ("Greatest gain", (by_gain("pk"), "-id")),
@@ -76,7 +76,7 @@ def of(team: Team, query: QueryDict) -> dict[str, Any]:
         "tags": [(tag, tag) for tag in tags.tags_of(team)],
         "changing": any(job.live for job in page),
         "people": User.objects.filter(pk__in=team.jobs.values("created_by")).order_by("email"),
-        "baseline": pinned_jobs.pinned(team).filter(pin=Pin.BASELINE).first(),
+        "baseline": pinned_jobs.list_pinned(team).filter(pin=Pin.BASELINE).first(),
         "states": [*((key, title) for key, (title, _) in GROUPS.items()), *State.choices],
         "models": BaseModel.objects.filter(jobs__team=team).distinct(),
         "sorts": [(key, title) for key, (title, _) in SORTS.items()],

@@ -136,15 +136,3 @@ def restore(request: HttpRequest, access: Access) -> HttpResponse:
         return redirect("jobs:deleted", access.team.slug)
     messages.success(request, f"Restored {', '.join(f'“{job.name}”' for job in jobs)}.")
     return redirect(jobs[0]) if len(jobs) == 1 else redirect("jobs:list", access.team.slug)
-
-
-@member(Role.EDITOR)
-@require_POST
-def annotate(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """Keeps a job's tags and notes."""
-    job = access.get(Job.objects.select_related("team"), uid=uid)
-    try:
-        tags.annotate(job, access.user, request.POST.get("tags", ""), request.POST.get("notes", ""))
-    except ValueError as error:
-        messages.error(request, str(error))
-    return redirect(job)

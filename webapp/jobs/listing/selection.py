@@ -62,7 +62,7 @@ def offered(team: Team, drawn: Sequence[Job], query: QueryDict, but: Job | None 
         *(Offered(job, True) for job in drawn),
         *(
             Offered(job, False)
-            for job in others.order_by(pinned_jobs.FIRST, "-pk")[: OFFERED + pinned_jobs.MOST_PINS]
+            for job in others.order_by(pinned_jobs.PINNED_FIRST, "-pk")[: OFFERED + pinned_jobs.MOST_PINS]
         ),
     ]
     return {"offered": found, "pinned": any(each.job.pin for each in found), "find": find}
@@ -78,7 +78,7 @@ def spelt_out(team: Team, query: QueryDict, name: str) -> str:
         return ""
     asked = query.copy()
     known = [uid for uid in uids if uid != PINNED]
-    asked.setlist(name, [*known, *pinned_jobs.pinned(team).values_list("uid", flat=True)])
+    asked.setlist(name, [*known, *pinned_jobs.list_pinned(team).values_list("uid", flat=True)])
     return asked.urlencode()
 
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from webapp.core.http import HtmxRequest
 from webapp.core.streaming import csv_lines, streamed
 from webapp.jobs import checkpoints, services
-from webapp.jobs.errors import WrongState
 from webapp.jobs.launch import placement
 from webapp.jobs.listing import selection
 from webapp.jobs.models import Job
 from webapp.jobs.monitor import charts, config_export, health, log_views, phases, presenters
 from webapp.jobs.monitor.metrics import series, table
 from webapp.teams.access import Access, member
-from webapp.teams.models import Role, User
 from webapp.work import nodes
 
 REDRAWN = ("head", "health", "evaluations", "checkpoints", "lines")
@@ -115,53 +110,3 @@ def config(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "differences": presenters.differences(source.settings, job.settings) if source else [],
     }
     return render(request, "jobs/config.html", context)
-
-
-Service = Callable[[Job, User], None]
-
-
-def act(request: HttpRequest, access: Access, uid: str, service: Service, said: str) -> HttpResponse:
-    """Does something to a job and goes back to its page, with a word on how it went."""
-    job = access.get(all_jobs(), uid=uid)
-    try:
-        service(job, access.user)
-    except WrongState as error:
-        messages.error(request, str(error))
-    else:
-        messages.success(request, said)
-    return redirect(job)
-
-
-@member(Role.EDITOR)
-@require_POST
-def cancel(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    return act(request, access, uid, services.request_cancel, "Cancelled. Its checkpoints stay.")
-
-
-@member(Role.EDITOR)
-@require_POST
-def pause(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    return act(request, access, uid, services.request_pause, "Pausing: a checkpoint is written first.")
-
-
-@member(Role.EDITOR)
-@require_POST
-def finish(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    return act(request, access, uid, services.request_finish, "Finishing: evaluation follows the last step.")
-
-
-@member(Role.EDITOR)
-@require_POST
-def resume(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    return act(request, access, uid, services.resume_job, "Queued; it goes on from its last checkpoint.")
-
-
-@member(Role.EDITOR)
-@require_POST
-def rename(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    job = access.get(Job.objects.select_related("team"), uid=uid)
-    try:
-        services.rename(job, access.user, request.POST.get("name", ""))
-    except ValueError as error:
-        messages.error(request, str(error))
-    return redirect(job)

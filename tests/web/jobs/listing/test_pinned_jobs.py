@@ -54,7 +54,7 @@ def test_no_more_are_pinned_than_charts_can_draw(
     for job in jobs[: pinned_jobs.MOST_PINS]:
         press(client, job, "pinned")
     assert "7 jobs are pinned already" in press(client, jobs[-1], "pinned")
-    assert pinned_jobs.pinned(team).count() == pinned_jobs.MOST_PINS
+    assert pinned_jobs.list_pinned(team).count() == pinned_jobs.MOST_PINS
     assert "baseline now" in press(client, jobs[0], "baseline"), "a pinned one takes no more room"
 
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from tests.web.comparison import body, finished_job, tuned_model
 from webapp.jobs import transitions
 from webapp.jobs.listing import bulk_actions, filters, removal, tags
-from webapp.jobs.listing.pinned_jobs import pin
+from webapp.jobs.listing.pinned_jobs import pin_job
 from webapp.jobs.models import Job, JobEvent, Metric, Pin, Rollout
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User
@@ -128,7 +128,7 @@ def test_deleted_jobs_leave_all_lists_and_come_back(
     team: Team, jobs: list[Job], alice: User, as_user: SignIn
 ) -> None:
     client, job = as_user(alice), jobs[0]
-    pin(job, alice, Pin.BASELINE)
+    pin_job(job, alice, Pin.BASELINE)
     model = tuned_model(job)
     answer = client.post(address(team, "bulk"), {"do": "delete", "job": [job.uid, jobs[1].uid]}, follow=True)
     assert "Deleted 2 jobs" in answer.text
