@@ -43,9 +43,9 @@ def test_json_and_yaml_say_the_same_and_each_is_copied_by_a_button(
     job: Job, alice: User, as_user: SignIn
 ) -> None:
     answer = as_user(alice).get(f"{job.get_absolute_url()}config/")
-    texts = {each.key: each.text for each in answer.context["writings"]}
+    texts = {each.key: each.text for each in answer.context["exports"]}
     assert json.loads(texts["json"]) == yaml.safe_load(texts["yaml"])
-    assert json.loads(texts["json"])["grpo"] == job.settings["grpo"]
+    assert json.loads(texts["json"])["grpo"] == job.settings.grpo.model_dump(mode="json")
     assert answer.content.decode().count("data-copy=") >= len(texts)
     assert texts.keys() == {"json", "yaml"}, "nothing is offered that this server does not answer"
 

@@ -53,13 +53,13 @@ def test_lines_are_found_by_text_and_by_level(job: Job, alice: User, as_user: Si
     assert lines(client, job, level="problems") == ["Disk full", "Slow disk"]
     assert lines(client, job, level="errors", q="disk") == ["Disk full"]
     nothing = client.get(f"{job.get_absolute_url()}log/", {"q": "no such words"})
-    assert "No line fits" in nothing.content.decode()
+    assert "No lines match" in nothing.content.decode()
 
 
 def test_a_link_to_a_line_finds_its_page_though_newer_lines_came(
     job: Job, alice: User, as_user: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_views, "LINES", 3)
+    monkeypatch.setattr(log_views, "PAGE_LINES", 3)
     chosen = say(job, "The one")
     for number in range(8):
         say(job, f"later {number}")

@@ -23,7 +23,7 @@ from webapp.jobs.launch.request import JobRequest, single_task
 from webapp.jobs.launch.service import launch, validate_files
 from webapp.jobs.models import Job
 from webapp.jobs.monitor.phases import Event as PhaseChange
-from webapp.jobs.monitor.phases import durations
+from webapp.jobs.monitor.phases import sum_durations
 from webapp.jobs.queue import claim_job
 from webapp.jobs.states import TERMINAL, State
 from webapp.registry.models import BaseModel
@@ -241,7 +241,7 @@ def test_the_stepper_says_how_long_each_phase_took_over_all_attempts() -> None:
         at(100, "phase", phase="prepare"),
         at(101, "phase", phase="train"),
     ]
-    assert durations(events, start + timedelta(seconds=111)) == {"prepare": 4.0, "train": 20.0}
+    assert sum_durations(events, start + timedelta(seconds=111)) == {"prepare": 4.0, "train": 20.0}
 
 
 def test_a_failed_job_shows_where_it_stopped(alice: User, job: Job, as_user: SignIn) -> None:
