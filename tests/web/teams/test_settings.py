@@ -80,9 +80,9 @@ def test_rollouts_are_kept_as_long_as_the_team_says(job: Job) -> None:
         )  # fmt: skip
     Job.objects.filter(pk=job.pk).update(finished_at=timezone.now() - timedelta(days=31))
     Job.objects.filter(pk=recent.pk).update(finished_at=timezone.now() - timedelta(days=29))
-    assert search.forget_old() == 0
+    assert search.delete_expired() == 0
     Team.objects.filter(pk=job.team_id).update(rollouts_kept_days=30)
-    assert search.forget_old() == 1
+    assert search.delete_expired() == 1
     assert not job.rollouts.exists()
     assert recent.rollouts.exists()
 
