@@ -11,7 +11,7 @@ from webapp.teams.models import Team, User
 from webapp.teams.services import record
 from workers.contract.methods import METHODS
 
-MOST_PINS = 7
+MAX_PINS = 7
 VERBS = {"": "unpinned job", Pin.PINNED: "pinned job", Pin.BASELINE: "made the baseline"}
 PINNED_FIRST = Case(When(pin=Pin.BASELINE, then=0), When(pin=Pin.PINNED, then=1), default=2)
 
@@ -30,8 +30,8 @@ def pin_job(job: Job, user: User, kind: str) -> None:
     # The lock keeps two members from pinning at once, past the limit or to two baselines.
     Team.objects.select_for_update().get(pk=job.team_id)
     others = list_pinned(job.team).exclude(pk=job.pk)
-    if kind and others.count() >= MOST_PINS:
-        raise WrongState(f"{MOST_PINS} jobs are pinned already; unpin one of them first.")
+    if kind and others.count() >= MAX_PINS:
+        raise WrongState(f"{MAX_PINS} jobs are pinned already; unpin one of them first.")
     if kind == Pin.BASELINE and not METHODS[job.method].can_be_baseline:
         raise WrongState("A placebo trains on random rewards, so it is no baseline. Choose its RFT job.")
     if kind == Pin.BASELINE:

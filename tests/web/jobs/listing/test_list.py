@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from tests.web.comparison import side_summary
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs.launch.request import JobRequest, single_task
 from webapp.jobs.launch.service import launch
@@ -80,9 +81,10 @@ def test_jobs_are_found_by_who_launched_them_and_sorted_by_gain(
     client = as_user(alice)
     Job.objects.filter(pk=jobs[0].pk).update(created_by=bob)
     assert names(client, team, by=bob.email) == ["Beta"]
+    side = side_summary(0.5)
     for job, gain in zip(jobs[:2], (0.1, 0.3), strict=True):
         job.evaluations.create(
-            stage="after", split="test", step=1, rows=1, samples_per_row=1, base={}, tuned={},
+            stage="after", split="test", step=1, rows=1, samples_per_row=1, base=side, tuned=side,
             difference={"mean": gain, "low": gain, "high": gain},
         )  # fmt: skip
     assert names(client, team, sort="gain") == ["Alpha", "Beta", "Gamma"], "without a result: last"

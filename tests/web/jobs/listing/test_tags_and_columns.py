@@ -51,7 +51,7 @@ def test_tags_and_notes_are_kept_escaped_and_found(
     assert "Edit tags and notes" not in page
     for query in ({"tag": "long run"}, {"q": "beta"}, {"q": "sweep"}):
         assert [each.name for each in client.get(address(team, "list"), query).context["jobs"]] == ["Third"]
-    assert tags.tags_of(team) == ["long run", "sweep"]
+    assert tags.list_tags(team) == ["long run", "sweep"]
     assert client.post(address(team, "annotate", job.uid), sent).status_code == 403
 
 
@@ -104,10 +104,10 @@ def test_cancelling_several_leaves_out_what_has_ended(
 
 def test_pins_stop_at_their_limit_and_say_so(team: Team, alice: User) -> None:
     many = [finished_job(team, alice, f"Job {number}") for number in range(8)]
-    done, refused = bulk_actions.run("pin", many, alice)
+    done, refused = bulk_actions.apply_action("pin", many, alice)
     assert (len(done), len(refused)) == (7, 1)
     assert "pinned already" in refused[0]
-    assert len(bulk_actions.run("unpin", many[:2], alice)[0]) == 2
+    assert len(bulk_actions.apply_action("unpin", many[:2], alice)[0]) == 2
 
 
 def test_nothing_selected_and_jobs_of_others_do_nothing(
@@ -176,7 +176,7 @@ def test_what_takes_room_goes_a_month_after_deletion_and_results_stay(
         key = default_storage.save(f"jobs/{job.uid}/c.tar", ContentFile(b"x"))
         job.checkpoints.create(step=1, attempt=1, key=key, bytes=1, sha256="0")
         Metric.objects.create(job=job, step=1, values={"reward": 0.5})
-        transitions.tell(job.pk, 1, "log", {"message": "hello"})
+        transitions.add_event(job.pk, 1, "log", {"message": "hello"})
         Rollout.objects.create(
             job=job, step=1, index=0, group=0, row_id="r", prompt="p", completion="c", reward=0.5,
             length=1, truncated=False, adapter_step=0,
@@ -203,14 +203,14 @@ def test_everybody_chooses_columns_for_herself(
 ) -> None:
     Job.objects.filter(pk=jobs[0].pk).update(tags=["sweep"])
     client, url = as_user(bob), address(team, "list")
-    assert client.get(url).context["columns"] == list(filters.USUAL)
+    assert client.get(url).context["columns"] == list(filters.DEFAULT_COLUMNS)
     sent = {"column": ["tags", "rate", "foreign"], "query": "sort=name"}
     assert client.post(address(team, "columns"), sent).url == f"{url}?sort=name"
     page = client.get(url)
     assert page.context["columns"] == ["tags", "rate"]
     assert "Learning rate</th>" in page.text
     assert "Gain on held-out rows</th>" not in page.text
-    assert as_user(alice).get(url).context["columns"] == list(filters.USUAL)
+    assert as_user(alice).get(url).context["columns"] == list(filters.DEFAULT_COLUMNS)
 
 
 # --- the log ----------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def test_the_log_reads_oldest_first_and_as_a_file(
 ) -> None:
     job, client = jobs[0], as_user(alice)
     for number in range(205):
-        transitions.tell(
+        transitions.add_event(
             job.pk, 1, "log", {"level": "warning" if number == 7 else "info", "message": f"n{number}"}
         )
     page = client.get(address(team, "log", job.uid), {"order": "oldest"})
