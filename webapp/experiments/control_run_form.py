@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 
-from webapp.experiments.control_runs import ACCEPTED, TEMPLATE, template_problem
+from webapp.experiments.control_runs import ACCEPTED, TEMPLATE, find_template_problem
 from webapp.jobs.models.job import SftSource
 from workers.contract.spec import SftSettings
 
@@ -45,7 +45,7 @@ class SftForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
-        problem = template_problem(cleaned.get("template", ""))
+        problem = find_template_problem(cleaned.get("template", ""))
         if cleaned.get("source") == TEMPLATE and problem:
             self.add_error("template", problem)
         return cleaned

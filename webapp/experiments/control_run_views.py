@@ -28,14 +28,14 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         if not form.is_bound or form.is_valid():
             _launch(request, access, job, form)
             return redirect("experiments:control_runs", access.team.slug, job.uid)
-    root = control_runs.root_of(job)
-    results = control_run_results.results(root)
+    root = control_runs.find_root(job)
+    results = control_run_results.build_results(root)
     context = {
         "job": job,
         "root": root,
         "form": form,
-        "refusal": control_runs.refusal(job),
-        "placebo": control_runs.present(root, "placebo"),
+        "refusal": control_runs.explain_refusal(job),
+        "placebo": control_runs.has_control_run(root, "placebo"),
         "results": results,
         "changing": results is not None and any(each.live for each in results.jobs),
     }

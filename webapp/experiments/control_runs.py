@@ -35,10 +35,10 @@ def launch_control_run(job: Job, user: User, method: str, source: SftSource | No
     ``SettingsInvalid`` where there are no demonstrations or a grader may no longer be used.
     """
     Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
-    if reason := refusal(job):
+    if reason := explain_refusal(job):
         raise WrongState(reason)
     sft = _check_source(job, source or SftSource()) if method == "sft" else None
-    if present(job, method, sft):
+    if has_control_run(job, method, sft):
         raise WrongState("This control run is there already.")
     return launch(
         JobRequest(
@@ -58,7 +58,7 @@ def launch_control_run(job: Job, user: User, method: str, source: SftSource | No
     )
 
 
-def refusal(job: Job) -> str:
+def explain_refusal(job: Job) -> str:
     """Return why the job can have no control runs; empty if it can."""
     if job.method != "rft":
         return "A control run has no control runs of its own. Launch them from its RFT job."
@@ -67,23 +67,23 @@ def refusal(job: Job) -> str:
     return ""
 
 
-def present(job: Job, method: str, sft: SftSource | None = None) -> bool:
+def has_control_run(job: Job, method: str, sft: SftSource | None = None) -> bool:
     """True if such a control run exists and has not failed."""
     alike = Q(sft__isnull=True) if sft is None else Q(sft=sft.model_dump())
-    return control_runs_of(job).filter(alike, method=method).exists()
+    return list_control_runs(job).filter(alike, method=method).exists()
 
 
-def control_runs_of(job: Job) -> QuerySet[Job]:
+def list_control_runs(job: Job) -> QuerySet[Job]:
     """The job's control runs that neither failed nor were cancelled."""
     return job.control_runs.filter(promoted_step=None, deleted_at=None).exclude(state__in=OVER).order_by("pk")
 
 
-def root_of(job: Job) -> Job:
+def find_root(job: Job) -> Job:
     """The RFT job of a control run, or the job itself."""
     return job.control_of or job
 
 
-def accepted(job: Job) -> QuerySet[Rollout]:
+def select_accepted(job: Job) -> QuerySet[Rollout]:
     """Of every row the best rollout that passed and was finished; of equals the earliest.
 
     The earliest is nearest to what the base would write, which costs least in forgetting.
@@ -105,14 +105,14 @@ def _settings_without_preflight(job: Job) -> JobSettings:
 def _check_source(job: Job, source: SftSource) -> SftSource:
     """Return the source. Raises ``SettingsInvalid`` where it gives no demonstrations."""
     if source.source == TEMPLATE:
-        if problem := template_problem(source.template):
+        if problem := find_template_problem(source.template):
             raise SettingsInvalid({"template": problem})
-    elif not accepted(job).exists():
+    elif not select_accepted(job).exists():
         raise SettingsInvalid({"source": NO_ACCEPTED})
     return source
 
 
-def template_problem(text: str) -> str:
+def find_template_problem(text: str) -> str:
     """What is wrong with a template for demonstrations; empty if nothing is."""
     try:
         pieces = parse_template(text.strip()).pieces
@@ -128,5 +128,5 @@ def template_problem(text: str) -> str:
 
 def _count_demonstrations(job: Job, sft: SftSource) -> int:
     if sft.source == ACCEPTED:
-        return accepted(job).count()
+        return select_accepted(job).count()
     return sum(int(task.dataset_version.files["train"]["rows"]) for task in task_choices(job))

@@ -71,7 +71,7 @@ class Matrix:
 # --- launching -----------------------------------------------------------------------------------
 
 
-def subsets(tasks: list[str], *, pairs: bool) -> list[Names]:
+def list_subsets(tasks: list[str], *, pairs: bool) -> list[Names]:
     """Each task alone, and with ``pairs`` every two; the whole is the job itself."""
     sizes = (1, 2) if pairs and len(tasks) > 2 else (1,)
     return [frozenset(names) for size in sizes for names in combinations(tasks, size)]
@@ -90,15 +90,15 @@ def launch_interference(job: Job, user: User, *, pairs: bool = False) -> list[Jo
     chosen = task_choices(job)
     return [
         _launch(job, user, [task for task in chosen if task.name in names])
-        for names in missing(job, pairs=pairs)
+        for names in find_missing_subsets(job, pairs=pairs)
     ]
 
 
-def missing(job: Job, *, pairs: bool) -> list[Names]:
+def find_missing_subsets(job: Job, *, pairs: bool) -> list[Names]:
     """The subsets of the job's tasks that no job has trained yet, nor is at it."""
     present = _parts(job)
     tasks = [task.name for task in job.tasks.all()]
-    return [names for names in subsets(tasks, pairs=pairs) if names not in present]
+    return [names for names in list_subsets(tasks, pairs=pairs) if names not in present]
 
 
 def _launch(job: Job, user: User, tasks: list[TaskChoice]) -> Job:
@@ -137,13 +137,13 @@ def match_settings(settings: JobSettings, steps: int, share: float) -> JobSettin
 
 def _parts(job: Job) -> dict[Names, Job]:
     """The newest job for each subset of the tasks, of those that have not failed."""
-    parts: QuerySet[Job] = (
+    list_parts: QuerySet[Job] = (
         job.interference_runs.exclude(state__in=OVER).order_by("pk").prefetch_related("tasks")
     )
-    return {frozenset(task.name for task in part.tasks.all()): part for part in parts}
+    return {frozenset(task.name for task in part.tasks.all()): part for part in list_parts}
 
 
-def parts(job: Job) -> list[Job]:
+def list_parts(job: Job) -> list[Job]:
     """The jobs that measure interference, the newest of each subset."""
     return list(_parts(job).values())
 
@@ -151,7 +151,7 @@ def parts(job: Job) -> list[Job]:
 # --- the matrix ----------------------------------------------------------------------------------
 
 
-def matrix(job: Job) -> Matrix:
+def build_matrix(job: Job) -> Matrix:
     """I_ij = reward of task j trained with i, minus trained alone, paired by held-out row.
 
     The first line is all tasks together; a job of two tasks needs no other. See ``docs/tasks.md``.

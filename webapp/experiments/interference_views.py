@@ -25,7 +25,7 @@ def interference(request: HttpRequest, access: Access, uid: str) -> HttpResponse
         _launch(request, access, job)
         return redirect("experiments:interference", access.team.slug, job.uid)
     several = job.tasks.count() > 1
-    parts = measure.parts(job)
+    parts = measure.list_parts(job)
     context = {
         "job": job,
         "parts": parts,
@@ -33,9 +33,9 @@ def interference(request: HttpRequest, access: Access, uid: str) -> HttpResponse
         "changing": any(part.live for part in parts),
         "several": several,
         "done": job.state == State.SUCCEEDED,
-        "alone": len(measure.missing(job, pairs=False)),
-        "with_pairs": len(measure.missing(job, pairs=True)),
-        "matrix": measure.matrix(job) if several and parts else None,
+        "alone": len(measure.find_missing_subsets(job, pairs=False)),
+        "with_pairs": len(measure.find_missing_subsets(job, pairs=True)),
+        "matrix": measure.build_matrix(job) if several and parts else None,
     }
     return render(request, "jobs/interference.html", context)
 

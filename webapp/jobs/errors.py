@@ -1,4 +1,4 @@
-"""Why a job cannot be launched or changed."""
+"""Errors of launching and changing jobs. Their texts are for users."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ class SettingsInvalid(ValueError):
 
 
 class WrongState(ValueError):
-    """The job's state does not allow this; the message says what it is."""
+    """The state of the job does not allow the action; the message names the state."""

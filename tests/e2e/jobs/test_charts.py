@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.conftest import Process, free_port, until_up
 from tests.e2e.site.test_every_page import sign_in
-from tests.web.comparison import finished_job
+from tests.web.comparison import finished_job, side_summary
 from webapp.jobs import recording
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
@@ -124,9 +124,9 @@ def test_validations_are_drawn_as_they_are_and_tell_their_own_step(
     for step in range(1, 13):
         job.metrics.create(step=step, values={"reward": step / 12})
     for step, mean in ((2, 0.25), (5, 0.75)):
-        arm = {"reward": {"mean": mean, "low": None, "high": None}}
+        side = side_summary(mean)
         job.evaluations.create(
-            stage="during", split="validation", step=step, rows=4, samples_per_row=1, base=arm, tuned=arm
+            stage="during", split="validation", step=step, rows=4, samples_per_row=1, base=side, tuned=side
         )
     sign_in(page, live, alice)
     page.goto(f"{job.get_absolute_url()}?smooth=0.95")

@@ -93,7 +93,7 @@ def test_a_loophole_pauses_the_job_and_its_page_shows_why(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.set_viewport_size({"width": 1280, "height": 900})
     alarm.get_by_role("link", name="View rollouts").click()
-    expect(page.get_by_text("Rollouts that show an alarm")).to_be_visible()
+    expect(page.get_by_text("Example rollouts of an alarm")).to_be_visible()
     answers = page.locator("tbody tr:has([data-row])")
     assert answers.count() > 0
     expect(answers.filter(has_text="general")).to_have_count(answers.count())

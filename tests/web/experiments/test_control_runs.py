@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.web.comparison import compare, finished_job, row, sample
-from webapp.experiments.control_run_results import difference, results
-from webapp.experiments.control_runs import accepted, launch_control_run, template_problem
+from webapp.experiments.control_run_results import build_results, measure_difference
+from webapp.experiments.control_runs import find_template_problem, launch_control_run, select_accepted
 from webapp.jobs import services
 from webapp.jobs.errors import SettingsInvalid, WrongState
 from webapp.jobs.evaluations import record_retention
 from webapp.jobs.launch.service import count_steps
-from webapp.jobs.models.job import SftSource
 from webapp.jobs.models import Job, JobSuite, Metric, Rollout
+from webapp.jobs.models.job import SftSource
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User
 from workers.bridge.jobs import task_files as bridge
@@ -74,6 +74,10 @@ def rolled(job: Job, row_id: str, step: int, index: int, reward: float, **change
     )  # fmt: skip
 
 
+def from_template(template: str) -> SftSource:
+    return SftSource(source="template", template=template)
+
+
 def page(job: Job) -> str:
     return reverse("experiments:control_runs", args=[job.team.slug, job.uid])
 
@@ -92,7 +96,8 @@ def test_a_placebo_is_one_click_and_differs_from_its_job_in_nothing_else(
     assert (placebo.method, placebo.total_steps, placebo.state) == ("placebo", steps, State.VALIDATING_FILES)
     kept = ["base_model_id", "dataset_version_id", "grader_version_id", "initial_adapter_id"]
     assert all(getattr(placebo, name) == getattr(job, name) for name in kept)
-    changed = {k for k in job.settings if job.settings[k] != placebo.settings[k]}
+    before, after = job.settings.model_dump(), placebo.settings.model_dump()
+    changed = {name for name in before if before[name] != after[name]}
     assert changed == {"preflight"}
     assert [(s.name, s.built_in, s.max_loss) for s in placebo.suites.all()] == [("Tickets", "ticket", 0.1)]
     assert AuditEvent.objects.filter(verb="launched Placebo control run").exists()
@@ -116,7 +121,7 @@ def test_accepted_rollouts_become_demonstrations_the_best_of_each_row(
     rolled(job, first, 4, 0, 1.0, completion="Grüße")
     rolled(job, third, 1, 1, 0.9)
     rolled(job, fourth, 1, 2, 1.0, truncated=True)
-    assert dict(accepted(job).values_list("row_id", "step")) == {second: 1, first: 4}
+    assert dict(select_accepted(job).values_list("row_id", "step")) == {second: 1, first: 4}
     run = launch_control_run(job, alice, "sft", SftSource(epochs=2, batch_size=1))
     assert run.total_steps == 4
     splits = bridge.fetch_splits(run, tmp_path)
@@ -137,14 +142,14 @@ def test_accepted_rollouts_become_demonstrations_the_best_of_each_row(
 def test_a_template_makes_a_demonstration_of_every_row(job: Job, alice: User, tmp_path: Path) -> None:
     rows = train_rows(job, tmp_path)
     field = next(iter(rows[0]["item"]))
-    run = launch_control_run(job, alice, "sft", SftSource(source="template", template="It is {{item." + field + "}}."))
+    run = launch_control_run(job, alice, "sft", from_template("It is {{item." + field + "}}."))
     splits = bridge.fetch_splits(run, tmp_path)
     sft = fetch_demonstrations(run, tmp_path, splits)
     assert sft is not None
     assert sft["rows"]["rows"] == len(rows)
     line = json.loads((tmp_path / sft["rows"]["path"]).read_text().splitlines()[0])
     assert line["completion"].startswith("It is ")
-    other = launch_control_run(job, alice, "sft", SftSource(source="template", template="{{item.nowhere}}"))
+    other = launch_control_run(job, alice, "sft", from_template("{{item.nowhere}}"))
     with pytest.raises(NoDemonstration, match="nowhere"):
         fetch_demonstrations(other, tmp_path, splits)
 
@@ -154,8 +159,8 @@ def test_a_template_makes_a_demonstration_of_every_row(job: Job, alice: User, tm
     [("{{item.a", "}}"), ("always the same", "no field"), ("{{sample.output_text}}", "item, not sample")],
 )
 def test_a_template_that_can_teach_nothing_is_refused(text: str, said: str) -> None:
-    assert said in template_problem(text)
-    assert not template_problem("{{item.answer}}")
+    assert said in find_template_problem(text)
+    assert not find_template_problem("{{item.answer}}")
 
 
 def test_the_form_keeps_what_was_typed_and_says_what_is_wrong(job: Job, alice: User, as_user: SignIn) -> None:
@@ -193,7 +198,7 @@ def test_the_page_answers_both_questions_in_words(job: Job, alice: User, as_user
     assert client.get(page(job)).text.count("Not run yet") == 2
     field = "{{item.x}}"
     sft, placebo = (
-        launch_control_run(job, alice, "sft", SftSource(source="template", template=field)),
+        launch_control_run(job, alice, "sft", from_template(field)),
         launch_control_run(job, alice, "placebo"),
     )
     assert "not known yet" in client.get(page(job)).text
@@ -206,7 +211,7 @@ def test_the_page_answers_both_questions_in_words(job: Job, alice: User, as_user
     assert "1 min 5 s" in text
     assert "Change on Tickets" in text, "a loss has the sign of a change, as everywhere"
     assert "−0.010" in text[text.index("All runs") :]
-    found = results(job)
+    found = build_results(job)
     assert found is not None
     assert [line.behind and round(line.behind.mean, 6) for line in found.lines] == [None, 0.2, 0.5]
     assert [placed.bar.name for placed in found.bars] == ["Base", "RFT", "SFT on a template", "Placebo"]
@@ -219,7 +224,7 @@ def test_the_page_answers_both_questions_in_words(job: Job, alice: User, as_user
 def test_sft_that_does_as_well_is_called_so(
     job: Job, alice: User, as_user: SignIn, reward: float, said: str
 ) -> None:
-    run = launch_control_run(job, alice, "sft", SftSource(source="template", template="{{item.x}}"))
+    run = launch_control_run(job, alice, "sft", from_template("{{item.x}}"))
     answered(run, reward)
     assert said in as_user(alice).get(page(job)).text
 
@@ -231,7 +236,10 @@ def test_a_placebo_that_does_as_well_takes_the_credit(job: Job, alice: User, as_
 
 
 def test_an_arm_without_rewards_has_its_pages(job: Job, alice: User, as_user: SignIn) -> None:
-    run, client = launch_control_run(job, alice, "sft", SftSource(source="template", template="{{item.x}}")), as_user(alice)
+    run, client = (
+        launch_control_run(job, alice, "sft", from_template("{{item.x}}")),
+        as_user(alice),
+    )
     Metric.objects.create(job=run, step=1, values={"loss": 2.5, "mean_token_accuracy": 0.3, "step_time": 1.0})
     for name in ("detail", "config", "rollouts", "preflight"):
         assert client.get(reverse(f"jobs:{name}", args=[job.team.slug, run.uid])).status_code == 200
@@ -242,7 +250,7 @@ def test_an_arm_without_rewards_has_its_pages(job: Job, alice: User, as_user: Si
 
 @given(REWARDS, REWARDS)
 def test_differences_are_paired_by_row(rft: dict[str, float], other: dict[str, float]) -> None:
-    found, shared = difference(rft, other), rft.keys() & other.keys()
+    found, shared = measure_difference(rft, other), rft.keys() & other.keys()
     if not shared:
         assert found is None
         return

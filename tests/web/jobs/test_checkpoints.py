@@ -17,13 +17,13 @@ from django.db import transaction
 from django.test import Client
 
 from tests.web.adapters import CONFIG, weights
-from tests.web.comparison import body, finished_job, tuned_model
+from tests.web.comparison import body, finished_job, side_summary, tuned_model
 from webapp.catalog import lineage
-from webapp.experiments.control_runs import _settings_without_preflight, control_runs_of
+from webapp.experiments.control_runs import _settings_without_preflight, list_control_runs
 from webapp.jobs import checkpoints, recording, services
 from webapp.jobs.errors import WrongState
 from webapp.jobs.models import Checkpoint, Job, JobSuite, Metric
-from webapp.jobs.promotion import promote
+from webapp.jobs.promotion import promote_checkpoint
 from webapp.jobs.queue import JOBS, requested_stop
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User
@@ -63,7 +63,7 @@ def stored(job: Job, step: int, config: dict[str, Any] | None = None) -> Checkpo
 
 
 def validated(job: Job, step: int, reward: float) -> None:
-    side = {"reward": {"mean": reward, "low": reward, "high": reward}}
+    side = side_summary(reward, reward, reward)
     job.evaluations.create(
         stage="during", split="validation", step=step, rows=4, samples_per_row=2, base=side, tuned=side
     )
@@ -161,7 +161,7 @@ def test_a_promotion_is_a_job_with_the_same_settings_that_goes_on_from_the_check
     assert made.suites.get().max_loss == 0.05
     assert client.post(f"{job.get_absolute_url()}checkpoints/20/promote/").url == made.get_absolute_url()
     assert job.promotions.count() == 1
-    assert not list(control_runs_of(job))
+    assert not list(list_control_runs(job))
     model = tuned_model(made, "ft:promoted")
     drawn = [placed.node.label for placed in lineage.of(model).drawing.placed]
     assert [job.name, "step 20 of 60", made.name] == [each for each in drawn if each in
@@ -172,16 +172,16 @@ def test_a_promotion_keeps_the_archive_that_its_source_discards(
     job: Job, alice: User, django_capture_on_commit_callbacks: Any
 ) -> None:
     kept = stored(job, 20)
-    made = promote(kept, alice)
+    made = promote_checkpoint(kept, alice)
     with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
-        checkpoints.remove(job.checkpoints.all())
+        checkpoints.delete_checkpoints(job.checkpoints.all())
     assert default_storage.exists(kept.key)
     with pytest.raises(WrongState, match="discarded"):
-        promote(kept, alice)
+        promote_checkpoint(kept, alice)
     with pytest.raises(WrongState, match="already"):
-        promote(made.checkpoints.get(), alice)
+        promote_checkpoint(made.checkpoints.get(), alice)
     with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
-        checkpoints.remove(made.checkpoints.all())
+        checkpoints.delete_checkpoints(made.checkpoints.all())
     assert not default_storage.exists(kept.key)
 
 
@@ -249,7 +249,7 @@ def test_a_job_that_finished_early_says_how_many_steps_it_trained(
     Job.objects.filter(pk=job.pk).update(step=7, total_steps=60, finish_early=True)
     job.refresh_from_db()
     assert "7 of 60 planned steps were trained" in as_user(alice).get(job.get_absolute_url()).text
-    assert _settings_without_preflight(job).grpo.max_steps == 7  # a control run trains as long, not as planned
+    assert _settings_without_preflight(job).grpo.max_steps == 7  # a control run trains as long
 
 
 def test_viewers_neither_finish_nor_promote_nor_download(job: Job, bob: User, as_user: SignIn) -> None:
@@ -266,7 +266,7 @@ def test_an_attempt_that_begins_anew_drops_later_checkpoints_but_not_shared_arch
 ) -> None:
     running(job, attempt=2, step=30)
     shared, own = stored(job, 20), stored(job, 30)
-    promote(shared, alice)
+    promote_checkpoint(shared, alice)
     with django_capture_on_commit_callbacks(execute=True):
         assert recording.begin_attempt(job.pk, 2, 10)
     assert not job.checkpoints.exists()

@@ -18,16 +18,17 @@ from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording, services
 from webapp.jobs.errors import SettingsInvalid, WrongState
 from webapp.jobs.launch.request import JobRequest, single_task
-from webapp.jobs.launch.service import check_settings, launch, validate_files
+from webapp.jobs.launch.service import _find_file_error, check_settings, launch, validate_files
 from webapp.jobs.models import Job, Metric
-from webapp.jobs.monitor.metrics import MAX_POINTS, series
+from webapp.jobs.monitor.metrics import MAX_POINTS, read_series
 from webapp.jobs.queue import JOBS, claim_job, requested_stop
-from webapp.jobs.states import TERMINAL, TRANSITIONS, State, sources
+from webapp.jobs.states import TERMINAL, TRANSITIONS, State, list_sources
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.work import nodes
 from workers.contract.devices import GivenDevices, NodeDevices
 from workers.contract.events import MetricsEvent, Rollout, RolloutsEvent
+from workers.contract.spec import Resources
 
 NODE = NodeDevices(cpu_cores=2)
 
@@ -70,7 +71,7 @@ def rollouts(step: int, text: str = "answer") -> RolloutsEvent:
 
 @given(st.sampled_from(State), st.sampled_from(State))
 def test_the_table_of_transitions_knows_where_each_state_comes_from(old: State, new: State) -> None:
-    assert (new in TRANSITIONS[old]) == (old in sources(new))
+    assert (new in TRANSITIONS[old]) == (old in list_sources(new))
     assert old not in TERMINAL or not TRANSITIONS[old]
 
 
@@ -134,8 +135,8 @@ def test_an_expired_lease_puts_the_job_back_until_it_has_died_too_often(running:
 def test_a_node_takes_only_jobs_that_fit_its_free_devices(job: Job) -> None:
     validate_files(job.pk)
     nodes.announce("small", {}, NodeDevices(cpu_cores=1), {})
-    Job.objects.filter(pk=job.pk).update(settings=job.settings | {"resources": {
-        "device": "cuda", "gpus": 1, "cpu_cores": 1, "gpu_memory_gib": 40}})  # fmt: skip
+    resources = Resources(device="cuda", gpus=1, cpu_cores=1, gpu_memory_gib=40)
+    Job.objects.filter(pk=job.pk).update(settings=job.settings.model_copy(update={"resources": resources}))
     assert claim_job("small") is None
     gpus = [{"index": 0, "name": "a", "memory_gib": 24.0}, {"index": 1, "name": "b", "memory_gib": 80.0}]
     nodes.announce("large", {}, NodeDevices(cpu_cores=8, gpus=gpus), {})
@@ -186,7 +187,7 @@ def test_deleting_dataset_and_grader_leaves_the_job_what_it_pinned(running: Job,
     delete_grader(running.grader_version.grader, alice)
     running.refresh_from_db()
     assert running.state == State.RUNNING
-    assert services._file_error(running.dataset_version) is None
+    assert _find_file_error(running.dataset_version) is None
 
 
 @pytest.mark.django_db
@@ -198,7 +199,7 @@ def test_thinned_charts_keep_every_extreme(running: Job) -> None:
             Metric(job=running, step=step, values={"reward": 9.0 if step == spike else 0.0})
             for step in range(count)
         )
-    shown = series(running)
+    shown = read_series(running)
     assert len(shown["steps"]) <= MAX_POINTS
     assert max(shown["series"]["reward"]) == 9.0
     assert shown["steps"] == sorted(shown["steps"])

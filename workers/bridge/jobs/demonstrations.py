@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from webapp.experiments.control_runs import ACCEPTED, accepted
+from webapp.experiments.control_runs import ACCEPTED, select_accepted
 from webapp.jobs.models import Job
 from workers.bridge.jobs import files
 from workers.grading.results import GradingFault, Subject
@@ -51,7 +51,7 @@ def fetch_demonstrations(job: Job, folder: Path, splits: dict[str, Any]) -> dict
 def _accepted(job: Job) -> Answer:
     """The best accepted rollout of the row, if there is one."""
     assert job.control_of, f"{job} is no control run"
-    best = {row_id: said for row_id, *said in accepted(job.control_of).values_list("row_id", *FIELDS)}
+    best = {row_id: said for row_id, *said in select_accepted(job.control_of).values_list("row_id", *FIELDS)}
 
     def find(row: dict[str, Any]) -> dict[str, str] | None:
         said = best.get(row["row_id"])

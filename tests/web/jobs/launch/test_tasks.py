@@ -25,7 +25,7 @@ from webapp.datasets.models import DatasetVersion
 from webapp.datasets.services import Choices, commit, receive
 from webapp.datasets.uploads.validation import Options
 from webapp.datasets.versions.sealing import open_test_split
-from webapp.experiments.interference import launch_interference, matched, matrix, subsets
+from webapp.experiments.interference import build_matrix, launch_interference, list_subsets, matched
 from webapp.graders.models import Grader, GraderVersion
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording
@@ -384,7 +384,7 @@ def test_the_matrix_shows_who_loses_by_sharing(job: Job, alice: User, bob: User,
     alone = {part.tasks.get().name: part for part in launch_interference(together, alice)}
     finished(alone["invoices"], rewards_of("invoices", 0.7))
     finished(alone["capitals"], rewards_of("capitals", 0.6))
-    shown = matrix(together)
+    shown = build_matrix(together)
     (line,) = shown.lines
     cells = {cell.task: cell for cell in line.cells if cell}
     assert cells["invoices"].mean == pytest.approx(-0.2)
@@ -411,10 +411,10 @@ def test_the_matrix_says_that_a_test_split_was_opened(
 
 
 def test_three_tasks_can_be_measured_in_pairs() -> None:
-    assert [set(names) for names in subsets(["a", "b", "c"], pairs=True)] == [
+    assert [set(names) for names in list_subsets(["a", "b", "c"], pairs=True)] == [
         {"a"}, {"b"}, {"c"}, {"a", "b"}, {"a", "c"}, {"b", "c"},
     ]  # fmt: skip
-    assert subsets(["a", "b"], pairs=True) == subsets(["a", "b"], pairs=False)
+    assert list_subsets(["a", "b"], pairs=True) == list_subsets(["a", "b"], pairs=False)
 
 
 @given(st.lists(st.floats(-1, 1), min_size=20, max_size=32))
