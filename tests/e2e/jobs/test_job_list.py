@@ -46,7 +46,7 @@ def test_jobs_are_labelled_changed_together_deleted_and_restored(
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_role("heading", name="Second")).to_be_visible()
 
-    page.get_by_label("More for this job").click()
+    page.get_by_label("More actions").click()
     page.get_by_role("button", name="Delete job").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete job").click()
     expect(page.get_by_role("button", name="Undo")).to_be_visible()
@@ -82,7 +82,7 @@ def test_a_checkpoint_is_promoted_and_what_is_held_back_is_asked_about(
     page.goto(job.get_absolute_url())
     page.get_by_role("button", name="Promote to model").click()
     page.get_by_role("dialog").get_by_role("button", name="Promote to model").click()
-    expect(page.get_by_text("Makes a model of the checkpoint of step 20")).to_be_visible()
+    expect(page.get_by_text("This job makes a model of the checkpoint of step 20")).to_be_visible()
 
     Job.objects.filter(pk=job.pk).update(state=State.PAUSED, phase="train", step=20, tuned_model=None)
     page.goto(job.get_absolute_url())

@@ -49,7 +49,7 @@ def test_a_page_opened_in_the_queue_follows_the_job_to_its_end(
     Job.objects.filter(pk=job.pk).update(lease_until=timezone.now() + timedelta(hours=1))
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     expect(head).to_contain_text("on big")
-    page.get_by_label("More for this job").click()
+    page.get_by_label("More actions").click()
     page.get_by_label("Name", exact=True).fill("Typed, not yet sent")
 
     report(PhaseEvent(phase="train"))

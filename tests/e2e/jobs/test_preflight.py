@@ -57,7 +57,7 @@ def test_a_job_that_cannot_learn_waits_and_goes_on_against_the_advice(page: Page
         timeout=PATIENCE_MS
     )
     expect(page.get_by_role("button", name="Train anyway")).to_be_visible()
-    page.get_by_role("link", name="Look at the preflight").click()
+    page.get_by_role("link", name="View preflight").click()
     figure = page.locator("figure[data-curves] canvas")
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)

@@ -76,7 +76,7 @@ def launch(page: Page) -> None:
 def measure_interference(page: Page) -> None:
     page.get_by_role("link", name="Check task interference").click()
     page.get_by_role("button", name="Train each task alone: 2 jobs").click()
-    expect(page.get_by_role("heading", name="The jobs that measure it")).to_be_visible()
+    expect(page.get_by_role("heading", name="Jobs of this measurement")).to_be_visible()
     for name in ("invoices", "tickets"):
         page.get_by_role("link", name=f": {name}").click()
         expect(page.get_by_role("link", name="View model")).to_be_visible(timeout=TRAINING_MS)

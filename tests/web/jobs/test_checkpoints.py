@@ -153,8 +153,8 @@ def test_a_promotion_is_a_job_with_the_same_settings_that_goes_on_from_the_check
     answer = client.post(f"{job.get_absolute_url()}checkpoints/20/promote/", follow=True)
     made = job.promotions.get()
     assert answer.redirect_chain[-1][0] == made.get_absolute_url()
-    assert "Makes a model of the checkpoint of step 20" in answer.text
-    same = ("base_model", "dataset_version", "grader_version", "settings", "total_steps", "side")
+    assert "This job makes a model of the checkpoint of step 20" in answer.text
+    same = ("base_model", "dataset_version", "grader_version", "settings", "total_steps", "method")
     assert [getattr(made, name) for name in same] == [getattr(job, name) for name in same]
     assert (made.state, made.step, made.promoted_step) == (State.VALIDATING_FILES, 20, 20)
     assert [(each.step, each.key) for each in made.checkpoints.all()] == [(20, job.checkpoints.get().key)]
@@ -176,9 +176,9 @@ def test_a_promotion_keeps_the_archive_that_its_source_discards(
     with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
         checkpoints.delete_checkpoints(job.checkpoints.all())
     assert default_storage.exists(kept.key)
-    with pytest.raises(WrongState, match="discarded"):
+    with pytest.raises(WrongState, match="deleted"):
         promote_checkpoint(kept, alice)
-    with pytest.raises(WrongState, match="already"):
+    with pytest.raises(WrongState, match="itself promotes"):
         promote_checkpoint(made.checkpoints.get(), alice)
     with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
         checkpoints.delete_checkpoints(made.checkpoints.all())

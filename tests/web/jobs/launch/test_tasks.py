@@ -385,7 +385,7 @@ def test_the_matrix_shows_who_loses_by_sharing(job: Job, alice: User, bob: User,
     finished(alone["invoices"], rewards_of("invoices", 0.7))
     finished(alone["capitals"], rewards_of("capitals", 0.6))
     shown = build_matrix(together)
-    (line,) = shown.lines
+    (line,) = shown.rows
     cells = {cell.task: cell for cell in line.cells if cell}
     assert cells["invoices"].mean == pytest.approx(-0.2)
     assert cells["invoices"].harmed

@@ -56,7 +56,7 @@ def test_jobs_are_found_by_text_state_and_model_and_sorted(
     assert names(client, team, state="failed") == ["Alpha"]
     assert names(client, team, model=jobs[0].base_model.uid, q="gam") == ["Gamma"]
     assert names(client, team, model="base_unknown") == []
-    assert "No job fits" in client.get(f"/t/{team.slug}/jobs/", {"q": "zzz"}).content.decode()
+    assert "No jobs match" in client.get(f"/t/{team.slug}/jobs/", {"q": "zzz"}).content.decode()
 
 
 def test_the_next_page_keeps_the_filters(

@@ -163,7 +163,7 @@ def test_another_teams_job_is_never_drawn(job: Job, alice: User, charlie: User, 
 def test_the_comparison_pairs_rows_and_lists_differing_settings(
     job: Job, alice: User, as_user: SignIn
 ) -> None:
-    grpo = job.settings.grpo.model_copy(update={"learning_rate": 0.5})
+    grpo = job.settings.grpo.model_copy(update={"learning_rate": 0.05})
     second = again(job, "Faster", settings=job.settings.model_copy(update={"grpo": grpo}))
     grader = create_grader(job.team, alice, "Other", EXACT)
     third = again(job, "Graded otherwise", grader_version_id=grader.versions.get().pk)
