@@ -1,4 +1,4 @@
-"""Comparison of jobs: results on the same held-out rows, and the settings in which the jobs differ."""
+"""Comparison of jobs: results on the same held-out rows, and settings that differ."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _read_rewards(evaluations: list[Evaluation]) -> dict[int, dict[str, float]]:
 
 
 def find_differing_settings(jobs: Sequence[Job]) -> list[Setting]:
-    """Return what differs: method, model, data, grader, suites, then settings in the order of the spec."""
+    """Return what differs: method, model, data, grader, suites, then settings of the spec."""
     settings = [_describe_choices(job) | flatten(job.settings) for job in jobs]
     names = dict.fromkeys(name for each in settings for name in each)
     rows = [Setting(name, [each.get(name) for each in settings]) for name in names]
@@ -123,7 +123,7 @@ def choose_baseline(jobs: Sequence[Job], uid: str = "") -> Job:
 @member()
 @require_GET
 def page(request: HtmxRequest, access: Access) -> HttpResponse:
-    """``?job=UID&job=UID&base=UID``: up to eight jobs; ``job=pinned`` stands for the pinned ones.
+    """``?job=UID&job=UID&base=UID``: up to eight jobs; ``job=pinned`` means the pinned ones.
 
     Without ``base`` the others are compared with the team's baseline, if it is among them, or the first.
     """

@@ -1,4 +1,4 @@
-"""Results of a job and its control runs: all on the same held-out rows, with two conclusions in words."""
+"""Results of a job and its control runs on the same held-out rows, with conclusions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOO_FEW = f"Fewer than {FEWEST_ROWS} held-out rows cannot tell them apart"
 
 @dataclass(frozen=True)
 class Difference:
-    """One run minus another in mean reward, paired by held-out row, with its 95 % bootstrap interval."""
+    """Mean reward of one run minus another, paired by row, with a 95 % bootstrap interval."""
 
     mean: float
     low: float | None
@@ -34,7 +34,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Run:
-    """One run. ``evaluation`` is the one after training; ``forgetting`` and ``kl`` are measured with it."""
+    """One run. ``evaluation``, ``forgetting`` and ``kl`` are measured after training."""
 
     method: str
     name: str
@@ -100,7 +100,7 @@ class Results:
 
 
 def build_results(job: Job) -> Results | None:
-    """Return the results of an RFT job and its control runs; None until the job itself is evaluated."""
+    """Return the results of an RFT job and its control runs; None before its evaluation."""
     evaluation = _find_final_evaluation(job)
     if evaluation is None:
         return None

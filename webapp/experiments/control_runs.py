@@ -1,4 +1,4 @@
-"""Control runs: jobs with the data of an RFT job, trained on demonstrations or on random rewards."""
+"""Control runs: jobs with an RFT job's data, trained on demonstrations or random rewards."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def find_root(job: Job) -> Job:
 
 
 def select_accepted(job: Job) -> QuerySet[Rollout]:
-    """Return the best rollout of every row, of those that passed and were not cut; of equals the earliest.
+    """Return the best passed and complete rollout of each row; of equals the earliest.
 
     The earliest is nearest to what the base would write, which costs least in forgetting.
     """
@@ -96,7 +96,7 @@ def select_accepted(job: Job) -> QuerySet[Rollout]:
 
 
 def _settings_without_preflight(job: Job) -> JobSettings:
-    """The job's settings with as many steps as it trained. A second preflight would give the same advice."""
+    """The job's settings with the steps that it trained, without a second preflight."""
     settings = job.settings
     changes: dict[str, Frozen] = {"preflight": settings.preflight.model_copy(update={"rows": 0})}
     if job.finished_early:

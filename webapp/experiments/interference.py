@@ -1,4 +1,4 @@
-"""Interference: jobs with some of the tasks, compared with the job that trained all in one adapter."""
+"""Interference: jobs with some of the tasks, compared with the job that trained all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Names = frozenset[str]  # of tasks that a job trains together
 
 @dataclass(frozen=True)
 class Cell:
-    """Reward of a task trained together minus alone: mean over its held-out rows, with a 95 % interval."""
+    """Reward of a task trained together minus alone: mean over rows, with a 95 % interval."""
 
     task: str
     mean: float
@@ -52,7 +52,7 @@ class MatrixRow:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Rows by the other tasks, columns by ``tasks``; ``alone`` has each task's mean reward when alone."""
+    """Rows by the other tasks, columns by ``tasks``; ``alone`` has the rewards when alone."""
 
     tasks: list[str]
     alone: list[float | None]
@@ -152,7 +152,7 @@ def list_parts(job: Job) -> list[Job]:
 
 
 def build_matrix(job: Job) -> Matrix:
-    """Return the matrix of I_ij: reward of task j trained with i minus trained alone, paired by row.
+    """Return I_ij: reward of task j trained with i minus trained alone, paired by row.
 
     The first row is all tasks together; two tasks need no further row. See ``docs/tasks.md``.
     """

@@ -1,4 +1,4 @@
-"""Buttons of a job's page that change the job: pause, resume, cancel, finish, pin, rename, annotate."""
+"""Buttons of a job's page: pause, resume, cancel, finish, pin, rename, annotate."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def resume(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @member(Role.EDITOR)
 @require_POST
 def pin(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """Pin the job or make it the baseline, as ``pin`` says; unpin it for any other value."""
+    """Pin the job or make it the baseline by the value of ``pin``; else unpin it."""
     sent = request.POST.get("pin", "")
     kind = sent if sent in Pin.values else ""
     return act(request, access, uid, partial(pinned_jobs.pin_job, kind=kind), PINNED[kind], deleted=False)

@@ -1,4 +1,4 @@
-"""A job's checkpoints: list with results, retention of the best, deletion, download of the adapter."""
+"""A job's checkpoints: list with results, deletion of old ones, download of the adapter."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ Promote the checkpoint to a model for both.
 
 
 class CheckpointUnusable(ValueError):
-    """The stored archive is missing or damaged; the message says so."""
+    """The stored archive is missing or damaged."""
 
 
 @dataclass(frozen=True)
 class CheckpointRow:
-    """A checkpoint with the mean rewards at its step, of training rollouts and on validation rows."""
+    """A checkpoint with the mean rewards of rollouts and of validation rows at its step."""
 
     checkpoint: Checkpoint
     reward: float | None
@@ -50,7 +50,7 @@ class CheckpointRow:
 
 
 def list_checkpoints(job: Job, evaluations: Iterable[Evaluation]) -> list[CheckpointRow]:
-    """Return the checkpoints, newest first. ``best`` marks the highest validation reward of several."""
+    """Return the checkpoints, newest first. ``best`` marks the highest validation reward."""
     found = list(job.checkpoints.all())
     steps = [each.step for each in found]
     metrics = job.metrics.filter(step__in=steps).values_list("step", "values__reward")
@@ -91,7 +91,7 @@ def delete_checkpoints(checkpoints: QuerySet[Checkpoint]) -> None:
 
 
 def delete_archives(keys: Iterable[str]) -> None:
-    """Delete archives on commit unless a row still names them: a promotion shares its source's archive."""
+    """On commit delete archives that no row names: a promotion shares its source's archive."""
     for key in keys:
         transaction.on_commit(partial(_delete_unused, key))
 

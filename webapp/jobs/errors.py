@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 class SettingsInvalid(ValueError):
-    """A request that cannot be launched: path of a setting, such as ``grpo.learning_rate`` -> problem."""
+    """Path of a setting, such as ``grpo.learning_rate`` -> problem that prevents a launch."""
 
     def __init__(self, errors: Mapping[str, str]) -> None:
         super().__init__("; ".join(f"{path}: {message}" for path, message in errors.items()))

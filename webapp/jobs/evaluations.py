@@ -24,14 +24,14 @@ FREE_TEXT = ("completion", "reasoning", "error_detail", "explanation")
 
 
 def order_by_gain(job: str) -> OrderBy:
-    """Return the order by paired difference after training; ``job`` is the outer query's job field."""
+    """Return the order by gain after training; ``job`` is the outer query's job field."""
     after = Evaluation.objects.filter(job=OuterRef(job), stage="after", task="").order_by("-pk")
     gain = Cast(KT("difference__mean"), FloatField())
     return Subquery(after.values(gain=gain)[:1]).desc(nulls_last=True)
 
 
 def record_evaluation(job: Job, event: EvaluationEvent) -> Evaluation:
-    """Store one evaluation with its rows; a repeated event replaces it. Call it in a transaction.
+    """Store an evaluation with its rows; a repeated one replaces it. Needs a transaction.
 
     Unchanged rows stay in the database, since people's votes and notes belong to their completions.
     """
@@ -83,7 +83,7 @@ def _dump_samples(samples: list[EvaluationSample]) -> list[JsonObject]:
 
 
 def record_retention(job: Job, event: RetentionEvent) -> SuiteScore:
-    """Store one score; a repeated event replaces it. Call it in a transaction with the job locked."""
+    """Store a score; a repeated one replaces it. Needs a transaction with the job locked."""
     values = {name: getattr(event, name) for name in SCORE_COLUMNS}
     score, _ = SuiteScore.objects.update_or_create(
         job=job, suite=storable(event.suite), stage=event.stage, step=event.step, defaults=values

@@ -1,4 +1,4 @@
-"""Promotion of a checkpoint to a model: by a job that evaluates and packages it without training."""
+"""Promotion of a checkpoint to a model, by a job that evaluates and packages it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DELETED = "This checkpoint was deleted meanwhile. Choose another one."
 
 @transaction.atomic
 def promote_checkpoint(checkpoint: Checkpoint, user: User) -> Job:
-    """Launch the job that makes a model of the checkpoint, or return an earlier one that did not fail.
+    """Launch the job that makes a model of the checkpoint, or return an earlier one.
 
     It shares the checkpoint's archive, so the source may delete its own row. Raises ``WrongState``.
     """

@@ -72,7 +72,7 @@ def claim_job(node_name: str) -> Job | None:
 
 
 def _is_within_quota(job: Job) -> bool:
-    """True if the team may run one more job. The lock keeps two nodes from both taking the last place."""
+    """True if the team may run one more job. A lock keeps two nodes from both taking it."""
     team = Team.objects.select_for_update(no_key=True).get(pk=job.team_id)
     return team.max_running_jobs is None or count_running(team) < team.max_running_jobs
 
@@ -83,7 +83,7 @@ def count_running(team: Team) -> int:
 
 
 def requested_stop(job: Job) -> str | None:
-    """Return ``'pause'``, ``'finish'`` or ``''`` as requested of the job; None if the attempt has lost it."""
+    """Return ``'pause'``, ``'finish'`` or ``''`` as requested; None if the job is lost."""
     found = Job.objects.filter(held(job)).values_list("stop_requested", "finish_early").first()
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""Recording of the engine's events in PostgreSQL: fenced by attempt, in batches, safe to repeat."""
+"""Recording of the engine's events: fenced by attempt, in batches, safe to repeat."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Handler = Callable[[Job, Any], None]
 def _upsert(
     model: type[Model], key: Sequence[str], columns: Sequence[str], rows: Iterable[Sequence[Any]]
 ) -> None:
-    """COPY the rows into a temporary table, then merge them: a row replaces one of the same ``key``."""
+    """COPY the rows into a temporary table, then merge them; ``key`` finds rows to replace."""
     table = model._meta.db_table
     names = ", ".join(f'"{column}"' for column in columns)
     rest = ", ".join(f'"{c}" = excluded."{c}"' for c in columns if c not in key)
@@ -182,7 +182,7 @@ LIVE_FIELDS = ["phase", "step", "total_steps", "progress", "error", "judge_cost"
 
 @transaction.atomic
 def record_events(job_id: int, attempt: int, batch: Sequence[events.Event], end: int | None = None) -> bool:
-    """Record one batch. Return False, with nothing recorded, if the attempt no longer holds the job.
+    """Record one batch. Return False, with nothing recorded, if the attempt lost the job.
 
     ``end`` is the offset in the engine's file after the batch. A batch up to an offset that is recorded
     already is skipped: its response was lost with the connection, and the worker sent it again.
@@ -203,7 +203,7 @@ def record_events(job_id: int, attempt: int, batch: Sequence[events.Event], end:
 
 @transaction.atomic
 def begin_attempt(job_id: int, attempt: int, step: int) -> bool:
-    """Delete what was recorded after ``step``, where the attempt resumes. Return False if the job is lost."""
+    """Delete what was recorded after ``step``, to resume there. Return False if lost."""
     job = Job.objects.select_for_update().filter(fence(job_id, attempt)).first()
     if job is None:
         return False

@@ -1,4 +1,4 @@
-"""Actions on a job: cancel, pause, resume, rename, finish early; and its place in the queue."""
+"""Actions on a job: cancel, pause, resume, rename, finish early; and its queue position."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def request_cancel(job: Job, user: User | None) -> None:
 
 
 def replace(job: Job, user: User) -> None:
-    """Cancel the job because another one replaces it. A job that has ended already stays unchanged."""
+    """Cancel the job because another one replaces it; one that has ended stays unchanged."""
     with suppress(WrongState):
         request_cancel(job, user)
 

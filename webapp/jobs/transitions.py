@@ -1,4 +1,4 @@
-"""State changes of jobs and the events that record them. No other module changes a job's state."""
+"""State changes of jobs and their events. No other module changes a job's state."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def add_event(job_id: int, attempt: int, kind: str, data: JsonObject) -> None:
 
 
 def change_state(job_id: int, target: State, *, guard: Q | None = None, **changes: Any) -> bool:
-    """Change the state if the table of transitions and ``guard`` allow it. Call it in a transaction.
+    """Change the state if the transitions and ``guard`` allow it. Needs a transaction.
 
     Return False, with nothing changed, if another process was first; that is no error.
     """

@@ -1,4 +1,4 @@
-"""Actions on several jobs of the list: confirmed on a page, then applied to each job that allows it."""
+"""Actions on several jobs of the list: confirmed, then applied where a job allows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deletion of jobs: first hidden and restorable, later without their rollouts, log and checkpoints."""
+"""Deletion of jobs: hidden at first and restorable; later large rows and files go."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMED_JOBS = 3
 
 
 class RemovalRefused(ValueError):
-    """The job cannot be deleted now; the message says why and what to do."""
+    """The job cannot be deleted now. The message has the reason and a remedy."""
 
 
 def explain_refusal(job: Job) -> str:
@@ -68,7 +68,7 @@ def list_deleted(team: Team, uids: Iterable[str] | None = None) -> QuerySet[Job]
 
 
 def purge_deleted() -> int:
-    """Delete rollouts, log and checkpoints of jobs deleted ``KEPT_DAYS`` ago. Return the number of jobs.
+    """Delete rollouts, log and checkpoints of jobs deleted long ago. Return the jobs' number.
 
     Metrics and evaluations stay: models, comparisons and control runs still show them.
     """

@@ -1,4 +1,4 @@
-"""Selection of several jobs, for charts and for the comparison: by the query string or a search."""
+"""Selection of jobs for charts and comparison, by the query string or a search."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Candidate:
 
 
 def select_jobs(team: Team, query: QueryDict, name: str) -> list[Job]:
-    """Return the team's jobs that the query names, in its order, at most eight. Unknown ids are ignored."""
+    """Return the jobs that the query names, in its order, at most eight."""
     uids = list(dict.fromkeys(query.getlist(name)))[:MAX_JOBS]
     found = {job.uid: job for job in _load_related(Job.objects.filter(team=team, uid__in=uids))}
     return [found[uid] for uid in uids if uid in found]
@@ -50,7 +50,7 @@ def count_left_out(query: QueryDict, name: str) -> int:
 def build_chooser_context(
     team: Team, selected: Sequence[Job], query: QueryDict, own: Job | None = None
 ) -> dict[str, object]:
-    """Return the context of ``jobs/chooser.html``; ``own`` is the page's job, which is not offered.
+    """Return the context of ``jobs/chooser.html``. ``own``, the page's job, is not offered.
 
     Offered are the selected jobs, then the pinned and the newest of those that match ``find``.
     """
@@ -66,7 +66,7 @@ def build_chooser_context(
 
 
 def expand_pinned(team: Team, query: QueryDict, name: str) -> str:
-    """Return the query string with the ids of pinned jobs instead of ``pinned``; empty without ``pinned``.
+    """Return the query string with ids instead of ``pinned``; empty if it has none.
 
     So the URL of the page shows the same jobs when others are pinned.
     """

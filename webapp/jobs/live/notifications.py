@@ -50,7 +50,7 @@ def notify_waiting() -> None:
 
 
 def send_mail() -> None:
-    """Send all due e-mails. Each notice is locked meanwhile, so that two workers send its e-mail once."""
+    """Send all due e-mails. A lock on each notice keeps two workers from sending it twice."""
     while _send_next():
         pass
 

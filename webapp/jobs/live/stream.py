@@ -1,4 +1,4 @@
-"""Live updates of a job as server-sent events: first from a cursor on, then by PostgreSQL's LISTEN."""
+"""Live updates of a job as server-sent events: from a cursor on, then by LISTEN."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def run_in_pool(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
 
 
 class Hub:
-    """One LISTEN connection for all streams of this process; streams at one cursor share their queries."""
+    """One LISTEN connection for all streams of this process, with shared queries."""
 
     def __init__(self) -> None:
         self._notifications = 0
@@ -67,7 +67,7 @@ class Hub:
                 del self._waiting[job_id]
 
     async def read_after(self, job_id: int, cursor: int) -> Batch:
-        """Return the events after ``cursor``; concurrent calls since one notification share one query."""
+        """Return the events after ``cursor``; simultaneous equal calls share one query."""
         key = (job_id, cursor, self._notifications)
         if key not in self._reading:
             task = asyncio.get_running_loop().create_task(run_in_pool(read_after, job_id, cursor))

@@ -29,14 +29,14 @@ TASK_VERSIONS = ("dataset_version__dataset__team", "grader_version__grader")
 
 
 class Pin(models.TextChoices):
-    """How a team has pinned a job."""
+    """Kinds of pins."""
 
     PINNED = "pinned", "Pinned"
     BASELINE = "baseline", "Baseline"
 
 
 class SftSource(Frozen):
-    """Where the demonstrations of an SFT job come from, and how it learns them (``spec.SftSettings``)."""
+    """Source of an SFT job's demonstrations, and its settings (``spec.SftSettings``)."""
 
     source: str = "accepted"
     template: str = ""
@@ -57,7 +57,7 @@ class JobProgress(Frozen):
 
 
 class JobEstimate(Frozen):
-    """The estimate from the first time in the queue: seconds by phase, measured on ``jobs`` earlier jobs."""
+    """The launch estimate: seconds by phase, measured on ``jobs`` earlier jobs."""
 
     seconds: float
     phases: dict[str, float]
@@ -217,7 +217,7 @@ class Job(Leased):
         return left is not None and left <= 0
 
     def _seconds_left(self) -> float | None:
-        """The engine's newest estimate minus the time since; before it, the estimate from the launch."""
+        """The engine's newest estimate minus the time since; before it, the launch estimate."""
         if self.state != State.RUNNING:
             return None
         now = timezone.now()
@@ -234,7 +234,7 @@ class Job(Leased):
 
 
 class JobTask(models.Model):
-    """One of several tasks that share a job's adapter. The job itself has data and grader of the first."""
+    """One of several tasks of a job. The job itself has data and grader of the first, too."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="tasks")
     position = models.PositiveIntegerField()

@@ -14,7 +14,7 @@ from workers.contract.events import Drift, Interval
 
 
 class JobSuite(models.Model):
-    """Rows that measure forgetting: validation rows with a grader, or a suite that ships with Groove."""
+    """Rows that measure forgetting: validation rows with a grader, or a built-in suite."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="suites")
     position = models.PositiveIntegerField()
@@ -49,7 +49,7 @@ class JobSuite(models.Model):
 
 
 class SuiteScore(models.Model):
-    """``contract.events.RetentionEvent``. An empty ``suite`` is the job's own held-out rows: drift only."""
+    """A suite's scores at a step. An empty ``suite`` is the job's held-out rows: drift only."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="suite_scores")
     suite = models.CharField(max_length=120, blank=True)

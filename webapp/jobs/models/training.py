@@ -52,7 +52,7 @@ class GradedCompletion(models.Model):
 
 
 class Rollout(GradedCompletion):
-    """One sampled completion of a training step (``contract.events.Rollout``). Rows come in millions."""
+    """One sampled completion of a training step (``contract.events.Rollout``)."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="rollouts")
     step = models.PositiveIntegerField()

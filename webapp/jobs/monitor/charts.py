@@ -56,7 +56,7 @@ class Chart(TypedDict):
 
 
 def build_charts_context(jobs: Sequence[Job], baseline: Job | None = None) -> dict[str, object]:
-    """Return the context of ``jobs/charts.html`` for these jobs; the first job is the page's own."""
+    """Return the context of ``jobs/charts.html``; the first job is the page's own."""
     sources = [
         {"name": job.name, "url": _metrics_url(job), "baseline": job == baseline and len(jobs) > 1}
         for job in jobs

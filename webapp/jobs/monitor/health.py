@@ -1,4 +1,4 @@
-"""The health strip of a job: rules of ``contract.health`` that fire now or did, and the numbers they use."""
+"""The health strip of a job: rules of ``contract.health`` with alarms, and their numbers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class HealthNumber:
 
 @dataclass(frozen=True)
 class HealthIssue:
-    """A rule that fires now or did: texts, measured values, its plots and the alarm with example rollouts."""
+    """A rule that fires now or did, with measured values, plots and its alarm."""
 
     code: str
     kind: str
@@ -224,7 +224,7 @@ def _list_numbers(history: health.History) -> list[HealthNumber]:
 
 
 def _list_tasks(history: health.History) -> list[TaskHealth]:
-    """The tasks by name. A step need not have rollouts of every task, so numbers may be some steps old."""
+    """The tasks by name. Numbers may be some steps old: not every step has every task."""
     latest: dict[str, dict[str, float]] = {}
     for step in history.steps[-SPARK_POINTS:]:
         for name, value in step.values.items():

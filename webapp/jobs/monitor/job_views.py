@@ -77,7 +77,7 @@ def detail(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
 @member()
 @require_GET
 def metrics(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
-    """Metrics as JSON, or as CSV with ``?format=csv``: ``name`` selects metrics, ``with`` adds jobs."""
+    """Metrics as JSON, or with ``format=csv``. ``name`` selects metrics, ``with`` adds jobs."""
     job = access.get(Job.objects.all(), uid=uid)
     if request.GET.get("format") != "csv":
         return JsonResponse(read_series(job, _read_weight(request.GET.get("smooth", ""))))

@@ -31,7 +31,7 @@ SEARCHED = ("message", "state", "phase", "stage")  # keys of JobEvent.data
 
 
 def select_lines(job: Job, level: str = "", text: str = "", oldest: bool = False) -> QuerySet[JobEvent]:
-    """Return lines of at least this level that contain the text, newest first or ``oldest`` first."""
+    """Return lines of at least this level with this text, newest first or ``oldest`` first."""
     lines = job.events.filter(LEVELS.get(level, Q()), kind__in=KINDS).order_by("pk" if oldest else "-pk")
     if text:
         lines = lines.filter(reduce(or_, (Q(**{f"data__{name}__icontains": text}) for name in SEARCHED)))
@@ -50,7 +50,7 @@ def _find_page_number(lines: QuerySet[JobEvent], number: str, line: str, oldest:
 @member()
 @require_GET
 def page(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
-    """The log, newest first or ``order=oldest``. ``line`` links to a line, ``follow=off`` stops updates."""
+    """The log. ``order=oldest`` reverses it, ``line`` marks one, ``follow=off`` stops updates."""
     job = access.get(Job.objects.with_cursor().select_related("team"), uid=uid)
     level, text, line = (request.GET.get(name, "").strip() for name in ("level", "q", "line"))
     oldest = request.GET.get("order") == OLDEST

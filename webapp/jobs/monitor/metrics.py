@@ -25,7 +25,7 @@ Rows = list[tuple[int, dict[str, float]]]  # (step, metric name -> value)
 
 
 class SeriesData(TypedDict):
-    """The JSON that ``static/js/charts`` reads. All lists have one value per step, None where not measured.
+    """The JSON that ``static/js/charts`` reads. Lists have one value per step, or None.
 
     ``x`` holds running sums by step: seconds of training, and completion tokens.
     """
@@ -69,7 +69,7 @@ def read_series(job: Job, weight: float = 0.0) -> SeriesData:
 
 
 def sample_rewards(jobs: Sequence[Job]) -> dict[int, list[float]]:
-    """Return job -> mean rewards of at most 40 steps, from the first to the last, for sparklines."""
+    """Return job -> mean rewards of at most 40 steps from first to last, for sparklines."""
     if not jobs:
         return {}
     jobs_by_step: dict[int, list[int]] = defaultdict(list)
@@ -90,7 +90,7 @@ def _spread_steps(last: int) -> set[int]:
 
 
 def smooth_column(column: Column, weight: float) -> Column:
-    """Exponential moving average without the bias of its first values. Missing values stay missing."""
+    """Exponential moving average without initial bias. Missing values stay missing."""
     mean = total = 0.0
     result: Column = []
     for value in column:
@@ -169,7 +169,7 @@ def _find_extremes(column: Column, buckets: list[range]) -> Column:
 def _thin(
     column: Sequence[T], buckets: list[range], extra: set[int], at_ends: Sequence[T] | None = None
 ) -> list[T]:
-    """Return the values at both ends of each bucket, or ``at_ends`` instead, and the ``extra`` ones."""
+    """Return the values at both ends of each bucket (or ``at_ends``), and ``extra`` ones."""
     ends = [index for bucket in buckets for index in (bucket[0], bucket[-1])]
     values = [column[index] for index in ends] if at_ends is None else at_ends
     pairs = [*zip(ends, values, strict=True), *((index, column[index]) for index in extra)]

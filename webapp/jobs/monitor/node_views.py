@@ -50,7 +50,7 @@ def list_nodes() -> list[NodeStatus]:
 @member()
 @require_GET
 def workers(request: HtmxRequest, access: Access) -> HttpResponse:
-    """Nodes, their devices and jobs, and the queue. The names of other teams' jobs are not shown."""
+    """Nodes with devices and jobs, and the queue. Names of other teams' jobs are hidden."""
     queued = Job.objects.filter(state=State.QUEUED).order_by("queued_at", "id").select_related("team")
     count = queued.count()
     context = {

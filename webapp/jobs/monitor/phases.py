@@ -26,7 +26,7 @@ Event = tuple[datetime, str, JsonObject]  # time, kind and data of a JobEvent
 
 @dataclass(frozen=True)
 class Step:
-    """A phase. ``status`` is done, current, to come or stopped here; ``seconds`` are of all attempts."""
+    """A phase. ``status`` is done, current, to come or stopped here."""
 
     name: str
     status: str
@@ -56,7 +56,7 @@ def _find_status(job: Job, phase: str) -> str:
 
 
 def sum_durations(events: Iterable[Event], now: datetime) -> dict[str, float]:
-    """Return phase -> seconds that workers spent in it by ``now``. ``events`` are in order of time.
+    """Return phase -> seconds that workers spent in it by ``now``, from ordered events.
 
     A phase lasts until the next phase or change of state: time in the queue or paused does not count.
     """

@@ -1,4 +1,4 @@
-"""The preflight page of a job: histogram, pass@k curve, samples, and the forecast against actual values."""
+"""The preflight page: histogram, pass@k curve, samples, and forecast against actual values."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def build_pass_curve(report: PreflightEvent) -> Curve:
 
 
 def find_sufficient_size(report: PreflightEvent) -> str:
-    """Return the smallest group size at which most groups have signal, as text; empty if there is none."""
+    """Return the smallest group size at which most groups have signal; empty for none."""
     size = str(report.group_size)
     share = report.no_signal.get(size)
     return size if share and share.mean <= MAX_NO_SIGNAL else ""
@@ -131,7 +131,7 @@ def _check_signal(job: Job, report: PreflightEvent) -> Outcome | None:
 
 
 def _covers(interval: Interval, value: float, slack: float = 0.0) -> bool | None:
-    """Return True if the value lies in the interval widened by ``slack``; None without an interval."""
+    """Return True if the interval widened by ``slack`` has the value; None without bounds."""
     if interval.low is None or interval.high is None:
         return None
     return interval.low - slack <= value <= interval.high + slack
@@ -147,7 +147,7 @@ def _format_percent(share: float) -> str:
 
 
 def _check_durations(job: Job, report: PreflightEvent) -> list[Outcome]:
-    """Time of the whole job against the estimate at its launch, and of training against the forecast."""
+    """Time of the job against the launch estimate, and of training against the forecast."""
     spent, forecast = phases.measure_phases(job), report.forecast.train_seconds
     done = job.state == State.SUCCEEDED
     training = Outcome(
@@ -188,7 +188,7 @@ def _check_gain(job: Job, report: PreflightEvent) -> Outcome:
 
 @dataclass(frozen=True)
 class Sample:
-    """A completion with the URL of its row, the row and its reference; None if the row's file is gone.
+    """A completion with its row and reference, which are None if the row's file is gone.
 
     ``judged`` is True if the grader asks a judge.
     """

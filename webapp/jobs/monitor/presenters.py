@@ -13,7 +13,7 @@ def confidence(job: Job) -> float:
 
 
 def add_results(jobs: list[Job]) -> None:
-    """Set ``rewards`` (of some steps) and ``comparison`` (the final evaluation) of each job in the list."""
+    """Set ``rewards`` (of some steps) and ``comparison`` (the final evaluation) of each job."""
     rewards = metrics.sample_rewards(jobs)
     for job in jobs:
         job.rewards = rewards.get(job.pk, [])  # type: ignore[attr-defined]
@@ -22,7 +22,7 @@ def add_results(jobs: list[Job]) -> None:
 
 
 def differences(before: JobSettings, after: JobSettings) -> list[tuple[str, object, object]]:
-    """Return (path, value before, value after) of each setting that differs, in the order of the spec."""
+    """Return (path, value before, value after) of each setting that differs."""
     old, new = flatten(before), flatten(after)
     return [(path, old[path], value) for path, value in new.items() if old[path] != value]
 

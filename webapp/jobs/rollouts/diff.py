@@ -1,4 +1,4 @@
-"""Completions that a rollout can be compared with: the base model's, its group's, an earlier one."""
+"""Completions to compare a rollout with: the base model's, its group's, an earlier one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workers.contract.events import EvaluationSample
 
 @dataclass(frozen=True)
 class DiffCandidate:
-    """Another completion of the same prompt. ``name`` stands in the URL, ``link`` in the list of choices."""
+    """Another completion of the prompt. ``name`` is for the URL, ``link`` for the list."""
 
     name: str
     link: str
@@ -24,7 +24,7 @@ class DiffCandidate:
 def list_candidates(
     rollout: Rollout, group: list[Rollout], steps: list[StepSummary]
 ) -> Iterator[DiffCandidate]:
-    """Yield the base model's completion if it is known, the best of the group, an earlier one, the group."""
+    """Yield completions: base model, best of the group, an earlier adapter, the group."""
     if base := _find_base(rollout):
         yield base
     best, first = find_best(group), next(iter(steps), None)

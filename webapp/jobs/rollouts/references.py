@@ -64,7 +64,7 @@ class JobRows:
         return self._find_part(row_id).dataset_version.address_of(row_id.rpartition("/")[2])
 
     def is_judged(self, row_id: str) -> bool:
-        """Return True if the row's grader asks a judge, so that explanations are the judge's reasons."""
+        """Return True if the row's grader asks a judge: explanations are the judge's reasons."""
         version = self._find_part(row_id).grader_version
         if version.pk not in self._judged:
             self._judged[version.pk] = asks_judge(version)

@@ -57,7 +57,7 @@ def page(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
 @member()
 @require_GET
 def rollout(request: HttpRequest, access: Access, uid: str, step: int, index: int) -> HttpResponse:
-    """A rollout with its group, a diff against another completion, and its prompt at other steps.
+    """A rollout with its group, a diff to another completion, and its prompt at other steps.
 
     If the URL has the filters that found the rollout, the page links to the matches before and after.
     """

@@ -13,12 +13,12 @@ NAME_LENGTH, QUERY_LENGTH = 60, 2000
 
 
 def normalize_query(query: str) -> str:
-    """Return the parameters about rollouts in fixed order, so that equal filters give equal text."""
+    """Return the parameters about rollouts in fixed order: equal filters give equal text."""
     return urlencode(read_query(dict(parse_qsl(query))))
 
 
 def save_view(team: Team, user: User, name: str, query: str) -> SavedView:
-    """Save filters under a name; an existing view of this name is replaced. Raises ``ValueError``."""
+    """Save filters under a name, which replaces a view of this name. Raises ``ValueError``."""
     name, text = name.replace("\x00", "").strip(), normalize_query(query)
     if not name or len(name) > NAME_LENGTH:
         raise ValueError(f"The view was not saved: give it a name of 1 to {NAME_LENGTH} characters.")

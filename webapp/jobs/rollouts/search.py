@@ -1,4 +1,4 @@
-"""Rollouts of a job: filters, orders, pages, groups, and deletion after the team's retention time."""
+"""Search of a job's rollouts: filters, orders, pages, groups; and deletion of old ones."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ SortValues = tuple[Any, ...]  # of an order's columns
 
 
 class _Row(Func):
-    """Columns compared as one row, so that PostgreSQL seeks in an index over exactly these columns."""
+    """Columns compared as one row, so that an index over exactly these columns serves."""
 
     function = "ROW"
     output_field = FloatField()
@@ -92,7 +92,7 @@ class _Row(Func):
 
 @dataclass(frozen=True)
 class Order:
-    """A total order of rollouts: columns, of which the last two are step and index, and their signs."""
+    """A total order of rollouts: columns and their signs. The last two are step and index."""
 
     label: str
     columns: tuple[str, ...]
@@ -143,7 +143,7 @@ class Matches:
         return graded.values_list(*self.order.columns).first()
 
     def list_keys(self) -> list[tuple[SortValues, int]] | None:
-        """Return sort keys and ids of all matches, in order; None if there are more than ``MAX_COUNT``."""
+        """Return sort keys and ids of all matches in order; None if more than ``MAX_COUNT``."""
         columns = (*self.order.columns, "pk")
         rows = list(self.rollouts.order_by().values_list(*columns)[: MAX_COUNT + 1])
         if len(rows) > MAX_COUNT:
@@ -152,7 +152,7 @@ class Matches:
 
 
 def search_rollouts(job: Job, query: Mapping[str, str]) -> Matches:
-    """Return the matches of a query, newest first or by reward. By reward, ungraded ones are left out."""
+    """Return the matches of a query. Orders by reward leave ungraded rollouts out."""
     order = ORDERS.get(query.get("sort", ""), ORDERS[""])
     graded = Q(reward__isnull=False) if "reward" in order.columns else Q()
     return Matches(job, job.rollouts.filter(_build_filter(job, query), graded), order)
@@ -163,7 +163,7 @@ def search_rollouts(job: Job, query: Mapping[str, str]) -> Matches:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of rollouts. ``next_after`` begins the next page; ``count`` is of all matches, as text."""
+    """A page of rollouts. ``next_after`` begins the next one; ``count`` is of all matches."""
 
     rollouts: list[Rollout]
     next_after: str
@@ -209,7 +209,7 @@ def _format_count(keys: Sized | None) -> str:
 
 @dataclass(frozen=True)
 class MatchPosition:
-    """The matches before and after a rollout. ``position`` is its number among them; 0 if it is no match."""
+    """The matches before and after a rollout, and its own number; 0 if it is no match."""
 
     before: Rollout | None
     after: Rollout | None
@@ -302,7 +302,7 @@ def _measure_groups(job: Job, step: int, groups: Collection[int]) -> QuerySet[Ro
 
 
 def delete_expired() -> int:
-    """Delete the rollouts of jobs that ended before their team's retention time. Return how many."""
+    """Delete rollouts after their team's retention time. Return their number."""
     deleted = 0
     for team in Team.objects.exclude(rollouts_kept_days=None):
         for job in select_expired_jobs(team, team.rollouts_kept_days or 0):
