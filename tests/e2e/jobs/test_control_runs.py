@@ -35,7 +35,7 @@ BARRIERS: list[str] = []
 
 
 def audit(page: Page) -> None:
-    """Collect violations of WCAG 2 A or AA on this page; the test reports all of them at its end."""
+    """Collect violations of WCAG 2 A or AA on this page; the test reports them at its end."""
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
     if found.violations_count:
         BARRIERS.append(f"{page.url}\n{found.generate_report()}")

@@ -1,4 +1,4 @@
-"""In a browser: labels, columns, several jobs at once, deletion and its undo, downloads and promotion."""
+"""The list in a browser: tags, columns, several jobs, deletion, downloads, promotion."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User
 
 
-def test_jobs_are_labelled_changed_together_deleted_and_restored(
-    page: Page, live: str, team: Team, alice: User
-) -> None:
+def test_several_jobs_are_tagged_deleted_and_restored(page: Page, live: str, team: Team, alice: User) -> None:
     first, second = (finished_job(team, alice, name) for name in ("First", "Second"))
     sign_in(page, live, alice)
     page.goto(first.get_absolute_url())
@@ -55,7 +53,7 @@ def test_jobs_are_labelled_changed_together_deleted_and_restored(
     assert not Job.objects.exclude(deleted_at=None).exists()
 
 
-def test_a_checkpoint_is_promoted_and_what_is_held_back_is_asked_about(
+def test_a_checkpoint_is_promoted_and_a_held_back_download_needs_confirmation(
     page: Page, live: str, team: Team, alice: User
 ) -> None:
     job = finished_job(team, alice)

@@ -1,4 +1,4 @@
-"""A job's page that was opened in the queue shows what a reload would, up to the end."""
+"""A job's page opened in the queue stays up to date until the job's end."""
 
 from __future__ import annotations
 

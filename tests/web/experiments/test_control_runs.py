@@ -1,4 +1,4 @@
-"""Control runs: SFT and a placebo start from a finished job and are compared with it on one page."""
+"""Control runs: SFT and placebo of a finished job, and the page that compares them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ REWARDS = st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 1), max_size
 
 @pytest.fixture
 def job(team: Team, alice: User) -> Job:
-    """Succeeded, with a suite, and better than its base on every held-out row."""
+    """A succeeded job with a suite, better than its base on every held-out row."""
     made = finished_job(team, alice)
     JobSuite.objects.create(job=made, position=0, name="Tickets", built_in="ticket", max_loss=0.1)
     answered(made, 0.9)

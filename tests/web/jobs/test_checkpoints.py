@@ -1,4 +1,4 @@
-"""Checkpoints on a job's page: listed with their rewards, downloaded, promoted; and finishing early."""
+"""Checkpoints: list with rewards, download, promotion; and finishing a job early."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def job(team: Team, alice: User) -> Job:
 
 
 def stored(job: Job, step: int, config: dict[str, Any] | None = None) -> Checkpoint:
-    """A checkpoint of the job, its archive as the engine and the bridge write it."""
+    """Store a checkpoint with an archive as the engine and the worker write it."""
     files = {
         "adapter_config.json": json.dumps(CONFIG | {"base_model_name_or_path": "/srv/worker/base"}).encode(),
         "adapter_model.safetensors": WEIGHTS,
@@ -72,9 +72,7 @@ def validated(job: Job, step: int, reward: float) -> None:
 # --- the list ---------------------------------------------------------------------------------------
 
 
-def test_checkpoints_are_listed_with_what_was_measured_at_their_step(
-    job: Job, bob: User, as_user: SignIn
-) -> None:
+def test_checkpoints_are_listed_with_the_rewards_at_their_step(job: Job, bob: User, as_user: SignIn) -> None:
     Metric.objects.filter(job=job).delete()
     for step, reward in ((10, 0.25), (20, 0.5)):
         stored(job, step)
@@ -132,7 +130,7 @@ def test_the_download_is_a_peft_folder_that_names_the_base_and_no_path(
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive"])
-def test_a_damaged_checkpoint_is_said(job: Job, alice: User, as_user: SignIn, content: bytes) -> None:
+def test_a_damaged_checkpoint_is_reported(job: Job, alice: User, as_user: SignIn, content: bytes) -> None:
     kept = stored(job, 20)
     default_storage.delete(kept.key)
     if content:
@@ -144,7 +142,7 @@ def test_a_damaged_checkpoint_is_said(job: Job, alice: User, as_user: SignIn, co
 # --- promotion --------------------------------------------------------------------------------------
 
 
-def test_a_promotion_is_a_job_with_the_same_settings_that_goes_on_from_the_checkpoint(
+def test_a_promotion_is_a_job_with_the_same_settings_and_the_checkpoint(
     job: Job, alice: User, as_user: SignIn
 ) -> None:
     stored(job, 20)
@@ -168,7 +166,7 @@ def test_a_promotion_is_a_job_with_the_same_settings_that_goes_on_from_the_check
         (job.name, "step 20 of 60", made.name)]  # fmt: skip
 
 
-def test_a_promotion_keeps_the_archive_that_its_source_discards(
+def test_a_promotion_keeps_the_archive_that_its_source_deletes(
     job: Job, alice: User, django_capture_on_commit_callbacks: Any
 ) -> None:
     kept = stored(job, 20)
@@ -195,9 +193,7 @@ def running(job: Job, **values: Any) -> Job:
     return job
 
 
-def test_a_running_job_is_told_to_finish_early_and_every_later_attempt_knows(
-    job: Job, alice: User, as_user: SignIn
-) -> None:
+def test_finishing_early_applies_to_later_attempts(job: Job, alice: User, as_user: SignIn) -> None:
     running(job)
     client = as_user(alice)
     assert "Finish training early?" in client.get(job.get_absolute_url()).text
@@ -235,7 +231,7 @@ def test_a_paused_job_is_queued_to_finish(job: Job, alice: User) -> None:
         {"promoted_step": 7},
     ],
 )
-def test_what_does_not_train_is_not_finished_early(job: Job, alice: User, values: dict[str, Any]) -> None:
+def test_only_a_job_that_trains_is_finished_early(job: Job, alice: User, values: dict[str, Any]) -> None:
     running(job, **values)
     with pytest.raises(WrongState):
         services.request_finish(job, alice)
@@ -243,9 +239,7 @@ def test_what_does_not_train_is_not_finished_early(job: Job, alice: User, values
     assert not job.finish_early
 
 
-def test_a_job_that_finished_early_says_how_many_steps_it_trained(
-    job: Job, alice: User, as_user: SignIn
-) -> None:
+def test_a_job_that_finished_early_shows_its_trained_steps(job: Job, alice: User, as_user: SignIn) -> None:
     Job.objects.filter(pk=job.pk).update(step=7, total_steps=60, finish_early=True)
     job.refresh_from_db()
     assert "7 of 60 planned steps were trained" in as_user(alice).get(job.get_absolute_url()).text
@@ -261,7 +255,7 @@ def test_viewers_neither_finish_nor_promote_nor_download(job: Job, bob: User, as
     assert client.get(f"{job.get_absolute_url()}checkpoints/5/").status_code == 403
 
 
-def test_an_attempt_that_begins_anew_drops_later_checkpoints_but_not_shared_archives(
+def test_a_new_attempt_deletes_later_checkpoints_but_no_shared_archives(
     job: Job, alice: User, django_capture_on_commit_callbacks: Any
 ) -> None:
     running(job, attempt=2, step=30)

@@ -1,4 +1,4 @@
-"""The list of jobs: filters and order live in the address, and it pages."""
+"""The list of jobs: filters, orders and pages by the query string."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_another_teams_jobs_are_not_listed(
     assert names(as_user(charlie), other) == []
 
 
-def test_jobs_are_found_by_who_launched_them_and_sorted_by_gain(
+def test_jobs_can_be_filtered_by_person_and_sorted_by_gain(
     team: Team, alice: User, bob: User, jobs: list[Job], as_user: SignIn
 ) -> None:
     client = as_user(alice)
@@ -90,7 +90,7 @@ def test_jobs_are_found_by_who_launched_them_and_sorted_by_gain(
     assert names(client, team, sort="gain") == ["Alpha", "Beta", "Gamma"], "without a result: last"
 
 
-def test_the_list_follows_jobs_that_are_not_at_their_end(
+def test_the_list_updates_itself_while_jobs_run(
     team: Team, alice: User, jobs: list[Job], as_user: SignIn
 ) -> None:
     client, page = as_user(alice), f"/t/{team.slug}/jobs/?sort=name"

@@ -43,7 +43,7 @@ def measure(job: Job, steps: int, **columns: Callable[[int], float]) -> None:
 
 
 def again(job: Job, name: str, **changes: Any) -> Job:
-    """The job once more, with other settings."""
+    """Create a copy of the job with changes."""
     values = {each.attname: getattr(job, each.attname) for each in Job._meta.concrete_fields}
     for own in ("id", "uid", "tuned_model_id"):
         values.pop(own, None)
@@ -72,9 +72,7 @@ def test_validations_are_among_the_metrics(job: Job, alice: User, as_user: SignI
     assert shown[:59] == [None] * 59
 
 
-def test_many_steps_are_thinned_without_losing_a_spike_and_smoothed_over_all(
-    job: Job, alice: User, as_user: SignIn
-) -> None:
+def test_thinning_keeps_spikes_and_smooths_over_all_steps(job: Job, alice: User, as_user: SignIn) -> None:
     measure(job, 5_000, reward=lambda step: 9.0 if step == 2_345 else step / 5_000)
     client = as_user(alice)
     plain, smooth = numbers(client, job), numbers(client, job, smooth="0.9")
@@ -87,7 +85,7 @@ def test_many_steps_are_thinned_without_losing_a_spike_and_smoothed_over_all(
     assert numbers(client, job, smooth="nonsense") == plain
 
 
-def test_validations_keep_their_steps_where_steps_are_thinned(job: Job, alice: User, as_user: SignIn) -> None:
+def test_thinning_keeps_the_steps_of_validations(job: Job, alice: User, as_user: SignIn) -> None:
     """They do not move to the end of a bucket and do not appear twice."""
     measure(job, 5_000, reward=lambda step: step / 5_000)
     side = side_summary(0.5, 0.4, 0.6)
@@ -116,7 +114,7 @@ def test_a_placebo_is_never_the_baseline(job: Job, alice: User, as_user: SignIn)
     assert placebo.pin == ""
 
 
-def test_method_and_suites_are_among_the_settings_that_differ(job: Job, alice: User, as_user: SignIn) -> None:
+def test_method_and_suites_are_listed_as_differing_settings(job: Job, alice: User, as_user: SignIn) -> None:
     placebo = again(job, "Placebo", method="placebo", control_of=job)
     placebo.suites.create(position=0, name="Arithmetic", built_in="arithmetic", max_loss=0.05)
     page = as_user(alice).get(
@@ -150,7 +148,9 @@ def test_the_csv_of_a_chart_has_all_its_jobs(job: Job, alice: User, as_user: Sig
     ]
 
 
-def test_another_teams_job_is_never_drawn(job: Job, alice: User, charlie: User, as_user: SignIn) -> None:
+def test_charts_never_have_jobs_of_another_team(
+    job: Job, alice: User, charlie: User, as_user: SignIn
+) -> None:
     foreign = finished_job(charlie.teams.get(), charlie, "Secret")
     measure(foreign, 1, reward=float)
     client = as_user(alice)

@@ -1,4 +1,4 @@
-"""The health strip: what goes wrong is named with its evidence, its rule, its remedy and its rollouts."""
+"""The health strip: problems with evidence, threshold, remedy and example rollouts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def running(team: Team, alice: User, parts: dict[str, Any]) -> Job:
 
 
 def gamed(step: int) -> dict[str, float]:
-    """The trained reward rises and the held-out one does not; two tasks."""
+    """Return metrics with a rising reward, a flat held-out reward and two tasks."""
     return {
         "reward": 0.2 + 0.02 * step, "rewards/grader/std": 0.4, "watch/reward": 0.25, "watch/reward_std": 0.4,
         "groups/no_signal_share": 0.25, "groups/informative_share": 0.75, "entropy": 0.5,

@@ -168,7 +168,7 @@ def test_a_clone_has_the_same_settings_and_shows_later_differences(
 
 
 def test_the_estimate_follows_the_form(team: Team, alice: User, job: Job, as_user: SignIn) -> None:
-    """Earlier steps took 2 s for 4 answers, so 10 steps of 8 answers take about 40 s."""
+    """Earlier steps took 2 s for 4 completions, so 10 steps of 8 take about 40 s."""
     client, url = as_user(alice), f"/t/{team.slug}/jobs/new/"
     assert "no job on this base model has trained here yet" in text_of(client, url)
     train(begin(job))
@@ -317,7 +317,7 @@ def test_a_partial_request_returns_only_its_part(alice: User, job: Job, as_user:
         ({"grading/missing_share": 0.2}, "grader fails"),
     ],
 )
-def test_trouble_is_named_in_words(
+def test_problems_are_explained_on_the_page(
     alice: User, job: Job, as_user: SignIn, values: dict[str, float], words: str
 ) -> None:
     assert words in text_of(as_user(alice), page_of(train(begin(job), **values)))

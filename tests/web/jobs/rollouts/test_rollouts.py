@@ -1,4 +1,4 @@
-"""Rollouts of a job: found, ordered, read one after the other, kept as views, followed while it runs."""
+"""Rollouts of a job: filters, orders, groups, diffs, saved views and newer ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ERROR = "python_grader_runtime_error"
 
 
 def rollout(job: Job, step: int, index: int, **values: Any) -> Rollout:
-    """Two groups of two: rewards 0, 0.25, 0.5 and one that could not be graded."""
+    """Build one of two groups of two: rewards 0, 0.25, 0.5 and one ungraded."""
     reward = None if index == 3 else index / 4
     given = {
         "group": index // GROUP_SIZE, "row_id": f"row{index // GROUP_SIZE}", "prompt": "What is owed?",
@@ -48,7 +48,7 @@ def page_of(job: Job, place: str = "", **query: str) -> str:
 
 
 def listed(client: Client, job: Job, **query: str) -> list[str]:
-    """The rollouts of all pages, each by the link of the page before."""
+    """Return the rollouts of all pages, following the links to the next page."""
     url, seen = page_of(job, **query), []
     while url:
         text = client.get(url).text
@@ -85,14 +85,14 @@ def listed(client: Client, job: Job, **query: str) -> list[str]:
         ({"sort": "-reward", "after": "9" * 5000}, 9),
     ],
 )
-def test_rollouts_are_found_by_what_they_are(
+def test_filters_find_rollouts(
     alice: User, job: Job, as_user: SignIn, query: dict[str, str], found: int
 ) -> None:
     assert as_user(alice).get(page_of(job, **query)).context["count"] == str(found)
 
 
-def test_a_filter_that_is_on_stands_in_its_field(alice: User, job: Job, as_user: SignIn) -> None:
-    """Also one step, which links of alarms and breadcrumbs ask for; so Apply does not lose it."""
+def test_active_filters_are_shown_in_their_fields(alice: User, job: Job, as_user: SignIn) -> None:
+    """This includes ``step`` of links from alarms and breadcrumbs, so that Apply keeps it."""
     shown = as_user(alice).get(page_of(job, step="2", error=ERROR, sort="reward")).text
     assert re.search(r'name="since"\s[^>]*value="2"', shown)
     assert re.search(r'name="until"\s[^>]*value="2"', shown)
@@ -100,7 +100,7 @@ def test_a_filter_that_is_on_stands_in_its_field(alice: User, job: Job, as_user:
     assert re.search(r'value="reward"\s+selected', shown)
 
 
-def test_pages_show_each_once_in_every_order(
+def test_pages_show_each_rollout_once_in_every_order(
     alice: User, job: Job, as_user: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This holds for few matches, for too many to count, and for equal rewards."""
