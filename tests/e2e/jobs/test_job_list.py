@@ -53,7 +53,7 @@ def test_several_jobs_are_tagged_deleted_and_restored(page: Page, live: str, tea
     assert not Job.objects.exclude(deleted_at=None).exists()
 
 
-def test_a_checkpoint_is_promoted_and_a_held_back_download_needs_confirmation(
+def test_a_checkpoint_is_promoted_and_downloads_are_confirmed(
     page: Page, live: str, team: Team, alice: User
 ) -> None:
     job = finished_job(team, alice)

@@ -132,8 +132,8 @@ TEAM_WALK = (*MEMBERS, *DATASETS, *GRADERS, *JOBS, *MODELS, *DESTRUCTIVE)
 WALK = (*TEAM_WALK, *NEW_EMAIL, *CONFIRMED, *ACCOUNT, *STRANGER, *LEAVING)
 
 PRESETS = "tests/e2e/jobs/test_job.py::test_a_preset_fills_in_the_estimate_follows_and_a_clone_resets"
-CONTROL_RUNS = "tests/e2e/jobs/test_control_runs.py::test_a_trained_job_is_held_against_sft_and_a_placebo"
-CHECKPOINTS = "tests/e2e/jobs/test_job_list.py::test_a_checkpoint_is_promoted_and_a_held_back_download_needs_confirmation"
+CONTROL_RUNS = "tests/e2e/jobs/test_control_runs.py::test_a_trained_job_is_compared_with_sft_and_a_placebo"
+CHECKPOINTS = "tests/e2e/jobs/test_job_list.py::test_a_checkpoint_is_promoted_and_downloads_are_confirmed"
 COMPARISON = "tests/e2e/jobs/test_compare.py::test_votes_by_keys_and_notes_in_place"
 GRADER = (
     "tests/e2e/graders/test_graders.py"
