@@ -92,7 +92,7 @@ def go_on(page: Page) -> None:
     expect(page.get_by_label("Start from")).not_to_have_value("")
     fill_settings(page)
     page.get_by_role("button", name="Launch job").click()
-    expect(page.get_by_text("Start, held-out rows")).to_be_visible(timeout=TRAINING_MS)
+    expect(page.get_by_text("Initial, held-out rows")).to_be_visible(timeout=TRAINING_MS)
     audit(page)
 
 

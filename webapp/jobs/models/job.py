@@ -230,7 +230,7 @@ class Job(Leased):
     @property
     def base_label(self) -> str:
         """Label of the model that the tuned one is compared with."""
-        return "Start" if self.initial_adapter_id else "Base"
+        return "Initial" if self.initial_adapter_id else "Base"
 
 
 class JobTask(models.Model):

@@ -227,7 +227,7 @@ def test_a_job_that_continues_an_adapter_takes_its_shape(
     page = client.get(job.get_absolute_url()).text
     assert uploaded.get_absolute_url() in page
     compare(job, [row("a", [sample(0.1, "b")], [sample(0.2, "t")])])
-    assert "Start, held-out rows" in client.get(job.get_absolute_url()).text
+    assert "Initial, held-out rows" in client.get(job.get_absolute_url()).text
 
 
 def test_an_adapter_of_another_base_is_refused(
