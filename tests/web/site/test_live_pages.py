@@ -91,7 +91,7 @@ class Clock:
     def __call__(self) -> datetime:
         return self.now
 
-    def change_state(self, seconds: float) -> None:
+    def move(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
 
@@ -268,11 +268,11 @@ def test_a_page_drawn_while_the_state_changes_hears_of_the_change(
 
     def interrupted(drawn: Job) -> list[phases.Step]:
         steps = real(drawn)
-        monkeypatch.setattr(phases, "stepper", real)
+        monkeypatch.setattr(phases, "list_steps", real)
         validate_files(job.pk)
         return steps
 
-    monkeypatch.setattr(phases, "stepper", interrupted)
+    monkeypatch.setattr(phases, "list_steps", interrupted)
     tab = Tab(as_user(alice), job.get_absolute_url(), job)
     tab.follow()
     assert_fresh(tab, "queued while it was drawn")
