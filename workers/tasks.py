@@ -108,6 +108,6 @@ def tidy() -> None:
     """Delete stale uploads, expired rollouts and what was deleted for good."""
     discard_stale_uploads()
     transfers.forget_stale()
-    search.forget_old()
+    search.delete_expired()
     removal.purge_deleted()
     nodes.forget_silent()

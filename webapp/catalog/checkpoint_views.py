@@ -31,7 +31,7 @@ def download(request: HttpRequest, access: Access, uid: str, step: int) -> HttpR
     """The adapter of a checkpoint, a PEFT folder in a zip file."""
     checkpoint = _checkpoint(access, uid, step)
     try:
-        packed = checkpoints.adapter_archive(checkpoint)
+        packed = checkpoints.pack_adapter(checkpoint)
     except checkpoints.CheckpointUnusable as error:
         messages.error(request, str(error))
         return redirect(checkpoint.job)
@@ -62,7 +62,7 @@ def promote(request: HttpRequest, access: Access, uid: str, step: int) -> HttpRe
     """Queues the job that makes a model of the checkpoint and shows it."""
     checkpoint = _checkpoint(access, uid, step)
     try:
-        job = promotion.promote(checkpoint, access.user)
+        job = promotion.promote_checkpoint(checkpoint, access.user)
     except WrongState as error:
         messages.error(request, str(error))
         return redirect(checkpoint.job)

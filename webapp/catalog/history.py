@@ -13,9 +13,9 @@ from webapp.evaluations.presenters import bounds_of, confidence
 from webapp.jobs.models import Evaluation, Job, SuiteScore
 from webapp.registry.models import TunedModel
 from webapp.retention.presenters import change_of
+from workers.contract.events import Interval
 from workers.contract.methods import METHODS
 
-Interval = dict[str, float | None]  # workers.contract.events.Interval
 ORDER = {"before": 0, "during": 1, "after": 2}
 ELSEWHERE = 20
 LEFT, RIGHT, AFTER = 12, 80, 93  # places of the first step, the last one, and after training; percent
@@ -112,8 +112,8 @@ def _evaluated(evaluation: Evaluation) -> Measured:
         split=evaluation.split,
         rows=evaluation.rows,
         samples_per_row=evaluation.samples_per_row,
-        base=base["reward"],
-        tuned=tuned["reward"] if tuned else None,
+        base=base.reward,
+        tuned=tuned.reward if tuned else None,
         change=evaluation.difference,
     )
 
@@ -154,7 +154,7 @@ def _elsewhere(model: TunedModel, evaluation: Evaluation) -> Elsewhere:
         of="this model, as its start"
         if of_model
         else f"{METHODS[job.method].label} control run, held against this model",
-        reward=(evaluation.base if of_model else tuned)["reward"],
+        reward=(evaluation.base if of_model else tuned).reward,
         rows=evaluation.rows,
         split=evaluation.split,
     )
@@ -212,7 +212,7 @@ def figure(shown: Series, base: str) -> Figure:
         return [
             Mark(
                 x=_place(point, last),
-                mean=height(reward["mean"] or 0.0),
+                mean=height(reward.mean),
                 low=height(bounds_of(reward)[0]),
                 high=height(bounds_of(reward)[1]),
                 when=point.when,

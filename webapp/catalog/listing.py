@@ -8,7 +8,7 @@ from django.core.paginator import Paginator
 from django.db.models import Prefetch, Q, QuerySet
 from django.http import QueryDict
 
-from webapp.jobs.evaluations import by_gain
+from webapp.jobs.evaluations import order_by_gain
 from webapp.jobs.models import Evaluation, SuiteScore
 from webapp.jobs.monitor.openings import jobs_with_openings
 from webapp.registry.models import BaseModel, TunedModel
@@ -19,7 +19,7 @@ PAGE = 50
 SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "": ("Newest first", ("-id",)),
     "oldest": ("Oldest first", ("id",)),
-    "gain": ("Greatest gain", (by_gain("job"), "-id")),
+    "gain": ("Greatest gain", (order_by_gain("job"), "-id")),
     "name": ("Name", ("name", "-id")),
     "base": ("Base model", ("base_model__model_id", "-id")),
 }

@@ -9,6 +9,7 @@ from math import comb
 from typing import Any, Literal
 
 from django.db.models import Q
+from pydantic import BaseModel
 
 from webapp.evaluations.row_outcomes import outcomes_of
 from webapp.jobs.models import ComparedRow, Evaluation
@@ -23,11 +24,6 @@ LISTED = 5
 
 GAINED = Q(base_right=0, tuned_right__gt=0)
 LOST = Q(base_right__gt=0, tuned_right=0)
-
-
-def comparison(evaluation: Evaluation) -> Comparison | None:
-    """What was kept of it; an evaluation in which no row was graded for both models has none."""
-    return evaluation.comparison and Comparison.model_validate(evaluation.comparison)
 
 
 # --- in words --------------------------------------------------------------------------------------
@@ -46,8 +42,7 @@ def verdict(evaluation: Evaluation, level: float) -> Verdict:
     """From the paired difference; a gain with a reservation is no success."""
     if evaluation.difference is None or evaluation.tuned is None:
         return Verdict("warning", "Nothing can be said: no row was graded for both models.", [])
-    difference = Interval.model_validate(evaluation.difference)
-    found = comparison(evaluation)
+    difference, found = evaluation.difference, evaluation.comparison
     doubts = list(_doubts(found, difference, evaluation.job.base_label.lower())) if found else []
     doubts += _ungraded(evaluation)
     notes = list(_notes(found, difference)) if found else []
@@ -73,8 +68,8 @@ def _answer(
 
 def _measured(evaluation: Evaluation, difference: Interval, level: float) -> str:
     assert evaluation.tuned is not None, f"{evaluation} compares nothing"
-    rows = evaluation.comparison["rows"] if evaluation.comparison else evaluation.rows
-    base, tuned = evaluation.base["reward"]["mean"], evaluation.tuned["reward"]["mean"]
+    rows = evaluation.comparison.rows if evaluation.comparison else evaluation.rows
+    base, tuned = evaluation.base.reward.mean, evaluation.tuned.reward.mean
     together = ", for all tasks together" if evaluation.task else ""
     kind = f"{100 * level:.0f} % interval{together}, " if difference.low is not None else ""
     return (
@@ -120,7 +115,7 @@ def _more_than_luck(lost: int, gained: int) -> bool:
 def _ungraded(evaluation: Evaluation) -> list[str]:
     """Answers that have no grade are left out; where they are tuned's, a loss may hide among them."""
     assert evaluation.tuned is not None, f"{evaluation} compares nothing"
-    base, tuned = (side["grading_error_share"] for side in (evaluation.base, evaluation.tuned))
+    base, tuned = evaluation.base.grading_error_share, evaluation.tuned.grading_error_share
     if tuned <= base + MORE_ERRORS:
         return []
     return [
@@ -214,7 +209,7 @@ def ledger(evaluation: Evaluation, found: Comparison) -> list[Side]:
 
 def context(evaluation: Evaluation) -> dict[str, Any]:
     """What ``evaluations/paired.html`` shows; nothing for a comparison without pairs."""
-    found = comparison(evaluation)
+    found = evaluation.comparison
     if found is None:
         return {}
     several = found.curves if found.curves and len(found.curves.points) > 1 else None
@@ -232,7 +227,8 @@ def context(evaluation: Evaluation) -> dict[str, Any]:
 
 def exported(evaluation: Evaluation, level: float) -> dict[str, Any]:
     """Every number of the comparison as data, without the answers."""
-    names = ("stage", "split", "task", "step", "rows", "samples_per_row", "base", "tuned", "difference")
+    names = ("stage", "split", "task", "step", "rows", "samples_per_row", "wins", "ties", "losses")
+    reports = ("base", "tuned", "difference", "comparison")
     rows = evaluation.compared_rows
     counted = outcomes_of(evaluation, level)
     return {
@@ -240,11 +236,16 @@ def exported(evaluation: Evaluation, level: float) -> dict[str, Any]:
         "confidence": level,
         "fewest_rows_for_intervals": FEWEST_ROWS,
         "won_of_decided": counted and {"share": counted.won, "low": counted.low, "high": counted.high},
-        **{name: getattr(evaluation, name) for name in (*names, "wins", "ties", "losses", "comparison")},
+        **{name: getattr(evaluation, name) for name in names},
+        **{name: _dump(getattr(evaluation, name)) for name in reports},
         "test_openings": _openings(evaluation),
         "gained": list(rows.filter(GAINED).values_list("row_id", flat=True)),
         "lost": list(rows.filter(LOST).values_list("row_id", flat=True)),
     }
+
+
+def _dump(report: BaseModel | None) -> dict[str, Any] | None:
+    return report.model_dump(mode="json") if report else None
 
 
 def _openings(evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from webapp.evaluations.models import Note
 from webapp.graders.definitions.references import RowReference
 from webapp.jobs.models import SAME, ComparedRow, Evaluation, Job
 from webapp.jobs.rollouts.references import JobRows
+from workers.contract.events import Interval, SideSummary
 
 BATCH = 50
 NO_ROW = -1  # the place of a row whose number is greater than any place
@@ -184,7 +185,7 @@ class Bar:
     """One model's mean and interval, as places on the axis (CSS percentages)."""
 
     name: str
-    interval: Mapping[str, float | None]
+    interval: Interval
     mean: str
     low: str
     high: str
@@ -201,41 +202,40 @@ class Figure:
 def figure(evaluation: Evaluation) -> Figure:
     """Drawn from 0 to 1, or wider where rewards lie outside."""
     base, tuned = _summaries(evaluation)
-    return drawn({evaluation.job.base_label: base["reward"], "Tuned": tuned["reward"]})
+    return drawn({evaluation.job.base_label: base.reward, "Tuned": tuned.reward})
 
 
-def drawn(sides: Mapping[str, Mapping[str, float | None]]) -> Figure:
-    """The same for any sides: name -> ``contract.events.Interval``."""
+def drawn(sides: Mapping[str, Interval]) -> Figure:
+    """The same for any sides, by their names."""
     values = [value for interval in sides.values() for value in bounds_of(interval)]
     low, high = min(0.0, *values), max(1.0, *values)
 
-    def place(value: float | None) -> str:
-        assert value is not None, "an interval has a mean"
+    def place(value: float) -> str:
         return f"{3 + 94 * (value - low) / (high - low):.2f}%"
 
     bars = [
-        Bar(name, interval, place(interval["mean"]), *(map(place, bounds_of(interval))))
+        Bar(name, interval, place(interval.mean), *(map(place, bounds_of(interval))))
         for name, interval in sides.items()
     ]
     ticks = [low + part * (high - low) / 4 for part in range(5)]
     return Figure(bars, [(place(value), f"{value:.2f}") for value in ticks])
 
 
-def bounds_of(interval: Mapping[str, float | None]) -> tuple[float, float]:
+def bounds_of(interval: Interval) -> tuple[float, float]:
     """Where an interval begins and ends, for drawing; the mean itself if the rows allow no interval."""
-    mean, low, high = interval["mean"], interval["low"], interval["high"]
-    assert mean is not None, "an interval has a mean"
-    return (mean, mean) if low is None or high is None else (low, high)
+    if interval.low is None or interval.high is None:
+        return interval.mean, interval.mean
+    return interval.low, interval.high
 
 
 def pass_at(evaluation: Evaluation) -> list[tuple[str, float | None, float | None]]:
     """(k, base, tuned), k rising."""
-    base, tuned = (summary["pass_at_k"] for summary in _summaries(evaluation))
+    base, tuned = (summary.pass_at_k for summary in _summaries(evaluation))
     return [(k, base.get(k), tuned.get(k)) for k in sorted(base.keys() | tuned.keys(), key=int)]
 
 
-def _summaries(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, Any]]:
-    """``contract.events.SideSummary`` of both models."""
+def _summaries(evaluation: Evaluation) -> tuple[SideSummary, SideSummary]:
+    """The results of both models."""
     assert evaluation.tuned is not None, f"{evaluation} compares nothing"
     return evaluation.base, evaluation.tuned
 

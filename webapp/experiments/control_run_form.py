@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django import forms
 
-from webapp.experiments.control_runs import ACCEPTED, TEMPLATE, template_problem
+from webapp.experiments.control_runs import ACCEPTED, TEMPLATE, find_template_problem
 from webapp.jobs.models.job import SftSource
 from workers.contract.spec import SftSettings
 
@@ -14,7 +12,7 @@ FIELDS = SftSettings.model_fields
 
 
 class SftForm(forms.Form):
-    """Where the demonstrations come from, and how long and fast they are learnt."""
+    """Source of the demonstrations, and the settings of SFT."""
 
     source = forms.ChoiceField(
         label="Demonstrations",
@@ -28,30 +26,33 @@ class SftForm(forms.Form):
         required=False,
         max_length=2000,
         label="Template",
-        help_text="Only for the second source: what the model should answer, such as {{item.answer}}.",
+        help_text="Only for the second source: the completion to learn, such as {{item.answer}}.",
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
     )
     epochs = forms.IntegerField(
-        min_value=1, max_value=100, initial=FIELDS["epochs"].default, help_text="Passes over them."
+        min_value=1,
+        max_value=100,
+        initial=FIELDS["epochs"].default,
+        help_text="Passes over the demonstrations.",
     )
     learning_rate = forms.FloatField(
         min_value=1e-8,
         max_value=0.1,
         initial=FIELDS["learning_rate"].default,
-        help_text="A lower one forgets less; it falls to 0 over the job.",
+        help_text="A lower rate forgets less. It falls to 0 over the job.",
         widget=forms.NumberInput(attrs={"step": "any"}),
     )
     batch_size = forms.IntegerField(min_value=1, max_value=512, initial=FIELDS["batch_size"].default)
 
-    def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or {}
-        problem = template_problem(cleaned.get("template", ""))
+    def clean(self) -> dict[str, object]:
+        cleaned: dict[str, object] = super().clean() or {}
+        problem = find_template_problem(str(cleaned.get("template", "")))
         if cleaned.get("source") == TEMPLATE and problem:
             self.add_error("template", problem)
         return cleaned
 
-    def chosen(self) -> SftSource:
-        """What was chosen, once the form is valid."""
-        given = self.cleaned_data
-        kept = given["template"].strip() if given["source"] == TEMPLATE else ""
-        return SftSource(**given | {"template": kept})
+    def read_source(self) -> SftSource:
+        """Return the values of a valid form; a template is ignored unless it is the source."""
+        values = self.cleaned_data
+        template = values["template"].strip() if values["source"] == TEMPLATE else ""
+        return SftSource(**values | {"template": template})

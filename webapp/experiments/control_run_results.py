@@ -1,28 +1,27 @@
-"""What the runs' page shows: all runs on the same held-out rows, and two answers in words."""
+"""Results of a job and its control runs on the same held-out rows, with conclusions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from webapp.core.statistics import bootstrap_mean
 from webapp.core.templatetags.groove import score, seconds, signed
 from webapp.evaluations.presenters import Bar, drawn
-from webapp.experiments.control_runs import TEMPLATE, control_runs_of
+from webapp.experiments.control_runs import TEMPLATE, list_control_runs
 from webapp.jobs.models import ComparedRow, Evaluation, Job, SuiteScore
 from webapp.retention.presenters import change_of
+from workers.contract.events import Interval, SideSummary
 from workers.contract.methods import METHODS
 from workers.contract.statistics import FEWEST_ROWS
 
 BAR_HEIGHT = 54
 COLOURS = {"base": "text-secondary"} | {method.id: method.colour for method in METHODS.values()}
 TOO_FEW = f"Fewer than {FEWEST_ROWS} held-out rows cannot tell them apart"
-Interval = dict[str, float | None]  # workers.contract.events.Interval
 
 
 @dataclass(frozen=True)
 class Difference:
-    """RFT minus another run in mean reward, paired by held-out row, with its 95 % bootstrap interval."""
+    """Mean reward of one run minus another, paired by row, with a 95 % bootstrap interval."""
 
     mean: float
     low: float | None
@@ -30,30 +29,30 @@ class Difference:
     rows: int
 
     def __str__(self) -> str:
-        return _interval_text(self.mean, self.low, self.high)
+        return _format_interval(self.mean, self.low, self.high)
 
 
 @dataclass(frozen=True)
-class Line:
-    """One run. ``evaluation`` is the one after training, ``forgetting`` and ``kl`` are measured with it."""
+class Run:
+    """One run. ``evaluation``, ``forgetting`` and ``kl`` are measured after training."""
 
-    kind: str
+    method: str
     name: str
     job: Job
     evaluation: Evaluation | None
-    behind: Difference | None
+    rft_minus_run: Difference | None
     forgetting: dict[str, Interval]
     kl: Interval | None
 
     @property
-    def summary(self) -> dict[str, Any] | None:
-        """``contract.events.SideSummary``; ``None`` while the run has not been evaluated."""
+    def summary(self) -> SideSummary | None:
+        """Results of the tuned model; None while the run has not been evaluated."""
         return self.evaluation.tuned if self.evaluation else None
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A bar of the chart with its place in pixels from the top and its colour."""
+class PlacedBar:
+    """A bar of the chart, its distance from the top in pixels, and its colour."""
 
     bar: Bar
     top: int
@@ -61,8 +60,8 @@ class Placed:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A question's answer in words."""
+class Conclusion:
+    """The answer to a question of the page."""
 
     kind: str
     title: str
@@ -71,23 +70,23 @@ class Answer:
 
 @dataclass(frozen=True)
 class Results:
-    """The page's content; ``base`` is the base's ``SideSummary``, ``suites`` name the columns."""
+    """The page's content. ``suites`` are the last columns; ``conclusions`` belong to questions."""
 
     evaluation: Evaluation
-    base: dict[str, Any]
-    lines: list[Line]
+    base: SideSummary
+    runs: list[Run]
     suites: list[str]
-    bars: list[Placed]
+    bars: list[PlacedBar]
     ticks: list[tuple[str, str]]
-    answers: list[tuple[str, list[Answer]]]
+    conclusions: list[tuple[str, list[Conclusion]]]
 
     @property
     def jobs(self) -> list[Job]:
-        return [line.job for line in self.lines]
+        return [run.job for run in self.runs]
 
     @property
     def axis(self) -> int:
-        """Where the chart's lines end, pixels from the top."""
+        """Lower end of the chart's grid lines, pixels from the top."""
         return len(self.bars) * BAR_HEIGHT + 4
 
     @property
@@ -95,155 +94,166 @@ class Results:
         return self.axis + 20
 
     @property
-    def cells(self) -> list[tuple[Line, list[Interval | None]]]:
-        """Every run with what it forgot of each suite."""
-        return [(line, [line.forgetting.get(suite) for suite in self.suites]) for line in self.lines]
+    def cells(self) -> list[tuple[Run, list[Interval | None]]]:
+        """Every run with its forgetting on each suite."""
+        return [(run, [run.forgetting.get(suite) for suite in self.suites]) for run in self.runs]
 
 
-def results(job: Job) -> Results | None:
-    """``None`` until the job has been compared with its base."""
-    evaluation = _after(job)
+def build_results(job: Job) -> Results | None:
+    """Return the results of an RFT job and its control runs; None before its evaluation."""
+    evaluation = _find_final_evaluation(job)
     if evaluation is None:
         return None
-    rewards = _rewards(evaluation)
-    rft = _line("rft", job, evaluation, None)
-    runs = [_control_run(run, rewards) for run in control_runs_of(job)]
-    lines = [rft, *runs]
-    named = {job.base_label: evaluation.base["reward"]}
-    named |= {line.name: line.summary["reward"] for line in lines if line.summary}
-    kinds = ["base", *(line.kind for line in lines if line.summary)]
-    figure = drawn(named)
-    placed = [
-        Placed(bar, 4 + place * BAR_HEIGHT, COLOURS[kind])
-        for place, (bar, kind) in enumerate(zip(figure.bars, kinds, strict=True))
-    ]
-    suites = list(dict.fromkeys(suite for line in lines for suite in line.forgetting))
-    answers = [
-        ("Would SFT have done?", [_sft_answer(rft, run) for run in runs if run.kind == "sft"]),
-        (
-            "What is left when the reward says nothing?",
-            [_placebo_answer(run) for run in runs if run.kind == "placebo"],
-        ),
-    ]
-    return Results(evaluation, evaluation.base, lines, suites, placed, figure.ticks, answers)
+    rewards = _read_rewards(evaluation)
+    rft = _build_run(job, evaluation, None)
+    controls = [_build_control_run(run, rewards) for run in list_control_runs(job)]
+    runs = [rft, *controls]
+    sides = {job.base_label: evaluation.base.reward}
+    sides |= {run.name: run.summary.reward for run in runs if run.summary}
+    methods = ["base", *(run.method for run in runs if run.summary)]
+    figure = drawn(sides)
+    return Results(
+        evaluation=evaluation,
+        base=evaluation.base,
+        runs=runs,
+        suites=list(dict.fromkeys(suite for run in runs for suite in run.forgetting)),
+        bars=[
+            PlacedBar(bar, 4 + index * BAR_HEIGHT, COLOURS[method])
+            for index, (bar, method) in enumerate(zip(figure.bars, methods, strict=True))
+        ],
+        ticks=figure.ticks,
+        conclusions=[
+            (
+                "Would SFT have been enough?",
+                [_conclude_sft(rft, run) for run in controls if run.method == "sft"],
+            ),
+            (
+                "How much is gained from random rewards?",
+                [_conclude_placebo(run) for run in controls if run.method == "placebo"],
+            ),
+        ],
+    )
 
 
-# --- measuring -----------------------------------------------------------------------------------
+# --- measurements --------------------------------------------------------------------------------
 
 
-def _after(job: Job) -> Evaluation | None:
+def _find_final_evaluation(job: Job) -> Evaluation | None:
     """The comparison after training, of all tasks together."""
     return job.evaluations.filter(stage="after", task="", tuned__isnull=False).last()
 
 
-def _rewards(evaluation: Evaluation) -> dict[str, float]:
+def _read_rewards(evaluation: Evaluation) -> dict[str, float]:
     """Row id -> mean reward of the tuned model."""
     rows = ComparedRow.objects.filter(evaluation=evaluation).values_list("row_id", "tuned_reward")
     return {row: reward for row, reward in rows if reward is not None}
 
 
-def _control_run(job: Job, rft: dict[str, float]) -> Line:
-    evaluation = _after(job)
-    return _line(job.method, job, evaluation, difference(rft, _rewards(evaluation)) if evaluation else None)
-
-
-def _line(kind: str, job: Job, evaluation: Evaluation | None, behind: Difference | None) -> Line:
-    scores: list[SuiteScore] = list(job.suite_scores.filter(stage="after"))
-    drift = next((score.drift for score in scores if not score.suite and score.drift), None)
-    return Line(
-        kind,
-        _name(job),
-        job,
-        evaluation,
-        behind,
-        {score.suite: score.forgetting for score in scores if score.suite and score.forgetting},
-        drift["per_answer"] if drift else None,
+def _build_control_run(job: Job, rft: dict[str, float]) -> Run:
+    evaluation = _find_final_evaluation(job)
+    return _build_run(
+        job, evaluation, measure_difference(rft, _read_rewards(evaluation)) if evaluation else None
     )
 
 
-def _name(job: Job) -> str:
+def _build_run(job: Job, evaluation: Evaluation | None, rft_minus_run: Difference | None) -> Run:
+    scores: list[SuiteScore] = list(job.suite_scores.filter(stage="after"))
+    return Run(
+        method=job.method,
+        name=_name_run(job),
+        job=job,
+        evaluation=evaluation,
+        rft_minus_run=rft_minus_run,
+        forgetting={score.suite: score.forgetting for score in scores if score.suite and score.forgetting},
+        kl=next((score.drift.per_answer for score in scores if not score.suite and score.drift), None),
+    )
+
+
+def _name_run(job: Job) -> str:
+    """The method; for SFT its demonstrations, too, and a number from the second run on."""
     if job.sft is None:
         return METHODS[job.method].label
-    made = "a template" if job.sft.source == TEMPLATE else "accepted rollouts"
-    again = job.control_of.control_runs.filter(method="sft", pk__lt=job.pk).count() if job.control_of else 0
-    return f"SFT on {made}" + (f" ({again + 1})" if again else "")
+    demonstrations = "a template" if job.sft.source == TEMPLATE else "accepted rollouts"
+    earlier = job.control_of.control_runs.filter(method="sft", pk__lt=job.pk).count() if job.control_of else 0
+    return f"SFT on {demonstrations}" + (f" ({earlier + 1})" if earlier else "")
 
 
-def difference(rft: dict[str, float], other: dict[str, float]) -> Difference | None:
-    """RFT minus the other run over the rows that both were graded on; ``None`` without such rows."""
-    rows = sorted(rft.keys() & other.keys())
+def measure_difference(first: dict[str, float], second: dict[str, float]) -> Difference | None:
+    """Mean of first minus second over the rows that both have; None without such rows."""
+    rows = sorted(first.keys() & second.keys())
     if not rows:
         return None
-    return Difference(*bootstrap_mean(tuple(rft[row] - other[row] for row in rows)), len(rows))
+    return Difference(*bootstrap_mean(tuple(first[row] - second[row] for row in rows)), len(rows))
 
 
-# --- words ---------------------------------------------------------------------------------------
+# --- conclusions ---------------------------------------------------------------------------------
 
 
-def _sft_answer(rft: Line, sft: Line) -> Answer:
-    if sft.behind is None:
-        return _not_yet(sft)
-    behind, measured = sft.behind, f"RFT minus {sft.name}: {sft.behind} over {sft.behind.rows} rows."
+def _conclude_sft(rft: Run, sft: Run) -> Conclusion:
+    found = sft.rft_minus_run
+    if found is None:
+        return _conclude_later(sft)
+    measured = f"RFT minus {sft.name}: {found} over {found.rows} rows."
     cost = f"Training took RFT {seconds(rft.job.train_seconds)} and SFT {seconds(sft.job.train_seconds)}."
-    sentences = [measured, cost, *_forgotten(rft, sft)]
-    if behind.low is None or behind.high is None:
-        return Answer("info", TOO_FEW, [measured, *sentences[1:]])
-    if behind.low > 0:
-        return Answer("success", f"No: {sft.name} falls short of RFT by {score(behind.mean)}", sentences)
-    if behind.high < 0:
-        return Answer("warning", f"Yes: {sft.name} is better than RFT by {score(-behind.mean)}", sentences)
+    forgotten = _compare_forgetting(rft, sft)
+    sentences = [measured, cost, *forgotten]
+    if found.low is None or found.high is None:
+        return Conclusion("info", TOO_FEW, sentences)
+    if found.low > 0:
+        return Conclusion("success", f"No: {sft.name} falls short of RFT by {score(found.mean)}", sentences)
+    if found.high < 0:
+        return Conclusion("warning", f"Yes: {sft.name} is better than RFT by {score(-found.mean)}", sentences)
     more = "The interval includes 0; more held-out rows make it narrower."
-    return Answer(
-        "info", f"These rows do not tell {sft.name} and RFT apart", [measured, more, *sentences[1:]]
+    return Conclusion(
+        "info", f"These rows do not tell {sft.name} and RFT apart", [measured, more, cost, *forgotten]
     )
 
 
-def _forgotten(rft: Line, sft: Line) -> list[str]:
-    """What SFT would have cost in forgetting, suite by suite, or why that is not known."""
-    said = [
-        f"Reward elsewhere, {suite}: RFT {_change(rft.forgetting[suite])}, SFT {_change(lost)}."
+def _compare_forgetting(rft: Run, sft: Run) -> list[str]:
+    """Sentences on the forgetting of both runs, suite by suite, or on why it is unknown."""
+    sentences = [
+        f"Reward elsewhere, {suite}: RFT {_format_change(change_of(rft.forgetting[suite]))}, "
+        f"SFT {_format_change(change_of(lost))}."
         for suite, lost in sft.forgetting.items()
         if suite in rft.forgetting
     ]
-    if not said:
-        said = ["Forgetting was not measured: the job has no suites of what the model should still do."]
+    if not sentences:
+        sentences = ["Forgetting was not measured: the job has no suites of what the model should still do."]
     if rft.kl and sft.kl:
-        moved = "On the base's own answers RFT moved {:.3g} nats per answer from the base, SFT {:.3g}."
-        said.append(moved.format(rft.kl["mean"], sft.kl["mean"]))
-    return said
+        sentences.append(
+            f"On the base's own completions RFT moved {rft.kl.mean:.3g} nats per completion from the base, "
+            f"SFT {sft.kl.mean:.3g}."
+        )
+    return sentences
 
 
-def _change(lost: Interval) -> str:
-    """What was forgotten, as a change: tuned minus base."""
-    return _said(change_of(lost))
-
-
-def _said(change: Interval) -> str:
-    return _interval_text(change["mean"], change["low"], change["high"])
-
-
-def _interval_text(mean: float | None, low: float | None, high: float | None) -> str:
-    return signed(mean) if low is None else f"{signed(mean)} [{signed(low)}, {signed(high)}]"
-
-
-def _placebo_answer(placebo: Line) -> Answer:
-    if placebo.behind is None or placebo.evaluation is None:
-        return _not_yet(placebo)
-    behind, sentences = placebo.behind, []
+def _conclude_placebo(placebo: Run) -> Conclusion:
+    found = placebo.rft_minus_run
+    if found is None or placebo.evaluation is None:
+        return _conclude_later(placebo)
+    sentences = []
     if gain := placebo.evaluation.difference:
-        sentences.append(f"Random rewards changed the reward by {_said(gain)} compared with the base.")
-    sentences.append(f"RFT minus placebo: {behind} over {behind.rows} rows.")
-    if behind.low is None:
-        return Answer("info", TOO_FEW, sentences)
-    if behind.low > 0:
+        sentences.append(f"Random rewards changed the reward by {_format_change(gain)} from the base.")
+    sentences.append(f"RFT minus placebo: {found} over {found.rows} rows.")
+    if found.low is None:
+        return Conclusion("info", TOO_FEW, sentences)
+    if found.low > 0:
         sentences.append("This difference is attributable to the reward signal.")
-        return Answer("success", f"RFT is better than its placebo by {score(behind.mean)}", sentences)
+        return Conclusion("success", f"RFT is better than its placebo by {score(found.mean)}", sentences)
     warning = "The gain is not shown to come from the reward: credit no more than the difference."
-    return Answer("warning", "RFT is not shown to be better than its placebo", [warning, *sentences])
+    return Conclusion("warning", "RFT is not shown to be better than its placebo", [warning, *sentences])
 
 
-def _not_yet(line: Line) -> Answer:
-    state = line.job.get_state_display().lower()
-    return Answer(
-        "info", f"{line.name}: not known yet", [f"Its job is {state}; the answer comes with its end."]
+def _conclude_later(run: Run) -> Conclusion:
+    state = run.job.get_state_display().lower()
+    return Conclusion(
+        "info", f"{run.name}: not known yet", [f"Its job is {state}. The result appears when the job ends."]
     )
+
+
+def _format_change(change: Interval) -> str:
+    return _format_interval(change.mean, change.low, change.high)
+
+
+def _format_interval(mean: float, low: float | None, high: float | None) -> str:
+    return signed(mean) if low is None else f"{signed(mean)} [{signed(low)}, {signed(high)}]"

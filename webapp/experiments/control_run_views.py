@@ -1,4 +1,4 @@
-"""The page that holds an RFT job against its SFT and placebo control runs."""
+"""The page that compares an RFT job with its SFT and placebo control runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from webapp.teams.models import Role
 @member()
 @require_http_methods(["GET", "POST"])
 def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """What SFT would have done and what is left without a reward. A POST launches a control run."""
+    """The results of the job and its control runs. A POST launches a control run."""
     job = access.get(all_jobs(), uid=uid)
     form = SftForm()
     if request.method == "POST":
@@ -28,14 +28,14 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         if not form.is_bound or form.is_valid():
             _launch(request, access, job, form)
             return redirect("experiments:control_runs", access.team.slug, job.uid)
-    root = control_runs.root_of(job)
-    results = control_run_results.results(root)
+    root = control_runs.find_root(job)
+    results = control_run_results.build_results(root)
     context = {
         "job": job,
         "root": root,
         "form": form,
-        "refusal": control_runs.refusal(job),
-        "placebo": control_runs.present(root, "placebo"),
+        "refusal": control_runs.explain_refusal(job),
+        "placebo": control_runs.has_control_run(root, "placebo"),
         "results": results,
         "changing": results is not None and any(each.live for each in results.jobs),
     }
@@ -43,10 +43,10 @@ def page(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 
 
 def _launch(request: HttpRequest, access: Access, job: Job, form: SftForm) -> None:
-    method, source = ("sft", form.chosen()) if form.is_bound else ("placebo", None)
+    method, source = ("sft", form.read_source()) if form.is_bound else ("placebo", None)
     try:
-        made = control_runs.launch_control_run(job, access.user, method, source)
+        run = control_runs.launch_control_run(job, access.user, method, source)
     except (WrongState, SettingsInvalid) as error:
         messages.error(request, str(error))
         return
-    messages.success(request, f"Launched {made.name}.")
+    messages.success(request, f"Launched “{run.name}”.")

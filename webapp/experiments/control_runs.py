@@ -1,4 +1,4 @@
-"""Control runs: jobs with the data of an RFT job, trained on demonstrations or on random rewards."""
+"""Control runs: jobs with an RFT job's data, trained on demonstrations or random rewards."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from workers.contract.spec import JobSettings
 from workers.grading.template import Reference, TemplateInvalid, parse_template
 
 ACCEPTED, TEMPLATE = "accepted", "template"
-OVER = (State.FAILED, State.CANCELLED)
+FAILED = (State.FAILED, State.CANCELLED)
 NO_ACCEPTED = (
-    "No rollout of this job reached the pass threshold, so there is nothing to show. Write a template over "
-    "the rows' fields instead."
+    "No rollout of this job reached the pass threshold, so there are no demonstrations. Write a template "
+    "over the rows' fields instead."
 )
 
 
@@ -35,11 +35,11 @@ def launch_control_run(job: Job, user: User, method: str, source: SftSource | No
     ``SettingsInvalid`` where there are no demonstrations or a grader may no longer be used.
     """
     Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
-    if reason := refusal(job):
+    if reason := explain_refusal(job):
         raise WrongState(reason)
     sft = _check_source(job, source or SftSource()) if method == "sft" else None
-    if present(job, method, sft):
-        raise WrongState("This control run is there already.")
+    if has_control_run(job, method, sft):
+        raise WrongState("This control run exists already.")
     return launch(
         JobRequest(
             team=job.team,
@@ -58,33 +58,35 @@ def launch_control_run(job: Job, user: User, method: str, source: SftSource | No
     )
 
 
-def refusal(job: Job) -> str:
-    """Return why the job can have no control runs; empty if it can."""
+def explain_refusal(job: Job) -> str:
+    """Return why control runs cannot be launched for the job; empty if they can."""
     if job.method != "rft":
-        return "A control run has no control runs of its own. Launch them from its RFT job."
+        return "A control run cannot have control runs. Launch them from its RFT job."
     if job.state != State.SUCCEEDED:
-        return "Control runs start once the job has succeeded."
+        return "Control runs can be launched once the job has succeeded."
     return ""
 
 
-def present(job: Job, method: str, sft: SftSource | None = None) -> bool:
-    """True if such a control run exists and has not failed."""
+def has_control_run(job: Job, method: str, sft: SftSource | None = None) -> bool:
+    """Return True if such a control run exists and has not failed."""
     alike = Q(sft__isnull=True) if sft is None else Q(sft=sft.model_dump())
-    return control_runs_of(job).filter(alike, method=method).exists()
+    return list_control_runs(job).filter(alike, method=method).exists()
 
 
-def control_runs_of(job: Job) -> QuerySet[Job]:
-    """The job's control runs that neither failed nor were cancelled."""
-    return job.control_runs.filter(promoted_step=None, deleted_at=None).exclude(state__in=OVER).order_by("pk")
+def list_control_runs(job: Job) -> QuerySet[Job]:
+    """Return the job's control runs that neither failed nor were cancelled."""
+    return (
+        job.control_runs.filter(promoted_step=None, deleted_at=None).exclude(state__in=FAILED).order_by("pk")
+    )
 
 
-def root_of(job: Job) -> Job:
-    """The RFT job of a control run, or the job itself."""
+def find_root(job: Job) -> Job:
+    """Return the RFT job of a control run, or the job itself."""
     return job.control_of or job
 
 
-def accepted(job: Job) -> QuerySet[Rollout]:
-    """Of every row the best rollout that passed and was finished; of equals the earliest.
+def select_accepted(job: Job) -> QuerySet[Rollout]:
+    """Return the best passed and complete rollout of each row; of equals the earliest.
 
     The earliest is nearest to what the base would write, which costs least in forgetting.
     """
@@ -94,7 +96,7 @@ def accepted(job: Job) -> QuerySet[Rollout]:
 
 
 def _settings_without_preflight(job: Job) -> JobSettings:
-    """The job's settings, with as many steps as it took. Its preflight has said what another would."""
+    """The job's settings with the steps that it trained, without a second preflight."""
     settings = job.settings
     changes: dict[str, Frozen] = {"preflight": settings.preflight.model_copy(update={"rows": 0})}
     if job.finished_early:
@@ -105,28 +107,28 @@ def _settings_without_preflight(job: Job) -> JobSettings:
 def _check_source(job: Job, source: SftSource) -> SftSource:
     """Return the source. Raises ``SettingsInvalid`` where it gives no demonstrations."""
     if source.source == TEMPLATE:
-        if problem := template_problem(source.template):
+        if problem := find_template_problem(source.template):
             raise SettingsInvalid({"template": problem})
-    elif not accepted(job).exists():
+    elif not select_accepted(job).exists():
         raise SettingsInvalid({"source": NO_ACCEPTED})
     return source
 
 
-def template_problem(text: str) -> str:
-    """What is wrong with a template for demonstrations; empty if nothing is."""
+def find_template_problem(text: str) -> str:
+    """Return what is wrong with a template for demonstrations; empty if nothing is."""
     try:
         pieces = parse_template(text.strip()).pieces
     except TemplateInvalid as error:
         return str(error)
     references = [piece for piece in pieces if isinstance(piece, Reference)]
     if not references:
-        return "It names no field of the row, so every demonstration would be the same: {{item.answer}}."
+        return "The template uses no field of the row: all completions would be equal. Use {{item.answer}}."
     if any(reference.namespace != "item" for reference in references):
-        return "A demonstration is made of the row alone: use item, not sample."
+        return "A demonstration can use only fields of the row: write item, not sample."
     return ""
 
 
 def _count_demonstrations(job: Job, sft: SftSource) -> int:
     if sft.source == ACCEPTED:
-        return accepted(job).count()
+        return select_accepted(job).count()
     return sum(int(task.dataset_version.files["train"]["rows"]) for task in task_choices(job))

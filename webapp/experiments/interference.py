@@ -1,4 +1,4 @@
-"""What sharing an adapter costs each task: jobs with some tasks, held against the job with all."""
+"""Interference: jobs with some of the tasks, compared with the job that trained all."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from webapp.jobs.states import State
 from webapp.teams.models import User
 from workers.contract.spec import JobSettings
 
-OVER = (State.FAILED, State.CANCELLED)
-Names = frozenset[str]
+FAILED = (State.FAILED, State.CANCELLED)
+Names = frozenset[str]  # of tasks that a job trains together
 
 
 @dataclass(frozen=True)
 class Cell:
-    """How much better a task is learnt together than alone: mean over its held-out rows, 95 % interval."""
+    """Reward of a task trained together minus alone: mean over rows, with a 95 % interval."""
 
     task: str
     mean: float
@@ -43,8 +43,8 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Line:
-    """What happens to each task when it is trained with ``others``; ``None`` where that is not measured."""
+class MatrixRow:
+    """The cells of all tasks when trained with ``others``; None where that is not measured."""
 
     others: str
     cells: list[Cell | None]
@@ -52,53 +52,53 @@ class Line:
 
 @dataclass(frozen=True)
 class Matrix:
-    """``lines`` by what is trained along, columns by ``tasks``; ``alone`` is each task's own mean reward."""
+    """Rows by the other tasks, columns by ``tasks``; ``alone`` has the rewards when alone."""
 
     tasks: list[str]
     alone: list[float | None]
-    lines: list[Line]
+    rows: list[MatrixRow]
 
     @property
     def cells(self) -> list[Cell]:
-        return [cell for line in self.lines for cell in line.cells if cell]
+        return [cell for row in self.rows for cell in row.cells if cell]
 
     @property
     def worst(self) -> Cell | None:
-        """The task that all others together cost most."""
-        return next((cell for cell in self.lines[0].cells if cell and cell.worst), None)
+        """The cell of the task that loses most when all are trained together."""
+        return next((cell for cell in self.rows[0].cells if cell and cell.worst), None)
 
 
 # --- launching -----------------------------------------------------------------------------------
 
 
-def subsets(tasks: list[str], *, pairs: bool) -> list[Names]:
-    """Each task alone, and with ``pairs`` every two; the whole is the job itself."""
+def list_subsets(tasks: list[str], *, pairs: bool) -> list[Names]:
+    """Return each task alone, and with ``pairs`` every two; all together are the job itself."""
     sizes = (1, 2) if pairs and len(tasks) > 2 else (1,)
     return [frozenset(names) for size in sizes for names in combinations(tasks, size)]
 
 
 @transaction.atomic
 def launch_interference(job: Job, user: User, *, pairs: bool = False) -> list[Job]:
-    """Launches the jobs that are missing: every task alone, with ``pairs`` also every two of them.
+    """Launch the missing jobs: one for every task alone, with ``pairs`` also one for every two.
 
-    Each draws as many rollouts of its tasks as the whole job did, of the same prompts in the same order, and
-    is evaluated on the same rows. Raises ``WrongState``, and ``SettingsInvalid`` if a grader may no longer
-    be used.
+    Each samples as many rollouts of its tasks as the whole job did, from the same prompts in the same order,
+    and is evaluated on the same rows. Raises ``WrongState``, and ``SettingsInvalid`` if a grader may no
+    longer be used.
     """
     if job.tasks.count() < 2 or job.state != State.SUCCEEDED:
-        raise WrongState("Interference is measured for jobs with several tasks that have succeeded.")
-    chosen = task_choices(job)
+        raise WrongState("Interference can be measured once a job with several tasks has succeeded.")
+    tasks = task_choices(job)
     return [
-        _launch(job, user, [task for task in chosen if task.name in names])
-        for names in missing(job, pairs=pairs)
+        _launch(job, user, [task for task in tasks if task.name in names])
+        for names in find_missing_subsets(job, pairs=pairs)
     ]
 
 
-def missing(job: Job, *, pairs: bool) -> list[Names]:
-    """The subsets of the job's tasks that no job has trained yet, nor is at it."""
-    present = _parts(job)
+def find_missing_subsets(job: Job, *, pairs: bool) -> list[Names]:
+    """Return the task subsets without a successful or active job."""
+    present = _find_parts(job)
     tasks = [task.name for task in job.tasks.all()]
-    return [names for names in subsets(tasks, pairs=pairs) if names not in present]
+    return [names for names in list_subsets(tasks, pairs=pairs) if names not in present]
 
 
 def _launch(job: Job, user: User, tasks: list[TaskChoice]) -> Job:
@@ -135,60 +135,63 @@ def match_settings(settings: JobSettings, steps: int, share: float) -> JobSettin
     )
 
 
-def _parts(job: Job) -> dict[Names, Job]:
-    """The newest job for each subset of the tasks, of those that have not failed."""
-    parts: QuerySet[Job] = (
-        job.interference_runs.exclude(state__in=OVER).order_by("pk").prefetch_related("tasks")
+def _find_parts(job: Job) -> dict[Names, Job]:
+    """The newest job of each task subset that has not failed."""
+    list_parts: QuerySet[Job] = (
+        job.interference_runs.exclude(state__in=FAILED).order_by("pk").prefetch_related("tasks")
     )
-    return {frozenset(task.name for task in part.tasks.all()): part for part in parts}
+    return {frozenset(task.name for task in part.tasks.all()): part for part in list_parts}
 
 
-def parts(job: Job) -> list[Job]:
-    """The jobs that measure interference, the newest of each subset."""
-    return list(_parts(job).values())
+def list_parts(job: Job) -> list[Job]:
+    """Return the jobs that measure interference, the newest of each task subset."""
+    return list(_find_parts(job).values())
 
 
 # --- the matrix ----------------------------------------------------------------------------------
 
 
-def matrix(job: Job) -> Matrix:
-    """I_ij = reward of task j trained with i, minus trained alone, paired by held-out row.
+def build_matrix(job: Job) -> Matrix:
+    """Return I_ij: reward of task j trained with i minus trained alone, paired by row.
 
-    The first line is all tasks together; a job of two tasks needs no other. See ``docs/tasks.md``.
+    The first row is all tasks together; two tasks need no further row. See ``docs/tasks.md``.
     """
     tasks = [task.name for task in job.tasks.all()]
-    measured = {names: _rewards(part) for names, part in _parts(job).items()}
-    measured[frozenset(tasks)] = _rewards(job)
-    together = [_cell(task, frozenset(tasks), measured) for task in tasks]
+    measured = {names: _read_rewards(part) for names, part in _find_parts(job).items()}
+    measured[frozenset(tasks)] = _read_rewards(job)
+    together = [_build_cell(task, frozenset(tasks), measured) for task in tasks]
     least = min((cell.mean for cell in together if cell), default=None)
     marked = [cell and replace(cell, worst=cell.mean == least) for cell in together]
-    lines = [Line("all others", marked)]
+    rows = [MatrixRow("all others", marked)]
     if len(tasks) > 2:
-        lines += [
-            Line(other, [_cell(t, frozenset({t, other}), measured) if t != other else None for t in tasks])
+        rows += [
+            MatrixRow(
+                other,
+                [_build_cell(t, frozenset({t, other}), measured) if t != other else None for t in tasks],
+            )
             for other in tasks
         ]
-    return Matrix(tasks, [_mean(task, measured.get(frozenset({task}), {})) for task in tasks], lines)
+    return Matrix(tasks, [_mean_reward(task, measured.get(frozenset({task}), {})) for task in tasks], rows)
 
 
-def _rewards(job: Job) -> dict[str, float]:
-    """Row id -> mean reward of the tuned model, after training. Ids begin with the task's name."""
+def _read_rewards(job: Job) -> dict[str, float]:
+    """Row id -> mean reward of the tuned model after training. Ids begin with the task's name."""
     rows = ComparedRow.objects.filter(evaluation__job=job, evaluation__stage="after", evaluation__task="")
     return {row: reward for row, reward in rows.values_list("row_id", "tuned_reward") if reward is not None}
 
 
-def _of(task: str, rewards: dict[str, float]) -> dict[str, float]:
+def _select_task(task: str, rewards: dict[str, float]) -> dict[str, float]:
     return {row: reward for row, reward in rewards.items() if row.startswith(f"{task}/")}
 
 
-def _mean(task: str, rewards: dict[str, float]) -> float | None:
-    own = _of(task, rewards)
+def _mean_reward(task: str, rewards: dict[str, float]) -> float | None:
+    own = _select_task(task, rewards)
     return fmean(own.values()) if own else None
 
 
-def _cell(task: str, names: Names, measured: dict[Names, dict[str, float]]) -> Cell | None:
+def _build_cell(task: str, names: Names, measured: dict[Names, dict[str, float]]) -> Cell | None:
     alone, together = measured.get(frozenset({task}), {}), measured.get(names, {})
-    rows = sorted(_of(task, alone).keys() & together.keys())
+    rows = sorted(_select_task(task, alone).keys() & together.keys())
     if not rows:
         return None
     return Cell(task, *bootstrap_mean(tuple(together[row] - alone[row] for row in rows)), len(rows))

@@ -50,7 +50,7 @@ class Counts:
 
 def counts(team: Team) -> Counts:
     """All of them, in one query."""
-    active = team.jobs.filter(deleted_at=None).filter(filters.active())
+    active = team.jobs.filter(deleted_at=None).filter(filters.match_active())
     values = (
         _count(team.datasets.filter(deleted_at=None)),
         _count(team.graders.filter(deleted_at=None)),
@@ -58,7 +58,7 @@ def counts(team: Team) -> Counts:
         _count(team.jobs.filter(deleted_at=None)),
         _count(active.filter(state=State.RUNNING)),
         _count(active.exclude(state=State.RUNNING)),
-        _count(team.jobs.filter(deleted_at=None).filter(filters.needs_attention())),
+        _count(team.jobs.filter(deleted_at=None).filter(filters.match_attention())),
         _count(nodes.online()),
         Exists(audit.model_downloads(team)),
         Exists(find_opened(team.pk)),
@@ -112,7 +112,7 @@ class Attention:
 
 def attention(team: Team, found: Counts) -> list[Attention]:
     """A queue without workers, jobs that failed or paused, and jobs that run with an alarm; at most six."""
-    jobs = team.jobs.filter(deleted_at=None).filter(filters.needs_attention()).select_related("team")
+    jobs = team.jobs.filter(deleted_at=None).filter(filters.match_attention()).select_related("team")
     worst = list(jobs.order_by(F("finished_at").desc(nulls_last=True), "state", "-id")[:ATTENTION_SHOWN])
     running = [job for job in worst if job.state == State.RUNNING]
     alarms = Alarm.objects.filter(job__in=running).order_by("job_id", "-step", "id").distinct("job_id")
@@ -155,7 +155,9 @@ def _stopped(job: Job) -> Attention:
 def running(team: Team) -> list[Job]:
     """Jobs that run, then those that wait, the newest first; at most ten."""
     first = Case(When(state=State.RUNNING, then=0), default=1)
-    jobs = team.jobs.filter(deleted_at=None).filter(filters.active()).select_related("base_model", "team")
+    jobs = (
+        team.jobs.filter(deleted_at=None).filter(filters.match_active()).select_related("base_model", "team")
+    )
     return list(jobs.order_by(first, "-id")[:RUNNING_SHOWN])
 
 
@@ -181,7 +183,7 @@ def results(team: Team, found: Counts) -> list[Result]:
             "team", "base_model", "tuned_model__team", "grader_version__grader"
         )[:RESULTS_SHOWN]
     )
-    rewards, evaluations = metrics.rewards(jobs), _evaluations(jobs)
+    rewards, evaluations = metrics.sample_rewards(jobs), _evaluations(jobs)
     unsure = calibration.uncalibrated(team, [job.grader_version for job in jobs])
     opened = jobs_with_openings(jobs) if found.opened else set()
     return [

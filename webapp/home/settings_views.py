@@ -37,7 +37,7 @@ def _count_jobs_losing_rollouts(team: Team, values: dict[str, Any]) -> int:
     days = values["rollouts_kept_days"]
     if days is None or days == team.rollouts_kept_days:
         return 0
-    return search.kept_too_long(team, days).count()
+    return search.select_expired_jobs(team, days).count()
 
 
 def _ask_to_delete(request: HttpRequest, team: Team, values: dict[str, Any], jobs: int) -> HttpResponse:

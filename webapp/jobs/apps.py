@@ -14,6 +14,6 @@ class JobsConfig(AppConfig):
 
 
 def _add_extensions(using: str, **_: Any) -> None:
-    """Trigrams, by which the text of rollouts is searched: any owner of a database may add them."""
+    """Add PostgreSQL's trigrams, which index the text of rollouts."""
     with connections[using].cursor() as cursor:
         cursor.execute("create extension if not exists pg_trgm")

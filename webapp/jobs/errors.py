@@ -1,4 +1,4 @@
-"""Why a job cannot be launched or changed."""
+"""Errors of launching and changing jobs. Their texts are for users."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 class SettingsInvalid(ValueError):
-    """A request that cannot be launched: path of a setting, such as ``grpo.learning_rate`` -> problem."""
+    """Path of a setting, such as ``grpo.learning_rate`` -> problem that prevents a launch."""
 
     def __init__(self, errors: Mapping[str, str]) -> None:
         super().__init__("; ".join(f"{path}: {message}" for path, message in errors.items()))
@@ -14,4 +14,4 @@ class SettingsInvalid(ValueError):
 
 
 class WrongState(ValueError):
-    """The job's state does not allow this; the message says what it is."""
+    """The state of the job does not allow the action; the message names the state."""

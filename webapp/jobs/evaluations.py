@@ -1,9 +1,8 @@
-"""Recording of evaluations, and the order of jobs by what they gained."""
+"""Recording of evaluations and suite scores, and the order of jobs by their gain."""
 
 from __future__ import annotations
 
 from statistics import fmean
-from typing import Any
 
 from django.db.models import FloatField, OrderBy, OuterRef, Subquery
 from django.db.models.fields.json import KT
@@ -13,29 +12,34 @@ from django.forms import model_to_dict
 from webapp.core.fields import storable
 from webapp.jobs.models import ComparedRow, Evaluation, Job, SuiteScore
 from workers.contract.events import EvaluationEvent, EvaluationRow, EvaluationSample, RetentionEvent
+from workers.contract.json_types import JsonObject
 
+EVALUATION_COLUMNS = (
+    "rows", "samples_per_row", "base", "tuned", "difference", "wins", "ties", "losses", "comparison",
+)  # fmt: skip
+SCORE_COLUMNS = (
+    "rows", "samples_per_row", "base", "tuned", "forgetting", "grading_errors", "drift",
+)  # fmt: skip
 FREE_TEXT = ("completion", "reasoning", "error_detail", "explanation")
 
 
-def by_gain(job: str) -> OrderBy:
-    """The greatest paired difference after training first; ``job`` names the outer query's job field."""
+def order_by_gain(job: str) -> OrderBy:
+    """Return the order by gain after training; ``job`` is the outer query's job field."""
     after = Evaluation.objects.filter(job=OuterRef(job), stage="after", task="").order_by("-pk")
     gain = Cast(KT("difference__mean"), FloatField())
     return Subquery(after.values(gain=gain)[:1]).desc(nulls_last=True)
 
 
 def record_evaluation(job: Job, event: EvaluationEvent) -> Evaluation:
-    """Store one evaluation with its rows; the same one again replaces it. Call it in a transaction.
+    """Store an evaluation with its rows; a repeated one replaces it. Needs a transaction.
 
-    Votes and notes are about answers: a row with the answers it had keeps them, a changed one loses them.
+    Unchanged rows stay in the database, since people's votes and notes belong to their completions.
     """
-    values = event.model_dump(
-        mode="json", exclude={"type", "time", "details", "stage", "split", "step", "task", "judge_cost"}
-    )
+    values = {name: getattr(event, name) for name in EVALUATION_COLUMNS}
     evaluation, _ = Evaluation.objects.update_or_create(
         job=job, stage=event.stage, split=event.split, step=event.step, task=event.task, defaults=values
     )
-    rows = [_compared(evaluation, index, row) for index, row in enumerate(event.details)]
+    rows = [_build_row(evaluation, index, row) for index, row in enumerate(event.details)]
     known = {row.index: row for row in evaluation.compared_rows.all()}
     changed = [row for row in rows if row.index not in known or _content(row) != _content(known[row.index])]
     same = {row.index for row in rows} - {row.index for row in changed}
@@ -44,11 +48,11 @@ def record_evaluation(job: Job, event: EvaluationEvent) -> Evaluation:
     return evaluation
 
 
-def _content(row: ComparedRow) -> dict[str, Any]:
+def _content(row: ComparedRow) -> dict[str, object]:
     return model_to_dict(row, exclude=["id", "evaluation"])
 
 
-def _compared(evaluation: Evaluation, index: int, row: EvaluationRow) -> ComparedRow:
+def _build_row(evaluation: Evaluation, index: int, row: EvaluationRow) -> ComparedRow:
     base, tuned = _mean(row.base), _mean(row.tuned)
     return ComparedRow(
         evaluation=evaluation,
@@ -56,8 +60,8 @@ def _compared(evaluation: Evaluation, index: int, row: EvaluationRow) -> Compare
         row_id=row.row_id,
         prompt=storable(row.prompt),
         row={"messages": row.messages, "tools": row.tools, "item": row.item},
-        base=_samples(row.base),
-        tuned=_samples(row.tuned),
+        base=_dump_samples(row.base),
+        tuned=_dump_samples(row.tuned),
         base_reward=base,
         tuned_reward=tuned,
         change=None if base is None or tuned is None else tuned - base,
@@ -71,7 +75,7 @@ def _mean(samples: list[EvaluationSample]) -> float | None:
     return fmean(rewards) if rewards else None
 
 
-def _samples(samples: list[EvaluationSample]) -> list[dict[str, Any]]:
+def _dump_samples(samples: list[EvaluationSample]) -> list[JsonObject]:
     return [
         sample.model_dump(mode="json") | {name: storable(getattr(sample, name) or "") for name in FREE_TEXT}
         for sample in samples
@@ -79,8 +83,8 @@ def _samples(samples: list[EvaluationSample]) -> list[dict[str, Any]]:
 
 
 def record_retention(job: Job, event: RetentionEvent) -> SuiteScore:
-    """Store one score; the same one again replaces it. Call it in a transaction, holding the job."""
-    values = event.model_dump(mode="json", exclude={"type", "time", "suite", "stage", "step", "judge_cost"})
+    """Store a score; a repeated one replaces it. Needs a transaction with the job locked."""
+    values = {name: getattr(event, name) for name in SCORE_COLUMNS}
     score, _ = SuiteScore.objects.update_or_create(
         job=job, suite=storable(event.suite), stage=event.stage, step=event.step, defaults=values
     )

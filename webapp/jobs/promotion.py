@@ -1,4 +1,4 @@
-"""Promoting a checkpoint to a model: a job that trains nothing, but evaluates, checks and packages it."""
+"""Promotion of a checkpoint to a model, by a job that evaluates and packages it."""
 
 from __future__ import annotations
 
@@ -16,49 +16,51 @@ COPIED = (
     "team", "base_model", "dataset_version", "grader_version", "held_out_grader", "initial_adapter", "method",
     "control_of", "sft", "settings", "total_steps",
 )  # fmt: skip
-DISCARDED = "This checkpoint was discarded meanwhile. Choose another one."
+DELETED = "This checkpoint was deleted meanwhile. Choose another one."
 
 
 @transaction.atomic
-def promote(checkpoint: Checkpoint, user: User) -> Job:
-    """Queue the job that makes a model of the checkpoint; an earlier one that did not fail is returned.
+def promote_checkpoint(checkpoint: Checkpoint, user: User) -> Job:
+    """Launch the job that makes a model of the checkpoint, or return an earlier one.
 
-    It shares the checkpoint's archive, so the source may discard its own. Raises ``WrongState``.
+    It shares the checkpoint's archive, so the source may delete its own row. Raises ``WrongState``.
     """
-    kept = Checkpoint.objects.select_for_update().filter(pk=checkpoint.pk).first()
-    if kept is None:
-        raise WrongState(DISCARDED)
+    locked = Checkpoint.objects.select_for_update().filter(pk=checkpoint.pk).first()
+    if locked is None:
+        raise WrongState(DELETED)
     source = checkpoint.job
     if source.promoted_step is not None:
-        raise WrongState("This job promotes a checkpoint of another job already.")
-    if earlier := promotion_of(source, kept.step):
+        raise WrongState("This job itself promotes a checkpoint. Choose one of the job that trained.")
+    if earlier := find_promotion(source, locked.step):
         return earlier
-    made = Job.objects.create(
+    job = Job.objects.create(
         **{name: getattr(source, name) for name in COPIED},
-        name=f"{source.name[:NAME_STEM]}, step {kept.step}",
+        name=f"{source.name[:NAME_STEM]}, step {locked.step}",
         created_by=user,
-        step=kept.step,
+        step=locked.step,
         promoted_from=source,
-        promoted_step=kept.step,
+        promoted_step=locked.step,
     )
-    made.checkpoints.create(step=kept.step, attempt=0, key=kept.key, bytes=kept.bytes, sha256=kept.sha256)
-    _copy_tasks_and_suites(source, made)
-    record(source.team, user, "promoted checkpoint to a model", f"step {kept.step} of {source}")
-    messages.notify_workers("validate_job", made.pk)
-    return made
+    job.checkpoints.create(
+        step=locked.step, attempt=0, key=locked.key, bytes=locked.bytes, sha256=locked.sha256
+    )
+    _copy_tasks_and_suites(source, job)
+    record(source.team, user, "promoted checkpoint to a model", f"step {locked.step} of {source}")
+    messages.notify_workers("validate_job", job.pk)
+    return job
 
 
-def promotion_of(job: Job, step: int) -> Job | None:
-    """The job that makes, or has made, a model of the step."""
-    over = (State.FAILED, State.CANCELLED)
-    return job.promotions.filter(promoted_step=step).exclude(state__in=over).select_related("team").first()
+def find_promotion(job: Job, step: int) -> Job | None:
+    """Return the job that makes, or has made, a model of the step."""
+    ended = (State.FAILED, State.CANCELLED)
+    return job.promotions.filter(promoted_step=step).exclude(state__in=ended).select_related("team").first()
 
 
-def _copy_tasks_and_suites(source: Job, made: Job) -> None:
+def _copy_tasks_and_suites(source: Job, target: Job) -> None:
     tasks, suites = list(source.tasks.all()), list(source.suites.all())
     for task in tasks:
-        task.pk, task.job = None, made
+        task.pk, task.job = None, target
     for suite in suites:
-        suite.pk, suite.job = None, made
+        suite.pk, suite.job = None, target
     JobTask.objects.bulk_create(tasks)
     JobSuite.objects.bulk_create(suites)

@@ -1,4 +1,4 @@
-"""The queue of jobs: which one a node claims, what was requested of it, and what follows a crash."""
+"""The queue of jobs: claiming by nodes, requests to running jobs, and states after a crash."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
-from webapp.jobs.transitions import move
+from webapp.jobs.transitions import change_state
 from webapp.teams.models import Team
 from webapp.work import messages
 from webapp.work.errors import WorkFailed
@@ -19,21 +19,21 @@ from webapp.work.queue import LeaseQueue, held
 
 TASK = "run_jobs"
 CANDIDATES = 200
-REMEDY = "Look at the log. Often it is memory: lower prompts per step or completion length."
+REMEDY = "Read the log. A common cause is memory: lower prompts per step or completion length."
 
 
 class JobQueue(LeaseQueue[Job]):
-    """Jobs change state only by the table of transitions, and leave an event each time."""
+    """Jobs change state only along the table of transitions, with an event for each change."""
 
     def change(self, pk: int, state: str, *, guard: Q, **values: Any) -> bool:
-        return move(pk, State(state), guard=guard, **values)
+        return change_state(pk, State(state), guard=guard, **values)
 
     def notify(self, pk: int) -> None:
-        """Wake a worker up; it looks for the oldest job that fits its node."""
+        """Wake a worker, which then looks for the oldest job that fits its node."""
         messages.notify_workers(self.task)
 
     def notify_waiting(self) -> None:
-        """Wake workers up for queued jobs, and for new ones whose files nobody has checked."""
+        """Wake workers for queued jobs, and for new ones whose files are not checked yet."""
         for pk in Job.objects.filter(state=State.VALIDATING_FILES).values_list("pk", flat=True):
             messages.notify_workers("validate_job", pk)
         if Job.objects.filter(state=State.QUEUED).exists():
@@ -56,7 +56,7 @@ JOBS = JobQueue(
 def claim_job(node_name: str) -> Job | None:
     """Lease the oldest queued job that fits the node's free devices; None if there is none."""
     node = Node.objects.select_for_update().filter(name=node_name).first()
-    if node is None:  # it announces itself after its first probe, and looks again then
+    if node is None:  # the node registers after its first probe, then claims again
         return None
     free = free_devices(node)
     for job in Job.objects.filter(state=State.QUEUED).order_by("queued_at", "id")[:CANDIDATES]:
@@ -72,7 +72,7 @@ def claim_job(node_name: str) -> Job | None:
 
 
 def _is_within_quota(job: Job) -> bool:
-    """True if the team may run one more job now. Its row stays locked: two nodes cannot both agree."""
+    """True if the team may run one more job. A lock keeps two nodes from both taking it."""
     team = Team.objects.select_for_update(no_key=True).get(pk=job.team_id)
     return team.max_running_jobs is None or count_running(team) < team.max_running_jobs
 
@@ -83,7 +83,7 @@ def count_running(team: Team) -> int:
 
 
 def requested_stop(job: Job) -> str | None:
-    """Return ``'pause'``, ``'finish'`` or ``''`` as requested of the job; None if the attempt has lost it."""
+    """Return ``'pause'``, ``'finish'`` or ``''`` as requested; None if the job is lost."""
     found = Job.objects.filter(held(job)).values_list("stop_requested", "finish_early").first()
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""What a running job reports, written to PostgreSQL: fenced by attempt, in batches, safe to repeat."""
+"""Recording of the engine's events: fenced by attempt, in batches, safe to repeat."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from webapp.jobs import checkpoints
 from webapp.jobs.evaluations import record_evaluation, record_retention
 from webapp.jobs.models import Alarm, Checkpoint, Job, Metric, PreflightSample, Rollout
 from webapp.jobs.models.job import JobProgress
-from webapp.jobs.transitions import tell
+from webapp.jobs.transitions import add_event
 from webapp.work.errors import WorkError
 from webapp.work.queue import fence
 from workers.contract import events
+from workers.contract.json_types import JsonObject
 
 Handler = Callable[[Job, Any], None]
 
@@ -27,7 +28,7 @@ Handler = Callable[[Job, Any], None]
 def _upsert(
     model: type[Model], key: Sequence[str], columns: Sequence[str], rows: Iterable[Sequence[Any]]
 ) -> None:
-    """COPY the rows into a table of this transaction, then merge them by ``key``; a later row wins."""
+    """COPY the rows into a temporary table, then merge them; ``key`` finds rows to replace."""
     table = model._meta.db_table
     names = ", ".join(f'"{column}"' for column in columns)
     rest = ", ".join(f'"{c}" = excluded."{c}"' for c in columns if c not in key)
@@ -38,13 +39,13 @@ def _upsert(
             for row in rows:
                 copy.write_row(row)
         cursor.execute(
-            f"insert into {table} ({names}) select {names} from incoming "  # noqa: S608 -- names of our own
+            f"insert into {table} ({names}) select {names} from incoming "  # noqa: S608 -- no user input
             f"on conflict ({', '.join(key)}) do update set {rest}"
         )
         cursor.execute("drop table incoming")
 
 
-COST = re.compile(r"judge/.+/cost")
+COST = re.compile(r"judge/(.+)/cost")
 METRIC_COLUMNS = ("job_id", "step", "values", "created_at")
 ROLLOUT_COLUMNS = (
     "job_id", "step", "index", "group", "row_id", "task", "prompt", "completion", "reasoning", "reward",
@@ -53,19 +54,21 @@ ROLLOUT_COLUMNS = (
 )  # fmt: skip
 
 
-def _metrics(job: Job, batch: list[events.MetricsEvent]) -> None:
+def _record_metrics(job: Job, batch: list[events.MetricsEvent]) -> None:
     now = timezone.now()
     latest = {event.step: event for event in batch}
     rows = [(job.pk, step, Jsonb(event.values), now) for step, event in latest.items()]
     _upsert(Metric, ("job_id", "step"), METRIC_COLUMNS, rows)
     job.step, job.total_steps = batch[-1].step, batch[-1].total_steps
     for event in batch:
-        _spend(job, {name[6:-5]: v for name, v in event.values.items() if COST.fullmatch(name)})
-    tell(job.pk, job.attempt, "metrics", {"first": batch[0].step, "last": batch[-1].step})
+        _add_judge_cost(
+            job, {found[1]: value for name, value in event.values.items() if (found := COST.fullmatch(name))}
+        )
+    add_event(job.pk, job.attempt, "metrics", {"first": batch[0].step, "last": batch[-1].step})
 
 
-def _spend(job: Job, cost: dict[str, float]) -> None:
-    """Adds money to what the job's judges have cost; money stays spent when steps are taken back."""
+def _add_judge_cost(job: Job, cost: dict[str, float]) -> None:
+    """Add to the cost of the job's judges. It stays when a resumed attempt repeats steps."""
     for judge, money in cost.items():
         job.judge_cost[judge] = job.judge_cost.get(judge, 0.0) + money
 
@@ -82,114 +85,107 @@ def _rollout_row(job: Job, step: int, rollout: events.Rollout) -> tuple[Any, ...
     )  # fmt: skip
 
 
-def _rollouts(job: Job, batch: list[events.RolloutsEvent]) -> None:
+def _record_rollouts(job: Job, batch: list[events.RolloutsEvent]) -> None:
     latest = {event.step: event for event in batch}
     rows = [_rollout_row(job, step, rollout) for step, event in latest.items() for rollout in event.rollouts]
     _upsert(Rollout, ("job_id", "step", '"index"'), ROLLOUT_COLUMNS, rows)
-    tell(job.pk, job.attempt, "rollouts", {"step": batch[-1].step})
+    add_event(job.pk, job.attempt, "rollouts", {"step": batch[-1].step})
 
 
-def _phase(job: Job, batch: list[events.PhaseEvent]) -> None:
+def _record_phase(job: Job, batch: list[events.PhaseEvent]) -> None:
     for event in batch:
         job.phase = event.phase
         job.progress = JobProgress(eta_seconds=job.progress.eta_seconds, at=job.progress.at)
-        tell(job.pk, job.attempt, "phase", {"phase": event.phase})
+        add_event(job.pk, job.attempt, "phase", {"phase": event.phase})
 
 
-def _progress(job: Job, batch: list[events.ProgressEvent]) -> None:
+def _record_progress(job: Job, batch: list[events.ProgressEvent]) -> None:
     if batch[-1].phase != job.phase:
         return  # a later phase of the same batch has begun
     values = batch[-1].model_dump(exclude={"type", "time"})
     job.progress = JobProgress(**values, at=timezone.now().timestamp())
-    tell(job.pk, job.attempt, "progress", job.progress.model_dump())
+    add_event(job.pk, job.attempt, "progress", job.progress.model_dump())
 
 
-def _evaluation(job: Job, batch: list[events.EvaluationEvent]) -> None:
+def _record_evaluation(job: Job, batch: list[events.EvaluationEvent]) -> None:
     for event in batch:
         record_evaluation(job, event)
-        _spend(job, event.judge_cost)
+        _add_judge_cost(job, event.judge_cost)
         if event.task:
-            continue  # the one of all rows has been told
-        told: dict[str, Any] = {"stage": event.stage, "split": event.split, "step": event.step}
+            continue  # an event about all rows goes with it
+        data: JsonObject = {"stage": event.stage, "split": event.split, "step": event.step}
         if event.split == "validation":
-            told["validation"] = (event.tuned or event.base).reward.mean
-        tell(job.pk, job.attempt, "evaluation", told)
+            data["validation"] = (event.tuned or event.base).reward.mean
+        add_event(job.pk, job.attempt, "evaluation", data)
 
 
-def _retention(job: Job, batch: list[events.RetentionEvent]) -> None:
+def _record_retention(job: Job, batch: list[events.RetentionEvent]) -> None:
     for event in batch:
         record_retention(job, event)
-        _spend(job, event.judge_cost)
-    tell(job.pk, job.attempt, "retention", {"step": batch[-1].step})
+        _add_judge_cost(job, event.judge_cost)
+    add_event(job.pk, job.attempt, "retention", {"step": batch[-1].step})
 
 
-def _alarms(job: Job, batch: list[events.AlarmEvent]) -> None:
+def _record_alarms(job: Job, batch: list[events.AlarmEvent]) -> None:
     for event in batch:
         values = event.model_dump(exclude={"type", "time", "step", "code"})
         _, new = Alarm.objects.update_or_create(job=job, step=event.step, code=event.code, defaults=values)
         if new:
             level = "error" if event.paused else "warning"
-            said = {"step": event.step, "level": level, "message": event.message}
-            tell(job.pk, job.attempt, "alarm", said)
+            data: JsonObject = {"step": event.step, "level": level, "message": event.message}
+            add_event(job.pk, job.attempt, "alarm", data)
 
 
-def _preflight(job: Job, batch: list[events.PreflightEvent]) -> None:
+def _record_preflight(job: Job, batch: list[events.PreflightEvent]) -> None:
     job.preflight = batch[-1].model_copy(update={"samples": []})
     job.preflight_samples.all().delete()
     PreflightSample.objects.bulk_create(
-        PreflightSample(job=job, position=position, **_sample_values(sample))
-        for position, sample in enumerate(batch[-1].samples)
+        _build_sample(job, position, sample) for position, sample in enumerate(batch[-1].samples)
     )
-    _spend(job, batch[-1].judge_cost)
-    tell(job.pk, job.attempt, "preflight", {"verdict": batch[-1].verdict})
+    _add_judge_cost(job, batch[-1].judge_cost)
+    add_event(job.pk, job.attempt, "preflight", {"verdict": batch[-1].verdict})
 
 
-def _sample_values(sample: events.PreflightSample) -> dict[str, Any]:
+def _build_sample(job: Job, position: int, sample: events.PreflightSample) -> PreflightSample:
     texts = ("task", "prompt", "completion", "error_detail", "explanation")
     values = sample.model_dump(exclude=set(texts) | {"error_class"})
-    return values | {"error_class": sample.error_class or ""} | {
-        name: storable(getattr(sample, name)) for name in texts
-    }  # fmt: skip
+    values |= {name: storable(getattr(sample, name)) for name in texts}
+    return PreflightSample(job=job, position=position, error_class=sample.error_class or "", **values)
 
 
-def _log(job: Job, batch: list[events.LogEvent]) -> None:
+def _record_log(job: Job, batch: list[events.LogEvent]) -> None:
     for event in batch:
-        tell(job.pk, job.attempt, "log", {"level": event.level, "message": storable(event.message)})
+        add_event(job.pk, job.attempt, "log", {"level": event.level, "message": storable(event.message)})
 
 
-def _error(job: Job, batch: list[events.ErrorEvent]) -> None:
+def _record_error(job: Job, batch: list[events.ErrorEvent]) -> None:
     error = WorkError(**batch[-1].model_dump(exclude={"type", "time"}))
     job.error = error
-    tell(job.pk, job.attempt, "error", error.model_dump())
+    add_event(job.pk, job.attempt, "error", error.model_dump())
 
 
-def _nothing(job: Job, batch: list[Any]) -> None:
-    """Checkpoints and the end are the bridge's: they come with files."""
-
-
+# The worker itself handles checkpoint and done: they come with files.
 HANDLERS: dict[str, Handler] = {
-    "phase": _phase,
-    "metrics": _metrics,
-    "rollouts": _rollouts,
-    "evaluation": _evaluation,
-    "retention": _retention,
-    "alarm": _alarms,
-    "progress": _progress,
-    "preflight": _preflight,
-    "log": _log,
-    "error": _error,
-    "checkpoint": _nothing,
-    "done": _nothing,
+    "phase": _record_phase,
+    "metrics": _record_metrics,
+    "rollouts": _record_rollouts,
+    "evaluation": _record_evaluation,
+    "retention": _record_retention,
+    "alarm": _record_alarms,
+    "progress": _record_progress,
+    "preflight": _record_preflight,
+    "log": _record_log,
+    "error": _record_error,
 }
 LIVE_FIELDS = ["phase", "step", "total_steps", "progress", "error", "judge_cost", "events_end", "preflight"]
 
 
 @transaction.atomic
 def record_events(job_id: int, attempt: int, batch: Sequence[events.Event], end: int | None = None) -> bool:
-    """Write one batch. False, with nothing written, if the attempt no longer holds the job.
+    """Record one batch. Return False, with nothing recorded, if the attempt lost the job.
 
-    ``end`` is the place in the engine's file behind the batch; a batch that ends no later than what is
-    written already, whose answer was lost with the connection, is not written twice.
+    ``end`` is the offset in the engine's file after the batch. A batch up to an offset that is recorded
+    already is skipped: its response was lost with the connection, and the worker sent it again.
     """
     job = Job.objects.select_for_update().filter(fence(job_id, attempt)).first()
     if job is None:
@@ -199,42 +195,42 @@ def record_events(job_id: int, attempt: int, batch: Sequence[events.Event], end:
             return True
         job.events_end = end
     for kind, handler in HANDLERS.items():
-        if ours := [event for event in batch if event.type == kind]:
-            handler(job, ours)
+        if found := [event for event in batch if event.type == kind]:
+            handler(job, found)
     job.save(update_fields=LIVE_FIELDS)
     return True
 
 
 @transaction.atomic
 def begin_attempt(job_id: int, attempt: int, step: int) -> bool:
-    """Forget what was reported after ``step``, where the attempt goes on. False if the job is lost."""
+    """Delete what was recorded after ``step``, to resume there. Return False if lost."""
     job = Job.objects.select_for_update().filter(fence(job_id, attempt)).first()
     if job is None:
         return False
     Metric.objects.filter(job=job, step__gt=step).delete()
     Rollout.objects.filter(job=job, step__gt=step).delete()
-    checkpoints.remove(job.checkpoints.filter(step__gt=step))
+    checkpoints.delete_checkpoints(job.checkpoints.filter(step__gt=step))
     job.evaluations.filter(step__gt=step).delete()
     job.alarms.filter(step__gt=step).delete()
     job.suite_scores.filter(step__gt=step).delete()
     job.step, job.events_end = step, 0
     job.save(update_fields=["step", "events_end"])
-    tell(job.pk, attempt, "rewind", {"step": step})
+    add_event(job.pk, attempt, "rewind", {"step": step})
     message = f"Resumed from step {step} (attempt {attempt})." if step else f"Attempt {attempt} started."
-    tell(job.pk, attempt, "log", {"level": "info", "message": message})
+    add_event(job.pk, attempt, "log", {"level": "info", "message": message})
     return True
 
 
 @transaction.atomic
 def record_checkpoint(job_id: int, attempt: int, step: int, key: str, size: int, sha256: str) -> bool:
-    """A checkpoint's archive lies complete in storage. False if the attempt lost the job."""
+    """Record a checkpoint whose archive is complete in storage. Return False if the job is lost."""
     job = Job.objects.select_for_update().filter(fence(job_id, attempt)).first()
     if job is None:
         return False
     values = {"attempt": attempt, "key": key, "bytes": size, "sha256": sha256}
     replaced = Checkpoint.objects.filter(job=job, step=step).exclude(key=key)
-    checkpoints.drop_archives([*replaced.values_list("key", flat=True)])
+    checkpoints.delete_archives([*replaced.values_list("key", flat=True)])
     Checkpoint.objects.update_or_create(job=job, step=step, defaults=values)
-    Job.objects.filter(pk=job_id).update(crashes=0)  # it gets on: crashes count between checkpoints
-    tell(job.pk, attempt, "checkpoint", {"step": step})
+    Job.objects.filter(pk=job_id).update(crashes=0)  # only crashes without a checkpoint in between add up
+    add_event(job.pk, attempt, "checkpoint", {"step": step})
     return True

@@ -1,4 +1,4 @@
-"""What people do with a job: cancel, pause, resume, rename, finish early."""
+"""Actions on a job: cancel, pause, resume, rename, finish early; and its queue position."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from webapp.core.fields import storable
 from webapp.jobs.errors import WrongState
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
-from webapp.jobs.transitions import move, tell
+from webapp.jobs.transitions import add_event, change_state
 from webapp.teams.models import User
 from webapp.teams.services import record
 from webapp.work import messages
 
 NAME_LENGTH = 120
 NAME_STEM = 110  # leaves room for a number
-PREFLIGHT = "preflight"  # code of the error that a job waits with on the advice
-FINISHING = "Told to finish early: training ends at the next step boundary, then evaluation begins."
+PREFLIGHT = "preflight"  # code of the error of a job that its preflight paused
+FINISHING = "Finishing early: training ends at the next step boundary, then evaluation begins."
 
 
 @transaction.atomic
 def request_cancel(job: Job, user: User | None) -> None:
-    """End the job at once; its worker notices and stops. Checkpoints stay. Raises ``WrongState``."""
-    if not move(job.pk, State.CANCELLED):
+    """Cancel the job; its worker notices and stops. Checkpoints stay. Raises ``WrongState``."""
+    if not change_state(job.pk, State.CANCELLED):
         raise _wrong_state(job, "cancelled")
     record(job.team, user, "cancelled job", job)
 
 
 def replace(job: Job, user: User) -> None:
-    """Cancel the job, for another stands in its place; one that has ended meanwhile stays as it is."""
+    """Cancel the job because another one replaces it; one that has ended stays unchanged."""
     with suppress(WrongState):
         request_cancel(job, user)
 
 
 @transaction.atomic
 def rename(job: Job, user: User, name: str) -> None:
-    """Give a job another name. Raises ValueError with what to change."""
+    """Rename the job. Raises ``ValueError`` for an empty or too long name."""
     name = storable(name).strip()
     if not 0 < len(name) <= NAME_LENGTH:
         raise ValueError(f"A job's name has 1 to {NAME_LENGTH} characters.")
@@ -50,23 +50,23 @@ def rename(job: Job, user: User, name: str) -> None:
 
 
 def next_name(job: Job) -> str:
-    """The job's name with the next number that none of the team's jobs has."""
+    """Return the job's name with the next number that is free among the team's jobs."""
     stem, number = re.fullmatch(r"(.*?)(?: (\d{1,6}))?", job.name).groups()  # type: ignore[union-attr]
     stem = stem[:NAME_STEM]
-    taken = set(Job.objects.filter(team=job.team, name__startswith=stem).values_list("name", flat=True))
-    return next(name for n in count(int(number or 1) + 1) if (name := f"{stem} {n}") not in taken)
+    names = set(Job.objects.filter(team=job.team, name__startswith=stem).values_list("name", flat=True))
+    return next(name for n in count(int(number or 1) + 1) if (name := f"{stem} {n}") not in names)
 
 
 @transaction.atomic
 def request_pause(job: Job, user: User | None) -> None:
-    """Have the worker write a checkpoint and give the job back. Raises ``WrongState``."""
+    """Request that the worker writes a checkpoint and pauses the job. Raises ``WrongState``."""
     running = Job.objects.select_for_update().filter(pk=job.pk, state=State.RUNNING).first()
     if running is None:
         raise _wrong_state(job, "paused")
     if running.stop_requested == "pause":
         return
     Job.objects.filter(pk=job.pk).update(stop_requested="pause")
-    tell(job.pk, running.attempt, "request", {"request": "pause"})
+    add_event(job.pk, running.attempt, "request", {"request": "pause"})
     record(job.team, user, "paused job", job)
 
 
@@ -74,35 +74,35 @@ def request_pause(job: Job, user: User | None) -> None:
 def request_finish(job: Job, user: User | None) -> None:
     """End training at the next step boundary, then evaluate and package. Raises ``WrongState``.
 
-    A paused job is queued for that and trains no further step. The request outlives crashes.
+    A paused job is queued again for this, without a further step. The request survives crashes.
     """
     locked = Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
     if locked.finish_early and locked.live:
-        raise WrongState("The job is finishing early already.")
+        raise WrongState("The job is already finishing early.")
     if locked.state == State.RUNNING and locked.phase in ("evaluate", "package"):
         raise WrongState("Training has ended already: the model is being evaluated or packaged.")
     if not locked.may_finish_early:
         raise _wrong_state(job, "finished early")
     Job.objects.filter(pk=job.pk).update(finish_early=True)
     if locked.state == State.PAUSED:
-        move(job.pk, State.QUEUED)
+        change_state(job.pk, State.QUEUED)
         messages.notify_workers("run_jobs")
-    tell(job.pk, locked.attempt, "log", {"level": "info", "message": FINISHING})
+    add_event(job.pk, locked.attempt, "log", {"level": "info", "message": FINISHING})
     record(job.team, user, "finished job early", job)
 
 
 @transaction.atomic
 def resume_job(job: Job, user: User | None) -> None:
-    """Queue a paused job again; it goes on from its last checkpoint. Raises ``WrongState``.
+    """Queue a paused job again; it continues from its last checkpoint. Raises ``WrongState``.
 
-    A job that waits on its preflight's advice goes on against it, which is kept with the job.
+    For a job that its preflight paused, the job records who overruled the advice.
     """
-    against = job.error is not None and job.error.code == PREFLIGHT
-    if not move(job.pk, State.QUEUED, guard=Q(state=State.PAUSED)):
+    overrules = job.error is not None and job.error.code == PREFLIGHT
+    if not change_state(job.pk, State.QUEUED, guard=Q(state=State.PAUSED)):
         raise _wrong_state(job, "resumed")
-    if against:
+    if overrules:
         Job.objects.filter(pk=job.pk).update(overruled_by=user)
-    record(job.team, user, "went on against the preflight's advice" if against else "resumed job", job)
+    record(job.team, user, "went on against the preflight's advice" if overrules else "resumed job", job)
     messages.notify_workers("run_jobs")
 
 
@@ -112,7 +112,7 @@ def _wrong_state(job: Job, verb: str) -> WrongState:
 
 
 def queue_position(job: Job) -> int | None:
-    """1 for the next job to start; None unless queued."""
+    """Return the position in the queue, from 1; None unless queued."""
     if job.state != State.QUEUED:
         return None
     ahead = Job.objects.filter(state=State.QUEUED, queued_at__lt=job.queued_at or timezone.now())

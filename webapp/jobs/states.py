@@ -1,4 +1,4 @@
-"""The life of a job: one table of states and the transitions between them."""
+"""States of a job and the table of transitions between them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.db.models import TextChoices
 
 
 class State(TextChoices):
-    """Where a job stands. Names are the OpenAI API's, and ``paused``."""
+    """The state of a job: the names of OpenAI's API, and ``paused``."""
 
     VALIDATING_FILES = "validating_files", "Validating files"
     QUEUED = "queued", "Queued"
@@ -29,6 +29,6 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 TERMINAL = frozenset(state for state, onward in TRANSITIONS.items() if not onward)
 
 
-def sources(target: State) -> list[State]:
-    """The states from which ``target`` may be reached."""
+def list_sources(target: State) -> list[State]:
+    """Return the states from which ``target`` may be reached."""
     return [state for state, onward in TRANSITIONS.items() if target in onward]

@@ -1,9 +1,10 @@
-"""Addresses of jobs, below ``/t/<team>/jobs/``."""
+"""URLs of jobs, below ``/t/<team>/jobs/``."""
 
 from django.urls import path
 
+from webapp.jobs import action_views
 from webapp.jobs.launch import launch_views
-from webapp.jobs.listing import list_views, pinned_jobs
+from webapp.jobs.listing import list_views
 from webapp.jobs.live.stream import stream
 from webapp.jobs.monitor import job_views, log_views, node_views, preflight_views
 from webapp.jobs.rollouts import rollout_views
@@ -26,14 +27,14 @@ urlpatterns = [
     path("<str:uid>/rollouts/<int:step>/<int:index>/", rollout_views.rollout, name="rollout"),
     path("<str:uid>/log/", log_views.page, name="log"),
     path("<str:uid>/log.txt", log_views.download, name="log_file"),
-    path("<str:uid>/labels/", list_views.annotate, name="annotate"),
+    path("<str:uid>/labels/", action_views.annotate, name="annotate"),
     path("<str:uid>/delete/", list_views.delete, name="delete"),
     path("<str:uid>/config/", job_views.config, name="config"),
     path("<str:uid>/preflight/", preflight_views.page, name="preflight"),
-    path("<str:uid>/cancel/", job_views.cancel, name="cancel"),
-    path("<str:uid>/pause/", job_views.pause, name="pause"),
-    path("<str:uid>/resume/", job_views.resume, name="resume"),
-    path("<str:uid>/finish/", job_views.finish, name="finish"),
-    path("<str:uid>/pin/", pinned_jobs.change, name="pin"),
-    path("<str:uid>/rename/", job_views.rename, name="rename"),
+    path("<str:uid>/cancel/", action_views.cancel, name="cancel"),
+    path("<str:uid>/pause/", action_views.pause, name="pause"),
+    path("<str:uid>/resume/", action_views.resume, name="resume"),
+    path("<str:uid>/finish/", action_views.finish, name="finish"),
+    path("<str:uid>/pin/", action_views.pin, name="pin"),
+    path("<str:uid>/rename/", action_views.rename, name="rename"),
 ]

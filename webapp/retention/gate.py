@@ -35,14 +35,14 @@ class Verdict:
             return ""
         if self.score is None or self.score.forgetting is None:
             return f"{self.suite} was not measured after training."
-        if not allow_interval(self.score.rows) or self.score.forgetting["high"] is None:
+        loss, allowed = self.score.forgetting.high, self.suite.max_loss
+        if not allow_interval(self.score.rows) or loss is None:
             return f"{self.suite} has {self.score.rows} graded rows: fewer than {FEWEST_ROWS} show nothing."
         if self.score.grading_errors > MOST_ERRORS:
             share = f"{self.score.grading_errors:.0%}"
             return (
                 f"{self.suite}: {share} more of the tuned model's answers than of the base's have no grade."
             )
-        loss, allowed = self.score.forgetting["high"], self.suite.max_loss
         return f"{self.suite} may have lost up to {loss:.3f}, and {allowed:g} is allowed."
 
 
@@ -74,9 +74,10 @@ def within(score: SuiteScore | None, max_loss: float | None) -> bool | None:
         return None
     if score is None or score.forgetting is None:
         return False
-    bound = score.forgetting["high"]
-    told = allow_interval(score.rows) and bound is not None and score.grading_errors <= MOST_ERRORS
-    return told and bool(bound <= max_loss)
+    bound = score.forgetting.high
+    if bound is None or not allow_interval(score.rows) or score.grading_errors > MOST_ERRORS:
+        return False
+    return bound <= max_loss
 
 
 def verdicts(suites: Iterable[JobSuite], scores: Iterable[SuiteScore]) -> list[Verdict]:

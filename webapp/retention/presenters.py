@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from webapp.jobs.models import Evaluation, Job, SuiteScore
@@ -54,23 +54,21 @@ def _point(evaluation: Evaluation, scores: Sequence[SuiteScore], wanted: str) ->
     return Point(
         step=evaluation.step,
         final=evaluation.stage == "after",
-        gain=evaluation.difference["mean"],
+        gain=evaluation.difference.mean,
         kept=0.0 - _lost(worst),
         suite=worst.suite,
-        kl=next(
-            (score.drift["per_answer"]["mean"] for score in scores if not score.suite and score.drift), None
-        ),
+        kl=next((score.drift.per_answer.mean for score in scores if not score.suite and score.drift), None),
     )
 
 
 def _lost(score: SuiteScore) -> float:
     assert score.forgetting, f"{score} has no forgetting"
-    return float(score.forgetting["mean"])
+    return score.forgetting.mean
 
 
-def change_of(forgetting: Mapping[str, float | None]) -> dict[str, float | None]:
+def change_of(forgetting: Interval) -> Interval:
     """Forgetting (base minus tuned) as the change that pages show: tuned minus base, below 0 for a loss."""
-    return Interval.model_validate(forgetting).scaled(-1.0).model_dump()
+    return forgetting.scaled(-1.0)
 
 
 def drawn(points: Sequence[Point]) -> str:

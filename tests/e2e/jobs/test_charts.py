@@ -1,4 +1,4 @@
-"""Charts in a real browser: looked at closely, against time, beside another job, by keyboard, by link."""
+"""Charts in a browser: zoom, time axis, several jobs, keyboard and URLs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.conftest import Process, free_port, until_up
 from tests.e2e.site.test_every_page import sign_in
-from tests.web.comparison import finished_job
+from tests.web.comparison import finished_job, side_summary
 from webapp.jobs import recording
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
@@ -20,9 +20,7 @@ from webapp.teams.models import Team, User
 from workers.contract.events import MetricsEvent
 
 
-def test_what_one_chooses_of_the_charts_is_in_the_link(
-    page: Page, live: str, team: Team, alice: User
-) -> None:
+def test_chart_settings_are_in_the_url(page: Page, live: str, team: Team, alice: User) -> None:
     job = seed(team, alice, Sizes(jobs=3, points=3_000, rollouts=60))
     other = Job.objects.filter(team=team).exclude(pk=job.pk).latest("pk")
     sign_in(page, live, alice)
@@ -80,7 +78,7 @@ BACK_MS = 40_000
 
 
 def report(job: Job, first: int, last: int) -> None:
-    """What a worker says of these steps."""
+    """Record metrics of these steps."""
     steps = range(first, last + 1)
     values = {"reward": 0.5, "step_time": 1.0}
     recording.record_events(
@@ -116,17 +114,17 @@ def test_a_cut_connection_leaves_no_gap_and_two_tabs_agree(
         expect(rows).to_have_text([str(step) for step in range(1, 10)])
 
 
-def test_validations_are_drawn_as_they_are_and_tell_their_own_step(
+def test_validations_are_drawn_raw_with_their_own_step(
     page: Page, live: str, team: Team, alice: User
 ) -> None:
-    """Smoothing leaves what few steps measure alone; beyond the last validation its step is named."""
+    """Smoothing does not apply to them; after the last one its step is named."""
     job = finished_job(team, alice)
     for step in range(1, 13):
         job.metrics.create(step=step, values={"reward": step / 12})
     for step, mean in ((2, 0.25), (5, 0.75)):
-        arm = {"reward": {"mean": mean, "low": None, "high": None}}
+        side = side_summary(mean)
         job.evaluations.create(
-            stage="during", split="validation", step=step, rows=4, samples_per_row=1, base=arm, tuned=arm
+            stage="during", split="validation", step=step, rows=4, samples_per_row=1, base=side, tuned=side
         )
     sign_in(page, live, alice)
     page.goto(f"{job.get_absolute_url()}?smooth=0.95")

@@ -1,4 +1,4 @@
-"""Base and tuned side by side, in a browser: votes by keys alone, then a note beside the answers."""
+"""The comparison of base and tuned in a browser: votes by keys, and notes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROMPT = "<|im_start|>user\nWhat is it?<|im_end|>\n<|im_start|>assistant\n"
 
 
 def vote_by_keys(page: Page) -> None:
-    """Right, left after going back, no difference: the arrows move, the digits judge and go on."""
+    """Vote right, left after going back, and no difference: arrows move, digits vote."""
     progress = page.get_by_role("progressbar")
     page.keyboard.press("ArrowRight")
     page.wait_for_url("**skip=*")
@@ -33,7 +33,7 @@ def vote_by_keys(page: Page) -> None:
 
 
 def write_a_note(page: Page) -> None:
-    """Only the note's own place changes; what was open beside it stays open."""
+    """Only the note's part of the page changes; other open parts stay open."""
     first = page.get_by_role("article").first
     first.get_by_text("Prompt", exact=True).click()
     first.get_by_text("Add a note").click()
@@ -46,7 +46,7 @@ def write_a_note(page: Page) -> None:
 
 
 def read_the_differences(page: Page) -> None:
-    """Against the expected answer: values count, not the order of keys or white space."""
+    """The diff to the expected answer compares values, not order of keys or white space."""
     tuned = page.get_by_role("article").first.get_by_label("Tuned answers")
     expect(tuned.locator("del")).to_have_text("June")
     expect(tuned.locator("ins")).to_have_text("July")

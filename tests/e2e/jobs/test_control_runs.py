@@ -1,4 +1,4 @@
-"""A trained job is held against SFT and a placebo in the browser: would SFT have done, what is luck?"""
+"""A trained job is compared with SFT and a placebo in the browser."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BARRIERS: list[str] = []
 
 
 def audit(page: Page) -> None:
-    """Note what breaks WCAG 2 A or AA on this page; the test fails at its end with all of it."""
+    """Collect violations of WCAG 2 A or AA on this page; the test reports them at its end."""
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
     if found.violations_count:
         BARRIERS.append(f"{page.url}\n{found.generate_report()}")
@@ -62,29 +62,29 @@ def launch(page: Page) -> None:
     expect(page.get_by_role("link", name="View model")).to_be_visible(timeout=TRAINING_MS)
 
 
-def run_arms(page: Page) -> None:
-    page.get_by_role("link", name="Would SFT have done?").click()
+def launch_control_runs(page: Page) -> None:
+    page.get_by_role("link", name="Would SFT have been enough?").click()
     expect(page.get_by_text("Not run yet")).to_have_count(2)
     page.get_by_role("button", name="Run placebo").click()
     page.get_by_label("Demonstrations").select_option("template")
     page.get_by_label("Template").fill("the same for all")
     page.get_by_role("button", name="Run SFT").click()
-    expect(page.get_by_text("It names no field of the row")).to_be_visible()
+    expect(page.get_by_text("The template uses no field of the row")).to_be_visible()
     audit(page)
     page.get_by_label("Template").fill("{{item.reference}}")
     page.get_by_role("button", name="Run SFT").click()
 
 
 def finish(page: Page, method: str) -> None:
-    """Wait at the run's own page until its model is there, and come back."""
+    """Wait on the run's page for its model, then return."""
     page.get_by_role("row").filter(has_text=method).get_by_role("link").click()
     expect(page.get_by_role("link", name="View model")).to_be_visible(timeout=TRAINING_MS)
     audit(page)
-    page.get_by_role("link", name="Hold it against RFT").click()
+    page.get_by_role("link", name="Compare with RFT").click()
     page.get_by_text("is a control run of").get_by_role("link").click()
 
 
-def look(page: Page) -> None:
+def check_results(page: Page) -> None:
     expect(page.get_by_text("Placebo: not known yet")).to_have_count(0)
     expect(page.get_by_text("RFT minus SFT on a template:")).to_be_visible()
     expect(page.get_by_text("Reward elsewhere, Orders: RFT")).to_be_visible()
@@ -97,13 +97,13 @@ def look(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_a_trained_job_is_held_against_sft_and_a_placebo(page: Page) -> None:
+def test_a_trained_job_is_compared_with_sft_and_a_placebo(page: Page) -> None:
     ensure_starter_model()
     sign_up(page)
     prepare(User.objects.get())
     launch(page)
-    run_arms(page)
+    launch_control_runs(page)
     finish(page, "Placebo")
     finish(page, "SFT on a template")
-    look(page)
+    check_results(page)
     assert not BARRIERS, "\n".join(BARRIERS)

@@ -1,4 +1,4 @@
-"""A grader with a loophole, as its team meets it: the alarm pauses the job and shows answers that tell."""
+"""A grader with a loophole: the alarm pauses the job and links to example rollouts."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ BARRIERS: list[str] = []
 
 
 def audit(page: Page) -> None:
-    """Note what breaks WCAG 2 A or AA on this page; the test fails at its end with all of it."""
+    """Collect violations of WCAG 2 A or AA on this page; the test reports them at its end."""
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
     if found.violations_count:
         BARRIERS.append(f"{page.url}\n{found.generate_report()}")
 
 
 def prepare(dana: User) -> None:
-    """Tickets alone and a grader that pays for a word; the sample's grader is there to be held out."""
+    """Create tickets and a grader that rewards one word; the sample's grader is held out."""
     team = dana.memberships.get().team
     rows = [line for line in SAMPLE.read_text().splitlines() if json.loads(line)["task"] == "ticket"]
     stream = io.BytesIO("\n".join(rows).encode())
@@ -93,7 +93,7 @@ def test_a_loophole_pauses_the_job_and_its_page_shows_why(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.set_viewport_size({"width": 1280, "height": 900})
     alarm.get_by_role("link", name="View rollouts").click()
-    expect(page.get_by_text("Rollouts that show an alarm")).to_be_visible()
+    expect(page.get_by_text("Example rollouts of an alarm")).to_be_visible()
     answers = page.locator("tbody tr:has([data-row])")
     assert answers.count() > 0
     expect(answers.filter(has_text="general")).to_have_count(answers.count())

@@ -1,4 +1,4 @@
-"""The new-job page in a browser: a preset fills in, the estimate follows, a clone shows what differs."""
+"""The new-job page in a browser: presets, estimates and differences of a clone."""
 
 from __future__ import annotations
 

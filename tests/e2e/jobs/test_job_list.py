@@ -1,4 +1,4 @@
-"""In a browser: labels, columns, several jobs at once, deletion and its undo, downloads and promotion."""
+"""The list in a browser: tags, columns, several jobs, deletion, downloads, promotion."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from tests.e2e.site.test_every_page import sign_in
 from tests.web.comparison import finished_job, tuned_model
 from tests.web.jobs.test_checkpoints import stored
 from tests.web.retention.test_retention import told
-from webapp.jobs.launch.suites import record_retention
+from webapp.jobs.evaluations import record_retention
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User
 
 
-def test_jobs_are_labelled_changed_together_deleted_and_restored(
-    page: Page, live: str, team: Team, alice: User
-) -> None:
+def test_several_jobs_are_tagged_deleted_and_restored(page: Page, live: str, team: Team, alice: User) -> None:
     first, second = (finished_job(team, alice, name) for name in ("First", "Second"))
     sign_in(page, live, alice)
     page.goto(first.get_absolute_url())
@@ -46,7 +44,7 @@ def test_jobs_are_labelled_changed_together_deleted_and_restored(
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_role("heading", name="Second")).to_be_visible()
 
-    page.get_by_label("More for this job").click()
+    page.get_by_label("More actions").click()
     page.get_by_role("button", name="Delete job").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete job").click()
     expect(page.get_by_role("button", name="Undo")).to_be_visible()
@@ -55,7 +53,7 @@ def test_jobs_are_labelled_changed_together_deleted_and_restored(
     assert not Job.objects.exclude(deleted_at=None).exists()
 
 
-def test_a_checkpoint_is_promoted_and_what_is_held_back_is_asked_about(
+def test_a_checkpoint_is_promoted_and_downloads_are_confirmed(
     page: Page, live: str, team: Team, alice: User
 ) -> None:
     job = finished_job(team, alice)
@@ -82,7 +80,7 @@ def test_a_checkpoint_is_promoted_and_what_is_held_back_is_asked_about(
     page.goto(job.get_absolute_url())
     page.get_by_role("button", name="Promote to model").click()
     page.get_by_role("dialog").get_by_role("button", name="Promote to model").click()
-    expect(page.get_by_text("Makes a model of the checkpoint of step 20")).to_be_visible()
+    expect(page.get_by_text("This job makes a model of the checkpoint of step 20")).to_be_visible()
 
     Job.objects.filter(pk=job.pk).update(state=State.PAUSED, phase="train", step=20, tuned_model=None)
     page.goto(job.get_absolute_url())

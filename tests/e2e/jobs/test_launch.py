@@ -1,4 +1,4 @@
-"""The new-job form with its script: marks of presets, and another base model with the way back."""
+"""The new-job form's script: marks of presets, and undo of a base model change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from webapp.seeding.seed import seed
 from webapp.teams.models import Team, User
 
 
-def test_presets_are_marked_by_their_values_and_a_base_model_change_can_be_taken_back(
+def test_presets_are_marked_and_a_base_model_change_can_be_undone(
     page: Page, live: str, team: Team, alice: User
 ) -> None:
     seed(team, alice, SMALL)

@@ -1,4 +1,4 @@
-"""A job's page that was opened in the queue shows what a reload would, up to the end."""
+"""A job's page opened in the queue stays up to date until the job's end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from webapp.jobs import recording, services
 from webapp.jobs.models import Job
 from webapp.jobs.queue import claim_job
 from webapp.jobs.states import State
-from webapp.jobs.transitions import move
+from webapp.jobs.transitions import change_state
 from webapp.teams.models import Team, User
 from webapp.work import nodes
 from workers.contract.devices import NodeDevices
@@ -49,7 +49,7 @@ def test_a_page_opened_in_the_queue_follows_the_job_to_its_end(
     Job.objects.filter(pk=job.pk).update(lease_until=timezone.now() + timedelta(hours=1))
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     expect(head).to_contain_text("on big")
-    page.get_by_label("More for this job").click()
+    page.get_by_label("More actions").click()
     page.get_by_label("Name", exact=True).fill("Typed, not yet sent")
 
     report(PhaseEvent(phase="train"))
@@ -63,7 +63,7 @@ def test_a_page_opened_in_the_queue_follows_the_job_to_its_end(
     services.request_pause(job, alice)
     expect(page.get_by_role("button", name="Pausing…")).to_be_disabled()
     expect(page.get_by_label("Name", exact=True)).to_have_value("Typed, not yet sent")
-    move(job.pk, State.PAUSED)
+    change_state(job.pk, State.PAUSED)
     expect(page.get_by_role("button", name="Resume")).to_be_visible()
     expect(head).not_to_contain_text("left")
     services.request_cancel(job, alice)

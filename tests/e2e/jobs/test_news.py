@@ -1,4 +1,4 @@
-"""What comes while one reads a page of a running job is offered there, and nothing moves before."""
+"""New results of a running job are offered by a link, and the page does not move."""
 
 from __future__ import annotations
 

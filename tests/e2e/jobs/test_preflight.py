@@ -1,4 +1,4 @@
-"""A job that cannot learn, as its team meets it: it waits, says why, and goes on when told."""
+"""A job that cannot learn: it pauses, explains why, and trains anyway on request."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ BARRIERS: list[str] = []
 
 
 def audit(page: Page) -> None:
-    """Note what breaks WCAG 2 A or AA on this page; the test fails at its end with all of it."""
+    """Collect violations of WCAG 2 A or AA on this page; the test reports them at its end."""
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
     if found.violations_count:
         BARRIERS.append(f"{page.url}\n{found.generate_report()}")
 
 
-def test_a_job_that_cannot_learn_waits_and_goes_on_against_the_advice(page: Page, tmp_path: Path) -> None:
+def test_a_job_that_cannot_learn_pauses_and_can_train_anyway(page: Page, tmp_path: Path) -> None:
     ensure_starter_model()
     sign_up(page)
     dana = User.objects.get()
@@ -57,7 +57,7 @@ def test_a_job_that_cannot_learn_waits_and_goes_on_against_the_advice(page: Page
         timeout=PATIENCE_MS
     )
     expect(page.get_by_role("button", name="Train anyway")).to_be_visible()
-    page.get_by_role("link", name="Look at the preflight").click()
+    page.get_by_role("link", name="View preflight").click()
     figure = page.locator("figure[data-curves] canvas")
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)

@@ -1,4 +1,4 @@
-"""Suites are chosen at launch, measured on the way and drawn; a held-back model is released by an owner."""
+"""Suites: chosen at launch, measured and drawn; an owner releases a held-back model."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ BARRIERS: list[str] = []
 
 
 def audit(page: Page) -> None:
-    """Note what breaks WCAG 2 A or AA on this page; the test fails at its end with all of it."""
+    """Collect violations of WCAG 2 A or AA on this page; the test reports them at its end."""
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
     if found.violations_count:
         BARRIERS.append(f"{page.url}\n{found.generate_report()}")
 
 
 def prepare(dana: User) -> None:
-    """Invoices to train on, and a grader of what training drives out: answers that are not JSON."""
+    """Create invoices to train on, and a grader that rewards text which is not JSON."""
     team = dana.memberships.get().team
     rows = [line for line in SAMPLE.read_text().splitlines() if json.loads(line)["task"] == "invoice"]
     stream = io.BytesIO("\n".join(rows[:120]).encode())
@@ -102,7 +102,7 @@ def release(page: Page) -> None:
     expect(page.get_by_text("released by an owner")).to_be_visible()
 
 
-def test_a_model_that_may_have_forgotten_is_held_back_until_an_owner_says_otherwise(page: Page) -> None:
+def test_a_held_back_model_is_released_by_an_owner(page: Page) -> None:
     ensure_starter_model()
     sign_up(page)
     prepare(User.objects.get())

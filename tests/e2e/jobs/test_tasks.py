@@ -1,4 +1,4 @@
-"""Two tasks share an adapter, their interference is measured, and training goes on from the adapter."""
+"""Two tasks share an adapter, interference is measured, and training continues from it."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ BARRIERS: list[str] = []
 
 
 def audit(page: Page) -> None:
-    """Note what breaks WCAG 2 A or AA on this page; the test fails at its end with all of it."""
+    """Collect violations of WCAG 2 A or AA on this page; the test reports them at its end."""
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
     if found.violations_count:
         BARRIERS.append(f"{page.url}\n{found.generate_report()}")
 
 
 def prepare(dana: User) -> None:
-    """Invoices and tickets, a dataset each; the sample's grader knows both."""
+    """Create a dataset of invoices and one of tickets; the sample's grader grades both."""
     team = dana.memberships.get().team
     for name, kind in (("Invoices", "invoice"), ("Tickets", "ticket")):
         rows = [line for line in SAMPLE.read_text().splitlines() if json.loads(line)["task"] == kind]
@@ -76,7 +76,7 @@ def launch(page: Page) -> None:
 def measure_interference(page: Page) -> None:
     page.get_by_role("link", name="Check task interference").click()
     page.get_by_role("button", name="Train each task alone: 2 jobs").click()
-    expect(page.get_by_role("heading", name="The jobs that measure it")).to_be_visible()
+    expect(page.get_by_role("heading", name="Jobs of this measurement")).to_be_visible()
     for name in ("invoices", "tickets"):
         page.get_by_role("link", name=f": {name}").click()
         expect(page.get_by_role("link", name="View model")).to_be_visible(timeout=TRAINING_MS)
@@ -92,11 +92,11 @@ def go_on(page: Page) -> None:
     expect(page.get_by_label("Start from")).not_to_have_value("")
     fill_settings(page)
     page.get_by_role("button", name="Launch job").click()
-    expect(page.get_by_text("Start, held-out rows")).to_be_visible(timeout=TRAINING_MS)
+    expect(page.get_by_text("Initial, held-out rows")).to_be_visible(timeout=TRAINING_MS)
     audit(page)
 
 
-def test_two_tasks_share_an_adapter_are_told_apart_and_go_on(page: Page) -> None:
+def test_two_tasks_share_an_adapter_and_continue_from_it(page: Page) -> None:
     ensure_starter_model()
     sign_up(page)
     prepare(User.objects.get())

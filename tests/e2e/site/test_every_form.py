@@ -132,26 +132,21 @@ TEAM_WALK = (*MEMBERS, *DATASETS, *GRADERS, *JOBS, *MODELS, *DESTRUCTIVE)
 WALK = (*TEAM_WALK, *NEW_EMAIL, *CONFIRMED, *ACCOUNT, *STRANGER, *LEAVING)
 
 PRESETS = "tests/e2e/jobs/test_job.py::test_a_preset_fills_in_the_estimate_follows_and_a_clone_resets"
-CONTROL_RUNS = "tests/e2e/jobs/test_control_runs.py::test_a_trained_job_is_held_against_sft_and_a_placebo"
-CHECKPOINTS = (
-    "tests/e2e/jobs/test_job_list.py::test_a_checkpoint_is_promoted_and_what_is_held_back_is_asked_about"
-)
+CONTROL_RUNS = "tests/e2e/jobs/test_control_runs.py::test_a_trained_job_is_compared_with_sft_and_a_placebo"
+CHECKPOINTS = "tests/e2e/jobs/test_job_list.py::test_a_checkpoint_is_promoted_and_downloads_are_confirmed"
 COMPARISON = "tests/e2e/jobs/test_compare.py::test_votes_by_keys_and_notes_in_place"
 GRADER = (
     "tests/e2e/graders/test_graders.py"
     "::test_a_grader_is_imported_tried_held_to_known_answers_and_tested_for_cheats"
 )
 JUDGE = "tests/e2e/graders/test_judges.py::test_a_judge_is_connected_asked_and_measured_against_labels"
-LABELS = "tests/e2e/jobs/test_job_list.py::test_jobs_are_labelled_changed_together_deleted_and_restored"
+LABELS = "tests/e2e/jobs/test_job_list.py::test_several_jobs_are_tagged_deleted_and_restored"
 MAIN_JOB = (
     "tests/e2e/test_main_job.py::test_a_newcomer_goes_from_sign_up_to_an_adapter_that_loads_with_plain_peft"
 )
-RETENTION = (
-    "tests/e2e/jobs/test_retention.py"
-    "::test_a_model_that_may_have_forgotten_is_held_back_until_an_owner_says_otherwise"
-)
+RETENTION = "tests/e2e/jobs/test_retention.py::test_a_held_back_model_is_released_by_an_owner"
 SHELL = "tests/e2e/site/test_shell.py::test_the_shell_by_keyboard"
-TASKS = "tests/e2e/jobs/test_tasks.py::test_two_tasks_share_an_adapter_are_told_apart_and_go_on"
+TASKS = "tests/e2e/jobs/test_tasks.py::test_two_tasks_share_an_adapter_and_continue_from_it"
 UPLOAD = "tests/e2e/datasets/test_uploads.py::test_a_new_version_is_uploaded"
 SUBMITTED_ELSEWHERE = {
     "account_login": "tests/e2e/site/test_every_page.py::test_keyboard_alone_goes_from_sign_in_to_download",
@@ -167,9 +162,7 @@ SUBMITTED_ELSEWHERE = {
     "graders:try": GRADER,
     "experiments/control_runs.html": CONTROL_RUNS,
     "experiments/control_runs.html 2": CONTROL_RUNS,
-    "jobs/charts_first.html": (
-        "tests/e2e/jobs/test_charts.py::test_what_one_chooses_of_the_charts_is_in_the_link"
-    ),
+    "jobs/charts_first.html": ("tests/e2e/jobs/test_charts.py::test_chart_settings_are_in_the_url"),
     "jobs/interference.html": TASKS,
     "jobs/log.html": CHECKPOINTS,
     "jobs/new.html": PRESETS,
@@ -183,7 +176,7 @@ SUBMITTED_ELSEWHERE = {
     "catalog:promote": CHECKPOINTS,
     "jobs:restore": LABELS,
     "jobs:resume": (
-        "tests/e2e/jobs/test_preflight.py::test_a_job_that_cannot_learn_waits_and_goes_on_against_the_advice"
+        "tests/e2e/jobs/test_preflight.py::test_a_job_that_cannot_learn_pauses_and_can_train_anyway"
     ),
     "judges/form.html": JUDGE,
     "judges/label.html": JUDGE,

@@ -14,7 +14,7 @@ from tests.e2e.graders.test_graders import sign_up
 from tests.web.comparison import finished_job
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
-from webapp.jobs.transitions import tell
+from webapp.jobs.transitions import add_event
 from webapp.teams.models import User
 
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -138,8 +138,8 @@ def test_a_live_page_disturbs_nobody(page: Page) -> None:
     page.get_by_role("button", name="Keep it").focus()
     with transaction.atomic():
         Job.objects.filter(pk=job.pk).update(name="Invoices, renamed", phase="train", step=3, total_steps=9)
-        tell(job.pk, 1, "phase", {"phase": "train"})
-        tell(job.pk, 1, "state", {"state": "running"})
+        add_event(job.pk, 1, "phase", {"phase": "train"})
+        add_event(job.pk, 1, "state", {"state": "running"})
     expect(page.locator("[aria-current=step]")).to_contain_text("train", ignore_case=True)
     expect(page.get_by_role("button", name="Keep it")).to_be_focused()
     expect(page.locator("[data-live-status]")).to_have_text("Live")

@@ -12,7 +12,7 @@ from django.test import Client
 from tests.web.comparison import body, finished_job, tuned_model
 from tests.web.jobs.test_checkpoints import stored
 from tests.web.retention.test_retention import told
-from webapp.jobs.launch.suites import record_retention
+from webapp.jobs.evaluations import record_retention
 from webapp.jobs.models import Job
 from webapp.registry.models import TunedModel
 from webapp.retention.services import release_model

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 from django.test import Client
 
-from tests.web.comparison import compare, finished_job, row, sample
+from tests.web.comparison import compare, finished_job, row, sample, side_summary
 from webapp.catalog import history
 from webapp.catalog.history import Measured, Series, figure
 from webapp.jobs.models import Evaluation, Job, SuiteScore
 from webapp.registry.models import TunedModel
 from webapp.teams.models import User
+from workers.contract.events import Interval, SideSummary
 
 SignIn = Callable[[User], Client]
 
 
-def interval(mean: float) -> dict[str, float]:
-    return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1}
+def interval(mean: float) -> Interval:
+    return Interval(mean=mean, low=mean - 0.1, high=mean + 0.1)
 
 
-def side(mean: float) -> dict[str, Any]:
-    return {"reward": interval(mean)}
+def side(mean: float) -> SideSummary:
+    return side_summary(mean, mean - 0.1, mean + 0.1)
 
 
 def evaluate(job: Job, stage: str, step: int, base: float, tuned: float | None, task: str = "") -> Evaluation:
@@ -122,7 +122,7 @@ def test_measurements_in_other_jobs_are_this_models_own(
     compare(arm_job, [row("a", [sample(0.5, "x")], [sample(0.6, "y")])])
     compare(finished_job(model.team, alice, "Unrelated"), rows)
     found = history.elsewhere(model)
-    assert [(each.job.name, each.of, each.reward["mean"]) for each in found] == [
+    assert [(each.job.name, each.of, each.reward.mean) for each in found] == [
         ("Lots", "Placebo control run, held against this model", 0.6),
         ("Goes on", "this model, as its start", 0.5),
     ]

@@ -60,9 +60,9 @@ def test_means_come_with_intervals_and_a_verdict(job: Job, bob: User, as_user: S
     evaluation = compare(job, ROWS)
     page = as_user(bob).get(address(job)).text
     for bound in ("mean", "low", "high"):
-        assert f"{evaluation.base['reward'][bound]:.3f}" in page
-        assert f"{evaluation.tuned['reward'][bound]:.3f}" in page
-        assert f"{evaluation.difference[bound]:+.3f}" in page
+        assert f"{getattr(evaluation.base.reward, bound):.3f}" in page
+        assert f"{getattr(evaluation.tuned.reward, bound):.3f}" in page
+        assert f"{getattr(evaluation.difference, bound):+.3f}" in page
     assert "The interval lies above 0" in page
     assert "95 % intervals" in page
     assert "These are test rows: training never saw them" in page
@@ -353,9 +353,9 @@ def test_mcnemars_table_counts_the_first_answers(job: Job, bob: User, as_user: S
         *[row("only base", answers(1, 0), answers(0, 1)), row("broken", [sample(None, "a")], answers(1))],
     ]
     kept = compare(job, rows)
-    table = kept.comparison["mcnemar"]
-    assert (table["only_tuned"], table["only_base"], table["both"], table["neither"]) == (6, 1, 0, 0)
-    assert table["p_value"] == pytest.approx(2 * (1 + 7) / 2**7)
+    table = kept.comparison.mcnemar
+    assert (table.only_tuned, table.only_base, table.both, table.neither) == (6, 1, 0, 0)
+    assert table.p_value == pytest.approx(2 * (1 + 7) / 2**7)
     assert "McNemar's exact test: p = 0.125" in as_user(bob).get(address(job)).text
 
 
@@ -365,7 +365,7 @@ def test_every_number_can_be_taken_along(job: Job, bob: User, as_user: SignIn) -
     assert client.get(address(job, "numbers")).headers["Content-Disposition"].endswith('.json"')
     numbers = client.get(address(job, "numbers")).json()
     assert (numbers["gained"], numbers["lost"], numbers["confidence"]) == (["new"], ["gone"], 0.95)
-    assert numbers["comparison"] == kept.comparison
+    assert numbers["comparison"] == kept.comparison.model_dump(mode="json")
     lines = csv.DictReader(io.StringIO(body(client.get(address(job, "csv"))).decode(), newline=""))
     ledger = {line["row_id"]: (line["row_base_right"], line["row_coverage"]) for line in lines}
     assert ledger == {"new": ("0", "gained"), "gone": ("1", "lost"), "kept": ("1", ""), "never": ("0", "")}

@@ -10,9 +10,9 @@ from django.urls import reverse
 
 from tests.web.comparison import compare, finished_job, row, sample, tuned_model
 from tests.web.retention.test_retention import told
-from webapp.experiments.control_run_results import results
+from webapp.experiments.control_run_results import build_results
 from webapp.experiments.control_runs import launch_control_run
-from webapp.jobs.launch.suites import record_retention
+from webapp.jobs.evaluations import record_retention
 from webapp.jobs.models import Evaluation, Job
 from webapp.jobs.states import State
 from webapp.teams.models import Team, User
@@ -29,8 +29,8 @@ def one_row(job: Job) -> Evaluation:
     kept = compare(job, [row("a", [sample(0.25, "x")], [sample(0.75, "y")])])
     assert kept.tuned is not None
     for side in (kept.base, kept.tuned):
-        side["reward"] = side["pass_at_1"] = MEAN([side["reward"]["mean"]]).model_dump()
-    kept.difference = MEAN([0.5]).model_dump()
+        side.reward = side.pass_at_1 = MEAN([side.reward.mean])
+    kept.difference = MEAN([0.5])
     kept.save()
     return kept
 
@@ -52,8 +52,8 @@ def job(team: Team, alice: User) -> Job:
 def test_every_page_says_that_there_is_no_interval(
     job: Job, alice: User, as_user: Callable[[User], object], name: str
 ) -> None:
-    uid = {"registry": [job.tuned_model.uid], "jobs:list": []}  # type: ignore[union-attr]
-    arguments = uid.get(name, uid.get(name.partition(":")[0], [job.uid]))
+    uid = {"catalog:model": [job.tuned_model.uid], "jobs:list": []}  # type: ignore[union-attr]
+    arguments = uid.get(name, [job.uid])
     text = as_user(alice).get(reverse(name, args=[job.team.slug, *arguments])).text  # type: ignore[attr-defined]
     assert SAYS in text
     assert not BRACKETS.search(text)
@@ -66,11 +66,11 @@ def test_comparison_of_jobs_and_arms_says_so_too(
     placebo.state = State.SUCCEEDED
     placebo.save()
     one_row(placebo)
-    found = results(job)
+    found = build_results(job)
     assert found is not None
-    behind = found.lines[1].behind
-    assert behind is not None
-    assert (behind.mean, behind.low, str(behind)) == (0.0, None, "+0.000")
+    difference = found.runs[1].rft_minus_run
+    assert difference is not None
+    assert (difference.mean, difference.low, str(difference)) == (0.0, None, "+0.000")
     page = (
         as_user(alice)
         .get(  # type: ignore[attr-defined]

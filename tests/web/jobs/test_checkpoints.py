@@ -1,4 +1,4 @@
-"""Checkpoints on a job's page: listed with their rewards, downloaded, promoted; and finishing early."""
+"""Checkpoints: list with rewards, download, promotion; and finishing a job early."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from django.db import transaction
 from django.test import Client
 
 from tests.web.adapters import CONFIG, weights
-from tests.web.comparison import body, finished_job, tuned_model
+from tests.web.comparison import body, finished_job, side_summary, tuned_model
 from webapp.catalog import lineage
-from webapp.experiments.control_runs import _settings_without_preflight, control_runs_of
+from webapp.experiments.control_runs import _settings_without_preflight, list_control_runs
 from webapp.jobs import checkpoints, recording, services
 from webapp.jobs.errors import WrongState
 from webapp.jobs.models import Checkpoint, Job, JobSuite, Metric
-from webapp.jobs.promotion import promote
+from webapp.jobs.promotion import promote_checkpoint
 from webapp.jobs.queue import JOBS, requested_stop
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User
@@ -38,7 +38,7 @@ def job(team: Team, alice: User) -> Job:
 
 
 def stored(job: Job, step: int, config: dict[str, Any] | None = None) -> Checkpoint:
-    """A checkpoint of the job, its archive as the engine and the bridge write it."""
+    """Store a checkpoint with an archive as the engine and the worker write it."""
     files = {
         "adapter_config.json": json.dumps(CONFIG | {"base_model_name_or_path": "/srv/worker/base"}).encode(),
         "adapter_model.safetensors": WEIGHTS,
@@ -63,7 +63,7 @@ def stored(job: Job, step: int, config: dict[str, Any] | None = None) -> Checkpo
 
 
 def validated(job: Job, step: int, reward: float) -> None:
-    side = {"reward": {"mean": reward, "low": reward, "high": reward}}
+    side = side_summary(reward, reward, reward)
     job.evaluations.create(
         stage="during", split="validation", step=step, rows=4, samples_per_row=2, base=side, tuned=side
     )
@@ -72,9 +72,7 @@ def validated(job: Job, step: int, reward: float) -> None:
 # --- the list ---------------------------------------------------------------------------------------
 
 
-def test_checkpoints_are_listed_with_what_was_measured_at_their_step(
-    job: Job, bob: User, as_user: SignIn
-) -> None:
+def test_checkpoints_are_listed_with_the_rewards_at_their_step(job: Job, bob: User, as_user: SignIn) -> None:
     Metric.objects.filter(job=job).delete()
     for step, reward in ((10, 0.25), (20, 0.5)):
         stored(job, step)
@@ -132,7 +130,7 @@ def test_the_download_is_a_peft_folder_that_names_the_base_and_no_path(
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive"])
-def test_a_damaged_checkpoint_is_said(job: Job, alice: User, as_user: SignIn, content: bytes) -> None:
+def test_a_damaged_checkpoint_is_reported(job: Job, alice: User, as_user: SignIn, content: bytes) -> None:
     kept = stored(job, 20)
     default_storage.delete(kept.key)
     if content:
@@ -144,7 +142,7 @@ def test_a_damaged_checkpoint_is_said(job: Job, alice: User, as_user: SignIn, co
 # --- promotion --------------------------------------------------------------------------------------
 
 
-def test_a_promotion_is_a_job_with_the_same_settings_that_goes_on_from_the_checkpoint(
+def test_a_promotion_is_a_job_with_the_same_settings_and_the_checkpoint(
     job: Job, alice: User, as_user: SignIn
 ) -> None:
     stored(job, 20)
@@ -153,7 +151,7 @@ def test_a_promotion_is_a_job_with_the_same_settings_that_goes_on_from_the_check
     answer = client.post(f"{job.get_absolute_url()}checkpoints/20/promote/", follow=True)
     made = job.promotions.get()
     assert answer.redirect_chain[-1][0] == made.get_absolute_url()
-    assert "Makes a model of the checkpoint of step 20" in answer.text
+    assert "This job makes a model of the checkpoint of step 20" in answer.text
     same = ("base_model", "dataset_version", "grader_version", "settings", "total_steps", "method")
     assert [getattr(made, name) for name in same] == [getattr(job, name) for name in same]
     assert (made.state, made.step, made.promoted_step) == (State.VALIDATING_FILES, 20, 20)
@@ -161,27 +159,27 @@ def test_a_promotion_is_a_job_with_the_same_settings_that_goes_on_from_the_check
     assert made.suites.get().max_loss == 0.05
     assert client.post(f"{job.get_absolute_url()}checkpoints/20/promote/").url == made.get_absolute_url()
     assert job.promotions.count() == 1
-    assert not list(control_runs_of(job))
+    assert not list(list_control_runs(job))
     model = tuned_model(made, "ft:promoted")
     drawn = [placed.node.label for placed in lineage.of(model).drawing.placed]
     assert [job.name, "step 20 of 60", made.name] == [each for each in drawn if each in
         (job.name, "step 20 of 60", made.name)]  # fmt: skip
 
 
-def test_a_promotion_keeps_the_archive_that_its_source_discards(
+def test_a_promotion_keeps_the_archive_that_its_source_deletes(
     job: Job, alice: User, django_capture_on_commit_callbacks: Any
 ) -> None:
     kept = stored(job, 20)
-    made = promote(kept, alice)
+    made = promote_checkpoint(kept, alice)
     with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
-        checkpoints.remove(job.checkpoints.all())
+        checkpoints.delete_checkpoints(job.checkpoints.all())
     assert default_storage.exists(kept.key)
-    with pytest.raises(WrongState, match="discarded"):
-        promote(kept, alice)
-    with pytest.raises(WrongState, match="already"):
-        promote(made.checkpoints.get(), alice)
+    with pytest.raises(WrongState, match="deleted"):
+        promote_checkpoint(kept, alice)
+    with pytest.raises(WrongState, match="itself promotes"):
+        promote_checkpoint(made.checkpoints.get(), alice)
     with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
-        checkpoints.remove(made.checkpoints.all())
+        checkpoints.delete_checkpoints(made.checkpoints.all())
     assert not default_storage.exists(kept.key)
 
 
@@ -195,9 +193,7 @@ def running(job: Job, **values: Any) -> Job:
     return job
 
 
-def test_a_running_job_is_told_to_finish_early_and_every_later_attempt_knows(
-    job: Job, alice: User, as_user: SignIn
-) -> None:
+def test_finishing_early_applies_to_later_attempts(job: Job, alice: User, as_user: SignIn) -> None:
     running(job)
     client = as_user(alice)
     assert "Finish training early?" in client.get(job.get_absolute_url()).text
@@ -235,7 +231,7 @@ def test_a_paused_job_is_queued_to_finish(job: Job, alice: User) -> None:
         {"promoted_step": 7},
     ],
 )
-def test_what_does_not_train_is_not_finished_early(job: Job, alice: User, values: dict[str, Any]) -> None:
+def test_only_a_job_that_trains_is_finished_early(job: Job, alice: User, values: dict[str, Any]) -> None:
     running(job, **values)
     with pytest.raises(WrongState):
         services.request_finish(job, alice)
@@ -243,15 +239,11 @@ def test_what_does_not_train_is_not_finished_early(job: Job, alice: User, values
     assert not job.finish_early
 
 
-def test_a_job_that_finished_early_says_how_many_steps_it_trained(
-    job: Job, alice: User, as_user: SignIn
-) -> None:
+def test_a_job_that_finished_early_shows_its_trained_steps(job: Job, alice: User, as_user: SignIn) -> None:
     Job.objects.filter(pk=job.pk).update(step=7, total_steps=60, finish_early=True)
     job.refresh_from_db()
     assert "7 of 60 planned steps were trained" in as_user(alice).get(job.get_absolute_url()).text
-    assert (
-        _settings_without_preflight(job).grpo.max_steps == 7
-    )  # a control run trains as long, not as planned
+    assert _settings_without_preflight(job).grpo.max_steps == 7  # a control run trains as long
 
 
 def test_viewers_neither_finish_nor_promote_nor_download(job: Job, bob: User, as_user: SignIn) -> None:
@@ -263,12 +255,12 @@ def test_viewers_neither_finish_nor_promote_nor_download(job: Job, bob: User, as
     assert client.get(f"{job.get_absolute_url()}checkpoints/5/").status_code == 403
 
 
-def test_an_attempt_that_begins_anew_drops_later_checkpoints_but_not_shared_archives(
+def test_a_new_attempt_deletes_later_checkpoints_but_no_shared_archives(
     job: Job, alice: User, django_capture_on_commit_callbacks: Any
 ) -> None:
     running(job, attempt=2, step=30)
     shared, own = stored(job, 20), stored(job, 30)
-    promote(shared, alice)
+    promote_checkpoint(shared, alice)
     with django_capture_on_commit_callbacks(execute=True):
         assert recording.begin_attempt(job.pk, 2, 10)
     assert not job.checkpoints.exists()

@@ -1,4 +1,4 @@
-"""Jobs change state along one table, run once, and take writes only from whoever holds them."""
+"""States, claims and recording of jobs: each job runs once, and only its holder writes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from webapp.jobs.errors import SettingsInvalid, WrongState
 from webapp.jobs.launch.request import JobRequest, single_task
 from webapp.jobs.launch.service import _find_file_error, check_settings, launch, validate_files
 from webapp.jobs.models import Job, Metric
-from webapp.jobs.monitor.metrics import MAX_POINTS, series
+from webapp.jobs.monitor.metrics import MAX_POINTS, read_series
 from webapp.jobs.queue import JOBS, claim_job, requested_stop
-from webapp.jobs.states import TERMINAL, TRANSITIONS, State, sources
+from webapp.jobs.states import TERMINAL, TRANSITIONS, State, list_sources
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.work import nodes
@@ -70,13 +70,13 @@ def rollouts(step: int, text: str = "answer") -> RolloutsEvent:
 
 
 @given(st.sampled_from(State), st.sampled_from(State))
-def test_the_table_of_transitions_knows_where_each_state_comes_from(old: State, new: State) -> None:
-    assert (new in TRANSITIONS[old]) == (old in sources(new))
+def test_sources_are_the_inverse_of_transitions(old: State, new: State) -> None:
+    assert (new in TRANSITIONS[old]) == (old in list_sources(new))
     assert old not in TERMINAL or not TRANSITIONS[old]
 
 
 @pytest.mark.django_db
-def test_settings_out_of_bounds_are_named_by_their_place(job: Job) -> None:
+def test_settings_out_of_bounds_are_named_by_their_path(job: Job) -> None:
     with pytest.raises(SettingsInvalid) as refused:
         check_settings({"grpo": {"learning_rate": -1, "nonsense": 1}, "seed": "x", "other": {}})
     assert set(refused.value.errors) == {"grpo.learning_rate", "grpo.nonsense", "seed", "other"}
@@ -102,7 +102,7 @@ def test_a_stale_attempt_writes_nothing(running: Job) -> None:
 
 
 @pytest.mark.django_db
-def test_a_step_told_twice_is_stored_once_and_the_later_one_counts(running: Job) -> None:
+def test_a_repeated_step_replaces_the_earlier_one(running: Job) -> None:
     for reward, text in ((0.1, "first"), (0.9, "nul \x00 character")):
         recording.record_events(running.pk, running.attempt, [metrics(1, reward), rollouts(1, text)])
     assert running.metrics.get().values == {"reward": 0.9}
@@ -110,7 +110,7 @@ def test_a_step_told_twice_is_stored_once_and_the_later_one_counts(running: Job)
 
 
 @pytest.mark.django_db
-def test_an_attempt_that_goes_on_from_a_checkpoint_forgets_later_steps(running: Job) -> None:
+def test_an_attempt_that_resumes_deletes_later_steps(running: Job) -> None:
     recording.record_events(running.pk, running.attempt, [metrics(step) for step in (1, 2, 3)])
     recording.begin_attempt(running.pk, running.attempt, 2)
     assert list(running.metrics.values_list("step", flat=True)) == [1, 2]
@@ -118,7 +118,7 @@ def test_an_attempt_that_goes_on_from_a_checkpoint_forgets_later_steps(running: 
 
 
 @pytest.mark.django_db
-def test_an_expired_lease_puts_the_job_back_until_it_has_died_too_often(running: Job, settings: Any) -> None:
+def test_an_expired_lease_requeues_the_job_until_it_crashed_too_often(running: Job, settings: Any) -> None:
     settings.MAX_CRASHES = 1
     for expected in (State.QUEUED, State.FAILED):
         Job.objects.update(lease_until=timezone.now() - timezone.timedelta(seconds=1))
@@ -132,11 +132,11 @@ def test_an_expired_lease_puts_the_job_back_until_it_has_died_too_often(running:
 
 
 @pytest.mark.django_db
-def test_a_node_takes_only_jobs_that_fit_its_free_devices(job: Job) -> None:
+def test_a_node_claims_only_jobs_that_fit_its_free_devices(job: Job) -> None:
     validate_files(job.pk)
     nodes.announce("small", {}, NodeDevices(cpu_cores=1), {})
-    gpu = Resources(device="cuda", gpus=1, cpu_cores=1, gpu_memory_gib=40)
-    Job.objects.filter(pk=job.pk).update(settings=job.settings.model_copy(update={"resources": gpu}))
+    resources = Resources(device="cuda", gpus=1, cpu_cores=1, gpu_memory_gib=40)
+    Job.objects.filter(pk=job.pk).update(settings=job.settings.model_copy(update={"resources": resources}))
     assert claim_job("small") is None
     gpus = [{"index": 0, "name": "a", "memory_gib": 24.0}, {"index": 1, "name": "b", "memory_gib": 80.0}]
     nodes.announce("large", {}, NodeDevices(cpu_cores=8, gpus=gpus), {})
@@ -146,7 +146,7 @@ def test_a_node_takes_only_jobs_that_fit_its_free_devices(job: Job) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_workers_that_look_at_once_share_one_job_out_once(job: Job) -> None:
+def test_simultaneous_claims_give_a_job_to_one_worker(job: Job) -> None:
     validate_files(job.pk)
     names = [f"node-{number}" for number in range(4)]
     for name in names:
@@ -179,7 +179,7 @@ def test_cancel_is_final_and_the_worker_loses_the_job(running: Job, alice: User)
 
 
 @pytest.mark.django_db
-def test_deleting_dataset_and_grader_leaves_the_job_what_it_pinned(running: Job, alice: User) -> None:
+def test_a_job_keeps_its_deleted_dataset_and_grader(running: Job, alice: User) -> None:
     from webapp.datasets.services import delete_dataset
     from webapp.graders.services import delete_grader
 
@@ -199,14 +199,14 @@ def test_thinned_charts_keep_every_extreme(running: Job) -> None:
             Metric(job=running, step=step, values={"reward": 9.0 if step == spike else 0.0})
             for step in range(count)
         )
-    shown = series(running)
+    shown = read_series(running)
     assert len(shown["steps"]) <= MAX_POINTS
     assert max(shown["series"]["reward"]) == 9.0
     assert shown["steps"] == sorted(shown["steps"])
 
 
 @pytest.mark.django_db
-def test_only_a_paused_job_is_resumed_even_from_a_page_that_is_out_of_date(running: Job, alice: User) -> None:
+def test_an_outdated_page_cannot_resume_a_running_job(running: Job, alice: User) -> None:
     Job.objects.filter(pk=running.pk).update(state=State.PAUSED)
     seen_earlier = Job.objects.get(pk=running.pk)
     Job.objects.filter(pk=running.pk).update(state=State.RUNNING)
@@ -220,7 +220,7 @@ SEND = (
 )
 
 
-def test_a_message_that_nobody_hears_does_not_fail_the_request() -> None:
+def test_a_request_succeeds_without_a_broker() -> None:
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "webapp.config.settings",
         "BROKER_URL": "redis://127.0.0.1:1/0",

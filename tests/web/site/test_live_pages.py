@@ -32,7 +32,7 @@ from webapp.jobs.launch.service import launch, validate_files
 from webapp.jobs.models import Job
 from webapp.jobs.queue import claim_job
 from webapp.jobs.states import State
-from webapp.jobs.transitions import move
+from webapp.jobs.transitions import change_state
 from webapp.registry import exporting, inspections
 from webapp.registry.models import BaseModel
 from webapp.registry.queues import EXPORTS, INSPECTIONS
@@ -161,7 +161,7 @@ def story(job: Job, end: Callable[[], object], clock: Clock) -> Iterator[tuple[s
     yield "validation", lambda: validate(job)
     yield "asked to pause", lambda: services.request_pause(job, None)
     yield "an error", report(ErrorEvent(code="preflight", message="Waits.", remedy="Go on."))
-    yield "paused", lambda: move(job.pk, State.PAUSED)
+    yield "paused", lambda: change_state(job.pk, State.PAUSED)
     yield "time stands", lambda: clock.move(100)
     yield "resumed", lambda: services.resume_job(job, None)
     yield "claimed again", lambda: claim_job("here")
@@ -175,11 +175,11 @@ def story(job: Job, end: Callable[[], object], clock: Clock) -> Iterator[tuple[s
 
 def validate(job: Job, stage: str = "during") -> None:
     """An evaluation, recorded and told as a worker's batch is."""
-    from webapp.jobs.transitions import tell
+    from webapp.jobs.transitions import add_event
 
     job.refresh_from_db()
     compare(job, [row("a", [sample(0.0, "x")], [sample(1.0, "y")])], stage=stage)  # type: ignore[arg-type]
-    tell(job.pk, job.attempt, "evaluation", {"stage": stage, "split": "test", "step": job.step})
+    add_event(job.pk, job.attempt, "evaluation", {"stage": stage, "split": "test", "step": job.step})
 
 
 @pytest.fixture
@@ -204,10 +204,10 @@ def ends(job: Job) -> dict[str, Change]:
             Job.objects.get(pk=job.pk).attempt,
             [ErrorEvent(code="x", message="It broke.", remedy="Mend it.")],
         )
-        move(job.pk, State.FAILED)
+        change_state(job.pk, State.FAILED)
 
     return {
-        "succeeded": lambda: move(job.pk, State.SUCCEEDED),
+        "succeeded": lambda: change_state(job.pk, State.SUCCEEDED),
         "failed": fail,
         "cancelled": lambda: services.request_cancel(job, None),
     }
@@ -264,15 +264,15 @@ def test_a_page_drawn_while_the_state_changes_hears_of_the_change(
     """The cursor is read with the job: an event that comes behind the job's row is not lost."""
     from webapp.jobs.monitor import phases
 
-    real = phases.stepper
+    real = phases.list_steps
 
     def interrupted(drawn: Job) -> list[phases.Step]:
         steps = real(drawn)
-        monkeypatch.setattr(phases, "stepper", real)
+        monkeypatch.setattr(phases, "list_steps", real)
         validate_files(job.pk)
         return steps
 
-    monkeypatch.setattr(phases, "stepper", interrupted)
+    monkeypatch.setattr(phases, "list_steps", interrupted)
     tab = Tab(as_user(alice), job.get_absolute_url(), job)
     tab.follow()
     assert_fresh(tab, "queued while it was drawn")

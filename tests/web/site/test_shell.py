@@ -16,7 +16,7 @@ from webapp.home.sample_project import create_sample_project
 from webapp.jobs.live import notifications
 from webapp.jobs.models import Job, JobNotice
 from webapp.jobs.states import State
-from webapp.jobs.transitions import move
+from webapp.jobs.transitions import change_state
 from webapp.teams.models import Membership, Team, User
 
 SignIn = Callable[[User], Client]
@@ -36,7 +36,7 @@ def launched(team: Team, user: User, name: str) -> Job:
 def end(job: Job, state: State = State.SUCCEEDED) -> None:
     Job.objects.filter(pk=job.pk).update(state=State.RUNNING)
     with transaction.atomic():
-        assert move(job.pk, state)
+        assert change_state(job.pk, state)
 
 
 def found(client: Client, team: Team, text: str) -> str:

@@ -80,9 +80,9 @@ def test_rollouts_are_kept_as_long_as_the_team_says(job: Job) -> None:
         )  # fmt: skip
     Job.objects.filter(pk=job.pk).update(finished_at=timezone.now() - timedelta(days=31))
     Job.objects.filter(pk=recent.pk).update(finished_at=timezone.now() - timedelta(days=29))
-    assert search.forget_old() == 0
+    assert search.delete_expired() == 0
     Team.objects.filter(pk=job.team_id).update(rollouts_kept_days=30)
-    assert search.forget_old() == 1
+    assert search.delete_expired() == 1
     assert not job.rollouts.exists()
     assert recent.rollouts.exists()
 
@@ -176,7 +176,7 @@ def test_workers_show_their_room_and_the_queue_hides_other_teams(
     queued(job, "ours")
     queued(finished_job(create_team(charlie, "Other"), charlie), "theirs, secret")
     shown = as_user(bob).get(reverse("jobs:workers", args=[job.team.slug])).text
-    assert "1.5 of 100.0 GiB free: make room" in shown
+    assert "1.5 of 100.0 GiB free: free some space" in shown
     assert "97 % busy, 31.5 of 80.0 GiB in use" in shown
     assert "13 % busy, 6.0 of 8.0 GiB in use" in shown
     assert "ours</a>" in shown
@@ -192,5 +192,5 @@ def test_a_node_that_left_is_forgotten_after_a_month(job: Job, bob: User, as_use
     tidy()
     assert [node.name for node in Node.objects.all()] == ["silent"]
     shown = as_user(bob).get(reverse("jobs:workers", args=[job.team.slug])).text
-    assert "Its jobs go on elsewhere" in shown
+    assert "Its jobs continue on other workers" in shown
     assert "Idle." not in shown

@@ -22,7 +22,7 @@ from tests.workers.bridge.test_jobs import (  # noqa: F401 -- a fixture
     wait,
 )
 from webapp.jobs.models import Job
-from webapp.jobs.promotion import promote
+from webapp.jobs.promotion import promote_checkpoint
 from webapp.jobs.services import request_finish
 from webapp.jobs.states import TERMINAL, State
 from webapp.registry.models import TunedModel
@@ -53,7 +53,7 @@ def test_a_job_finishes_early_through_a_crash_and_its_checkpoints_become_models(
     assert (made["steps"], made["planned_steps"]) == (job.step, STEPS)
 
     newest, older = job.checkpoints.all()[:2]
-    promotion = wait(promote(older, alice), in_state(State.SUCCEEDED))
+    promotion = wait(promote_checkpoint(older, alice), in_state(State.SUCCEEDED))
     assert (promotion.step, promotion.attempt) == (older.step, 1)
     assert not promotion.metrics.exists()
     assert promotion.evaluations.get(stage="after", split="test").step == older.step
@@ -63,7 +63,7 @@ def test_a_job_finishes_early_through_a_crash_and_its_checkpoints_become_models(
 
     default_storage.delete(newest.key)
     default_storage.save(newest.key, ContentFile(b"torn"))
-    broken = promote(newest, alice)
+    broken = promote_checkpoint(newest, alice)
     end = time.monotonic() + 60
     while broken.state not in TERMINAL:
         assert time.monotonic() < end

@@ -15,7 +15,7 @@ from django.db.models.functions import Cast
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs.models import Job, JobEvent, Metric
 from webapp.jobs.models.job import JobEstimate
-from webapp.jobs.monitor.phases import NAMES, PHASES, durations
+from webapp.jobs.monitor.phases import NAMES, PHASES, sum_durations
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel
 from workers.contract.methods import METHODS
@@ -223,7 +223,7 @@ def _mean_lengths(jobs: list[Job]) -> dict[int, tuple[float | None, float]]:
 
 
 def _reference(job: Job, events: list[JobEvent], lengths: tuple[float | None, float] | None) -> Reference:
-    spent = durations([(each.created_at, each.kind, each.data) for each in events], events[-1].created_at)
+    spent = sum_durations([(each.created_at, each.kind, each.data) for each in events], events[-1].created_at)
     if job.state != State.SUCCEEDED:
         spent.pop(job.phase, None)  # it was broken off, or goes on
     nodes = [each.data["node"] for each in events if "node" in each.data]

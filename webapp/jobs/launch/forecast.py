@@ -176,7 +176,7 @@ def find_last_advice(team: Team, values: dict[str, Any]) -> Advice | None:
         preflight.TITLES[report.verdict],
         report.reason,
         report.remedy,
-        preflight.enough(report),
+        preflight.find_sufficient_size(report),
         report.verdict != "go",
     )
 

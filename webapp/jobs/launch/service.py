@@ -19,7 +19,7 @@ from webapp.jobs.launch import estimates
 from webapp.jobs.launch.request import JobRequest, SuiteChoice, TaskChoice
 from webapp.jobs.models import Job, JobSuite, JobTask
 from webapp.jobs.states import State
-from webapp.jobs.transitions import move
+from webapp.jobs.transitions import change_state
 from webapp.registry.models import TunedModel
 from webapp.registry.uploads import shape_of
 from webapp.teams.services import record
@@ -276,10 +276,10 @@ def validate_files(job_id: int) -> None:
     found = (_find_file_error(part.dataset_version) or _find_grader_error(part.grader_version)
              for part in job.graded_parts)  # fmt: skip
     if error := next(filter(None, found), None):
-        move(job.pk, State.FAILED, error=error)
+        change_state(job.pk, State.FAILED, error=error)
     else:
         estimate = estimates.estimate(estimates.plan_job(job)) if job.promoted_step is None else None
-        move(job.pk, State.QUEUED, estimate=estimate.for_job() if estimate else None)
+        change_state(job.pk, State.QUEUED, estimate=estimate.for_job() if estimate else None)
         messages.notify_workers("run_jobs")
 
 

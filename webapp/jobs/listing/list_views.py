@@ -1,4 +1,4 @@
-"""The list of jobs and what is done from it: columns, several jobs at once, deletion and its undo."""
+"""The list of jobs: filters, columns, actions on several jobs, deletion and restoring."""
 
 from __future__ import annotations
 
@@ -23,35 +23,31 @@ from webapp.teams.models import Role, User
 @member()
 @require_GET
 def job_list(request: HtmxRequest, access: Access) -> HttpResponse:
-    """The team's jobs; htmx asks for the table again while some of them change."""
-    context = filters.of(access.team, request.GET)
-    jobs = list(context["page"])
+    """The team's jobs. htmx requests the table again while some of them change."""
+    found = filters.build_page_context(access.team, request.GET)
+    jobs = list(found["page"])
     presenters.add_results(jobs)
-    context |= {
+    undo = request.GET.getlist("undo")
+    context = {
+        **found,
         "jobs": jobs,
-        "columns": filters.columns_of(access.user),
+        "columns": filters.list_columns(access.user),
         "offered_columns": filters.COLUMNS.items(),
         "actions": bulk_actions.ACTIONS.items(),
         "uncalibrated": calibration.uncalibrated(access.team, [job.grader_version for job in jobs]),
         "test_opened": jobs_with_openings(jobs),
-        "undo": _restorable(request, access),
+        "undo": list(removal.list_deleted(access.team, undo)) if undo else [],
     }
     part = "#table" if request.htmx.target == "job-table" else ""
     return render(request, f"jobs/list.html{part}", context)
 
 
-def _restorable(request: HttpRequest, access: Access) -> list[Job]:
-    """The deleted jobs that the query offers to restore."""
-    uids = request.GET.getlist("undo")
-    return list(removal.restorable(access.team, uids)) if uids else []
-
-
 @member()
 @require_POST
 def columns(request: HttpRequest, access: Access) -> HttpResponse:
-    """Keeps which columns the person wants to see in the list."""
-    chosen = [name for name in filters.COLUMNS if name in request.POST.getlist("column")]
-    User.objects.filter(pk=access.user.pk).update(job_columns=chosen)
+    """Save the columns that the user wants to see in the list."""
+    selected = [name for name in filters.COLUMNS if name in request.POST.getlist("column")]
+    User.objects.filter(pk=access.user.pk).update(job_columns=selected)
     query = request.POST.get("query", "")
     return redirect(f"{reverse('jobs:list', args=[access.team.slug])}{f'?{query}' if query else ''}")
 
@@ -59,26 +55,26 @@ def columns(request: HttpRequest, access: Access) -> HttpResponse:
 @member()
 @require_GET
 def deleted(request: HttpRequest, access: Access) -> HttpResponse:
-    """The team's deleted jobs, to restore."""
-    page = Paginator(removal.restorable(access.team), filters.PAGE).get_page(request.GET.get("page"))
+    """The team's deleted jobs, with buttons to restore them."""
+    page = Paginator(removal.list_deleted(access.team), filters.PAGE).get_page(request.GET.get("page"))
     return render(request, "jobs/deleted.html", {"page": page, "days": removal.KEPT_DAYS})
 
 
 @member(Role.EDITOR)
 @require_http_methods(["GET", "POST"])
 def change_several(request: HttpRequest, access: Access) -> HttpResponse:
-    """Shows what would be done to the selected jobs; a POST does it."""
+    """Ask for confirmation of an action on the selected jobs; a POST applies it."""
     sent = request.POST if request.method == "POST" else request.GET
-    name, jobs = sent.get("do", ""), bulk_actions.jobs_of(access.team, sent.getlist("job"))
+    name, jobs = sent.get("do", ""), bulk_actions.select_jobs(access.team, sent.getlist("job"))
     home = redirect("jobs:list", access.team.slug)
     action = bulk_actions.ACTIONS.get(name)
     if action is None or not jobs:
-        messages.warning(request, "Select one or more jobs in the list, then choose what to do.")
+        messages.warning(request, "Select one or more jobs in the list, then an action.")
         return home
     problem = ""
     if request.method == "POST":
         try:
-            done, refused = bulk_actions.run(
+            done, refused = bulk_actions.apply_action(
                 name, jobs, access.user, sent.get("add", ""), sent.get("remove", "")
             )
         except ValueError as error:
@@ -91,7 +87,7 @@ def change_several(request: HttpRequest, access: Access) -> HttpResponse:
         "action": action,
         "allowed": allowed,
         "possible": sum(not reason for _, reason in allowed),
-        "known_tags": tags.tags_of(access.team),
+        "known_tags": tags.list_tags(access.team),
         "problem": problem,
         "sent": sent,
     }
@@ -101,7 +97,7 @@ def change_several(request: HttpRequest, access: Access) -> HttpResponse:
 def _redirect_with_result(
     request: HttpRequest, access: Access, action: bulk_actions.Action, done: list[Job], refused: list[str]
 ) -> HttpResponseRedirect:
-    """Back to the list, with what was done and what was not."""
+    """Redirect to the list with messages about the changed and the unchanged jobs."""
     for reason in refused:
         messages.warning(request, reason)
     url = reverse("jobs:list", args=[access.team.slug])
@@ -115,7 +111,7 @@ def _redirect_with_result(
 @member(Role.EDITOR)
 @require_POST
 def delete(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """Hides the job and shows the list, with a button that undoes it."""
+    """Hide the job, then redirect to the list with a button that restores it."""
     job = access.get(Job.objects.filter(deleted_at=None).select_related("team"), uid=uid)
     try:
         removal.delete_job(job, access.user)
@@ -128,23 +124,11 @@ def delete(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @member(Role.EDITOR)
 @require_POST
 def restore(request: HttpRequest, access: Access) -> HttpResponse:
-    """Shows deleted jobs again, those that ``job`` names."""
-    jobs = list(removal.restorable(access.team, request.POST.getlist("job")))
+    """Restore the deleted jobs that ``job`` names."""
+    jobs = list(removal.list_deleted(access.team, request.POST.getlist("job")))
     for job in jobs:
         removal.restore_job(job, access.user)
     if not jobs:
         return redirect("jobs:deleted", access.team.slug)
     messages.success(request, f"Restored {', '.join(f'“{job.name}”' for job in jobs)}.")
     return redirect(jobs[0]) if len(jobs) == 1 else redirect("jobs:list", access.team.slug)
-
-
-@member(Role.EDITOR)
-@require_POST
-def annotate(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """Keeps a job's tags and notes."""
-    job = access.get(Job.objects.select_related("team"), uid=uid)
-    try:
-        tags.annotate(job, access.user, request.POST.get("tags", ""), request.POST.get("notes", ""))
-    except ValueError as error:
-        messages.error(request, str(error))
-    return redirect(job)

@@ -1,4 +1,4 @@
-"""Jobs that leave the lists: deleted, which can be undone; later their largest rows and files go for good."""
+"""Deletion of jobs: hidden at first and restorable; later large rows and files go."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from webapp.teams.models import Team, User
 from webapp.teams.services import record
 
 KEPT_DAYS = 30
-NAMED = 3
+NAMED_JOBS = 3
 
 
 class RemovalRefused(ValueError):
-    """The job must stay; the message says why and what to do."""
+    """The job cannot be deleted now. The message has the reason and a remedy."""
 
 
-def refusal(job: Job) -> str:
-    """Why the job cannot be deleted now; empty if it can."""
+def explain_refusal(job: Job) -> str:
+    """Return why the job cannot be deleted now; empty if it can."""
     if job.live:
         state = job.get_state_display().lower()
         return f"“{job.name}” is {state}. Cancel it or wait until it ends, then delete it."
-    needing = Job.objects.filter(Q(control_of=job) | Q(interference_of=job) | Q(promoted_from=job))
-    names = list(needing.exclude(state__in=TERMINAL).values_list("name", flat=True)[: NAMED + 1])
+    dependents = Job.objects.filter(Q(control_of=job) | Q(interference_of=job) | Q(promoted_from=job))
+    names = list(dependents.exclude(state__in=TERMINAL).values_list("name", flat=True)[: NAMED_JOBS + 1])
     if names:
-        more = " and others" if len(names) > NAMED else ""
-        listed = ", ".join(f"“{name}”" for name in names[:NAMED])
+        more = " and others" if len(names) > NAMED_JOBS else ""
+        listed = ", ".join(f"“{name}”" for name in names[:NAMED_JOBS])
         return f"{listed}{more} needs “{job.name}” and has not ended. Cancel it or wait until it ends."
     return ""
 
 
 @transaction.atomic
 def delete_job(job: Job, user: User) -> None:
-    """Hide the job and unpin it; its model and what it was compared with stay. Raises ``RemovalRefused``."""
-    locked = _locked(job)
-    if reason := refusal(locked):
+    """Hide the job and unpin it; its model and results stay. Raises ``RemovalRefused``."""
+    locked = _lock(job)
+    if reason := explain_refusal(locked):
         raise RemovalRefused(reason)
     if locked.deleted_at is None:
         Job.objects.filter(pk=job.pk).update(deleted_at=timezone.now(), pin="")
@@ -50,34 +50,36 @@ def delete_job(job: Job, user: User) -> None:
 
 @transaction.atomic
 def restore_job(job: Job, user: User) -> None:
-    """Undo ``delete_job``; rollouts, log and checkpoints that are gone for good do not come back."""
-    locked = _locked(job)
+    """Undo ``delete_job``. Purged rollouts, log lines and checkpoints do not come back."""
+    locked = _lock(job)
     if locked.deleted_at is not None:
         Job.objects.filter(pk=job.pk).update(deleted_at=None)
         record(locked.team, user, "restored job", locked)
 
 
-def _locked(job: Job) -> Job:
+def _lock(job: Job) -> Job:
     return Job.objects.select_for_update(of=("self",)).select_related("team").get(pk=job.pk)
 
 
-def restorable(team: Team, uids: Iterable[str] | None = None) -> QuerySet[Job]:
-    """The team's deleted jobs, the last deleted first; with ``uids`` only these."""
+def list_deleted(team: Team, uids: Iterable[str] | None = None) -> QuerySet[Job]:
+    """Return the team's deleted jobs, the last deleted first; with ``uids`` only these."""
     jobs = Job.objects.filter(team=team).exclude(deleted_at=None).select_related("team")
     return (jobs if uids is None else jobs.filter(uid__in=uids)).order_by("-deleted_at", "-pk")
 
 
 def purge_deleted() -> int:
-    """Remove rollouts, log and checkpoints of jobs deleted ``KEPT_DAYS`` ago. Returns how many jobs.
+    """Delete rollouts, log and checkpoints of jobs deleted long ago. Return the jobs' number.
 
     Metrics and evaluations stay: models, comparisons and control runs still show them.
     """
     old = Job.objects.filter(deleted_at__lt=timezone.now() - timedelta(days=KEPT_DAYS))
-    kept = [Exists(model.objects.filter(job=OuterRef("pk"))) for model in (Rollout, JobEvent, Checkpoint)]
-    jobs = list(old.filter(kept[0] | kept[1] | kept[2]))
+    remaining = [
+        Exists(model.objects.filter(job=OuterRef("pk"))) for model in (Rollout, JobEvent, Checkpoint)
+    ]
+    jobs = list(old.filter(remaining[0] | remaining[1] | remaining[2]))
     for job in jobs:
         with transaction.atomic():
-            checkpoints.remove(job.checkpoints.all())
+            checkpoints.delete_checkpoints(job.checkpoints.all())
             job.rollouts.all().delete()
             job.events.all().delete()
     return len(jobs)

@@ -1,4 +1,4 @@
-"""What a team writes on its jobs: tags to find them by, and notes."""
+"""Tags and notes of jobs."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from webapp.jobs.models import Job
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
 
-TAG_LENGTH, MOST_TAGS, NOTES_LENGTH = 30, 12, 5000
+TAG_LENGTH, MAX_TAGS, NOTES_LENGTH = 30, 12, 5000
 
 
 def read_tags(text: str) -> list[str]:
-    """Tags of a comma-separated text, each once, in order. Raises ValueError with what to change."""
+    """Split a comma-separated text into distinct tags. Raises ``ValueError`` for unusable tags."""
     tags = list(dict.fromkeys(filter(None, (" ".join(part.split()) for part in storable(text).split(",")))))
     if too_long := next((tag for tag in tags if len(tag) > TAG_LENGTH), None):
         raise ValueError(f"The tag “{too_long[:TAG_LENGTH]}…” has more than {TAG_LENGTH} characters.")
-    if len(tags) > MOST_TAGS:
-        raise ValueError(f"A job has at most {MOST_TAGS} tags; these are {len(tags)}.")
+    if len(tags) > MAX_TAGS:
+        raise ValueError(f"A job has at most {MAX_TAGS} tags; these are {len(tags)}.")
     return tags
 
 
 @transaction.atomic
 def annotate(job: Job, user: User, tags: str, notes: str) -> None:
-    """Replace the job's tags and notes. Raises ValueError with what to change."""
+    """Replace the job's tags and notes. Raises ``ValueError`` for unusable ones."""
     read, notes = read_tags(tags), storable(notes).strip()
     if len(notes) > NOTES_LENGTH:
         raise ValueError(f"Notes have at most {NOTES_LENGTH:,} characters; these have {len(notes):,}.")
@@ -37,17 +37,17 @@ def annotate(job: Job, user: User, tags: str, notes: str) -> None:
 
 @transaction.atomic
 def change_tags(job: Job, user: User, add: Iterable[str], remove: Iterable[str]) -> None:
-    """Add and remove tags. Raises ValueError if the job would have too many."""
+    """Add and remove tags. Raises ``ValueError`` if the job would have too many."""
     kept = [tag for tag in Job.objects.select_for_update().get(pk=job.pk).tags if tag not in {*remove}]
     tags = list(dict.fromkeys([*kept, *add]))
-    if len(tags) > MOST_TAGS:
-        raise ValueError(f"“{job.name}” would have {len(tags)} tags; at most {MOST_TAGS} are kept.")
+    if len(tags) > MAX_TAGS:
+        raise ValueError(f"“{job.name}” would have {len(tags)} tags; at most {MAX_TAGS} are kept.")
     Job.objects.filter(pk=job.pk).update(tags=tags)
     record(job.team, user, "changed tags or notes", job)
 
 
-def tags_of(team: Team) -> list[str]:
-    """Every tag of the team's jobs, in alphabetical order."""
+def list_tags(team: Team) -> list[str]:
+    """Return all tags of the team's jobs in alphabetical order."""
     jobs = Job.objects.filter(team=team, deleted_at=None).order_by()
     found = jobs.annotate(tag=Func(F("tags"), function="unnest")).values_list("tag", flat=True).distinct()
     return sorted(found, key=str.casefold)

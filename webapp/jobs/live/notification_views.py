@@ -1,4 +1,4 @@
-"""Notifications that a person's jobs have ended, for the browser to fetch."""
+"""Notices of ended jobs for the browser, which shows them as notifications."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOTICES = 20
 
 @login_required
 def ended_jobs(request: HttpRequest) -> JsonResponse:
-    """Return the signed-in person's jobs that ended after notice ``after``, for browser notifications."""
+    """Return the user's jobs that ended after notice ``after``; without it only the newest id."""
     notices = JobNotice.objects.filter(user=signed_in(request)).select_related("job__team").order_by("-id")
     after = whole_number(request.GET.get("after"), GREATEST)
     last = notices.values_list("id", flat=True).first() or 0

@@ -1,4 +1,4 @@
-"""Telling people that their jobs have ended: on the site's open pages, and by e-mail."""
+"""Notices that jobs have ended: notifications in the browser, and e-mails with retries."""
 
 from __future__ import annotations
 
@@ -16,13 +16,21 @@ from webapp.jobs.states import State
 from webapp.work import messages
 
 log = logging.getLogger(__name__)
-FIRST_WAIT = timedelta(seconds=30)
-LONGEST_WAIT = timedelta(hours=1)
+FIRST_RETRY = timedelta(seconds=30)
+MAX_RETRY = timedelta(hours=1)
 GIVE_UP = timedelta(days=1)
+ENDINGS = {
+    State.SUCCEEDED: "has succeeded",
+    State.FAILED: "has failed",
+    State.CANCELLED: "was cancelled",
+}
 
 
-def owe(job_id: int, state: State) -> None:
-    """Note what the person who launched the job asked to be told. Call it where the job ends."""
+def create_notice(job_id: int, state: State) -> None:
+    """Create the notice of an ended job if the person who launched it wants one.
+
+    Call it in the transaction that ends the job, so that no notice is lost or created too early.
+    """
     job = Job.objects.select_related("created_by").get(pk=job_id)
     user = job.created_by
     if user is None or job.interference_of_id or not (user.mail_on_end or user.notify_on_end):
@@ -36,13 +44,13 @@ def owe(job_id: int, state: State) -> None:
 
 
 def notify_waiting() -> None:
-    """Wake a worker up for e-mails that wait."""
+    """Wake a worker if an e-mail is due."""
     if JobNotice.objects.filter(mail_at__lte=timezone.now()).exists():
         messages.notify_workers("send_mail")
 
 
 def send_mail() -> None:
-    """Send every e-mail that is due; each is locked while it is sent, so that two workers send it once."""
+    """Send all due e-mails. A lock on each notice keeps two workers from sending it twice."""
     while _send_next():
         pass
 
@@ -54,40 +62,36 @@ def _send_next() -> bool:
     if notice is None:
         return False
     try:
-        letter(notice).send()
+        build_email(notice).send()
     except (SMTPException, OSError) as error:
-        _put_off(notice, error)
+        _postpone(notice, error)
     else:
         notice.mail_at = None
     notice.save(update_fields=["mail_at", "mail_failures"])
     return True
 
 
-def _put_off(notice: JobNotice, error: Exception) -> None:
-    """Try again later, twice as late each time, for a day."""
-    wait = min(FIRST_WAIT * 2**notice.mail_failures, LONGEST_WAIT)
+def _postpone(notice: JobNotice, error: Exception) -> None:
+    """Set the next try: after 30 s, then twice as long each time, until a day has passed."""
+    wait = min(FIRST_RETRY * 2**notice.mail_failures, MAX_RETRY)
     notice.mail_failures += 1
-    again = timezone.now() + wait
-    notice.mail_at = again if again < notice.created_at + GIVE_UP else None
+    retry_at = timezone.now() + wait
+    notice.mail_at = retry_at if retry_at < notice.created_at + GIVE_UP else None
     log.warning("The e-mail about %s was not sent: %s. Next try: %s.", notice.job.uid, error, notice.mail_at)
 
 
-def letter(notice: JobNotice) -> EmailMessage:
-    """The e-mail. Its fixed Message-ID lets mail programs drop a doubled one."""
-    job, word = notice.job, State(notice.state).label.lower()
-    lines = [f"{job.name} in {job.team.name} {_verb(notice.state)}."]
+def build_email(notice: JobNotice) -> EmailMessage:
+    """Return the e-mail. Its fixed Message-ID lets mail programs drop a duplicate."""
+    job, state = notice.job, State(notice.state).label.lower()
+    lines = [f"{job.name} in {job.team.name} {ENDINGS[State(notice.state)]}."]
     if job.error:
         lines += ["", job.error.message, job.error.remedy]
     lines += [
         "",
         f"{settings.SITE_URL}{job.get_absolute_url()}",
         "",
-        "You asked for this on your account page.",
+        "You can turn these e-mails off on your account page.",
     ]
-    subject = " ".join(f"{job.name}: {word}".split())
+    subject = " ".join(f"{job.name}: {state}".split())
     headers = {"Message-ID": f"<{job.uid}.{notice.user_id}@groove>", "Auto-Submitted": "auto-generated"}
     return EmailMessage(subject, "\n".join(lines), to=[notice.user.email], headers=headers)
-
-
-def _verb(state: str) -> str:
-    return {State.SUCCEEDED: "has succeeded", State.FAILED: "has failed"}.get(State(state), "was cancelled")

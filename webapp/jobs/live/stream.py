@@ -1,4 +1,4 @@
-"""Live updates of a job as server-sent events: replayed from a cursor, then fed by LISTEN."""
+"""Live updates of a job as server-sent events: from a cursor on, then by LISTEN."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 import psycopg
 from asgiref.sync import sync_to_async
@@ -21,36 +22,39 @@ from webapp.jobs.models import Job, JobEvent, Metric
 from webapp.jobs.states import TERMINAL
 from webapp.jobs.transitions import CHANNEL
 from webapp.teams.access import access_of, signed_in
+from workers.contract.json_types import JsonObject
 
 log = logging.getLogger(__name__)
+P = ParamSpec("P")
 T = TypeVar("T")
 HEARTBEAT_SECONDS = 15
 RECONNECT_SECONDS = 1
 RETRY_MILLISECONDS = 2000
 BATCH = 500
-READERS = 8  # so many connections to the database at most, however many pages are open
-Found = tuple[list[tuple[int, str, dict[str, Any]]], bool]
-_door = asyncio.Semaphore(READERS)  # after a restart all open pages come back at once
+READERS = 8  # most connections to the database, however many pages are open
+# (id, kind, data) of each event, and True if the job has ended with them
+Batch = tuple[list[tuple[int, str, JsonObject]], bool]
+_admission = asyncio.Semaphore(READERS)  # after a restart all open pages reconnect at once
 _pool = ThreadPoolExecutor(READERS, thread_name_prefix="stream")
 
 
-async def in_pool(call: Callable[..., T], *arguments: Any) -> T:
-    """The call's result, from one of the few threads that may read the database for streams."""
-    return await asyncio.get_running_loop().run_in_executor(_pool, call, *arguments)
+async def run_in_pool(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call the function in one of the few threads that may read the database for streams."""
+    return await asyncio.get_running_loop().run_in_executor(_pool, partial(function, *args, **kwargs))
 
 
 class Hub:
-    """One LISTEN connection for all streams of this process, and one reading for those that wait alike."""
+    """One LISTEN connection for all streams of this process, with shared queries."""
 
     def __init__(self) -> None:
-        self._told = 0
-        self._reading: dict[tuple[int, int, int], asyncio.Task[Found]] = {}
+        self._notifications = 0
+        self._reading: dict[tuple[int, int, int], asyncio.Task[Batch]] = {}
         self._waiting: dict[int, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def news_of(self, job_id: int) -> AsyncIterator[asyncio.Event]:
-        """An event that is set whenever the job has news; the reader clears it."""
+    async def subscribe(self, job_id: int) -> AsyncIterator[asyncio.Event]:
+        """Yield an event that is set whenever the job has news; the reader clears it."""
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._listen())
         event = asyncio.Event()
@@ -62,11 +66,11 @@ class Hub:
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
 
-    async def read_after(self, job_id: int, cursor: int) -> Found:
-        """The events behind ``cursor``, read once for all who ask for them after the same news."""
-        key = (job_id, cursor, self._told)
+    async def read_after(self, job_id: int, cursor: int) -> Batch:
+        """Return the events after ``cursor``; simultaneous equal calls share one query."""
+        key = (job_id, cursor, self._notifications)
         if key not in self._reading:
-            task = asyncio.get_running_loop().create_task(in_pool(read_after, job_id, cursor))
+            task = asyncio.get_running_loop().create_task(run_in_pool(read_after, job_id, cursor))
             task.add_done_callback(lambda _: self._reading.pop(key))
             self._reading[key] = task
         return await asyncio.shield(self._reading[key])
@@ -78,7 +82,7 @@ class Hub:
                     settings.DATABASE_URL, autocommit=True
                 ) as listening:
                     await listening.execute(f"listen {CHANNEL}")
-                    self._wake_all()  # what happened while nobody listened is read from the cursor
+                    self._wake_all()  # events that came without a connection are read from the cursor
                     async for notification in listening.notifies():
                         self._wake(int(notification.payload))
             except psycopg.OperationalError as error:
@@ -86,7 +90,7 @@ class Hub:
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     def _wake(self, job_id: int) -> None:
-        self._told += 1
+        self._notifications += 1
         for event in self._waiting.get(job_id, ()):
             event.set()
 
@@ -104,18 +108,18 @@ def _cursor(request: HttpRequest) -> int:
 
 
 def _job_id(request: HttpRequest, team: str, uid: str) -> int:
-    """The job's key if the signed-in user may see it. Raises Http404."""
+    """The job's primary key if the signed-in user may see it. Raises Http404."""
     try:
         access = access_of(signed_in(request), team)
         return access.get(Job.objects.only("pk", "team"), uid=uid).pk
     finally:
-        # An open page would hold the connection of its request's thread until it is closed.
+        # Otherwise the connection of this thread would stay open as long as the page.
         if not connection.in_atomic_block:
             connection.close()
 
 
-def _data(event: JobEvent) -> dict[str, Any]:
-    """What the page gets; for metrics, the points themselves."""
+def _build_data(event: JobEvent) -> JsonObject:
+    """The event's data; of an event about metrics, the metrics themselves."""
     if event.kind != "metrics":
         return dict(event.data)
     steps = range(event.data["first"], event.data["last"] + 1)
@@ -123,16 +127,16 @@ def _data(event: JobEvent) -> dict[str, Any]:
     return {"points": [{"step": row.step, "values": row.values} for row in rows]}
 
 
-def select_events(job_id: int, cursor: int) -> Found:
-    """The events behind ``cursor``, oldest first, and whether the job has ended with them."""
+def select_events(job_id: int, cursor: int) -> Batch:
+    """Return the events after ``cursor``, oldest first, and True if the job has ended with them."""
     ended = Job.objects.filter(pk=job_id, state__in=TERMINAL).exists()
     rows = JobEvent.objects.filter(job_id=job_id, pk__gt=cursor).order_by("pk")[:BATCH]
-    found = [(row.pk, row.kind, _data(row)) for row in rows]
+    found = [(row.pk, row.kind, _build_data(row)) for row in rows]
     return found, ended and len(found) < BATCH
 
 
-def read_after(job_id: int, cursor: int) -> Found:
-    """``select_events`` in a thread of the pool, which keeps no stale connection."""
+def read_after(job_id: int, cursor: int) -> Batch:
+    """Call ``select_events`` in a thread of the pool, without a stale connection."""
     close_old_connections()
     try:
         return select_events(job_id, cursor)
@@ -140,21 +144,21 @@ def read_after(job_id: int, cursor: int) -> Found:
         close_old_connections()
 
 
-def _message(kind: str, data: dict[str, Any], cursor: int) -> str:
+def _format_message(kind: str, data: JsonObject, cursor: int) -> str:
     return f"id: {cursor}\nevent: {kind}\ndata: {json.dumps(data)}\n\n"
 
 
-async def events(job_id: int, cursor: int) -> AsyncIterator[str]:
-    """The stream's text: every event behind ``cursor``, then each as it happens, until the job ends."""
+async def stream_events(job_id: int, cursor: int) -> AsyncIterator[str]:
+    """Yield the events after ``cursor`` as text, then each new event, until the job ends."""
     yield f"retry: {RETRY_MILLISECONDS}\n\n"
-    async with hub.news_of(job_id) as news:
+    async with hub.subscribe(job_id) as news:
         while True:
             news.clear()
             found, ended = await hub.read_after(job_id, cursor)
             for cursor, kind, data in found:
-                yield _message(kind, data, cursor)
+                yield _format_message(kind, data, cursor)
             if ended:
-                yield _message("end", {}, cursor)
+                yield _format_message("end", {}, cursor)
                 return
             if len(found) == BATCH:
                 continue
@@ -165,11 +169,11 @@ async def events(job_id: int, cursor: int) -> AsyncIterator[str]:
 
 
 async def stream(request: HttpRequest, team: str, uid: str) -> StreamingHttpResponse:
-    """``GET …/stream/?after=ID``: the job's events; a browser resumes by Last-Event-ID."""
-    async with _door:
+    """``GET …/stream/?after=ID``: events of the job; a browser resumes by Last-Event-ID."""
+    async with _admission:
         await request.auser()  # loads the session outside the event loop's thread
         job_id = await sync_to_async(_job_id)(request, team, uid)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(
-        events(job_id, _cursor(request)), content_type="text/event-stream", headers=headers
+        stream_events(job_id, _cursor(request)), content_type="text/event-stream", headers=headers
     )

@@ -25,6 +25,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='job',
             name='control_of',
-            field=models.ForeignKey(blank=True, help_text='the job that this one is held against', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='control_runs', to='jobs.job'),
+            field=models.ForeignKey(blank=True, help_text='the job that this one is compared with', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='control_runs', to='jobs.job'),
         ),
     ]

@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='job',
             name='held_out_grader',
-            field=models.ForeignKey(blank=True, help_text='grades rollouts for the reward-hacking alarm; never trained against', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='watched_jobs', to='graders.graderversion'),
+            field=models.ForeignKey(blank=True, help_text='grades rollouts for the reward-hacking alarms; never trained against', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='watched_jobs', to='graders.graderversion'),
         ),
         migrations.AddField(
             model_name='job',
@@ -48,7 +48,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='job',
             name='interference_of',
-            field=models.ForeignKey(blank=True, help_text='the job whose tasks this one trains some of, to measure what sharing an adapter costs', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='interference_runs', to='jobs.job'),
+            field=models.ForeignKey(blank=True, help_text='the job of which this one trains some tasks, to measure interference', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='interference_runs', to='jobs.job'),
         ),
         migrations.AddField(
             model_name='job',
@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='job',
             name='overruled_by',
-            field=models.ForeignKey(blank=True, help_text='went on against its advice', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+            field=models.ForeignKey(blank=True, help_text='continued against its advice', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
         ),
         migrations.AddField(
             model_name='job',

@@ -1,4 +1,4 @@
-"""Jobs and everything that they report."""
+"""Jobs and their records."""
 
 from webapp.jobs.models.evaluation import SAME, ComparedRow, Evaluation
 from webapp.jobs.models.job import Job, JobEvent, JobQuerySet, JobTask, Pin, prefetch_loaded_tasks

@@ -1,19 +1,22 @@
-"""Evaluations of a job: base against tuned on held-out rows."""
+"""Evaluations of a job: the base and the tuned model on held-out rows."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.db import models
 
+from webapp.core.fields import pydantic_field
 from webapp.graders.fields import WrittenJSONField
 from webapp.jobs.models.job import Job
+from workers.contract.events import Comparison, Interval, SideSummary
+from workers.contract.json_types import JsonValue
 
 SAME = 1e-9  # as workers.engine.evaluation.statistics counts ties
 
 
 class Evaluation(models.Model):
-    """One comparison (``contract.events.EvaluationEvent`` without its details)."""
+    """One evaluation (``contract.events.EvaluationEvent``); its rows are ``ComparedRow``."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="evaluations")
     stage = models.CharField(max_length=10, help_text="before, during or after")
@@ -22,13 +25,13 @@ class Evaluation(models.Model):
     step = models.PositiveIntegerField()
     rows = models.PositiveIntegerField()
     samples_per_row = models.PositiveIntegerField()
-    base = models.JSONField(help_text="contract.events.SideSummary")
-    tuned = models.JSONField(null=True)
-    difference = models.JSONField(null=True, help_text="contract.events.Interval, tuned minus base, paired")
+    base: SideSummary = pydantic_field(SideSummary)
+    tuned: SideSummary | None = pydantic_field(SideSummary, null=True)
+    difference: Interval | None = pydantic_field(Interval, null=True, help_text="tuned minus base, paired")
     wins = models.PositiveIntegerField(null=True)
     ties = models.PositiveIntegerField(null=True)
     losses = models.PositiveIntegerField(null=True)
-    comparison = models.JSONField(null=True, help_text="contract.events.Comparison")
+    comparison: Comparison | None = pydantic_field(Comparison, null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -44,12 +47,12 @@ class Evaluation(models.Model):
 
     @property
     def title(self) -> str:
-        """When and on which rows it was made, in words."""
+        """Time of training and rows, for pages."""
         return f"{'After training' if self.stage == 'after' else f'Step {self.step}'}, {self.split} rows"
 
 
 class ComparedRow(models.Model):
-    """The answers of both models to one held-out row."""
+    """The completions of both models for one held-out row."""
 
     evaluation = models.ForeignKey(Evaluation, models.CASCADE, related_name="compared_rows")
     index = models.PositiveIntegerField()
@@ -61,7 +64,9 @@ class ComparedRow(models.Model):
     base_reward = models.FloatField(null=True)
     tuned_reward = models.FloatField(null=True)
     change = models.FloatField(null=True, help_text="tuned minus base")
-    base_right = models.PositiveIntegerField(null=True, help_text="answers that pass; null: none was graded")
+    base_right = models.PositiveIntegerField(
+        null=True, help_text="passing completions; null: none was graded"
+    )
     tuned_right = models.PositiveIntegerField(null=True)
 
     class Meta:
@@ -74,13 +79,13 @@ class ComparedRow(models.Model):
         return self.row_id
 
     @property
-    def conversation(self) -> list[dict[str, Any]] | str:
-        """Its messages; the rendered prompt where they were not recorded."""
+    def conversation(self) -> list[JsonValue] | str:
+        """The row's messages; the rendered prompt if they were not recorded."""
         return self.row.get("messages") or self.prompt
 
     @property
     def outcome(self) -> str:
-        """``win``, ``tie`` or ``loss`` of the tuned model; empty where an side has no grade."""
+        """``win``, ``tie`` or ``loss`` of the tuned model; empty if a side has no grade."""
         if self.change is None:
             return ""
         return "tie" if abs(self.change) <= SAME else "win" if self.change > 0 else "loss"

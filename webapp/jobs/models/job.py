@@ -1,4 +1,4 @@
-"""Jobs, their tasks, and what happened to them."""
+"""Jobs, their tasks and their events."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ TASK_VERSIONS = ("dataset_version__dataset__team", "grader_version__grader")
 
 
 class Pin(models.TextChoices):
-    """How a team keeps a job at hand."""
+    """Kinds of pins."""
 
     PINNED = "pinned", "Pinned"
     BASELINE = "baseline", "Baseline"
 
 
 class SftSource(Frozen):
-    """Where the demonstrations of an SFT job come from, and how it learns them (``spec.SftSettings``)."""
+    """Source of an SFT job's demonstrations, and its settings (``spec.SftSettings``)."""
 
     source: str = "accepted"
     template: str = ""
@@ -57,7 +57,7 @@ class JobProgress(Frozen):
 
 
 class JobEstimate(Frozen):
-    """The estimate made when the job was first queued: seconds by phase, measured on so many earlier jobs."""
+    """The launch estimate: seconds by phase, measured on ``jobs`` earlier jobs."""
 
     seconds: float
     phases: dict[str, float]
@@ -65,20 +65,20 @@ class JobEstimate(Frozen):
 
 
 class JobQuerySet(models.QuerySet["Job"]):
-    """Jobs with what their live pages need."""
+    """A query of jobs for live pages."""
 
     def with_cursor(self) -> JobQuerySet:
         """Add ``cursor``, the id of the newest event, read with the row.
 
-        Read later it could be newer than the row: a page would show the older state and never hear of the
-        newer one.
+        If it were read later, it could be newer than the row: the page would show the older state, and its
+        live stream would begin after the change.
         """
         newest = JobEvent.objects.filter(job=OuterRef("pk")).order_by("-pk").values("pk")[:1]
         return self.annotate(cursor=Coalesce(Subquery(newest), 0))
 
 
 class Job(Leased):
-    """One RFT job."""
+    """A training job: RFT, one of its control runs, or the promotion of a checkpoint."""
 
     uid = PublicIdField("ftjob-")
     team = models.ForeignKey(Team, models.CASCADE, related_name="jobs")
@@ -87,9 +87,9 @@ class Job(Leased):
     created_at = models.DateTimeField(auto_now_add=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
     tags = ArrayField(models.CharField(max_length=30), default=list, blank=True)
-    notes = models.TextField(blank=True, help_text="plain text of the team's")
+    notes = models.TextField(blank=True, help_text="plain text")
     pin = models.CharField(max_length=10, blank=True, choices=Pin.choices)
-    ticket = models.CharField(max_length=22, blank=True, help_text="of the form that launched it, used once")
+    ticket = models.CharField(max_length=22, blank=True, help_text="of the launch form; used once")
     cloned_from = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="clones")
 
     base_model = models.ForeignKey(BaseModel, models.PROTECT, related_name="jobs")
@@ -97,7 +97,7 @@ class Job(Leased):
     grader_version = models.ForeignKey(GraderVersion, models.PROTECT, related_name="jobs")
     held_out_grader = models.ForeignKey(
         GraderVersion, models.PROTECT, null=True, blank=True, related_name="watched_jobs",
-        help_text="grades rollouts for the reward-hacking alarm; never trained against",
+        help_text="grades rollouts for the reward-hacking alarms; never trained against",
     )  # fmt: skip
     initial_adapter = models.ForeignKey(
         TunedModel, models.PROTECT, null=True, blank=True, related_name="continued_by",
@@ -105,21 +105,21 @@ class Job(Leased):
     )  # fmt: skip
     interference_of = models.ForeignKey(
         "self", models.CASCADE, null=True, blank=True, related_name="interference_runs",
-        help_text="the job whose tasks this one trains some of, to measure what sharing an adapter costs",
+        help_text="the job of which this one trains some tasks, to measure interference",
     )  # fmt: skip
     method = models.CharField(
         max_length=10, default="rft", help_text="rft, placebo or sft (``workers.contract.methods``)"
     )
     control_of = models.ForeignKey(
         "self", models.CASCADE, null=True, blank=True, related_name="control_runs",
-        help_text="the job that this one is held against",
+        help_text="the job that this one is compared with",
     )  # fmt: skip
     sft: SftSource | None = pydantic_field(SftSource, null=True, blank=True)
     settings: JobSettings = pydantic_field(JobSettings)
 
     state = models.CharField(max_length=20, choices=State.choices, default=State.VALIDATING_FILES)
     finish_early = models.BooleanField(
-        default=False, help_text="told to end training at the next step boundary; every attempt heeds it"
+        default=False, help_text="end training at the next step boundary, in this and every later attempt"
     )
     promoted_from = models.ForeignKey(
         "self", models.SET_NULL, null=True, blank=True, related_name="promotions",
@@ -134,10 +134,15 @@ class Job(Leased):
     progress: JobProgress = pydantic_field(JobProgress, default=JobProgress)
     estimate: JobEstimate | None = pydantic_field(JobEstimate, null=True, blank=True)
 
-    events_end = models.BigIntegerField(default=0, help_text="bytes of the attempt's events recorded")
+    events_end = models.BigIntegerField(default=0, help_text="recorded bytes of the attempt's event file")
     preflight: PreflightEvent | None = pydantic_field(PreflightEvent, null=True, blank=True)
     overruled_by = models.ForeignKey(
-        User, models.SET_NULL, null=True, blank=True, related_name="+", help_text="went on against its advice"
+        User,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="continued against its advice",
     )
     node = models.ForeignKey(Node, models.SET_NULL, null=True, blank=True, related_name="jobs")
     devices: GivenDevices = pydantic_field(GivenDevices, default=GivenDevices)
@@ -174,48 +179,45 @@ class Job(Leased):
 
     @cached_property
     def loaded_tasks(self) -> list[JobTask]:
-        """Its tasks with their data and graders, read once: they stay as they were launched."""
+        """Its tasks with their data and graders, read once: they do not change after the launch."""
         return list(self.tasks.select_related(*TASK_VERSIONS))
 
     @property
     def graded_parts(self) -> list[Job | JobTask]:
-        """Everything with rows and a grader: the job's tasks, or the job itself."""
+        """The objects that have rows and a grader: the tasks, or the job itself if it has none."""
         return [*self.loaded_tasks] or [self]
 
     @property
     def live(self) -> bool:
-        """Whether it is not at its end."""
+        """True unless the job has ended."""
         return self.state not in TERMINAL
 
     @property
     def may_finish_early(self) -> bool:
-        """Whether training goes on, or can, so that it can be ended early."""
+        """True if training runs or can be resumed, so that it can be ended early."""
         if self.finish_early or self.promoted_step is not None or self.phase in ("evaluate", "package"):
             return False
         return self.state == State.RUNNING or (self.state == State.PAUSED and self.step > 0)
 
     @property
     def finished_early(self) -> bool:
-        """Whether the job trained fewer steps than planned, as it was told."""
+        """True if the job trained fewer steps than planned because somebody ended it early."""
         ended = self.state == State.SUCCEEDED and self.promoted_step is None
         return ended and 0 < self.step < self.total_steps
 
     @property
     def seconds_left(self) -> float:
-        """Estimated seconds to the end of a running job: what the engine told, less what has passed since.
-
-        0 where nothing is known, and once the estimate has run out.
-        """
+        """Estimated seconds to the end of a running job; 0 if unknown or if the job is late."""
         return max(self._seconds_left() or 0.0, 0.0)
 
     @property
     def is_late(self) -> bool:
-        """True for a running job that takes longer than its last estimate."""
+        """True for a running job that has taken longer than its newest estimate."""
         left = self._seconds_left()
         return left is not None and left <= 0
 
     def _seconds_left(self) -> float | None:
-        """By the engine's last word; before its first one, by the estimate made at the launch."""
+        """The engine's newest estimate minus the time since; before it, the launch estimate."""
         if self.state != State.RUNNING:
             return None
         now = timezone.now()
@@ -227,12 +229,12 @@ class Job(Leased):
 
     @property
     def base_label(self) -> str:
-        """What the tuned model is compared with, in a word."""
-        return "Start" if self.initial_adapter_id else "Base"
+        """Label of the model that the tuned one is compared with."""
+        return "Initial" if self.initial_adapter_id else "Base"
 
 
 class JobTask(models.Model):
-    """One of the tasks that share a job's adapter; the first one's data and grader are the job's own, too."""
+    """One of several tasks of a job. The job itself has data and grader of the first, too."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="tasks")
     position = models.PositiveIntegerField()
@@ -252,12 +254,12 @@ class JobTask(models.Model):
 
 
 def prefetch_loaded_tasks() -> Prefetch[str, models.QuerySet[JobTask], str]:
-    """The prefetch that fills ``Job.loaded_tasks`` of many jobs by one query."""
+    """Return the prefetch that fills ``Job.loaded_tasks`` of many jobs by one query."""
     return Prefetch("tasks", JobTask.objects.select_related(*TASK_VERSIONS), to_attr="loaded_tasks")
 
 
 class JobEvent(models.Model):
-    """What happened, in order; its id is the cursor of the live stream."""
+    """An event of a job. Its id is the cursor of the live stream; ``data`` depends on the kind."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="events")
     attempt = models.PositiveIntegerField()

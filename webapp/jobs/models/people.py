@@ -1,4 +1,4 @@
-"""What people want of jobs: notices that one ended, and saved filters."""
+"""Notices of ended jobs, and saved views of rollouts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from webapp.teams.models import Team, User
 
 
 class JobNotice(models.Model):
-    """A person who asked for it is told, once, that a job has ended (``notices.py``)."""
+    """A notice for a user who wants one that a job has ended (``live/notifications.py``)."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="notices")
     user = models.ForeignKey(User, models.CASCADE, related_name="notices")
     state = models.CharField(max_length=20, choices=State.choices)
     created_at = models.DateTimeField(auto_now_add=True)
-    mail_at = models.DateTimeField(null=True, help_text="when to send the e-mail; null: none is owed")
+    mail_at = models.DateTimeField(null=True, help_text="when to send the e-mail; null: none to send")
     mail_failures = models.PositiveIntegerField(default=0)
 
     class Meta:
@@ -34,7 +34,7 @@ class JobNotice(models.Model):
 
 
 class SavedView(models.Model):
-    """Filters of the rollouts page that a team keeps under a name; ``query`` follows the ?."""
+    """Filters of the rollouts page under a name; ``query`` is the query string."""
 
     team = models.ForeignKey(Team, models.CASCADE, related_name="saved_views")
     name = models.CharField(max_length=60)

@@ -1,4 +1,4 @@
-"""The suites of a job, and what they scored."""
+"""Suites of a job and their scores."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from typing import ClassVar
 
 from django.db import models
 
+from webapp.core.fields import pydantic_field
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.jobs.models.job import Job
+from workers.contract.events import Drift, Interval
 
 
 class JobSuite(models.Model):
-    """Rows that a job's model should still do: validation rows with a grader, or what ships with Groove."""
+    """Rows that measure forgetting: validation rows with a grader, or a built-in suite."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="suites")
     position = models.PositiveIntegerField()
@@ -25,7 +27,7 @@ class JobSuite(models.Model):
         GraderVersion, models.PROTECT, null=True, blank=True, related_name="job_suites"
     )
     max_loss = models.FloatField(
-        null=True, blank=True, help_text="reward that may be lost; empty: measured only"
+        null=True, blank=True, help_text="largest allowed loss of reward; empty: measured only"
     )
 
     class Meta:
@@ -47,7 +49,7 @@ class JobSuite(models.Model):
 
 
 class SuiteScore(models.Model):
-    """``contract.events.RetentionEvent``. An empty ``suite`` is the job's own held-out rows: drift only."""
+    """A suite's scores at a step. An empty ``suite`` is the job's held-out rows: drift only."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="suite_scores")
     suite = models.CharField(max_length=120, blank=True)
@@ -55,13 +57,13 @@ class SuiteScore(models.Model):
     step = models.PositiveIntegerField()
     rows = models.PositiveIntegerField()
     samples_per_row = models.PositiveIntegerField()
-    base = models.JSONField(null=True, help_text="contract.events.Interval")
-    tuned = models.JSONField(null=True, help_text="contract.events.Interval")
-    forgetting = models.JSONField(null=True, help_text="contract.events.Interval, base minus tuned, paired")
+    base: Interval | None = pydantic_field(Interval, null=True, help_text="mean reward")
+    tuned: Interval | None = pydantic_field(Interval, null=True, help_text="mean reward")
+    forgetting: Interval | None = pydantic_field(Interval, null=True, help_text="base minus tuned, paired")
     grading_errors = models.FloatField(
         default=0.0, help_text="share of answers without a grade, tuned's beyond base's"
     )
-    drift = models.JSONField(null=True, help_text="contract.events.Drift")
+    drift: Drift | None = pydantic_field(Drift, null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

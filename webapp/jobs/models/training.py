@@ -1,4 +1,4 @@
-"""What a job reports while it trains: metrics, completions, alarms, checkpoints."""
+"""Records of a running job: metrics, completions, alarms, checkpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from webapp.jobs.models.job import Job
 
 
 class Metric(models.Model):
-    """All numbers of one step."""
+    """All metrics of one step. There may be millions of rows, so ``values`` is not parsed."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="metrics")
     step = models.PositiveIntegerField()
@@ -38,7 +38,7 @@ class GradedCompletion(models.Model):
     task = models.CharField(max_length=30, blank=True)
     prompt = models.TextField()
     completion = models.TextField()
-    reasoning = models.TextField(blank=True, help_text="thoughts kept apart from the completion")
+    reasoning = models.TextField(blank=True, help_text="separated from the completion")
     reward = models.FloatField(null=True)
     sub_rewards = models.JSONField(default=dict)
     error_class = models.CharField(max_length=40, blank=True)
@@ -67,8 +67,8 @@ class Rollout(GradedCompletion):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["job", "step", "index"], name="one_rollout_per_place")
         ]
-        # Rare ones are found among millions; what is common is found by walking back through the steps.
-        # The length stands with the reward, so that a walk by reward passes answers by without reading them.
+        # Indexes find what is rare among millions; what is common is found by a walk back through the steps.
+        # The index by reward has the length, too, so that a walk by reward can filter without reading rows.
         indexes: ClassVar = [
             models.Index("job", F("step").desc(), "index", name="rollouts_newest_first"),
             models.Index("job", "row_id", "step", name="rollouts_of_a_row"),
@@ -87,7 +87,7 @@ class Rollout(GradedCompletion):
 
 
 class PreflightSample(GradedCompletion):
-    """One of the completions that the preflight's page shows (``contract.events.PreflightSample``)."""
+    """A completion on the preflight page (``contract.events.PreflightSample``)."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="preflight_samples")
     position = models.PositiveIntegerField()
@@ -103,7 +103,7 @@ class PreflightSample(GradedCompletion):
 
 
 class Alarm(models.Model):
-    """A rule of ``contract.health`` that began to fire (``contract.events.AlarmEvent``)."""
+    """A health rule that began to fire (``contract.events.AlarmEvent``)."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="alarms")
     step = models.PositiveIntegerField()
@@ -112,7 +112,7 @@ class Alarm(models.Model):
     threshold = models.TextField()
     evidence = models.JSONField(default=dict, help_text="name in words -> number")
     remedy = models.TextField()
-    rollouts = models.JSONField(default=list, help_text="indices of the step's rollouts that show it")
+    rollouts = models.JSONField(default=list, help_text="indices of the step's example rollouts")
     paused = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -127,7 +127,7 @@ class Alarm(models.Model):
 
 
 class Checkpoint(models.Model):
-    """All that resuming at ``step`` needs, one archive in storage."""
+    """An archive in storage with everything that resuming after ``step`` needs."""
 
     uid = PublicIdField("ftckpt_")
     job = models.ForeignKey(Job, models.CASCADE, related_name="checkpoints")

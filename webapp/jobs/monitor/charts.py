@@ -1,32 +1,32 @@
-"""The charts of one job or of several: which there are, and whose lines they draw."""
+"""Charts of training metrics, for one job or for several jobs in one chart."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 from urllib.parse import urlencode
 
 from django.urls import reverse
 
 from webapp.jobs.models import Job
 
-FIRST_CHARTS, MAIN_CHARTS = 2, 12
-# (title, metrics by name or pattern, hint); one with + is drawn beside the others, if there are any.
+FIRST_CHARTS, MAIN_CHARTS = 2, 12  # at the top of the page, and shown without unfolding "More charts"
+# (title, metrics by name or pattern, hint). A chart is hidden until it has data; metrics with + do not count.
 CHARTS = (
-    ("Reward", ["reward"], "Mean reward of the step's rollouts: what is optimised."),
+    ("Reward", ["reward"], "Mean reward of the step's rollouts, which training maximises."),
     ("Validation reward", ["validation/reward"], "Mean reward on held-out rows that nothing is trained on."),
     ("Held-out grader", ["+reward", "held_out/reward"], "A grader that is never trained against."),
     ("Reward by task", ["tasks/*/reward"], ""),
     ("Reward by grader", ["rewards/*/mean"], "Each grader's own mean."),
     ("Gain", ["gain/raw", "gain/length_matched"], "Reward gain since steps 1–5, raw and at equal length."),
-    ("KL to the start", ["kl_to_base"], "How far the policy has moved from its start (k3)."),
+    ("KL to the initial model", ["kl_to_base"], "How far the policy has moved (k3)."),
     ("Entropy", ["entropy"], "Near 0 the model has stopped exploring."),
-    ("Answer length", ["completions/mean_length", "completions/max_length"], "Tokens."),
-    ("Groups without signal", ["groups/no_signal_share"], "Groups that all score the same teach nothing."),
-    ("Truncated answers", ["completions/truncated_share"], "Cut at the length limit."),
+    ("Completion length", ["completions/mean_length", "completions/max_length"], "Tokens."),
+    ("Groups without signal", ["groups/no_signal_share"], "Equal rewards in a group give no gradient."),
+    ("Truncated completions", ["completions/truncated_share"], "Cut at the length limit."),
     ("Grading failures", ["grading/error_share", "grading/missing_share"], "Share of rollouts."),
-    ("Spread within groups", ["groups/reward_std"], "Without spread a group teaches nothing."),
+    ("Spread within groups", ["groups/reward_std"], "Standard deviation of rewards; 0 gives no gradient."),
     ("Repetition and openings", ["answers/repetition", "answers/template_share"], "Shares."),
     ("Length and reward", ["answers/length_reward_correlation"], "Correlation within a step."),
     ("KL estimators", ["kl_to_base", "kl_to_base/*"], "k3, and the noisier k1 and k2; nats per token."),
@@ -45,39 +45,43 @@ CHARTS = (
 )  # fmt: skip
 
 
-def drawn(jobs: Sequence[Job], baseline: Job | None = None) -> dict[str, Any]:
-    """What ``jobs/charts.html`` shows of these jobs; the first is the page's own."""
+class Chart(TypedDict):
+    """A chart of ``jobs/chart.html``. ``series`` is a JSON list of metric names and patterns."""
+
+    title: str
+    series: str
+    hint: str
+    rank: str
+    csv: str
+
+
+def build_charts_context(jobs: Sequence[Job], baseline: Job | None = None) -> dict[str, object]:
+    """Return the context of ``jobs/charts.html``; the first job is the page's own."""
     sources = [
-        {"name": job.name, "url": _metrics(job), "baseline": job == baseline and len(jobs) > 1}
+        {"name": job.name, "url": _metrics_url(job), "baseline": job == baseline and len(jobs) > 1}
         for job in jobs
     ]
     return {
         "sources": json.dumps(sources),
-        "charts": [_chart(jobs, *chart, rank=_rank(place)) for place, chart in enumerate(CHARTS)],
-        "all_values": _csv(jobs, []),
+        "charts": [
+            Chart(
+                title=title,
+                series=json.dumps(series),
+                hint=hint,
+                rank="first" if index < FIRST_CHARTS else "" if index < MAIN_CHARTS else "more",
+                csv=_csv_url(jobs, series),
+            )
+            for index, (title, series, hint) in enumerate(CHARTS)
+        ],
+        "all_values": _csv_url(jobs, []),
     }
 
 
-def _rank(place: int) -> str:
-    """``first`` for the rewards, which head the page; ``more`` for what is folded away."""
-    return "first" if place < FIRST_CHARTS else "" if place < MAIN_CHARTS else "more"
-
-
-def _chart(jobs: Sequence[Job], title: str, series: list[str], hint: str, *, rank: str) -> dict[str, Any]:
-    return {
-        "title": title,
-        "series": json.dumps(series),
-        "hint": hint,
-        "rank": rank,
-        "csv": _csv(jobs, series),
-    }
-
-
-def _metrics(job: Job) -> str:
+def _metrics_url(job: Job) -> str:
     return reverse("jobs:metrics", args=[job.team.slug, job.uid])
 
 
-def _csv(jobs: Sequence[Job], series: list[str]) -> str:
+def _csv_url(jobs: Sequence[Job], series: list[str]) -> str:
     names = [name.removeprefix("+") for name in series]
-    asked = {"format": "csv", "with": [job.uid for job in jobs[1:]], "name": names}
-    return f"{_metrics(jobs[0])}?{urlencode(asked, doseq=True)}"
+    query = {"format": "csv", "with": [job.uid for job in jobs[1:]], "name": names}
+    return f"{_metrics_url(jobs[0])}?{urlencode(query, doseq=True)}"

@@ -1,38 +1,34 @@
-"""Pages of jobs."""
+"""Pages of one job: overview, metrics and configuration."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from webapp.core.http import HtmxRequest
 from webapp.core.streaming import csv_lines, streamed
 from webapp.jobs import checkpoints, services
-from webapp.jobs.errors import WrongState
 from webapp.jobs.launch import placement
 from webapp.jobs.listing import selection
 from webapp.jobs.models import Job
 from webapp.jobs.monitor import charts, config_export, health, log_views, phases, presenters
-from webapp.jobs.monitor.metrics import series, table
+from webapp.jobs.monitor.metrics import build_table, read_series
 from webapp.teams.access import Access, member
-from webapp.teams.models import Role, User
 from webapp.work import nodes
 
-REDRAWN = ("head", "health", "evaluations", "checkpoints", "lines")
-PARTS = {f"job-{part}": f"jobs/detail.html#{part}" for part in REDRAWN} | {
+LIVE_PARTS = ("head", "health", "evaluations", "checkpoints", "lines")
+PARTS = {f"job-{part}": f"jobs/detail.html#{part}" for part in LIVE_PARTS} | {
     "job-actions": "jobs/actions.html",
     "chooser": "jobs/chooser.html",
 }
+LATEST_LINES = 8
 
 
 def all_jobs() -> QuerySet[Job]:
-    """Jobs with what their pages show besides."""
+    """Return jobs with the related rows that their pages show."""
     return Job.objects.with_cursor().select_related(
         "team",
         "base_model",
@@ -49,24 +45,21 @@ def all_jobs() -> QuerySet[Job]:
     )
 
 
-# --- one job -------------------------------------------------------------------------------------
-
-
 @member()
 @require_GET
 def detail(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
-    """The job's page; htmx asks for the part that something happened to."""
+    """The job's overview; htmx requests the part that an event concerns."""
     job = access.get(all_jobs(), uid=uid)
-    if query := selection.spelt_out(access.team, request.GET, "with"):
+    if query := selection.expand_pinned(access.team, request.GET, "with"):
         return redirect(f"{job.get_absolute_url()}?{query}")
     evaluations = list(job.evaluations.all())
-    drawn = selection.chosen(access.team, request.GET, "with")
-    position, steps = services.queue_position(job), phases.stepper(job)
-    context = charts.drawn([job, *drawn], selection.baseline(drawn)) | {
+    others = selection.select_jobs(access.team, request.GET, "with")
+    position, steps = services.queue_position(job), phases.list_steps(job)
+    context = charts.build_charts_context([job, *others], selection.find_baseline(others)) | {
         "job": job,
         "steps": steps,
         "worked": sum(step.seconds or 0.0 for step in steps),
-        "strip": health.strip(job, evaluations),
+        "strip": health.build_strip(job, evaluations),
         "position": position,
         "waiting": placement.explain_waiting(job, position) if position else "",
         "evaluations": evaluations,
@@ -74,9 +67,9 @@ def detail(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
         "confidence": presenters.confidence(job),
         "checkpoints": checkpoints.list_checkpoints(job, evaluations),
         "field": "with",
-        **selection.offered(access.team, drawn, request.GET, but=job),
+        **selection.build_chooser_context(access.team, others, request.GET, own=job),
         "usage": nodes.usage(job.node, job.devices),
-        "lines": reversed(log_views.lines_of(job)[:8]),
+        "lines": reversed(log_views.select_lines(job)[:LATEST_LINES]),
     }
     return render(request, PARTS.get(request.htmx.target or "", "jobs/detail.html"), context)
 
@@ -84,84 +77,35 @@ def detail(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
 @member()
 @require_GET
 def metrics(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
-    """The job's numbers as JSON, or as CSV with ``?format=csv``; ``name`` chooses, ``with`` adds jobs."""
+    """Metrics as JSON, or with ``format=csv``. ``name`` selects metrics, ``with`` adds jobs."""
     job = access.get(Job.objects.all(), uid=uid)
     if request.GET.get("format") != "csv":
-        return JsonResponse(series(job, _weight(request.GET.get("smooth", ""))))
-    jobs = [job, *selection.chosen(access.team, request.GET, "with")]
-    lines = csv_lines(table(jobs, request.GET.getlist("name")))
+        return JsonResponse(read_series(job, _read_weight(request.GET.get("smooth", ""))))
+    jobs = [job, *selection.select_jobs(access.team, request.GET, "with")]
+    lines = csv_lines(build_table(jobs, request.GET.getlist("name")))
     headers = {"Content-Disposition": f'attachment; filename="{job.uid}.csv"'}
     return StreamingHttpResponse(streamed(lines), content_type="text/csv", headers=headers)
 
 
-def _weight(text: str) -> float:
-    """How much a moving average keeps of what was before, 0 to 0.99; 0 for what is no number."""
+def _read_weight(text: str) -> float:
+    """Weight of earlier values in the moving average, 0 to 0.99; 0 if the text is not a number."""
     try:
         weight = float(text)
     except ValueError:
         return 0.0
-    return min(weight, 0.99) if weight > 0 else 0.0
+    return min(weight, 0.99) if weight > 0 else 0.0  # NaN gives 0, too
 
 
 @member()
 @require_GET
 def config(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+    """The job's configuration, and how it differs from the job that it was cloned from."""
     job = access.get(all_jobs(), uid=uid)
     source = job.cloned_from
     context = {
         "job": job,
-        "writings": config_export.writings(job),
+        "exports": config_export.export_config(job),
         "source": source,
         "differences": presenters.differences(source.settings, job.settings) if source else [],
     }
     return render(request, "jobs/config.html", context)
-
-
-Service = Callable[[Job, User], None]
-
-
-def act(request: HttpRequest, access: Access, uid: str, service: Service, said: str) -> HttpResponse:
-    """Does something to a job and goes back to its page, with a word on how it went."""
-    job = access.get(all_jobs(), uid=uid)
-    try:
-        service(job, access.user)
-    except WrongState as error:
-        messages.error(request, str(error))
-    else:
-        messages.success(request, said)
-    return redirect(job)
-
-
-@member(Role.EDITOR)
-@require_POST
-def cancel(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    return act(request, access, uid, services.request_cancel, "Cancelled. Its checkpoints stay.")
-
-
-@member(Role.EDITOR)
-@require_POST
-def pause(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    return act(request, access, uid, services.request_pause, "Pausing: a checkpoint is written first.")
-
-
-@member(Role.EDITOR)
-@require_POST
-def finish(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    return act(request, access, uid, services.request_finish, "Finishing: evaluation follows the last step.")
-
-
-@member(Role.EDITOR)
-@require_POST
-def resume(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    return act(request, access, uid, services.resume_job, "Queued; it goes on from its last checkpoint.")
-
-
-@member(Role.EDITOR)
-@require_POST
-def rename(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    job = access.get(Job.objects.select_related("team"), uid=uid)
-    try:
-        services.rename(job, access.user, request.POST.get("name", ""))
-    except ValueError as error:
-        messages.error(request, str(error))
-    return redirect(job)

@@ -1,4 +1,4 @@
-"""The page of workers: nodes, what runs where, and the queue."""
+"""The page of workers: nodes with their running jobs, and the queue."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from webapp.teams.access import Access, member
 from webapp.work import nodes
 from webapp.work.models import Node
 
-QUEUE_SHOWN = 50
+QUEUE_ROWS = 50
 LOW_DISK_GIB = 5
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A node as the page shows it."""
+class NodeStatus:
+    """A node, its running jobs, and the use of its devices."""
 
     node: Node
     online: bool
@@ -34,30 +34,31 @@ class Shown:
         return bool(self.node.health.get("disk_free_gib", LOW_DISK_GIB) < LOW_DISK_GIB)
 
 
-def shown_nodes() -> list[Shown]:
-    """Every node, those that are online first."""
+def list_nodes() -> list[NodeStatus]:
+    """Return every node, those that are online first."""
     online = set(nodes.online().values_list("pk", flat=True))
     running: dict[int | None, list[Job]] = defaultdict(list)
     for job in Job.objects.filter(state=State.RUNNING).select_related("team"):
         running[job.node_id].append(job)
-    found = [
-        Shown(node, node.pk in online, running[node.pk], nodes.usage_of(node)) for node in Node.objects.all()
+    statuses = [
+        NodeStatus(node, node.pk in online, running[node.pk], nodes.usage_of(node))
+        for node in Node.objects.all()
     ]
-    return sorted(found, key=lambda each: not each.online)
+    return sorted(statuses, key=lambda status: not status.online)
 
 
 @member()
 @require_GET
 def workers(request: HtmxRequest, access: Access) -> HttpResponse:
-    """Nodes, what they have, and this team's share of what runs there."""
+    """Nodes with devices and jobs, and the queue. Names of other teams' jobs are hidden."""
     queued = Job.objects.filter(state=State.QUEUED).order_by("queued_at", "id").select_related("team")
-    waiting = queued.count()
+    count = queued.count()
     context = {
-        "nodes": shown_nodes(),
-        "queued": waiting,
-        "ours": queued.filter(team=access.team).count(),
-        "waiting": list(enumerate(queued[:QUEUE_SHOWN], start=1)),
-        "beyond": max(waiting - QUEUE_SHOWN, 0),
+        "nodes": list_nodes(),
+        "queued": count,
+        "queued_of_team": queued.filter(team=access.team).count(),
+        "waiting": list(enumerate(queued[:QUEUE_ROWS], start=1)),
+        "beyond": max(count - QUEUE_ROWS, 0),
     }
     part = "#live" if request.htmx.target == "workers" else ""
     return render(request, f"jobs/workers.html{part}", context)

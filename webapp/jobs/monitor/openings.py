@@ -1,4 +1,4 @@
-"""Openings of sealed test splits that the results of jobs have to be read with."""
+"""Openings of sealed test splits before the end of jobs, which may flatter their results."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Opening:
 
 
 def find_openings(jobs: Sequence[Job]) -> list[Opening]:
-    """Openings of test splits that share rows with a job's own, before that job's end or until now.
+    """Return the openings of test rows of these jobs before their end, oldest first.
 
-    The jobs belong to one team. Oldest opening first; the number of queries does not grow with the jobs.
+    The jobs belong to one team. The number of queries does not grow with the number of jobs.
     """
     opened = list(find_opened(jobs[0].team_id)) if jobs else []
     if not opened:
@@ -37,11 +37,11 @@ def find_openings(jobs: Sequence[Job]) -> list[Opening]:
         for job in jobs:
             if _concerns(version, job):
                 found[version, _opened_at(version) < job.created_at].append(job)
-    return [Opening(version, before, those) for (version, before), those in found.items()]
+    return [Opening(version, before, concerned) for (version, before), concerned in found.items()]
 
 
 def jobs_with_openings(jobs: Sequence[Job]) -> set[int]:
-    """Keys of the jobs whose results have to be read with an opening."""
+    """Return the primary keys of the jobs that an opening concerns."""
     return {job.pk for opening in find_openings(jobs) for job in opening.jobs}
 
 

@@ -1,16 +1,16 @@
-"""The preflight of a job: its advice, what the page draws, and the forecast held against what happened."""
+"""The preflight page: histogram, pass@k curve, samples, and forecast against actual values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
-from typing import Any
+from typing import TypedDict
 
 from webapp.graders.definitions.references import RowReference
 from webapp.jobs.models import Job, PreflightSample
 from webapp.jobs.monitor import phases
-from webapp.jobs.rollouts.references import JobRows
+from webapp.jobs.rollouts.references import DatasetRow, JobRows
 from webapp.jobs.states import State
 from workers.contract.events import Interval, PreflightEvent
 
@@ -22,17 +22,17 @@ TITLES = {
     "solved": "Already solved",
 }
 EARLY_STEPS = 20
-GOOD_ESTIMATE = 0.3  # share of the time a job took
-MOST_SILENT = 0.3  # share of groups without signal, as workers.engine.evaluation.forecast chooses the size
-INTERVAL, POWER = 1.96, 2.8  # standard errors in half an interval, and in the detectable effect
+GOOD_ESTIMATE = 0.3  # error that counts as accurate, as a share of the actual time
+MAX_NO_SIGNAL = 0.3  # share of groups; workers.engine.evaluation.forecast chooses the size by the same
+INTERVAL, POWER = 1.96, 2.8  # standard errors: half a 95 % interval, effect detected with 80 % power
 
 
-# --- the page --------------------------------------------------------------------------------------
+# --- figures ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A bin of the histogram: its edges and count, and where it is drawn in a box 100 high (SVG numbers)."""
+    """A bin of the histogram: edges, count, and its place in a box 100 high, as SVG numbers."""
 
     low: float
     high: float
@@ -41,10 +41,10 @@ class Bar:
     height: str
 
 
-def bars(report: PreflightEvent) -> list[Bar]:
-    """The histogram of rewards."""
+def build_histogram(report: PreflightEvent) -> list[Bar]:
+    """Return the histogram of rewards."""
     counts, low, high = report.histogram, report.histogram_low, report.histogram_high
-    edges = [low + (high - low) * place / len(counts) for place in range(len(counts) + 1)]
+    edges = [low + (high - low) * index / len(counts) for index in range(len(counts) + 1)]
     most = max(max(counts), 1)
     return [
         Bar(start, end, count, f"{100 - 100 * count / most:.2f}", f"{100 * count / most:.2f}")
@@ -52,44 +52,71 @@ def bars(report: PreflightEvent) -> list[Bar]:
     ]
 
 
-def curve(report: PreflightEvent) -> dict[str, Any]:
-    """pass@k as ``static/js/curves.js`` draws it."""
+class CurveSeries(TypedDict):
+    """A line of the figure with its band."""
+
+    name: str
+    mean: list[float]
+    low: list[float | None]
+    high: list[float | None]
+
+
+class Curve(TypedDict):
+    """The JSON that ``static/js/curves.js`` draws."""
+
+    x: list[int]
+    x_label: str
+    y_label: str
+    series: list[CurveSeries]
+
+
+def build_pass_curve(report: PreflightEvent) -> Curve:
+    """Return pass@k of the base model."""
     points = report.pass_curve
-    values = {name: [getattr(point.value, name) for point in points] for name in ("mean", "low", "high")}
     return {
         "x": [point.k for point in points],
         "x_label": "k",
         "y_label": "pass@k",
-        "series": [{"name": "Base", **values}],
+        "series": [
+            {
+                "name": "Base",
+                "mean": [point.value.mean for point in points],
+                "low": [point.value.low for point in points],
+                "high": [point.value.high for point in points],
+            }
+        ],
     }
 
 
-def enough(report: PreflightEvent) -> str:
-    """The smallest group size at which most groups have signal, as text; empty if none is."""
+def find_sufficient_size(report: PreflightEvent) -> str:
+    """Return the smallest group size at which most groups have signal; empty for none."""
     size = str(report.group_size)
     share = report.no_signal.get(size)
-    return size if share and share.mean <= MOST_SILENT else ""
+    return size if share and share.mean <= MAX_NO_SIGNAL else ""
+
+
+# --- forecast ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One line of the forecast against what happened. ``inside`` is None where it is not yet known."""
+    """A forecast and the actual value. ``accurate`` is None as long as that is unknown."""
 
     name: str
     forecast: str
-    happened: str
-    inside: bool | None
+    actual: str
+    accurate: bool | None
 
 
-def outcomes(job: Job) -> list[Outcome]:
-    """What was forecast, beside what the job has shown so far."""
+def check_forecast(job: Job) -> list[Outcome]:
+    """Return the preflight's forecasts with what the job has measured so far."""
     assert job.preflight, "a job without a preflight has no forecast"
     report = job.preflight
-    found = [_signal(job, report), *_durations(job, report), _gain(job, report)]
+    found = [_check_signal(job, report), *_check_durations(job, report), _check_gain(job, report)]
     return [outcome for outcome in found if outcome]
 
 
-def _signal(job: Job, report: PreflightEvent) -> Outcome | None:
+def _check_signal(job: Job, report: PreflightEvent) -> Outcome | None:
     share = report.no_signal.get(str(job.settings.grpo.group_size))
     if share is None:
         return None
@@ -97,31 +124,31 @@ def _signal(job: Job, report: PreflightEvent) -> Outcome | None:
     seen = [row["groups/no_signal_share"] for row in rows if "groups/no_signal_share" in row]
     return Outcome(
         f"Groups without signal, first {EARLY_STEPS} steps",
-        f"{_percent(share.mean)}{_range(share)}",
-        f"{_percent(fmean(seen))} over {len(seen)} steps" if seen else "",
+        f"{_format_percent(share.mean)}{_format_range(share)}",
+        f"{_format_percent(fmean(seen))} over {len(seen)} steps" if seen else "",
         _covers(share, fmean(seen), slack=0.1) if seen else None,
     )
 
 
 def _covers(interval: Interval, value: float, slack: float = 0.0) -> bool | None:
-    """True if the value lies in the interval, widened by ``slack``; None without an interval."""
+    """Return True if the interval widened by ``slack`` has the value; None without bounds."""
     if interval.low is None or interval.high is None:
         return None
     return interval.low - slack <= value <= interval.high + slack
 
 
-def _range(share: Interval) -> str:
+def _format_range(share: Interval) -> str:
     low, high = share.low, share.high
-    return "" if low is None or high is None else f" ({_percent(low)} to {_percent(high)})"
+    return "" if low is None or high is None else f" ({_format_percent(low)} to {_format_percent(high)})"
 
 
-def _percent(share: float) -> str:
+def _format_percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _durations(job: Job, report: PreflightEvent) -> list[Outcome]:
-    """The whole job by the estimate at its launch, and training by the preflight's forecast."""
-    spent, forecast = phases.spent_by(job), report.forecast.train_seconds
+def _check_durations(job: Job, report: PreflightEvent) -> list[Outcome]:
+    """Time of the job against the launch estimate, and of training against the forecast."""
+    spent, forecast = phases.measure_phases(job), report.forecast.train_seconds
     done = job.state == State.SUCCEEDED
     training = Outcome(
         "Time of training, with the evaluations on the way",
@@ -141,15 +168,18 @@ def _durations(job: Job, report: PreflightEvent) -> list[Outcome]:
     return [whole, training]
 
 
-def _gain(job: Job, report: PreflightEvent) -> Outcome:
+def _check_gain(job: Job, report: PreflightEvent) -> Outcome:
     after = job.evaluations.filter(stage="after", task="", difference__isnull=False).first()
-    found = after.difference if after and (after.difference or {}).get("low") is not None else None
-    half = (found["high"] - found["low"]) / 2 if found else 0.0
+    found = after.difference if after else None
+    name, forecast = "Minimum detectable improvement on the held-out rows", f"{report.detectable:.3f}"
+    if found is None or found.low is None or found.high is None:
+        return Outcome(name, forecast, "", None)
+    half = (found.high - found.low) / 2
     return Outcome(
-        "Minimum detectable improvement on the held-out rows",
-        f"{report.detectable:.3f}",
-        f"difference {found['mean']:+.3f}, interval ±{half:.3f}" if found else "",
-        half <= report.detectable * INTERVAL / POWER if found else None,
+        name,
+        forecast,
+        f"difference {found.mean:+.3f}, interval ±{half:.3f}",
+        half <= report.detectable * INTERVAL / POWER,
     )
 
 
@@ -158,26 +188,26 @@ def _gain(job: Job, report: PreflightEvent) -> Outcome:
 
 @dataclass(frozen=True)
 class Sample:
-    """A completion to read: its row's page, the row and what its grader expects, where they are found.
+    """A completion with its row and reference, which are None if the row's file is gone.
 
-    ``judged`` says that the grader asks a judge.
+    ``judged`` is True if the grader asks a judge.
     """
 
     completion: PreflightSample
     url: str
-    row: dict[str, Any] | None
+    row: DatasetRow | None
     reference: RowReference | None
     judged: bool
 
 
-def samples(job: Job) -> list[Sample]:
-    """The base completions that the preflight kept, in their order."""
-    found, rows = list(job.preflight_samples.all()), JobRows(job)
-    known = rows.find(each.row_id for each in found)
-    return [_sample(each, rows, known.get(each.row_id)) for each in found]
+def list_samples(job: Job) -> list[Sample]:
+    """Return the base completions that the preflight stored, in their order."""
+    completions, rows = list(job.preflight_samples.all()), JobRows(job)
+    found = rows.find(each.row_id for each in completions)
+    return [_build_sample(each, rows, found.get(each.row_id)) for each in completions]
 
 
-def _sample(completion: PreflightSample, rows: JobRows, row: dict[str, Any] | None) -> Sample:
+def _build_sample(completion: PreflightSample, rows: JobRows, row: DatasetRow | None) -> Sample:
     reference = rows.reference(completion.row_id, row) if row else None
     url, judged = rows.url(completion.row_id), rows.is_judged(completion.row_id)
     return Sample(completion, url, row, reference, judged)

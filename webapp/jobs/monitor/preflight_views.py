@@ -1,4 +1,4 @@
-"""The page of a job's preflight."""
+"""The page of a job's preflight report."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ PARTS = {f"preflight-{part}": f"jobs/preflight.html#{part}" for part in ("waitin
 @member()
 @require_GET
 def page(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
-    """The advice first, then what it follows from."""
+    """The advice, then the measurements behind it, the forecast check and samples."""
     job = access.get(all_jobs(), uid=uid)
     context: dict[str, object] = {"job": job, "report": job.preflight}
     if report := job.preflight:
         context |= {
             "title": preflight.TITLES[report.verdict],
-            "bars": preflight.bars(report),
-            "curve": json.dumps(preflight.curve(report)),
+            "bars": preflight.build_histogram(report),
+            "curve": json.dumps(preflight.build_pass_curve(report)),
             "group_size": str(job.settings.grpo.group_size),
-            "enough": preflight.enough(report),
-            "outcomes": preflight.outcomes(job),
-            "samples": preflight.samples(job),
+            "sufficient": preflight.find_sufficient_size(report),
+            "outcomes": preflight.check_forecast(job),
+            "samples": preflight.list_samples(job),
         }
     target = request.htmx.target
     response = render(request, PARTS.get(target or "", "jobs/preflight.html"), context)

@@ -1,4 +1,4 @@
-"""What a rollout is held against, word by word: the base model's answer, its group, an earlier one."""
+"""Completions to compare a rollout with: the base model's, its group's, an earlier one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from webapp.jobs.models import ComparedRow, Rollout
-from webapp.jobs.rollouts.detail import Frame, best_of, frame_of
+from webapp.jobs.rollouts.detail import StepSummary, find_best, summarize_step
+from workers.contract.events import EvaluationSample
 
 
 @dataclass(frozen=True)
-class Against:
-    """Another answer to the same prompt. ``name`` stands in the address, ``link`` in the list of choices."""
+class DiffCandidate:
+    """Another completion of the prompt. ``name`` is for the URL, ``link`` for the list."""
 
     name: str
     link: str
@@ -20,53 +21,54 @@ class Against:
     reward: float | None
 
 
-def choices_against(shown: Rollout, group: list[Rollout], frames: list[Frame]) -> list[Against]:
-    """The base model's answer first if it is known, then the best of the group, an earlier one, all of it."""
-    return list(_choices(shown, group, frames))
-
-
-def _choices(shown: Rollout, group: list[Rollout], frames: list[Frame]) -> Iterator[Against]:
-    if base := _base(shown):
+def list_candidates(
+    rollout: Rollout, group: list[Rollout], steps: list[StepSummary]
+) -> Iterator[DiffCandidate]:
+    """Yield completions: base model, best of the group, an earlier adapter, the group."""
+    if base := _find_base(rollout):
         yield base
-    best, first = best_of(group), next(iter(frames), None)
-    if best and best.index != shown.index:
-        yield _rollout("best", f"best ({best.index})", f"best in group (#{best.index})", best)
-    if first and first.step != shown.step and not first.by_start:
+    best, first = find_best(group), next(iter(steps), None)
+    if best and best.index != rollout.index:
+        yield _build_candidate("best", f"best ({best.index})", f"best in group (#{best.index})", best)
+    if first and first.step != rollout.step and not first.by_initial_model:
         step = f"step {first.step}"
-        yield _rollout("first", step, f"an earlier adapter at {step}", first.typical)
+        yield _build_candidate("first", step, f"an earlier adapter at {step}", first.typical)
     for other in group:
-        if other.index != shown.index:
-            yield _rollout(str(other.index), str(other.index), f"#{other.index} in group", other)
+        if other.index != rollout.index:
+            name = str(other.index)
+            yield _build_candidate(name, name, f"#{name} in group", other)
 
 
-def _rollout(name: str, link: str, label: str, rollout: Rollout) -> Against:
-    return Against(name, link, label, rollout.completion, rollout.reward)
+def _build_candidate(name: str, link: str, label: str, rollout: Rollout) -> DiffCandidate:
+    return DiffCandidate(name, link, label, rollout.completion, rollout.reward)
 
 
-def _base(shown: Rollout) -> Against | None:
-    """What the model that training began with answered: in the first step, or in a comparison."""
-    model = shown.job.base_label.lower()
-    if shown.adapter_step == 0:
+def _find_base(rollout: Rollout) -> DiffCandidate | None:
+    """The initial model's completion, from the first step or else from an evaluation."""
+    model = rollout.job.base_label.lower()
+    if rollout.adapter_step == 0:
         return None
-    by_base = shown.job.rollouts.filter(row_id=shown.row_id, adapter_step=0)
-    if began := list(by_base.order_by("step", "index")):
-        step = began[0].step
-        typical = frame_of(step, [rollout for rollout in began if rollout.step == step]).typical
-        return _rollout("base", model, f"the {model} model at step {step}", typical)
-    compared = ComparedRow.objects.filter(evaluation__job=shown.job, row_id=shown.row_id).exclude(base=[])
-    answers = compared.order_by("-evaluation", "index").values_list("base", flat=True).first()
-    if not answers:
+    by_base = list(
+        rollout.job.rollouts.filter(row_id=rollout.row_id, adapter_step=0).order_by("step", "index")
+    )
+    if by_base:
+        step = by_base[0].step
+        typical = summarize_step(step, [each for each in by_base if each.step == step]).typical
+        return _build_candidate("base", model, f"the {model} model at step {step}", typical)
+    rows = ComparedRow.objects.filter(evaluation__job=rollout.job, row_id=rollout.row_id).exclude(base=[])
+    samples = rows.order_by("-evaluation", "index").values_list("base", flat=True).first()
+    if not samples:
         return None
-    answer = answers[0]
+    sample = EvaluationSample.model_validate(samples[0])
     label = f"the {model} model in the comparison"
-    return Against("base", model, label, answer["completion"], answer["reward"])
+    return DiffCandidate("base", model, label, sample.completion, sample.reward)
 
 
-def without_base(shown: Rollout, choices: list[Against]) -> str:
-    """Why the base model's answer is not among the choices; empty if it is."""
-    model = shown.job.base_label.lower()
-    if any(choice.name == "base" for choice in choices):
+def explain_missing_base(rollout: Rollout, candidates: list[DiffCandidate]) -> str:
+    """Return why the base model's completion is not among the candidates; empty if it is."""
+    model = rollout.job.base_label.lower()
+    if any(candidate.name == "base" for candidate in candidates):
         return ""
-    if shown.adapter_step == 0:
+    if rollout.adapter_step == 0:
         return f"The {model} model itself wrote this completion."
     return f"No completion of the {model} model is available for this prompt."

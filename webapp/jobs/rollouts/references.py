@@ -1,4 +1,4 @@
-"""The dataset rows behind a job's rollouts and comparisons, and what their graders expect."""
+"""The dataset rows behind a job's rollouts and evaluations, and what their graders expect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from webapp.graders.definitions.references import Reader, RowReference, referenc
 from webapp.graders.models import GraderVersion
 from webapp.jobs.models import Job, JobTask, Rollout
 
-Json = dict[str, Any]
+DatasetRow = Mapping[str, Any]  # a line of a version's file: row_id, messages, tools and item
 
 
 class JobRows:
@@ -30,28 +30,28 @@ class JobRows:
     def _tasks(self) -> dict[str, JobTask]:
         return {task.name: task for task in self.job.loaded_tasks}
 
-    def _part(self, row_id: str) -> Job | JobTask:
+    def _find_part(self, row_id: str) -> Job | JobTask:
         """The task that the row belongs to; the job itself if it has no tasks."""
         return self._tasks.get(row_id.rpartition("/")[0], self.job)
 
-    def find(self, row_ids: Iterable[str]) -> dict[str, Json]:
-        """The rows of the open splits, by the ids that the job uses.
+    def find(self, row_ids: Iterable[str]) -> dict[str, DatasetRow]:
+        """Return the rows of the open splits, by the ids that the job uses.
 
-        Rows of a sealed split are not found, nor are those of files that are gone.
+        Rows of a sealed split are missing, and so are those whose file is gone.
         """
         by_task: dict[str, dict[str, str]] = defaultdict(dict)
         for row_id in row_ids:
             task, _, own_id = row_id.rpartition("/")
             by_task[task][own_id] = row_id
-        found: dict[str, Json] = {}
-        for names in by_task.values():
-            version = self._part(next(iter(names.values()))).dataset_version
+        found: dict[str, DatasetRow] = {}
+        for ids in by_task.values():
+            version = self._find_part(next(iter(ids.values()))).dataset_version
             with suppress(FileNotFoundError):
-                found |= {names[own_id]: row for own_id, row in find_rows(version, names).items()}
+                found |= {ids[own_id]: row for own_id, row in find_rows(version, ids).items()}
         return found
 
-    def requests(self, rollouts: Iterable[Rollout]) -> dict[str, str]:
-        """What a user asked last in the prompt of each rollout, by row id."""
+    def find_requests(self, rollouts: Iterable[Rollout]) -> dict[str, str]:
+        """Return row id -> last user message in the prompt of its rollouts."""
         prompts = {rollout.row_id: rollout.prompt for rollout in rollouts}
         rows = self.find(prompts)
         return {
@@ -60,24 +60,24 @@ class JobRows:
         }
 
     def url(self, row_id: str) -> str:
-        """The page of the row in its dataset."""
-        return self._part(row_id).dataset_version.address_of(row_id.rpartition("/")[2])
+        """Return the URL of the row in its dataset."""
+        return self._find_part(row_id).dataset_version.address_of(row_id.rpartition("/")[2])
 
     def is_judged(self, row_id: str) -> bool:
-        """Return True if the row's grader asks a judge, so that explanations are the judge's reasons."""
-        version = self._part(row_id).grader_version
+        """Return True if the row's grader asks a judge: explanations are the judge's reasons."""
+        version = self._find_part(row_id).grader_version
         if version.pk not in self._judged:
             self._judged[version.pk] = asks_judge(version)
         return self._judged[version.pk]
 
-    def reference(self, row_id: str, row: Mapping[str, Any]) -> RowReference:
-        """What the row's grader expects of an answer."""
-        version = self._part(row_id).grader_version
+    def reference(self, row_id: str, row: DatasetRow) -> RowReference:
+        """Return what the row's grader expects of a completion."""
+        version = self._find_part(row_id).grader_version
         if version.pk not in self._readers:
-            self._readers[version.pk] = reader_of(version)
+            self._readers[version.pk] = build_reader(version)
         return self._readers[version.pk](row.get("item") or {})
 
 
-def reader_of(version: GraderVersion) -> Reader:
-    """The reader of a saved grader version."""
+def build_reader(version: GraderVersion) -> Reader:
+    """Return the reader of references for a saved grader version."""
     return reference_reader(version.definition, version.grader)

@@ -1,8 +1,7 @@
-"""Pages of rollouts."""
+"""Pages of rollouts, and the saved views of their filters."""
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
@@ -24,29 +23,33 @@ from webapp.teams.models import Role
 @member()
 @require_GET
 def page(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
-    """The rollouts found; htmx asks how many came ``beyond`` the step that the page was drawn at."""
+    """The matches of the query. htmx requests the number of matches after step ``beyond``."""
     job = access.get(Job.objects.with_cursor().select_related("team", "dataset_version"), uid=uid)
-    query, after = search.asked(request.GET), request.GET.get("after", "")
-    found = search.find(job, query)
-    context: dict[str, Any] = {"job": job, "query": query, "asked": urlencode(query), "after": after}
+    query, after = search.read_query(request.GET), request.GET.get("after", "")
+    matches = search.search_rollouts(job, query)
+    context: dict[str, object] = {
+        "job": job,
+        "query": query,
+        "query_string": urlencode(query),
+        "after": after,
+    }
     if request.htmx.target == "newer":
-        context["newer"] = search.newer(found, request.GET.get("beyond", ""))
+        context["newer"] = search.count_newer(matches, request.GET.get("beyond", ""))
         return render(request, "jobs/rollouts.html#newer", context)
-    shown = search.page_after(found, after)
-    rows = JobRows(job)
+    found = search.read_page(matches, after)
     context |= {
-        "runs": search.runs(job, shown.rollouts),
-        "requests": rows.requests(shown.rollouts),
-        "onward": shown.onward,
-        "count": shown.count,
-        "order": found.order,
+        "runs": search.group_runs(job, found.rollouts),
+        "requests": JobRows(job).find_requests(found.rollouts),
+        "next_after": found.next_after,
+        "count": found.count,
+        "order": matches.order,
         "orders": [(key, order.label) for key, order in search.ORDERS.items()],
         "errors": ERROR_LABELS.items(),
         "tasks": job.tasks.all(),
         "saved": access.team.saved_views.all(),
-        "alarm_message": health.message_of(query["alarm"]) if "alarm" in query else "",
+        "alarm_message": health.find_rule_message(query["alarm"]) if "alarm" in query else "",
         "following": job.live and not after,
-        "beyond": search.latest_step(job),
+        "beyond": search.find_latest_step(job),
     }
     return render(request, "jobs/rollouts.html", context)
 
@@ -54,9 +57,9 @@ def page(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
 @member()
 @require_GET
 def rollout(request: HttpRequest, access: Access, uid: str, step: int, index: int) -> HttpResponse:
-    """A rollout beside its whole group, held against another answer, and its prompt through the steps.
+    """A rollout with its group, a diff to another completion, and its prompt at other steps.
 
-    With the filters it was found by in the address, it leads to the matches before and after it.
+    If the URL has the filters that found the rollout, the page links to the matches before and after.
     """
     job = access.get(Job.objects.select_related("team", "tuned_model"), uid=uid)
     shown = get_object_or_404(
@@ -66,29 +69,30 @@ def rollout(request: HttpRequest, access: Access, uid: str, step: int, index: in
         step=step,
         index=index,
     )
-    group, frames = detail.group_of(shown), detail.strip(shown)
-    before, after = detail.neighbours(shown)
-    choices = diff.choices_against(shown, group, frames)
+    group, steps = detail.list_group(shown), detail.list_steps(shown)
+    before, after = detail.find_neighbour_groups(shown)
+    candidates = list(diff.list_candidates(shown, group, steps))
     rows = JobRows(shown.job)
     row = rows.find([shown.row_id]).get(shown.row_id)
-    wanted, query = request.GET.get("against"), search.asked(request.GET)
+    name, query = request.GET.get("against"), search.read_query(request.GET)
+    selected = next((each for each in candidates if each.name == name), None)
     context = {
         "job": job,
-        "shown": shown,
-        "asked": urlencode(query),
-        "around": search.around(search.find(job, query), shown) if query else None,
-        "data_row": rows.url(shown.row_id),
+        "rollout": shown,
+        "query_string": urlencode(query),
+        "match": search.locate_match(search.search_rollouts(job, query), shown) if query else None,
+        "row_url": rows.url(shown.row_id),
         "row": row,
         "reference": rows.reference(shown.row_id, row) if row else None,
         "judged": rows.is_judged(shown.row_id),
         "group": group,
-        "best": detail.best_of(group),
+        "best": detail.find_best(group),
         "before": before,
         "after": after,
-        "frames": frames,
-        "choices": choices,
-        "against": next((each for each in choices if each.name == wanted), choices[0] if choices else None),
-        "without_base": diff.without_base(shown, choices),
+        "steps": steps,
+        "candidates": candidates,
+        "against": selected or next(iter(candidates), None),
+        "missing_base": diff.explain_missing_base(shown, candidates),
     }
     return render(request, "jobs/rollout.html", context)
 
@@ -96,29 +100,29 @@ def rollout(request: HttpRequest, access: Access, uid: str, step: int, index: in
 @member(Role.EDITOR)
 @require_POST
 def save(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """Keep the filters under a name, for the whole team."""
+    """Save the filters under a name, for the whole team."""
     job = access.get(Job.objects.all(), uid=uid)
     query = request.POST.get("query", "")
     try:
         view = saved_views.save_view(access.team, access.user, request.POST.get("name", ""), query)
-        messages.success(request, f"Saved as “{view.name}”: it stands on the rollouts page of every job.")
+        messages.success(request, f"Saved as “{view.name}” on the rollouts page of every job.")
     except ValueError as error:
         messages.error(request, str(error))
-    return _back_to(job, request.POST.get("back", query))
+    return _redirect_to_rollouts(job, request.POST.get("back", query))
 
 
 @member(Role.EDITOR)
 @require_POST
 def forget(request: HttpRequest, access: Access, uid: str, view: int) -> HttpResponse:
-    """Remove a saved view; the message that says so can bring it back."""
+    """Delete a saved view; the message has a button that saves it again."""
     job = access.get(Job.objects.all(), uid=uid)
     found = access.get(SavedView.objects.all(), pk=view)
-    saved_views.forget_view(found, access.user)
+    saved_views.delete_view(found, access.user)
     back = request.POST.get("back", "")
-    said = {"view": found, "job": job, "team": access.team, "back": back}
-    messages.success(request, render_to_string("jobs/view_removed.html", said, request))
-    return _back_to(job, back)
+    context = {"view": found, "job": job, "team": access.team, "back": back}
+    messages.success(request, render_to_string("jobs/view_removed.html", context, request))
+    return _redirect_to_rollouts(job, back)
 
 
-def _back_to(job: Job, query: str) -> HttpResponse:
-    return redirect(f"{job.get_absolute_url()}rollouts/?{saved_views.asked_in(query)}")
+def _redirect_to_rollouts(job: Job, query: str) -> HttpResponse:
+    return redirect(f"{job.get_absolute_url()}rollouts/?{saved_views.normalize_query(query)}")

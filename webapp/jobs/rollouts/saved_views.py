@@ -1,35 +1,37 @@
-"""Filters of the rollouts page that a team keeps under a name."""
+"""Saved views: filters of the rollouts page under a name, for the whole team."""
 
 from __future__ import annotations
 
 from urllib.parse import parse_qsl, urlencode
 
 from webapp.jobs.models import SavedView
-from webapp.jobs.rollouts.search import asked
+from webapp.jobs.rollouts.search import read_query
 from webapp.teams.models import Team, User
 from webapp.teams.services import record
 
+NAME_LENGTH, QUERY_LENGTH = 60, 2000
 
-def asked_in(query: str) -> str:
-    """What of an address's query is about rollouts, written always in the same way."""
-    return urlencode(asked(dict(parse_qsl(query))))
+
+def normalize_query(query: str) -> str:
+    """Return the parameters about rollouts in fixed order: equal filters give equal text."""
+    return urlencode(read_query(dict(parse_qsl(query))))
 
 
 def save_view(team: Team, user: User, name: str, query: str) -> SavedView:
-    """Keep filters under a name; the same name again replaces it. Raises ValueError with what to change."""
-    name, text = name.replace("\x00", "").strip(), asked_in(query)
-    if not name or len(name) > 60:
-        raise ValueError("The view was not saved: give it a name of 1 to 60 characters.")
+    """Save filters under a name, which replaces a view of this name. Raises ``ValueError``."""
+    name, text = name.replace("\x00", "").strip(), normalize_query(query)
+    if not name or len(name) > NAME_LENGTH:
+        raise ValueError(f"The view was not saved: give it a name of 1 to {NAME_LENGTH} characters.")
     if not text:
-        raise ValueError("The view was not saved: filter something first.")
-    if len(text) > 2000:
+        raise ValueError("The view was not saved: set a filter first.")
+    if len(text) > QUERY_LENGTH:
         raise ValueError("The view was not saved: its filters are too long.")
     view, _ = team.saved_views.update_or_create(name=name, defaults={"query": text, "created_by": user})
     record(team, user, "saved a view of rollouts", view)
     return view
 
 
-def forget_view(view: SavedView, user: User) -> None:
-    """Remove it for the whole team."""
+def delete_view(view: SavedView, user: User) -> None:
+    """Delete the view for the whole team."""
     record(view.team, user, "removed a view of rollouts", view)
     view.delete()

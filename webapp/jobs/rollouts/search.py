@@ -1,10 +1,10 @@
-"""Rollouts of a job: found by filters, in an order, paged by place, kept for some time."""
+"""Search of a job's rollouts: filters, orders, pages, groups; and deletion of old ones."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sized
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import reduce
@@ -22,16 +22,17 @@ from webapp.jobs.states import TERMINAL
 from webapp.teams.models import Team
 
 PAGE = 50
-MOST_COUNTED = 10_000
+MAX_COUNT = 10_000
 
 
 # --- filters ---------------------------------------------------------------------------------------
 
 
-def _text(text: str) -> str:
-    return text.replace("\x00", "")
+def _remove_nul(text: str) -> str:
+    return text.replace("\x00", "")  # PostgreSQL refuses it
 
 
+# name in the query string -> (lookup, conversion)
 FILTERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "since": ("step__gte", int),
     "until": ("step__lte", int),
@@ -39,51 +40,51 @@ FILTERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "most": ("reward__lte", float),
     "shortest": ("length__gte", int),
     "longest": ("length__lte", int),
-    "task": ("task", _text),
-    "row": ("row_id", _text),
-    "error": ("error_class", _text),
-    "text": ("completion__icontains", _text),
+    "task": ("task", _remove_nul),
+    "row": ("row_id", _remove_nul),
+    "error": ("error_class", _remove_nul),
+    "text": ("completion__icontains", _remove_nul),
 }
 ONLY = {"errors": ~Q(error_class=""), "truncated": Q(truncated=True), "ungraded": Q(reward=None)}
 NAMES = (*FILTERS, "only", "alarm", "sort")
 
 
-def asked(address: Mapping[str, str]) -> dict[str, str]:
-    """What of an address is about rollouts; one step is a range of steps."""
-    found = {name: value for name in NAMES if (value := address.get(name))}
-    if step := address.get("step"):
+def read_query(query: Mapping[str, str]) -> dict[str, str]:
+    """Return the parameters that are about rollouts. ``step`` becomes a range of steps."""
+    found = {name: value for name in NAMES if (value := query.get(name))}
+    if step := query.get("step"):
         found |= {"since": step, "until": step}
     return found
 
 
-def _wanted(job: Job, query: Mapping[str, str]) -> Q:
-    """The query's filters; what cannot be read is ignored."""
-    wanted = ONLY.get(query.get("only", ""), Q())
-    for name, (lookup, read) in FILTERS.items():
+def _build_filter(job: Job, query: Mapping[str, str]) -> Q:
+    """The filters of the query. Values that cannot be read are ignored."""
+    condition = ONLY.get(query.get("only", ""), Q())
+    for name, (lookup, convert) in FILTERS.items():
         if value := query.get(name, ""):
             try:
-                wanted &= Q(**{lookup: read(value)})
+                condition &= Q(**{lookup: convert(value)})
             except ValueError:
                 continue
     if code := query.get("alarm", ""):
-        wanted &= _shown_by(job, code)
-    return wanted
+        condition &= _match_examples(job, code)
+    return condition
 
 
-def _shown_by(job: Job, code: str) -> Q:
-    """The rollouts that show this alarm, in whichever steps it was raised."""
+def _match_examples(job: Job, code: str) -> Q:
+    """The example rollouts of an alarm, at all steps where it was raised."""
     alarms = job.alarms.filter(code=code).values_list("step", "rollouts")
-    places = [Q(step=step, index__in=indices) for step, indices in alarms]
-    return reduce(or_, places, Q(pk=None))
+    conditions = [Q(step=step, index__in=indices) for step, indices in alarms]
+    return reduce(or_, conditions, Q(pk=None))
 
 
 # --- orders ----------------------------------------------------------------------------------------
 
-Place = tuple[Any, ...]
+SortValues = tuple[Any, ...]  # of an order's columns
 
 
 class _Row(Func):
-    """Columns compared as one, so that PostgreSQL seeks a place in an index over just these."""
+    """Columns compared as one row, so that an index over exactly these columns serves."""
 
     function = "ROW"
     output_field = FloatField()
@@ -91,27 +92,30 @@ class _Row(Func):
 
 @dataclass(frozen=True)
 class Order:
-    """Columns that give every rollout a place of its own, the last two step and index, and their signs."""
+    """A total order of rollouts: columns and their signs. The last two are step and index."""
 
     label: str
     columns: tuple[str, ...]
     signs: tuple[int, ...]
 
-    def key(self, place: Place) -> Place:
-        """What sorts such places in Python."""
-        return tuple(sign * value for sign, value in zip(self.signs, place, strict=True))
+    def key(self, values: SortValues) -> SortValues:
+        """Return the key that sorts such values in Python."""
+        return tuple(sign * value for sign, value in zip(self.signs, values, strict=True))
 
-    def walk(self, rollouts: QuerySet[Rollout], place: Place | None, back: bool = False) -> QuerySet[Rollout]:
-        """The rollouts behind the place, nearest first; those before it with ``back``."""
+    def walk(
+        self, rollouts: QuerySet[Rollout], values: SortValues | None, back: bool = False
+    ) -> QuerySet[Rollout]:
+        """Return the rollouts after these values, nearest first; with ``back`` those before them."""
         signs = [-sign for sign in self.signs] if back else self.signs
         names = [f"-{name}" if sign < 0 else name for name, sign in zip(self.columns, signs, strict=True)]
-        return (rollouts.filter(self._beyond(place, signs[0])) if place else rollouts).order_by(*names)
+        return (rollouts.filter(self._match_after(values, signs[0])) if values else rollouts).order_by(*names)
 
-    def _beyond(self, place: Place, sign: int) -> Q:
+    def _match_after(self, values: SortValues, sign: int) -> Q:
         if len(set(self.signs)) == 1:
             compare = GreaterThan if sign > 0 else LessThan
-            return Q(compare(_Row(*self.columns), _Row(*map(Value, place))))
-        step, index = place
+            return Q(compare(_Row(*self.columns), _Row(*map(Value, values))))
+        # Signs differ only in (step, index), which a comparison of rows cannot express.
+        step, index = values
         bound, passed = ("gte", "index__gte") if sign > 0 else ("lte", "index__lte")
         return Q(**{f"step__{bound}": step}) & ~Q(**{"step": step, passed: index})
 
@@ -124,34 +128,34 @@ ORDERS = {
 
 
 @dataclass(frozen=True)
-class Found:
-    """The rollouts of a job that filters leave, and their order."""
+class Matches:
+    """The rollouts of a job that match a query, and their order."""
 
     job: Job
     rollouts: QuerySet[Rollout]
     order: Order
 
-    def place(self, step: int, index: int) -> Place | None:
-        """Where a rollout of the job stands in this order; ``None`` for one without a reward to order by."""
+    def sort_values(self, step: int, index: int) -> SortValues | None:
+        """Return the values that order this rollout; None if it has no reward to be ordered by."""
         if "reward" not in self.order.columns:
             return step, index
         graded = self.job.rollouts.filter(step=step, index=index, reward__isnull=False)
         return graded.values_list(*self.order.columns).first()
 
-    def few(self) -> list[tuple[Place, int]] | None:
-        """Sort keys and ids of all that were found, in order; ``None`` where they are too many to count."""
+    def list_keys(self) -> list[tuple[SortValues, int]] | None:
+        """Return sort keys and ids of all matches in order; None if more than ``MAX_COUNT``."""
         columns = (*self.order.columns, "pk")
-        places = list(self.rollouts.order_by().values_list(*columns)[: MOST_COUNTED + 1])
-        if len(places) > MOST_COUNTED:
+        rows = list(self.rollouts.order_by().values_list(*columns)[: MAX_COUNT + 1])
+        if len(rows) > MAX_COUNT:
             return None
-        return sorted((self.order.key(place), pk) for *place, pk in places)
+        return sorted((self.order.key(values), pk) for *values, pk in rows)
 
 
-def find(job: Job, query: Mapping[str, str]) -> Found:
-    """What the filters ask for, newest first or by reward; what was not graded has no place by reward."""
+def search_rollouts(job: Job, query: Mapping[str, str]) -> Matches:
+    """Return the matches of a query. Orders by reward leave ungraded rollouts out."""
     order = ORDERS.get(query.get("sort", ""), ORDERS[""])
     graded = Q(reward__isnull=False) if "reward" in order.columns else Q()
-    return Found(job, job.rollouts.filter(_wanted(job, query), graded), order)
+    return Matches(job, job.rollouts.filter(_build_filter(job, query), graded), order)
 
 
 # --- pages -----------------------------------------------------------------------------------------
@@ -159,51 +163,53 @@ def find(job: Job, query: Mapping[str, str]) -> Found:
 
 @dataclass(frozen=True)
 class Page:
-    """Some rollouts, the place where the next page begins if there is one, and how many there are in all."""
+    """A page of rollouts. ``next_after`` begins the next one; ``count`` is of all matches."""
 
     rollouts: list[Rollout]
-    onward: str
+    next_after: str
     count: str
 
 
-def page_after(found: Found, after: str) -> Page:
-    """The page behind the rollout ``after`` (``STEP-INDEX``).
+def read_page(matches: Matches, after: str) -> Page:
+    """Return the page after the rollout ``after`` (``STEP-INDEX``).
 
-    By place and not by number, so that the last page of a million comes as fast as the first. Few are found
-    together and put in order here; of many, the next ones are met soon on a walk in their order. PostgreSQL
-    itself cannot tell the two apart where filters go together, and then walks through everything.
+    Pages begin at a rollout instead of a number, so that the last page of a million is as fast as the first.
+    Few matches are all read and sorted here; of many, the next ones are found soon by an ordered walk.
+    PostgreSQL cannot tell the two cases apart where several filters apply, and would walk through all rows.
     """
-    place, few = _place(found, after), found.few()
-    if few is None:
-        return _page(list(found.order.walk(found.rollouts, place)[: PAGE + 1]), _counted(few))
-    behind = few[_passed(few, found.order.key(place)) :] if place else few
-    by_id = Rollout.objects.in_bulk([pk for _, pk in behind[: PAGE + 1]])
-    return _page([by_id[pk] for _, pk in behind[: PAGE + 1] if pk in by_id], _counted(few))
+    values, keys = _find_sort_values(matches, after), matches.list_keys()
+    if keys is None:
+        return _build_page(
+            list(matches.order.walk(matches.rollouts, values)[: PAGE + 1]), _format_count(keys)
+        )
+    rest = keys[_count_up_to(keys, matches.order.key(values)) :] if values else keys
+    by_id = Rollout.objects.in_bulk([pk for _, pk in rest[: PAGE + 1]])
+    return _build_page([by_id[pk] for _, pk in rest[: PAGE + 1] if pk in by_id], _format_count(keys))
 
 
-def _page(rollouts: list[Rollout], count: str) -> Page:
+def _build_page(rollouts: list[Rollout], count: str) -> Page:
     last = rollouts[PAGE - 1] if len(rollouts) > PAGE else None
     return Page(rollouts[:PAGE], f"{last.step}-{last.index}" if last else "", count)
 
 
-def _place(found: Found, after: str) -> Place | None:
+def _find_sort_values(matches: Matches, after: str) -> SortValues | None:
     step, index = (whole_number(part) for part in (after.partition("-")[0], after.partition("-")[2]))
-    return None if step is None or index is None else found.place(step, index)
+    return None if step is None or index is None else matches.sort_values(step, index)
 
 
-def _passed(few: list[tuple[Place, int]], key: Place) -> int:
-    """How many come no later than this key."""
-    at = bisect_left(few, key, key=lambda each: each[0])
-    return at + (at < len(few) and few[at][0] == key)
+def _count_up_to(keys: list[tuple[SortValues, int]], key: SortValues) -> int:
+    """Number of matches up to this key, itself included."""
+    position = bisect_left(keys, key, key=lambda each: each[0])
+    return position + (position < len(keys) and keys[position][0] == key)
 
 
-def _counted(few: list[Any] | None) -> str:
-    return f"more than {MOST_COUNTED:,}" if few is None else f"{len(few):,}"
+def _format_count(keys: Sized | None) -> str:
+    return f"more than {MAX_COUNT:,}" if keys is None else f"{len(keys):,}"
 
 
 @dataclass(frozen=True)
-class Around:
-    """The matches before and after a rollout. ``position`` is its own among them; 0 where it is none."""
+class MatchPosition:
+    """The matches before and after a rollout, and its own number; 0 if it is no match."""
 
     before: Rollout | None
     after: Rollout | None
@@ -211,99 +217,100 @@ class Around:
     count: str
 
 
-def around(found: Found, shown: Rollout) -> Around:
-    """Where a rollout stands among those that were found."""
-    place, few = found.place(shown.step, shown.index), found.few()
-    if place is None:
-        return Around(None, None, 0, _counted(few))
-    if few is None:
-        before, after = (found.order.walk(found.rollouts, place, back).first() for back in (True, False))
-        return Around(before, after, 0, _counted(few))
-    key = found.order.key(place)
-    passed = _passed(few, key)
-    among = bool(passed) and few[passed - 1][0] == key
-    earlier, later = few[: passed - among][-1:], few[passed:][:1]
+def locate_match(matches: Matches, rollout: Rollout) -> MatchPosition:
+    """Return the position of a rollout among the matches."""
+    values, keys = matches.sort_values(rollout.step, rollout.index), matches.list_keys()
+    count = _format_count(keys)
+    if values is None:
+        return MatchPosition(None, None, 0, count)
+    if keys is None:
+        before, after = (matches.order.walk(matches.rollouts, values, back).first() for back in (True, False))
+        return MatchPosition(before, after, 0, count)
+    key = matches.order.key(values)
+    passed = _count_up_to(keys, key)
+    is_match = bool(passed) and keys[passed - 1][0] == key
+    earlier, later = keys[: passed - is_match][-1:], keys[passed:][:1]
     by_id = Rollout.objects.in_bulk([pk for _, pk in (*earlier, *later)])
     before, after = (by_id.get(side[0][1]) if side else None for side in (earlier, later))
-    return Around(before, after, passed if among else 0, _counted(few))
+    return MatchPosition(before, after, passed if is_match else 0, count)
 
 
-# --- what came since ---------------------------------------------------------------------------------
+# --- newer rollouts ----------------------------------------------------------------------------------
 
 
-def latest_step(job: Job) -> int:
-    """The last step that has rollouts; 0 before the first."""
+def find_latest_step(job: Job) -> int:
+    """Return the last step that has rollouts; 0 before the first."""
     return job.rollouts.order_by("-step").values_list("step", flat=True).first() or 0
 
 
-def newer(found: Found, beyond: str) -> str:
-    """How many came behind this step; empty for none."""
-    step = whole_number(beyond)
+def count_newer(matches: Matches, step_text: str) -> str:
+    """Return the number of matches after this step as text; empty for none."""
+    step = whole_number(step_text)
     if step is None:
         return ""
-    count = len(found.rollouts.filter(step__gt=step).values_list("pk")[: MOST_COUNTED + 1])
-    return f"more than {MOST_COUNTED:,}" if count > MOST_COUNTED else f"{count:,}" if count else ""
+    count = len(matches.rollouts.filter(step__gt=step).values_list("pk")[: MAX_COUNT + 1])
+    return f"more than {MAX_COUNT:,}" if count > MAX_COUNT else f"{count:,}" if count else ""
 
 
 # --- groups on a page ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Run:
-    """Neighbours on a page that answer the same prompt in the same step, and what their whole group got."""
+class GroupRun:
+    """Neighbouring rollouts of one group on a page, with size and rewards of the whole group."""
 
     rollouts: list[Rollout]
-    answers: int = 0
+    size: int = 0
     mean: float | None = None
     lowest: float | None = None
     highest: float | None = None
 
     @property
-    def together(self) -> bool:
-        """Whether the prompt is better said once, above them."""
+    def has_heading(self) -> bool:
+        """True if the page shows the prompt once above several rollouts."""
         return len(self.rollouts) > 1
 
     @property
     def no_signal(self) -> bool:
-        """Whether all were worth the same, so that nothing was learnt from them."""
-        return self.answers > 1 and self.lowest is not None and self.lowest == self.highest
+        """True if all rewards of the group are equal, so that it gave no gradient."""
+        return self.size > 1 and self.lowest is not None and self.lowest == self.highest
 
 
-def _measured(job: Job, step: int, groups: Collection[int]) -> QuerySet[Rollout, Any]:
+def group_runs(job: Job, rollouts: list[Rollout]) -> list[GroupRun]:
+    """Join neighbours of one group; the order of the rollouts stays."""
+    if not rollouts:
+        return []
+    groups_by_step: dict[int, set[int]] = defaultdict(set)
+    for rollout in rollouts:
+        groups_by_step[rollout.step].add(rollout.group)
+    first, *rest = (_measure_groups(job, step, groups) for step, groups in groups_by_step.items())
+    # One query part per step, since only the rollouts of a step are neighbours in an index.
+    rows = first.union(*rest, all=True) if rest else first
+    by_group = {(step, group): numbers for step, group, *numbers in rows}
+    return [
+        GroupRun(list(neighbours), *by_group.get(group, ()))
+        for group, neighbours in groupby(rollouts, key=lambda rollout: (rollout.step, rollout.group))
+    ]
+
+
+def _measure_groups(job: Job, step: int, groups: Collection[int]) -> QuerySet[Rollout, Any]:
     whole = job.rollouts.filter(step=step, group__in=groups).order_by().values_list("step", "group")
     return whole.annotate(Count("pk"), Avg("reward"), Min("reward"), Max("reward"))
 
 
-def runs(job: Job, rollouts: list[Rollout]) -> list[Run]:
-    """The page's rollouts in their order, put together with their groups."""
-    if not rollouts:
-        return []
-    wanted: dict[int, set[int]] = defaultdict(set)
-    for rollout in rollouts:
-        wanted[rollout.step].add(rollout.group)
-    first, *rest = (_measured(job, step, groups) for step, groups in wanted.items())
-    # Step by step, since only a step's rollouts lie together in an index.
-    got = first.union(*rest, all=True) if rest else first
-    by_group = {(step, group): numbers for step, group, *numbers in got}
-    return [
-        Run(list(together), *by_group.get(place, ()))
-        for place, together in groupby(rollouts, key=lambda rollout: (rollout.step, rollout.group))
-    ]
+# --- deletion --------------------------------------------------------------------------------------
 
 
-# --- keeping ---------------------------------------------------------------------------------------
-
-
-def forget_old() -> int:
-    """Remove the rollouts of jobs that ended longer ago than their team keeps them. Returns how many."""
-    removed = 0
+def delete_expired() -> int:
+    """Delete rollouts after their team's retention time. Return their number."""
+    deleted = 0
     for team in Team.objects.exclude(rollouts_kept_days=None):
-        for job in kept_too_long(team, team.rollouts_kept_days or 0):
-            removed += job.rollouts.all().delete()[0]
-    return removed
+        for job in select_expired_jobs(team, team.rollouts_kept_days or 0):
+            deleted += job.rollouts.all().delete()[0]
+    return deleted
 
 
-def kept_too_long(team: Team, days: int) -> QuerySet[Job]:
-    """Jobs with rollouts that ended more than ``days`` ago."""
-    old = team.jobs.filter(state__in=TERMINAL, finished_at__lt=timezone.now() - timedelta(days=days))
-    return old.filter(Exists(Rollout.objects.filter(job=OuterRef("pk"))))
+def select_expired_jobs(team: Team, days: int) -> QuerySet[Job]:
+    """Return the jobs with rollouts that ended more than ``days`` ago."""
+    ended = team.jobs.filter(state__in=TERMINAL, finished_at__lt=timezone.now() - timedelta(days=days))
+    return ended.filter(Exists(Rollout.objects.filter(job=OuterRef("pk"))))

@@ -1,4 +1,4 @@
-"""Job states as pages show them."""
+"""Labels and colours of job states."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS = {
 
 @register.filter
 def state_label(state: str) -> str:
-    """A job state in words."""
+    """The label of a job state."""
     return State(state).label
 
 

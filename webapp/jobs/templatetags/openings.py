@@ -1,9 +1,8 @@
-"""The warning that the test split of a result was not sealed."""
+"""Warnings that a test split was opened before the end of a job."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from django import template
 
@@ -14,12 +13,12 @@ register = template.Library()
 
 
 @register.inclusion_tag("jobs/openings.html")
-def test_openings(job: Job | None) -> dict[str, Any]:
-    """A warning for each opening of a test split that the job's results have to be read with."""
+def test_openings(job: Job | None) -> dict[str, object]:
+    """Show a warning for each opening that concerns the job."""
     return {"openings": find_openings([job]) if job else []}
 
 
 @register.inclusion_tag("jobs/openings.html")
-def test_openings_of_jobs(jobs: Sequence[Job]) -> dict[str, Any]:
-    """The same warning where the results of several jobs stand beside each other; it names the jobs."""
+def test_openings_of_jobs(jobs: Sequence[Job]) -> dict[str, object]:
+    """Show a warning for each opening that concerns some of the jobs; it names them."""
     return {"openings": find_openings(jobs), "several": True}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from django import template
 
 from webapp.retention import presenters as retention
+from workers.contract.events import Interval
 
 register = template.Library()
 
 
 @register.filter
-def change(forgetting: Mapping[str, float | None] | None) -> dict[str, float | None] | None:
+def change(forgetting: Interval | None) -> Interval | None:
     """Forgetting as a change of the reward: below 0 for a loss."""
     return retention.change_of(forgetting) if forgetting else None

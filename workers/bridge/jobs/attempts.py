@@ -23,7 +23,7 @@ from webapp.jobs import checkpoints, recording
 from webapp.jobs.models import Job
 from webapp.jobs.queue import JOBS, claim_job, requested_stop
 from webapp.jobs.states import State
-from webapp.jobs.transitions import move
+from webapp.jobs.transitions import change_state
 from webapp.registry.services import register_model, tuned_name
 from webapp.work import messages
 from webapp.work.errors import LeaseLost
@@ -111,7 +111,7 @@ class Attempt:
             log.info("Job %s: attempt %s no longer holds it", self.job.uid, self.job.attempt)
         except judges.JudgeUnreachable as error:
             with transaction.atomic():
-                move(self.job.pk, State.PAUSED, guard=held(self.job), error=error.error)
+                change_state(self.job.pk, State.PAUSED, guard=held(self.job), error=error.error)
         except files.Damaged as error:
             JOBS.fail(self.job, error)
         except Exception as error:  # otherwise the job would hang until its lease ends
@@ -338,7 +338,9 @@ class Attempt:
 
     def _end(self, state: State, done: events.DoneEvent, **changes: Any) -> None:
         self._require(
-            move(self.job.pk, state, guard=held(self.job), train_seconds=done.train_seconds, **changes)
+            change_state(
+                self.job.pk, state, guard=held(self.job), train_seconds=done.train_seconds, **changes
+            )
         )
 
 

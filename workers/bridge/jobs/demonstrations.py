@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from webapp.experiments.control_runs import ACCEPTED, accepted
+from webapp.experiments.control_runs import ACCEPTED, select_accepted
 from webapp.jobs.models import Job
 from workers.bridge.jobs import files
 from workers.contract.json_types import JsonObject
@@ -57,7 +57,7 @@ def _select_accepted(job: Job) -> FindCompletion:
     assert job.control_of, f"{job} is not a control run"
     best = {
         row_id: {"completion": completion} | ({"reasoning": reasoning} if reasoning else {})
-        for row_id, completion, reasoning in accepted(job.control_of).values_list(
+        for row_id, completion, reasoning in select_accepted(job.control_of).values_list(
             "row_id", "completion", "reasoning"
         )
     }

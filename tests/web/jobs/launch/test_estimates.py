@@ -21,7 +21,7 @@ from webapp.jobs.models import Job
 from webapp.jobs.monitor import preflight
 from webapp.jobs.queue import claim_job
 from webapp.jobs.states import State
-from webapp.jobs.transitions import move
+from webapp.jobs.transitions import change_state
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.work import nodes
@@ -86,7 +86,7 @@ def run(job: Job, clock: Clock, factor: float = 1.0, node: str = "here") -> Job:
         report = [PhaseEvent.model_validate({"phase": phase}), *more.get(phase, [])]
         assert recording.record_events(job.pk, 1, report)
         clock.move(seconds * factor)
-    assert move(job.pk, State.SUCCEEDED)
+    assert change_state(job.pk, State.SUCCEEDED)
     job.refresh_from_db()
     return job
 
@@ -148,8 +148,8 @@ def test_the_outcome_stands_beside_the_estimate(
     page = as_user(alice).get(close.get_absolute_url()).text
     assert "2 min 34 s of work; the estimate was 2 min 8 s" in page
     for job, accurate in ((close, True), (far, False)):
-        whole = next(each for each in preflight.outcomes(job) if "whole job" in each.name)
-        assert whole.inside == accurate
+        whole = next(each for each in preflight.check_forecast(job) if "whole job" in each.name)
+        assert whole.accurate == accurate
 
 
 def test_the_time_left_counts_down_from_the_launch_on(launch: Callable[..., Job], clock: Clock) -> None:
@@ -167,7 +167,7 @@ def test_the_time_left_counts_down_from_the_launch_on(launch: Callable[..., Job]
     assert (job.seconds_left, job.is_late) == (50, False)
     clock.move(60)
     assert (job.seconds_left, job.is_late) == (0, True)
-    move(job.pk, State.PAUSED)
+    change_state(job.pk, State.PAUSED)
     job.refresh_from_db()
     assert (job.seconds_left, job.is_late) == (0, False)
 

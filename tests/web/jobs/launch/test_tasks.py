@@ -25,7 +25,12 @@ from webapp.datasets.models import DatasetVersion
 from webapp.datasets.services import Choices, commit, receive
 from webapp.datasets.uploads.validation import Options
 from webapp.datasets.versions.sealing import open_test_split
-from webapp.experiments.interference import launch_interference, match_settings, matrix, subsets
+from webapp.experiments.interference import (
+    build_matrix,
+    launch_interference,
+    list_subsets,
+    match_settings,
+)
 from webapp.graders.models import Grader, GraderVersion
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording
@@ -227,7 +232,7 @@ def test_a_job_that_continues_an_adapter_takes_its_shape(
     page = client.get(job.get_absolute_url()).text
     assert uploaded.get_absolute_url() in page
     compare(job, [row("a", [sample(0.1, "b")], [sample(0.2, "t")])])
-    assert "Start, held-out rows" in client.get(job.get_absolute_url()).text
+    assert "Initial, held-out rows" in client.get(job.get_absolute_url()).text
 
 
 def test_an_adapter_of_another_base_is_refused(
@@ -366,10 +371,13 @@ def test_each_task_alone_draws_what_it_drew_together(job: Job, alice: User) -> N
 
 @given(st.integers(1, 64), st.integers(1, 500), st.floats(0.02, 0.98))
 def test_matched_jobs_draw_as_many_prompts_within_half_a_step(prompts: int, steps: int, share: float) -> None:
-    settings = JobSettings.model_validate({"grpo": {"prompts_per_step": prompts}})
+    settings = JobSettings.model_validate(
+        {"grpo": {"prompts_per_step": prompts}, "evaluation": {"every": 20}}
+    )
     grpo = match_settings(settings, steps, share).grpo
-    drawn, wanted = grpo.prompts_per_step * (grpo.max_steps or 0), prompts * share * steps
-    assert abs(drawn - wanted) <= max(grpo.prompts_per_step / 2, 1) + 1e-9
+    assert grpo.max_steps
+    sampled, wanted = grpo.prompts_per_step * grpo.max_steps, prompts * share * steps
+    assert abs(sampled - wanted) <= max(grpo.prompts_per_step / 2, 1) + 1e-9
 
 
 def test_the_matrix_shows_who_loses_by_sharing(job: Job, alice: User, bob: User, as_user: SignIn) -> None:
@@ -377,8 +385,8 @@ def test_the_matrix_shows_who_loses_by_sharing(job: Job, alice: User, bob: User,
     alone = {part.tasks.get().name: part for part in launch_interference(together, alice)}
     finished(alone["invoices"], rewards_of("invoices", 0.7))
     finished(alone["capitals"], rewards_of("capitals", 0.6))
-    shown = matrix(together)
-    (line,) = shown.lines
+    shown = build_matrix(together)
+    (line,) = shown.rows
     cells = {cell.task: cell for cell in line.cells if cell}
     assert cells["invoices"].mean == pytest.approx(-0.2)
     assert cells["invoices"].harmed
@@ -404,10 +412,10 @@ def test_the_matrix_says_that_a_test_split_was_opened(
 
 
 def test_three_tasks_can_be_measured_in_pairs() -> None:
-    assert [set(names) for names in subsets(["a", "b", "c"], pairs=True)] == [
+    assert [set(names) for names in list_subsets(["a", "b", "c"], pairs=True)] == [
         {"a"}, {"b"}, {"c"}, {"a", "b"}, {"a", "c"}, {"b", "c"},
     ]  # fmt: skip
-    assert subsets(["a", "b"], pairs=True) == subsets(["a", "b"], pairs=False)
+    assert list_subsets(["a", "b"], pairs=True) == list_subsets(["a", "b"], pairs=False)
 
 
 @given(st.lists(st.floats(-1, 1), min_size=20, max_size=32))

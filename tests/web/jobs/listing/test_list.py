@@ -1,4 +1,4 @@
-"""The list of jobs: filters and order live in the address, and it pages."""
+"""The list of jobs: filters, orders and pages by the query string."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from tests.web.comparison import side_summary
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs.launch.request import JobRequest, single_task
 from webapp.jobs.launch.service import launch
@@ -55,7 +56,7 @@ def test_jobs_are_found_by_text_state_and_model_and_sorted(
     assert names(client, team, state="failed") == ["Alpha"]
     assert names(client, team, model=jobs[0].base_model.uid, q="gam") == ["Gamma"]
     assert names(client, team, model="base_unknown") == []
-    assert "No job fits" in client.get(f"/t/{team.slug}/jobs/", {"q": "zzz"}).content.decode()
+    assert "No jobs match" in client.get(f"/t/{team.slug}/jobs/", {"q": "zzz"}).content.decode()
 
 
 def test_the_next_page_keeps_the_filters(
@@ -74,21 +75,22 @@ def test_another_teams_jobs_are_not_listed(
     assert names(as_user(charlie), other) == []
 
 
-def test_jobs_are_found_by_who_launched_them_and_sorted_by_gain(
+def test_jobs_can_be_filtered_by_person_and_sorted_by_gain(
     team: Team, alice: User, bob: User, jobs: list[Job], as_user: SignIn
 ) -> None:
     client = as_user(alice)
     Job.objects.filter(pk=jobs[0].pk).update(created_by=bob)
     assert names(client, team, by=bob.email) == ["Beta"]
+    side = side_summary(0.5)
     for job, gain in zip(jobs[:2], (0.1, 0.3), strict=True):
         job.evaluations.create(
-            stage="after", split="test", step=1, rows=1, samples_per_row=1, base={}, tuned={},
+            stage="after", split="test", step=1, rows=1, samples_per_row=1, base=side, tuned=side,
             difference={"mean": gain, "low": gain, "high": gain},
         )  # fmt: skip
     assert names(client, team, sort="gain") == ["Alpha", "Beta", "Gamma"], "without a result: last"
 
 
-def test_the_list_follows_jobs_that_are_not_at_their_end(
+def test_the_list_updates_itself_while_jobs_run(
     team: Team, alice: User, jobs: list[Job], as_user: SignIn
 ) -> None:
     client, page = as_user(alice), f"/t/{team.slug}/jobs/?sort=name"

@@ -1,4 +1,4 @@
-"""Pinned jobs and the baseline: at the head of the list, and one click away from every chart."""
+"""Pinned jobs and the baseline: at the top of the list, and offered for every chart."""
 
 from __future__ import annotations
 
@@ -47,18 +47,16 @@ def test_pinned_jobs_head_the_list_and_one_is_the_baseline(
     assert verbs == ["made the baseline", "pinned job", "made the baseline", "unpinned job"]
 
 
-def test_no_more_are_pinned_than_charts_can_draw(
-    team: Team, alice: User, jobs: list[Job], as_user: SignIn
-) -> None:
+def test_the_number_of_pins_is_limited(team: Team, alice: User, jobs: list[Job], as_user: SignIn) -> None:
     client = as_user(alice)
-    for job in jobs[: pinned_jobs.MOST_PINS]:
+    for job in jobs[: pinned_jobs.MAX_PINS]:
         press(client, job, "pinned")
     assert "7 jobs are pinned already" in press(client, jobs[-1], "pinned")
-    assert pinned_jobs.pinned(team).count() == pinned_jobs.MOST_PINS
+    assert pinned_jobs.list_pinned(team).count() == pinned_jobs.MAX_PINS
     assert "baseline now" in press(client, jobs[0], "baseline"), "a pinned one takes no more room"
 
 
-def test_charts_draw_the_pinned_jobs_and_the_link_names_each(
+def test_the_url_of_charts_names_each_pinned_job(
     team: Team, alice: User, jobs: list[Job], as_user: SignIn
 ) -> None:
     client = as_user(alice)
@@ -76,7 +74,7 @@ def test_charts_draw_the_pinned_jobs_and_the_link_names_each(
     assert compared.context["baseline"] == jobs[0], "not simply the first"
 
 
-def test_another_teams_baseline_is_its_own(
+def test_each_team_has_its_own_baseline(
     team: Team, alice: User, charlie: User, jobs: list[Job], as_user: SignIn
 ) -> None:
     press(as_user(alice), jobs[0], "baseline")

@@ -1,4 +1,4 @@
-"""Jobs are tagged, noted on, changed several at once, deleted and restored; the list's columns are chosen."""
+"""Tags, notes, columns, actions on several jobs, deletion and restoring."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.utils import timezone
 from tests.web.comparison import body, finished_job, tuned_model
 from webapp.jobs import transitions
 from webapp.jobs.listing import bulk_actions, filters, removal, tags
-from webapp.jobs.listing.pinned_jobs import pin
+from webapp.jobs.listing.pinned_jobs import pin_job
 from webapp.jobs.models import Job, JobEvent, Metric, Pin, Rollout
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User
@@ -51,7 +51,7 @@ def test_tags_and_notes_are_kept_escaped_and_found(
     assert "Edit tags and notes" not in page
     for query in ({"tag": "long run"}, {"q": "beta"}, {"q": "sweep"}):
         assert [each.name for each in client.get(address(team, "list"), query).context["jobs"]] == ["Third"]
-    assert tags.tags_of(team) == ["long run", "sweep"]
+    assert tags.list_tags(team) == ["long run", "sweep"]
     assert client.post(address(team, "annotate", job.uid), sent).status_code == 403
 
 
@@ -63,7 +63,7 @@ def test_tags_and_notes_are_kept_escaped_and_found(
         ("", "x" * 5001, "at most 5,000 characters"),
     ],
 )
-def test_too_much_is_refused_and_changes_nothing(
+def test_too_many_tags_or_long_notes_are_refused(
     team: Team, jobs: list[Job], alice: User, as_user: SignIn, tags: str, notes: str, said: str
 ) -> None:
     url = address(team, "annotate", jobs[0].uid)
@@ -75,7 +75,7 @@ def test_too_much_is_refused_and_changes_nothing(
 # --- several at once --------------------------------------------------------------------------------
 
 
-def test_several_jobs_are_tagged_after_a_page_that_names_them(
+def test_several_jobs_are_tagged_after_a_confirmation(
     team: Team, jobs: list[Job], alice: User, bob: User, as_user: SignIn
 ) -> None:
     client, chosen = as_user(alice), [job.uid for job in jobs[:2]]
@@ -89,7 +89,7 @@ def test_several_jobs_are_tagged_after_a_page_that_names_them(
     assert as_user(bob).get(address(team, "bulk"), {"do": "tag", "job": chosen}).status_code == 403
 
 
-def test_cancelling_several_leaves_out_what_has_ended(
+def test_cancelling_several_jobs_skips_ended_ones(
     team: Team, jobs: list[Job], alice: User, as_user: SignIn
 ) -> None:
     Job.objects.filter(pk=jobs[0].pk).update(state=State.QUEUED)
@@ -102,15 +102,15 @@ def test_cancelling_several_leaves_out_what_has_ended(
     assert [Job.objects.get(pk=job.pk).state for job in jobs] == ["cancelled", "succeeded", "succeeded"]
 
 
-def test_pins_stop_at_their_limit_and_say_so(team: Team, alice: User) -> None:
+def test_pinning_several_jobs_stops_at_the_limit_with_a_message(team: Team, alice: User) -> None:
     many = [finished_job(team, alice, f"Job {number}") for number in range(8)]
-    done, refused = bulk_actions.run("pin", many, alice)
+    done, refused = bulk_actions.apply_action("pin", many, alice)
     assert (len(done), len(refused)) == (7, 1)
     assert "pinned already" in refused[0]
-    assert len(bulk_actions.run("unpin", many[:2], alice)[0]) == 2
+    assert len(bulk_actions.apply_action("unpin", many[:2], alice)[0]) == 2
 
 
-def test_nothing_selected_and_jobs_of_others_do_nothing(
+def test_an_empty_selection_and_jobs_of_others_change_nothing(
     team: Team, jobs: list[Job], alice: User, charlie: User, as_user: SignIn
 ) -> None:
     assert "Select one or more jobs" in as_user(alice).get(address(team, "bulk"), follow=True).text
@@ -124,11 +124,11 @@ def test_nothing_selected_and_jobs_of_others_do_nothing(
 # --- deletion ---------------------------------------------------------------------------------------
 
 
-def test_deleted_jobs_leave_all_lists_and_come_back(
+def test_deleted_jobs_are_hidden_and_can_be_restored(
     team: Team, jobs: list[Job], alice: User, as_user: SignIn
 ) -> None:
     client, job = as_user(alice), jobs[0]
-    pin(job, alice, Pin.BASELINE)
+    pin_job(job, alice, Pin.BASELINE)
     model = tuned_model(job)
     answer = client.post(address(team, "bulk"), {"do": "delete", "job": [job.uid, jobs[1].uid]}, follow=True)
     assert "Deleted 2 jobs" in answer.text
@@ -154,7 +154,7 @@ def test_deleted_jobs_leave_all_lists_and_come_back(
     assert sorted(verbs) == ["deleted job"] * 2 + ["restored job"] * 2
 
 
-def test_a_job_that_goes_on_or_is_needed_is_not_deleted(
+def test_an_active_or_needed_job_cannot_be_deleted(
     team: Team, jobs: list[Job], alice: User, as_user: SignIn
 ) -> None:
     going, source, part = jobs
@@ -168,7 +168,7 @@ def test_a_job_that_goes_on_or_is_needed_is_not_deleted(
     assert "Undo" in as_user(alice).post(address(team, "delete", source.uid), follow=True).text
 
 
-def test_what_takes_room_goes_a_month_after_deletion_and_results_stay(
+def test_large_rows_are_purged_a_month_after_deletion_and_results_stay(
     jobs: list[Job], alice: User, django_capture_on_commit_callbacks: Any
 ) -> None:
     old, young = jobs[0], jobs[1]
@@ -176,7 +176,7 @@ def test_what_takes_room_goes_a_month_after_deletion_and_results_stay(
         key = default_storage.save(f"jobs/{job.uid}/c.tar", ContentFile(b"x"))
         job.checkpoints.create(step=1, attempt=1, key=key, bytes=1, sha256="0")
         Metric.objects.create(job=job, step=1, values={"reward": 0.5})
-        transitions.tell(job.pk, 1, "log", {"message": "hello"})
+        transitions.add_event(job.pk, 1, "log", {"message": "hello"})
         Rollout.objects.create(
             job=job, step=1, index=0, group=0, row_id="r", prompt="p", completion="c", reward=0.5,
             length=1, truncated=False, adapter_step=0,
@@ -198,30 +198,30 @@ def test_what_takes_room_goes_a_month_after_deletion_and_results_stay(
 # --- columns ----------------------------------------------------------------------------------------
 
 
-def test_everybody_chooses_columns_for_herself(
+def test_columns_are_saved_per_user(
     team: Team, jobs: list[Job], alice: User, bob: User, as_user: SignIn
 ) -> None:
     Job.objects.filter(pk=jobs[0].pk).update(tags=["sweep"])
     client, url = as_user(bob), address(team, "list")
-    assert client.get(url).context["columns"] == list(filters.USUAL)
+    assert client.get(url).context["columns"] == list(filters.DEFAULT_COLUMNS)
     sent = {"column": ["tags", "rate", "foreign"], "query": "sort=name"}
     assert client.post(address(team, "columns"), sent).url == f"{url}?sort=name"
     page = client.get(url)
     assert page.context["columns"] == ["tags", "rate"]
     assert "Learning rate</th>" in page.text
     assert "Gain on held-out rows</th>" not in page.text
-    assert as_user(alice).get(url).context["columns"] == list(filters.USUAL)
+    assert as_user(alice).get(url).context["columns"] == list(filters.DEFAULT_COLUMNS)
 
 
 # --- the log ----------------------------------------------------------------------------------------
 
 
-def test_the_log_reads_oldest_first_and_as_a_file(
+def test_the_log_can_be_read_oldest_first_and_as_a_file(
     team: Team, jobs: list[Job], alice: User, as_user: SignIn
 ) -> None:
     job, client = jobs[0], as_user(alice)
     for number in range(205):
-        transitions.tell(
+        transitions.add_event(
             job.pk, 1, "log", {"level": "warning" if number == 7 else "info", "message": f"n{number}"}
         )
     page = client.get(address(team, "log", job.uid), {"order": "oldest"})

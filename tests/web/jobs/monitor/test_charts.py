@@ -1,4 +1,4 @@
-"""Numbers of one job and of several beside each other: charts, files and the comparison of jobs."""
+"""Charts of one job or of several, their files, and the comparison of jobs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.web.comparison import body, compare, finished_job, row, sample
+from tests.web.comparison import body, compare, finished_job, row, sample, side_summary
 from webapp.graders.services import create_grader
 from webapp.jobs.models import Job, Metric
 from webapp.jobs.monitor import metrics
@@ -37,13 +37,13 @@ def job(team: Team, alice: User) -> Job:
 
 def measure(job: Job, steps: int, **columns: Callable[[int], float]) -> None:
     Metric.objects.bulk_create(
-        Metric(job=job, step=step, values={name: of(step) for name, of in columns.items()})
+        Metric(job=job, step=step, values={name: value_at(step) for name, value_at in columns.items()})
         for step in range(1, steps + 1)
     )
 
 
 def again(job: Job, name: str, **changes: Any) -> Job:
-    """The job once more, with other settings."""
+    """Create a copy of the job with changes."""
     values = {each.attname: getattr(job, each.attname) for each in Job._meta.concrete_fields}
     for own in ("id", "uid", "tuned_model_id"):
         values.pop(own, None)
@@ -55,8 +55,8 @@ def numbers(client: Client, job: Job, **query: Any) -> dict[str, Any]:
     return answer
 
 
-def table(client: Client, address: str) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(body(client.get(address)).decode())))
+def table(client: Client, url: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(body(client.get(url)).decode())))
 
 
 def test_charts_can_be_drawn_against_time_and_tokens(job: Job, alice: User, as_user: SignIn) -> None:
@@ -64,7 +64,7 @@ def test_charts_can_be_drawn_against_time_and_tokens(job: Job, alice: User, as_u
     assert numbers(as_user(alice), job)["x"] == {"seconds": [1.0, 3.0, 6.0], "tokens": [10.0, 30.0, 60.0]}
 
 
-def test_validations_stand_among_the_metrics(job: Job, alice: User, as_user: SignIn) -> None:
+def test_validations_are_among_the_metrics(job: Job, alice: User, as_user: SignIn) -> None:
     measure(job, 60, reward=lambda step: step / 60)
     compare(job, [row("a", [sample(0.5, "x")], [sample(0.75, "y")])], "during", "validation")
     shown = numbers(as_user(alice), job)["series"]["validation/reward"]
@@ -72,9 +72,7 @@ def test_validations_stand_among_the_metrics(job: Job, alice: User, as_user: Sig
     assert shown[:59] == [None] * 59
 
 
-def test_many_steps_are_thinned_without_losing_a_spike_and_smoothed_over_all(
-    job: Job, alice: User, as_user: SignIn
-) -> None:
+def test_thinning_keeps_spikes_and_smooths_over_all_steps(job: Job, alice: User, as_user: SignIn) -> None:
     measure(job, 5_000, reward=lambda step: 9.0 if step == 2_345 else step / 5_000)
     client = as_user(alice)
     plain, smooth = numbers(client, job), numbers(client, job, smooth="0.9")
@@ -82,15 +80,15 @@ def test_many_steps_are_thinned_without_losing_a_spike_and_smoothed_over_all(
     assert len(plain["steps"]) <= metrics.MAX_POINTS
     assert max(plain["series"]["reward"]) == 9.0
     values = list(job.metrics.order_by("step").values_list("values__reward", flat=True))
-    expected = dict(zip(range(1, 5_001), metrics.smoothed(values, 0.9), strict=True))
+    expected = dict(zip(range(1, 5_001), metrics.smooth_column(values, 0.9), strict=True))
     assert smooth["smoothed"]["reward"] == [expected[step] for step in smooth["steps"]]
     assert numbers(client, job, smooth="nonsense") == plain
 
 
-def test_validations_keep_their_steps_where_steps_are_thinned(job: Job, alice: User, as_user: SignIn) -> None:
-    """Neither moved to the end of a bucket nor told twice."""
+def test_thinning_keeps_the_steps_of_validations(job: Job, alice: User, as_user: SignIn) -> None:
+    """They do not move to the end of a bucket and do not appear twice."""
     measure(job, 5_000, reward=lambda step: step / 5_000)
-    side = {"reward": {"mean": 0.5, "low": 0.4, "high": 0.6}}
+    side = side_summary(0.5, 0.4, 0.6)
     for step in (1_002, 1_003, 2_345):
         job.evaluations.create(
             stage="during", split="validation", step=step, rows=30, samples_per_row=1, base=side, tuned=side
@@ -104,7 +102,7 @@ def test_validations_keep_their_steps_where_steps_are_thinned(job: Job, alice: U
 
 
 def test_a_placebo_is_never_the_baseline(job: Job, alice: User, as_user: SignIn) -> None:
-    """Its rewards were random: nothing is worth comparing with it."""
+    """Its rewards were random, so a difference to it means nothing."""
     placebo = again(job, "Placebo", method="placebo", control_of=job)
     client, url = as_user(alice), reverse("experiments:compare", args=[job.team.slug])
     for query in ({}, {"base": placebo.uid}):
@@ -116,7 +114,7 @@ def test_a_placebo_is_never_the_baseline(job: Job, alice: User, as_user: SignIn)
     assert placebo.pin == ""
 
 
-def test_method_and_suites_are_among_the_settings_that_differ(job: Job, alice: User, as_user: SignIn) -> None:
+def test_method_and_suites_are_listed_as_differing_settings(job: Job, alice: User, as_user: SignIn) -> None:
     placebo = again(job, "Placebo", method="placebo", control_of=job)
     placebo.suites.create(position=0, name="Arithmetic", built_in="arithmetic", max_loss=0.05)
     page = as_user(alice).get(
@@ -127,16 +125,16 @@ def test_method_and_suites_are_among_the_settings_that_differ(job: Job, alice: U
 
 
 @given(st.lists(st.none() | st.floats(-1e6, 1e6)), st.floats(0, 0.99))
-def test_a_moving_average_stays_within_what_it_averages(column: list[float | None], weight: float) -> None:
+def test_a_moving_average_stays_between_least_and_greatest_value(
+    column: list[float | None], weight: float
+) -> None:
     known = [value for value in column if value is not None]
-    smoothed = metrics.smoothed(column, weight)
+    smoothed = metrics.smooth_column(column, weight)
     assert [value is None for value in smoothed] == [value is None for value in column]
     assert all(min(known) - 1e-3 <= value <= max(known) + 1e-3 for value in smoothed if value is not None)
 
 
-def test_each_chart_leaves_as_csv_with_the_jobs_drawn_beside_it(
-    job: Job, alice: User, as_user: SignIn
-) -> None:
+def test_the_csv_of_a_chart_has_all_its_jobs(job: Job, alice: User, as_user: SignIn) -> None:
     other = again(job, "=Second")
     for each in (job, other):
         measure(each, 1, reward=lambda step: 0.5, loss=lambda step: 1.0)
@@ -150,7 +148,9 @@ def test_each_chart_leaves_as_csv_with_the_jobs_drawn_beside_it(
     ]
 
 
-def test_another_teams_job_is_never_drawn(job: Job, alice: User, charlie: User, as_user: SignIn) -> None:
+def test_charts_never_have_jobs_of_another_team(
+    job: Job, alice: User, charlie: User, as_user: SignIn
+) -> None:
     foreign = finished_job(charlie.teams.get(), charlie, "Secret")
     measure(foreign, 1, reward=float)
     client = as_user(alice)
@@ -160,23 +160,23 @@ def test_another_teams_job_is_never_drawn(job: Job, alice: User, charlie: User, 
     assert "Secret" not in beside.text
 
 
-def test_jobs_are_compared_by_row_and_by_what_was_set_differently(
+def test_the_comparison_pairs_rows_and_lists_differing_settings(
     job: Job, alice: User, as_user: SignIn
 ) -> None:
-    grpo = job.settings["grpo"] | {"learning_rate": 0.5}
-    second = again(job, "Faster", settings=job.settings | {"grpo": grpo})
+    grpo = job.settings.grpo.model_copy(update={"learning_rate": 0.05})
+    second = again(job, "Faster", settings=job.settings.model_copy(update={"grpo": grpo}))
     grader = create_grader(job.team, alice, "Other", EXACT)
     third = again(job, "Graded otherwise", grader_version_id=grader.versions.get().pk)
     for each, tuned in ((job, 0.5), (second, 0.75), (third, 1.0)):
         compare(each, [row(name, [sample(0.25, "x")], [sample(tuned, "y")]) for name in "abc"])
     client, url = as_user(alice), reverse("experiments:compare", args=[job.team.slug])
     page = client.get(url, {"job": [job.uid, second.uid, third.uid]})
-    lines = page.context["lines"]
-    assert [line.why_not for line in lines] == ["–", "", "other grader version"]
-    assert (lines[1].ahead.mean, lines[1].ahead.rows) == (0.25, 3)
+    compared = page.context["compared"]
+    assert [each.no_difference for each in compared] == ["–", "", "other grader version"]
+    assert (compared[1].difference.mean, compared[1].difference.rows) == (0.25, 3)
     assert [setting.name for setting in page.context["settings"]] == ["grader", "grpo.learning_rate"]
     turned = client.get(url, {"job": [job.uid, second.uid], "base": second.uid})
-    assert turned.context["lines"][0].ahead.mean == -0.25
+    assert turned.context["compared"][0].difference.mean == -0.25
     assert "Which jobs?" in client.get(url).text
 
 
@@ -185,14 +185,14 @@ def test_a_sparkline_runs_from_the_first_step_to_the_last(job: Job) -> None:
     job.step = 1000
     measure(job, 1000, reward=float)
     measure(short, 3, reward=float)
-    found = metrics.rewards([job, short, silent])
+    found = metrics.sample_rewards([job, short, silent])
     assert (found[job.pk][0], found[job.pk][-1], len(found[job.pk])) == (1.0, 1000.0, metrics.SPARK_POINTS)
     assert found[short.pk] == [1.0, 2.0, 3.0]
     assert silent.pk not in found
 
 
-def test_any_job_is_found_to_be_drawn_or_compared(job: Job, alice: User, as_user: SignIn) -> None:
-    """However many newer ones there are; what is chosen already stays."""
+def test_the_search_offers_every_job_for_comparison(job: Job, alice: User, as_user: SignIn) -> None:
+    """This holds for old jobs among many newer ones; selected jobs stay."""
     client, page = as_user(alice), reverse("experiments:compare", args=[job.team.slug])
     many = [again(job, f"Job {number}") for number in range(30)]
     assert job.name not in client.get(page).text
@@ -206,8 +206,8 @@ def test_any_job_is_found_to_be_drawn_or_compared(job: Job, alice: User, as_user
     assert 'name="with"' in own
 
 
-def test_more_jobs_than_fit_are_not_left_out_in_silence(job: Job, alice: User, as_user: SignIn) -> None:
+def test_the_page_says_how_many_jobs_are_not_shown(job: Job, alice: User, as_user: SignIn) -> None:
     uids = [again(job, f"Job {number}").uid for number in range(10)]
     shown = as_user(alice).get(reverse("experiments:compare", args=[job.team.slug]), {"job": uids})
     assert len(shown.context["jobs"]) == 8
-    assert "2 more were chosen and left out" in shown.text
+    assert "2 selected jobs are not shown" in shown.text

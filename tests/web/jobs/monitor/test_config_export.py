@@ -1,4 +1,4 @@
-"""What made a job can be taken along, as JSON and as YAML."""
+"""A job's configuration as JSON and as YAML."""
 
 from __future__ import annotations
 
@@ -39,13 +39,11 @@ def job(team: Team, alice: User) -> Job:
     )
 
 
-def test_json_and_yaml_say_the_same_and_each_is_copied_by_a_button(
-    job: Job, alice: User, as_user: SignIn
-) -> None:
+def test_json_and_yaml_are_equal_and_have_copy_buttons(job: Job, alice: User, as_user: SignIn) -> None:
     answer = as_user(alice).get(f"{job.get_absolute_url()}config/")
-    texts = {each.key: each.text for each in answer.context["writings"]}
+    texts = {each.key: each.text for each in answer.context["exports"]}
     assert json.loads(texts["json"]) == yaml.safe_load(texts["yaml"])
-    assert json.loads(texts["json"])["grpo"] == job.settings["grpo"]
+    assert json.loads(texts["json"])["grpo"] == job.settings.grpo.model_dump(mode="json")
     assert answer.content.decode().count("data-copy=") >= len(texts)
     assert texts.keys() == {"json", "yaml"}, "nothing is offered that this server does not answer"
 

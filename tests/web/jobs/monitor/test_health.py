@@ -1,4 +1,4 @@
-"""The health strip: what goes wrong is named with its evidence, its rule, its remedy and its rollouts."""
+"""The health strip: problems with evidence, threshold, remedy and example rollouts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from tests.web.jobs.monitor.test_pages import form_data
 from webapp.graders.services import create_grader
 from webapp.home.sample_project import HACKABLE, create_sample_project
 from webapp.jobs import recording
@@ -42,7 +43,17 @@ def parts(team: Team, alice: User) -> dict[str, Any]:
 @pytest.fixture
 def running(team: Team, alice: User, parts: dict[str, Any]) -> Job:
     settings = {"grpo": {"max_steps": STEPS}, "alarm": {"pause": True, "no_signal_steps": 7}}
-    job = launch(JobRequest(team=team, user=alice, name="Watched", settings=settings, **parts))
+    job = launch(
+        JobRequest(
+            team=team,
+            user=alice,
+            name="Invoices",
+            base_model=parts["base_model"],
+            tasks=single_task(parts["dataset_version"], parts["grader_version"]),
+            held_out_grader=parts["held_out_grader"],
+            settings=settings,
+        )
+    )
     nodes.announce("here", {}, NodeDevices(cpu_cores=2), {})
     validate_files(job.pk)
     claimed = claim_job("here")
@@ -51,7 +62,7 @@ def running(team: Team, alice: User, parts: dict[str, Any]) -> Job:
 
 
 def gamed(step: int) -> dict[str, float]:
-    """The trained reward rises and the held-out one does not; two tasks."""
+    """Return metrics with a rising reward, a flat held-out reward and two tasks."""
     return {
         "reward": 0.2 + 0.02 * step, "rewards/grader/std": 0.4,
         "held_out/reward": 0.25, "held_out/reward_std": 0.4,
@@ -102,7 +113,7 @@ def page(client: Client, job: Job, query: str = "", name: str = "") -> str:
 # --- the strip -------------------------------------------------------------------------------------
 
 
-def test_an_alarm_shows_evidence_rule_remedy_and_leads_to_its_rollouts(
+def test_an_alarm_shows_evidence_threshold_remedy_and_links_to_its_rollouts(
     running: Job, alice: User, as_user: SignIn
 ) -> None:
     job = report(train(running), alarm(paused=True))
@@ -124,9 +135,7 @@ def test_an_alarm_shows_evidence_rule_remedy_and_leads_to_its_rollouts(
     assert rule.message in listed
 
 
-def test_the_strip_plots_what_it_watches_and_knows_several_tasks(
-    running: Job, alice: User, as_user: SignIn
-) -> None:
+def test_the_strip_plots_numbers_and_lists_tasks(running: Job, alice: User, as_user: SignIn) -> None:
     shown = page(as_user(alice), train(running))
     for text in (
         "Informative groups",
@@ -138,15 +147,13 @@ def test_the_strip_plots_what_it_watches_and_knows_several_tasks(
         assert text in shown
 
 
-def test_a_job_without_steps_says_when_its_health_is_known(
+def test_a_job_without_steps_says_when_health_checks_start(
     running: Job, alice: User, as_user: SignIn
 ) -> None:
     assert "Health checks start after the first training steps" in page(as_user(alice), running)
 
 
-def test_what_was_raised_before_stays_readable_after_it_is_over(
-    running: Job, alice: User, as_user: SignIn
-) -> None:
+def test_an_alarm_stays_readable_after_it_has_ended(running: Job, alice: User, as_user: SignIn) -> None:
     job = report(train(running, values=lambda step: {"reward": 0.5, "entropy": 1.0}), alarm())
     shown = page(as_user(alice), job)
     assert "No issues detected" in shown
@@ -154,7 +161,7 @@ def test_what_was_raised_before_stays_readable_after_it_is_over(
     assert "View rollouts" in shown
 
 
-def test_validations_of_the_job_tell_overfitting(running: Job, alice: User, as_user: SignIn) -> None:
+def test_flat_validations_raise_the_overfitting_rule(running: Job, alice: User, as_user: SignIn) -> None:
     job = train(running, values=lambda step: gamed(step) | {"held_out/reward": 0.2 + 0.02 * step})
     mean = events.Interval(mean=0.4, low=0.3, high=0.5)
     side = events.SideSummary(
@@ -179,12 +186,12 @@ def test_validations_of_the_job_tell_overfitting(running: Job, alice: User, as_u
     assert "Validation stays flat" in page(as_user(alice), job)
 
 
-def test_the_teams_bounds_are_the_strips(running: Job, alice: User, as_user: SignIn) -> None:
+def test_the_strip_uses_the_limits_of_the_job(running: Job, alice: User, as_user: SignIn) -> None:
     silent = train(running, 7, lambda step: {"groups/no_signal_share": 1.0, "reward": 0.0})
     assert "all groups without signal in 7 steps in a row" in page(as_user(alice), silent)
 
 
-def test_names_of_a_users_making_are_escaped(running: Job, alice: User, as_user: SignIn) -> None:
+def test_names_chosen_by_users_are_escaped(running: Job, alice: User, as_user: SignIn) -> None:
     names = {f"tasks/{HOSTILE}/reward": 0.5, f"rewards/{HOSTILE}/mean": 0.5, "reward": 0.5}
     job = report(train(running, values=lambda step: names), alarm(evidence={HOSTILE: 1.0}))
     client = as_user(alice)
@@ -195,7 +202,7 @@ def test_names_of_a_users_making_are_escaped(running: Job, alice: User, as_user:
 # --- recording -------------------------------------------------------------------------------------
 
 
-def test_an_alarm_told_twice_stands_once_and_one_after_the_checkpoint_is_forgotten(running: Job) -> None:
+def test_a_repeated_alarm_is_stored_once_and_deleted_on_a_rewind(running: Job) -> None:
     report(train(running), alarm(20), alarm(20), alarm(25))
     job = report(running, alarm(20))
     assert [each.step for each in job.alarms.all()] == [25, 20]
@@ -207,12 +214,7 @@ def test_an_alarm_told_twice_stands_once_and_one_after_the_checkpoint_is_forgott
 # --- launching -------------------------------------------------------------------------------------
 
 
-def form_data(client: Client, url: str) -> dict[str, Any]:
-    values = {field.html_name: field.value() for field in client.get(url).context["form"]}
-    return {name: value for name, value in values.items() if value is not None and value is not False}
-
-
-def test_a_held_out_grader_is_chosen_on_the_form_and_reaches_the_engine(
+def test_the_held_out_grader_of_the_form_reaches_the_engine(
     team: Team, alice: User, parts: dict[str, Any], as_user: SignIn
 ) -> None:
     client, url = as_user(alice), f"/t/{team.slug}/jobs/new/?grader={parts['tasks'][0].grader_version.uid}"
@@ -231,7 +233,7 @@ def test_a_held_out_grader_is_chosen_on_the_form_and_reaches_the_engine(
     assert again.context["form"]["held_out_grader"].value() == held_out.uid
 
 
-def test_the_grader_that_is_trained_on_cannot_watch_itself(
+def test_the_training_grader_cannot_be_the_held_out_grader(
     team: Team, alice: User, parts: dict[str, Any], as_user: SignIn
 ) -> None:
     client, url = as_user(alice), f"/t/{team.slug}/jobs/new/?grader={parts['tasks'][0].grader_version.uid}"
@@ -242,7 +244,7 @@ def test_the_grader_that_is_trained_on_cannot_watch_itself(
     assert not Job.objects.exists()
 
 
-def test_another_teams_grader_is_none_to_choose(
+def test_a_grader_of_another_team_is_refused(
     team: Team, alice: User, charlie: User, parts: dict[str, Any], as_user: SignIn
 ) -> None:
     elsewhere = charlie.memberships.get().team

@@ -1,4 +1,4 @@
-"""The log of a job: found by text and level, linked to line by line, followed while the job is live."""
+"""The log of a job: filters, links to lines, live updates and a text file."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def test_lines_are_found_by_text_and_by_level(job: Job, alice: User, as_user: Si
     assert lines(client, job, level="problems") == ["Disk full", "Slow disk"]
     assert lines(client, job, level="errors", q="disk") == ["Disk full"]
     nothing = client.get(f"{job.get_absolute_url()}log/", {"q": "no such words"})
-    assert "No line fits" in nothing.content.decode()
+    assert "No lines match" in nothing.content.decode()
 
 
-def test_a_link_to_a_line_finds_its_page_though_newer_lines_came(
+def test_a_link_to_a_line_finds_its_page_after_newer_lines(
     job: Job, alice: User, as_user: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_views, "LINES", 3)
+    monkeypatch.setattr(log_views, "PAGE_LINES", 3)
     chosen = say(job, "The one")
     for number in range(8):
         say(job, f"later {number}")
@@ -70,7 +70,7 @@ def test_a_link_to_a_line_finds_its_page_though_newer_lines_came(
     assert "later 7" in lines(as_user(alice), job, line=chosen.pk, page=1)
 
 
-def test_a_live_log_follows_until_told_to_stand_still(job: Job, alice: User, as_user: SignIn) -> None:
+def test_a_live_log_follows_until_it_is_paused(job: Job, alice: User, as_user: SignIn) -> None:
     client, url = as_user(alice), f"{job.get_absolute_url()}log/"
     assert client.get(url).context["following"]
     assert not client.get(url, {"follow": "off"}).context["following"]
@@ -78,7 +78,7 @@ def test_a_live_log_follows_until_told_to_stand_still(job: Job, alice: User, as_
     assert "data-live-url" not in client.get(url).text
 
 
-def test_what_is_refreshed_is_the_lines_alone(job: Job, alice: User, as_user: SignIn) -> None:
+def test_a_refresh_returns_only_the_lines(job: Job, alice: User, as_user: SignIn) -> None:
     say(job, "Hello")
     headers = {"HX-Request": "true", "HX-Target": "log-lines"}
     part = as_user(alice).get(f"{job.get_absolute_url()}log/", headers=headers).content.decode()

@@ -1,4 +1,4 @@
-"""The pages of jobs: launch, watch, look into rollouts, steer; viewers watch only."""
+"""The pages of jobs: launch, monitor, rollouts and actions; viewers only read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from webapp.jobs.launch.request import JobRequest, single_task
 from webapp.jobs.launch.service import launch, validate_files
 from webapp.jobs.models import Job
 from webapp.jobs.monitor.phases import Event as PhaseChange
-from webapp.jobs.monitor.phases import durations
+from webapp.jobs.monitor.phases import sum_durations
 from webapp.jobs.queue import claim_job
 from webapp.jobs.states import TERMINAL, State
 from webapp.registry.models import BaseModel
@@ -59,7 +59,16 @@ def project(team: Team, alice: User) -> dict[str, Any]:
 @pytest.fixture
 def job(team: Team, alice: User, project: dict[str, Any]) -> Job:
     settings = {"grpo": {"max_steps": STEPS, "group_size": GROUP_SIZE, "prompts_per_step": GROUPS}}
-    return launch(JobRequest(team=team, user=alice, name="Invoices", settings=settings, **project))
+    return launch(
+        JobRequest(
+            team=team,
+            user=alice,
+            name="Invoices",
+            base_model=project["base_model"],
+            tasks=single_task(project["dataset_version"], project["grader_version"]),
+            settings=settings,
+        )
+    )
 
 
 def begin(job: Job) -> Job:
@@ -83,7 +92,7 @@ def rollout(step: int, index: int) -> Rollout:
 
 
 def train(job: Job, **values: float) -> Job:
-    """What a worker reports of all steps."""
+    """Record what a worker reports of all steps."""
     report: list[Event] = [PhaseEvent(phase="train"), LogEvent(message=HOSTILE, level="warning")]
     for step in range(1, STEPS + 1):
         measured = {"reward": step / 10, "step_time": 2.0} | values
@@ -106,9 +115,12 @@ def page_of(job: Job, name: str = "") -> str:
 
 
 def form_data(client: Client, url: str) -> dict[str, Any]:
-    """What a browser sends when nothing is changed."""
+    """The data that a browser sends if the user changes nothing."""
     form = client.get(url).context["form"]
-    values = {field.html_name: field.value() for field in form}
+    rows = [
+        part for formset in (form.task_rows, form.suite_rows) for part in (formset.management_form, *formset)
+    ]
+    values = {field.html_name: field.value() for part in (form, *rows) for field in part}
     sent = {name: value for name, value in values.items() if value is not None and value is not False}
     return sent | {"settings_of": values["base_model"]}
 
@@ -125,10 +137,10 @@ def test_from_the_sample_project_one_click_launches(
     assert answer.headers["Location"] == job.get_absolute_url()
     assert {name: getattr(job, name) for name in project} == project
     advised = project["base_model"].settings["grpo"]
-    assert {name: job.settings["grpo"][name] for name in advised} == advised
+    assert {name: getattr(job.settings.grpo, name) for name in advised} == advised
 
 
-def test_a_setting_out_of_bounds_is_explained_beside_its_field_and_nothing_is_launched(
+def test_a_setting_out_of_bounds_is_explained_at_its_field_and_not_launched(
     team: Team, alice: User, project: dict[str, Any], as_user: SignIn
 ) -> None:
     client, url = as_user(alice), f"/t/{team.slug}/jobs/new/"
@@ -140,22 +152,22 @@ def test_a_setting_out_of_bounds_is_explained_beside_its_field_and_nothing_is_la
     assert not Job.objects.exists()
 
 
-def test_a_clone_starts_with_every_setting_and_says_what_differs(
+def test_a_clone_has_the_same_settings_and_shows_later_differences(
     alice: User, job: Job, as_user: SignIn
 ) -> None:
     client, url = as_user(alice), f"/t/{job.team.slug}/jobs/new/?from={job.uid}"
     assert "No setting differs" in text_of(client, url)
     client.post(url, form_data(client, url) | {"grpo__learning_rate": "0.003"})
     clone = Job.objects.get(cloned_from=job)
-    assert clone.settings["grpo"] == job.settings["grpo"] | {"learning_rate": 0.003}
+    assert clone.settings.grpo == job.settings.grpo.model_copy(update={"learning_rate": 0.003})
     shown = text_of(client, page_of(clone, "config/"))
     assert "grpo.learning_rate" in shown
     assert "0.003" in shown
     assert "grpo.beta</code>" not in shown
 
 
-def test_the_estimate_follows_what_is_filled_in(team: Team, alice: User, job: Job, as_user: SignIn) -> None:
-    """Earlier steps took 2 s for 4 answers, so 10 steps of 8 answers take about 40 s."""
+def test_the_estimate_follows_the_form(team: Team, alice: User, job: Job, as_user: SignIn) -> None:
+    """Earlier steps took 2 s for 4 completions, so 10 steps of 8 take about 40 s."""
     client, url = as_user(alice), f"/t/{team.slug}/jobs/new/"
     assert "no job on this base model has trained here yet" in text_of(client, url)
     train(begin(job))
@@ -172,7 +184,7 @@ def test_the_estimate_follows_what_is_filled_in(team: Team, alice: User, job: Jo
     assert estimate.seconds > 70
 
 
-def test_another_base_model_brings_its_own_settings(
+def test_another_base_model_changes_the_settings(
     team: Team, alice: User, project: dict[str, Any], as_user: SignIn
 ) -> None:
     other = BaseModel.objects.create(team=team, model_id="big", settings={"grpo": {"learning_rate": 4e-6}})
@@ -184,10 +196,12 @@ def test_another_base_model_brings_its_own_settings(
     assert 'id="settings"' not in same.content.decode()
 
 
-# --- watching --------------------------------------------------------------------------------------
+# --- monitoring ------------------------------------------------------------------------------------
 
 
-def test_a_queued_job_says_its_place_and_what_it_waits_for(alice: User, job: Job, as_user: SignIn) -> None:
+def test_a_queued_job_shows_its_position_and_what_it_waits_for(
+    alice: User, job: Job, as_user: SignIn
+) -> None:
     client = as_user(alice)
     validate_files(job.pk)
     assert "No worker is online" in text_of(client, page_of(job))
@@ -214,9 +228,7 @@ def test_a_queued_job_says_its_place_and_what_it_waits_for(alice: User, job: Job
     assert "Workers that fit are busy with other jobs or exports." in text_of(client, page_of(job))
 
 
-def test_after_a_reload_the_stream_goes_on_where_the_page_stands(
-    alice: User, job: Job, as_user: SignIn
-) -> None:
+def test_after_a_reload_the_stream_continues_from_the_page(alice: User, job: Job, as_user: SignIn) -> None:
     job = train(begin(job))
     client = as_user(alice)
     last = job.events.order_by("-pk").values_list("pk", flat=True)[0]
@@ -226,7 +238,7 @@ def test_after_a_reload_the_stream_goes_on_where_the_page_stands(
     assert metrics["series"]["reward"] == [0.1, 0.2, 0.3]
 
 
-def test_the_stepper_says_how_long_each_phase_took_over_all_attempts() -> None:
+def test_the_stepper_sums_each_phase_over_all_attempts() -> None:
     start = timezone.now()
 
     def at(seconds: int, kind: str, **data: str) -> PhaseChange:
@@ -240,7 +252,7 @@ def test_the_stepper_says_how_long_each_phase_took_over_all_attempts() -> None:
         at(100, "phase", phase="prepare"),
         at(101, "phase", phase="train"),
     ]
-    assert durations(events, start + timedelta(seconds=111)) == {"prepare": 4.0, "train": 20.0}
+    assert sum_durations(events, start + timedelta(seconds=111)) == {"prepare": 4.0, "train": 20.0}
 
 
 def test_a_failed_job_shows_where_it_stopped(alice: User, job: Job, as_user: SignIn) -> None:
@@ -250,11 +262,11 @@ def test_a_failed_job_shows_where_it_stopped(alice: User, job: Job, as_user: Sig
     assert [step.status for step in steps] == ["done", "done", "stopped here", "to come", "to come"]
 
 
-def test_a_job_is_relaunched_with_changes_in_its_own_place(alice: User, job: Job, as_user: SignIn) -> None:
+def test_a_relaunch_can_replace_the_job(alice: User, job: Job, as_user: SignIn) -> None:
     client, url = as_user(alice), f"/t/{job.team.slug}/jobs/new/?from={job.uid}&replace"
     shown = text_of(client, url)
     assert "When the new job is launched:" in shown
-    assert not re.search(r'name="replace"[^>]*checked', shown), "nothing is chosen for the person"
+    assert not re.search(r'name="replace"[^>]*checked', shown), "no option is preselected"
     answer = client.post(url, form_data(client, url))
     assert answer.status_code == 422
     assert "choose what happens to the other job" in answer.text
@@ -279,7 +291,7 @@ def test_a_clone_of_a_live_job_cancels_nothing_unless_asked(alice: User, job: Jo
     assert "When the new job is launched:" not in text_of(client, url)
 
 
-def test_only_the_part_that_changed_is_sent_again(alice: User, job: Job, as_user: SignIn) -> None:
+def test_a_partial_request_returns_only_its_part(alice: User, job: Job, as_user: SignIn) -> None:
     job, client = train(begin(job)), as_user(alice)
     for part, has, lacks in (
         ("job-actions", "Cancel job", "<html"),
@@ -304,7 +316,7 @@ def test_only_the_part_that_changed_is_sent_again(alice: User, job: Job, as_user
         ({"grading/missing_share": 0.2}, "grader fails"),
     ],
 )
-def test_trouble_is_named_in_words(
+def test_problems_are_explained_on_the_page(
     alice: User, job: Job, as_user: SignIn, values: dict[str, float], words: str
 ) -> None:
     assert words in text_of(as_user(alice), page_of(train(begin(job), **values)))
@@ -312,13 +324,13 @@ def test_trouble_is_named_in_words(
 
 def test_a_failure_shows_cause_remedy_and_detail(alice: User, job: Job, as_user: SignIn) -> None:
     job = begin(job)
-    error = ErrorEvent(code="x", message="It broke.", remedy="Mend it.", detail="line 7")
+    error = ErrorEvent(code="x", message="It broke.", remedy="Replace it.", detail="line 7")
     recording.record_events(job.pk, job.attempt, [error])
     shown = text_of(as_user(alice), page_of(job))
-    assert all(part in shown for part in ("It broke.", "Mend it.", "line 7"))
+    assert all(part in shown for part in ("It broke.", "Replace it.", "line 7"))
 
 
-def test_metrics_leave_as_csv(alice: User, job: Job, as_user: SignIn) -> None:
+def test_metrics_can_be_downloaded_as_csv(alice: User, job: Job, as_user: SignIn) -> None:
     answer = as_user(alice).get(page_of(train(begin(job)), "metrics/"), {"format": "csv"})
     rows = list(csv.reader(io.StringIO(comparison.body(answer).decode())))
     assert rows[0] == ["step", "reward", "step_time"]
@@ -329,7 +341,7 @@ def test_metrics_leave_as_csv(alice: User, job: Job, as_user: SignIn) -> None:
     ]
 
 
-def test_the_log_can_be_cut_to_problems(alice: User, job: Job, as_user: SignIn) -> None:
+def test_the_log_can_be_filtered_for_problems(alice: User, job: Job, as_user: SignIn) -> None:
     job, client = train(begin(job)), as_user(alice)
     assert "Phase: Train" in text_of(client, page_of(job, "log/"))
     problems = text_of(client, page_of(job, "log/"), {"level": "problems"})
@@ -337,7 +349,7 @@ def test_the_log_can_be_cut_to_problems(alice: User, job: Job, as_user: SignIn) 
     assert "&lt;script&gt;" in problems
 
 
-# --- steering --------------------------------------------------------------------------------------
+# --- actions ---------------------------------------------------------------------------------------
 
 
 def test_an_editor_pauses_resumes_and_cancels(alice: User, job: Job, as_user: SignIn) -> None:
@@ -355,7 +367,7 @@ def test_an_editor_pauses_resumes_and_cancels(alice: User, job: Job, as_user: Si
     assert "cannot be paused" in again.content.decode()
 
 
-def test_a_viewer_sees_everything_and_steers_nothing(bob: User, job: Job, as_user: SignIn) -> None:
+def test_a_viewer_sees_everything_and_has_no_buttons(bob: User, job: Job, as_user: SignIn) -> None:
     job, client = train(begin(job)), as_user(bob)
     shown = text_of(client, page_of(job))
     assert not any(f"/{verb}/" in shown for verb in ("pause", "cancel", "resume"))
@@ -363,12 +375,12 @@ def test_a_viewer_sees_everything_and_steers_nothing(bob: User, job: Job, as_use
     assert "New job" not in text_of(client, f"/t/{job.team.slug}/jobs/")
 
 
-# --- all of them -----------------------------------------------------------------------------------
+# --- all pages -------------------------------------------------------------------------------------
 
 PAGES = ["", "rollouts/", "rollouts/1/0/", "log/", "config/", "metrics/"]
 
 
-def test_what_users_and_models_wrote_is_only_ever_text(alice: User, job: Job, as_user: SignIn) -> None:
+def test_texts_of_users_and_models_are_escaped(alice: User, job: Job, as_user: SignIn) -> None:
     Job.objects.filter(pk=job.pk).update(name=HOSTILE)
     job, client = train(begin(job)), as_user(alice)
     for url in [*(page_of(job, page) for page in PAGES), f"/t/{job.team.slug}/jobs/"]:

@@ -26,9 +26,9 @@ def parse(text: str) -> Event | None:
 
 
 async def read(job: Job, cursor: int, until: int) -> list[Event]:
-    """Events from ``cursor`` until the step ``until`` or the end has come."""
+    """Read events after ``cursor`` up to the step ``until`` or the job's end."""
     found: list[Event] = []
-    async for text in stream.events(job.pk, cursor):
+    async for text in stream.stream_events(job.pk, cursor):
         if event := parse(text):
             found.append(event)
             points = event[2].get("points", [])

@@ -1,4 +1,4 @@
-"""The expected answer beside the model's: in a rollout, in the comparison, on the bench."""
+"""The expected answer next to the completion: rollout, comparison and bench."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_expected_answer_is_what_the_grader_compares_with(
     assert [name for name, _ in found.fields] == others
 
 
-def test_difference_is_offered_between_texts_of_like_lengths_only() -> None:
+def test_a_diff_is_offered_only_for_texts_of_similar_length() -> None:
     read = reference_reader(CHECK | {"reference": "{{item.answer}}"})
     assert read({"answer": "12 apples"}).is_comparable("13 apples")
     assert not read({"answer": "12"}).is_comparable("We count and count again, so the answer is 12.")
@@ -106,9 +106,7 @@ def test_rollout_shows_its_expected_answer_its_conversation_and_its_grading(
     assert row["messages"][-1]["content"].split()[0] in listed
 
 
-def test_rollout_of_a_row_that_is_gone_shows_its_prompt_by_role(
-    job: Job, alice: User, as_user: SignIn
-) -> None:
+def test_the_prompt_of_a_deleted_row_is_shown_by_role(job: Job, alice: User, as_user: SignIn) -> None:
     Rollout.objects.create(
         job=job, step=1, index=0, group=0, row_id="gone", prompt=PROMPT, completion="1", reward=1.0, length=9,
         truncated=False, adapter_step=0,
@@ -142,7 +140,7 @@ def test_comparison_shows_the_expected_answer_of_rows_that_are_sealed(
     assert "im_start" not in table
 
 
-def test_bench_shows_the_expected_answer_beside_each_answer(job: Job, alice: User, as_user: SignIn) -> None:
+def test_bench_shows_the_expected_answer_for_each_completion(job: Job, alice: User, as_user: SignIn) -> None:
     row = first_row(job)
     result = {
         "row": 0, "source": "typed", "number": 0, "answer": '{"amount": "1"}', "reward": 0.1, "seconds": 0.1,

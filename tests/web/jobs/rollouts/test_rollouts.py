@@ -1,4 +1,4 @@
-"""Rollouts of a job: found, ordered, read one after the other, kept as views, followed while it runs."""
+"""Rollouts of a job: filters, orders, groups, diffs, saved views and newer ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ERROR = "python_grader_runtime_error"
 
 
 def rollout(job: Job, step: int, index: int, **values: Any) -> Rollout:
-    """Two groups of two: rewards 0, 0.25, 0.5 and one that could not be graded."""
+    """Build one of two groups of two: rewards 0, 0.25, 0.5 and one ungraded."""
     reward = None if index == 3 else index / 4
     given = {
         "group": index // GROUP_SIZE, "row_id": f"row{index // GROUP_SIZE}", "prompt": "What is owed?",
@@ -48,7 +48,7 @@ def page_of(job: Job, place: str = "", **query: str) -> str:
 
 
 def listed(client: Client, job: Job, **query: str) -> list[str]:
-    """The rollouts of all pages, each by the link of the page before."""
+    """Return the rollouts of all pages, following the links to the next page."""
     url, seen = page_of(job, **query), []
     while url:
         text = client.get(url).text
@@ -85,14 +85,14 @@ def listed(client: Client, job: Job, **query: str) -> list[str]:
         ({"sort": "-reward", "after": "9" * 5000}, 9),
     ],
 )
-def test_rollouts_are_found_by_what_they_are(
+def test_filters_find_rollouts(
     alice: User, job: Job, as_user: SignIn, query: dict[str, str], found: int
 ) -> None:
     assert as_user(alice).get(page_of(job, **query)).context["count"] == str(found)
 
 
-def test_a_filter_that_is_on_stands_in_its_field(alice: User, job: Job, as_user: SignIn) -> None:
-    """Also one step, which links of alarms and breadcrumbs ask for; so Apply does not lose it."""
+def test_active_filters_are_shown_in_their_fields(alice: User, job: Job, as_user: SignIn) -> None:
+    """This includes ``step`` of links from alarms and breadcrumbs, so that Apply keeps it."""
     shown = as_user(alice).get(page_of(job, step="2", error=ERROR, sort="reward")).text
     assert re.search(r'name="since"\s[^>]*value="2"', shown)
     assert re.search(r'name="until"\s[^>]*value="2"', shown)
@@ -100,10 +100,10 @@ def test_a_filter_that_is_on_stands_in_its_field(alice: User, job: Job, as_user:
     assert re.search(r'value="reward"\s+selected', shown)
 
 
-def test_pages_show_each_once_in_every_order(
+def test_pages_show_each_rollout_once_in_every_order(
     alice: User, job: Job, as_user: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether few were found or too many to count, and although many rewards are equal."""
+    """This holds for few matches, for too many to count, and for equal rewards."""
     client = as_user(alice)
     Rollout.objects.bulk_create(rollout(job, step, at) for step in (1, 2, 3) for at in range(4, 40))
     Rollout.objects.filter(index__gte=4).update(reward=0.5)
@@ -111,22 +111,22 @@ def test_pages_show_each_once_in_every_order(
     graded = [(reward, step, index) for step, index, reward in kept if reward is not None]
     orders = {
         "": [(step, index) for step, index, _ in sorted(kept, key=lambda each: (-each[0], each[1]))],
-        "reward": [place for _, *place in sorted(graded)],
-        "-reward": [place for _, *place in sorted(graded, reverse=True)],
+        "reward": [position for _, *position in sorted(graded)],
+        "-reward": [position for _, *position in sorted(graded, reverse=True)],
     }
-    for most in (search.MOST_COUNTED, 10):
-        monkeypatch.setattr(search, "MOST_COUNTED", most)
-        for sort, places in orders.items():
+    for most in (search.MAX_COUNT, 10):
+        monkeypatch.setattr(search, "MAX_COUNT", most)
+        for sort, positions in orders.items():
             seen = listed(client, job, sort=sort)
-            assert seen == [f"{step}/{index}" for step, index in places], (most, sort)
+            assert seen == [f"{step}/{index}" for step, index in positions], (most, sort)
 
 
-def test_answers_to_one_prompt_stand_together_under_it(alice: User, job: Job, as_user: SignIn) -> None:
+def test_completions_of_one_prompt_are_listed_below_it(alice: User, job: Job, as_user: SignIn) -> None:
     job.rollouts.filter(step=3, group=0).update(reward=0.5)
     answer = as_user(alice).get(page_of(job, step="3"))
     flat, ungraded = answer.context["runs"]
     assert [len(run.rollouts) for run in (flat, ungraded)] == [2, 2]
-    assert (flat.mean, flat.no_signal, ungraded.answers) == (0.5, True, 2)
+    assert (flat.mean, flat.no_signal, ungraded.size) == (0.5, True, 2)
     assert answer.text.count("What is owed?") == 2, "once a group"
     assert answer.text.count("no signal") == 2, "neither all alike nor one alone teaches anything"
     alone = as_user(alice).get(page_of(job, step="3", text="answer 3.1"))
@@ -134,21 +134,21 @@ def test_answers_to_one_prompt_stand_together_under_it(alice: User, job: Job, as
     assert alone.context["runs"][0].lowest == 0.5, "of the whole group, not of what is shown"
 
 
-# --- read one after the other ----------------------------------------------------------------------
+# --- from match to match ---------------------------------------------------------------------------
 
 
 def links(text: str) -> dict[str, str]:
-    """Addresses of the matches before and after, by ``prev`` and ``next``."""
+    """URLs of the matches before and after, by ``prev`` and ``next``."""
     found = re.findall(r'rel="(prev|next)"\s+data-key="[\[\]]"\s+href="([^"]+)"', text)
     return {name: html.unescape(url) for name, url in found}
 
 
-@pytest.mark.parametrize("most", [search.MOST_COUNTED, 1])
+@pytest.mark.parametrize("most", [search.MAX_COUNT, 1])
 @pytest.mark.parametrize("sort", ["", "reward", "-reward"])
-def test_what_was_found_is_read_from_match_to_match(
+def test_links_lead_through_all_matches_in_order(
     alice: User, job: Job, as_user: SignIn, monkeypatch: pytest.MonkeyPatch, sort: str, most: int
 ) -> None:
-    monkeypatch.setattr(search, "MOST_COUNTED", most)
+    monkeypatch.setattr(search, "MAX_COUNT", most)
     client, query = as_user(alice), {"text": "answer", "least": "0.25", "sort": sort}
     places = listed(client, job, **query)
     assert len(places) == 6
@@ -162,7 +162,7 @@ def test_what_was_found_is_read_from_match_to_match(
     assert read == places
 
 
-def test_the_way_back_knows_what_was_found(alice: User, job: Job, as_user: SignIn) -> None:
+def test_the_link_back_keeps_the_filters(alice: User, job: Job, as_user: SignIn) -> None:
     client, query = as_user(alice), {"only": "errors", "until": "2"}
     shown = client.get(page_of(job, "2/3/", **query)).text
     assert "Back to 2 results" in shown
@@ -176,7 +176,7 @@ def test_the_way_back_knows_what_was_found(alice: User, job: Job, as_user: SignI
     assert "Back to" not in client.get(page_of(job, "2/3/")).text
 
 
-def test_a_rollout_stands_beside_its_group_and_leads_to_the_next(
+def test_a_rollout_is_shown_with_its_group_and_links_to_the_next_group(
     alice: User, job: Job, as_user: SignIn
 ) -> None:
     shown = as_user(alice).get(page_of(job, "2/2/")).text
@@ -186,7 +186,7 @@ def test_a_rollout_stands_beside_its_group_and_leads_to_the_next(
     assert re.findall(r'rollouts/(\d+/\d+)/"[^>]*>(?:Previous|Next) group', shown) == ["2/0", "3/0"]
 
 
-def test_a_rollout_leads_to_its_row_of_the_data(alice: User, job: Job, as_user: SignIn) -> None:
+def test_a_rollout_links_to_its_dataset_row(alice: User, job: Job, as_user: SignIn) -> None:
     client = as_user(alice)
     row_id = rows_of(job.dataset_version.files["train"]["key"])[0]["row_id"]
     job.rollouts.filter(step=2).update(row_id=row_id)
@@ -195,17 +195,17 @@ def test_a_rollout_leads_to_its_row_of_the_data(alice: User, job: Job, as_user: 
     assert row_id in client.get(link[1]).text
 
 
-# --- held against others ---------------------------------------------------------------------------
+# --- compared with other completions ---------------------------------------------------------------
 
 
-def test_an_answer_is_held_against_the_base_first_then_the_best_then_all_of_its_group(
+def test_a_completion_is_compared_with_the_base_first_then_the_best_then_its_group(
     alice: User, job: Job, as_user: SignIn
 ) -> None:
     job.rollouts.update(row_id="the same")
     client = as_user(alice)
     answer = client.get(page_of(job, "3/0/"))
-    assert [frame.step for frame in answer.context["frames"]] == [1, 2, 3]
-    assert [choice.name for choice in answer.context["choices"]] == ["base", "best", "1"]
+    assert [each.step for each in answer.context["steps"]] == [1, 2, 3]
+    assert [each.name for each in answer.context["candidates"]] == ["base", "best", "1"]
     assert "Diff vs. the base model at step 1" in answer.text
     assert "Diff vs. #1 in group" in client.get(page_of(job, "3/0/", against="1")).text
     itself = client.get(page_of(job, "1/0/"))
@@ -213,13 +213,13 @@ def test_an_answer_is_held_against_the_base_first_then_the_best_then_all_of_its_
     assert "The base model itself wrote this completion." in itself.text
 
 
-def test_where_the_base_never_answered_the_prompt_the_page_says_so(
+def test_the_page_says_so_if_the_base_has_no_completion_of_the_prompt(
     alice: User, job: Job, as_user: SignIn
 ) -> None:
     job.rollouts.filter(step=1).delete()
     client = as_user(alice)
     answer = client.get(page_of(job, "3/0/"))
-    assert [choice.name for choice in answer.context["choices"]] == ["best", "first", "1"]
+    assert [each.name for each in answer.context["candidates"]] == ["best", "first", "1"]
     assert "No completion of the base model is available" in answer.text
     samples = [comparison.sample(0.3, "what base says")], [comparison.sample(0.9, "what tuned says")]
     comparison.compare(job, [comparison.row("row0", *samples)])
@@ -231,10 +231,10 @@ def test_where_the_base_never_answered_the_prompt_the_page_says_so(
     assert "There is no other completion of this prompt." in client.get(page_of(job, "3/0/")).text
 
 
-# --- kept under a name -----------------------------------------------------------------------------
+# --- saved views -----------------------------------------------------------------------------------
 
 
-def test_filters_are_kept_under_a_name_for_every_job_of_the_team(
+def test_a_saved_view_is_offered_on_every_job_of_the_team(
     alice: User, bob: User, charlie: User, job: Job, as_user: SignIn
 ) -> None:
     client = as_user(alice)
@@ -250,7 +250,7 @@ def test_filters_are_kept_under_a_name_for_every_job_of_the_team(
     assert as_user(charlie).post(forget).status_code == 404
 
 
-def test_a_removed_view_comes_back_and_the_filters_stay(alice: User, job: Job, as_user: SignIn) -> None:
+def test_removing_a_view_can_be_undone_and_keeps_the_filters(alice: User, job: Job, as_user: SignIn) -> None:
     client = as_user(alice)
     views = f"{job.get_absolute_url()}rollouts/views/"
     client.post(views, {"name": "<b>Broken</b>", "query": "only=errors"})
@@ -267,10 +267,10 @@ def test_a_removed_view_comes_back_and_the_filters_stay(alice: User, job: Job, a
     assert job.team.saved_views.get().query == "only=errors"
 
 
-# --- while it runs ---------------------------------------------------------------------------------
+# --- newer rollouts --------------------------------------------------------------------------------
 
 
-def test_new_rollouts_are_offered_and_do_not_move_what_one_reads(
+def test_new_rollouts_are_offered_by_a_link_and_the_list_stays(
     alice: User, job: Job, as_user: SignIn
 ) -> None:
     Job.objects.filter(pk=job.pk).update(state=State.RUNNING)

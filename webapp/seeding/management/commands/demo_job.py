@@ -22,6 +22,7 @@ from webapp.jobs.states import TERMINAL, State
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 from webapp.teams.services import create_confirmed_user, create_team
+from workers.contract.events import Interval
 
 EMAIL = "demo@example.com"
 
@@ -82,8 +83,8 @@ def outcome(job: Job, total_seconds: float) -> dict[str, Any]:
     model = job.tuned_model
     return {
         "job": job.uid,
-        "base_reward": result and result.base["reward"]["mean"],
-        "tuned_reward": result and result.tuned and result.tuned["reward"]["mean"],
+        "base_reward": result and result.base.reward.mean,
+        "tuned_reward": result and result.tuned and result.tuned.reward.mean,
         "difference_interval": result and _ends(result.difference),
         "train_seconds": round(job.train_seconds, 1),
         "total_seconds": round(total_seconds, 1),
@@ -91,8 +92,10 @@ def outcome(job: Job, total_seconds: float) -> dict[str, Any]:
     }
 
 
-def _ends(interval: dict[str, float] | None) -> list[float] | None:
-    return [interval["low"], interval["high"]] if interval and interval["low"] is not None else None
+def _ends(interval: Interval | None) -> list[float] | None:
+    if interval is None or interval.low is None or interval.high is None:
+        return None
+    return [interval.low, interval.high]
 
 
 def improved(result: dict[str, Any]) -> bool:
