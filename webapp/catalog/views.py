@@ -12,7 +12,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from webapp.catalog import download_gate, history, lineage, listing, model_card
 from webapp.core.http import HtmxRequest
 from webapp.core.streaming import attachment, streamed
-from webapp.datasets.versions.split_files import chunks
+from webapp.datasets.versions.split_files import stream_chunks
 from webapp.registry import exporting, packages, services, uploads
 from webapp.registry.forms import AdapterForm
 from webapp.registry.models import BaseModel, TunedModel
@@ -76,7 +76,7 @@ def download(request: HttpRequest, access: Access, uid: str, name: str) -> HttpR
     record(access.team, access.user, "downloaded file", f"{name} of {shown}")
     headers = attachment(name.rpartition("/")[2], file["bytes"])
     return StreamingHttpResponse(
-        chunks(f"{shown.prefix}/{name}"), content_type="application/octet-stream", headers=headers
+        stream_chunks(f"{shown.prefix}/{name}"), content_type="application/octet-stream", headers=headers
     )
 
 

@@ -18,7 +18,7 @@ LEAST_TRAINED = 10  # percent
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}", re.ASCII)
 
 
-def named(typed: str, filename: str) -> str:
+def choose_name(typed: str, filename: str) -> str:
     """The dataset's name: as typed, or the file's without its ending."""
     return typed.strip() or filename.rsplit(".", 1)[0][:120] or "Dataset"
 
@@ -80,7 +80,7 @@ class OptionsForm(forms.Form):
 
     def _map(self, cleaned: dict[str, Any]) -> None:
         try:
-            cleaned |= column_mapping.chosen([column["name"] for column in self.table], self.roles)
+            cleaned |= column_mapping.map_columns([column["name"] for column in self.table], self.roles)
         except ValueError as error:
             self.add_error(None, str(error))
 
@@ -102,7 +102,7 @@ class UploadForm(OptionsForm):
 
     def dataset_name(self) -> str:
         """The name typed, or the file's without its ending."""
-        return named(self.cleaned_data["name"], self.cleaned_data["file"].name)
+        return choose_name(self.cleaned_data["name"], self.cleaned_data["file"].name)
 
     def for_version_of(self, dataset: Dataset | None) -> UploadForm:
         """The form without a name if it adds a version to ``dataset``."""
@@ -158,4 +158,4 @@ class TransferForm(OptionsForm):
 
     def dataset_name(self) -> str:
         """The name typed, or the file's without its ending."""
-        return named(self.cleaned_data["name"], self.cleaned_data["filename"])
+        return choose_name(self.cleaned_data["name"], self.cleaned_data["filename"])

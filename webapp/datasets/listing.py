@@ -20,7 +20,7 @@ SORTS = {
 }
 
 
-def of(team: Team, query: QueryDict) -> dict[str, Any]:
+def build_context(team: Team, query: QueryDict) -> dict[str, Any]:
     """The page of datasets that the address asks for; with ``deleted=1`` of the deleted ones."""
     chosen = {name: query.get(name, "").replace("\x00", "").strip() for name in ("q", "sort")}
     deleted = query.get("deleted") == "1"

@@ -17,6 +17,7 @@ from webapp.datasets import listing, services
 from webapp.datasets.forms import ImportForm, OptionsForm, UploadForm
 from webapp.datasets.models import Dataset, Transfer, Upload
 from webapp.datasets.uploads import column_mapping, row_progress
+from webapp.datasets.uploads import services as upload_services
 from webapp.datasets.versions.splits import COUNTED_PROMPTS, LEAST_HELD_OUT
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
@@ -25,18 +26,20 @@ from webapp.teams.models import Role
 @member()
 def index(request: HttpRequest, access: Access) -> HttpResponse:
     """The team's datasets; the deleted ones on ``?deleted=1``."""
-    return render(request, "datasets/list.html", listing.of(access.team, request.GET))
+    return render(request, "datasets/list.html", listing.build_context(access.team, request.GET))
 
 
 @member(Role.EDITOR)
 def new(request: HttpRequest, access: Access) -> HttpResponse:
     """Upload a file: a dataset of its own, or a version of the one that ``?dataset=`` names."""
-    dataset = _target(request, access)
+    dataset = _get_target(request, access)
     form = UploadForm(request.POST or None, request.FILES or None).for_version_of(dataset)
     if form.is_valid():
         name = dataset.name if dataset else form.dataset_name()
         file = form.cleaned_data["file"]
-        return redirect(services.receive(access.team, access.user, name, file, form.options(), dataset))
+        return redirect(
+            upload_services.receive_file(access.team, access.user, name, file, form.options(), dataset)
+        )
     status = 422 if form.is_bound else 200
     unfinished = Transfer.objects.filter(team=access.team, created_by=access.user).order_by("-touched_at")
     context = {
@@ -47,41 +50,43 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
     return render(request, "datasets/new.html", context, status=status)
 
 
-def _target(request: HttpRequest, access: Access) -> Dataset | None:
+def _get_target(request: HttpRequest, access: Access) -> Dataset | None:
     uid = request.GET.get("dataset")
     return access.get(Dataset.objects.filter(deleted_at=None), uid=uid) if uid else None
 
 
 @member()
-def upload(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
+def show_upload(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """The report on an upload. POST commits it, or checks it again with other options."""
     trial = access.get(Upload.objects.select_related("dataset"), uid=uid)
     if request.method == "POST":
-        return _decide(request, access, trial)
-    return _report(request, trial, OptionsForm(initial=trial.options, table=trial.report.get("table", ())))
+        return _apply_decision(request, access, trial)
+    return _render_report(
+        request, trial, OptionsForm(initial=trial.options, table=trial.report.get("table", ()))
+    )
 
 
-def _decide(request: HttpRequest, access: Access, trial: Upload) -> HttpResponse:
+def _apply_decision(request: HttpRequest, access: Access, trial: Upload) -> HttpResponse:
     access.require(Role.EDITOR)
     if "commit" in request.POST:
-        return _commit(request, access, trial)
+        return _commit_upload(request, access, trial)
     form = OptionsForm(request.POST, table=trial.report.get("table", ()))
     if not form.is_valid():
-        return _report(request, trial, form, status=422)
+        return _render_report(request, trial, form, status=422)
     try:
-        services.check_again(trial, form.options())
-    except services.CannotCommit as error:
+        upload_services.recheck_upload(trial, form.options())
+    except upload_services.CannotCommit as error:
         messages.error(request, str(error))
     return redirect(trial)
 
 
-def _commit(request: HttpRequest, access: Access, trial: Upload) -> HttpResponse:
-    choices = services.Choices(
+def _commit_upload(request: HttpRequest, access: Access, trial: Upload) -> HttpResponse:
+    choices = upload_services.Choices(
         skip_bad="skip_bad" in request.POST, drop_overlap="drop_overlap" in request.POST
     )
     try:
-        version, new = services.commit(trial, access.user, choices)
-    except services.CannotCommit as error:
+        version, new = upload_services.commit_upload(trial, access.user, choices)
+    except upload_services.CannotCommit as error:
         messages.error(request, str(error))
         return redirect(trial)
     said = f"{version} is ready." if new else f"The same rows are already {version}; nothing was added."
@@ -89,7 +94,7 @@ def _commit(request: HttpRequest, access: Access, trial: Upload) -> HttpResponse
     return redirect(version)
 
 
-def _report(request: HttpRequest, trial: Upload, form: OptionsForm, status: int = 200) -> HttpResponse:
+def _render_report(request: HttpRequest, trial: Upload, form: OptionsForm, status: int = 200) -> HttpResponse:
     context = {"upload": trial, "report": trial.report, "form": form, "roles": column_mapping.ROLES}
     return render(request, "datasets/upload.html", context, status=status)
 
@@ -99,7 +104,8 @@ def errors(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
     """All errors of an upload as CSV."""
     trial = access.get(Upload.objects.all(), uid=uid)
     rows = (
-        (each.line, each.record, each.reason, each.fix, each.excerpt) for each in services.find_errors(trial)
+        (each.line, each.record, each.reason, each.fix, each.excerpt)
+        for each in upload_services.find_errors(trial)
     )
     lines = csv_lines(chain([("line", "record", "what is wrong", "what to do", "excerpt")], rows))
     response = StreamingHttpResponse(streamed(lines), content_type="text/csv; charset=utf-8")
@@ -120,7 +126,7 @@ def progress(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @require_POST
 def discard(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Throw an upload away."""
-    services.discard_upload(access.get(Upload.objects.all(), uid=uid), access.user)
+    upload_services.discard_upload(access.get(Upload.objects.all(), uid=uid), access.user)
     messages.success(request, "The upload was discarded.")
     return redirect("datasets:list", access.team.slug)
 

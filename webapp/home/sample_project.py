@@ -9,7 +9,7 @@ from django.core.files import File
 from django.db import transaction
 
 from webapp.datasets.models import Dataset
-from webapp.datasets.services import Choices, commit, receive
+from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.graders.models import Grader
 from webapp.graders.services import create_grader
@@ -38,8 +38,8 @@ def create_sample_project(team: Team, user: User) -> tuple[Dataset, Grader]:
 
 def _dataset(team: Team, user: User) -> Dataset:
     with (FOLDER / "dataset.jsonl").open("rb") as stream:
-        upload = receive(team, user, DATASET, File(stream, name="dataset.jsonl"), Options())
-    version, _ = commit(upload, user, Choices())
+        upload = receive_file(team, user, DATASET, File(stream, name="dataset.jsonl"), Options())
+    version, _ = commit_upload(upload, user, Choices())
     return version.dataset
 
 

@@ -27,7 +27,7 @@ from tests.web.site.test_tenancy import (  # noqa: F401 -- objects is a fixture
     objects,
     tuned,
 )
-from webapp.datasets.uploads.transfers import add, begin
+from webapp.datasets.uploads.transfers import add_part, begin_transfer
 from webapp.datasets.uploads.validation import Options
 from webapp.graders.models import Grader, GraderVersion
 from webapp.jobs.models import Job
@@ -279,10 +279,10 @@ def running_job(team: Team, like: Job) -> Job:
 def whole_transfer(team: Team, user: User) -> None:
     """An upload of which every byte has come and that nobody had checked."""
     content = b'{"messages":[{"role":"user","content":"p"}]}\n'
-    transfer = begin(
+    transfer = begin_transfer(
         team, user, filename="whole.jsonl", size=len(content), name="Whole", options=Options(), dataset=None
     )
-    add(transfer, 0, content)
+    add_part(transfer, 0, content)
 
 
 def walk(page: Page, steps: tuple[Step, ...], team: Team, owned: Objects, named: dict[str, str]) -> None:

@@ -19,14 +19,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.web.stored import rows_of
-from webapp.datasets.content.field_profile import Fields
-from webapp.datasets.content.rows import Columns, row_of
+from webapp.datasets.content.field_profile import FieldProfile
+from webapp.datasets.content.rows import Columns, build_row
 from webapp.datasets.models import Dataset, DatasetVersion
-from webapp.datasets.services import Choices, commit, receive
+from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.datasets.versions import browsing, histograms
-from webapp.datasets.versions.columns import ColumnWriter, kinds_in, kinds_of, opened
-from webapp.datasets.versions.row_search import Filter, find
+from webapp.datasets.versions.columns import (
+    ColumnWriter,
+    choose_column_types,
+    open_columns,
+    read_column_types,
+)
+from webapp.datasets.versions.row_search import Filter, find_positions
 from webapp.teams.models import Team, User
 
 SignIn = Callable[[User], Client]
@@ -47,31 +52,33 @@ kind_of_one_sort = st.one_of(
 
 @given(kind_of_one_sort)
 def test_a_bar_leads_to_as_many_rows_as_it_says(rows: list[Item]) -> None:
-    fields = Fields()
+    fields = FieldProfile()
     made = [
-        row_of({"prompt": f"Prompt {n}", **item}, Columns(prompt="prompt")) for n, item in enumerate(rows)
+        build_row({"prompt": f"Prompt {n}", **item}, Columns(prompt="prompt")) for n, item in enumerate(rows)
     ]
     for row in made:
         fields.add(row)
     report = fields.as_json()["fields"]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "rows.parquet"
-        writer = ColumnWriter(path, kinds_of(report))
+        writer = ColumnWriter(path, choose_column_types(report))
         for row in made:
             writer.add(row)
         writer.close()
-        shown = histograms.of_file(path, report)
+        shown = histograms.build_histograms(path, report)
         assert {each["column"] for each in shown} >= {f"item.{name}" for item in rows for name in item}
         with pq.ParquetFile(path) as columns:
             for histogram in shown:
                 assert _counted(histogram) == len(rows)
                 for bar in histogram["bars"]:
                     asked = Filter(
-                        browsing.FILTER_OF[histogram["kind"]], histogram["column"], browsing.asked(bar)
+                        browsing.FILTER_OF[histogram["kind"]],
+                        histogram["column"],
+                        browsing.build_filter_text(bar),
                     )
-                    assert len(find(columns, "", [asked])) == bar["count"]
+                    assert len(find_positions(columns, "", [asked])) == bar["count"]
                 missing = Filter("none", histogram["column"], "")
-                assert len(find(columns, "", [missing])) == histogram["missing"]
+                assert len(find_positions(columns, "", [missing])) == histogram["missing"]
 
 
 def _counted(histogram: dict[str, Any]) -> int:
@@ -83,7 +90,7 @@ def _counted(histogram: dict[str, Any]) -> int:
 def test_edges_are_few_and_hold_all_numbers(least: float, span: float, whole: bool) -> None:
     if whole:
         least, span = float(int(least)), float(int(span))
-    edges = histograms.edges_of(least, least + span, whole)
+    edges = histograms.choose_edges(least, least + span, whole)
     assert edges[0] <= least
     assert edges[-1] > least + span
     assert 2 <= len(edges) <= histograms.MOST_BARS + 1
@@ -99,10 +106,10 @@ def jsonl(*rows: Item) -> bytes:
 
 
 def committed(team: Team, user: User, data: bytes, dataset: Dataset | None = None) -> DatasetVersion:
-    trial = receive(
+    trial = receive_file(
         team, user, "Data", SimpleUploadedFile("a.jsonl", data), Options(validation=20, test=20), dataset
     )
-    return commit(trial, user, Choices())[0]
+    return commit_upload(trial, user, Choices())[0]
 
 
 def orders(*numbers: int, shift: int = 0) -> bytes:
@@ -164,8 +171,8 @@ def test_a_filter_that_makes_no_sense_is_shown_and_finds_nothing(
 
 
 def test_the_sealed_split_has_no_columns_and_no_rows(client: Client, version: DatasetVersion) -> None:
-    with opened(version.files["test"]["columns"]) as columns:
-        assert list(kinds_in(columns)) == ["row_id", "prompt_id"]
+    with open_columns(version.files["test"]["columns"]) as columns:
+        assert list(read_column_types(columns)) == ["row_id", "prompt_id"]
     secret = rows_of(version.files["test"]["key"])[0]
     page = client.get(version.get_absolute_url(), {"split": "test", "q": "Order"}).content.decode()
     assert secret["messages"][0]["content"] not in page
@@ -234,15 +241,15 @@ def test_a_row_that_went_to_another_split_is_not_called_new(client: Client, team
     rows = [{"prompt": f"Order {n}", "split": "train"} for n in range(12)]
     held_out = [{"prompt": "Held out", "split": "validation"}]
     older = committed(team, alice, jsonl(*map(dict, rows + held_out)))
-    trial = receive(
+    trial = receive_file(
         team, alice, "Data", SimpleUploadedFile("a.jsonl", orders(*range(30))), Options(), older.dataset
     )
-    first = commit(trial, alice, Choices())[0]
-    other_shares = receive(
+    first = commit_upload(trial, alice, Choices())[0]
+    other_shares = receive_file(
         team, alice, "Data", SimpleUploadedFile("a.jsonl", orders(*range(30))),
         Options(validation=70, test=10), older.dataset,
     )  # fmt: skip
-    second = commit(other_shares, alice, Choices())[0]
+    second = commit_upload(other_shares, alice, Choices())[0]
     page = client.get(f"{second.get_absolute_url()}since/v{first.number}/", {"kind": "moved"})
     counts = dict(page.context["counts"])
     assert (counts["added"], counts["removed"], counts["changed"]) == (0, 0, 0)
@@ -253,7 +260,7 @@ def test_a_row_that_went_to_another_split_is_not_called_new(client: Client, team
 
 def test_a_query_may_hold_anything(version: DatasetVersion) -> None:
     query = QueryDict("is:item.country=&none:item.amount=&between:item.amount=1&q=%00&page=x")
-    assert browsing.rows_of(version, browsing.Split.TRAIN, query).rows == []
+    assert browsing.search_rows(version, browsing.Split.TRAIN, query).rows == []
 
 
 def test_previous_and_next_of_a_row_stay_in_its_search(
@@ -268,8 +275,8 @@ def test_previous_and_next_of_a_row_stay_in_its_search(
         for n in range(12)
     ]
     data = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    version, _ = commit(
-        receive(team, alice, "Data", SimpleUploadedFile("a.jsonl", data), Options()), alice, Choices()
+    version, _ = commit_upload(
+        receive_file(team, alice, "Data", SimpleUploadedFile("a.jsonl", data), Options()), alice, Choices()
     )
     client = as_user(alice)
     page = client.get(version.get_absolute_url(), {"q": "odd", "between:item.n": "2..9"})

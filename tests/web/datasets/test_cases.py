@@ -17,9 +17,9 @@ from tests.web.datasets.test_datasets import SignIn, collect, upload
 from tests.web.stored import rows_of
 from webapp.datasets.content.problems import RowError
 from webapp.datasets.content.rows import Columns, Row
-from webapp.datasets.formats import read
-from webapp.datasets.services import Choices, commit
-from webapp.datasets.uploads.validation import Options, check
+from webapp.datasets.formats import read_rows
+from webapp.datasets.uploads.services import Choices, commit_upload
+from webapp.datasets.uploads.validation import Options, check_file
 from webapp.teams.models import Team, User
 
 CHAT = [
@@ -37,13 +37,13 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "argumen
 
 
 def rows(content: bytes, kind: str, columns: Columns | None = None) -> list[Row]:
-    found = [each for _, each in read(kind, io.BytesIO(content), columns)]
+    found = [each for _, each in read_rows(kind, io.BytesIO(content), columns)]
     assert [each.reason for each in found if isinstance(each, RowError)] == []
     return [each for each in found if isinstance(each, Row)]
 
 
 def errors(content: bytes, kind: str = "csv") -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = check(io.BytesIO(content), kind, Options())["errors"]
+    found: list[dict[str, Any]] = check_file(io.BytesIO(content), kind, Options())["errors"]
     return found
 
 
@@ -213,7 +213,9 @@ def test_tools_and_developer_messages_reach_the_version_and_its_row_page(
     team: Team, alice: User, as_user: SignIn
 ) -> None:
     messages = [{"role": "developer", "content": "red blue green"}, {"role": "user", "content": "a"}]
-    made, _ = commit(upload(team, alice, jsonl({"messages": messages, "tools": [TOOL]})), alice, Choices())
+    made, _ = commit_upload(
+        upload(team, alice, jsonl({"messages": messages, "tools": [TOOL]})), alice, Choices()
+    )
     (row,) = rows_of(made.files["train"]["key"])
     assert row["messages"] == messages
     assert row["tools"] == [TOOL]
@@ -231,7 +233,7 @@ def test_lists_of_rows_show_the_last_request_and_unfold_to_the_conversation_with
     row = {"messages": [*asked[:5], called, asked[5]], "tools": [TOOL]}
     received, client = upload(team, alice, jsonl(row)), as_user(alice)
     report = client.get(received.get_absolute_url()).text
-    made, _ = commit(received, alice, Choices())
+    made, _ = commit_upload(received, alice, Choices())
     for page in (report, client.get(made.get_absolute_url()).text):
         listed = page[page.index("7 messages") :].split("</details>")[0]
         assert "question 5" in listed

@@ -24,13 +24,13 @@ from django.utils import timezone
 from tests.web.stored import rows_of
 from webapp.datasets.content import limits
 from webapp.datasets.models import Dataset, DatasetVersion, Upload
-from webapp.datasets.services import (
+from webapp.datasets.uploads.services import (
     CannotCommit,
     Choices,
-    check_again,
-    commit,
+    commit_upload,
     discard_stale_uploads,
-    receive,
+    receive_file,
+    recheck_upload,
 )
 from webapp.datasets.uploads.validation import Options
 from webapp.teams.models import AuditEvent, Team, User
@@ -47,7 +47,7 @@ def jsonl(count: int, start: int = 0) -> bytes:
 
 
 def upload(team: Team, user: User, data: bytes, name: str = "data.jsonl", **options: Any) -> Upload:
-    return receive(team, user, "Data", SimpleUploadedFile(name, data), Options(**options))
+    return receive_file(team, user, "Data", SimpleUploadedFile(name, data), Options(**options))
 
 
 def stored_files(team: Team) -> set[str]:
@@ -61,7 +61,7 @@ def stored_files(team: Team) -> set[str]:
 
 @pytest.fixture
 def committed(team: Team, alice: User) -> DatasetVersion:
-    version, _ = commit(upload(team, alice, jsonl(60)), alice, Choices())
+    version, _ = commit_upload(upload(team, alice, jsonl(60)), alice, Choices())
     return version
 
 
@@ -69,7 +69,7 @@ def test_a_version_holds_every_row_once_under_its_hash(
     team: Team, alice: User, django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
-        version, new = commit(upload(team, alice, jsonl(200)), alice, Choices())
+        version, new = commit_upload(upload(team, alice, jsonl(200)), alice, Choices())
     assert new
     assert version.rows == 200
     labels = []
@@ -84,15 +84,15 @@ def test_a_version_holds_every_row_once_under_its_hash(
 
 
 def test_the_same_rows_again_are_the_same_version(team: Team, alice: User, committed: DatasetVersion) -> None:
-    again = receive(
+    again = receive_file(
         team, alice, "Data", SimpleUploadedFile("b.jsonl", jsonl(60)), Options(), committed.dataset
     )
-    version, new = commit(again, alice, Choices())
+    version, new = commit_upload(again, alice, Choices())
     assert (version, new) == (committed, False)
-    more = receive(
+    more = receive_file(
         team, alice, "Data", SimpleUploadedFile("b.jsonl", jsonl(61)), Options(), committed.dataset
     )
-    version, new = commit(more, alice, Choices())
+    version, new = commit_upload(more, alice, Choices())
     assert (version.number, new) == (2, True)
 
 
@@ -101,8 +101,8 @@ def test_csv_and_parquet_give_the_rows_of_the_json_lines(team: Team, alice: User
     buffer = io.BytesIO()
     pq.write_table(pa.table({"question": prompts, "label": labels}), buffer)
     text = "question,label\n" + "".join(f"{p},{a}\n" for p, a in zip(prompts, labels, strict=True))
-    one, _ = commit(upload(team, alice, text.encode(), "a.csv"), alice, Choices())
-    other, _ = commit(upload(team, alice, buffer.getvalue(), "a.parquet"), alice, Choices())
+    one, _ = commit_upload(upload(team, alice, text.encode(), "a.csv"), alice, Choices())
+    other, _ = commit_upload(upload(team, alice, buffer.getvalue(), "a.parquet"), alice, Choices())
     assert one.sha256 == other.sha256
 
 
@@ -164,7 +164,7 @@ def test_a_file_that_cannot_be_used_leaves_its_report_and_no_bytes(
     assert found.state == Upload.State.REFUSED
     assert stored_files(team) == set()
     with pytest.raises(CannotCommit):
-        commit(found, alice, Choices(skip_bad=True))
+        commit_upload(found, alice, Choices(skip_bad=True))
 
 
 def test_too_large_a_file_is_refused(team: Team, alice: User, settings: Any) -> None:
@@ -178,16 +178,16 @@ def test_bad_rows_are_skipped_only_if_asked(team: Team, alice: User) -> None:
     assert len(trial.report["errors"]) == limits.ERRORS_SHOWN
     assert trial.report["errors"][0]["line"] == 21
     with pytest.raises(CannotCommit, match="151 rows"):
-        commit(trial, alice, Choices())
-    version, _ = commit(trial, alice, Choices(skip_bad=True))
+        commit_upload(trial, alice, Choices())
+    version, _ = commit_upload(trial, alice, Choices(skip_bad=True))
     assert version.rows == 20
 
 
 def test_a_csv_without_a_known_prompt_column_can_be_checked_again(team: Team, alice: User) -> None:
     trial = upload(team, alice, b"frage,antwort\n" + b"".join(b"f%d,a\n" % n for n in range(20)), "a.csv")
     assert trial.report["recheckable"]
-    check_again(trial, Options(prompt_column="frage"))
-    version, _ = commit(trial, alice, Choices())
+    recheck_upload(trial, Options(prompt_column="frage"))
+    version, _ = commit_upload(trial, alice, Choices())
     assert version.rows == 20
 
 
@@ -197,8 +197,8 @@ def test_overlapping_rows_leave_train_if_asked(team: Team, alice: User) -> None:
         json.dumps({"messages": [{"role": "user", "content": prompt}], "split": split}) + "\n"
         for split, prompt in rows
     ).encode()
-    kept, _ = commit(upload(team, alice, data), alice, Choices())
-    dropped, _ = commit(upload(team, alice, data), alice, Choices(drop_overlap=True))
+    kept, _ = commit_upload(upload(team, alice, data), alice, Choices())
+    dropped, _ = commit_upload(upload(team, alice, data), alice, Choices(drop_overlap=True))
     assert kept.report["splits"] == {"train": 2, "validation": 1, "test": 2}
     assert dropped.report["splits"] == {"train": 1, "validation": 1, "test": 2}
     assert dropped.report["dropped"] == 1
@@ -207,7 +207,7 @@ def test_overlapping_rows_leave_train_if_asked(team: Team, alice: User) -> None:
 def test_a_version_needs_rows_to_train_on(team: Team, alice: User) -> None:
     data = json.dumps({"messages": [{"role": "user", "content": "a"}], "split": "test"}).encode()
     with pytest.raises(CannotCommit, match="train on"):
-        commit(upload(team, alice, data), alice, Choices())
+        commit_upload(upload(team, alice, data), alice, Choices())
 
 
 def test_a_commit_that_fails_leaves_nothing(team: Team, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,18 +219,18 @@ def test_a_commit_that_fails_leaves_nothing(team: Team, alice: User, monkeypatch
 
     monkeypatch.setattr(DatasetVersion.objects, "create", out_of_order)
     with pytest.raises(RuntimeError):
-        commit(trial, alice, Choices())
+        commit_upload(trial, alice, Choices())
     assert stored_files(team) == before
     assert not Dataset.objects.exists()
     monkeypatch.undo()
-    commit(trial, alice, Choices())
+    commit_upload(trial, alice, Choices())
 
 
 def test_an_upload_is_committed_once(team: Team, alice: User) -> None:
     trial = upload(team, alice, jsonl(20))
-    commit(Upload.objects.get(pk=trial.pk), alice, Choices())
+    commit_upload(Upload.objects.get(pk=trial.pk), alice, Choices())
     with pytest.raises(CannotCommit, match="no longer on trial"):
-        commit(trial, alice, Choices())
+        commit_upload(trial, alice, Choices())
     assert DatasetVersion.objects.count() == 1
 
 
@@ -336,7 +336,7 @@ def test_every_row_is_on_exactly_one_page_and_test_rows_on_none(
 
 
 def test_pages_far_into_a_split_are_found(team: Team, alice: User, client: Client) -> None:
-    version, _ = commit(upload(team, alice, jsonl(1400)), alice, Choices())
+    version, _ = commit_upload(upload(team, alice, jsonl(1400)), alice, Choices())
     last = -(-version.files["train"]["rows"] // limits.PAGE_ROWS)
     page = client.get(version.get_absolute_url(), {"page": last})
     stored = [row["item"]["label"] for row in rows_of(version.files["train"]["key"])]

@@ -15,7 +15,7 @@ from django.test import Client
 
 from tests.web.stored import rows_of
 from webapp.datasets.models import DatasetVersion, Upload
-from webapp.datasets.services import receive
+from webapp.datasets.uploads.services import receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.teams.models import Team, User
 
@@ -38,7 +38,7 @@ FILES = {"a.csv": as_csv(ROWS), "a.parquet": as_parquet(ROWS)}
 
 
 def trial(team: Team, user: User, name: str, content: bytes) -> Upload:
-    return receive(team, user, "Fragen", SimpleUploadedFile(name, content), Options())
+    return receive_file(team, user, "Fragen", SimpleUploadedFile(name, content), Options())
 
 
 def roles(upload: Upload) -> dict[str, str]:

@@ -10,7 +10,7 @@ from tests.web.comparison import compare, finished_job, row, sample, tuned_model
 from tests.web.datasets.test_datasets import SignIn, jsonl, upload
 from tests.web.stored import rows_of
 from webapp.datasets.models import DatasetVersion
-from webapp.datasets.services import Choices, commit
+from webapp.datasets.uploads.services import Choices, commit_upload
 from webapp.datasets.versions.sealing import open_test_split
 from webapp.jobs.models import Job
 from webapp.jobs.monitor.openings import find_openings
@@ -22,7 +22,7 @@ LISTS_OF_RESULTS = [("home", "overview"), ("jobs", "list"), ("registry", "list")
 
 @pytest.fixture
 def version(team: Team, alice: User) -> DatasetVersion:
-    made, _ = commit(upload(team, alice, jsonl(60)), alice, Choices())
+    made, _ = commit_upload(upload(team, alice, jsonl(60)), alice, Choices())
     return made
 
 
@@ -140,7 +140,7 @@ def test_an_opening_counts_for_the_other_versions_of_the_dataset(
     later = upload(team, alice, jsonl(90))
     later.dataset = version.dataset
     later.save()
-    second, _ = commit(later, alice, Choices())
+    second, _ = commit_upload(later, alice, Choices())
     first_ids, second_ids = (
         {row["row_id"] for row in rows_of(each.files["test"]["key"])} for each in (version, second)
     )

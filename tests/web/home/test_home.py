@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from tests.web.comparison import address, compare, finished_job, row, sample, tuned_model
-from webapp.datasets.services import Choices, commit, receive
+from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.graders.models import GraderCheck
 from webapp.graders.services import create_grader
@@ -174,7 +174,7 @@ def test_next_is_the_most_useful_thing_that_is_true(
     GraderCheck.objects.update_or_create(
         version=job.grader_version, defaults={"state": GraderCheck.State.FINISHED, "results": check}
     )
-    upload = receive(team, alice, "New", SimpleUploadedFile("new.jsonl", ROWS), Options())
+    upload = receive_file(team, alice, "New", SimpleUploadedFile("new.jsonl", ROWS), Options())
     hide_checklist(alice)
     client = as_user(alice)
 
@@ -183,7 +183,7 @@ def test_next_is_the_most_useful_thing_that_is_true(
         return step.title, step.url
 
     assert said() == ("Make a dataset version of new.jsonl", upload.get_absolute_url())
-    commit(upload, alice, Choices())
+    commit_upload(upload, alice, Choices())
     assert said()[0] == f"Compare base and tuned of {job}"
     assert client.get(said()[1]).status_code == 200
     client.get(address(model, "archive"))

@@ -23,8 +23,8 @@ from django.utils import timezone
 from tests.web.stored import rows_of
 from webapp.calibration.models import LabelTask
 from webapp.datasets.models import DatasetImport
-from webapp.datasets.services import Choices, commit, receive
-from webapp.datasets.uploads.transfers import begin
+from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
+from webapp.datasets.uploads.transfers import begin_transfer
 from webapp.datasets.uploads.validation import Options
 from webapp.endpoints.models import Endpoint
 from webapp.graders.models import Grader, GraderTest, GraderTrial, GraderVersion
@@ -123,11 +123,11 @@ NAMES = [address.name for address in ADDRESSES]
 @pytest.fixture
 def objects(team: Team, alice: User) -> Objects:
     """What the addresses name: for a namespace, for one address, or ('') for all."""
-    trial = receive(team, alice, "Trial", SimpleUploadedFile("a.jsonl", DATA), Options())
-    part = begin(team, alice, filename="b.jsonl", size=9, name="B", options=Options(), dataset=None)
+    trial = receive_file(team, alice, "Trial", SimpleUploadedFile("a.jsonl", DATA), Options())
+    part = begin_transfer(team, alice, filename="b.jsonl", size=9, name="B", options=Options(), dataset=None)
     imported = DatasetImport.objects.create(team=team, source="https://a.example/b.csv", created_by=alice)
-    version, _ = commit(
-        receive(team, alice, "D", SimpleUploadedFile("a.jsonl", DATA), Options()), alice, Choices()
+    version, _ = commit_upload(
+        receive_file(team, alice, "D", SimpleUploadedFile("a.jsonl", DATA), Options()), alice, Choices()
     )
     row = rows_of(version.files["train"]["key"])[0]
     grader = Grader.objects.create(team=team, name="G")

@@ -15,7 +15,7 @@ Json = dict[str, Any]
 # --- messages --------------------------------------------------------------------------------------
 
 
-def messages_in(value: Any) -> list[Json] | None:
+def parse_messages(value: Any) -> list[Json] | None:
     """The messages that a prompt consists of, as a list or as JSON text. None for a plain text."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
@@ -26,18 +26,18 @@ def messages_in(value: Any) -> list[Json] | None:
     return value if is_list and all(isinstance(each, dict) and "role" in each for each in value) else None
 
 
-def conversation(value: Any) -> list[Json]:
+def read_conversation(value: Any) -> list[Json]:
     """The messages of a row, the last one the user's. Raises RowError."""
     if value is None:
         raise problems.no_messages()
-    value = messages_in(value) or value
+    value = parse_messages(value) or value
     if not isinstance(value, list):
         raise problems.bad_messages("is not a list")
     if not value:
         raise problems.bad_messages("is empty")
     if len(value) > MAX_MESSAGES:
         raise problems.too_many_messages()
-    messages = [_message(number, message) for number, message in enumerate(value, start=1)]
+    messages = [_read_message(number, message) for number, message in enumerate(value, start=1)]
     if messages[-1]["role"] != "user":
         raise problems.last_not_user(messages[-1]["role"])
     if not messages[-1]["content"].strip():
@@ -45,7 +45,7 @@ def conversation(value: Any) -> list[Json]:
     return messages
 
 
-def _message(number: int, value: Any) -> Json:
+def _read_message(number: int, value: Any) -> Json:
     """The message without the nulls that table writers add for keys that other messages have."""
     if not isinstance(value, dict):
         raise problems.bad_message(number, "is not an object")
@@ -54,13 +54,13 @@ def _message(number: int, value: Any) -> Json:
         raise problems.bad_role(number, role)
     message = {key: part for key, part in value.items() if part is not None}
     if calls := message.pop("tool_calls", None):
-        message["tool_calls"] = _tool_calls(number, calls)
+        message["tool_calls"] = _read_tool_calls(number, calls)
     if role == "assistant" and "content" not in message and calls:
         return message
-    return message | {"content": _content(number, value.get("content"))}
+    return message | {"content": _read_content(number, value.get("content"))}
 
 
-def _content(number: int, value: Any) -> str:
+def _read_content(number: int, value: Any) -> str:
     """Text as it is; a list of text parts joined. Other parts (images, audio) are refused."""
     if isinstance(value, str):
         return value
@@ -76,34 +76,34 @@ def _content(number: int, value: Any) -> str:
 # --- tools -----------------------------------------------------------------------------------------
 
 
-def _tool_calls(number: int, value: Any) -> list[Json]:
+def _read_tool_calls(number: int, value: Any) -> list[Json]:
     """The calls of a message with their arguments as objects, which OpenAI writes as JSON text."""
     if not isinstance(value, list):
         raise problems.bad_message(number, "has tool_calls that are not a list")
-    return [_tool_call(number, call) for call in value]
+    return [_read_tool_call(number, call) for call in value]
 
 
-def _tool_call(number: int, value: Any) -> Json:
+def _read_tool_call(number: int, value: Any) -> Json:
     function = value.get("function") if isinstance(value, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise problems.bad_message(number, "has a tool call without the name of a function")
     arguments = function.get("arguments")
     if isinstance(arguments, str):
-        arguments = _parsed_arguments(arguments)
+        arguments = _parse_arguments(arguments)
     if arguments is not None and not isinstance(arguments, dict):
         raise problems.bad_message(number, "has a tool call whose arguments are no JSON object")
     call = {key: part for key, part in value.items() if part is not None}
     return call | {"function": {"name": function["name"], "arguments": arguments or {}}}
 
 
-def _parsed_arguments(text: str) -> Any:
+def _parse_arguments(text: str) -> Any:
     try:
         return parse_json(text) if text.strip() else None
     except ValueError:
         return text
 
 
-def tools_of(value: Any) -> list[Json]:
+def read_tools(value: Any) -> list[Json]:
     """The function tools of a row as OpenAI writes them; empty if it has none. Raises RowError."""
     if isinstance(value, str) and value.strip():
         try:
@@ -114,10 +114,10 @@ def tools_of(value: Any) -> list[Json]:
         return []
     if not isinstance(value, list):
         raise problems.bad_tools("is not a list")
-    return [_tool(number, tool) for number, tool in enumerate(value, start=1)]
+    return [_read_tool(number, tool) for number, tool in enumerate(value, start=1)]
 
 
-def _tool(number: int, value: Any) -> Json:
+def _read_tool(number: int, value: Any) -> Json:
     """A tool with its function inside, or written flat as some datasets and the Responses API do."""
     if not isinstance(value, dict):
         raise problems.bad_tools(f"has at position {number} no object")

@@ -32,7 +32,7 @@ class Spread:
         return {"min": self.least, "mean": round(self.total / self.count, 3), "max": self.greatest}
 
 
-class Field:
+class FieldCounter:
     """One field over all rows: its types, the spread of its numbers or text lengths, its usual values."""
 
     def __init__(self) -> None:
@@ -73,11 +73,11 @@ class Field:
         }
 
 
-class Fields:
+class FieldProfile:
     """All fields of a dataset, and the size of its prompts."""
 
     def __init__(self) -> None:
-        self.fields: dict[str, Field] = {}
+        self.fields: dict[str, FieldCounter] = {}
         self.prompt_lengths, self.messages = Spread(), Spread()
         self.left_out = 0
 
@@ -88,7 +88,7 @@ class Fields:
             if name in self.fields:
                 self.fields[name].add(value)
             elif len(self.fields) < MAX_FIELDS:
-                self.fields[name] = Field()
+                self.fields[name] = FieldCounter()
                 self.fields[name].add(value)
             else:
                 self.left_out += 1

@@ -16,7 +16,7 @@ from webapp.datasets.content.limits import (
 )
 
 
-def excerpt_of(text: str, at: int = 0) -> str:
+def cut_excerpt(text: str, at: int = 0) -> str:
     """The text around position ``at``, short and without characters that nobody sees."""
     first = max(0, at - EXCERPT_CHARACTERS // 2) if at > EXCERPT_CHARACTERS // 2 else 0
     cut = text[first : first + EXCERPT_CHARACTERS]
@@ -35,7 +35,7 @@ class RowError(ValueError):
 
     def quoting(self, text: str, at: int = 0) -> RowError:
         """The same with an excerpt of the row, unless it has one."""
-        self.excerpt = self.excerpt or excerpt_of(text, at)
+        self.excerpt = self.excerpt or cut_excerpt(text, at)
         return self
 
 
@@ -152,7 +152,7 @@ def bad_header(detail: str, line: int, text: str) -> FileError:
         f"The header row {detail}.",
         "Give every column a name of its own in the first line.",
         line=line,
-        excerpt=excerpt_of(text),
+        excerpt=cut_excerpt(text),
     )
 
 

@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import Any
 
 from webapp.datasets.content import problems
-from webapp.datasets.content.conversations import conversation, messages_in, tools_of
+from webapp.datasets.content.conversations import parse_messages, read_conversation, read_tools
 from webapp.datasets.content.limits import MAX_DEPTH, MAX_FIELDS, MAX_NAME
 
 
@@ -66,7 +66,7 @@ class Row:
 
     @property
     def prompt_digest(self) -> bytes:
-        return prompt_digest(self.messages)
+        return hash_prompt(self.messages)
 
     @property
     def excerpt(self) -> str:
@@ -78,41 +78,41 @@ class Row:
         return b'{"row_id":"' + self.row_id.encode() + b'",' + self.body[1:] + b"\n"
 
 
-def prompt_digest(messages: Sequence[Mapping[str, Any]]) -> bytes:
+def hash_prompt(messages: Sequence[Mapping[str, Any]]) -> bytes:
     """16 bytes, the same for prompts that differ in case or white space only."""
-    texts = [[message["role"], _folded(message.get("content"))] for message in messages]
+    texts = [[message["role"], _normalize(message.get("content"))] for message in messages]
     return hashlib.sha256(json.dumps(texts).encode()).digest()[:16]
 
 
-def _folded(content: str | None) -> str:
+def _normalize(content: str | None) -> str:
     return " ".join((content or "").casefold().split())
 
 
 ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def row_of(fields: Mapping[str, Any], columns: Columns) -> Row:
+def build_row(fields: Mapping[str, Any], columns: Columns) -> Row:
     """The row that these fields make. Raises RowError."""
     rest = dict(fields)
     if columns.prompt:
-        messages = _prompt(columns.prompt, rest.pop(columns.prompt, None))
+        messages = _read_prompt(columns.prompt, rest.pop(columns.prompt, None))
     else:
         messages = rest.pop(columns.messages, None)
-    messages = conversation(messages)
+    messages = read_conversation(messages)
     shape: dict[str, Any] = {"messages": messages, "item": rest}
-    if tools := tools_of(rest.pop("tools", None)):
+    if tools := read_tools(rest.pop("tools", None)):
         shape["tools"] = tools
-    _check_item(rest)
-    return Row(messages, rest, _split(rest), canonical(shape))
+    _check_fields(rest)
+    return Row(messages, rest, _read_split(rest), encode_canonical(shape))
 
 
-def _prompt(name: str, value: Any) -> list[dict[str, Any]]:
+def _read_prompt(name: str, value: Any) -> list[dict[str, Any]]:
     if value is None:
         raise problems.no_prompt(name)
-    return messages_in(value) or [{"role": "user", "content": value}]
+    return parse_messages(value) or [{"role": "user", "content": value}]
 
 
-def canonical(shape: Mapping[str, Any]) -> bytes:
+def encode_canonical(shape: Mapping[str, Any]) -> bytes:
     """JSON with sorted keys and no spaces. Raises RowError for what JSON or PostgreSQL cannot hold."""
     _check_depth(shape, MAX_DEPTH)
     try:
@@ -144,14 +144,14 @@ def _has_nul(value: Any) -> bool:
     return isinstance(value, str) and "\0" in value
 
 
-def _check_item(item: dict[str, Any]) -> None:
+def _check_fields(item: dict[str, Any]) -> None:
     if len(item) > MAX_FIELDS:
         raise problems.too_many_fields(len(item))
     if any(len(name) > MAX_NAME for name in item):
         raise problems.name_too_long()
 
 
-def _split(item: dict[str, Any]) -> Split | None:
+def _read_split(item: dict[str, Any]) -> Split | None:
     value = item.get("split")
     if value is None or value == "":
         return None

@@ -16,7 +16,7 @@ def parse_json(text: str) -> Any:
         raise problems.too_deep() from error
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -28,4 +28,4 @@ def _refuse_constant(name: str) -> NoReturn:
     raise problems.not_finite(name)
 
 
-DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant)
+DECODER = json.JSONDecoder(object_pairs_hook=_build_object, parse_constant=_refuse_constant)

@@ -53,32 +53,32 @@ class Turn:
     calls: tuple[ToolCall, ...] = ()
 
 
-def turns_of(messages: Sequence[Mapping[str, Any]]) -> list[Turn]:
+def build_turns(messages: Sequence[Mapping[str, Any]]) -> list[Turn]:
     """The turns of a dataset row's messages."""
     return [
         Turn(
             role=str(message.get("role") or "user"),
-            text=text_of_content(message.get("content")),
+            text=render_content(message.get("content")),
             name=str(message.get("name") or message.get("tool_call_id") or ""),
-            thoughts=text_of_content(message.get("reasoning_content") or message.get("thinking")),
-            calls=tuple(_calls(message)),
+            thoughts=render_content(message.get("reasoning_content") or message.get("thinking")),
+            calls=tuple(_read_calls(message)),
         )
         for message in messages
     ]
 
 
-def text_of_content(content: Any) -> str:
+def render_content(content: Any) -> str:
     """A message's content as text; parts that are no text are named in brackets."""
     if content is None:
         return ""
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        return "\n".join(map(_part, content))
+        return "\n".join(map(_render_part, content))
     return json.dumps(content, ensure_ascii=False, indent=2)
 
 
-def _part(part: Any) -> str:
+def _render_part(part: Any) -> str:
     if isinstance(part, str):
         return part
     if isinstance(part, dict) and isinstance(part.get("text"), str):
@@ -86,15 +86,17 @@ def _part(part: Any) -> str:
     return f"[{part.get('type', 'part') if isinstance(part, dict) else 'part'}]"
 
 
-def _calls(message: Mapping[str, Any]) -> Iterator[ToolCall]:
+def _read_calls(message: Mapping[str, Any]) -> Iterator[ToolCall]:
     calls = message.get("tool_calls")
     for call in calls if isinstance(calls, list) else []:
         function = call.get("function", call) if isinstance(call, dict) else {}
         if isinstance(function, dict):
-            yield ToolCall(str(function.get("name") or "function"), _arguments(function.get("arguments")))
+            yield ToolCall(
+                str(function.get("name") or "function"), _format_arguments(function.get("arguments"))
+            )
 
 
-def _arguments(value: Any) -> str:
+def _format_arguments(value: Any) -> str:
     """Indented JSON, also of arguments that stand as JSON in a text."""
     if isinstance(value, str):
         try:
@@ -104,20 +106,20 @@ def _arguments(value: Any) -> str:
     return "" if value is None else json.dumps(value, ensure_ascii=False, indent=2)
 
 
-def tools_of(tools: Sequence[Mapping[str, Any]]) -> list[Tool]:
+def list_tools(tools: Sequence[Mapping[str, Any]]) -> list[Tool]:
     """The tools of a dataset row, in OpenAI's shape or flat."""
     functions = [tool["function"] if isinstance(tool.get("function"), dict) else tool for tool in tools]
     return [
         Tool(
             str(function.get("name") or "function"),
             str(function.get("description") or ""),
-            _arguments(function.get("parameters")),
+            _format_arguments(function.get("parameters")),
         )
         for function in functions
     ]
 
 
-def last_request(turns: Sequence[Turn]) -> str:
+def find_last_request(turns: Sequence[Turn]) -> str:
     """The last thing that a user said; where no user spoke, the last turn with a text."""
     said = [turn for turn in turns if turn.text.strip()]
     by_user = [turn for turn in said if turn.role == "user"]
@@ -127,26 +129,26 @@ def last_request(turns: Sequence[Turn]) -> str:
 # --- from the prompt as a model reads it -----------------------------------------------------------
 
 
-def turns_in(prompt: str) -> list[Turn]:
+def parse_prompt(prompt: str) -> list[Turn]:
     """The turns of a rendered prompt, as far as its control tokens tell them; else one turn without a role.
 
     Only for pages: the messages themselves are known from the dataset's row.
     """
     turns: list[Turn] = []
-    for role, text in _pieces(prompt):
+    for role, text in _split_prompt(prompt):
         if turns and turns[-1].role == role:
             text = f"{turns.pop().text}\n{text}"
         turns.append(Turn(role, text))
     return turns
 
 
-def _pieces(prompt: str) -> Iterator[tuple[str, str]]:
+def _split_prompt(prompt: str) -> Iterator[tuple[str, str]]:
     """(role, text), in order; texts without anything to read are left out."""
     role, expects_role = "", False
     for place, part in enumerate(CONTROL_TOKEN.split(prompt)):
         if place % 2:
             expects_role = part in BEFORE_ROLE
-            role = _role_of_token(part) or role
+            role = _read_role(part) or role
             continue
         if expects_role and (word := _ROLE_WORD.match(part)) and word[1] in ROLES:
             role, part = ROLES[word[1]], part[word.end() :]
@@ -154,7 +156,7 @@ def _pieces(prompt: str) -> Iterator[tuple[str, str]]:
             yield role, text
 
 
-def _role_of_token(token: str) -> str:
+def _read_role(token: str) -> str:
     """The role that a token such as ``<|user|>`` begins."""
     found = _ROLE_IN_TOKEN.match(token)
     return ROLE_TOKENS.get(token) or (ROLES.get(found[1].lower(), "") if found else "")

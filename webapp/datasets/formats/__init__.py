@@ -10,14 +10,18 @@ from webapp.datasets.content.problems import RowError
 from webapp.datasets.content.rows import Columns, Row
 from webapp.datasets.formats import csv_text, jsonl, parquet
 
-Found = tuple[int, Row | RowError]
-Reader = Callable[[IO[bytes], Columns | None], Iterator[Found]]
+NumberedRow = tuple[int, Row | RowError]
+Reader = Callable[[IO[bytes], Columns | None], Iterator[NumberedRow]]
 
-READERS: dict[str, Reader] = {"jsonl": jsonl.rows, "csv": csv_text.rows, "parquet": parquet.rows}
+READERS: dict[str, Reader] = {
+    "jsonl": jsonl.read_rows,
+    "csv": csv_text.read_rows,
+    "parquet": parquet.read_rows,
+}
 # What a table is made of, at a glance: its columns and its first rows.
-GLANCES: dict[str, Callable[[IO[bytes]], tuple[list[str], Sequence[dict[str, Any]]]]] = {
-    "csv": csv_text.glance,
-    "parquet": parquet.glance,
+SAMPLERS: dict[str, Callable[[IO[bytes]], tuple[list[str], Sequence[dict[str, Any]]]]] = {
+    "csv": csv_text.sample_rows,
+    "parquet": parquet.sample_rows,
 }
 COMPRESSED = {
     b"\x1f\x8b": "gzip",
@@ -37,7 +41,7 @@ ENDINGS = {
 }
 
 
-def detect(head: bytes, filename: str) -> str:
+def detect_format(head: bytes, filename: str) -> str:
     """The key in READERS for a file that begins with ``head``. Raises FileError."""
     if not head:
         raise problems.empty()
@@ -67,7 +71,7 @@ def _text_format(head: bytes, filename: str) -> str:
     return ending
 
 
-def read(kind: str, file: IO[bytes], columns: Columns | None) -> Iterator[Found]:
+def read_rows(kind: str, file: IO[bytes], columns: Columns | None) -> Iterator[NumberedRow]:
     """Every row or its error, with its line (row number for Parquet). Raises FileError.
 
     ``columns`` says where the prompt is; None finds it by the usual names.

@@ -10,7 +10,7 @@ from typing import Any
 from webapp.datasets.content import problems
 from webapp.datasets.content.limits import MAX_CELL_BYTES, MAX_FIELDS
 from webapp.datasets.content.problems import RowError
-from webapp.datasets.content.rows import Columns, Row, row_of
+from webapp.datasets.content.rows import Columns, Row, build_row
 from webapp.datasets.content.strict_json import parse_json
 
 USUAL_PROMPTS = ("prompt", "question", "input", "instruction", "query", "text")
@@ -25,16 +25,20 @@ def find_columns(names: list[str], wanted: Columns | None) -> Columns:
         chosen = wanted.prompt or wanted.messages
         if chosen not in names:
             raise problems.missing_column(chosen, names)
-        return replace(wanted, left_out=find_index(names) - {chosen}) if wanted.left_out is None else wanted
-    return find_columns(names, _usual_columns(names))
+        return (
+            replace(wanted, left_out=find_index_columns(names) - {chosen})
+            if wanted.left_out is None
+            else wanted
+        )
+    return find_columns(names, _guess_columns(names))
 
 
-def find_index(names: list[str]) -> frozenset[str]:
+def find_index_columns(names: list[str]) -> frozenset[str]:
     """The columns in which pandas writes the numbers of its rows."""
     return frozenset(filter(PANDAS_INDEX.fullmatch, names))
 
 
-def _usual_columns(names: list[str]) -> Columns:
+def _guess_columns(names: list[str]) -> Columns:
     if "messages" in names:
         return Columns()
     for name in USUAL_PROMPTS:
@@ -49,8 +53,8 @@ def cells_to_row(cells: Mapping[str, Any], columns: Columns) -> Row | RowError:
         fields = {name: cell for name, cell in cells.items() if name not in (columns.left_out or ())}
         _check_sizes(fields)
         if not columns.prompt and isinstance(fields.get(columns.messages), str):
-            fields[columns.messages] = _structured(columns.messages, fields[columns.messages])
-        return row_of(fields, columns)
+            fields[columns.messages] = _parse_cell(columns.messages, fields[columns.messages])
+        return build_row(fields, columns)
     except RowError as error:
         return error
 
@@ -61,7 +65,7 @@ def _check_sizes(fields: Mapping[str, Any]) -> None:
             raise problems.cell_too_large(name)
 
 
-def _structured(name: str, text: str) -> Any:
+def _parse_cell(name: str, text: str) -> Any:
     if not text.strip():
         return None
     try:

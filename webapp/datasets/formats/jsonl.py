@@ -8,9 +8,9 @@ from typing import IO, Any
 
 from webapp.datasets.content import problems
 from webapp.datasets.content.problems import RowError
-from webapp.datasets.content.rows import Columns, Row, row_of
+from webapp.datasets.content.rows import Columns, Row, build_row
 from webapp.datasets.content.strict_json import parse_json
-from webapp.datasets.formats.lines import lines
+from webapp.datasets.formats.lines import read_lines
 
 # Messages of Python's parser that need other words.
 JSON_MESSAGES = {
@@ -21,36 +21,36 @@ JSON_MESSAGES = {
 KINDS = {list: "an array", str: "a text", int: "a number", float: "a number", bool: "true or false"}
 
 
-def rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, Row | RowError]]:
+def read_rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, Row | RowError]]:
     """Each line that is not blank."""
-    for number, text in lines(file):
+    for number, text in read_lines(file):
         if isinstance(text, RowError):
             yield number, text
         elif text.strip():
-            found = _row(text, columns)
+            found = _parse_row(text, columns)
             yield number, found.quoting(text) if isinstance(found, RowError) else found
 
 
-def _row(text: str, columns: Columns | None) -> Row | RowError:
+def _parse_row(text: str, columns: Columns | None) -> Row | RowError:
     try:
         fields = parse_json(text)
         if not isinstance(fields, dict):
             return problems.not_an_object(KINDS.get(type(fields), "null"))
-        return row_of(fields, columns or _usual_columns(fields))
+        return build_row(fields, columns or _guess_columns(fields))
     except RowError as error:
         return error
     except json.JSONDecodeError as error:
-        return _bad_json(text, error)
+        return _describe_error(text, error)
     except ValueError:
         return problems.number_too_long()
 
 
-def _usual_columns(fields: dict[str, Any]) -> Columns:
+def _guess_columns(fields: dict[str, Any]) -> Columns:
     """``messages``, else ``prompt``, which trainers of GRPO use for texts and for lists of messages."""
     return Columns(prompt="prompt") if fields.get("messages") is None and "prompt" in fields else Columns()
 
 
-def _bad_json(text: str, error: json.JSONDecodeError) -> RowError:
+def _describe_error(text: str, error: json.JSONDecodeError) -> RowError:
     at_end = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
     cut = at_end and not text.endswith("\n")
     detail = JSON_MESSAGES.get(error.msg, error.msg[:1].lower() + error.msg[1:])

@@ -15,13 +15,15 @@ CHUNK_BYTES = 2**18
 QUOTED_BYTES = 1000
 
 
-def lines(file: IO[bytes]) -> Iterator[tuple[int, str | RowError]]:
+def read_lines(file: IO[bytes]) -> Iterator[tuple[int, str | RowError]]:
     """Each line's number and text with its line end, or why it is unusable.
 
     Lines end with LF or CRLF, or all with CR, as old spreadsheets write them.
     """
-    for number, raw in enumerate(_carriage_returns(file) if _has_only_cr(file) else _newlines(file), start=1):
-        yield number, _text(raw.removeprefix(BYTE_ORDER_MARK) if number == 1 else raw)
+    for number, raw in enumerate(
+        _split_at_carriage_returns(file) if _has_only_cr(file) else _split_at_newlines(file), start=1
+    ):
+        yield number, _decode(raw.removeprefix(BYTE_ORDER_MARK) if number == 1 else raw)
 
 
 def _has_only_cr(file: IO[bytes]) -> bool:
@@ -31,7 +33,7 @@ def _has_only_cr(file: IO[bytes]) -> bool:
     return b"\n" not in head and b"\r" in head
 
 
-def _newlines(file: IO[bytes]) -> Iterator[bytes]:
+def _split_at_newlines(file: IO[bytes]) -> Iterator[bytes]:
     """Lines; of one that is too long the beginning, one byte longer than allowed."""
     while raw := file.readline(MAX_LINE_BYTES + 1):
         rest = raw
@@ -40,7 +42,7 @@ def _newlines(file: IO[bytes]) -> Iterator[bytes]:
         yield raw
 
 
-def _carriage_returns(file: IO[bytes]) -> Iterator[bytes]:
+def _split_at_carriage_returns(file: IO[bytes]) -> Iterator[bytes]:
     """The same where CR ends a line; it is handed on as LF."""
     kept = b""
     while chunk := file.read(CHUNK_BYTES):
@@ -51,16 +53,16 @@ def _carriage_returns(file: IO[bytes]) -> Iterator[bytes]:
         yield kept
 
 
-def _text(raw: bytes) -> str | RowError:
+def _decode(raw: bytes) -> str | RowError:
     if len(raw) > MAX_LINE_BYTES:
         return problems.line_too_long().quoting(raw[:QUOTED_BYTES].decode(errors="replace"))
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
         guess = raw[error.start : error.start + 1].decode("cp1252", errors="ignore")
-        return problems.not_utf8(error.start, guess).quoting(_readable(raw, error.start))
+        return problems.not_utf8(error.start, guess).quoting(_escape_around(raw, error.start))
 
 
-def _readable(raw: bytes, at: int) -> str:
+def _escape_around(raw: bytes, at: int) -> str:
     """The bytes around one that is not UTF-8."""
     return raw[max(0, at - 60) : at + 60].decode(errors="backslashreplace")

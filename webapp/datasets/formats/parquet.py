@@ -14,11 +14,11 @@ from typing import IO, Any
 
 from webapp.datasets.content import problems
 from webapp.datasets.content.limits import (
-    GLANCED,
     MAX_ROWS,
     MAX_UNPACKED_BYTES,
     MAX_UNPACKED_RATIO,
     MIN_RATIO_BYTES,
+    SAMPLE_ROWS,
 )
 from webapp.datasets.content.problems import RowError
 from webapp.datasets.content.rows import Columns, Row
@@ -31,46 +31,46 @@ CHILD = [sys.executable, "-m", "webapp.datasets.formats.parquet_child"]
 ENVIRONMENT = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
 
 
-def rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, Row | RowError]]:
+def read_rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, Row | RowError]]:
     """Each row, numbered from 1."""
-    size, unpacked = _size(file), 0
-    with _unpacking(file) as lines:
-        _, head = _message(lines.readline())
-        _check(head["rows"], head["unpacked"], size)
+    size, unpacked = _measure(file), 0
+    with _unpack(file) as lines:
+        _, head = _parse_message(lines.readline())
+        _check_limits(head["rows"], head["unpacked"], size)
         columns = find_columns(head["columns"], columns)
         for number in range(1, head["rows"] + 1):
             line = lines.readline()
             unpacked += len(line)
-            _check(number, unpacked, size)
-            yield number, _row(line, columns)
+            _check_limits(number, unpacked, size)
+            yield number, _parse_row(line, columns)
 
 
-def glance(file: IO[bytes]) -> tuple[list[str], list[dict[str, Any]]]:
+def sample_rows(file: IO[bytes]) -> tuple[list[str], list[dict[str, Any]]]:
     """The columns and the first rows. Raises FileError."""
-    with _unpacking(file) as lines:
-        _, head = _message(lines.readline())
-        told = (_glanced(lines.readline()) for _ in range(min(GLANCED, head["rows"])))
+    with _unpack(file) as lines:
+        _, head = _parse_message(lines.readline())
+        told = (_parse_sample(lines.readline()) for _ in range(min(SAMPLE_ROWS, head["rows"])))
         return head["columns"], [row for row in told if row is not None]
 
 
-def _glanced(line: bytes) -> dict[str, Any] | None:
+def _parse_sample(line: bytes) -> dict[str, Any] | None:
     try:
-        _, value = _message(line)
+        _, value = _parse_message(line)
     except RowError:
         return None
     return value if isinstance(value, dict) else None
 
 
-def _size(file: IO[bytes]) -> int:
+def _measure(file: IO[bytes]) -> int:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     return size
 
 
 @contextmanager
-def _unpacking(file: IO[bytes]) -> Iterator[IO[bytes]]:
+def _unpack(file: IO[bytes]) -> Iterator[IO[bytes]]:
     """The child's output. The child ends with the block."""
-    with _on_disk(file) as stdin:
+    with _copy_to_disk(file) as stdin:
         environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
         child = subprocess.Popen(
             CHILD,
@@ -90,7 +90,7 @@ def _unpacking(file: IO[bytes]) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _on_disk(file: IO[bytes]) -> Iterator[IO[bytes]]:
+def _copy_to_disk(file: IO[bytes]) -> Iterator[IO[bytes]]:
     """The file, or a copy of it if it is in memory, at its start."""
     try:
         file.fileno()
@@ -103,7 +103,7 @@ def _on_disk(file: IO[bytes]) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _check(rows: int, unpacked: int, size: int) -> None:
+def _check_limits(rows: int, unpacked: int, size: int) -> None:
     if rows == 0:
         raise problems.no_rows()
     if rows > MAX_ROWS:
@@ -113,7 +113,7 @@ def _check(rows: int, unpacked: int, size: int) -> None:
         raise problems.parquet_bomb(size)
 
 
-def _message(line: bytes) -> tuple[str, Any]:
+def _parse_message(line: bytes) -> tuple[str, Any]:
     """The child's kind and value. Raises FileError if it failed, RowError for NaN and the like."""
     if not line:  # it ended without a word: it was killed, or died of its memory bound
         raise problems.parquet_too_large_inside()
@@ -125,9 +125,9 @@ def _message(line: bytes) -> tuple[str, Any]:
     return kind, value
 
 
-def _row(line: bytes, columns: Columns) -> Row | RowError:
+def _parse_row(line: bytes, columns: Columns) -> Row | RowError:
     try:
-        kind, value = _message(line)
+        kind, value = _parse_message(line)
     except RowError as error:
         return error
     if kind == "raw":
@@ -138,17 +138,17 @@ def _row(line: bytes, columns: Columns) -> Row | RowError:
         return problems.line_too_long()
     for name in (columns.prompt or columns.messages, "tools"):
         if isinstance(value.get(name), list):
-            value[name] = _without_nulls(value[name])
+            value[name] = _drop_nulls(value[name])
     found = cells_to_row(value, columns)
     return (
         found.quoting(line.decode()[len('["row", ') : -len("]\n")]) if isinstance(found, RowError) else found
     )
 
 
-def _without_nulls(value: Any) -> Any:
+def _drop_nulls(value: Any) -> Any:
     """The value without nulls, at any depth: a struct column gives every message every key of all others."""
     if isinstance(value, list):
-        return [_without_nulls(part) for part in value]
+        return [_drop_nulls(part) for part in value]
     if isinstance(value, dict):
-        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
+        return {key: _drop_nulls(part) for key, part in value.items() if part is not None}
     return value

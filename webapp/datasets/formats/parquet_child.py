@@ -19,12 +19,12 @@ MEMORY_BYTES = 2**30
 MAX_ROW_CHARACTERS = 2**23
 
 
-def plain(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """The value as JSON knows it: times and exact decimals become text. Raises TypeError for raw bytes."""
     if isinstance(value, dict):
-        return {str(key): plain(part) for key, part in value.items()}
+        return {str(key): to_json_value(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
+        return [to_json_value(part) for part in value]
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, decimal.Decimal | datetime.timedelta | uuid.UUID):
@@ -34,7 +34,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def head(table: Any) -> dict[str, Any]:
+def describe_table(table: Any) -> dict[str, Any]:
     """What the file says about itself; ``unpacked`` is in bytes."""
     metadata = table.metadata
     groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
@@ -42,20 +42,20 @@ def head(table: Any) -> dict[str, Any]:
     return {"columns": list(table.schema_arrow.names), "rows": metadata.num_rows, "unpacked": unpacked}
 
 
-def rows(table: Any) -> Iterator[str]:
+def encode_rows(table: Any) -> Iterator[str]:
     """A line for each row. Rows are made one at a time, since in a batch a long text may be repeated."""
     for batch in table.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
         for place in range(batch.num_rows):
-            text = row(batch, place)
+            text = encode_row(batch, place)
             yield text if len(text) <= MAX_ROW_CHARACTERS else json.dumps(["long", len(text)])
 
 
-def row(batch: Any, place: int) -> str:
+def encode_row(batch: Any, place: int) -> str:
     """The row's cells, or the name of the column whose cell holds raw bytes or a map with a key twice."""
     cells = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         try:
-            cells[name] = plain(column[place].as_py(maps_as_pydicts="strict"))
+            cells[name] = to_json_value(column[place].as_py(maps_as_pydicts="strict"))
         except KeyError:
             return json.dumps(["twice", name])
         except TypeError:
@@ -71,8 +71,8 @@ def main() -> None:
     try:
         with open(0, "rb") as file:
             table = pyarrow.parquet.ParquetFile(file, pre_buffer=False)
-            print(json.dumps(["head", head(table)]))
-            for line in rows(table):
+            print(json.dumps(["head", describe_table(table)]))
+            for line in encode_rows(table):
                 print(line)
     except MemoryError:
         print(json.dumps(["memory", MEMORY_BYTES]))

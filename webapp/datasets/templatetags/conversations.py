@@ -15,7 +15,7 @@ register = template.Library()
 
 
 @register.filter
-def rendered(prompt: str) -> SafeString:
+def mark_control_tokens(prompt: str) -> SafeString:
     """A prompt exactly as the model reads it, its chat template's control tokens set back."""
     return format_html_join(
         "",
@@ -31,17 +31,17 @@ def rendered(prompt: str) -> SafeString:
 def turns(conversation: Sequence[Mapping[str, Any]] | str) -> list[conversation_turns.Turn]:
     """The turns of messages, or of a prompt as the model reads it."""
     if isinstance(conversation, str):
-        return conversation_turns.turns_in(conversation)
-    return conversation_turns.turns_of(conversation)
+        return conversation_turns.parse_prompt(conversation)
+    return conversation_turns.build_turns(conversation)
 
 
 @register.filter
 def tools(offered: Sequence[Mapping[str, Any]]) -> list[conversation_turns.Tool]:
     """The tools that a row offers, for pages."""
-    return conversation_turns.tools_of(offered)
+    return conversation_turns.list_tools(offered)
 
 
 @register.filter
 def request(conversation: Sequence[Mapping[str, Any]] | str) -> str:
     """What a user asked last in messages or in a prompt, in one line for lists."""
-    return " ".join(conversation_turns.last_request(turns(conversation)).split())
+    return " ".join(conversation_turns.find_last_request(turns(conversation)).split())

@@ -10,19 +10,19 @@ from webapp.core.fields import storable
 from webapp.datasets import formats
 from webapp.datasets.content.problems import FileError
 from webapp.datasets.content.rows import Columns
-from webapp.datasets.formats.cells import find_columns, find_index
+from webapp.datasets.formats.cells import find_columns, find_index_columns
 
 SAMPLE_CHARACTERS = 80
 PROMPT, MESSAGES, FIELD, OUT = "prompt", "messages", "field", "out"
 ROLES = {FIELD: "Field", PROMPT: "Prompt", MESSAGES: "Messages", OUT: "Leave out"}
 
 
-def columns(file: IO[bytes], kind: str, wanted: Columns | None) -> list[dict[str, Any]]:
+def describe_columns(file: IO[bytes], kind: str, wanted: Columns | None) -> list[dict[str, Any]]:
     """``[{name, role, samples}]`` of a table's columns; empty for JSONL and for what cannot be read."""
-    if kind not in formats.GLANCES:
+    if kind not in formats.SAMPLERS:
         return []
     try:
-        names, rows = formats.GLANCES[kind](file)
+        names, rows = formats.SAMPLERS[kind](file)
     except FileError:
         return []
     if any(name != storable(name) for name in names):
@@ -30,14 +30,14 @@ def columns(file: IO[bytes], kind: str, wanted: Columns | None) -> list[dict[str
     try:
         found = find_columns(names, wanted)
     except FileError:
-        found = Columns(messages="", left_out=find_index(names))
+        found = Columns(messages="", left_out=find_index_columns(names))
     return [
-        {"name": name, "role": _role(name, found), "samples": [_sample(row[name]) for row in rows]}
+        {"name": name, "role": _find_role(name, found), "samples": [_cut_sample(row[name]) for row in rows]}
         for name in names
     ]
 
 
-def _role(name: str, found: Columns) -> str:
+def _find_role(name: str, found: Columns) -> str:
     if name in (found.left_out or ()):
         return OUT
     if found.prompt:
@@ -45,12 +45,12 @@ def _role(name: str, found: Columns) -> str:
     return MESSAGES if name == found.messages else FIELD
 
 
-def _sample(value: Any) -> str:
+def _cut_sample(value: Any) -> str:
     text = storable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     return text if len(text) <= SAMPLE_CHARACTERS else f"{text[:SAMPLE_CHARACTERS]}…"
 
 
-def chosen(names: Sequence[str], roles: Sequence[str]) -> dict[str, Any]:
+def map_columns(names: Sequence[str], roles: Sequence[str]) -> dict[str, Any]:
     """The options that give each column its role. Raises ValueError with what to change."""
     if len(names) != len(roles) or not set(roles) <= ROLES.keys():
         raise ValueError("The columns were not understood. Load the page again.")

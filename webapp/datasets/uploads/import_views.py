@@ -56,5 +56,5 @@ def show(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
 def cancel(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """End an import."""
     found = access.get(DatasetImport.objects.all(), uid=uid)
-    imports.cancel(found, access.user)
+    imports.cancel_import(found, access.user)
     return redirect(found)

@@ -10,8 +10,8 @@ from django.core.files import File
 from django.db import transaction
 from django.utils import timezone
 
-from webapp.datasets import services
 from webapp.datasets.models import Dataset, DatasetImport
+from webapp.datasets.uploads import services
 from webapp.datasets.uploads.row_progress import track_rows
 from webapp.datasets.uploads.validation import Options
 from webapp.teams.models import Team, User
@@ -56,9 +56,9 @@ def request_import(
 def finish_import(found: DatasetImport, file: BinaryIO, url: str, received: int) -> None:
     """Check the downloaded file as any upload. Raises LeaseLost, with no upload kept."""
     IMPORTS.renew(found, received=received)
-    name = filename_of(url)
+    name = read_filename(url)
     with track_rows(found) as progress:
-        upload = services.receive(
+        upload = services.receive_file(
             found.team, found.created_by, found.name or name.rsplit(".", 1)[0][:120] or "Dataset",
             File(file, name=name), Options(**found.options), found.dataset, progress.checked,
         )  # fmt: skip
@@ -67,13 +67,13 @@ def finish_import(found: DatasetImport, file: BinaryIO, url: str, received: int)
         raise LeaseLost(str(found))
 
 
-def filename_of(url: str) -> str:
+def read_filename(url: str) -> str:
     """The last part of a URL's path."""
     return unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2]).replace("/", "_")[:255] or "import"
 
 
 @transaction.atomic
-def cancel(found: DatasetImport, user: User) -> None:
+def cancel_import(found: DatasetImport, user: User) -> None:
     """End a waiting import; its worker notices at its next sign of life."""
     changed = DatasetImport.objects.filter(pk=found.pk, state__in=WAITING).update(
         state=State.FAILED,

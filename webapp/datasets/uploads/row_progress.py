@@ -16,15 +16,15 @@ from webapp.datasets.models import DatasetImport, Transfer, Upload
 
 EVERY_SECONDS = 1.0
 KEPT_SECONDS = 600  # copying a large file into storage follows the last row
-Waiting = DatasetImport | Transfer | Upload
+Tracked = DatasetImport | Transfer | Upload
 T = TypeVar("T")
 
 
 class RowProgress:
     """Counts rows as they pass, and stores the number at most once a second."""
 
-    def __init__(self, waiting: Waiting) -> None:
-        self._key = _key(waiting)
+    def __init__(self, waiting: Tracked) -> None:
+        self._key = _cache_key(waiting)
         self._stored_at = time.monotonic()
 
     def checked(self, rows: Iterable[T]) -> Iterator[T]:
@@ -44,18 +44,18 @@ class RowProgress:
 
 
 @contextmanager
-def track_rows(waiting: Waiting) -> Iterator[RowProgress]:
+def track_rows(waiting: Tracked) -> Iterator[RowProgress]:
     """Progress that is forgotten when the work has ended."""
     try:
         yield RowProgress(waiting)
     finally:
-        cache.delete(_key(waiting))
+        cache.delete(_cache_key(waiting))
 
 
-def read_progress(waiting: Waiting) -> str:
+def read_progress(waiting: Tracked) -> str:
     """The progress in words, such as "12,000 rows checked"; empty where nothing runs."""
-    return str(cache.get(_key(waiting), ""))
+    return str(cache.get(_cache_key(waiting), ""))
 
 
-def _key(waiting: Waiting) -> str:
+def _cache_key(waiting: Tracked) -> str:
     return f"rows:{waiting.uid}"

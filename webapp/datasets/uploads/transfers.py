@@ -14,10 +14,10 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
 
-from webapp.datasets import services
 from webapp.datasets.content import problems
 from webapp.datasets.content.limits import STALE_UPLOAD_HOURS
 from webapp.datasets.models import Dataset, Transfer, Upload
+from webapp.datasets.uploads import services
 from webapp.datasets.uploads.row_progress import track_rows
 from webapp.datasets.uploads.validation import Options
 from webapp.teams.models import Team, User
@@ -33,11 +33,11 @@ class WrongOffset(ValueError):
         self.received = received
 
 
-class TooMuch(ValueError):
+class PartTooLarge(ValueError):
     """The part is larger than a part may be, or than what the file still lacks."""
 
 
-def begin(
+def begin_transfer(
     team: Team,
     user: User,
     *,
@@ -57,13 +57,13 @@ def begin(
 
 
 @transaction.atomic
-def add(transfer: Transfer, offset: int, part: bytes) -> Transfer:
+def add_part(transfer: Transfer, offset: int, part: bytes) -> Transfer:
     """Store the next bytes. Raises ``WrongOffset`` and ``TooMuch``, with nothing stored."""
     transfer = Transfer.objects.select_for_update().get(pk=transfer.pk)
     if offset != transfer.received:
         raise WrongOffset(transfer.received)
     if len(part) > min(PART_BYTES, transfer.bytes - transfer.received):
-        raise TooMuch(f"A part holds at most {PART_BYTES} bytes, and the file {transfer.bytes}.")
+        raise PartTooLarge(f"A part holds at most {PART_BYTES} bytes, and the file {transfer.bytes}.")
     key = f"teams/{transfer.team_id}/transfers/{transfer.uid}/{offset:015}"
     transfer.parts.append(default_storage.save(key, ContentFile(part)))
     transfer.received += len(part)
@@ -72,7 +72,7 @@ def add(transfer: Transfer, offset: int, part: bytes) -> Transfer:
 
 
 @transaction.atomic
-def finish(transfer: Transfer, user: User) -> Upload:
+def finish_transfer(transfer: Transfer, user: User) -> Upload:
     """Check the whole file as any upload. Raises ``CannotCommit`` while bytes are missing."""
     transfer = Transfer.objects.select_for_update().get(pk=transfer.pk)
     if not transfer.whole:
@@ -86,28 +86,28 @@ def finish(transfer: Transfer, user: User) -> Upload:
         file = File(whole, name=transfer.filename)
         options = Options(**transfer.options)
         with track_rows(transfer) as progress:
-            upload = services.receive(
+            upload = services.receive_file(
                 transfer.team, user, transfer.name, file, options, transfer.dataset, progress.checked
             )
-    forget(transfer)
+    discard_transfer(transfer)
     return upload
 
 
-def forget(transfer: Transfer) -> None:
+def discard_transfer(transfer: Transfer) -> None:
     """Throw a transfer away with the bytes that have come."""
     parts = list(transfer.parts)
     transfer.delete()
-    transaction.on_commit(partial(_remove, parts))
+    transaction.on_commit(partial(_delete_parts, parts))
 
 
-def _remove(keys: list[str]) -> None:
+def _delete_parts(keys: list[str]) -> None:
     for key in keys:
         default_storage.delete(key)
 
 
-def forget_stale(hours: float = STALE_UPLOAD_HOURS) -> int:
+def discard_stale_transfers(hours: float = STALE_UPLOAD_HOURS) -> int:
     """Throw away transfers to which nothing was added in time. Beat calls it. Returns how many went."""
     stale = list(Transfer.objects.filter(touched_at__lt=timezone.now() - timedelta(hours=hours)))
     for transfer in stale:
-        forget(transfer)
+        discard_transfer(transfer)
     return len(stale)

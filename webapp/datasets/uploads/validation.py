@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from webapp.datasets import formats
 from webapp.datasets.content import problems
-from webapp.datasets.content.field_profile import Fields
+from webapp.datasets.content.field_profile import FieldProfile
 from webapp.datasets.content.limits import (
     ERRORS_SHOWN,
     EXAMPLES_SHOWN,
@@ -21,8 +21,8 @@ from webapp.datasets.content.limits import (
 from webapp.datasets.content.problems import FileError, Problem, RowError
 from webapp.datasets.content.rows import Columns, Row, Split
 from webapp.datasets.uploads import column_mapping
-from webapp.datasets.uploads.preview import preview
-from webapp.datasets.versions.splits import Index, Shares, open_index
+from webapp.datasets.uploads.preview import build_preview
+from webapp.datasets.versions.splits import Shares, SplitIndex, open_index
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Tally:
     errors: list[Problem] = field(default_factory=list)
     copies: list[list[int]] = field(default_factory=list)
     candidates: list[tuple[bytes, dict[str, Any]]] = field(default_factory=list)
-    fields: Fields = field(default_factory=Fields)
+    fields: FieldProfile = field(default_factory=FieldProfile)
 
     def refuse(self, line: int, error: RowError) -> None:
         self.bad += 1
@@ -72,23 +72,27 @@ class Tally:
         if len(self.copies) < EXAMPLES_SHOWN:
             self.copies.append([line, first])
 
-    def take(self, line: int, row: Row, index: Index) -> None:
+    def take(self, line: int, row: Row, index: SplitIndex) -> None:
         self.fields.add(row)
         if len(self.candidates) < PREVIEW_CANDIDATES and not index.split_of(row.digest).sealed:
-            self.candidates.append((row.digest, preview(line, json.loads(row.body))))
+            self.candidates.append((row.digest, build_preview(line, json.loads(row.body))))
 
-    def preview(self, index: Index) -> list[dict[str, Any]]:
+    def preview(self, index: SplitIndex) -> list[dict[str, Any]]:
         """The first rows that are not in the sealed split."""
         shown = (row for digest, row in self.candidates if not index.split_of(digest).sealed)
         return list(islice(shown, PREVIEW_ROWS))
 
 
-Earlier = Mapping[bytes, Split]
-Watch = Callable[[Iterable[formats.Found]], Iterable[formats.Found]]
+EarlierSplits = Mapping[bytes, Split]
+TrackRows = Callable[[Iterable[formats.NumberedRow]], Iterable[formats.NumberedRow]]
 
 
-def check(
-    file: IO[bytes], kind: str, options: Options, earlier: Earlier | None = None, watch: Watch = iter
+def check_file(
+    file: IO[bytes],
+    kind: str,
+    options: Options,
+    earlier: EarlierSplits | None = None,
+    watch: TrackRows = iter,
 ) -> dict[str, Any]:
     """The report on the whole file. A file that cannot be read on gets one whose ``refused`` is set.
 
@@ -97,21 +101,21 @@ def check(
     tally = Tally()
     with open_index(options.shares, earlier) as index:
         try:
-            fill(index, tally, file, kind, options, watch)
+            fill_index(index, tally, file, kind, options, watch)
             refusal = None
         except FileError as error:
             refusal = error
-        found = report(index, tally, kind, refusal)
+        found = build_report(index, tally, kind, refusal)
     file.seek(0)
-    return found | {"table": column_mapping.columns(file, kind, options.columns)}
+    return found | {"table": column_mapping.describe_columns(file, kind, options.columns)}
 
 
-def fill(
-    index: Index, tally: Tally, file: IO[bytes], kind: str, options: Options, watch: Watch = iter
+def fill_index(
+    index: SplitIndex, tally: Tally, file: IO[bytes], kind: str, options: Options, watch: TrackRows = iter
 ) -> None:
     """Take every row into the index. Raises FileError."""
     count = 0
-    for line, found in watch(formats.read(kind, file, options.columns)):
+    for line, found in watch(formats.read_rows(kind, file, options.columns)):
         count += 1
         if count > MAX_ROWS:
             raise problems.too_many_rows()
@@ -125,7 +129,7 @@ def fill(
         raise problems.no_rows()
 
 
-def report(index: Index, tally: Tally, kind: str, refusal: FileError | None) -> dict[str, Any]:
+def build_report(index: SplitIndex, tally: Tally, kind: str, refusal: FileError | None) -> dict[str, Any]:
     """Everything that pages and versions show about the file."""
     errors = [problem.as_json() for problem in tally.errors]
     if refusal:
@@ -149,14 +153,16 @@ def report(index: Index, tally: Tally, kind: str, refusal: FileError | None) -> 
     }
 
 
-def refused(error: FileError) -> dict[str, Any]:
+def build_refusal(error: FileError) -> dict[str, Any]:
     """The report on a file of which no row could be read."""
     with open_index(Shares()) as index:
-        return report(index, Tally(), "", error)
+        return build_report(index, Tally(), "", error)
 
 
-def placed(file: IO[bytes], kind: str, options: Options, index: Index) -> Iterator[tuple[Split, Row]]:
+def read_kept_rows(
+    file: IO[bytes], kind: str, options: Options, index: SplitIndex
+) -> Iterator[tuple[Split, Row]]:
     """(split, row) for every row that a version keeps, in the file's order."""
-    for line, found in formats.read(kind, file, options.columns):
+    for line, found in formats.read_rows(kind, file, options.columns):
         if isinstance(found, Row) and (split := index.place(found, line)) is not None:
             yield split, found

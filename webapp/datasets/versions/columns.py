@@ -21,7 +21,7 @@ from webapp.datasets.content.rows import Row
 
 BATCH_ROWS = 10_000
 BATCH_BYTES = 32 * 2**20
-OWN = {
+OWN_TYPES = {
     "row_id": pa.binary(16),
     "prompt_id": pa.binary(16),
     "prompt": pa.string(),
@@ -32,9 +32,9 @@ KEYS = ["row_id", "prompt_id"]  # what names a row, and what names its prompt
 ITEM = "item."
 
 
-def kinds_of(fields: Iterable[dict[str, Any]]) -> dict[str, pa.DataType]:
+def choose_column_types(fields: Iterable[dict[str, Any]]) -> dict[str, pa.DataType]:
     """Column -> type for the fields of a report: numbers where nothing but numbers stands, else text."""
-    return OWN | {
+    return OWN_TYPES | {
         f"{ITEM}{field['name']}": pa.float64() if _is_number(field) else pa.string() for field in fields
     }
 
@@ -88,12 +88,12 @@ class ColumnWriter:
 
 
 @contextmanager
-def opened(key: str) -> Iterator[pq.ParquetFile]:
+def open_columns(key: str) -> Iterator[pq.ParquetFile]:
     """The stored columns under this key."""
     with default_storage.open(key) as file, pq.ParquetFile(file) as columns:
         yield columns
 
 
-def kinds_in(columns: pq.ParquetFile) -> dict[str, pa.DataType]:
+def read_column_types(columns: pq.ParquetFile) -> dict[str, pa.DataType]:
     """Column -> type of a stored file."""
     return {field.name: field.type for field in columns.schema_arrow}

@@ -19,16 +19,16 @@ from django.core.files import File
 from django.core.files.storage import default_storage
 
 from webapp.datasets.content.limits import ROWS_PER_OFFSET
-from webapp.datasets.content.rows import Row, Split, prompt_digest
+from webapp.datasets.content.rows import Row, Split, hash_prompt
 from webapp.datasets.models import DatasetVersion
-from webapp.datasets.versions.columns import KEYS, OWN, ColumnWriter, opened
+from webapp.datasets.versions.columns import KEYS, OWN_TYPES, ColumnWriter, open_columns
 
 CHUNK_BYTES = 2**18
-KEYS_SCHEMA = pa.schema([(name, OWN[name]) for name in KEYS])
+KEYS_SCHEMA = pa.schema([(name, OWN_TYPES[name]) for name in KEYS])
 
 
 @dataclass
-class Written:
+class WrittenSplit:
     """One split's file on this machine. ``offsets`` holds the byte where every 500th row begins."""
 
     path: Path
@@ -48,13 +48,16 @@ class Written:
         self.size += len(line)
 
 
-Files = dict[Split, Written]
+WrittenSplits = dict[Split, WrittenSplit]
 
 
-def write(rows: Iterator[tuple[Split, Row]], kinds: Mapping[str, pa.DataType], folder: Path) -> Files:
+def write_splits(
+    rows: Iterator[tuple[Split, Row]], kinds: Mapping[str, pa.DataType], folder: Path
+) -> WrittenSplits:
     """The rows below ``folder``: a JSON Lines file a split, and its columns."""
     files = {
-        split: Written(folder / f"{split.label}.jsonl", folder / f"{split.label}.parquet") for split in Split
+        split: WrittenSplit(folder / f"{split.label}.jsonl", folder / f"{split.label}.parquet")
+        for split in Split
     }
     keys = dict(zip(KEYS_SCHEMA.names, KEYS_SCHEMA.types, strict=True))
     with ExitStack() as stack:
@@ -69,13 +72,13 @@ def write(rows: Iterator[tuple[Split, Row]], kinds: Mapping[str, pa.DataType], f
     return files
 
 
-def fingerprint(files: Files) -> str:
+def hash_splits(files: WrittenSplits) -> str:
     """The content hash of a version: sha256 over the names and hashes of its splits."""
     text = "".join(f"{split.label}:{files[split].hash.hexdigest()}\n" for split in Split)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def store(files: Files, prefix: str) -> dict[str, dict[str, Any]]:
+def store_splits(files: WrittenSplits, prefix: str) -> dict[str, dict[str, Any]]:
     """Copy the files into storage. Returns ``DatasetVersion.files``; keeps nothing if one copy fails."""
     stored: dict[str, dict[str, Any]] = {}
     try:
@@ -88,7 +91,7 @@ def store(files: Files, prefix: str) -> dict[str, dict[str, Any]]:
             }
             stored[split.label]["columns"] = _copy(file.columns, prefix)
     except BaseException:
-        discard(stored)
+        delete_splits(stored)
         raise
     return stored
 
@@ -98,7 +101,7 @@ def _copy(path: Path, prefix: str) -> str:
         return default_storage.save(f"{prefix}/{path.name}", File(stream))
 
 
-def discard(stored: dict[str, dict[str, Any]]) -> None:
+def delete_splits(stored: dict[str, dict[str, Any]]) -> None:
     """Remove what ``store`` copied."""
     for file in stored.values():
         for key in (file["key"], file.get("columns")):
@@ -106,7 +109,7 @@ def discard(stored: dict[str, dict[str, Any]]) -> None:
                 default_storage.delete(key)
 
 
-def at(version: DatasetVersion, split: str, places: Iterable[int]) -> list[dict[str, Any]]:
+def read_rows(version: DatasetVersion, split: str, places: Iterable[int]) -> list[dict[str, Any]]:
     """The rows at rising ``places`` (0-based); only what lies near them is read."""
     offsets, found = version.report["offsets"][split], []
     with default_storage.open(version.files[split]["key"]) as file:
@@ -122,31 +125,31 @@ def at(version: DatasetVersion, split: str, places: Iterable[int]) -> list[dict[
     return found
 
 
-def keys_of(version: DatasetVersion, split: Split) -> pa.Table:
+def read_keys(version: DatasetVersion, split: Split) -> pa.Table:
     """``row_id`` and ``prompt_id`` of every row of a split, in its order."""
     file = version.files[split.label]
     if "columns" not in file:
-        return _read_keys(file) if file["rows"] else KEYS_SCHEMA.empty_table()
-    with opened(file["columns"]) as columns:
+        return _compute_keys(file) if file["rows"] else KEYS_SCHEMA.empty_table()
+    with open_columns(file["columns"]) as columns:
         return columns.read(columns=KEYS)
 
 
-def _read_keys(file: Mapping[str, Any]) -> pa.Table:
+def _compute_keys(file: Mapping[str, Any]) -> pa.Table:
     """The keys of a test split that was written before such splits had columns."""
     with default_storage.open(file["key"]) as lines:
         found = [
-            {"row_id": bytes.fromhex(row["row_id"]), "prompt_id": prompt_digest(row["messages"])}
+            {"row_id": bytes.fromhex(row["row_id"]), "prompt_id": hash_prompt(row["messages"])}
             for row in map(json.loads, lines)
         ]
     return pa.Table.from_pylist(found, schema=KEYS_SCHEMA)
 
 
-def prompt_splits(version: DatasetVersion) -> dict[bytes, Split]:
+def read_prompt_splits(version: DatasetVersion) -> dict[bytes, Split]:
     """The split of every prompt of a version, by ``prompt_digest``."""
-    return {prompt: split for split in Split for prompt in keys_of(version, split)["prompt_id"].to_pylist()}
+    return {prompt: split for split in Split for prompt in read_keys(version, split)["prompt_id"].to_pylist()}
 
 
-async def chunks(key: str) -> AsyncIterator[bytes]:
+async def stream_chunks(key: str) -> AsyncIterator[bytes]:
     """The bytes of a stored file. Asynchronous, since an ASGI server would collect a plain iterator first."""
     file = await sync_to_async(default_storage.open)(key)
     try:

@@ -56,7 +56,7 @@ class Shares:
         return {split: max(prompts * share // 100, least) if share else 0 for split, share in shares.items()}
 
 
-class Index:
+class SplitIndex:
     """Every different row of a file with its first line and its split.
 
     ``earlier`` holds the splits of prompts in the dataset's version before: they stay where they are.
@@ -158,7 +158,7 @@ class Index:
 
 
 @contextmanager
-def open_index(shares: Shares, earlier: Mapping[bytes, Split] | None = None) -> Iterator[Index]:
+def open_index(shares: Shares, earlier: Mapping[bytes, Split] | None = None) -> Iterator[SplitIndex]:
     """An index that is gone afterwards."""
     with tempfile.TemporaryDirectory(dir=settings.FILE_UPLOAD_TEMP_DIR, prefix="index-") as folder:
         database = sqlite3.connect(Path(folder) / "rows.sqlite", isolation_level=None)
@@ -166,6 +166,6 @@ def open_index(shares: Shares, earlier: Mapping[bytes, Split] | None = None) -> 
             for pragma in PRAGMAS:
                 database.execute(f"pragma {pragma}")
             database.execute("begin")
-            yield Index(database, shares, earlier)
+            yield SplitIndex(database, shares, earlier)
         finally:
             database.close()

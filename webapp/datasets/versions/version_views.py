@@ -12,9 +12,9 @@ from webapp.datasets.content.rows import SPLITS, Split
 from webapp.datasets.forms import OpenTestForm
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.versions import browsing, sealing, split_files
-from webapp.datasets.versions.differences import KINDS, differences, page_of
-from webapp.datasets.versions.row_lookup import row_of
-from webapp.datasets.versions.row_search import search_of
+from webapp.datasets.versions.differences import KINDS, build_page, compare_versions
+from webapp.datasets.versions.row_lookup import find_row
+from webapp.datasets.versions.row_search import encode_search
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from webapp.teams.services import record
@@ -48,11 +48,11 @@ def version(request: HttpRequest, access: Access, uid: str, number: int) -> Http
         "sealed": sealing.is_sealed(version, split),
     }
     if split.sealed and not sealing.is_sealed(version, split):
-        context["page"], context["rows"] = browsing.plain_rows_of(version, split, request.GET)
+        context["page"], context["rows"] = browsing.list_rows(version, split, request.GET)
     elif not split.sealed:
-        context["found"] = found = browsing.rows_of(version, split, request.GET)
+        context["found"] = found = browsing.search_rows(version, split, request.GET)
         context["page"] = found.page
-        context["histograms"] = browsing.statistics_of(version, split, request.GET)
+        context["histograms"] = browsing.build_charts(version, split, request.GET)
     return render(request, "datasets/version.html", context)
 
 
@@ -60,7 +60,7 @@ def version(request: HttpRequest, access: Access, uid: str, number: int) -> Http
 def row(request: HttpRequest, access: Access, uid: str, number: int, row_id: str) -> HttpResponse:
     """One row, whole, and the jobs that know it."""
     version = _version(access, uid, number)
-    place = row_of(version, row_id, request.GET)
+    place = find_row(version, row_id, request.GET)
     if place is None:
         raise Http404(f"{version} has no row {row_id} in its open splits.")
     context = {
@@ -68,7 +68,7 @@ def row(request: HttpRequest, access: Access, uid: str, number: int, row_id: str
         "dataset": version.dataset,
         "place": place,
         "row": place.row,
-        "search": search_of(request.GET) if place.match else "",
+        "search": encode_search(request.GET) if place.match else "",
         "jobs": version.jobs.filter(deleted_at=None).select_related("team").order_by("-id")[:JOBS_SHOWN],
     }
     return render(request, "datasets/row.html", context)
@@ -78,13 +78,13 @@ def row(request: HttpRequest, access: Access, uid: str, number: int, row_id: str
 def changes(request: HttpRequest, access: Access, uid: str, number: int, since: int) -> HttpResponse:
     """What a version has that an earlier one had not, and the other way round."""
     newer, older = _version(access, uid, number), _version(access, uid, since)
-    found = differences(older, newer)
+    found = compare_versions(older, newer)
     counts = [(kind, len(getattr(found, kind))) for kind in KINDS]
     usual = next((kind for kind, count in counts if count), KINDS[0])
     kind = request.GET.get("kind", usual)
     if kind not in KINDS:
         raise Http404(f"Rows are {', '.join(KINDS)}; not {kind!r}.")
-    page, shown = page_of(older, newer, found, kind, request.GET.get("page"))
+    page, shown = build_page(older, newer, found, kind, request.GET.get("page"))
     context = {
         "dataset": newer.dataset, "newer": newer, "older": older, "same": found.same,
         "counts": counts, "kind": kind, "page": page, "changes": shown,
@@ -119,7 +119,7 @@ def download(request: HttpRequest, access: Access, uid: str, number: int) -> Htt
         )
     file = found.files[split.label]
     record(access.team, access.user, f"downloaded {split.label} rows", found)
-    response = StreamingHttpResponse(split_files.chunks(file["key"]), content_type="application/jsonl")
+    response = StreamingHttpResponse(split_files.stream_chunks(file["key"]), content_type="application/jsonl")
     name = f"{slugify(found.dataset.name) or 'dataset'}-v{found.number}-{split.label}.jsonl"
     response["Content-Length"] = file["bytes"]
     response["Content-Disposition"] = f'attachment; filename="{name}"'

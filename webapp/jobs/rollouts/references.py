@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from webapp.calibration.services import asks_judge
-from webapp.datasets.content.turns import last_request, turns_in, turns_of
+from webapp.datasets.content.turns import build_turns, find_last_request, parse_prompt
 from webapp.datasets.versions.row_lookup import find_rows
 from webapp.graders.definitions.references import Reader, RowReference, reference_reader
 from webapp.graders.models import GraderVersion
@@ -55,7 +55,9 @@ class JobRows:
         prompts = {rollout.row_id: rollout.prompt for rollout in rollouts}
         rows = self.find(prompts)
         return {
-            row_id: last_request(turns_of(rows[row_id]["messages"]) if row_id in rows else turns_in(prompt))
+            row_id: find_last_request(
+                build_turns(rows[row_id]["messages"]) if row_id in rows else parse_prompt(prompt)
+            )
             for row_id, prompt in prompts.items()
         }
 
