@@ -15,21 +15,21 @@ NAME_LENGTH = 120
 
 @transaction.atomic
 def rename_dataset(dataset: Dataset, user: User, name: str) -> None:
-    """Give a dataset another name. Raises ValueError with what to change."""
+    """Rename a dataset. Raises ValueError with the remedy."""
     name = storable(name).strip()
     if not 0 < len(name) <= NAME_LENGTH:
-        raise ValueError(f"A dataset's name has 1 to {NAME_LENGTH} characters.")
+        raise ValueError(f"Give the dataset a name of 1 to {NAME_LENGTH} characters.")
     record(dataset.team, user, "renamed dataset", f"{dataset.name} to {name}")
     Dataset.objects.filter(pk=dataset.pk).update(name=name)
 
 
 def delete_dataset(dataset: Dataset, user: User) -> None:
-    """Hide a dataset. Its files stay, so jobs that use them go on and it can be restored."""
+    """Hide a dataset. Its files stay: running jobs can read them, and it can be restored."""
     _set_deleted(dataset, user, deleted=True)
 
 
 def restore_dataset(dataset: Dataset, user: User) -> None:
-    """Show a deleted dataset again."""
+    """Restore a deleted dataset."""
     _set_deleted(dataset, user, deleted=False)
 
 

@@ -146,8 +146,8 @@ def test_filters_add_up_and_go_away_one_by_one(client: Client, version: DatasetV
     found = germans.context["found"]
     assert found.rows
     assert all(row["item"]["country"] == "DE" and row["item"]["amount"] < 20 for row in found.rows)
-    rest = client.get(version.get_absolute_url() + found.filters[0]["without"]).context["found"]
-    assert [each["label"] for each in rest.filters] == [found.filters[1]["label"]]
+    rest = client.get(version.get_absolute_url() + found.filters[0].without).context["found"]
+    assert [each.label for each in rest.filters] == [found.filters[1].label]
 
 
 def test_rows_are_searched_in_prompt_and_fields_in_any_case(client: Client, version: DatasetVersion) -> None:
@@ -203,17 +203,17 @@ def test_neighbours_lead_through_the_split_and_twins_are_named(
     rows = rows_of(version.files["train"]["key"])
     path = f"{version.get_absolute_url()}rows/{rows[0]['row_id']}/"
     for row in rows[1:]:
-        place = client.get(path).context["place"]
-        assert place.later == row["row_id"]
-        path = f"{version.get_absolute_url()}rows/{place.later}/"
-    assert client.get(path).context["place"].later is None
+        found = client.get(path).context["found"]
+        assert found.later == row["row_id"]
+        path = f"{version.get_absolute_url()}rows/{found.later}/"
+    assert client.get(path).context["found"].later is None
     split = next(
         name for name in version.files if any("Same" in str(r) for r in rows_of(version.files[name]["key"]))
     )
     if split != "test":
         both = [row for row in rows_of(version.files[split]["key"]) if "label" in row["item"]]
-        place = client.get(f"{version.get_absolute_url()}rows/{both[0]['row_id']}/").context["place"]
-        assert place.alike == [both[1]["row_id"]]
+        found = client.get(f"{version.get_absolute_url()}rows/{both[0]['row_id']}/").context["found"]
+        assert found.alike == [both[1]["row_id"]]
 
 
 def test_what_changed_between_two_versions_is_told_by_row(client: Client, team: Team, alice: User) -> None:

@@ -119,7 +119,7 @@ def test_windows_1252_is_named_with_its_remedy() -> None:
     (error,) = errors("prompt,answer\ncafé,1\n".encode("cp1252"))
     assert error["line"] == 2
     assert "Windows-1252, where it would be “é”" in error["reason"]
-    assert "CSV UTF-8" in error["fix"]
+    assert "CSV UTF-8" in error["remedy"]
     assert error["excerpt"] == r"caf\xe9,1"
 
 
@@ -151,7 +151,7 @@ def test_a_map_with_a_key_twice_is_refused() -> None:
         {"prompt": ["a"], "meta": pa.array([[("k", 1), ("k", 2)]], pa.map_(pa.string(), pa.int64()))}
     )
     (error,) = errors(parquet(table), "parquet")
-    assert "'meta' has one key twice" in error["reason"]
+    assert "'meta' has a key twice" in error["reason"]
 
 
 def test_nulls_that_parquet_adds_are_no_part_of_messages_and_tools() -> None:
@@ -198,7 +198,7 @@ def test_tools_are_kept_in_one_shape(written: Any) -> None:
 def test_other_tools_are_refused_with_the_shape_that_is_wanted(tools: Any) -> None:
     (error,) = errors(jsonl({"prompt": "a", "tools": tools}), "jsonl")
     assert error["reason"].startswith("tools ")
-    assert '"type": "function"' in error["fix"]
+    assert '"type": "function"' in error["remedy"]
 
 
 @pytest.mark.parametrize("arguments", [{"city": "Rome"}, '{"city": "Rome"}'], ids=["object", "text"])
@@ -219,7 +219,7 @@ def test_tools_and_developer_messages_reach_the_version_and_its_row_page(
     (row,) = rows_of(made.files["train"]["key"])
     assert row["messages"] == messages
     assert row["tools"] == [TOOL]
-    page = as_user(alice).get(made.address_of(row["row_id"])).text
+    page = as_user(alice).get(made.get_row_url(row["row_id"])).text
     assert "1 tool offered" in page
     assert "<code>weather</code>" in page
     assert 'data-role="developer"' in page

@@ -151,7 +151,7 @@ def good_parquet() -> bytes:
         ("cut.parquet", good_parquet()[:-100], "cannot be read"),
         ("torn.parquet", b"PAR1" + b"\xff" * 3000 + good_parquet()[-2000:], "cannot be read"),
         ("bomb.parquet", bomb(), "unpacks to more"),
-        ("open.csv", b'prompt,a\n"x,1\ny,2\n', "cannot be read on"),
+        ("open.csv", b'prompt,a\n"x,1\ny,2\n', "cannot be read past"),
     ],
 )
 def test_a_file_that_cannot_be_used_leaves_its_report_and_no_bytes(
@@ -160,7 +160,7 @@ def test_a_file_that_cannot_be_used_leaves_its_report_and_no_bytes(
     found = upload(team, alice, data, name)
     error = found.report["errors"][0]
     assert reason in error["reason"]
-    assert error["fix"]
+    assert error["remedy"]
     assert found.state == Upload.State.REFUSED
     assert stored_files(team) == set()
     with pytest.raises(CannotCommit):
@@ -229,7 +229,7 @@ def test_a_commit_that_fails_leaves_nothing(team: Team, alice: User, monkeypatch
 def test_an_upload_is_committed_once(team: Team, alice: User) -> None:
     trial = upload(team, alice, jsonl(20))
     commit_upload(Upload.objects.get(pk=trial.pk), alice, Choices())
-    with pytest.raises(CannotCommit, match="no longer on trial"):
+    with pytest.raises(CannotCommit, match="already committed or refused"):
         commit_upload(trial, alice, Choices())
     assert DatasetVersion.objects.count() == 1
 

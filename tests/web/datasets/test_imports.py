@@ -126,7 +126,7 @@ def test_the_operator_may_forbid_imports(
     settings.DATASET_IMPORTS = False
     client = as_user(alice)
     page = client.post(f"/t/{team.slug}/datasets/imports/", {"source": "owner/one"}, follow=True)
-    assert "Imports are switched off on this server." in page.text
+    assert "Imports are disabled on this server." in page.text
     assert "Import from a URL" not in page.text
     assert not DatasetImport.objects.exists()
 

@@ -87,8 +87,8 @@ def test_messages_may_stand_in_any_column(team: Team, alice: User, as_user: Sign
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [
-        (("prompt", "prompt", "out"), "frage, antwort are all said to hold it"),
-        (("field", "field", "field"), "no column is said to hold it"),
+        (("prompt", "prompt", "out"), "frage, antwort are all marked as prompt"),
+        (("field", "field", "field"), "no column is marked as prompt"),
         (("prompt", "field"), "Load the page again"),
         (("prompt", "field", "<b>"), "Load the page again"),
     ],

@@ -48,7 +48,7 @@ def split_up(
     file, chosen = io.BytesIO("".join(lines).encode()), Options(**options)
     with open_index(chosen.shares, earlier) as index:
         fill_index(index, Tally(), file, "jsonl", chosen)
-        index.settle()
+        index.finish()
         file.seek(0)
         found: dict[Split, list[Row]] = {split: [] for split in Split}
         for split, row in read_kept_rows(file, "jsonl", chosen, index):
@@ -60,7 +60,7 @@ def split_up(
 def test_whatever_json_holds_comes_back_unchanged(prompt: str, item: dict[str, Any]) -> None:
     row = only(json.dumps({"messages": [{"role": "user", "content": prompt}], **item}))
     assert isinstance(row, Row)
-    stored = json.loads(row.line())
+    stored = json.loads(row.encode_line())
     assert stored == {"row_id": row.row_id, "messages": [{"role": "user", "content": prompt}], "item": item}
 
 
@@ -108,7 +108,7 @@ def test_no_bytes_break_the_reader(data: bytes) -> None:
         (line("x", a=float("nan")), "NaN"),
         (line("x", a=float("inf")), "Infinity"),
         (line("x", a=1).replace(": 1}", ": 1e999}"), "NaN or infinite"),
-        ('{"messages": [{"role": "user", "content": "x"}], "a": 1, "a": 2}\n', "'a' stands twice"),
+        ('{"messages": [{"role": "user", "content": "x"}], "a": 1, "a": 2}\n', "'a' appears twice"),
         (line("x", a="\0"), "NUL"),
         (line("x", a="\ud800"), "surrogate"),
         (line("x", a=1).replace(": 1}", ": " + "9" * 5000 + "}"), "too many digits"),
@@ -122,11 +122,11 @@ def test_no_bytes_break_the_reader(data: bytes) -> None:
         (b'{"messages": "\xff"}\n', "not UTF-8"),
     ],
 )
-def test_a_bad_line_is_refused_with_its_reason_and_a_fix(text: str | bytes, reason: str) -> None:
+def test_a_bad_line_is_refused_with_its_reason_and_a_remedy(text: str | bytes, reason: str) -> None:
     found = only(text)
     assert isinstance(found, RowError)
     assert reason in found.reason
-    assert found.fix
+    assert found.remedy
 
 
 def test_a_json_row_may_keep_its_prompt_in_a_field_of_its_own() -> None:
@@ -162,7 +162,7 @@ def test_a_file_of_another_kind_is_refused_by_name(head: bytes, name: str, reaso
     with pytest.raises(FileError) as error:
         detect_format(head, name)
     assert reason in error.value.reason
-    assert error.value.fix
+    assert error.value.remedy
 
 
 def test_csv_cells_become_fields_and_quoted_line_breaks_survive() -> None:
@@ -182,10 +182,10 @@ def test_csv_may_hold_messages_as_json() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("id,score\n1,2\n", "No column is known to hold the prompt"),
+        ("id,score\n1,2\n", "The prompt column was not recognized"),
         ("prompt,prompt\na,b\n", "names a column twice"),
         ("prompt,\na,b\n", "without a name"),
-        ('prompt,a\n"open,1\n', "cannot be read on"),
+        ('prompt,a\n"open,1\n', "cannot be read past"),
         ("prompt\n" + '"' + "x" * (5 * 2**20) + '"\n', "longer than"),
         (b"prompt\ncaf\xe9\n", "not UTF-8"),
     ],
@@ -234,7 +234,7 @@ def test_prompts_that_differ_in_case_or_space_stay_together() -> None:
 def test_shares_are_kept_on_many_prompts() -> None:
     shares = Shares(validation=20, test=5)
     rows = [build_row({"messages": [{"role": "user", "content": str(n)}]}, Columns()) for n in range(4000)]
-    counts = [sum(shares.split_of(row.prompt_digest) == split for row in rows) for split in Split]
+    counts = [sum(shares.choose_split(row.prompt_digest) == split for row in rows) for split in Split]
     assert counts == pytest.approx([3000, 800, 200], rel=0.2)
 
 

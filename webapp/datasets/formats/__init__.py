@@ -1,14 +1,17 @@
-"""File formats: what a file is, told by its first bytes and its name, and its rows one after another."""
+"""File formats: detect the format by first bytes and name, and read rows one by one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import IO, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import IO, TYPE_CHECKING
 
 from webapp.datasets.content import problems
 from webapp.datasets.content.problems import RowError
 from webapp.datasets.content.rows import Columns, Row
 from webapp.datasets.formats import csv_text, jsonl, parquet
+
+if TYPE_CHECKING:
+    from workers.contract.json_types import JsonValue
 
 NumberedRow = tuple[int, Row | RowError]
 Reader = Callable[[IO[bytes], Columns | None], Iterator[NumberedRow]]
@@ -18,8 +21,8 @@ READERS: dict[str, Reader] = {
     "csv": csv_text.read_rows,
     "parquet": parquet.read_rows,
 }
-# What a table is made of, at a glance: its columns and its first rows.
-SAMPLERS: dict[str, Callable[[IO[bytes]], tuple[list[str], Sequence[dict[str, Any]]]]] = {
+# Readers of a table's column names and first rows.
+SAMPLERS: dict[str, Callable[[IO[bytes]], tuple[list[str], Sequence[Mapping[str, JsonValue]]]]] = {
     "csv": csv_text.sample_rows,
     "parquet": parquet.sample_rows,
 }
@@ -42,7 +45,7 @@ ENDINGS = {
 
 
 def detect_format(head: bytes, filename: str) -> str:
-    """The key in READERS for a file that begins with ``head``. Raises FileError."""
+    """Return the key in READERS for a file that starts with ``head``. Raises FileError."""
     if not head:
         raise problems.empty()
     for magic, kind in COMPRESSED.items():
@@ -72,8 +75,8 @@ def _text_format(head: bytes, filename: str) -> str:
 
 
 def read_rows(kind: str, file: IO[bytes], columns: Columns | None) -> Iterator[NumberedRow]:
-    """Every row or its error, with its line (row number for Parquet). Raises FileError.
+    """Yield every row or its error, with its line (row number for Parquet). Raises FileError.
 
-    ``columns`` says where the prompt is; None finds it by the usual names.
+    ``columns`` names the prompt's column; None looks for the usual names.
     """
     return READERS[kind](file, columns)

@@ -1,10 +1,10 @@
-"""JSON Lines: one object a line, in the OpenAI reinforcement format or with a named prompt field."""
+"""Read JSON Lines: one object per line, in OpenAI's reinforcement format or with a prompt field."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
 from webapp.datasets.content import problems
 from webapp.datasets.content.problems import RowError
@@ -12,7 +12,10 @@ from webapp.datasets.content.rows import Columns, Row, build_row
 from webapp.datasets.content.strict_json import parse_json
 from webapp.datasets.formats.lines import read_lines
 
-# Messages of Python's parser that need other words.
+if TYPE_CHECKING:
+    from workers.contract.json_types import JsonObject
+
+# Plain words for messages of Python's parser.
 JSON_MESSAGES = {
     "Invalid control character at": "a text holds a line break, tab or other control character",
     "Unterminated string starting at": "a text that starts there has no closing quote",
@@ -22,13 +25,13 @@ KINDS = {list: "an array", str: "a text", int: "a number", float: "a number", bo
 
 
 def read_rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, Row | RowError]]:
-    """Each line that is not blank."""
+    """Yield each line that is not blank."""
     for number, text in read_lines(file):
         if isinstance(text, RowError):
             yield number, text
         elif text.strip():
             found = _parse_row(text, columns)
-            yield number, found.quoting(text) if isinstance(found, RowError) else found
+            yield number, found.quote(text) if isinstance(found, RowError) else found
 
 
 def _parse_row(text: str, columns: Columns | None) -> Row | RowError:
@@ -45,8 +48,8 @@ def _parse_row(text: str, columns: Columns | None) -> Row | RowError:
         return problems.number_too_long()
 
 
-def _guess_columns(fields: dict[str, Any]) -> Columns:
-    """``messages``, else ``prompt``, which trainers of GRPO use for texts and for lists of messages."""
+def _guess_columns(fields: JsonObject) -> Columns:
+    """Prefer ``messages``, then ``prompt``, which GRPO trainers use for texts and message lists."""
     return Columns(prompt="prompt") if fields.get("messages") is None and "prompt" in fields else Columns()
 
 
@@ -55,4 +58,4 @@ def _describe_error(text: str, error: json.JSONDecodeError) -> RowError:
     cut = at_end and not text.endswith("\n")
     detail = JSON_MESSAGES.get(error.msg, error.msg[:1].lower() + error.msg[1:])
     found = problems.cut_off(detail) if cut else problems.not_json(detail, error.colno)
-    return found.quoting(text, error.pos)
+    return found.quote(text, error.pos)

@@ -1,4 +1,4 @@
-"""Parquet: unpacked by a process with bounded memory, and held against the limits while it comes."""
+"""Read Parquet through a child process with bounded memory, and check the limits on the way."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from webapp.datasets.content import problems
 from webapp.datasets.content.limits import (
@@ -25,15 +25,18 @@ from webapp.datasets.content.rows import Columns, Row
 from webapp.datasets.content.strict_json import parse_json
 from webapp.datasets.formats.cells import cells_to_row, find_columns
 
+if TYPE_CHECKING:
+    from workers.contract.json_types import JsonObject, JsonValue
+
 ROOT = Path(__file__).parents[3]
 CHILD = [sys.executable, "-m", "webapp.datasets.formats.parquet_child"]
-# An allocator that takes no more than it gives out, since all of it counts against the child's bound.
+# The system allocator: Arrow's own reserves memory that would count against the child's limit.
 ENVIRONMENT = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
 
 
 def read_rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, Row | RowError]]:
-    """Each row, numbered from 1."""
-    size, unpacked = _measure(file), 0
+    """Yield each row with its number from 1."""
+    size, unpacked = _measure_bytes(file), 0
     with _unpack(file) as lines:
         _, head = _parse_message(lines.readline())
         _check_limits(head["rows"], head["unpacked"], size)
@@ -45,23 +48,20 @@ def read_rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, R
             yield number, _parse_row(line, columns)
 
 
-def sample_rows(file: IO[bytes]) -> tuple[list[str], list[dict[str, Any]]]:
-    """The columns and the first rows. Raises FileError."""
+def sample_rows(file: IO[bytes]) -> tuple[list[str], list[JsonObject]]:
+    """Return the columns and the first readable rows. Raises FileError."""
     with _unpack(file) as lines:
         _, head = _parse_message(lines.readline())
-        told = (_parse_sample(lines.readline()) for _ in range(min(SAMPLE_ROWS, head["rows"])))
-        return head["columns"], [row for row in told if row is not None]
+        found: list[JsonObject] = []
+        for _ in range(min(SAMPLE_ROWS, head["rows"])):
+            with suppress(RowError):
+                kind, value = _parse_message(lines.readline())
+                if kind == "row":
+                    found.append(value)
+        return head["columns"], found
 
 
-def _parse_sample(line: bytes) -> dict[str, Any] | None:
-    try:
-        _, value = _parse_message(line)
-    except RowError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _measure(file: IO[bytes]) -> int:
+def _measure_bytes(file: IO[bytes]) -> int:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     return size
@@ -69,7 +69,7 @@ def _measure(file: IO[bytes]) -> int:
 
 @contextmanager
 def _unpack(file: IO[bytes]) -> Iterator[IO[bytes]]:
-    """The child's output. The child ends with the block."""
+    """Open the child's output. The child ends with the block."""
     with _copy_to_disk(file) as stdin:
         environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
         child = subprocess.Popen(
@@ -91,7 +91,7 @@ def _unpack(file: IO[bytes]) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _copy_to_disk(file: IO[bytes]) -> Iterator[IO[bytes]]:
-    """The file, or a copy of it if it is in memory, at its start."""
+    """Open the file itself, or a copy of it if it is in memory."""
     try:
         file.fileno()
     except OSError:
@@ -114,8 +114,8 @@ def _check_limits(rows: int, unpacked: int, size: int) -> None:
 
 
 def _parse_message(line: bytes) -> tuple[str, Any]:
-    """The child's kind and value. Raises FileError if it failed, RowError for NaN and the like."""
-    if not line:  # it ended without a word: it was killed, or died of its memory bound
+    """Return the kind and value of a line. Raises FileError if the child failed, RowError for NaN."""
+    if not line:  # the child was killed, most often at its memory limit
         raise problems.parquet_too_large_inside()
     kind, value = parse_json(line.decode())
     if kind == "memory":
@@ -140,13 +140,13 @@ def _parse_row(line: bytes, columns: Columns) -> Row | RowError:
         if isinstance(value.get(name), list):
             value[name] = _drop_nulls(value[name])
     found = cells_to_row(value, columns)
-    return (
-        found.quoting(line.decode()[len('["row", ') : -len("]\n")]) if isinstance(found, RowError) else found
-    )
+    if isinstance(found, RowError):
+        return found.quote(line.decode()[len('["row", ') : -len("]\n")])
+    return found
 
 
-def _drop_nulls(value: Any) -> Any:
-    """The value without nulls, at any depth: a struct column gives every message every key of all others."""
+def _drop_nulls(value: JsonValue) -> JsonValue:
+    """Drop nulls at any depth: a struct column gives every message the keys of all others."""
     if isinstance(value, list):
         return [_drop_nulls(part) for part in value]
     if isinstance(value, dict):

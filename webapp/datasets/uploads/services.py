@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from django.conf import settings
 from django.core.files import File
@@ -25,11 +25,12 @@ from webapp.datasets.content.limits import EARLIER_ROWS, STALE_UPLOAD_HOURS
 from webapp.datasets.content.problems import FileError, Problem, RowError
 from webapp.datasets.content.rows import Split
 from webapp.datasets.models import Dataset, DatasetVersion, Upload
+from webapp.datasets.reports import SplitFile, UploadReport, VersionReport
 from webapp.datasets.uploads.row_progress import RowProgress, track_rows
 from webapp.datasets.uploads.validation import (
     Options,
+    PassRows,
     Tally,
-    TrackRows,
     build_refusal,
     check_file,
     fill_index,
@@ -43,28 +44,15 @@ from webapp.teams.models import Team, User
 from webapp.teams.services import record
 
 HEAD_BYTES = 4096
-REPORT_KEPT = {
-    "format",
-    "bad",
-    "duplicates",
-    "stated",
-    "counted",
-    "overlap",
-    "prompt_characters",
-    "messages",
-    "fields",
-}
-# The rest would show rows that are sealed from now on.
-COMMITTED_KEPT = {"format", "refused", "recheckable", "bad", "errors"}
 
 
 class CannotCommit(ValueError):
-    """The upload cannot become a version as things stand; the message says why and what to do."""
+    """The upload cannot become a version now. The message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What the uploader decided on the report."""
+    """The uploader's decisions on the report."""
 
     skip_bad: bool = False
     drop_overlap: bool = False
@@ -77,11 +65,11 @@ def receive_file(
     file: File[bytes],
     options: Options,
     dataset: Dataset | None = None,
-    watch: TrackRows = iter,
+    watch: PassRows = iter,
 ) -> Upload:
-    """Check a file and keep it on trial. A file that cannot be used is not kept; its report is.
+    """Check a file and create its upload. The bytes are stored only if the file may become usable.
 
-    ``watch`` sees the rows pass while they are checked.
+    The rows pass through ``watch`` while they are checked.
     """
     filename = Path(file.name or "upload").name[:255]
     upload = Upload(
@@ -93,27 +81,26 @@ def receive_file(
     except FileError as error:
         upload.report, upload.sha256 = build_refusal(error), ""
     else:
-        upload.report = check_file(
-            _rewind(file), kind, options, _find_earlier_splits(dataset, options), watch
-        )
+        earlier = _find_earlier_splits(dataset, options)
+        upload.report = check_file(_rewind(file), kind, options, earlier, watch)
         upload.sha256 = _hash_file(file)
     return _save_upload(upload, file)
 
 
 def _find_earlier_splits(dataset: Dataset | None, options: Options) -> dict[bytes, Split]:
-    """The splits that prompts have in the dataset's latest version, if it was split by the same shares.
+    """Return the splits of prompts in the latest version, so that they stay; empty for other shares.
 
-    They matter where shares were counted out; in a large version the hash alone has decided.
+    A large version needs none: it was split by the hash of its prompts alone.
     """
     version = dataset.versions.first() if dataset else None
     if version is None or version.rows > EARLIER_ROWS:
         return {}
-    same = Options(**version.report["options"]).shares == options.shares
+    same = Options.from_json(version.report["options"]).shares == options.shares
     return split_files.read_prompt_splits(version) if same else {}
 
 
 def _rewind(file: File[bytes]) -> IO[bytes]:
-    """The open file below Django's wrapper, from its start."""
+    """Return the open file inside Django's wrapper, at its start."""
     file.seek(0)
     return file.file or file
 
@@ -133,13 +120,11 @@ def _hash_file(file: File[bytes]) -> str:
 
 
 def _save_upload(upload: Upload, file: File[bytes]) -> Upload:
-    """Store the upload's row, and its bytes if they may still become a version."""
+    """Save the upload, and its bytes if they may still become a version."""
     upload.state = _choose_state(upload.report)
     if upload.state == Upload.State.CHECKED:
-        file.seek(0)
-        upload.file = default_storage.save(
-            f"teams/{upload.team_id}/uploads/{upload.uid}", File(_rewind(file))
-        )
+        key = f"teams/{upload.team_id}/uploads/{upload.uid}"
+        upload.file = default_storage.save(key, File(_rewind(file)))
     try:
         with transaction.atomic():
             upload.save()
@@ -150,7 +135,7 @@ def _save_upload(upload: Upload, file: File[bytes]) -> Upload:
     return upload
 
 
-def _choose_state(report: dict[str, Any]) -> Upload.State:
+def _choose_state(report: UploadReport) -> Upload.State:
     hopeless = report["refused"] and not report["recheckable"]
     return Upload.State.REFUSED if hopeless else Upload.State.CHECKED
 
@@ -161,24 +146,24 @@ def _delete_bytes(upload: Upload) -> None:
 
 
 def find_errors(upload: Upload) -> Iterator[Problem]:
-    """Every error of an upload: read anew while its bytes are kept, else those in its report."""
+    """Yield every error of an upload. Without stored bytes these are the first ones, from its report."""
     if upload.state != Upload.State.CHECKED or upload.report["refused"]:
         yield from (Problem(**error) for error in upload.report["errors"])
         return
-    options = Options(**upload.options)
+    options = Options.from_json(upload.options)
     with default_storage.open(upload.file) as file:
         for line, found in formats.read_rows(upload.report["format"], _rewind(file), options.columns):
             if isinstance(found, RowError):
-                yield Problem.of_row(line, found)
+                yield Problem.from_row_error(line, found)
 
 
 def recheck_upload(upload: Upload, options: Options) -> None:
-    """Check the kept bytes with other options. Raises CannotCommit if they are gone."""
+    """Check the stored bytes with other options. Raises CannotCommit if they are gone."""
     _require_checked(upload)
     earlier = _find_earlier_splits(upload.dataset, options)
     with default_storage.open(upload.file) as file, track_rows(upload) as progress:
         kind = _detect_format(file, upload.filename)
-        upload.report = check_file(_rewind(file), kind, options, earlier, progress.checked)
+        upload.report = check_file(_rewind(file), kind, options, earlier, progress.count_checked)
     upload.options, upload.state = options.as_json(), _choose_state(upload.report)
     upload.save(update_fields=["report", "options", "state"])
     if upload.state == Upload.State.REFUSED:
@@ -186,7 +171,7 @@ def recheck_upload(upload: Upload, options: Options) -> None:
 
 
 def commit_upload(upload: Upload, user: User | None, choices: Choices) -> tuple[DatasetVersion, bool]:
-    """The immutable version made of an upload, and whether it is new (the same rows give the same version).
+    """Make an immutable version of an upload. Returns it, and False if the same rows were a version already.
 
     Raises CannotCommit, with nothing changed.
     """
@@ -195,46 +180,59 @@ def commit_upload(upload: Upload, user: User | None, choices: Choices) -> tuple[
     with temporary as folder, track_rows(upload) as progress:
         files, dropped = _write_splits(upload, choices, Path(folder), progress)
         if not files[Split.TRAIN].rows:
-            raise CannotCommit("No row would be left to train on. Lower the held-out shares, or add rows.")
+            raise CannotCommit("No row is left for training. Lower the held-out shares, or add rows.")
         return _save_version(upload, user, files, _build_version_report(upload, choices, files, dropped))
 
 
 def _require_checked(upload: Upload) -> None:
     if upload.state != Upload.State.CHECKED:
-        raise CannotCommit("This upload is no longer on trial. Upload the file again.")
+        raise CannotCommit("This upload was already committed or refused. Upload the file again.")
 
 
 def _require_usable(upload: Upload, choices: Choices) -> None:
     _require_checked(upload)
     report = upload.report
     if report["refused"] or not report["rows"]:
-        raise CannotCommit("No row of this file can be used. Fix the file and upload it again.")
+        raise CannotCommit("No row of this file can be used. Correct the file and upload it again.")
     if report["bad"] and not choices.skip_bad:
         rows = "1 row has" if report["bad"] == 1 else f"{report['bad']:,} rows have"
-        raise CannotCommit(f"{rows} errors. Fix the file and upload it again, or choose to skip them.")
+        raise CannotCommit(f"{rows} errors. Correct the file and upload it again, or choose to skip them.")
 
 
 def _write_splits(
     upload: Upload, choices: Choices, folder: Path, progress: RowProgress
 ) -> tuple[WrittenSplits, int]:
-    options, kind = Options(**upload.options), upload.report["format"]
+    """Write the split files. Returns them and the number of rows dropped because of overlap."""
+    options, kind = Options.from_json(upload.options), upload.report["format"]
     earlier = _find_earlier_splits(upload.dataset, options)
     with default_storage.open(upload.file) as file, open_index(options.shares, earlier) as index:
-        fill_index(index, Tally(), _rewind(file), kind, options, progress.checked)
-        index.settle()
+        # Two passes: the splits of few prompts are final only after the last row.
+        fill_index(index, Tally(), _rewind(file), kind, options, progress.count_checked)
+        index.finish()
         dropped = index.drop_overlap() if choices.drop_overlap else 0
-        rows = progress.written(read_kept_rows(_rewind(file), kind, options, index))
+        rows = progress.count_written(read_kept_rows(_rewind(file), kind, options, index))
         return split_files.write_splits(rows, choose_column_types(upload.report["fields"]), folder), dropped
 
 
 def _build_version_report(
     upload: Upload, choices: Choices, files: WrittenSplits, dropped: int
-) -> dict[str, Any]:
-    return {key: upload.report[key] for key in REPORT_KEPT} | {
+) -> VersionReport:
+    """Keep of the upload's report what shows no row, since test rows are sealed from now on."""
+    report = upload.report
+    return {
+        "format": report["format"],
+        "bad": report["bad"],
+        "duplicates": report["duplicates"],
+        "stated": report["stated"],
+        "counted": report["counted"],
+        "overlap": report["overlap"],
+        "prompt_characters": report["prompt_characters"],
+        "messages": report["messages"],
+        "fields": report["fields"],
         "splits": {split.label: file.rows for split, file in files.items()},
         "offsets": {split.label: file.offsets for split, file in files.items()},
         "columns": {
-            split.label: histograms.build_histograms(file.columns, upload.report["fields"])
+            split.label: histograms.build_histograms(file.columns, report["fields"])
             for split, file in files.items()
             if not split.sealed
         },
@@ -245,7 +243,7 @@ def _build_version_report(
 
 
 def _save_version(
-    upload: Upload, user: User | None, files: WrittenSplits, report: dict[str, Any]
+    upload: Upload, user: User | None, files: WrittenSplits, report: VersionReport
 ) -> tuple[DatasetVersion, bool]:
     with ExitStack() as undo:
         with transaction.atomic():
@@ -253,18 +251,31 @@ def _save_version(
             dataset, sha256 = _lock_dataset(upload, user), split_files.hash_splits(files)
             version, new = dataset.versions.filter(sha256=sha256).first(), False
             if version is None:
-                stored = _store_splits(dataset, files, undo)
+                prefix = f"teams/{dataset.team_id}/datasets/{dataset.uid}/{sha256[:16]}"
+                stored = split_files.store_splits(files, prefix)
+                undo.callback(split_files.delete_splits, stored)
                 version, new = _make_version(dataset, upload, user, stored, sha256, report), True
             upload.dataset, upload.state = dataset, Upload.State.COMMITTED
-            upload.report = {key: upload.report[key] for key in COMMITTED_KEPT}
+            upload.report = _strip_rows(upload.report)
             upload.save(update_fields=["dataset", "state", "report"])
         undo.pop_all()
     transaction.on_commit(partial(_delete_bytes, upload))
     return version, new
 
 
+def _strip_rows(report: UploadReport) -> UploadReport:
+    """Drop everything that shows rows, since test rows are sealed from now on."""
+    return {
+        "format": report["format"],
+        "refused": report["refused"],
+        "recheckable": report["recheckable"],
+        "bad": report["bad"],
+        "errors": report["errors"],
+    }
+
+
 def _lock_dataset(upload: Upload, user: User | None) -> Dataset:
-    """The dataset that the upload is for, locked so that two commits get two numbers."""
+    """Create or lock the dataset of the upload. The lock gives two commits two version numbers."""
     if upload.dataset_id is None:
         return Dataset.objects.create(team=upload.team, name=upload.name, created_by=user)
     dataset = Dataset.objects.select_for_update().get(pk=upload.dataset_id)
@@ -273,17 +284,9 @@ def _lock_dataset(upload: Upload, user: User | None) -> Dataset:
     return dataset
 
 
-def _store_splits(dataset: Dataset, files: WrittenSplits, undo: ExitStack) -> dict[str, dict[str, Any]]:
-    """The files in storage, to be removed again if the transaction fails."""
-    prefix = f"teams/{dataset.team_id}/datasets/{dataset.uid}/{split_files.hash_splits(files)[:16]}"
-    stored = split_files.store_splits(files, prefix)
-    undo.callback(split_files.delete_splits, stored)
-    return stored
-
-
 def _make_version(
     dataset: Dataset, upload: Upload, user: User | None,
-    stored: dict[str, dict[str, Any]], sha256: str, report: dict[str, Any],
+    stored: dict[str, SplitFile], sha256: str, report: VersionReport,
 ) -> DatasetVersion:  # fmt: skip
     number = (dataset.versions.aggregate(last=Max("number"))["last"] or 0) + 1
     version = DatasetVersion.objects.create(
@@ -295,7 +298,7 @@ def _make_version(
 
 
 def discard_upload(upload: Upload, user: User | None) -> None:
-    """Delete an upload on trial with its bytes."""
+    """Delete an upload and its bytes."""
     with transaction.atomic():
         if upload.state != Upload.State.COMMITTED:
             record(upload.team, user, "discarded upload", upload.filename)
@@ -304,7 +307,7 @@ def discard_upload(upload: Upload, user: User | None) -> None:
 
 
 def discard_stale_uploads(hours: float = STALE_UPLOAD_HOURS) -> int:
-    """Delete uploads that nobody committed in time and return their number. Beat calls it."""
+    """Delete uploads that nobody committed in time. Returns their number. Celery beat calls it."""
     before = timezone.now() - timedelta(hours=hours)
     stale = list(Upload.objects.filter(created_at__lt=before).exclude(state=Upload.State.COMMITTED))
     for upload in stale:

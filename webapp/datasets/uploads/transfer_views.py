@@ -1,4 +1,4 @@
-"""The addresses that take files in parts: the tus protocol, version 1.0.0, with creation and termination.
+"""Views of resumable uploads: the tus protocol 1.0.0 with the extensions creation and termination.
 
 https://tus.io/protocols/resumable-upload
 """
@@ -32,7 +32,7 @@ def _respond(status: int, text: str = "", **headers: str) -> HttpResponse:
 
 
 def _parse_metadata(header: str) -> dict[str, str]:
-    """``name base64,name base64`` as a dictionary. Raises ``ValueError``."""
+    """Parse ``name base64,name base64``. Raises ValueError."""
     pairs = (pair.strip().partition(" ") for pair in header.split(",") if pair.strip())
     return {name: base64.b64decode(value, validate=True).decode() for name, _, value in pairs}
 
@@ -40,20 +40,20 @@ def _parse_metadata(header: str) -> dict[str, str]:
 @member(Role.EDITOR)
 @require_POST
 def create(request: HttpRequest, access: Access) -> HttpResponse:
-    """Begin a file of ``Upload-Length`` bytes; ``Upload-Metadata`` holds the fields of the form."""
+    """Begin a file of ``Upload-Length`` bytes. ``Upload-Metadata`` holds the fields of the form."""
     try:
         size = whole_number(request.headers.get("Upload-Length"), GREATEST)
-        told = _parse_metadata(request.headers.get("Upload-Metadata", ""))
+        fields = _parse_metadata(request.headers.get("Upload-Metadata", ""))
     except (ValueError, binascii.Error):
-        told, size = {}, None
+        fields, size = {}, None
     if size is None:
         return _respond(400, "Upload-Length or Upload-Metadata cannot be read.")
-    uid = told.get("dataset")
+    uid = fields.get("dataset")
     dataset = access.get(Dataset.objects.filter(deleted_at=None), uid=uid) if uid else None
-    form = TransferForm(told | {"size": size})
+    form = TransferForm(fields | {"size": size})
     if not form.is_valid():
-        told_wrong = (f"{form[field].label}: {errors[0]}" for field, errors in form.errors.items())
-        return _respond(422, " ".join(told_wrong))
+        wrong = (f"{form[field].label}: {errors[0]}" for field, errors in form.errors.items())
+        return _respond(422, " ".join(wrong))
     name = dataset.name if dataset else form.dataset_name()
     try:
         transfer = transfers.begin_transfer(
@@ -66,7 +66,7 @@ def create(request: HttpRequest, access: Access) -> HttpResponse:
             dataset=dataset,
         )
     except FileError as error:
-        return _respond(413, f"{error.reason} {error.fix}")
+        return _respond(413, f"{error.reason} {error.remedy}")
     return _respond(201, Location=reverse("datasets:transfer", args=[access.team.slug, transfer.uid]))
 
 
@@ -76,7 +76,7 @@ def _get_own(access: Access, uid: str) -> Transfer:
 
 @member(Role.EDITOR)
 def transfer(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """``HEAD``: how much has come. ``PATCH``: the next part. ``DELETE``: throw it away."""
+    """``HEAD``: bytes received so far. ``PATCH``: the next part. ``DELETE``: discard the file."""
     found = _get_own(access, uid)
     if request.method == "HEAD":
         return _respond(200, Upload_Offset=str(found.received), Upload_Length=str(found.bytes))
@@ -91,7 +91,7 @@ def transfer(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 def _add_part(request: HttpRequest, found: Transfer) -> HttpResponse:
     offset = whole_number(request.headers.get("Upload-Offset"), GREATEST)
     if request.content_type != PART_TYPE or offset is None:
-        return _respond(415, f"A part is {PART_TYPE}, with its Upload-Offset.")
+        return _respond(415, f"Send a part as {PART_TYPE}, with its Upload-Offset.")
     try:
         found = transfers.add_part(found, offset, request.read(transfers.PART_BYTES + 1))
     except transfers.WrongOffset as error:
@@ -104,14 +104,14 @@ def _add_part(request: HttpRequest, found: Transfer) -> HttpResponse:
 @member(Role.EDITOR)
 @require_GET
 def progress(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """How many rows are checked, in words, while ``finish`` runs."""
+    """Return the progress as text while ``finish`` runs."""
     return _respond(200, row_progress.read_progress(_get_own(access, uid)))
 
 
 @member(Role.EDITOR)
 @require_POST
 def finish(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """Check what has come whole, and show the report."""
+    """Check the complete file and show the report."""
     found = _get_own(access, uid)
     try:
         return redirect(transfers.finish_transfer(found, access.user))
@@ -123,7 +123,7 @@ def finish(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @member(Role.EDITOR)
 @require_POST
 def forget(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """Throw an unfinished file away."""
+    """Discard an unfinished file."""
     found = _get_own(access, uid)
     transfers.discard_transfer(found)
     messages.success(request, f"The unfinished upload of {found.filename} was discarded.")

@@ -1,11 +1,10 @@
-"""Rows of a split found by what their columns hold, as the page's address says."""
+"""Search the rows of a split by the filters in a query string."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,7 +19,7 @@ RANGE = ".."
 
 @dataclass(frozen=True)
 class Filter:
-    """One condition: ``kind`` is a key of READERS, ``column`` a column of the file."""
+    """One condition. ``kind`` is a key of TESTS, ``column`` a column of the file."""
 
     kind: str
     column: str
@@ -28,13 +27,15 @@ class Filter:
 
     @property
     def name(self) -> str:
-        """Its name in an address."""
+        """The name of its parameter in a query string."""
         return f"{self.kind}:{self.column}"
 
 
 def parse_filters(query: QueryDict) -> list[Filter]:
-    """The conditions in an address: ``is:COLUMN=value``, ``between:COLUMN=low..high``, ``length:COLUMN=…``,
-    ``none:COLUMN=``. What is neither is left alone."""
+    """Parse the filters in a query string, and ignore its other parameters.
+
+    Filters: ``is:COLUMN=value``, ``between:COLUMN=low..high``, ``length:COLUMN=low..high``, ``none:COLUMN=``.
+    """
     found = []
     for name, values in query.lists():
         kind, _, column = name.partition(":")
@@ -44,7 +45,7 @@ def parse_filters(query: QueryDict) -> list[Filter]:
 
 
 def encode_search(query: QueryDict) -> str:
-    """The part of a query string that searches and filters, for links to rows; empty if nothing does."""
+    """Return the search and the filters of a query string, for links to rows."""
     kept = QueryDict(mutable=True)
     if text := query.get("q", "").strip():
         kept["q"] = text
@@ -54,32 +55,32 @@ def encode_search(query: QueryDict) -> str:
 
 
 def find_positions(columns: pq.ParquetFile, text: str, filters: Iterable[Filter]) -> pa.ChunkedArray:
-    """The places of the rows (0-based, rising) that hold ``text`` and meet every filter.
+    """Return the ascending 0-based positions of rows that contain ``text`` and meet every filter.
 
-    The text may stand in the prompt or in any text field, in any case. A filter that cannot be read, or whose
-    column the file lacks, is met by no row, so that a wrong link never shows wrong rows.
+    The text is searched in the prompt and in every text field, in any case. A filter that cannot be parsed,
+    or whose column is missing, matches no row: a wrong link must not show wrong rows.
     """
-    kinds, needed, tests = read_column_types(columns), set[str](), list[Test]()
+    types, needed, tests = read_column_types(columns), set[str](), list[Test]()
     for each in filters:
-        test = TESTS[each.kind](each.column, each.text, kinds.get(each.column))
+        test = TESTS[each.kind](each.column, each.text, types.get(each.column))
         if test is None:
             return pa.chunked_array([], pa.uint64())
         needed.add(each.column)
         tests.append(test)
     if text:
-        texts = [name for name, kind in kinds.items() if kind == pa.string()]
+        texts = [name for name, kind in types.items() if kind == pa.string()]
         needed.update(texts)
         tests.append(_contains_text(texts, text))
     return _scan_columns(columns, sorted(needed), tests)
 
 
 def _scan_columns(columns: pq.ParquetFile, needed: list[str], tests: list[Test]) -> pa.ChunkedArray:
-    places, start = [], 0
+    positions, start = [], 0
     for batch in columns.iter_batches(columns=needed):
         met = reduce(pc.and_, (pc.fill_null(test(batch), False) for test in tests))
-        places.append(pc.add(pc.indices_nonzero(met), pa.scalar(start, pa.uint64())))
+        positions.append(pc.add(pc.indices_nonzero(met), pa.scalar(start, pa.uint64())))
         start += batch.num_rows
-    return pa.chunked_array(places, pa.uint64())
+    return pa.chunked_array(positions, pa.uint64())
 
 
 def _contains_text(columns: list[str], text: str) -> Test:
@@ -116,7 +117,7 @@ def _is_missing(column: str, text: str, kind: pa.DataType | None) -> Test | None
 
 
 def is_within(values: pa.Array, low: float, high: float) -> pa.Array:
-    """Which of the values are at least ``low`` and below ``high``."""
+    """Return True where a value is at least ``low`` and below ``high``."""
     return pc.and_(pc.greater_equal(values, low), pc.less(values, high))
 
 
@@ -133,7 +134,7 @@ def _parse_number(text: str) -> float | None:
         return None
 
 
-TESTS: dict[str, Callable[[str, str, Any], Test | None]] = {
+TESTS: dict[str, Callable[[str, str, pa.DataType | None], Test | None]] = {
     "is": _is_equal,
     "between": _is_between,
     "length": _has_length,

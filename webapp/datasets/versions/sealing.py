@@ -1,4 +1,4 @@
-"""The seal of a version's test split. Opening it is for owners, final, and shown with every later result."""
+"""The seal of a version's test split. Only owners can open it; every later result shows that."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def find_opened(team_id: int) -> QuerySet[DatasetVersion]:
 
 
 def share_test_rows(tested: DatasetVersion, opened: DatasetVersion) -> bool:
-    """True if a version's test rows were seen with the test split of another one.
+    """True if opening one version's test split also showed test rows of another version.
 
-    Versions of one dataset share them, since prompts keep their splits; so do equal files of two datasets.
+    Versions of one dataset share them, since prompts keep their splits. So do equal files of two datasets.
     """
     own, seen = tested.files[TEST], opened.files[TEST]
     return bool(own["rows"]) and (tested.dataset_id == opened.dataset_id or own["sha256"] == seen["sha256"])

@@ -52,5 +52,5 @@ def _overlap(task: TaskChoice, name: str, version: DatasetVersion, split: Split)
     trained = read_keys(task.dataset_version, Split.TRAIN)
     found = trained.filter(pc.is_in(trained["prompt_id"], read_keys(version, split)["prompt_id"]))
     ids = found["row_id"].slice(0, EXAMPLES).to_pylist()
-    examples = [task.dataset_version.address_of(row_id.hex()) for row_id in ids]
+    examples = [task.dataset_version.get_row_url(row_id.hex()) for row_id in ids]
     return Overlap(f"task {task.name}" if task.name else "this job", name, split, len(found), examples)

@@ -63,7 +63,7 @@ class JobRows:
 
     def url(self, row_id: str) -> str:
         """The page of the row in its dataset."""
-        return self._part(row_id).dataset_version.address_of(row_id.rpartition("/")[2])
+        return self._part(row_id).dataset_version.get_row_url(row_id.rpartition("/")[2])
 
     def is_judged(self, row_id: str) -> bool:
         """Return True if the row's grader asks a judge, so that explanations are the judge's reasons."""
