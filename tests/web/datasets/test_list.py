@@ -30,7 +30,7 @@ def test_datasets_are_found_by_name_and_sorted(
     assert names(client, team) == ["Alpha", "Beta"]
     assert names(client, team, sort="oldest") == ["Beta", "Alpha"]
     assert names(client, team, q="BET") == ["Beta"]
-    assert "No dataset fits" in client.get(f"/t/{team.slug}/datasets/", {"q": "zzz"}).text
+    assert "No datasets found" in client.get(f"/t/{team.slug}/datasets/", {"q": "zzz"}).text
     Dataset.objects.bulk_create(Dataset(team=team, name=f"D{n:02}") for n in range(40))
     page = client.get(f"/t/{team.slug}/datasets/", {"q": "D", "sort": "name"})
     assert "q=D&amp;sort=name&amp;page=2" in page.text

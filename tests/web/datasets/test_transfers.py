@@ -104,7 +104,7 @@ def test_a_broken_connection_goes_on_where_the_server_stands(
     assert (repeated.status_code, repeated.headers["Upload-Offset"]) == (409, "100")
     shown = client.get(reverse("datasets:new", args=[team.slug])).text
     assert "orders.jsonl" in shown
-    assert "Choose the same file below to go on" in shown
+    assert "Choose the same file below to continue" in shown
 
 
 def test_half_a_file_is_never_checked(team: Team, alice: User, as_user: SignIn) -> None:
