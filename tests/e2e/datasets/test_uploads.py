@@ -16,7 +16,7 @@ ROWS = 20_000
 
 
 def write(folder: Path) -> Path:
-    """More than two parts of rows."""
+    """Write a file of more than two parts."""
     file = folder / "orders.jsonl"
     rows = ({"messages": [{"role": "user", "content": f"Order {n} " + "x" * 900}]} for n in range(ROWS))
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -81,7 +81,7 @@ NOTE_TEXTS = """addEventListener("DOMContentLoaded", () => {
 })"""
 
 
-def test_a_page_that_waits_shows_how_many_rows_are_done(
+def test_a_waiting_page_shows_how_many_rows_are_done(
     page: Page, live: str, team: Team, alice: User, tmp_path: Path
 ) -> None:
     """While the file is checked and while its version is written. What it shows is noted: it cannot be read

@@ -1,4 +1,4 @@
-"""A version is looked through: statistics that filter, search, one row, and what changed since another."""
+"""A version's pages: histograms as filters, search, one row, and changes since another version."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ kind_of_one_sort = st.one_of(
 
 
 @given(kind_of_one_sort)
-def test_a_bar_leads_to_as_many_rows_as_it_says(rows: list[Item]) -> None:
+def test_the_filter_of_a_bar_finds_as_many_rows_as_the_bar_shows(rows: list[Item]) -> None:
     fields = FieldProfile()
     made = [
         build_row({"prompt": f"Prompt {n}", **item}, Columns(prompt="prompt")) for n, item in enumerate(rows)
@@ -87,7 +87,7 @@ def _counted(histogram: dict[str, Any]) -> int:
 
 
 @given(st.floats(-1e12, 1e12), st.floats(0, 1e12), st.booleans())
-def test_edges_are_few_and_hold_all_numbers(least: float, span: float, whole: bool) -> None:
+def test_edges_are_few_and_include_all_numbers(least: float, span: float, whole: bool) -> None:
     if whole:
         least, span = float(int(least)), float(int(span))
     edges = histograms.choose_edges(least, least + span, whole)
@@ -128,7 +128,7 @@ def client(as_user: SignIn, alice: User) -> Client:
     return as_user(alice)
 
 
-def test_the_bars_of_a_page_can_be_followed(client: Client, version: DatasetVersion) -> None:
+def test_the_links_of_bars_find_their_rows(client: Client, version: DatasetVersion) -> None:
     page = client.get(version.get_absolute_url())
     train = version.files["train"]["rows"]
     bars = re.findall(r'aria-label="[^"]*: (\d+) rows?"\s+href="([^"]*)"', page.content.decode())
@@ -139,7 +139,7 @@ def test_the_bars_of_a_page_can_be_followed(client: Client, version: DatasetVers
         assert html.escape("from ") in found.content.decode()
 
 
-def test_filters_add_up_and_go_away_one_by_one(client: Client, version: DatasetVersion) -> None:
+def test_filters_combine_and_are_removed_one_by_one(client: Client, version: DatasetVersion) -> None:
     germans = client.get(
         version.get_absolute_url(), {"is:item.country": "DE", "between:item.amount": "0..20"}
     )
@@ -181,7 +181,7 @@ def test_the_sealed_split_has_no_columns_and_no_rows(client: Client, version: Da
         assert client.get(f"{version.get_absolute_url()}rows/{made_up}/").status_code == 404
 
 
-def test_a_row_has_a_page_with_all_of_it(client: Client, team: Team, alice: User) -> None:
+def test_a_row_has_a_page_with_all_its_fields(client: Client, team: Team, alice: User) -> None:
     long = "<b>" + "x" * 9000 + "end of it"
     data = jsonl(*({"prompt": f"{n} {long}", "reference": long, "items": [n]} for n in range(20)))
     version = committed(team, alice, data)
@@ -195,7 +195,7 @@ def test_a_row_has_a_page_with_all_of_it(client: Client, team: Team, alice: User
     assert "item.items" in shown  # a name that templates know another meaning of
 
 
-def test_neighbours_lead_through_the_split_and_twins_are_named(
+def test_neighbour_links_cover_the_split_and_similar_prompts_are_listed(
     client: Client, team: Team, alice: User
 ) -> None:
     twins = jsonl({"prompt": "Same prompt", "label": 1}, {"prompt": "same  PROMPT", "label": 2})
@@ -216,7 +216,7 @@ def test_neighbours_lead_through_the_split_and_twins_are_named(
         assert found.alike == [both[1]["row_id"]]
 
 
-def test_what_changed_between_two_versions_is_told_by_row(client: Client, team: Team, alice: User) -> None:
+def test_changes_between_two_versions_are_listed_by_row(client: Client, team: Team, alice: User) -> None:
     older = committed(team, alice, orders(*range(40)))
     newer = committed(
         team, alice, orders(*range(10)) + orders(*range(10, 20), shift=100) + orders(*range(40, 50)),
@@ -237,7 +237,7 @@ def test_what_changed_between_two_versions_is_told_by_row(client: Client, team: 
     assert client.get(path, {"kind": "nothing"}).status_code == 404
 
 
-def test_a_row_that_went_to_another_split_is_not_called_new(client: Client, team: Team, alice: User) -> None:
+def test_a_row_in_another_split_is_listed_as_moved(client: Client, team: Team, alice: User) -> None:
     rows = [{"prompt": f"Order {n}", "split": "train"} for n in range(12)]
     held_out = [{"prompt": "Held out", "split": "validation"}]
     older = committed(team, alice, jsonl(*map(dict, rows + held_out)))

@@ -188,14 +188,14 @@ def test_nulls_in_messages_of_json_lines_are_left_out() -> None:
     "written", [[TOOL], json.dumps([TOOL]), [TOOL["function"]], [{"type": "function", **TOOL["function"]}]],
     ids=["nested", "as text", "bare", "flat"],
 )  # fmt: skip
-def test_tools_are_kept_in_one_shape(written: Any) -> None:
+def test_tools_are_stored_in_one_shape(written: Any) -> None:
     (row,) = rows(jsonl({"prompt": "a", "tools": written, "answer": "b"}), "jsonl")
     assert json.loads(row.body)["tools"] == [TOOL]
     assert row.item == {"answer": "b"}
 
 
 @pytest.mark.parametrize("tools", ["hammer", [1], [{"type": "web_search"}], [{"function": {}}], {"a": 1}])
-def test_other_tools_are_refused_with_the_shape_that_is_wanted(tools: Any) -> None:
+def test_other_tools_are_refused_with_the_expected_shape(tools: Any) -> None:
     (error,) = errors(jsonl({"prompt": "a", "tools": tools}), "jsonl")
     assert error["reason"].startswith("tools ")
     assert '"type": "function"' in error["remedy"]
@@ -252,7 +252,7 @@ def test_csv_errors_name_the_first_line_the_record_and_quote_it() -> None:
     assert error["excerpt"] == r'"c\nd",2,<b>3'
 
 
-def test_a_quote_that_never_closes_names_the_line_where_its_record_begins() -> None:
+def test_an_unclosed_quote_is_reported_at_the_line_where_its_record_starts() -> None:
     (error,) = errors(b'prompt,answer\na,1\n"b,2\nc,3\nd,4\n')
     assert error["line"] == 3
     assert "record 2" in error["reason"]

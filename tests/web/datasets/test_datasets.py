@@ -1,4 +1,4 @@
-"""Uploads: checked, shown, committed once, put away; and nothing is left behind by one that fails."""
+"""Uploads: check, report, commit once, discard. A failure leaves no files."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def test_an_upload_is_committed_once(team: Team, alice: User) -> None:
     assert DatasetVersion.objects.count() == 1
 
 
-def test_stale_uploads_go_with_their_bytes_and_versions_stay(
+def test_stale_uploads_are_deleted_with_their_bytes_and_versions_stay(
     team: Team, alice: User, committed: DatasetVersion
 ) -> None:
     upload(team, alice, jsonl(5))
@@ -371,7 +371,7 @@ def test_a_viewer_reads_and_changes_nothing(
     assert viewer.post(f"{base}{committed.dataset.uid}/delete/").status_code == 403
 
 
-def test_a_deleted_dataset_leaves_the_list_keeps_its_files_and_comes_back(
+def test_a_deleted_dataset_leaves_the_list_keeps_its_files_and_can_be_restored(
     client: Client, team: Team, committed: DatasetVersion
 ) -> None:
     base = f"/t/{team.slug}/datasets/"
@@ -383,14 +383,14 @@ def test_a_deleted_dataset_leaves_the_list_keeps_its_files_and_comes_back(
     assert "Data</a>" in client.get(base).content.decode()
 
 
-def test_wrong_shares_and_two_columns_are_said_at_the_field(client: Client, team: Team) -> None:
+def test_wrong_shares_and_two_columns_are_reported_at_the_field(client: Client, team: Team) -> None:
     page = post_file(client, team, jsonl(1), validation=50, test=50, prompt_column="a", messages_column="b")
     assert page.status_code == 422
     assert "holds out 100 %" in page.content.decode()
     assert "not both" in page.content.decode()
 
 
-def test_a_list_of_many_datasets_asks_few_questions(
+def test_a_list_of_many_datasets_needs_few_queries(
     client: Client, team: Team, alice: User, django_assert_max_num_queries: Any
 ) -> None:
     for number in range(12):

@@ -1,4 +1,4 @@
-"""The list of datasets: searched, sorted, paged in the address; what was deleted comes back at once."""
+"""The list of datasets: search, sorting and pages in the URL, and undo after a deletion."""
 
 from __future__ import annotations
 

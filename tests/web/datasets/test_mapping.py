@@ -1,4 +1,4 @@
-"""Columns of a table: what each is taken for is told, and can be said, before anything is made of it."""
+"""Column mapping: the report shows the role of each column, and the uploader can change it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_table_is_mapped_column_by_column(name: str, team: Team, alice: User, 
     assert row["item"].keys() == {"antwort"}
 
 
-def test_what_was_found_by_itself_is_told(team: Team, alice: User, as_user: SignIn) -> None:
+def test_the_report_shows_the_guessed_roles(team: Team, alice: User, as_user: SignIn) -> None:
     rows = [{"Question": row["frage"], "reference": row["antwort"]} for row in ROWS]
     upload = trial(team, alice, "a.csv", as_csv(rows))
     assert roles(upload) == {"Question": "prompt", "reference": "field"}
@@ -74,7 +74,7 @@ def test_what_was_found_by_itself_is_told(team: Team, alice: User, as_user: Sign
     assert 'aria-label="What Question is"' in page.text
 
 
-def test_messages_may_stand_in_any_column(team: Team, alice: User, as_user: SignIn) -> None:
+def test_messages_may_be_in_any_column(team: Team, alice: User, as_user: SignIn) -> None:
     said = json.dumps([{"role": "user", "content": "Hi"}]).replace('"', '""')
     content = "\n".join(["talk,prompt", *(f'"{said}",p{n}' for n in range(20))]).encode()
     upload = trial(team, alice, "a.csv", content)
@@ -93,7 +93,7 @@ def test_messages_may_stand_in_any_column(team: Team, alice: User, as_user: Sign
         (("prompt", "field", "<b>"), "Load the page again"),
     ],
 )
-def test_a_mapping_that_says_too_little_or_too_much_is_refused(
+def test_a_mapping_without_exactly_one_prompt_is_refused(
     chosen: tuple[str, ...], said: str, team: Team, alice: User, as_user: SignIn
 ) -> None:
     upload = trial(team, alice, "a.csv", FILES["a.csv"])
@@ -111,7 +111,7 @@ def test_json_lines_have_no_columns_to_map(team: Team, alice: User, as_user: Sig
 
 
 @pytest.mark.parametrize("rows", [[{"question": "a\0b"}], [{"question": "a", "b\0": "c"}]])
-def test_what_cannot_be_stored_is_told_and_breaks_nothing(
+def test_a_table_with_nul_in_its_names_is_refused_without_an_error_page(
     rows: list[dict[str, Any]], team: Team, alice: User, as_user: SignIn
 ) -> None:
     file = SimpleUploadedFile("a.parquet", as_parquet(rows))

@@ -1,4 +1,4 @@
-"""Rows are read strictly, named by their content, and split so that equal prompts stay together."""
+"""Rows are read strictly, identified by their content, and split with equal prompts together."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def split_up(
 
 
 @given(prompt=PROMPTS, item=st.dictionaries(NAMES, VALUES, max_size=4))
-def test_whatever_json_holds_comes_back_unchanged(prompt: str, item: dict[str, Any]) -> None:
+def test_any_json_is_stored_unchanged(prompt: str, item: dict[str, Any]) -> None:
     row = only(json.dumps({"messages": [{"role": "user", "content": prompt}], **item}))
     assert isinstance(row, Row)
     stored = json.loads(row.encode_line())
@@ -79,7 +79,7 @@ def test_the_id_depends_on_content_not_on_how_it_is_written(prompt: str, item: d
 
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_reader(data: bytes) -> None:
-    """Whatever comes, it is rows, errors of rows, or one error of the file."""
+    """Any input gives rows, row errors, or one file error."""
     for kind in ("jsonl", "csv"):
         with suppress(FileError):
             for number, found in read_rows(kind, io.BytesIO(data), None):
@@ -158,7 +158,7 @@ def test_a_bad_line_does_not_harm_its_neighbours() -> None:
         (b"hello", "a.parquet", "does not begin like"),
     ],
 )
-def test_a_file_of_another_kind_is_refused_by_name(head: bytes, name: str, reason: str) -> None:
+def test_a_file_of_another_format_is_refused_by_name(head: bytes, name: str, reason: str) -> None:
     with pytest.raises(FileError) as error:
         detect_format(head, name)
     assert reason in error.value.reason

@@ -1,4 +1,4 @@
-"""The test split: sealed on every road until an owner opens it, and said with every later result."""
+"""The test split: no request shows its rows until an owner opens it, and every later result says so."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def version(team: Team, alice: User) -> DatasetVersion:
     return made
 
 
-def test_no_road_leads_to_sealed_rows(
+def test_no_request_shows_sealed_rows(
     team: Team, alice: User, version: DatasetVersion, as_user: SignIn
 ) -> None:
     client, base = as_user(alice), version.get_absolute_url()
@@ -120,7 +120,7 @@ def test_results_of_several_jobs_name_those_that_ended_after_the_opening(
     assert [(each.before_launch, each.jobs) for each in openings] == [(True, [late]), (False, [during])]
 
 
-def test_the_numbers_of_a_comparison_carry_the_opening(
+def test_the_numbers_of_a_comparison_mention_the_opening(
     team: Team, alice: User, as_user: SignIn, version: DatasetVersion
 ) -> None:
     job = finished_job(team, alice)

@@ -1,4 +1,4 @@
-"""Files in parts: what has come is kept, nothing half is ever checked, nobody else may touch it."""
+"""Resumable uploads: parts are kept, only complete files are checked, and only their owner sees them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def stored() -> list[str]:
 
 @drawn(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.sets(st.integers(1, len(DATA) - 1), max_size=6))
-def test_however_it_is_cut_the_same_file_arrives(
+def test_any_cut_into_parts_gives_the_same_file(
     team: Team, alice: User, as_user: SignIn, cuts: set[int]
 ) -> None:
     client = as_user(alice)
@@ -67,10 +67,10 @@ def test_however_it_is_cut_the_same_file_arrives(
     assert not any(default_storage.exists(key) for key in keys)
 
 
-def test_the_page_that_waits_is_told_how_many_rows_are_done(
+def test_a_waiting_page_gets_the_number_of_rows_done(
     team: Team, alice: User, as_user: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While a file is checked and while a version is written; afterwards there is nothing to tell."""
+    """Progress exists while a file is checked and a version is written, and is empty afterwards."""
     client, told = as_user(alice), list[str]()
     url = begin(client, team).headers["Location"]
     part(client, url, 0, DATA)
@@ -92,7 +92,7 @@ def test_the_page_that_waits_is_told_how_many_rows_are_done(
     assert client.get(f"{asked}progress/").text == ""
 
 
-def test_a_broken_connection_goes_on_where_the_server_stands(
+def test_a_broken_upload_continues_at_the_server_s_offset(
     team: Team, alice: User, as_user: SignIn
 ) -> None:
     client = as_user(alice)
@@ -107,7 +107,7 @@ def test_a_broken_connection_goes_on_where_the_server_stands(
     assert "Choose the same file below to continue" in shown
 
 
-def test_half_a_file_is_never_checked(team: Team, alice: User, as_user: SignIn) -> None:
+def test_an_incomplete_file_is_never_checked(team: Team, alice: User, as_user: SignIn) -> None:
     client = as_user(alice)
     url = begin(client, team).headers["Location"]
     part(client, url, 0, DATA[:100])
@@ -125,7 +125,7 @@ def test_more_than_was_announced_is_refused(team: Team, alice: User, as_user: Si
     assert stored() == []
 
 
-def test_mistakes_are_named_before_a_byte_is_sent(
+def test_invalid_fields_are_reported_before_a_byte_is_sent(
     team: Team, alice: User, as_user: SignIn, settings: Any
 ) -> None:
     client = as_user(alice)
@@ -140,14 +140,14 @@ def test_mistakes_are_named_before_a_byte_is_sent(
     assert client.post(url, headers={"Upload-Length": "1", "Upload-Metadata": "name %%%"}).status_code == 400
 
 
-def test_even_a_colleague_cannot_touch_it(team: Team, alice: User, erin: User, as_user: SignIn) -> None:
+def test_a_colleague_has_no_access(team: Team, alice: User, erin: User, as_user: SignIn) -> None:
     url = begin(as_user(alice), team).headers["Location"]
     other = as_user(erin)
     assert part(other, url, 0, DATA).status_code == other.delete(url).status_code == 404
     assert other.head(url).status_code == 404
 
 
-def test_what_is_given_up_or_forgotten_leaves_nothing_behind(
+def test_discarded_and_stale_transfers_leave_no_files(
     team: Team, alice: User, as_user: SignIn
 ) -> None:
     client = as_user(alice)

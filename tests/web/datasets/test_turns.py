@@ -1,4 +1,4 @@
-"""Conversations as people read them: by role, whatever the template, with tools, always escaped."""
+"""Conversations on pages: turns by role for any chat template, with tools, always escaped."""
 
 from __future__ import annotations
 
