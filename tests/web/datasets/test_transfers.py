@@ -92,7 +92,7 @@ def test_a_waiting_page_gets_the_number_of_rows_done(
     assert client.get(f"{asked}progress/").text == ""
 
 
-def test_a_broken_upload_continues_at_the_server_s_offset(
+def test_a_broken_upload_continues_at_the_servers_offset(
     team: Team, alice: User, as_user: SignIn
 ) -> None:
     client = as_user(alice)

@@ -71,8 +71,9 @@ def _parse_cell(name: str, text: str) -> JsonValue:
     if not text.strip():
         return None
     try:
-        return parse_json(text)
+        value: JsonValue = parse_json(text)
     except RowError:
         raise
     except ValueError as error:
         raise RowError(f"The cell {name!r} is not JSON: {error}.", "Write the list as JSON text.") from error
+    return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -67,7 +67,7 @@ def _scanned(version: DatasetVersion, split: str, count: int, fits: Callable[[by
         return [_kept(json.loads(line)) for line in islice(fitting, count)]
 
 
-def _kept(row: Json) -> Row:
+def _kept(row: Mapping[str, Any]) -> Row:
     return {key: row[key] for key in ("row_id", "messages", "item", "tools") if key in row}
 
 

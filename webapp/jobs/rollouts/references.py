@@ -9,13 +9,12 @@ from functools import cached_property
 from typing import Any
 
 from webapp.calibration.services import asks_judge
+from webapp.datasets.content.row_types import StoredRow
 from webapp.datasets.content.turns import build_turns, find_last_request, parse_prompt
 from webapp.datasets.versions.row_lookup import find_rows
 from webapp.graders.definitions.references import Reader, RowReference, reference_reader
 from webapp.graders.models import GraderVersion
 from webapp.jobs.models import Job, JobTask, Rollout
-
-Json = dict[str, Any]
 
 
 class JobRows:
@@ -34,7 +33,7 @@ class JobRows:
         """The task that the row belongs to; the job itself if it has no tasks."""
         return self._tasks.get(row_id.rpartition("/")[0], self.job)
 
-    def find(self, row_ids: Iterable[str]) -> dict[str, Json]:
+    def find(self, row_ids: Iterable[str]) -> dict[str, StoredRow]:
         """The rows of the open splits, by the ids that the job uses.
 
         Rows of a sealed split are not found, nor are those of files that are gone.
@@ -43,7 +42,7 @@ class JobRows:
         for row_id in row_ids:
             task, _, own_id = row_id.rpartition("/")
             by_task[task][own_id] = row_id
-        found: dict[str, Json] = {}
+        found: dict[str, StoredRow] = {}
         for names in by_task.values():
             version = self._part(next(iter(names.values()))).dataset_version
             with suppress(FileNotFoundError):
