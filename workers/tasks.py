@@ -101,4 +101,4 @@ def tidy() -> None:
     transfers.discard_stale_transfers()
     search.forget_old()
     removal.purge_deleted()
-    nodes.forget_silent()
+    nodes.delete_silent_nodes()

@@ -23,7 +23,7 @@ from django.db import connections
 from django.http import Http404, HttpResponse
 from django.urls import Resolver404, resolve
 
-from webapp.teams.access import access_of
+from webapp.teams.access import find_access
 from webapp.teams.models import Role, User
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -92,7 +92,7 @@ def _is_editor(scope: Scope, team: str) -> bool:
         store = import_module(settings.SESSION_ENGINE).SessionStore
         request.session = store(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
         user = get_user(request)
-        return isinstance(user, User) and access_of(user, team).may(Role.EDITOR)
+        return isinstance(user, User) and find_access(user, team).may(Role.EDITOR)
     except (Http404, ValueError):
         return False
     finally:

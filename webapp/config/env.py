@@ -94,14 +94,14 @@ def outbound_allow(name: str) -> list[str]:
     return listed
 
 
-def embedded(folder: Path) -> dict[str, str]:
+def read_embedded_urls(folder: Path) -> dict[str, str]:
     """The addresses of the embedded services, as the launcher wrote them; empty if it never ran."""
     file = folder / "services.json"
     return json.loads(file.read_text()) if file.exists() else {}
 
 
 # A host that vanishes without a word is missed after half a minute, not after the quarter of an hour of TCP.
-PATIENCE = {
+CONNECTION_OPTIONS = {
     "connect_timeout": "10", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }  # fmt: skip
@@ -121,7 +121,7 @@ def database(url: str) -> dict[str, object]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
-        "OPTIONS": PATIENCE | dict(parse_qsl(parts.query)),
+        "OPTIONS": CONNECTION_OPTIONS | dict(parse_qsl(parts.query)),
     }
 
 
@@ -172,11 +172,11 @@ def mail(url: str, log: bool = True) -> dict[str, object]:
     }
 
 
-def with_database(url: str, name: str) -> str:
+def replace_database(url: str, name: str) -> str:
     """The same server, another database."""
     return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
-def cores() -> int:
+def count_cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -44,16 +44,16 @@ SECTIONS = {
 ANYWHERE = "checklist"
 
 
-def section_of(view_name: str) -> str:
+def find_section(view_name: str) -> str:
     """The document, perhaps with an anchor, for a page."""
     namespace = view_name.partition(":")[0]
     return SECTIONS.get(view_name) or SECTIONS.get(namespace) or ANYWHERE
 
 
-def help_url(request: HttpRequest) -> dict[str, str]:
+def build_help_url(request: HttpRequest) -> dict[str, str]:
     """Context processor: ``help_url`` of the page that is shown."""
     match = request.resolver_match
     if match is None:
         return {"help_url": reverse("documents")}
-    name, _, anchor = section_of(match.view_name).partition("#")
+    name, _, anchor = find_section(match.view_name).partition("#")
     return {"help_url": reverse("document", args=[name]) + (f"#{anchor}" if anchor else "")}

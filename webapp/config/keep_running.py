@@ -143,7 +143,7 @@ def _wait_or_kill(process: subprocess.Popen[bytes]) -> int:
         return process.wait()
 
 
-def wrap(
+def build_command(
     name: str, command: list[str], placement: Placement, *, limit: int = 5, window_seconds: float = 600
 ) -> list[str]:
     """The command line that keeps ``command`` running as long as this process lives."""
@@ -152,7 +152,7 @@ def wrap(
     return [*module, *options, *placement.options(), "--", *command]
 
 
-def _user(text: str) -> tuple[int, int]:
+def _parse_user(text: str) -> tuple[int, int]:
     user, _, group = text.partition(":")
     return int(user), int(group)
 
@@ -165,7 +165,7 @@ def main() -> int:
     parser.add_argument("--owner", type=int, required=True, help="process id; the command ends with it")
     parser.add_argument("--log", type=Path, help="file for the output of the command")
     parser.add_argument("--folder", type=Path, help="working folder of the command")
-    parser.add_argument("--user", type=_user, help="user and group id of the command, as 65534:65534")
+    parser.add_argument("--user", type=_parse_user, help="user and group id of the command, as 65534:65534")
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
     restarts = Restarts(arguments.limit, arguments.window)

@@ -14,7 +14,7 @@ os.umask(0o077)  # datasets, rollouts and adapters of teams: other users of the 
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 VAR_DIR = Path(env.text("GROOVE_VAR", str(BASE_DIR / "var"))).resolve()
-EMBEDDED = env.embedded(VAR_DIR)
+EMBEDDED = env.read_embedded_urls(VAR_DIR)
 
 PRODUCTION = env.flag("GROOVE_PRODUCTION", False)
 DEBUG = env.flag("GROOVE_DEBUG", False)
@@ -101,7 +101,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
     "webapp.core.middleware.vary_on_htmx",
-    "webapp.core.middleware.sign_in_anew",
+    "webapp.core.middleware.redirect_to_sign_in",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
 ]
@@ -137,8 +137,8 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "csp.context_processors.nonce",
-                "webapp.teams.context.teams",
-                "webapp.config.help_links.help_url",
+                "webapp.teams.context.build_team_context",
+                "webapp.config.help_links.build_help_url",
             ],
         },
     }
@@ -229,7 +229,7 @@ MAX_CRASHES = env.number("GROOVE_MAX_CRASHES", 3, at_least=0)
 WARM_ENGINES = env.flag("GROOVE_WARM_ENGINES", True)
 STOP_GRACE_SECONDS = env.number("GROOVE_STOP_GRACE_SECONDS", 8, at_least=1)
 GPU_HOUR_PRICE = env.price("GROOVE_GPU_HOUR_PRICE")
-CPU_CORES = env.number("GROOVE_CPU_CORES", env.cores(), at_least=1)
+CPU_CORES = env.number("GROOVE_CPU_CORES", env.count_cores(), at_least=1)
 WORK_DIR = Path(env.text("GROOVE_WORK", str(VAR_DIR / "work"))).resolve()
 
 # Celery: messages are acknowledged early and carry nothing but a bell; jobs are leased rows.

@@ -23,7 +23,7 @@ PYTHON = sys.executable
 CELERY = [PYTHON, "-m", "celery", "-A", "workers.celery"]
 
 
-def port() -> int:
+def choose_port() -> int:
     """The port to serve: ``GROOVE_PORT``, or the first free one from 8000 on."""
     if "GROOVE_PORT" in os.environ:
         return env.number("GROOVE_PORT", 8000, at_least=1)
@@ -35,7 +35,7 @@ def port() -> int:
     raise CommandError("No free port between 8000 and 8099. Set GROOVE_PORT to one that is free.")
 
 
-def commands(port: int) -> dict[str, list[str]]:
+def build_commands(port: int) -> dict[str, list[str]]:
     """The processes by name."""
     bind = env.text("GROOVE_BIND", "127.0.0.1")
     web = [PYTHON, "-m", "uvicorn", "webapp.config.asgi:application", "--lifespan", "off"]
@@ -56,7 +56,7 @@ def _make_private_folders(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Hold the folder, so that no second Groove works on its data. Raises ``CommandError`` if one does."""
     lock = FileLock(folder / "groove.lock", timeout=0)
     try:
@@ -75,7 +75,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def running_services() -> Iterator[dict[str, str]]:
+def run_services() -> Iterator[dict[str, str]]:
     """Start embedded services and bring the database up to date; yields the children's environment.
 
     Raises ``CommandError`` if a Groove already runs from this folder.
@@ -83,7 +83,7 @@ def running_services() -> Iterator[dict[str, str]]:
     folder: Path = settings.VAR_DIR
     _make_private_folders(folder)
     pid_file = folder / "groove.pid"
-    with locked(folder), embedded.services(folder) as addresses:
+    with lock_folder(folder), embedded.run_services(folder) as addresses:
         names = {"database": "DATABASE_URL", "broker": "BROKER_URL"}
         child = os.environ | {names[key]: value for key, value in addresses.items()}
         for command in (["migrate", "--verbosity", "0"], ["prepare"]):
@@ -104,9 +104,9 @@ def supervise(
     own lines go to files there, and only ``extra`` and restarts speak on the terminal.
     """
     manager = Manager()
-    for name, command in commands(port).items():
+    for name, command in build_commands(port).items():
         placement = Placement(log=log_folder and log_folder / f"{name}.log")
-        line = "exec " + shlex.join(keep_running.wrap(name, command, placement))
+        line = "exec " + shlex.join(keep_running.build_command(name, command, placement))
         manager.add_process(name, line, env=child, cwd=str(settings.BASE_DIR))
     for name, command in extra.items():
         manager.add_process(name, "exec " + shlex.join(command), env=child, cwd=str(settings.BASE_DIR))

@@ -6,25 +6,25 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 
-from webapp.teams.access import signed_in
+from webapp.teams.access import require_user
 
 
-def index(request: HttpRequest) -> HttpResponse:
+def show_index(request: HttpRequest) -> HttpResponse:
     """The front door: a welcome for strangers, the first team for members."""
     if not request.user.is_authenticated:
         return render(request, "welcome.html")
-    team = signed_in(request).teams.order_by("id").first()
+    team = require_user(request).teams.order_by("id").first()
     return redirect(team) if team else redirect("home:new_team")
 
 
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+def show_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404, in the words of whoever raised it, unless they are Django's own."""
     words = next(iter(exception.args), "")
     told = isinstance(words, str) and not words.endswith("matches the given query.")
     return render(request, "404.html", {"words": words if told else ""}, status=404)
 
 
-def healthz(request: HttpRequest) -> JsonResponse:
+def check_health(request: HttpRequest) -> JsonResponse:
     """200 if this process can reach its database."""
     with connection.cursor() as cursor:
         cursor.execute("select 1")

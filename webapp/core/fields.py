@@ -11,7 +11,7 @@ from django.utils.crypto import get_random_string
 RANDOM_CHARACTERS = 24
 
 
-def public_id(prefix: str) -> str:
+def create_public_id(prefix: str) -> str:
     """A random identifier that may stand in a URL, such as ``ftjob-`` and 24 letters and digits."""
     return prefix + get_random_string(RANDOM_CHARACTERS)
 
@@ -21,7 +21,12 @@ class PublicIdField(models.CharField):  # type: ignore[type-arg]
 
     def __init__(self, prefix: str = "", **options: Any) -> None:
         self.prefix = prefix
-        fixed = {"max_length": 64, "unique": True, "editable": False, "default": partial(public_id, prefix)}
+        fixed = {
+            "max_length": 64,
+            "unique": True,
+            "editable": False,
+            "default": partial(create_public_id, prefix),
+        }
         super().__init__(**options | fixed)
 
     def deconstruct(self) -> Any:
@@ -31,6 +36,6 @@ class PublicIdField(models.CharField):  # type: ignore[type-arg]
         return name, path, args, options | {"prefix": self.prefix}
 
 
-def storable(text: str | None) -> str:
+def replace_nul(text: str | None) -> str:
     """Text as PostgreSQL can hold it: it has no NUL character."""
     return (text or "").replace("\x00", "\N{SYMBOL FOR NULL}")

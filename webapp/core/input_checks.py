@@ -25,7 +25,7 @@ FORM = "application/x-www-form-urlencoded"
 _HALF = re.compile("[\ud800-\udfff]")
 
 
-def whole_number(text: str | None, most: int = 2**31 - 1) -> int | None:
+def parse_whole_number(text: str | None, most: int = 2**31 - 1) -> int | None:
     """The number that ``text`` writes in the digits 0 to 9, up to ``most``; ``None`` for anything else."""
     if not text or not text.isascii() or not text.isdigit() or len(text) > len(str(most)):
         return None
@@ -36,8 +36,8 @@ def whole_number(text: str | None, most: int = 2**31 - 1) -> int | None:
 def load_json(text: str) -> Any:
     """JSON as PostgreSQL can store it. Raises ``ValueError``, and ``RecursionError`` for endless nesting."""
     value = json.loads(text, parse_constant=_refuse_constant)
-    for each in _leaves(value):
-        if isinstance(each, str) and _unreadable([each]):
+    for each in _walk_leaves(value):
+        if isinstance(each, str) and _has_unreadable([each]):
             raise ValueError("it holds half of a character (a lone surrogate) or a NUL character")
         if isinstance(each, float) and not isfinite(each):
             raise ValueError("it holds a number that is too large")
@@ -48,14 +48,14 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def _walk_leaves(value: Any) -> Iterator[Any]:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield key
-            yield from _leaves(inner)
+            yield from _walk_leaves(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _leaves(inner)
+            yield from _walk_leaves(inner)
     else:
         yield value
 
@@ -66,27 +66,27 @@ def find_fault(request: HttpRequest) -> str:
         return "The request must be encoded in UTF-8."
     if "\x00" in request.path or "\ufffd" in request.path or _HALF.search(request.path):
         return "The URL holds a character that cannot be read."
-    if not _is_text(request.META.get("QUERY_STRING", "")):
+    if not _is_storable_text(request.META.get("QUERY_STRING", "")):
         return "The query string of the URL holds bytes that are not UTF-8 text, or a NUL character."
-    if _unreadable(request.COOKIES.values()):
+    if _has_unreadable(request.COOKIES.values()):
         return "A cookie holds a character that cannot be read. Delete the cookies of this site."
-    if _unreadable(value for name, value in request.META.items() if name.startswith("HTTP_")):
+    if _has_unreadable(value for name, value in request.META.items() if name.startswith("HTTP_")):
         return "A header holds a character that cannot be read."
     return ""
 
 
 def check_body(request: HttpRequest) -> None:
     """Raises ``BadRequest`` for a form whose text cannot be stored."""
-    if request.content_type == FORM and not _is_text(request.body):
+    if request.content_type == FORM and not _is_storable_text(request.body):
         raise BadRequest("The form holds bytes that are not UTF-8 text, or a NUL character.")
     if request.content_type == "multipart/form-data":
         fields = [text for name, values in request.POST.lists() for text in (name, *values)]
         names = [str(file.name) for files in request.FILES.lists() for file in files[1]]
-        if _unreadable([*fields, *names]):
+        if _has_unreadable([*fields, *names]):
             raise BadRequest("The form holds a character that cannot be stored, such as NUL.")
 
 
-def _is_text(encoded: str | bytes) -> bool:
+def _is_storable_text(encoded: str | bytes) -> bool:
     """True if percent-encoded data stands for text that can be stored."""
     try:
         return "\x00" not in unquote_to_bytes(encoded).decode()
@@ -94,7 +94,7 @@ def _is_text(encoded: str | bytes) -> bool:
         return False
 
 
-def _unreadable(texts: Iterable[Any]) -> bool:
+def _has_unreadable(texts: Iterable[Any]) -> bool:
     return any("\x00" in text or _HALF.search(text) for text in texts if isinstance(text, str))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 
-def distinct_labels(objects: Iterable[Any], describe: Callable[[Any], str] = str) -> dict[Any, str]:
+def build_distinct_labels(objects: Iterable[Any], describe: Callable[[Any], str] = str) -> dict[Any, str]:
     """Key -> label. Where two objects read alike, their public id is added."""
     labels = {each.pk: (describe(each), each.uid) for each in objects}
     count = Counter(label for label, _ in labels.values())

@@ -23,7 +23,7 @@ from webapp.core.http import HtmxRequest
 Finish = Callable[[HtmxRequest, HttpResponseBase], HttpResponseBase]
 
 
-def _middleware(finish: Finish) -> Callable[..., Any]:
+def _make_middleware(finish: Finish) -> Callable[..., Any]:
     @sync_and_async_middleware
     @wraps(finish)
     def middleware(get_response: Callable[[HtmxRequest], Any]) -> Callable[[HtmxRequest], Any]:
@@ -38,7 +38,7 @@ def _middleware(finish: Finish) -> Callable[..., Any]:
     return middleware
 
 
-@_middleware
+@_make_middleware
 def vary_on_htmx(_request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """Pages and their fragments share addresses; without this a browser's Back shows a bare fragment."""
     patch_vary_headers(response, ["HX-Request"])
@@ -46,7 +46,7 @@ def vary_on_htmx(_request: HttpRequest, response: HttpResponseBase) -> HttpRespo
     return response
 
 
-def _page_of(request: HttpRequest) -> str:
+def _find_current_page(request: HttpRequest) -> str:
     """The page of this site on which a person asked, without scheme and host."""
     page = request.headers.get("HX-Current-URL") or request.headers.get("Referer") or "/"
     if not url_has_allowed_host_and_scheme(page, {request.get_host()}, require_https=request.is_secure()):
@@ -54,8 +54,8 @@ def _page_of(request: HttpRequest) -> str:
     return urlsplit(page)._replace(scheme="", netloc="").geturl()
 
 
-@_middleware
-def sign_in_anew(request: HtmxRequest, response: HttpResponseBase) -> HttpResponseBase:
+@_make_middleware
+def redirect_to_sign_in(request: HtmxRequest, response: HttpResponseBase) -> HttpResponseBase:
     """Once a session has ended the whole page goes to sign in and comes back.
 
     A fragment would hold the form, and an address that only takes forms has nothing to show.
@@ -67,4 +67,4 @@ def sign_in_anew(request: HtmxRequest, response: HttpResponseBase) -> HttpRespon
     if sends:
         messages.warning(request, "You were signed out, so nothing was changed. Sign in, then do it again.")
     answer = HttpResponseClientRedirect if fragment else HttpResponseRedirect
-    return answer(f"{sign_in}?{urlencode({'next': _page_of(request)})}")
+    return answer(f"{sign_in}?{urlencode({'next': _find_current_page(request)})}")

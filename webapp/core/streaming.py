@@ -12,7 +12,7 @@ from django.utils.http import content_disposition_header
 T = TypeVar("T", str, bytes)
 
 
-async def streamed(parts: Iterator[T]) -> AsyncIterator[T]:
+async def stream_lazily(parts: Iterator[T]) -> AsyncIterator[T]:
     """The same parts, each fetched when the reader asks; given an iterator, Django would list it first."""
 
     def step() -> T | None:
@@ -25,7 +25,7 @@ async def streamed(parts: Iterator[T]) -> AsyncIterator[T]:
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def inert(value: object) -> object:
+def defuse_formula(value: object) -> object:
     """The value as a spreadsheet shows it without running it as a formula; numbers stay numbers."""
     risky = isinstance(value, str) and value.lstrip(" ").startswith(FORMULA_STARTS)
     return f"'{value}" if risky else value
@@ -38,14 +38,14 @@ class _Line:
         return text
 
 
-def csv_lines(rows: Iterable[Sequence[object]]) -> Iterator[str]:
+def format_csv(rows: Iterable[Sequence[object]]) -> Iterator[str]:
     """Rows as lines of CSV, harmless to spreadsheets."""
     writer: Any = csv.writer(_Line())
     for row in rows:
-        yield writer.writerow([inert(cell) for cell in row])
+        yield writer.writerow([defuse_formula(cell) for cell in row])
 
 
-def attachment(name: str, size: int) -> dict[str, str]:
+def build_attachment_headers(name: str, size: int) -> dict[str, str]:
     """Headers of a file to save under this name."""
     disposition = content_disposition_header(True, name)
     return {"Content-Length": str(size), "Content-Disposition": disposition or "attachment"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from django.db import transaction
 from django.utils import timezone
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.datasets.models import Dataset
 from webapp.teams.models import User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 
 NAME_LENGTH = 120
 
@@ -16,10 +16,10 @@ NAME_LENGTH = 120
 @transaction.atomic
 def rename_dataset(dataset: Dataset, user: User, name: str) -> None:
     """Rename a dataset. Raises ValueError with the remedy."""
-    name = storable(name).strip()
+    name = replace_nul(name).strip()
     if not 0 < len(name) <= NAME_LENGTH:
         raise ValueError(f"Give the dataset a name of 1 to {NAME_LENGTH} characters.")
-    record(dataset.team, user, "renamed dataset", f"{dataset.name} to {name}")
+    record_event(dataset.team, user, "renamed dataset", f"{dataset.name} to {name}")
     Dataset.objects.filter(pk=dataset.pk).update(name=name)
 
 
@@ -39,4 +39,4 @@ def _set_deleted(dataset: Dataset, user: User, deleted: bool) -> None:
         deleted_at=timezone.now() if deleted else None
     )
     if changed:
-        record(dataset.team, user, "deleted dataset" if deleted else "restored dataset", dataset)
+        record_event(dataset.team, user, "deleted dataset" if deleted else "restored dataset", dataset)

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.text import slugify
 from django.views.decorators.http import require_GET, require_POST
 
-from webapp.core.streaming import csv_lines, streamed
+from webapp.core.streaming import format_csv, stream_lazily
 from webapp.datasets import listing, services
 from webapp.datasets.forms import ImportForm, OptionsForm, UploadForm
 from webapp.datasets.models import Dataset, Transfer, Upload
@@ -109,8 +109,8 @@ def errors(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
         (each.line, each.record, each.reason, each.remedy, each.excerpt)
         for each in upload_services.find_errors(upload)
     )
-    lines = csv_lines(chain([("line", "record", "what is wrong", "what to do", "excerpt")], rows))
-    response = StreamingHttpResponse(streamed(lines), content_type="text/csv; charset=utf-8")
+    lines = format_csv(chain([("line", "record", "what is wrong", "what to do", "excerpt")], rows))
+    response = StreamingHttpResponse(stream_lazily(lines), content_type="text/csv; charset=utf-8")
     name = slugify(upload.filename.rsplit(".", 1)[0]) or "upload"
     response["Content-Disposition"] = f'attachment; filename="{name}-errors.csv"'
     return response

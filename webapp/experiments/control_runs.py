@@ -16,7 +16,7 @@ from webapp.jobs.models import Job, Rollout
 from webapp.jobs.services import SettingsInvalid, WrongState
 from webapp.jobs.states import State
 from webapp.teams.models import User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from workers.contract.methods import METHODS
 from workers.contract.spec import EvaluationSettings
 from workers.grading.template import Reference, TemplateInvalid, parse_template
@@ -77,7 +77,7 @@ def launch_control_run(job: Job, user: User, method: str, source: Source | None 
     if sft:
         made.total_steps = ceil(_demonstrations(job, sft) / sft["batch_size"]) * sft["epochs"]
     made.save(update_fields=["method", "control_of", "sft", "total_steps"])
-    record(job.team, user, f"launched {METHODS[method].label} control run", made)
+    record_event(job.team, user, f"launched {METHODS[method].label} control run", made)
     return made
 
 

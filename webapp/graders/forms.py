@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.core.input_checks import load_json
 from webapp.datasets.content.problems import RowError
 from webapp.datasets.content.rows import Columns, build_row
@@ -147,7 +147,7 @@ class ImportForm(DefinitionForm):
 
     def grader_name(self) -> str:
         """The name typed, or the definition's own."""
-        own = storable(self.cleaned_data["parsed"].get("name"))[:120]
+        own = replace_nul(self.cleaned_data["parsed"].get("name"))[:120]
         return self.cleaned_data["name"] or own or "Imported grader"
 
 

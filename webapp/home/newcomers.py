@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from webapp.home.sample_project import create_sample_project
-from webapp.teams.accounts import SESSION_KEY, pending_invitation
+from webapp.teams.accounts import SESSION_KEY, find_pending_invitation
 from webapp.teams.models import User
 from webapp.teams.services import accept_invitation, create_team, has_confirmed_email
 
@@ -17,7 +17,7 @@ def welcome_newcomer(request: HttpRequest, user: User, **_signal: Any) -> None:
 
     Somebody whose address is still to be confirmed joins at the first sign-in.
     """
-    invitation = pending_invitation(request)
+    invitation = find_pending_invitation(request)
     awaited = invitation is not None and invitation.email.lower() in ("", user.email.lower())
     if awaited and not has_confirmed_email(user):
         return

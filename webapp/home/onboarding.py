@@ -27,7 +27,7 @@ class Step:
     done: bool = False
 
 
-def first_steps(team: Team, found: Counts) -> list[Step]:
+def build_first_steps(team: Team, found: Counts) -> list[Step]:
     """Dataset, grader, job, download, in the order in which they are needed."""
     texts = (
         ("datasets:list", "Add a dataset", "Prompts, with whatever a grader needs to judge an answer.",
@@ -40,7 +40,7 @@ def first_steps(team: Team, found: Counts) -> list[Step]:
     return [Step(title, text, reverse(url, args=[team.slug]), bool(done)) for url, title, text, done in texts]
 
 
-def next_step(team: Team, first: Sequence[Step], results: Sequence[Result]) -> Step | None:
+def find_next_step(team: Team, first: Sequence[Step], results: Sequence[Result]) -> Step | None:
     """The first thing that holds of ``CONDITIONS``, else the first step that is not done, if there is one."""
     for condition in CONDITIONS:
         if step := condition(team, results):
@@ -48,7 +48,7 @@ def next_step(team: Team, first: Sequence[Step], results: Sequence[Result]) -> S
     return next((step for step in first if not step.done), None)
 
 
-def _upload_to_decide(team: Team, _: Sequence[Result]) -> Step | None:
+def _find_waiting_upload(team: Team, _: Sequence[Result]) -> Step | None:
     waiting = team.uploads.filter(state=Upload.State.CHECKED).select_related("team").defer("report")
     if not (upload := waiting.order_by("-pk").first()):
         return None
@@ -56,13 +56,13 @@ def _upload_to_decide(team: Team, _: Sequence[Result]) -> Step | None:
     return Step(f"Make a dataset version of {upload.filename}", text, upload.get_absolute_url())
 
 
-def _model_to_take(team: Team, results: Sequence[Result]) -> Step | None:
+def _find_unused_model(team: Team, results: Sequence[Result]) -> Step | None:
     own = (each for each in results if not (each.job.control_of_id or each.job.interference_of_id))
     newest = next(own, None)
     model = newest.job.tuned_model if newest else None
     if newest is None or model is None or model.deleted_at:
         return None
-    if audit.model_downloads(team).filter(target__endswith=model.name).exists():
+    if audit.find_model_downloads(team).filter(target__endswith=model.name).exists():
         return None
     if newest.evaluation is None:
         return Step(f"Download the model of {newest.job}", "Nobody has yet.", model.get_absolute_url())
@@ -71,7 +71,7 @@ def _model_to_take(team: Team, results: Sequence[Result]) -> Step | None:
     return Step(f"Compare base and tuned of {newest.job}", text, url)
 
 
-def _loophole_to_close(team: Team, _: Sequence[Result]) -> Step | None:
+def _find_loophole(team: Team, _: Sequence[Result]) -> Step | None:
     """The newest version of a grader that jobs use pays a cheat."""
     newer = GraderVersion.objects.filter(
         grader=OuterRef("version__grader"), number__gt=OuterRef("version__number")
@@ -90,7 +90,7 @@ def _loophole_to_close(team: Team, _: Sequence[Result]) -> Step | None:
     return Step(f"Close the loophole of {grader}", f"It pays a cheat: {cheat}.", grader.get_absolute_url())
 
 
-def _judge_to_calibrate(team: Team, results: Sequence[Result]) -> Step | None:
+def _find_uncalibrated_judge(team: Team, results: Sequence[Result]) -> Step | None:
     version = next((each.job.grader_version for each in results if each.uncalibrated), None)
     if version is None:
         return None
@@ -100,8 +100,8 @@ def _judge_to_calibrate(team: Team, results: Sequence[Result]) -> Step | None:
 
 
 CONDITIONS: tuple[Callable[[Team, Sequence[Result]], Step | None], ...] = (
-    _upload_to_decide,
-    _model_to_take,
-    _loophole_to_close,
-    _judge_to_calibrate,
+    _find_waiting_upload,
+    _find_unused_model,
+    _find_loophole,
+    _find_uncalibrated_judge,
 )

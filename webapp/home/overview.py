@@ -36,9 +36,9 @@ class Counts:
     graders: int
     models: int
     jobs: int
-    running: int
+    list_running: int
     waiting: int
-    attention: int
+    find_attention: int
     workers: int
     downloaded: bool
     opened: bool
@@ -48,25 +48,25 @@ class Counts:
         return self.running + self.waiting
 
 
-def counts(team: Team) -> Counts:
+def count_objects(team: Team) -> Counts:
     """All of them, in one query."""
     active = team.jobs.filter(deleted_at=None).filter(filters.active())
     values = (
-        _count(team.datasets.filter(deleted_at=None)),
-        _count(team.graders.filter(deleted_at=None)),
-        _count(team.tuned_models.filter(deleted_at=None)),
-        _count(team.jobs.filter(deleted_at=None)),
-        _count(active.filter(state=State.RUNNING)),
-        _count(active.exclude(state=State.RUNNING)),
-        _count(team.jobs.filter(deleted_at=None).filter(filters.needs_attention())),
-        _count(nodes.online()),
-        Exists(audit.model_downloads(team)),
+        _count_rows(team.datasets.filter(deleted_at=None)),
+        _count_rows(team.graders.filter(deleted_at=None)),
+        _count_rows(team.tuned_models.filter(deleted_at=None)),
+        _count_rows(team.jobs.filter(deleted_at=None)),
+        _count_rows(active.filter(state=State.RUNNING)),
+        _count_rows(active.exclude(state=State.RUNNING)),
+        _count_rows(team.jobs.filter(deleted_at=None).filter(filters.needs_attention())),
+        _count_rows(nodes.find_online()),
+        Exists(audit.find_model_downloads(team)),
         Exists(find_opened(team.pk)),
     )
     return Counts(*Team.objects.filter(pk=team.pk).values_list(*values).get())
 
 
-def _count(objects: QuerySet[Any]) -> Subquery:
+def _count_rows(objects: QuerySet[Any]) -> Subquery:
     counted = objects.order_by().annotate(found=Func("pk", function="COUNT", output_field=IntegerField()))
     return Subquery(counted.values("found"))
 
@@ -81,7 +81,7 @@ class Tile:
     url: str
 
 
-def tiles(team: Team, found: Counts) -> list[Tile]:
+def build_tiles(team: Team, found: Counts) -> list[Tile]:
     """What the team has, and who works for it."""
     at_work = f"{found.running} running, {found.waiting} waiting" if found.active else "none running"
     told = (
@@ -110,18 +110,21 @@ class Attention:
     command: str = ""
 
 
-def attention(team: Team, found: Counts) -> list[Attention]:
+def find_attention(team: Team, found: Counts) -> list[Attention]:
     """A queue without workers, jobs that failed or paused, and jobs that run with an alarm; at most six."""
     jobs = team.jobs.filter(deleted_at=None).filter(filters.needs_attention()).select_related("team")
     worst = list(jobs.order_by(F("finished_at").desc(nulls_last=True), "state", "-id")[:ATTENTION_SHOWN])
     running = [job for job in worst if job.state == State.RUNNING]
     alarms = Alarm.objects.filter(job__in=running).order_by("job_id", "-step", "id").distinct("job_id")
     newest = {alarm.job_id: alarm for alarm in alarms} if running else {}
-    told = [_alarmed(job, newest[job.pk]) if job.pk in newest else _stopped(job) for job in worst]
-    return [*_no_worker(team, found), *told][:ATTENTION_SHOWN]
+    told = [
+        _describe_alarm(job, newest[job.pk]) if job.pk in newest else _describe_stopped_job(job)
+        for job in worst
+    ]
+    return [*_find_missing_worker(team, found), *told][:ATTENTION_SHOWN]
 
 
-def unshown(found: Counts, shown: list[Attention]) -> int:
+def count_more_attention(found: Counts, shown: list[Attention]) -> int:
     """How many more jobs wait for a person than ``shown``."""
     return max(0, found.attention - sum(each.key != NO_WORKER for each in shown))
 
@@ -129,7 +132,7 @@ def unshown(found: Counts, shown: list[Attention]) -> int:
 NO_WORKER = "worker"
 
 
-def _no_worker(team: Team, found: Counts) -> Iterator[Attention]:
+def _find_missing_worker(team: Team, found: Counts) -> Iterator[Attention]:
     if found.waiting and not found.workers:
         title = f"{found.waiting} job{'s' * (found.waiting != 1)} in the queue, and no worker is online"
         text = "On a machine that reaches the database, broker and storage, start one with"
@@ -137,12 +140,12 @@ def _no_worker(team: Team, found: Counts) -> Iterator[Attention]:
         yield Attention(NO_WORKER, "error", "no worker", title, text, url, "make worker")
 
 
-def _alarmed(job: Job, alarm: Alarm) -> Attention:
+def _describe_alarm(job: Job, alarm: Alarm) -> Attention:
     title, url = f"{job.name}: alarm at step {alarm.step}", job.get_absolute_url()
     return Attention(job.uid, "warning", "alarm", title, alarm.message, f"{url}rollouts/?alarm={alarm.code}")
 
 
-def _stopped(job: Job) -> Attention:
+def _describe_stopped_job(job: Job) -> Attention:
     kind, word = ("warning", "paused") if job.state == State.PAUSED else ("error", "failed")
     error = job.error or {}
     text = " ".join(filter(None, [error.get("message"), error.get("remedy")])) or "Somebody paused it."
@@ -152,7 +155,7 @@ def _stopped(job: Job) -> Attention:
 # --- what runs, and what came out ------------------------------------------------------------------
 
 
-def running(team: Team) -> list[Job]:
+def list_running(team: Team) -> list[Job]:
     """Jobs that run, then those that wait, the newest first; at most ten."""
     first = Case(When(state=State.RUNNING, then=0), default=1)
     jobs = team.jobs.filter(deleted_at=None).filter(filters.active()).select_related("base_model", "team")
@@ -174,14 +177,14 @@ class Result:
     test_opened: bool
 
 
-def results(team: Team, found: Counts) -> list[Result]:
+def list_results(team: Team, found: Counts) -> list[Result]:
     """The latest jobs that succeeded."""
     jobs = list(
         team.jobs.filter(deleted_at=None, state=State.SUCCEEDED).select_related(
             "team", "base_model", "tuned_model__team", "grader_version__grader"
         )[:RESULTS_SHOWN]
     )
-    rewards, evaluations = metrics.rewards(jobs), _evaluations(jobs)
+    rewards, evaluations = metrics.rewards(jobs), _find_evaluations(jobs)
     unsure = calibration.uncalibrated(team, [job.grader_version for job in jobs])
     opened = jobs_with_openings(jobs) if found.opened else set()
     return [
@@ -196,7 +199,7 @@ def results(team: Team, found: Counts) -> list[Result]:
     ]
 
 
-def _evaluations(jobs: Iterable[Job]) -> dict[int, Evaluation]:
+def _find_evaluations(jobs: Iterable[Job]) -> dict[int, Evaluation]:
     """Job -> its comparison after training."""
     after = Evaluation.objects.filter(job__in=list(jobs), stage="after", task="").order_by("id")
     return {evaluation.job_id: evaluation for evaluation in after}

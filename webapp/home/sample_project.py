@@ -28,21 +28,21 @@ def create_sample_project(team: Team, user: User) -> tuple[Dataset, Grader]:
     A hackable grader comes with them, to show what checks catch.
     """
     Team.objects.select_for_update().get(pk=team.pk)
-    dataset = team.datasets.filter(name=DATASET, deleted_at=None).first() or _dataset(team, user)
+    dataset = team.datasets.filter(name=DATASET, deleted_at=None).first() or _create_dataset(team, user)
     if not team.graders.filter(name=HACKABLE).exists():
         source = (FOLDER / "hackable.py").read_text(encoding="utf-8")
         create_grader(team, user, HACKABLE, {"type": "python", "name": "field_names", "source": source})
-    grader = team.graders.filter(name=GRADER, deleted_at=None).first() or _grader(team, user)
+    grader = team.graders.filter(name=GRADER, deleted_at=None).first() or _create_grader(team, user)
     return dataset, grader
 
 
-def _dataset(team: Team, user: User) -> Dataset:
+def _create_dataset(team: Team, user: User) -> Dataset:
     with (FOLDER / "dataset.jsonl").open("rb") as stream:
         upload = receive_file(team, user, DATASET, File(stream, name="dataset.jsonl"), Options())
     version, _ = commit_upload(upload, user, Choices())
     return version.dataset
 
 
-def _grader(team: Team, user: User) -> Grader:
+def _create_grader(team: Team, user: User) -> Grader:
     definition = json.loads((FOLDER / "grader.json").read_text(encoding="utf-8"))
     return create_grader(team, user, GRADER, definition)

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from webapp.jobs.models import Job, Pin
 from webapp.jobs.states import State
-from webapp.teams.access import signed_in
+from webapp.teams.access import require_user
 
 
 class ExampleForm(forms.Form):
@@ -23,9 +23,9 @@ class ExampleForm(forms.Form):
     file = forms.FileField(required=False)
 
 
-def page(request: HttpRequest) -> HttpResponse:
+def show_styleguide(request: HttpRequest) -> HttpResponse:
     """Every component in every kind."""
-    if not request.user.is_authenticated or not signed_in(request).is_staff:
+    if not request.user.is_authenticated or not require_user(request).is_staff:
         raise Http404("The styleguide is for staff.")
     context = {
         "kinds": ["info", "success", "warning", "error"],

@@ -11,10 +11,10 @@ from django.views.decorators.http import require_POST
 
 from webapp.core.http import HtmxRequest
 from webapp.home import overview, palette
-from webapp.home.onboarding import first_steps, next_step
+from webapp.home.onboarding import build_first_steps, find_next_step
 from webapp.home.sample_project import create_sample_project
 from webapp.teams import services
-from webapp.teams.access import Access, member, signed_in
+from webapp.teams.access import Access, member, require_user
 from webapp.teams.forms import TeamForm
 from webapp.teams.models import Role
 
@@ -24,7 +24,7 @@ def new_team(request: HttpRequest) -> HttpResponse:
     """Create a team."""
     form = TeamForm(request.POST or None)
     if form.is_valid():
-        user = signed_in(request)
+        user = require_user(request)
         with transaction.atomic():
             team = services.create_team(user, form.cleaned_data["name"])
             if form.cleaned_data["sample"]:
@@ -37,21 +37,21 @@ def new_team(request: HttpRequest) -> HttpResponse:
 def show_overview(request: HttpRequest, access: Access) -> HttpResponse:
     """What runs, what came out, what to do next. All but the head refreshes by itself."""
     team = access.team
-    counts = overview.counts(team)
-    results, attention = overview.results(team, counts), overview.attention(team, counts)
-    first = first_steps(team, counts)
+    counts = overview.count_objects(team)
+    results, attention = overview.list_results(team, counts), overview.find_attention(team, counts)
+    first = build_first_steps(team, counts)
     to_do = next((step for step in first if not step.done), None)
     checklist = to_do is not None and not access.checklist_hidden
     context = {
         "counts": counts,
-        "tiles": overview.tiles(team, counts),
+        "tiles": overview.build_tiles(team, counts),
         "steps": first,
         "first_step": to_do,
         "checklist": checklist,
-        "next": next_step(team, first, results) if access.can_edit and not checklist else None,
+        "next": find_next_step(team, first, results) if access.can_edit and not checklist else None,
         "attention": attention,
-        "more_attention": overview.unshown(counts, attention),
-        "running": overview.running(team),
+        "more_attention": overview.count_more_attention(counts, attention),
+        "running": overview.list_running(team),
         "results": results,
     }
     alone = request.headers.get("HX-Target") == "live"
@@ -80,6 +80,6 @@ def add_sample(request: HttpRequest, access: Access) -> HttpResponse:
 def search(request: HtmxRequest, access: Access) -> HttpResponse:
     """Return the command palette's results; without htmx, as a page of their own."""
     text = request.GET.get("q", "")
-    context = {"q": text, "groups": palette.find(access, text)}
+    context = {"q": text, "groups": palette.find_entries(access, text)}
     part = "#results" if request.htmx else ""
     return render(request, f"home/search.html{part}", context)

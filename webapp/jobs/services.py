@@ -14,7 +14,7 @@ from django.utils import timezone
 from pydantic import BaseModel as Settings
 from pydantic import ValidationError
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.datasets.models import DatasetVersion
 from webapp.endpoints import services as endpoints
 from webapp.graders import services as graders
@@ -26,7 +26,7 @@ from webapp.jobs.states import State
 from webapp.jobs.transitions import move, tell
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from webapp.work import messages
 from workers import grading
 from workers.contract.spec import (
@@ -123,7 +123,7 @@ def create_job(
         held_out_grader=held_out_grader,
         ticket=ticket,
     )
-    record(team, user, "launched job", job)
+    record_event(team, user, "launched job", job)
     messages.notify_workers("validate_job", job.pk)
     return job
 
@@ -229,7 +229,7 @@ def request_cancel(job: Job, user: User | None) -> None:
     """End the job at once; its worker notices and stops. Checkpoints stay. Raises ``WrongState``."""
     if not move(job.pk, State.CANCELLED):
         raise _wrong_state(job, "cancelled")
-    record(job.team, user, "cancelled job", job)
+    record_event(job.team, user, "cancelled job", job)
 
 
 def replace(job: Job, user: User) -> None:
@@ -241,10 +241,10 @@ def replace(job: Job, user: User) -> None:
 @transaction.atomic
 def rename(job: Job, user: User, name: str) -> None:
     """Give a job another name. Raises ValueError with what to change."""
-    name = storable(name).strip()
+    name = replace_nul(name).strip()
     if not 0 < len(name) <= NAME_LENGTH:
         raise ValueError(f"A job's name has 1 to {NAME_LENGTH} characters.")
-    record(job.team, user, "renamed job", f"{job.name} to {name}")
+    record_event(job.team, user, "renamed job", f"{job.name} to {name}")
     Job.objects.filter(pk=job.pk).update(name=name)
 
 
@@ -266,7 +266,7 @@ def request_pause(job: Job, user: User | None) -> None:
         return
     Job.objects.filter(pk=job.pk).update(stop_requested="pause")
     tell(job.pk, running.attempt, "request", {"request": "pause"})
-    record(job.team, user, "paused job", job)
+    record_event(job.team, user, "paused job", job)
 
 
 @transaction.atomic
@@ -287,7 +287,7 @@ def request_finish(job: Job, user: User | None) -> None:
         move(job.pk, State.QUEUED)
         messages.notify_workers("run_jobs")
     tell(job.pk, locked.attempt, "log", {"level": "info", "message": FINISHING})
-    record(job.team, user, "finished job early", job)
+    record_event(job.team, user, "finished job early", job)
 
 
 @transaction.atomic
@@ -301,7 +301,7 @@ def resume_job(job: Job, user: User | None) -> None:
         raise _wrong_state(job, "resumed")
     if against:
         Job.objects.filter(pk=job.pk).update(overruled_by=user)
-    record(job.team, user, "went on against the preflight's advice" if against else "resumed job", job)
+    record_event(job.team, user, "went on against the preflight's advice" if against else "resumed job", job)
     messages.notify_workers("run_jobs")
 
 

@@ -54,14 +54,14 @@ class Access:
         return get_object_or_404(objects, team=self.team, **lookup)
 
 
-def signed_in(request: HttpRequest) -> User:
+def require_user(request: HttpRequest) -> User:
     """The request's user. Raises Http404 for a stranger."""
     if not isinstance(request.user, User):
         raise Http404
     return request.user
 
 
-def access_of(user: User, team_slug: str) -> Access:
+def find_access(user: User, team_slug: str) -> Access:
     """What ``user`` may do in the team. Raises Http404 unless a member."""
     memberships = list(Membership.objects.filter(user=user).select_related("team").order_by("team__name"))
     found = next((each for each in memberships if each.team.slug == team_slug), None)
@@ -83,7 +83,7 @@ def member(
         @login_required
         @wraps(view)
         def guarded(request: HtmxRequest, team: str, *args: P.args, **kwargs: P.kwargs) -> R:
-            access = access_of(signed_in(request), team)
+            access = find_access(require_user(request), team)
             access.require(role)
             request.access = access  # type: ignore[attr-defined]
             return view(request, access, *args, **kwargs)

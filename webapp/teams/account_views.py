@@ -9,14 +9,14 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from webapp.teams.access import signed_in
+from webapp.teams.access import require_user
 from webapp.teams.forms import AccountForm
 
 
 @login_required
 def account(request: HttpRequest) -> HttpResponse:
     """A person's own settings."""
-    user = signed_in(request)
+    user = require_user(request)
     form = AccountForm(request.POST or None, instance=user)
     if request.method == "POST" and form.is_valid():
         form.save()

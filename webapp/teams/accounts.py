@@ -12,29 +12,29 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from webapp.teams.models import Invitation, User
-from webapp.teams.services import accept_invitation, open_invitations
+from webapp.teams.services import accept_invitation, find_open_invitations
 
 SESSION_KEY = "invitation"
 
 
-def pending_invitation(request: HttpRequest) -> Invitation | None:
+def find_pending_invitation(request: HttpRequest) -> Invitation | None:
     """The invitation whose link this browser opened, if it still stands."""
     token = request.session.get(SESSION_KEY)
-    return open_invitations().filter(token=token).first() if token else None
+    return find_open_invitations().filter(token=token).first() if token else None
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
     """Sign-up is open to all, or to the invited only."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        return bool(settings.SIGNUP_OPEN) or pending_invitation(request) is not None
+        return bool(settings.SIGNUP_OPEN) or find_pending_invitation(request) is not None
 
     def clean_email(self, email: str) -> str:
         """Where sign-up is closed, an invitation opens it for the invited address only."""
         cleaned: str = super().clean_email(email)
         if settings.SIGNUP_OPEN or not self.request or self.request.path != reverse("account_signup"):
             return cleaned
-        invitation = pending_invitation(self.request)
+        invitation = find_pending_invitation(self.request)
         if invitation and invitation.email and invitation.email.lower() != cleaned.lower():
             raise ValidationError("Sign up with the address that the invitation was made for.")
         return cleaned
@@ -52,8 +52,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         return str(credentials.get("email", "")).lower()
 
 
-def join_pending(request: HttpRequest, user: User, **_signal: Any) -> None:
+def accept_pending_invitation(request: HttpRequest, user: User, **_signal: Any) -> None:
     """After sign-in: accept the invitation that this browser opened before, if it is the user's."""
-    invitation = pending_invitation(request)
+    invitation = find_pending_invitation(request)
     if invitation and accept_invitation(invitation, user):
         request.session.pop(SESSION_KEY, None)

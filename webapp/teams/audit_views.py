@@ -8,7 +8,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from webapp.core.streaming import csv_lines, streamed
+from webapp.core.streaming import format_csv, stream_lazily
 from webapp.teams import audit as trail
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
@@ -20,10 +20,12 @@ AUDIT_ROWS = 50
 @require_GET
 def audit(request: HttpRequest, access: Access) -> HttpResponse:
     """Who did what, cut to a person, words or days."""
-    page = Paginator(trail.events(access.team, request.GET), AUDIT_ROWS).get_page(request.GET.get("page"))
+    page = Paginator(trail.find_events(access.team, request.GET), AUDIT_ROWS).get_page(
+        request.GET.get("page")
+    )
     query = request.GET.dict()
     filtered = any(query.get(name) for name in ("who", "text", "since", "until"))
-    context = {"page": page, "people": trail.people(access.team), "query": query, "filtered": filtered}
+    context = {"page": page, "people": trail.list_people(access.team), "query": query, "filtered": filtered}
     return render(request, "teams/audit.html", context)
 
 
@@ -31,6 +33,6 @@ def audit(request: HttpRequest, access: Access) -> HttpResponse:
 @require_GET
 def audit_csv(request: HttpRequest, access: Access) -> HttpResponseBase:
     """The same as a file."""
-    lines = csv_lines(trail.rows(trail.events(access.team, request.GET)))
+    lines = format_csv(trail.export_rows(trail.find_events(access.team, request.GET)))
     headers = {"Content-Disposition": f'attachment; filename="audit-{access.team.slug}.csv"'}
-    return StreamingHttpResponse(streamed(lines), content_type="text/csv", headers=headers)
+    return StreamingHttpResponse(stream_lazily(lines), content_type="text/csv", headers=headers)

@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpRequest
 
 
-def teams(request: HttpRequest) -> dict[str, Any]:
+def build_team_context(request: HttpRequest) -> dict[str, Any]:
     """``access`` (None outside a team's pages) and ``team``."""
     access = getattr(request, "access", None)
     return {"access": access, "team": access.team if access else None}

@@ -12,17 +12,17 @@ from webapp.teams.models import Invitation
 log = logging.getLogger(__name__)
 
 
-def send(invitation: Invitation, link: str) -> str:
+def send_invitation(invitation: Invitation, link: str) -> str:
     """Mail the link at once. Returns why that failed; empty if it did not."""
     try:
-        letter(invitation, link).send()
+        build_invitation_mail(invitation, link).send()
     except (SMTPException, OSError) as error:
         log.warning("The invitation to %s was not mailed: %s", invitation.email, error)
         return str(error) or type(error).__name__
     return ""
 
 
-def letter(invitation: Invitation, link: str) -> EmailMessage:
+def build_invitation_mail(invitation: Invitation, link: str) -> EmailMessage:
     """Who invites, where to, the link, and until when it works."""
     team, role = invitation.team, invitation.get_role_display().lower()
     lines = [

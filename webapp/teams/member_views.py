@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from webapp.teams import mail, services
-from webapp.teams.access import Access, member, signed_in
+from webapp.teams.access import Access, member, require_user
 from webapp.teams.accounts import SESSION_KEY
 from webapp.teams.forms import InvitationForm, RoleForm
 from webapp.teams.models import Invitation, Membership, Role
@@ -25,40 +25,43 @@ def members(request: HttpRequest, access: Access) -> HttpResponse:
         access.require(Role.OWNER)
         if form.is_valid():
             role = Role(form.cleaned_data["role"])
-            _tell(request, services.invite(access.team, access.user, form.cleaned_data["email"], role))
+            _send_link(
+                request,
+                services.create_invitation(access.team, access.user, form.cleaned_data["email"], role),
+            )
             return redirect("teams:members", access.team.slug)
     context = {
         "form": form,
         "memberships": access.team.memberships.select_related("user").order_by("user__email"),
-        "invitations": _links(request, access),
+        "invitations": _list_invitations(request, access),
         "roles": Role.choices,
         "mail": settings.MAIL_URL,
     }
     return render(request, "teams/members.html", context, status=422 if form.errors else 200)
 
 
-def _tell(request: HttpRequest, invitation: Invitation) -> None:
+def _send_link(request: HttpRequest, invitation: Invitation) -> None:
     """Mail the link if the site can, and say what is left to do."""
     email = invitation.email
     if not email:
         messages.success(request, "Pass on the link below; it lets one person in, for a week.")
     elif not settings.MAIL_URL:
         messages.success(request, f"Send {email} the link below; it works once, for a week.")
-    elif reason := mail.send(invitation, _link(request, invitation)):
+    elif reason := mail.send_invitation(invitation, _build_link(request, invitation)):
         messages.warning(request, f"The mail to {email} was not sent: {reason}. Send the link yourself.")
     else:
         messages.success(request, f"The link was mailed to {email}; it works once, for a week.")
 
 
-def _links(request: HttpRequest, access: Access) -> list[tuple[Invitation, str]]:
+def _list_invitations(request: HttpRequest, access: Access) -> list[tuple[Invitation, str]]:
     """Open invitations with their links; the links are for owners only."""
     if not access.can_own:
         return []
-    invitations = services.open_invitations().filter(team=access.team).order_by("-id")
-    return [(each, _link(request, each)) for each in invitations]
+    invitations = services.find_open_invitations().filter(team=access.team).order_by("-id")
+    return [(each, _build_link(request, each)) for each in invitations]
 
 
-def _link(request: HttpRequest, invitation: Invitation) -> str:
+def _build_link(request: HttpRequest, invitation: Invitation) -> str:
     path = invitation.get_absolute_url()
     return f"{settings.SITE_URL}{path}" if settings.SITE_URL else request.build_absolute_uri(path)
 
@@ -120,7 +123,7 @@ def remove(request: HttpRequest, access: Access, membership: int) -> HttpRespons
 @require_POST
 def revoke(request: HttpRequest, access: Access, invitation: int) -> HttpResponse:
     """End an invitation."""
-    found = access.get(services.open_invitations(), pk=invitation)
+    found = access.get(services.find_open_invitations(), pk=invitation)
     services.revoke_invitation(found, access.user)
     messages.success(request, f"The link for {found.addressee} no longer works.")
     return redirect("teams:members", access.team.slug)
@@ -128,15 +131,15 @@ def revoke(request: HttpRequest, access: Access, invitation: int) -> HttpRespons
 
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
     """What a bearer of the link sees. Strangers sign in or up first; POST accepts."""
-    found = services.open_invitations().select_related("created_by").filter(token=token).first()
+    found = services.find_open_invitations().select_related("created_by").filter(token=token).first()
     if found is None:
         return render(request, "teams/invitation.html", status=404)
     if not request.user.is_authenticated:
         request.session[SESSION_KEY] = token
         return render(request, "teams/invitation.html", {"invitation": found})
-    user = signed_in(request)
+    user = require_user(request)
     present = found.team.memberships.filter(user=user).exists()
-    allowed = services.is_for(found, user)
+    allowed = services.may_accept(found, user)
     if request.method == "POST" and not present and allowed:
         team = services.accept_invitation(found, user)
         return redirect(team) if team else render(request, "teams/invitation.html", status=404)

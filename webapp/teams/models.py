@@ -94,7 +94,7 @@ class Membership(models.Model):
         return f"{self.user} in {self.team}: {self.role}"
 
 
-def invitation_token() -> str:
+def create_invitation_token() -> str:
     """The unguessable part of an invitation's link."""
     return secrets.token_urlsafe(24)
 
@@ -105,7 +105,7 @@ class Invitation(models.Model):
     team = models.ForeignKey(Team, models.CASCADE, related_name="invitations")
     email = models.EmailField("e-mail address", blank=True)
     role = models.CharField(max_length=10, choices=Role.choices)
-    token = models.CharField(max_length=64, unique=True, default=invitation_token)
+    token = models.CharField(max_length=64, unique=True, default=create_invitation_token)
     created_by = models.ForeignKey(User, models.CASCADE, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()

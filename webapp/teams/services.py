@@ -26,7 +26,7 @@ class LastOwner(ValueError):
         super().__init__(f"{team} needs an owner. Make somebody else an owner first.")
 
 
-def record(team: Team, user: User | None, verb: str, target: object) -> None:
+def record_event(team: Team, user: User | None, verb: str, target: object) -> None:
     """Keep who did what. Call it inside the transaction that does it."""
     AuditEvent.objects.create(team=team, user=user, verb=verb, target=str(target)[:200])
 
@@ -39,7 +39,7 @@ def create_team(user: User, name: str) -> Team:
         slug = f"{slug}-{get_random_string(6).lower()}"
     team = Team.objects.create(slug=slug, name=name)
     Membership.objects.create(team=team, user=user, role=Role.OWNER)
-    record(team, user, "created team", team)
+    record_event(team, user, "created team", team)
     return team
 
 
@@ -50,17 +50,19 @@ def change_settings(team: Team, user: User, values: dict[str, Any]) -> None:
     changed = [name for name in allowed if getattr(team, name) != values[name]]
     for name in changed:
         setattr(team, name, values[name])
-        record(team, user, f"set {name.replace('_', ' ')}", "empty" if values[name] is None else values[name])
+        record_event(
+            team, user, f"set {name.replace('_', ' ')}", "empty" if values[name] is None else values[name]
+        )
     team.save(update_fields=changed)
 
 
-def open_invitations() -> QuerySet[Invitation]:
+def find_open_invitations() -> QuerySet[Invitation]:
     """Invitations that can still be accepted."""
     return Invitation.objects.filter(accepted_at=None, expires_at__gt=timezone.now()).select_related("team")
 
 
 @transaction.atomic
-def invite(team: Team, user: User, email: str, role: Role) -> Invitation:
+def create_invitation(team: Team, user: User, email: str, role: Role) -> Invitation:
     """A link for one person, good for a week. It replaces an earlier one for the same address.
 
     Without an address it is for whoever opens it first. Raises ``ValueError`` for an owner without one.
@@ -76,14 +78,14 @@ def invite(team: Team, user: User, email: str, role: Role) -> Invitation:
         created_by=user,
         expires_at=timezone.now() + timedelta(days=INVITATION_DAYS),
     )
-    record(team, user, f"invited as {role.label.lower()}", invitation.addressee)
+    record_event(team, user, f"invited as {role.label.lower()}", invitation.addressee)
     return invitation
 
 
 @transaction.atomic
 def revoke_invitation(invitation: Invitation, user: User) -> None:
     """The link no longer works."""
-    record(invitation.team, user, "revoked invitation", invitation.addressee)
+    record_event(invitation.team, user, "revoked invitation", invitation.addressee)
     invitation.delete()
 
 
@@ -102,7 +104,7 @@ def create_confirmed_user(email: str, password: str) -> User:
     return user
 
 
-def is_for(invitation: Invitation, user: User) -> bool:
+def may_accept(invitation: Invitation, user: User) -> bool:
     """True if ``user`` may accept: a confirmed address, and the invited one unless the link is open."""
     invited = not invitation.email or invitation.email.lower() == user.email.lower()
     return invited and has_confirmed_email(user)
@@ -111,16 +113,16 @@ def is_for(invitation: Invitation, user: User) -> bool:
 @transaction.atomic
 def accept_invitation(invitation: Invitation, user: User) -> Team | None:
     """The team that ``user`` is now in; None if it is another's or used. A present member's role stays."""
-    if not is_for(invitation, user):
+    if not may_accept(invitation, user):
         return None
-    taken = open_invitations().filter(pk=invitation.pk).update(accepted_at=timezone.now())
+    taken = find_open_invitations().filter(pk=invitation.pk).update(accepted_at=timezone.now())
     if not taken:
         return None
     membership, new = Membership.objects.get_or_create(
         team=invitation.team, user=user, defaults={"role": invitation.role}
     )
     if new:
-        record(invitation.team, user, "joined", Role(membership.role).label.lower())
+        record_event(invitation.team, user, "joined", Role(membership.role).label.lower())
     return invitation.team
 
 
@@ -130,20 +132,22 @@ def change_role(membership: Membership, user: User, role: Role) -> None:
     if role == membership.role:
         return
     if role != Role.OWNER:
-        _keep_an_owner(membership)
+        _require_another_owner(membership)
     Membership.objects.filter(pk=membership.pk).update(role=role)
-    record(membership.team, user, f"made {role.label.lower()}", membership.user)
+    record_event(membership.team, user, f"made {role.label.lower()}", membership.user)
 
 
 @transaction.atomic
 def remove_member(membership: Membership, user: User) -> None:
     """Raises LastOwner if nobody would own the team."""
-    _keep_an_owner(membership)
+    _require_another_owner(membership)
     membership.delete()
-    record(membership.team, user, "left" if membership.user == user else "removed member", membership.user)
+    record_event(
+        membership.team, user, "left" if membership.user == user else "removed member", membership.user
+    )
 
 
-def _keep_an_owner(leaving: Membership) -> None:
+def _require_another_owner(leaving: Membership) -> None:
     """Owners are locked, so that two cannot leave at once."""
     owners = leaving.team.memberships.select_for_update().filter(role=Role.OWNER).values_list("pk", flat=True)
     if set(owners) == {leaving.pk}:

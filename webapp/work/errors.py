@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 
 
 class WorkFailed(Exception):
@@ -14,8 +14,8 @@ class WorkFailed(Exception):
 
     def as_json(self) -> dict[str, str]:
         """Return ``{code?, message, remedy, detail?}`` in text that PostgreSQL can hold."""
-        always = {"message": storable(self.message), "remedy": storable(self.remedy)}
-        some = {"code": self.code, "detail": storable(self.detail)}
+        always = {"message": replace_nul(self.message), "remedy": replace_nul(self.remedy)}
+        some = {"code": self.code, "detail": replace_nul(self.detail)}
         return always | {name: value for name, value in some.items() if value}
 
 

@@ -15,7 +15,9 @@ SILENCE = timedelta(minutes=1)
 FORGOTTEN_AFTER = timedelta(days=30)
 
 
-def announce(name: str, versions: dict[str, Any], devices: dict[str, Any], sandbox: dict[str, Any]) -> Node:
+def register_node(
+    name: str, versions: dict[str, Any], devices: dict[str, Any], sandbox: dict[str, Any]
+) -> Node:
     """A worker has started."""
     now = timezone.now()
     values = {"versions": versions, "devices": devices, "sandbox": sandbox, "started_at": now, "seen_at": now}
@@ -23,18 +25,18 @@ def announce(name: str, versions: dict[str, Any], devices: dict[str, Any], sandb
     return node
 
 
-def seen(name: str, health: dict[str, Any]) -> None:
+def record_health(name: str, health: dict[str, Any]) -> None:
     """The worker is alive, with so much room and so busy."""
     Node.objects.filter(name=name).update(seen_at=timezone.now(), health=health)
 
 
-def forget_silent() -> None:
+def delete_silent_nodes() -> None:
     """Drop nodes that have been silent for a month; one that comes back announces itself anew."""
     Node.objects.filter(seen_at__lt=timezone.now() - FORGOTTEN_AFTER).delete()
 
 
 @dataclass(frozen=True)
-class Usage:
+class DeviceUsage:
     """How busy a device was when its node last said so; memory in GiB, a CPU's is the machine's."""
 
     device: str
@@ -43,32 +45,32 @@ class Usage:
     memory: float
 
 
-def usage(node: Node | None, devices: dict[str, Any]) -> list[Usage]:
+def find_usage(node: Node | None, devices: dict[str, Any]) -> list[DeviceUsage]:
     """Of the devices that work holds on ``node``: its GPUs, or without any the CPU; empty while unknown."""
     if node is None:
         return []
     held = {f"GPU {index}" for index in devices.get("gpus", [])} or {"CPU"}
-    return [each for each in usage_of(node) if each.device in held]
+    return [each for each in read_usage(node) if each.device in held]
 
 
-def usage_of(node: Node) -> list[Usage]:
+def read_usage(node: Node) -> list[DeviceUsage]:
     """Of a node's CPU and GPUs, as far as it has told."""
     health = node.health
     if "cpu_busy_percent" not in health:
         return []
     used = round(health["memory_gib"] - health["memory_free_gib"], 1)
     gpus = (
-        Usage(f"GPU {gpu['index']}", gpu["busy_percent"], gpu["memory_used_gib"], gpu["memory_gib"])
+        DeviceUsage(f"GPU {gpu['index']}", gpu["busy_percent"], gpu["memory_used_gib"], gpu["memory_gib"])
         for gpu in health["gpus"]
     )
-    return [Usage("CPU", health["cpu_busy_percent"], used, health["memory_gib"]), *gpus]
+    return [DeviceUsage("CPU", health["cpu_busy_percent"], used, health["memory_gib"]), *gpus]
 
 
-def largest_gpu() -> float | None:
+def find_largest_gpu() -> float | None:
     """GiB of the largest GPU that is online; None without any."""
-    return max((gpu["memory_gib"] for node in online() for gpu in node.devices["gpus"]), default=None)
+    return max((gpu["memory_gib"] for node in find_online() for gpu in node.devices["gpus"]), default=None)
 
 
-def online() -> QuerySet[Node]:
+def find_online() -> QuerySet[Node]:
     """Nodes heard of within the last minute."""
     return Node.objects.filter(seen_at__gt=timezone.now() - SILENCE)

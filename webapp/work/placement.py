@@ -8,7 +8,7 @@ from webapp.work.models import Node, WorkState
 from workers.contract.exports import CPU_CORES as EXPORT_CORES
 
 
-def free_devices(node: Node) -> dict[str, Any]:
+def find_free_devices(node: Node) -> dict[str, Any]:
     """Return the node's devices less those of the jobs and exports that run there."""
     running = node.jobs.filter(state=WorkState.RUNNING).values_list("devices", flat=True)
     taken = {index for devices in running for index in devices.get("gpus", [])}
@@ -20,7 +20,7 @@ def free_devices(node: Node) -> dict[str, Any]:
     }
 
 
-def fit(wanted: dict[str, Any], free: dict[str, Any]) -> dict[str, Any] | None:
+def choose_devices(wanted: dict[str, Any], free: dict[str, Any]) -> dict[str, Any] | None:
     """Return the devices to give to a request (``contract.spec.Resources``); None if too few are free."""
     gpus = [gpu["index"] for gpu in free["gpus"] if gpu["memory_gib"] >= wanted["gpu_memory_gib"]]
     if free["cpu_cores"] < wanted["cpu_cores"] or len(gpus) < wanted["gpus"]:

@@ -22,17 +22,17 @@ from webapp.work.models import Leased, WorkState
 Item = TypeVar("Item", bound=Leased)
 
 
-def fence(pk: int, attempt: int) -> Q:
+def fence_attempt(pk: int, attempt: int) -> Q:
     """The condition that fences a write: this attempt still holds the item."""
     return Q(pk=pk, attempt=attempt, state=WorkState.RUNNING)
 
 
-def held(item: Leased) -> Q:
+def fence_item(item: Leased) -> Q:
     """``fence`` for the attempt that ``item`` was claimed as."""
-    return fence(item.pk, item.attempt)
+    return fence_attempt(item.pk, item.attempt)
 
 
-def next_lease() -> datetime:
+def compute_lease_end() -> datetime:
     """Return until when a claim or a renewal made now holds."""
     return timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
 
@@ -62,7 +62,12 @@ class Queue(Generic[Item]):
     def claim(self, pk: int, **values: Any) -> Item | None:
         """Lease the queued item to a new attempt; None if another worker was first."""
         now = timezone.now()
-        leased = {"attempt": F("attempt") + 1, "lease_until": next_lease(), "started_at": now, "error": None}
+        leased = {
+            "attempt": F("attempt") + 1,
+            "lease_until": compute_lease_end(),
+            "started_at": now,
+            "error": None,
+        }
         queued = Q(pk=pk, state=WorkState.QUEUED)
         if not self.change(pk, WorkState.RUNNING, guard=queued, **(leased | values)):
             return None
@@ -70,32 +75,32 @@ class Queue(Generic[Item]):
 
     def renew(self, item: Item, **values: Any) -> None:
         """Extend the lease of the item's attempt and store ``values``. Raises ``LeaseLost``."""
-        if not self._rows(held(item)).update(lease_until=next_lease(), **values):
+        if not self._rows(fence_item(item)).update(lease_until=compute_lease_end(), **values):
             raise LeaseLost(str(item))
 
     @transaction.atomic
     def finish(self, item: Item, state: str = WorkState.FINISHED, **values: Any) -> bool:
         """Store the result. False, and nothing changes, if the attempt has lost the item."""
         ended = {"lease_until": None, "finished_at": timezone.now(), "error": None}
-        return self.change(item.pk, state, guard=held(item), **(ended | values))
+        return self.change(item.pk, state, guard=fence_item(item), **(ended | values))
 
     @transaction.atomic
     def fail(self, item: Item, error: WorkFailed, **values: Any) -> bool:
         """Store why there is no result. False, and nothing changes, if the attempt has lost the item."""
         ended = {"lease_until": None, "finished_at": timezone.now(), "error": error.as_json()}
-        return self.change(item.pk, WorkState.FAILED, guard=held(item), **(ended | values))
+        return self.change(item.pk, WorkState.FAILED, guard=fence_item(item), **(ended | values))
 
     @transaction.atomic
     def crash(self, item: Item, detail: str, guard: Q | None = None) -> None:
         """Note that the attempt ended without a result: queue the item again, or fail it after too many."""
-        found = self._rows(held(item) & (guard or Q())).select_for_update().first()
+        found = self._rows(fence_item(item) & (guard or Q())).select_for_update().first()
         if found is None:
             return
         crashes = found.crashes + 1
         if crashes > settings.MAX_CRASHES:
             self.fail(found, self.exhausted(found, crashes, detail), crashes=crashes)
             return
-        self.change(found.pk, self.state_after_crash(found), guard=held(found), crashes=crashes)
+        self.change(found.pk, self.state_after_crash(found), guard=fence_item(found), crashes=crashes)
         self.notify(found.pk)
 
     def requeue_silent(self) -> None:

@@ -34,7 +34,7 @@ from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Membership, Role, Team, User
-from webapp.teams.services import create_team, invite
+from webapp.teams.services import create_invitation, create_team
 
 NEW_ADDRESS = "alice.new@example.com"
 NEW_PASSWORD = "another long phrase"
@@ -252,7 +252,7 @@ def named(team: Team, alice: User, bob: User, charlie: User, objects: Objects) -
     alice.password = PBKDF2PasswordHasher().encode(PASSWORD, "some salt")  # tests have a faster one
     alice.save()
     EmailAddress.objects.create(user=alice, email=alice.email, primary=True, verified=True)
-    invitation = invite(charlie.teams.get(), charlie, "", Role.EDITOR)
+    invitation = create_invitation(charlie.teams.get(), charlie, "", Role.EDITOR)
     return {
         "job": job.uid,
         "running": running_job(team, job).uid,

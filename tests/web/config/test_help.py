@@ -51,11 +51,11 @@ def test_help_names_pages_that_exist() -> None:
     assert help_links.SECTIONS.keys() <= known
 
 
-@pytest.mark.parametrize("name", documents.names())
+@pytest.mark.parametrize("name", documents.list_names())
 def test_links_and_pictures_of_documents_work_and_name_no_other_host_to_load_from(
     client: Client, name: str
 ) -> None:
-    document = documents.read(name)
+    document = documents.read_document(name)
     assert document is not None
     assert document.title
     own = [url for url in re.findall(r'<a href="([^"]+)"', document.html) if not url.startswith("http")]

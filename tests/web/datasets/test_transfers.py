@@ -92,9 +92,7 @@ def test_a_waiting_page_gets_the_number_of_rows_done(
     assert client.get(f"{asked}progress/").text == ""
 
 
-def test_a_broken_upload_continues_at_the_servers_offset(
-    team: Team, alice: User, as_user: SignIn
-) -> None:
+def test_a_broken_upload_continues_at_the_servers_offset(team: Team, alice: User, as_user: SignIn) -> None:
     client = as_user(alice)
     url = begin(client, team).headers["Location"]
     part(client, url, 0, DATA[:100])
@@ -147,9 +145,7 @@ def test_a_colleague_has_no_access(team: Team, alice: User, erin: User, as_user:
     assert other.head(url).status_code == 404
 
 
-def test_discarded_and_stale_transfers_leave_no_files(
-    team: Team, alice: User, as_user: SignIn
-) -> None:
+def test_discarded_and_stale_transfers_leave_no_files(team: Team, alice: User, as_user: SignIn) -> None:
     client = as_user(alice)
     for give_up in (
         lambda url: client.delete(url),

@@ -22,7 +22,7 @@ from webapp.jobs.models import Alarm, Job, Metric
 from webapp.jobs.states import State
 from webapp.registry.models import TunedModel
 from webapp.teams.models import Membership, Team, User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from webapp.work import nodes
 
 SignIn = Callable[[User], Client]
@@ -121,7 +121,7 @@ def test_home_says_what_waits_for_a_person(job: Job, bob: User, as_user: SignIn)
     assert "The grader &lt;b&gt;fails&lt;/b&gt;. Mend it." in shown.text
     assert "<code>make worker</code>" in shown.text
     Job.objects.filter(pk=job.pk).update(finished_at=timezone.now() - timedelta(days=8))
-    nodes.announce("node", {}, {"cpu_cores": 8, "gpus": []}, {})
+    nodes.register_node("node", {}, {"cpu_cores": 8, "gpus": []}, {})
     assert client.get(home).context["attention"] == []
 
 
@@ -198,7 +198,7 @@ def test_a_download_of_another_model_is_no_download_of_the_newest(
     job: Job, alice: User, as_user: SignIn
 ) -> None:
     tuned_model(job)
-    record(job.team, alice, "downloaded adapter", "ft:groove/starter:acme:older:Xx3dE6gh")
+    record_event(job.team, alice, "downloaded adapter", "ft:groove/starter:acme:older:Xx3dE6gh")
     assert as_user(alice).get(job.team.get_absolute_url()).context["next"].title == (
         f"Download the model of {job}"
     )
@@ -211,7 +211,7 @@ def test_a_judge_without_a_card_is_next_and_the_busiest_home_asks_fifteen_times(
     Job.objects.filter(pk=job.pk).update(grader_version=version)
     (running,) = like(job, 1, State.RUNNING)
     Alarm.objects.create(job=running, step=2, code="length_drift", message="Long.", threshold="", remedy="")
-    record(job.team, alice, "downloaded adapter", tuned_model(job))
+    record_event(job.team, alice, "downloaded adapter", tuned_model(job))
     hide_checklist(alice)
     client = as_user(alice)
     with django_assert_max_num_queries(15):

@@ -164,7 +164,7 @@ def test_a_score_is_kept_once_and_only_from_who_holds_the_job(team: Team, alice:
         team, alice, name="j", base_model=done.base_model, dataset_version=dataset.versions.get(),
         grader_version=grader.versions.get(), settings={},
     )  # fmt: skip
-    nodes.announce("here", {}, {"cpu_cores": 2, "gpus": []}, {})
+    nodes.register_node("here", {}, {"cpu_cores": 2, "gpus": []}, {})
     services.validate_files(job.pk)
     held = claim_job("here")
     assert held

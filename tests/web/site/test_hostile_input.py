@@ -18,7 +18,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from tests.web.site.test_tenancy import ADDRESSES, Objects, everything, objects  # noqa: F401
-from webapp.core.input_checks import load_json, whole_number
+from webapp.core.input_checks import load_json, parse_whole_number
 from webapp.teams.models import Team, User
 
 SignIn = Callable[[User], Client]
@@ -272,7 +272,7 @@ def test_a_stranger_makes_nothing_fail_either(
      ("", None), (None, None), ("1.0", None), (" 1", None), ("9" * 5000, None)],
 )  # fmt: skip
 def test_a_whole_number_is_ascii_digits_within_its_bound(text: str | None, number: int | None) -> None:
-    assert whole_number(text) == number
+    assert parse_whole_number(text) == number
 
 
 @pytest.mark.parametrize(

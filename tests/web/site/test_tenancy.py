@@ -35,7 +35,7 @@ from webapp.jobs.services import checked_settings
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Membership, Role, Team, User
-from webapp.teams.services import invite
+from webapp.teams.services import create_invitation
 
 SignIn = Callable[[User], Client]
 Objects = dict[str, dict[str, Any]]
@@ -145,7 +145,7 @@ def objects(team: Team, alice: User) -> Objects:
     model = tuned(team, base)
     job = finished_job(team, base, version, grader_version, model)
     membership = Membership.objects.get(team=team, user=alice)
-    invitation = invite(team, alice, "dora@example.com", Role.VIEWER)
+    invitation = create_invitation(team, alice, "dora@example.com", Role.VIEWER)
     view = save_view(team, alice, "Cut", "only=truncated")
     return {
         "": {"number": 1, "step": 1, "index": 0},

@@ -9,7 +9,7 @@ from django.core import mail
 from django.test import Client
 
 from webapp.teams.models import Role, Team, User
-from webapp.teams.services import invite
+from webapp.teams.services import create_invitation
 
 
 @pytest.mark.parametrize("name", ["login", "signup", "password/reset"])
@@ -47,7 +47,7 @@ def test_where_sign_up_is_closed_nobody_is_sent_there(db: None, client: Client, 
 
 def test_the_invited_are_told_which_team_they_join(team: Team, alice: User, client: Client) -> None:
     assert "You get a team" in client.get("/accounts/signup/").content.decode()
-    door = client.get(invite(team, alice, "dora@example.com", Role.EDITOR).get_absolute_url())
+    door = client.get(create_invitation(team, alice, "dora@example.com", Role.EDITOR).get_absolute_url())
     assert "/accounts/signup/?email=dora%40example.com" in door.content.decode()
     page = client.get("/accounts/signup/?email=dora%40example.com").content.decode()
     assert 'value="dora@example.com"' in page

@@ -14,7 +14,7 @@ from django.test import Client
 from tests.conftest import PASSWORD
 from webapp.config import env
 from webapp.teams.models import Invitation, Membership, Role, Team, User
-from webapp.teams.services import accept_invitation, invite
+from webapp.teams.services import accept_invitation, create_invitation
 
 SignIn = Callable[[User], Client]
 
@@ -124,7 +124,7 @@ def test_sign_up_tells_that_an_address_is_taken_where_none_is_confirmed(alice: U
 def test_an_invitation_is_for_the_invited_address(
     team: Team, alice: User, charlie: User, as_user: SignIn
 ) -> None:
-    invitation = invite(team, alice, "Dora@example.com", Role.VIEWER)
+    invitation = create_invitation(team, alice, "Dora@example.com", Role.VIEWER)
     page = as_user(charlie).get(invitation.get_absolute_url())
     assert "works only for an account" in page.text
     as_user(charlie).post(invitation.get_absolute_url())
@@ -137,8 +137,8 @@ def test_an_invitation_is_for_the_invited_address(
 
 def test_an_unconfirmed_account_joins_no_team(confirmed: None, team: Team, alice: User) -> None:
     dora = User.objects.create_user("dora@example.com", PASSWORD)
-    assert accept_invitation(invite(team, alice, "dora@example.com", Role.EDITOR), dora) is None
-    assert accept_invitation(invite(team, alice, "", Role.EDITOR), dora) is None
+    assert accept_invitation(create_invitation(team, alice, "dora@example.com", Role.EDITOR), dora) is None
+    assert accept_invitation(create_invitation(team, alice, "", Role.EDITOR), dora) is None
     confirm(dora)
     assert accept_invitation(Invitation.objects.filter(email="").get(), dora) == team
 
@@ -146,7 +146,7 @@ def test_an_unconfirmed_account_joins_no_team(confirmed: None, team: Team, alice
 def test_the_invited_join_once_their_address_is_confirmed(
     confirmed: None, team: Team, alice: User, client: Client
 ) -> None:
-    client.get(invite(team, alice, "dora@example.com", Role.EDITOR).get_absolute_url())
+    client.get(create_invitation(team, alice, "dora@example.com", Role.EDITOR).get_absolute_url())
     client.post("/accounts/signup/", {"email": "dora@example.com", "password1": PASSWORD})
     assert not Membership.objects.filter(user__email="dora@example.com").exists()
     client.post(link_in_mail())
@@ -158,7 +158,7 @@ def test_an_invitation_opens_a_closed_site_for_its_address_only(
     team: Team, alice: User, client: Client, settings: Any
 ) -> None:
     settings.SIGNUP_OPEN = False
-    client.get(invite(team, alice, "dora@example.com", Role.EDITOR).get_absolute_url())
+    client.get(create_invitation(team, alice, "dora@example.com", Role.EDITOR).get_absolute_url())
     answer = client.post("/accounts/signup/", {"email": "eve@example.com", "password1": PASSWORD})
     assert "the invitation was made for" in answer.text
     client.post("/accounts/signup/", {"email": "dora@example.com", "password1": PASSWORD})
@@ -177,7 +177,7 @@ def test_an_open_link_is_for_lower_roles_only(
     assert team.memberships.get(user=charlie).role == Role.VIEWER
     assert accept_invitation(second, charlie) == team  # a present member's role stays
     with pytest.raises(ValueError, match="needs an e-mail address"):
-        invite(team, alice, "", Role.OWNER)
+        create_invitation(team, alice, "", Role.OWNER)
 
 
 def test_without_a_mail_server_production_writes_no_link_anywhere() -> None:

@@ -19,7 +19,7 @@ from webapp.jobs.queue import claim_job
 from webapp.jobs.rollouts import search
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Membership, Team, User
-from webapp.teams.services import create_team, record
+from webapp.teams.services import create_team, record_event
 from webapp.work import nodes
 from webapp.work.models import Node
 from workers.tasks import tidy
@@ -112,7 +112,7 @@ def test_settings_say_how_much_of_the_limit_is_used(job: Job, alice: User, as_us
 
 
 def test_a_team_at_its_limit_waits_and_another_goes_ahead(job: Job, charlie: User) -> None:
-    nodes.announce("node", {}, {"cpu_cores": 8, "gpus": []}, {})
+    nodes.register_node("node", {}, {"cpu_cores": 8, "gpus": []}, {})
     Team.objects.filter(pk=job.team_id).update(max_running_jobs=1)
     first, second = queued(job, "first"), queued(job, "second")
     other = finished_job(create_team(charlie, "Other"), charlie)
@@ -130,7 +130,7 @@ def test_a_team_at_its_limit_waits_and_another_goes_ahead(job: Job, charlie: Use
 def test_the_record_is_cut_to_a_person_or_words_and_leaves_as_csv(
     team: Team, alice: User, bob: User, as_user: SignIn
 ) -> None:
-    record(team, bob, "downloaded adapter", "=HYPERLINK(1)")
+    record_event(team, bob, "downloaded adapter", "=HYPERLINK(1)")
     client = as_user(alice)
     shown = client.get(page("teams:audit", team), {"who": bob.email}).context["page"]
     assert [event.verb for event in shown] == ["downloaded adapter"]
@@ -145,7 +145,7 @@ def test_the_record_is_cut_to_a_person_or_words_and_leaves_as_csv(
 def test_the_record_names_people_who_have_left_and_is_cut_to_days(
     team: Team, alice: User, bob: User, as_user: SignIn
 ) -> None:
-    record(team, bob, "downloaded adapter", "long ago")
+    record_event(team, bob, "downloaded adapter", "long ago")
     AuditEvent.objects.filter(user=bob).update(created_at="2026-03-01T12:00:00Z")
     Membership.objects.filter(user=bob).delete()
     client = as_user(alice)
@@ -168,10 +168,10 @@ def test_the_record_names_people_who_have_left_and_is_cut_to_days(
 def test_workers_show_their_room_and_the_queue_hides_other_teams(
     job: Job, charlie: User, bob: User, as_user: SignIn
 ) -> None:
-    nodes.announce("node", {}, {"cpu_cores": 8, "gpus": []}, {"available": True, "layers": []})
+    nodes.register_node("node", {}, {"cpu_cores": 8, "gpus": []}, {"available": True, "layers": []})
     gpu = {"index": 0, "name": "A100", "memory_gib": 80.0, "memory_used_gib": 31.5, "busy_percent": 97}
     room = {"disk_free_gib": 1.5, "disk_gib": 100.0, "memory_free_gib": 2.0, "memory_gib": 8.0}
-    nodes.seen("node", room | {"cpu_busy_percent": 12.6, "gpus": [gpu]})
+    nodes.record_health("node", room | {"cpu_busy_percent": 12.6, "gpus": [gpu]})
     queued(job, "ours")
     queued(finished_job(create_team(charlie, "Other"), charlie), "theirs, secret")
     shown = as_user(bob).get(reverse("jobs:workers", args=[job.team.slug])).text
@@ -186,7 +186,7 @@ def test_workers_show_their_room_and_the_queue_hides_other_teams(
 
 def test_a_node_that_left_is_forgotten_after_a_month(job: Job, bob: User, as_user: SignIn) -> None:
     for name, days in (("gone", 31), ("silent", 3)):
-        node = nodes.announce(name, {}, {"cpu_cores": 8, "gpus": []}, {"available": True, "layers": []})
+        node = nodes.register_node(name, {}, {"cpu_cores": 8, "gpus": []}, {"available": True, "layers": []})
         Node.objects.filter(pk=node.pk).update(seen_at=timezone.now() - timedelta(days=days))
     tidy()
     assert [node.name for node in Node.objects.all()] == ["silent"]

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from webapp.home.sample_project import create_sample_project
 from webapp.teams.models import AuditEvent, Invitation, Membership, Role, Team, User
-from webapp.teams.services import LastOwner, accept_invitation, change_role, invite, remove_member
+from webapp.teams.services import LastOwner, accept_invitation, change_role, create_invitation, remove_member
 
 SignIn = Callable[[User], Client]
 SIGN_UP = {"email": "dora@example.com", "password1": "a long enough password"}
@@ -46,7 +46,7 @@ def test_sign_up_can_be_closed_but_not_to_the_invited(
     settings.SIGNUP_OPEN = False
     client.post("/accounts/signup/", SIGN_UP)
     assert not User.objects.filter(email="dora@example.com").exists()
-    invitation = invite(team, alice, "dora@example.com", Role.EDITOR)
+    invitation = create_invitation(team, alice, "dora@example.com", Role.EDITOR)
     client.get(invitation.get_absolute_url())
     client.post("/accounts/signup/", SIGN_UP)
     dora = User.objects.get(email="dora@example.com")
@@ -57,7 +57,7 @@ def test_sign_up_can_be_closed_but_not_to_the_invited(
 def test_an_invitation_lets_one_person_in_once(
     team: Team, alice: User, charlie: User, as_user: SignIn
 ) -> None:
-    invitation = invite(team, alice, "charlie@example.com", Role.VIEWER)
+    invitation = create_invitation(team, alice, "charlie@example.com", Role.VIEWER)
     page = as_user(charlie).get(invitation.get_absolute_url())
     assert "Join Acme" in page.content.decode()
     assert not Membership.objects.filter(team=team, user=charlie).exists()
@@ -73,7 +73,7 @@ def test_an_invitation_lets_one_person_in_once(
 def test_an_invitation_names_whom_it_is_for(
     team: Team, alice: User, charlie: User, as_user: SignIn, client: Client
 ) -> None:
-    invitation = invite(team, alice, "dora@example.com", Role.VIEWER)
+    invitation = create_invitation(team, alice, "dora@example.com", Role.VIEWER)
     link = invitation.get_absolute_url()
     assert "alice@example.com invited dora@example.com as viewer" in client.get(link).text
     assert (
@@ -85,7 +85,7 @@ def test_an_invitation_names_whom_it_is_for(
 def test_a_member_who_opens_an_invitation_does_not_use_it_up(
     team: Team, alice: User, as_user: SignIn
 ) -> None:
-    invitation = invite(team, alice, "dora@example.com", Role.VIEWER)
+    invitation = create_invitation(team, alice, "dora@example.com", Role.VIEWER)
     for answer in (as_user(alice).get, as_user(alice).post):
         assert "You are in Acme already" in answer(invitation.get_absolute_url()).text
     invitation.refresh_from_db()
@@ -115,13 +115,13 @@ def test_an_invitation_is_mailed_where_the_site_can(
 
 
 def test_an_old_invitation_is_not_found(team: Team, alice: User, client: Client) -> None:
-    invitation = invite(team, alice, "dora@example.com", Role.VIEWER)
+    invitation = create_invitation(team, alice, "dora@example.com", Role.VIEWER)
     Invitation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     assert client.get(invitation.get_absolute_url()).status_code == 404
 
 
 def test_accepting_an_invitation_never_lowers_a_role(team: Team, alice: User) -> None:
-    accept_invitation(invite(team, alice, "alice@example.com", Role.VIEWER), alice)
+    accept_invitation(create_invitation(team, alice, "alice@example.com", Role.VIEWER), alice)
     assert membership(team, alice).role == Role.OWNER
 
 
@@ -176,7 +176,7 @@ def test_a_member_may_leave_but_not_remove_others(
 
 
 def test_invitation_links_are_for_owners(team: Team, alice: User, bob: User, as_user: SignIn) -> None:
-    invitation = invite(team, alice, "dora@example.com", Role.OWNER)
+    invitation = create_invitation(team, alice, "dora@example.com", Role.OWNER)
     assert invitation.token not in as_user(bob).get(f"/t/{team.slug}/members/").content.decode()
 
 

@@ -37,7 +37,7 @@ def signed(value: float | str | None) -> str:
 NO_INTERVAL = f"no interval below {FEWEST_ROWS} rows"
 
 
-def _bounds(interval: Any) -> tuple[float | None, float | None]:
+def _read_bounds(interval: Any) -> tuple[float | None, float | None]:
     """Both ends of ``contract.events.Interval`` or its JSON, or of an object that has them."""
     if isinstance(interval, Mapping):
         return interval["low"], interval["high"]
@@ -47,21 +47,21 @@ def _bounds(interval: Any) -> tuple[float | None, float | None]:
 @register.filter
 def bounds(interval: Any) -> str:
     """An interval's ends in brackets, or why there is none."""
-    low, high = _bounds(interval)
+    low, high = _read_bounds(interval)
     return f"({NO_INTERVAL})" if low is None else f"[{score(low)}, {score(high)}]"
 
 
 @register.filter
 def signed_bounds(interval: Any) -> str:
     """The same for a difference."""
-    low, high = _bounds(interval)
+    low, high = _read_bounds(interval)
     return f"({NO_INTERVAL})" if low is None else f"[{signed(low)}, {signed(high)}]"
 
 
 @register.filter
 def hint(interval: Any, level: float = 0.95) -> str:
     """An interval in words, with its level, or why there is none."""
-    low, high = _bounds(interval)
+    low, high = _read_bounds(interval)
     return (
         NO_INTERVAL.capitalize()
         if low is None
@@ -72,7 +72,7 @@ def hint(interval: Any, level: float = 0.95) -> str:
 @register.filter
 def signed_hint(interval: Any, level: float = 0.95) -> str:
     """The same for a difference."""
-    low, high = _bounds(interval)
+    low, high = _read_bounds(interval)
     return (
         NO_INTERVAL.capitalize()
         if low is None
@@ -128,7 +128,7 @@ def polyline(values: Sequence[float]) -> str:
 
 
 @register.filter
-def styled(field: BoundField) -> SafeString:
+def render_field(field: BoundField) -> SafeString:
     """The field's widget in the site's style, tied to its help and errors."""
     widget = field.field.widget
     style = next((style for kind, style in CLASSES if isinstance(widget, kind)), "input w-full")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import IO
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.datasets import formats
 from webapp.datasets.content.problems import FileError
 from webapp.datasets.content.rows import Columns
@@ -26,7 +26,7 @@ def describe_columns(file: IO[bytes], kind: str, wanted: Columns | None) -> list
         names, rows = formats.SAMPLERS[kind](file)
     except FileError:
         return []
-    if any(name != storable(name) for name in names):
+    if any(name != replace_nul(name) for name in names):
         return []
     try:
         found = find_columns(names, wanted)
@@ -47,7 +47,7 @@ def _find_role(name: str, found: Columns) -> str:
 
 
 def _cut_sample(value: object) -> str:
-    text = storable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    text = replace_nul(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     return text if len(text) <= SAMPLE_CHARACTERS else f"{text[:SAMPLE_CHARACTERS]}…"
 
 

@@ -15,7 +15,7 @@ from webapp.datasets.uploads import services
 from webapp.datasets.uploads.row_progress import track_rows
 from webapp.datasets.uploads.validation import Options
 from webapp.teams.models import Team, User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from webapp.work.errors import LeaseLost
 from webapp.work.queue import Queue
 
@@ -48,7 +48,7 @@ def request_import(
     found = DatasetImport.objects.create(
         team=team, created_by=user, source=source, name=name, options=options.as_json(), dataset=dataset
     )
-    record(team, user, "started import", source)
+    record_event(team, user, "started import", source)
     IMPORTS.notify(found.pk)
     return found
 
@@ -82,4 +82,4 @@ def cancel_import(found: DatasetImport, user: User) -> None:
         finished_at=timezone.now(),
     )
     if changed:
-        record(found.team, user, "cancelled import", found.source)
+        record_event(found.team, user, "cancelled import", found.source)

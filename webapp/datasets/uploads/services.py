@@ -41,7 +41,7 @@ from webapp.datasets.versions.columns import choose_column_types
 from webapp.datasets.versions.split_files import WrittenSplits
 from webapp.datasets.versions.splits import open_index
 from webapp.teams.models import Team, User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 
 HEAD_BYTES = 4096
 
@@ -128,7 +128,7 @@ def _save_upload(upload: Upload, file: File[bytes]) -> Upload:
     try:
         with transaction.atomic():
             upload.save()
-            record(upload.team, upload.created_by, "uploaded file", upload.filename)
+            record_event(upload.team, upload.created_by, "uploaded file", upload.filename)
     except BaseException:
         _delete_bytes(upload)
         raise
@@ -293,7 +293,7 @@ def _make_version(
         dataset=dataset, number=number, sha256=sha256, files=stored, report=report, created_by=user,
         rows=sum(file["rows"] for file in stored.values()), filename=upload.filename,
     )  # fmt: skip
-    record(upload.team, user, "committed dataset version", version)
+    record_event(upload.team, user, "committed dataset version", version)
     return version
 
 
@@ -301,7 +301,7 @@ def discard_upload(upload: Upload, user: User | None) -> None:
     """Delete an upload and its bytes."""
     with transaction.atomic():
         if upload.state != Upload.State.COMMITTED:
-            record(upload.team, user, "discarded upload", upload.filename)
+            record_event(upload.team, user, "discarded upload", upload.filename)
         upload.delete()
     _delete_bytes(upload)
 

@@ -14,7 +14,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from webapp.core.input_checks import GREATEST, whole_number
+from webapp.core.input_checks import GREATEST, parse_whole_number
 from webapp.datasets.content.problems import FileError
 from webapp.datasets.forms import TransferForm
 from webapp.datasets.models import Dataset, Transfer
@@ -42,7 +42,7 @@ def _parse_metadata(header: str) -> dict[str, str]:
 def create(request: HttpRequest, access: Access) -> HttpResponse:
     """Begin a file of ``Upload-Length`` bytes. ``Upload-Metadata`` holds the fields of the form."""
     try:
-        size = whole_number(request.headers.get("Upload-Length"), GREATEST)
+        size = parse_whole_number(request.headers.get("Upload-Length"), GREATEST)
         fields = _parse_metadata(request.headers.get("Upload-Metadata", ""))
     except (ValueError, binascii.Error):
         fields, size = {}, None
@@ -89,7 +89,7 @@ def transfer(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 
 
 def _add_part(request: HttpRequest, found: Transfer) -> HttpResponse:
-    offset = whole_number(request.headers.get("Upload-Offset"), GREATEST)
+    offset = parse_whole_number(request.headers.get("Upload-Offset"), GREATEST)
     if request.content_type != PART_TYPE or offset is None:
         return _respond(415, f"Send a part as {PART_TYPE}, with its Upload-Offset.")
     try:

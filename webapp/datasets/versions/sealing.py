@@ -9,7 +9,7 @@ from django.utils import timezone
 from webapp.datasets.content.rows import Split
 from webapp.datasets.models import DatasetVersion
 from webapp.teams.models import User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 
 TEST = Split.TEST.label
 
@@ -26,7 +26,7 @@ def open_test_split(version: DatasetVersion, user: User) -> None:
         test_opened_at=timezone.now(), test_opened_by=user
     )
     if opened:
-        record(version.dataset.team, user, "opened test split", version)
+        record_event(version.dataset.team, user, "opened test split", version)
 
 
 def find_opened(team_id: int) -> QuerySet[DatasetVersion]:

@@ -17,7 +17,7 @@ from webapp.datasets.versions.row_lookup import find_row
 from webapp.datasets.versions.row_search import encode_search
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 
 JOBS_SHOWN = 5
 
@@ -118,7 +118,7 @@ def download(request: HttpRequest, access: Access, uid: str, number: int) -> Htt
             f"The test split of {found} is sealed. An owner can open it on the version's page."
         )
     file = found.files[split.label]
-    record(access.team, access.user, f"downloaded {split.label} rows", found)
+    record_event(access.team, access.user, f"downloaded {split.label} rows", found)
     response = StreamingHttpResponse(split_files.stream_chunks(file["key"]), content_type="application/jsonl")
     name = f"{slugify(found.dataset.name) or 'dataset'}-v{found.number}-{split.label}.jsonl"
     response["Content-Length"] = file["bytes"]

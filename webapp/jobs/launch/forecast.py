@@ -107,7 +107,7 @@ def peak(base: BaseModel | None, settings: dict[str, Any]) -> Memory | None:
     )
     tokens = memory.least_tokens(work) if gpus else memory.cpu_tokens(work)
     counted = memory.estimate(shape, settings["lora"]["rank"], work, tokens, checkpointing=False)
-    return Memory(counted.total, counted.weights, nodes.largest_gpu() if gpus else None)
+    return Memory(counted.total, counted.weights, nodes.find_largest_gpu() if gpus else None)
 
 
 def judged(grader: GraderVersion | None) -> bool:

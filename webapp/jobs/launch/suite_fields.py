@@ -8,7 +8,7 @@ from typing import Any
 
 from django import forms
 
-from webapp.core.input_checks import whole_number
+from webapp.core.input_checks import parse_whole_number
 from webapp.jobs.launch.suites import SuiteChoice
 from webapp.jobs.launch.task_fields import offered
 from workers.starter.suites import SUITES
@@ -53,7 +53,7 @@ def _margin(label: str, initial: float | None) -> forms.FloatField:
 
 def _count(data: Any) -> int:
     """Rows that were sent, and one more if it was asked for."""
-    count = whole_number(str(data.get(COUNT, "")), 99) or 1
+    count = parse_whole_number(str(data.get(COUNT, "")), 99) or 1
     return max(1, min(MOST, count + (MORE in data)))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.definitions import required_fields
 from webapp.graders.models import GraderVersion
@@ -89,6 +89,6 @@ def record_retention(job: Job, event: RetentionEvent) -> SuiteScore:
     """Store one score; the same one again replaces it. Call it in a transaction, holding the job."""
     values = event.model_dump(mode="json", exclude={"type", "time", "suite", "stage", "step", "judge_cost"})
     score, _ = SuiteScore.objects.update_or_create(
-        job=job, suite=storable(event.suite), stage=event.stage, step=event.step, defaults=values
+        job=job, suite=replace_nul(event.suite), stage=event.stage, step=event.step, defaults=values
     )
     return score

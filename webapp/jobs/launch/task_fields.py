@@ -9,7 +9,7 @@ from typing import Any
 from django import forms
 from django.utils.text import slugify
 
-from webapp.core.input_checks import whole_number
+from webapp.core.input_checks import parse_whole_number
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs.launch.job_tasks import MAX_TASKS, MAX_WEIGHT, TaskChoice
 from webapp.registry.models import TunedModel
@@ -68,7 +68,7 @@ def _start_field(starts: Any, initial: TunedModel | None, data: Any) -> Any:
 
 def _count(data: Any) -> int:
     """Rows that were sent, and one more if it was asked for."""
-    count = whole_number(str(data.get(COUNT, "")), 99) or 1
+    count = parse_whole_number(str(data.get(COUNT, "")), 99) or 1
     return max(1, min(MAX_TASKS, count + (MORE in data)))
 
 

@@ -82,7 +82,7 @@ def test_what_judges_cost_adds_up_and_stays_spent_when_steps_are_taken_back(
 ) -> None:
     connect_endpoint(team, alice, name="judge", base_url="http://judge.example/v1")
     job = launch(team, alice, version)
-    nodes.announce("here", {}, {"cpu_cores": 2, "gpus": []}, {})
+    nodes.register_node("here", {}, {"cpu_cores": 2, "gpus": []}, {})
     services.validate_files(job.pk)
     claimed = claim_job("here")
     assert claimed is not None

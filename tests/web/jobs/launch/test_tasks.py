@@ -93,7 +93,7 @@ def job(team: Team, alice: User, base: BaseModel, first: TaskChoice, second: Tas
 
 
 def claimed(job: Job) -> Job:
-    nodes.announce("here", {}, {"cpu_cores": 2, "gpus": []}, {})
+    nodes.register_node("here", {}, {"cpu_cores": 2, "gpus": []}, {})
     services.validate_files(job.pk)
     found = claim_job("here")
     assert found is not None

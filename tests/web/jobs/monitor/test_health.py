@@ -40,7 +40,7 @@ def parts(team: Team, alice: User) -> dict[str, Any]:
 def running(team: Team, alice: User, parts: dict[str, Any]) -> Job:
     settings = {"grpo": {"max_steps": STEPS}, "alarm": {"pause": True, "no_signal_steps": 7}}
     job = services.create_job(team, alice, name="Watched", settings=settings, **parts)
-    nodes.announce("here", {}, {"cpu_cores": 2, "gpus": []}, {})
+    nodes.register_node("here", {}, {"cpu_cores": 2, "gpus": []}, {})
     services.validate_files(job.pk)
     claimed = claim_job("here")
     assert claimed is not None

@@ -61,7 +61,9 @@ def job(team: Team, alice: User, project: dict[str, Any]) -> Job:
 
 
 def begin(job: Job) -> Job:
-    nodes.announce("here", {"torch": "2"}, {"cpu_cores": 2, "gpus": []}, {"available": True, "layers": []})
+    nodes.register_node(
+        "here", {"torch": "2"}, {"cpu_cores": 2, "gpus": []}, {"available": True, "layers": []}
+    )
     services.validate_files(job.pk)
     claimed = claim_job("here")
     assert claimed is not None
@@ -189,9 +191,9 @@ def test_a_queued_job_says_its_place_and_what_it_waits_for(alice: User, job: Job
     client = as_user(alice)
     services.validate_files(job.pk)
     assert "No worker is online" in text_of(client, page_of(job))
-    nodes.announce("small", {}, {"cpu_cores": 0, "gpus": []}, {})
+    nodes.register_node("small", {}, {"cpu_cores": 0, "gpus": []}, {})
     assert "has the devices this job asks for" in text_of(client, page_of(job))
-    nodes.announce("big", {}, {"cpu_cores": 8, "gpus": []}, {})
+    nodes.register_node("big", {}, {"cpu_cores": 8, "gpus": []}, {})
     shown = text_of(client, page_of(job))
     assert "First in the queue." in shown
     assert "Starting…" in shown
@@ -201,7 +203,7 @@ def test_a_queued_job_says_its_place_and_what_it_waits_for(alice: User, job: Job
         grader_version=job.grader_version, settings={"resources": {"cpu_cores": 8}},
     )  # fmt: skip
     Job.objects.filter(pk=running.pk).update(
-        state=State.RUNNING, node=nodes.online().get(name="big"), devices={"cpu_cores": 8, "gpus": []}
+        state=State.RUNNING, node=nodes.find_online().get(name="big"), devices={"cpu_cores": 8, "gpus": []}
     )
     assert "Workers that fit are busy with other jobs or exports." in text_of(client, page_of(job))
 

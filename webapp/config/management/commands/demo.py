@@ -25,8 +25,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         result = settings.VAR_DIR / "demo.json"
         result.unlink(missing_ok=True)
-        with supervisor.running_services() as child:
-            port = supervisor.port()
+        with supervisor.run_services() as child:
+            port = supervisor.choose_port()
             watch = [
                 supervisor.PYTHON,
                 "manage.py",

@@ -18,7 +18,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from kombu.exceptions import KombuError
 
-from webapp.core.fields import public_id
+from webapp.core.fields import create_public_id
 from workers.celery import app
 from workers.grading import probe
 
@@ -58,7 +58,7 @@ def broker() -> str:
 def storage() -> str:
     """Keeps what is written, and room is left for more."""
     try:
-        name = default_storage.save(public_id("doctor/"), ContentFile(b"well"))
+        name = default_storage.save(create_public_id("doctor/"), ContentFile(b"well"))
         with default_storage.open(name) as file:
             kept = file.read() == b"well"
         default_storage.delete(name)

@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def is_running(self) -> bool:
         """True if a launcher holds this folder's lock."""
         try:
-            with supervisor.locked(settings.VAR_DIR):
+            with supervisor.lock_folder(settings.VAR_DIR):
                 return False
         except CommandError:
             return (settings.VAR_DIR / "groove.pid").exists()
