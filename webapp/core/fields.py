@@ -12,12 +12,12 @@ RANDOM_CHARACTERS = 24
 
 
 def create_public_id(prefix: str) -> str:
-    """A random identifier that may stand in a URL, such as ``ftjob-`` and 24 letters and digits."""
+    """Return a random identifier for URLs: the prefix, such as ``ftjob-``, and 24 letters and digits."""
     return prefix + get_random_string(RANDOM_CHARACTERS)
 
 
 class PublicIdField(models.CharField):  # type: ignore[type-arg]
-    """An identifier for URLs and the API; primary keys stay inside the database."""
+    """An identifier for URLs and the API. Primary keys never leave the database."""
 
     def __init__(self, prefix: str = "", **options: Any) -> None:
         self.prefix = prefix
@@ -37,5 +37,5 @@ class PublicIdField(models.CharField):  # type: ignore[type-arg]
 
 
 def replace_nul(text: str | None) -> str:
-    """Text as PostgreSQL can hold it: it has no NUL character."""
+    """Replace NUL characters, which PostgreSQL cannot store, by a visible symbol."""
     return (text or "").replace("\x00", "\N{SYMBOL FOR NULL}")

@@ -1,4 +1,4 @@
-"""Statistics that several apps show."""
+"""Statistics that several apps use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads that never stand whole in memory."""
+"""Downloads that are never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T", str, bytes)
 
 
 async def stream_lazily(parts: Iterator[T]) -> AsyncIterator[T]:
-    """The same parts, each fetched when the reader asks; given an iterator, Django would list it first."""
+    """Yield the parts asynchronously. Under ASGI Django would read a plain iterator into memory first."""
 
     def step() -> T | None:
         return next(parts, None)
@@ -26,26 +26,26 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def defuse_formula(value: object) -> object:
-    """The value as a spreadsheet shows it without running it as a formula; numbers stay numbers."""
+    """Quote text that a spreadsheet would run as a formula. Numbers stay numbers."""
     risky = isinstance(value, str) and value.lstrip(" ").startswith(FORMULA_STARTS)
     return f"'{value}" if risky else value
 
 
 class _Line:
-    """A file that hands back what is written."""
+    """A file whose ``write`` returns the text."""
 
     def write(self, text: str) -> str:
         return text
 
 
 def format_csv(rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Rows as lines of CSV, harmless to spreadsheets."""
+    """Yield rows as lines of CSV that are safe for spreadsheets."""
     writer: Any = csv.writer(_Line())
     for row in rows:
         yield writer.writerow([defuse_formula(cell) for cell in row])
 
 
 def build_attachment_headers(name: str, size: int) -> dict[str, str]:
-    """Headers of a file to save under this name."""
+    """Build the headers of a download with this file name."""
     disposition = content_disposition_header(True, name)
     return {"Content-Length": str(size), "Content-Disposition": disposition or "attachment"}
