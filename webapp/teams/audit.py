@@ -1,4 +1,4 @@
-"""The audit trail, read: by person, words and days; and which models somebody has downloaded."""
+"""Queries on the audit trail: events by person, text and day, and downloads of models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MODEL_DOWNLOADS = ("downloaded adapter", "downloaded file", "downloaded export")
 
 
 def find_events(team: Team, query: Mapping[str, str]) -> QuerySet[AuditEvent]:
-    """The latest first: of one person (``who``), with words (``text``), ``since`` and ``until`` a day."""
+    """Return events, newest first, filtered by ``who``, ``text``, ``since`` and ``until``."""
     found = team.audit_events.select_related("user")
     if who := query.get("who"):
         found = found.filter(user__email=who)
@@ -35,17 +35,17 @@ def _parse_day(text: str) -> date | None:
 
 
 def list_people(team: Team) -> QuerySet[User]:
-    """Everybody who did something, also those who have left."""
+    """Return everybody with an event, including former members."""
     return User.objects.filter(pk__in=team.audit_events.values("user")).order_by("email")
 
 
 def export_rows(found: QuerySet[AuditEvent]) -> Iterator[tuple[object, ...]]:
-    """The record for a file: a header, then an event a row."""
+    """Yield the rows of a CSV file: a header, then one row per event."""
     yield ("when", "who", "did", "to")
     for event in found.iterator():
         yield (event.created_at.isoformat(), event.user or "", event.verb, event.target)
 
 
 def find_model_downloads(team: Team) -> QuerySet[AuditEvent]:
-    """Downloads of adapters, of their files and of exports; ``target`` ends with the model's name."""
+    """Return downloads of adapters, files and exports. ``target`` ends with the model's name."""
     return team.audit_events.filter(verb__in=MODEL_DOWNLOADS)

@@ -1,4 +1,4 @@
-"""The e-mail that carries an invitation."""
+"""The invitation e-mail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def send_invitation(invitation: Invitation, link: str) -> str:
-    """Mail the link at once. Returns why that failed; empty if it did not."""
+    """Send the link now. Returns the reason if it fails, else an empty text."""
     try:
         build_invitation_mail(invitation, link).send()
     except (SMTPException, OSError) as error:
@@ -23,7 +23,7 @@ def send_invitation(invitation: Invitation, link: str) -> str:
 
 
 def build_invitation_mail(invitation: Invitation, link: str) -> EmailMessage:
-    """Who invites, where to, the link, and until when it works."""
+    """Build the e-mail with the link and its expiry."""
     team, role = invitation.team, invitation.get_role_display().lower()
     lines = [
         f"{invitation.created_by} invites you to {team} in Groove, as {role}.",

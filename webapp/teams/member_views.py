@@ -1,4 +1,4 @@
-"""Pages of who is in a team: members, their roles, invitations."""
+"""Views of a team's members, their roles, and invitations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from webapp.teams.models import Invitation, Membership, Role
 
 @member()
 def members(request: HttpRequest, access: Access) -> HttpResponse:
-    """Who is in the team. Owners invite by POST."""
+    """List the members. A POST by an owner invites."""
     form = InvitationForm(request.POST or None)
     if request.method == "POST":
         access.require(Role.OWNER)
@@ -41,20 +41,20 @@ def members(request: HttpRequest, access: Access) -> HttpResponse:
 
 
 def _send_link(request: HttpRequest, invitation: Invitation) -> None:
-    """Mail the link if the site can, and say what is left to do."""
+    """Send the link by e-mail if the site can, and show what the owner has to do."""
     email = invitation.email
     if not email:
-        messages.success(request, "Pass on the link below; it lets one person in, for a week.")
+        messages.success(request, "Share the link below. It admits one person and works for a week.")
     elif not settings.MAIL_URL:
-        messages.success(request, f"Send {email} the link below; it works once, for a week.")
+        messages.success(request, f"Send the link below to {email}. It works once, for a week.")
     elif reason := mail.send_invitation(invitation, _build_link(request, invitation)):
-        messages.warning(request, f"The mail to {email} was not sent: {reason}. Send the link yourself.")
+        messages.warning(request, f"The e-mail to {email} was not sent: {reason}. Send the link yourself.")
     else:
-        messages.success(request, f"The link was mailed to {email}; it works once, for a week.")
+        messages.success(request, f"The link was sent to {email}. It works once, for a week.")
 
 
 def _list_invitations(request: HttpRequest, access: Access) -> list[tuple[Invitation, str]]:
-    """Open invitations with their links; the links are for owners only."""
+    """Return open invitations with their links; empty unless the member is an owner."""
     if not access.can_own:
         return []
     invitations = services.find_open_invitations().filter(team=access.team).order_by("-id")
@@ -73,10 +73,10 @@ def _memberships() -> QuerySet[Membership]:
 @member(Role.OWNER)
 @require_POST
 def change_role(request: HttpRequest, access: Access, membership: int) -> HttpResponse:
-    """Give a member another role. Owners who would lower their own are asked first."""
+    """Change a member's role. Owners confirm before they lower their own."""
     found, form = access.get(_memberships(), pk=membership), RoleForm(request.POST)
     if not form.is_valid():
-        messages.error(request, "No role was chosen, so nothing was changed.")
+        messages.error(request, "Nothing was changed. Choose a role.")
         return redirect("teams:members", access.team.slug)
     role, own = Role(form.cleaned_data["role"]), found.user == access.user
     if own and role != Role.OWNER and "sure" not in request.POST:
@@ -94,7 +94,7 @@ def change_role(request: HttpRequest, access: Access, membership: int) -> HttpRe
 def _ask_to_step_down(request: HttpRequest, access: Access, role: Role) -> HttpResponse:
     context = {
         "title": f"Become {role.label.lower()} yourself?",
-        "text": "You will no longer choose who is in; only another owner can make you one again.",
+        "text": "You will no longer manage members. Only another owner can make you an owner again.",
         "label": f"Become {role.label.lower()}",
         "values": {"role": role.value},
         "back": reverse("teams:members", args=[access.team.slug]),
@@ -105,7 +105,7 @@ def _ask_to_step_down(request: HttpRequest, access: Access, role: Role) -> HttpR
 @member()
 @require_POST
 def remove(request: HttpRequest, access: Access, membership: int) -> HttpResponse:
-    """Owners remove members; everybody may leave."""
+    """Remove a member. Owners may remove anybody, others only themselves."""
     found = access.get(_memberships(), pk=membership)
     leaves = found.user == access.user
     if not leaves:
@@ -122,7 +122,7 @@ def remove(request: HttpRequest, access: Access, membership: int) -> HttpRespons
 @member(Role.OWNER)
 @require_POST
 def revoke(request: HttpRequest, access: Access, invitation: int) -> HttpResponse:
-    """End an invitation."""
+    """Revoke an invitation."""
     found = access.get(services.find_open_invitations(), pk=invitation)
     services.revoke_invitation(found, access.user)
     messages.success(request, f"The link for {found.addressee} no longer works.")
@@ -130,7 +130,7 @@ def revoke(request: HttpRequest, access: Access, invitation: int) -> HttpRespons
 
 
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
-    """What a bearer of the link sees. Strangers sign in or up first; POST accepts."""
+    """Show an invitation. Anonymous users sign in or up first; POST accepts it."""
     found = services.find_open_invitations().select_related("created_by").filter(token=token).first()
     if found is None:
         return render(request, "teams/invitation.html", status=404)
@@ -138,11 +138,11 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         request.session[SESSION_KEY] = token
         return render(request, "teams/invitation.html", {"invitation": found})
     user = require_user(request)
-    present = found.team.memberships.filter(user=user).exists()
+    is_member = found.team.memberships.filter(user=user).exists()
     allowed = services.may_accept(found, user)
-    if request.method == "POST" and not present and allowed:
+    if request.method == "POST" and not is_member and allowed:
         team = services.accept_invitation(found, user)
         return redirect(team) if team else render(request, "teams/invitation.html", status=404)
     return render(
-        request, "teams/invitation.html", {"invitation": found, "present": present, "allowed": allowed}
+        request, "teams/invitation.html", {"invitation": found, "is_member": is_member, "allowed": allowed}
     )

@@ -1,9 +1,9 @@
-"""Teams: make one, let people in, keep the record."""
+"""Create teams, manage members and invitations, write the audit trail."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 from allauth.account.models import EmailAddress
 from django.conf import settings as django_settings
@@ -20,20 +20,20 @@ RESERVED_SLUGS = {"new"}
 
 
 class LastOwner(ValueError):
-    """A team must keep an owner."""
+    """The team would have no owner."""
 
     def __init__(self, team: Team) -> None:
-        super().__init__(f"{team} needs an owner. Make somebody else an owner first.")
+        super().__init__(f"{team} needs an owner. Make another member an owner first.")
 
 
 def record_event(team: Team, user: User | None, verb: str, target: object) -> None:
-    """Keep who did what. Call it inside the transaction that does it."""
+    """Add an event to the audit trail. Call it inside the transaction of the action."""
     AuditEvent.objects.create(team=team, user=user, verb=verb, target=str(target)[:200])
 
 
 @transaction.atomic
 def create_team(user: User, name: str) -> Team:
-    """A new team with ``user`` as its owner."""
+    """Create a team with ``user`` as its owner."""
     slug = slugify(name)[:40] or "team"
     if slug in RESERVED_SLUGS or Team.objects.filter(slug=slug).exists():
         slug = f"{slug}-{get_random_string(6).lower()}"
@@ -44,8 +44,8 @@ def create_team(user: User, name: str) -> Team:
 
 
 @transaction.atomic
-def change_settings(team: Team, user: User, values: dict[str, Any]) -> None:
-    """Set the team's own settings; a limit of the site's stays unless ``user`` is of its staff."""
+def change_settings(team: Team, user: User, values: Mapping[str, object]) -> None:
+    """Save the team's settings. Only staff may change ``max_running_jobs``."""
     allowed = ["name", "rollouts_kept_days", *(["max_running_jobs"] if user.is_staff else [])]
     changed = [name for name in allowed if getattr(team, name) != values[name]]
     for name in changed:
@@ -57,15 +57,15 @@ def change_settings(team: Team, user: User, values: dict[str, Any]) -> None:
 
 
 def find_open_invitations() -> QuerySet[Invitation]:
-    """Invitations that can still be accepted."""
+    """Return invitations that can still be accepted."""
     return Invitation.objects.filter(accepted_at=None, expires_at__gt=timezone.now()).select_related("team")
 
 
 @transaction.atomic
 def create_invitation(team: Team, user: User, email: str, role: Role) -> Invitation:
-    """A link for one person, good for a week. It replaces an earlier one for the same address.
+    """Create a link that is valid for a week and replaces an earlier one for the same address.
 
-    Without an address it is for whoever opens it first. Raises ``ValueError`` for an owner without one.
+    Without an address it admits the first person who opens it. Raises ValueError for an owner without one.
     """
     if not email and role == Role.OWNER:
         raise ValueError("An owner's invitation needs an e-mail address.")
@@ -84,13 +84,13 @@ def create_invitation(team: Team, user: User, email: str, role: Role) -> Invitat
 
 @transaction.atomic
 def revoke_invitation(invitation: Invitation, user: User) -> None:
-    """The link no longer works."""
+    """Delete an invitation, so that its link stops working."""
     record_event(invitation.team, user, "revoked invitation", invitation.addressee)
     invitation.delete()
 
 
 def has_confirmed_email(user: User) -> bool:
-    """True if the user's address is known to be theirs, as far as this site confirms addresses."""
+    """True if the user confirmed the address, or this site does not confirm addresses."""
     if django_settings.ACCOUNT_EMAIL_VERIFICATION != "mandatory":
         return True
     confirmed = EmailAddress.objects.filter(user=user, email__iexact=user.email, verified=True)
@@ -98,25 +98,28 @@ def has_confirmed_email(user: User) -> bool:
 
 
 def create_confirmed_user(email: str, password: str) -> User:
-    """An account that the operator vouches for: its address needs no confirmation."""
+    """Create an account whose address counts as confirmed, for the operator's commands."""
     user = User.objects.create_user(email, password)
     EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
     return user
 
 
 def may_accept(invitation: Invitation, user: User) -> bool:
-    """True if ``user`` may accept: a confirmed address, and the invited one unless the link is open."""
+    """True if the user's address is confirmed, and is the invited one if there is one."""
     invited = not invitation.email or invitation.email.lower() == user.email.lower()
     return invited and has_confirmed_email(user)
 
 
 @transaction.atomic
 def accept_invitation(invitation: Invitation, user: User) -> Team | None:
-    """The team that ``user`` is now in; None if it is another's or used. A present member's role stays."""
+    """Add ``user`` to the team and return it. A member keeps their role.
+
+    Returns None if the invitation is for another address, or was used or revoked.
+    """
     if not may_accept(invitation, user):
         return None
-    taken = find_open_invitations().filter(pk=invitation.pk).update(accepted_at=timezone.now())
-    if not taken:
+    accepted = find_open_invitations().filter(pk=invitation.pk).update(accepted_at=timezone.now())
+    if not accepted:
         return None
     membership, new = Membership.objects.get_or_create(
         team=invitation.team, user=user, defaults={"role": invitation.role}
@@ -128,7 +131,7 @@ def accept_invitation(invitation: Invitation, user: User) -> Team | None:
 
 @transaction.atomic
 def change_role(membership: Membership, user: User, role: Role) -> None:
-    """Raises LastOwner if nobody would own the team. The role that is held already is no change."""
+    """Change a member's role. Raises LastOwner if the team would have no owner."""
     if role == membership.role:
         return
     if role != Role.OWNER:
@@ -139,7 +142,7 @@ def change_role(membership: Membership, user: User, role: Role) -> None:
 
 @transaction.atomic
 def remove_member(membership: Membership, user: User) -> None:
-    """Raises LastOwner if nobody would own the team."""
+    """Remove a member. Raises LastOwner if the team would have no owner."""
     _require_another_owner(membership)
     membership.delete()
     record_event(
@@ -148,7 +151,7 @@ def remove_member(membership: Membership, user: User) -> None:
 
 
 def _require_another_owner(leaving: Membership) -> None:
-    """Owners are locked, so that two cannot leave at once."""
+    """Raise LastOwner if nobody else owns the team. Locks the owners: two could leave at once."""
     owners = leaving.team.memberships.select_for_update().filter(role=Role.OWNER).values_list("pk", flat=True)
     if set(owners) == {leaving.pk}:
         raise LastOwner(leaving.team)

@@ -69,10 +69,10 @@ def read_the_shortcuts(page: Page) -> None:
 def turn_single_keys_off(page: Page) -> None:
     """The account page says so in the live region, and then only Ctrl K works."""
     page.goto("/account/")
-    page.get_by_label("Shortcuts of single keys").uncheck()
+    page.get_by_label("Single-key shortcuts").uncheck()
     page.get_by_label("Show a browser notification").check()
     page.get_by_role("button", name="Save").click()
-    expect(page.locator("#toasts")).to_contain_text("Your settings are saved.")
+    expect(page.locator("#toasts")).to_contain_text("Settings saved.")
     page.get_by_role("button", name="Dismiss").click()
     expect(page.locator("[data-toast]")).to_have_count(0)
     assert_no_barriers(page)

@@ -74,7 +74,7 @@ def test_a_dead_link_says_what_it_was(team: Team, alice: User, as_user: SignIn) 
     for address in (f"/t/{team.slug}/jobs/ftjob-unknown/", "/nowhere/", "/t/elsewhere/"):
         page = client.get(address)
         assert page.status_code == 404
-        assert "The address is wrong, the object was deleted" in page.content.decode()
+        assert "The URL is wrong, the object was deleted" in page.content.decode()
 
 
 def test_a_form_from_before_signing_in_is_explained(db: None) -> None:
@@ -85,5 +85,5 @@ def test_a_form_from_before_signing_in_is_explained(db: None) -> None:
 
 def test_what_broke_is_said_even_without_the_database() -> None:
     request = RequestFactory().get("/")
-    assert "Something broke here" in server_error(request).content.decode()
+    assert "Something went wrong" in server_error(request).content.decode()
     assert "This request cannot be read" in bad_request(request, ValueError()).content.decode()

@@ -87,7 +87,7 @@ def test_a_member_who_opens_an_invitation_does_not_use_it_up(
 ) -> None:
     invitation = create_invitation(team, alice, "dora@example.com", Role.VIEWER)
     for answer in (as_user(alice).get, as_user(alice).post):
-        assert "You are in Acme already" in answer(invitation.get_absolute_url()).text
+        assert "You are already in Acme" in answer(invitation.get_absolute_url()).text
     invitation.refresh_from_db()
     assert invitation.accepted_at is None
 
@@ -100,7 +100,7 @@ def test_an_invitation_is_mailed_where_the_site_can(
     client.post(base, values)
     assert mail.outbox == []
     settings.MAIL_URL, settings.SITE_URL = "smtp://mail.example", "https://groove.example"
-    assert "was mailed to d@example.com" in client.post(base, values, follow=True).text
+    assert "was sent to d@example.com" in client.post(base, values, follow=True).text
     (letter,) = mail.outbox
     assert (letter.to, letter.subject) == (["d@example.com"], "Invitation to Acme in Groove")
     assert f"https://groove.example{Invitation.objects.get().get_absolute_url()}\n" in letter.body

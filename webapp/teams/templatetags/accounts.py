@@ -1,4 +1,4 @@
-"""What the pages of accounts must know: who may sign up, and whether mail leaves this site."""
+"""Template tags for account pages: sign-up, invitations, e-mail."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def is_signup_open(context: Context) -> bool:
-    """Whether this browser may create an account."""
+    """True if this browser may create an account."""
     return bool(get_adapter().is_open_for_signup(context["request"]))
 
 
 @register.simple_tag(takes_context=True)
 def get_inviting_team(context: Context) -> Team | None:
-    """The team whose invitation this browser opened."""
+    """Return the team whose invitation this browser opened."""
     invitation = find_pending_invitation(context["request"])
     return invitation.team if invitation else None
 
 
 @register.simple_tag
 def is_mail_sent() -> bool:
-    """Whether there is a mail server; without one mails are only written to the log."""
+    """True if a mail server is configured."""
     return bool(settings.MAIL_URL)
 
 
 @register.simple_tag
 def is_mail_logged() -> bool:
-    """True if mails go to the log of the web process instead."""
+    """True if e-mails are written to the log of the web process."""
     return "console" in settings.EMAIL_BACKEND or "locmem" in settings.EMAIL_BACKEND
 
 
 @register.filter
 @stringfilter
 def sentence(text: str) -> str:
-    """allauth's Title Case as a sentence."""
+    """Return allauth's Title Case in sentence case."""
     return text.strip().capitalize()
