@@ -1,7 +1,8 @@
-"""The shell around every page: palette, account page, notices of jobs that ended, styleguide."""
+"""The shell around every page: sidebar, palette, account page, notices of ended jobs, styleguide."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from smtplib import SMTPServerDisconnected
 
@@ -41,6 +42,30 @@ def end(job: Job, state: State = State.SUCCEEDED) -> None:
 
 def found(client: Client, team: Team, text: str) -> str:
     return client.get(f"/t/{team.slug}/search/", {"q": text}, headers={"hx-request": "true"}).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "section"),
+    [
+        ("", "Home"),
+        ("datasets/", "Datasets"),
+        ("graders/", "Graders"),
+        ("judges/", "Judges"),
+        ("jobs/", "Jobs"),
+        ("jobs/workers/", "Workers"),
+        ("models/", "Models"),
+        ("models/bases/", "Models"),
+        ("members/", "Settings"),
+        ("settings/", "Settings"),
+        ("audit/", "Settings"),
+    ],
+)
+def test_the_sidebar_marks_the_section_of_the_page(
+    team: Team, alice: User, as_user: SignIn, path: str, section: str
+) -> None:
+    page = as_user(alice).get(f"/t/{team.slug}/{path}").text
+    links = re.findall(r'<a class="side-link"([^>]*)>\s*<svg.*?</svg>([^<]*)</a>', page, re.DOTALL)
+    assert [label.strip() for attributes, label in links if "aria-current" in attributes] == [section]
 
 
 def test_the_palette_finds_objects_of_this_team_only(
