@@ -43,10 +43,10 @@ class JobQueue(Queue[Job]):
         if Job.objects.filter(state=State.QUEUED).exists():
             messages.notify_workers(self.task)
 
-    def state_after_crash(self, item: Job) -> str:
+    def choose_state_after_crash(self, item: Job) -> str:
         return State.PAUSED if item.stop_requested == "pause" else State.QUEUED
 
-    def exhausted(self, item: Job, crashes: int, detail: str) -> WorkFailed:
+    def build_crash_error(self, item: Job, crashes: int, detail: str) -> WorkFailed:
         message = f"The job's process died {crashes} times, last in attempt {item.attempt}."
         return WorkFailed(message, self.remedy, code="worker_died", detail=detail)
 
