@@ -1,4 +1,4 @@
-"""What the command palette finds: pages, actions and objects of one team."""
+"""Search of the command palette: pages, actions and objects of one team."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from webapp.registry.models import TunedModel
 from webapp.teams.access import Access
 from webapp.teams.models import Role
 
-OF_A_KIND = 6
+RESULTS_PER_KIND = 6
 Named = QuerySet[Dataset] | QuerySet[Grader] | QuerySet[TunedModel]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the palette."""
+    """A result of the palette."""
 
     label: str
     url: str
@@ -32,7 +32,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Page:
-    """A page or action that stands at a fixed address, found by its label and ``words``."""
+    """A page or action with a fixed URL. It is found by its label and ``words``."""
 
     label: str
     view: str
@@ -69,32 +69,34 @@ ANYWHERE = (
 )
 
 
-def _find_pages(access: Access, places: tuple[Page, ...], text: str, where: list[str]) -> Iterator[Entry]:
-    for place in places:
-        if access.may(place.role) and _matches(text, f"{place.label} {place.words}"):
-            yield Entry(place.label, reverse(place.view, args=where), place.icon)
+def _find_pages(access: Access, pages: tuple[Page, ...], text: str, arguments: list[str]) -> Iterator[Entry]:
+    for page in pages:
+        if access.may(page.role) and _matches(text, f"{page.label} {page.words}"):
+            yield Entry(page.label, reverse(page.view, args=arguments), page.icon)
 
 
 def _matches(text: str, haystack: str) -> bool:
-    """Whether every word of ``text`` begins a word of ``haystack``."""
+    """True if every word of ``text`` is a prefix of a word in ``haystack``."""
     words = haystack.lower().split()
     return all(any(word.startswith(part) for word in words) for part in text.lower().split())
 
 
 def _find_named(objects: Named, access: Access, text: str, icon: str) -> list[Entry]:
     found = objects.filter(team=access.team, deleted_at=None, name__icontains=text).select_related("team")
-    return [Entry(each.name, each.get_absolute_url(), icon) for each in found.order_by("-id")[:OF_A_KIND]]
+    return [
+        Entry(each.name, each.get_absolute_url(), icon) for each in found.order_by("-id")[:RESULTS_PER_KIND]
+    ]
 
 
 def _find_jobs(access: Access, text: str) -> list[Entry]:
     kept = Job.objects.filter(team=access.team, deleted_at=None).select_related("team")
     found = kept.filter(Q(name__icontains=text) | Q(uid=text) | Q(tags__contains=[text]))
-    jobs = found.defer("settings", "preflight").order_by("-id")[:OF_A_KIND]
+    jobs = found.defer("settings", "preflight").order_by("-id")[:RESULTS_PER_KIND]
     return [Entry(job.name, job.get_absolute_url(), "activity", State(job.state).label) for job in jobs]
 
 
 def find_entries(access: Access, text: str) -> list[tuple[str, list[Entry]]]:
-    """Groups with a heading each, none empty. Without ``text``: the newest jobs, all actions and pages."""
+    """Return non-empty groups of results by heading. Without ``text``: new jobs, actions, pages."""
     text = text.strip()
     groups = [("Jobs", _find_jobs(access, text))]
     if text:
@@ -104,10 +106,10 @@ def find_entries(access: Access, text: str) -> list[tuple[str, list[Entry]]]:
             ("Models", _find_named(TunedModel.objects.all(), access, text, "package")),
         ]
     team = [access.team.slug]
-    places = [
+    fixed = [
         ("Actions", list(_find_pages(access, ACTIONS, text, team))),
         ("Pages", [*_find_pages(access, PAGES, text, team), *_find_pages(access, ANYWHERE, text, [])]),
     ]
     return [
-        (heading, entries) for heading, entries in (places + groups if text else groups + places) if entries
+        (heading, entries) for heading, entries in (fixed + groups if text else groups + fixed) if entries
     ]

@@ -1,4 +1,4 @@
-"""The sample project: short business texts to be answered with JSON, and a grader of its fields."""
+"""The sample project: short business texts, answered with JSON, and a grader of its fields."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ HACKABLE = "Sample: invoice fields (hackable)"
 
 @transaction.atomic
 def create_sample_project(team: Team, user: User) -> tuple[Dataset, Grader]:
-    """The sample dataset and grader; those that the team already has stay as they are.
+    """Create the sample dataset and grader, unless the team has them already.
 
-    A hackable grader comes with them, to show what checks catch.
+    A hackable grader is created too, to show what checks catch.
     """
     Team.objects.select_for_update().get(pk=team.pk)
     dataset = team.datasets.filter(name=DATASET, deleted_at=None).first() or _create_dataset(team, user)

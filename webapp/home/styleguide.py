@@ -1,4 +1,4 @@
-"""The page that shows every component, for staff."""
+"""The styleguide: a page with every component, for staff."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from webapp.teams.access import require_user
 
 
 class ExampleForm(forms.Form):
-    """One field of each kind; the first one has an error."""
+    """One field of each kind. The first one has an error."""
 
     name = forms.CharField(help_text="Shown in lists.")
     notes = forms.CharField(widget=forms.Textarea(attrs={"rows": 2}), required=False)
@@ -24,7 +24,7 @@ class ExampleForm(forms.Form):
 
 
 def show_styleguide(request: HttpRequest) -> HttpResponse:
-    """Every component in every kind."""
+    """Show every component in every variant."""
     if not request.user.is_authenticated or not require_user(request).is_staff:
         raise Http404("The styleguide is for staff.")
     context = {

@@ -1,4 +1,4 @@
-"""Pages of a team's home: overview, first steps, command palette, and a new team."""
+"""Views of a team's home: overview, first steps, command palette, and a new team."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def new_team(request: HttpRequest) -> HttpResponse:
 
 @member()
 def show_overview(request: HttpRequest, access: Access) -> HttpResponse:
-    """What runs, what came out, what to do next. All but the head refreshes by itself."""
+    """Show running jobs, results and the next step. All but the heading refreshes by itself."""
     team = access.team
     counts = overview.count_objects(team)
     results, attention = overview.list_results(team, counts), overview.find_attention(team, counts)
@@ -54,14 +54,14 @@ def show_overview(request: HttpRequest, access: Access) -> HttpResponse:
         "running": overview.list_running(team),
         "results": results,
     }
-    alone = request.headers.get("HX-Target") == "live"
-    return render(request, "home/overview.html#live" if alone else "home/overview.html", context)
+    is_fragment = request.headers.get("HX-Target") == "live"
+    return render(request, "home/overview.html#live" if is_fragment else "home/overview.html", context)
 
 
 @member()
 @require_POST
 def hide_checklist(request: HttpRequest, access: Access) -> HttpResponse:
-    """Hide the first steps from this member, or show them again (``show=1``)."""
+    """Hide the first steps for this member, or show them again (``show=1``)."""
     shown = request.POST.get("show") == "1"
     access.team.memberships.filter(user=access.user).update(checklist_hidden=not shown)
     return redirect(access.team)
@@ -72,13 +72,13 @@ def hide_checklist(request: HttpRequest, access: Access) -> HttpResponse:
 def add_sample(request: HttpRequest, access: Access) -> HttpResponse:
     """Add the sample project."""
     create_sample_project(access.team, access.user)
-    messages.success(request, "The sample dataset and grader are there.")
+    messages.success(request, "The sample dataset and grader were added.")
     return redirect(access.team)
 
 
 @member()
 def search(request: HtmxRequest, access: Access) -> HttpResponse:
-    """Return the command palette's results; without htmx, as a page of their own."""
+    """Return the command palette's results, or without htmx a page of them."""
     text = request.GET.get("q", "")
     context = {"q": text, "groups": palette.find_entries(access, text)}
     part = "#results" if request.htmx else ""

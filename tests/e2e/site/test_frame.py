@@ -29,7 +29,7 @@ def test_a_form_pressed_twice_is_sent_once(page: Page, live: str, team: Team, al
     sent: list[Route] = []
     page.route("**/teams/new/", lambda route: sent.append(route))
     page.get_by_label("Name").fill("Second")
-    create = page.get_by_role("button", name="Create the team")
+    create = page.get_by_role("button", name="Create team")
     assert create.evaluate(TWICE) == "true"
     page.wait_for_timeout(300)
     assert len(sent) == 1
@@ -38,7 +38,7 @@ def test_a_form_pressed_twice_is_sent_once(page: Page, live: str, team: Team, al
     page.unroute("**/teams/new/")
     page.go_back()
     page.get_by_label("Name").fill("Third")
-    page.get_by_role("button", name="Create the team").click()
+    page.get_by_role("button", name="Create team").click()
     page.wait_for_url("**/t/third*/")
 
 

@@ -56,14 +56,14 @@ def test_a_form_sent_after_a_session_has_ended_changes_nothing_and_says_so(
 
 @pytest.mark.parametrize("text", ["team settings", "import grader", "connect judge", "invite", "password"])
 def test_the_palette_knows_every_place(team: Team, alice: User, as_user: SignIn, text: str) -> None:
-    assert "Nothing in" not in found(as_user(alice), team, text)
+    assert "No results for" not in found(as_user(alice), team, text)
 
 
 @pytest.mark.parametrize("text", ["team settings", "import grader", "connect judge", "invite"])
 def test_the_palette_names_nothing_that_would_be_refused(
     team: Team, bob: User, as_user: SignIn, text: str
 ) -> None:
-    assert "Nothing in" in found(as_user(bob), team, text)
+    assert "No results for" in found(as_user(bob), team, text)
 
 
 def test_a_dead_link_says_what_it_was(team: Team, alice: User, as_user: SignIn) -> None:
