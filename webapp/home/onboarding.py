@@ -31,7 +31,8 @@ def build_first_steps(team: Team, found: Counts) -> list[Step]:
     """Build the first steps in order: dataset, grader, job, download."""
     steps = (
         ("datasets:list", "Add a dataset", "Prompts, with the fields that a grader needs.", found.datasets),
-        ("graders:list", "Write a grader", "It gives every completion a reward between 0 and 1.", found.graders),
+        ("graders:list", "Write a grader", "It gives every completion a reward between 0 and 1.",
+         found.graders),
         ("jobs:new", "Launch a job", "Train the model and watch its reward.", found.jobs),
         ("catalog:list", "Download the model", "Compare base and tuned, then download the adapter.",
          found.downloaded),
