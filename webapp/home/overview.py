@@ -36,9 +36,9 @@ class Counts:
     graders: int
     models: int
     jobs: int
-    list_running: int
+    running: int
     waiting: int
-    find_attention: int
+    attention: int
     workers: int
     downloaded: bool
     opened: bool
