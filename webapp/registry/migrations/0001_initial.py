@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
             name='Export',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: a write names the attempt')),
+                ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: every write names its attempt')),
                 ('crashes', models.PositiveIntegerField(default=0, help_text='attempts that ended without a result')),
                 ('lease_until', models.DateTimeField(blank=True, null=True)),
                 ('error', models.JSONField(blank=True, help_text='{code?, message, remedy, detail?}', null=True)),
@@ -55,7 +55,7 @@ class Migration(migrations.Migration):
             name='Inspection',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: a write names the attempt')),
+                ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: every write names its attempt')),
                 ('crashes', models.PositiveIntegerField(default=0, help_text='attempts that ended without a result')),
                 ('lease_until', models.DateTimeField(blank=True, null=True)),
                 ('error', models.JSONField(blank=True, help_text='{code?, message, remedy, detail?}', null=True)),
@@ -63,7 +63,7 @@ class Migration(migrations.Migration):
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
                 ('state', models.CharField(choices=[('queued', 'Waiting for a worker'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed'), ('rows', 'Waiting for rows')], default='queued', max_length=10)),
                 ('queued_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('report', models.JSONField(default=dict, help_text='{problem, facts, notes} of workers.engine.base_model.inspection')),
+                ('report', models.JSONField(default=dict, help_text="{problem, facts, notes} of the engine's inspection")),
             ],
             options={
                 'abstract': False,
