@@ -8,7 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 if TYPE_CHECKING:
-    from webapp.work.devices import NodeDevices, NodeHealth
+    from webapp.work.health import NodeHealth
 
 
 class Node(models.Model):
@@ -16,12 +16,10 @@ class Node(models.Model):
 
     name = models.CharField(max_length=200, unique=True)
     versions = models.JSONField(default=dict)
-    devices: models.JSONField[NodeDevices, NodeDevices] = models.JSONField(
-        default=dict, help_text="{cpu_cores, gpus: [{index, name, memory_gib}]}"
-    )
+    devices = models.JSONField(default=dict, help_text="{cpu_cores, gpus: [{index, name, memory_gib}]}")
     sandbox = models.JSONField(default=dict, help_text="{available, layers, reason, remedy}")
     health: models.JSONField[NodeHealth, NodeHealth] = models.JSONField(
-        default=dict, help_text="disk, memory and load: webapp.work.devices.NodeHealth"
+        default=dict, help_text="disk, memory and load: webapp.work.health.NodeHealth"
     )
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from webapp.work.devices import AssignedDevices
 from webapp.work.models import Node
 
 OFFLINE_AFTER = timedelta(minutes=1)
@@ -17,7 +17,7 @@ DELETED_AFTER = timedelta(days=30)
 
 
 def register_node(
-    name: str, versions: Mapping[str, str], devices: Mapping[str, object], sandbox: Mapping[str, object]
+    name: str, versions: Mapping[str, str], devices: dict[str, Any], sandbox: Mapping[str, object]
 ) -> Node:
     """Create or update the node of a worker that has started."""
     now = timezone.now()
@@ -46,7 +46,7 @@ class DeviceUsage:
     memory: float
 
 
-def find_usage(node: Node | None, devices: AssignedDevices) -> list[DeviceUsage]:
+def find_usage(node: Node | None, devices: dict[str, Any]) -> list[DeviceUsage]:
     """Return the load of the work item's GPUs, or of the CPU if it has none; empty while unknown."""
     if node is None:
         return []

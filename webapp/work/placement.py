@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from webapp.work.devices import AssignedDevices, NodeDevices
 from webapp.work.models import Node, WorkState
 from workers.contract.exports import CPU_CORES as EXPORT_CORES
 
 
-def find_free_devices(node: Node) -> NodeDevices:
+def find_free_devices(node: Node) -> dict[str, Any]:
     """Return the node's devices without those of the jobs and exports that run there."""
     running = node.jobs.filter(state=WorkState.RUNNING).values_list("devices", flat=True)
     taken = {index for devices in running for index in devices.get("gpus", [])}
@@ -22,7 +20,7 @@ def find_free_devices(node: Node) -> NodeDevices:
     }
 
 
-def choose_devices(wanted: Mapping[str, Any], free: NodeDevices) -> AssignedDevices | None:
+def choose_devices(wanted: dict[str, Any], free: dict[str, Any]) -> dict[str, Any] | None:
     """Choose devices for a request, the JSON of ``contract.spec.Resources``; None if too few are free."""
     gpus = [gpu["index"] for gpu in free["gpus"] if gpu["memory_gib"] >= wanted["gpu_memory_gib"]]
     if free["cpu_cores"] < wanted["cpu_cores"] or len(gpus) < wanted["gpus"]:

@@ -23,7 +23,7 @@ SignIn = Callable[[User], Client]
 
 
 def models(team: Team, name: str = "list", query: str = "") -> str:
-    return reverse(f"registry:{name}", args=[team.slug]) + query
+    return reverse(f"catalog:{name}", args=[team.slug]) + query
 
 
 def test_a_deletion_is_undone(model: TunedModel, alice: User, as_user: SignIn) -> None:

@@ -206,7 +206,7 @@ def test_overlapping_rows_leave_train_if_asked(team: Team, alice: User) -> None:
 
 def test_a_version_needs_rows_to_train_on(team: Team, alice: User) -> None:
     data = json.dumps({"messages": [{"role": "user", "content": "a"}], "split": "test"}).encode()
-    with pytest.raises(CannotCommit, match="train on"):
+    with pytest.raises(CannotCommit, match="left for training"):
         commit_upload(upload(team, alice, data), alice, Choices())
 
 
@@ -250,13 +250,13 @@ MEASURE = """
 import os, resource, sys
 import django
 django.setup()
-from webapp.datasets.uploads.validation import Options, check
+from webapp.datasets.uploads.validation import Options, check_file
 with open(sys.argv[1], "rb") as file:
-    check(file, "jsonl", Options())
+    check_file(file, "jsonl", Options())
     file.seek(0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 with open(sys.argv[2], "rb") as file:
-    report = check(file, "jsonl", Options())
+    report = check_file(file, "jsonl", Options())
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, report["rows"])
 """
 

@@ -71,7 +71,7 @@ def test_the_report_shows_the_guessed_roles(team: Team, alice: User, as_user: Si
     assert roles(upload) == {"Question": "prompt", "reference": "field"}
     page = as_user(alice).get(upload.get_absolute_url())
     assert "All rows can be used" in page.text
-    assert 'aria-label="What Question is"' in page.text
+    assert 'aria-label="Role of Question"' in page.text
 
 
 def test_messages_may_be_in_any_column(team: Team, alice: User, as_user: SignIn) -> None:

@@ -17,7 +17,7 @@ from webapp.jobs.monitor.openings import find_openings
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User
 
-LISTS_OF_RESULTS = [("home", "overview"), ("jobs", "list"), ("registry", "list")]
+LISTS_OF_RESULTS = [("home", "overview"), ("jobs", "list"), ("catalog", "list")]
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ def test_an_invitation_opens_a_closed_site_for_its_address_only(
     settings.SIGNUP_OPEN = False
     client.get(create_invitation(team, alice, "dora@example.com", Role.EDITOR).get_absolute_url())
     answer = client.post("/accounts/signup/", {"email": "eve@example.com", "password1": PASSWORD})
-    assert "the invitation was made for" in answer.text
+    assert "Sign up with the address that was invited" in answer.text
     client.post("/accounts/signup/", {"email": "dora@example.com", "password1": PASSWORD})
     assert team.memberships.filter(user__email="dora@example.com").exists()
 
