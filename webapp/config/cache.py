@@ -1,4 +1,4 @@
-"""The cache that all processes share: counts of attempts, for rate limits, and progress for waiting pages."""
+"""The cache that all processes share, for rate limits and progress of waiting pages."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 TABLE = "shared_cache"
 
 
-def configure(broker: str) -> dict[str, Any]:
-    """Django's cache setting: the broker if it is Valkey or Redis, otherwise a table in the database."""
+def configure(broker: str) -> dict[str, str]:
+    """Return Django's cache setting: the broker if it is Valkey or Redis, else a database table."""
     parts = urlsplit(broker)
     if parts.scheme in {"redis", "rediss"}:
         location = broker
@@ -44,16 +44,16 @@ def _return_if_unreachable(answer: Any) -> Callable[[Callable[..., Any]], Callab
 
 
 class SharedCache(RedisCache):
-    """Valkey or Redis. People can sign in while it is down; nothing is counted then."""
+    """Valkey or Redis. While it is down users can sign in, but rate limits do not count."""
 
     set = _return_if_unreachable(None)(RedisCache.set)
     add = _return_if_unreachable(True)(RedisCache.add)
     delete = _return_if_unreachable(False)(RedisCache.delete)
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
-        """The value; ``default`` if there is none, or no broker."""
+        """Return the value, or ``default`` without a value or a broker."""
         return _return_if_unreachable(default)(super().get)(key, default, version)
 
     def clear(self) -> None:
-        """Raises ``NotImplementedError``: the broker's messages lie in the same database."""
+        """Raise NotImplementedError: the same database has the broker's messages."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Groove's documents as pages: rendered from ``docs/*.md``, linked with each other, served to everybody."""
+"""Groove's documents as public pages, rendered from ``docs/*.md``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ATTRIBUTES = {"a": {"href"}, "img": {"src", "alt"}} | {f"h{level}": {"id"} for l
 
 @dataclass(frozen=True)
 class Document:
-    """A document: its title, its sections as (anchor, title), and the rest as harmless HTML."""
+    """A document: its title, its sections as (anchor, title), and its body as safe HTML."""
 
     name: str
     title: str
@@ -41,12 +41,12 @@ class Document:
 
 
 def list_names() -> list[str]:
-    """Every document's name, as in its URL."""
+    """Return the names of all documents, as in their URLs."""
     return sorted(path.stem for path in FOLDER.glob("*.md"))
 
 
 def read_document(name: str) -> Document | None:
-    """The document of this name; None if there is none."""
+    """Return the document, or None if there is none of this name."""
     if name not in list_names():
         return None
     path = FOLDER / f"{name}.md"
@@ -55,13 +55,16 @@ def read_document(name: str) -> Document | None:
 
 @lru_cache(maxsize=64)
 def _render(name: str, path: Path, modified: int) -> Document:
-    """Parsed once for each version of the file: ``modified`` tells versions apart."""
+    """Render a document.
+
+    ``modified`` is part of the cache key, so a changed file is rendered again.
+    """
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     tokens = parser.parse(path.read_text(encoding="utf-8"))
     headings = list(_anchor_headings(tokens))
     title = headings[0][2] if headings else name
     if headings and tokens[0].type == "heading_open" and tokens[0].tag == "h1":
-        tokens = tokens[3:]  # the page has a heading of its own
+        tokens = tokens[3:]  # the page template has its own heading
     for token in tokens:
         _rewrite_links(token.children or [])
     clean = nh3.clean(parser.renderer.render(tokens, parser.options, {}), tags=TAGS, attributes=ATTRIBUTES)
@@ -70,7 +73,7 @@ def _render(name: str, path: Path, modified: int) -> Document:
 
 
 def _anchor_headings(tokens: Sequence[Token]) -> Iterator[tuple[int, str, str]]:
-    """Gives every heading its anchor, as GitHub does. Yields level, anchor and text."""
+    """Give every heading its anchor, as GitHub does. Yields level, anchor and text."""
     seen: Counter[str] = Counter()
     for opening, content in pairwise(tokens):
         if opening.type != "heading_open":
@@ -85,7 +88,7 @@ def _anchor_headings(tokens: Sequence[Token]) -> Iterator[tuple[int, str, str]]:
 
 
 def _rewrite_links(inline: Sequence[Token]) -> None:
-    """Links between documents and to images become URLs of this site."""
+    """Rewrite links between documents and to images as URLs of this site."""
     for token in inline:
         attribute = {"link_open": "href", "image": "src"}.get(token.type)
         target = str(token.attrGet(attribute) or "") if attribute else ""
@@ -106,14 +109,14 @@ def _rewrite_url(target: str) -> str:
 
 @require_GET
 def list_documents(request: HttpRequest) -> HttpResponse:
-    """All documents by their titles."""
+    """List all documents."""
     documents = [document for name in list_names() if (document := read_document(name))]
     return render(request, "docs/index.html", {"documents": documents})
 
 
 @require_GET
 def show_document(request: HttpRequest, name: str) -> HttpResponse:
-    """One document."""
+    """Show a document."""
     document = read_document(name)
     if document is None:
         raise Http404(f"There is no document {name!r}.")
@@ -122,7 +125,7 @@ def show_document(request: HttpRequest, name: str) -> HttpResponse:
 
 @require_GET
 def show_image(request: HttpRequest, name: str) -> FileResponse:
-    """A picture of a document."""
+    """Serve an image of a document."""
     path = FOLDER / "images" / name
     if path not in FOLDER.glob("images/*") or not IMAGE.fullmatch(name):
         raise Http404(f"There is no picture {name!r}.")

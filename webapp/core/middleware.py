@@ -40,7 +40,7 @@ def _make_middleware(finish: Finish) -> Callable[..., Any]:
 
 @_make_middleware
 def vary_on_htmx(_request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Vary on HX-Request: pages and fragments share URLs, and a cached fragment would break Back."""
+    """Vary on HX-Request, so that a browser's Back never shows a cached fragment as a page."""
     patch_vary_headers(response, ["HX-Request"])
     response.headers.setdefault("Cache-Control", "private, no-cache")
     return response

@@ -13,7 +13,10 @@ T = TypeVar("T", str, bytes)
 
 
 async def stream_lazily(parts: Iterator[T]) -> AsyncIterator[T]:
-    """Yield the parts asynchronously. Under ASGI Django would read a plain iterator into memory first."""
+    """Yield the parts asynchronously.
+
+    Under ASGI Django would read a plain iterator into memory first.
+    """
 
     def step() -> T | None:
         return next(parts, None)

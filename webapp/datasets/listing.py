@@ -1,4 +1,4 @@
-"""The list of a team's datasets: search, sorting, pages; deleted datasets on a separate list."""
+"""The list of a team's datasets: search, sorting, pages, and deleted datasets."""
 
 from __future__ import annotations
 

@@ -30,7 +30,10 @@ class FieldReport(TypedDict):
 
 
 class Profile(TypedDict):
-    """The fields of a file and the size of its prompts. ``left_out`` counts values of further fields."""
+    """The fields of a file and the size of its prompts.
+
+    ``left_out`` counts values of further fields.
+    """
 
     prompt_characters: Spread | None
     messages: Spread | None
@@ -113,8 +116,9 @@ class Bar(TypedDict, total=False):
 
 
 class Histogram(TypedDict, total=False):
-    """The values of one column. ``kind`` is values, numbers or lengths (of texts, in characters).
+    """The values of one column.
 
+    ``kind`` is values, numbers or lengths (of texts, in characters).
     ``missing`` counts rows without a value; ``others`` counts values without a bar.
     """
 

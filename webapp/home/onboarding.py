@@ -41,7 +41,7 @@ def build_first_steps(team: Team, found: Counts) -> list[Step]:
 
 
 def find_next_step(team: Team, first: Sequence[Step], results: Sequence[Result]) -> Step | None:
-    """Return the first step of ``CONDITIONS`` that applies, else the first step that is not done."""
+    """Return the first step of ``CONDITIONS`` that applies, else the first one not done."""
     for condition in CONDITIONS:
         if step := condition(team, results):
             return step

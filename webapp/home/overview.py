@@ -111,7 +111,7 @@ class Attention:
 
 
 def find_attention(team: Team, found: Counts) -> list[Attention]:
-    """Return at most six items: a queue without workers, failed and paused jobs, jobs with alarms."""
+    """Return at most six items: missing workers, failed and paused jobs, alarms."""
     jobs = team.jobs.filter(deleted_at=None).filter(filters.needs_attention()).select_related("team")
     worst = list(jobs.order_by(F("finished_at").desc(nulls_last=True), "state", "-id")[:ATTENTION_SHOWN])
     running = [job for job in worst if job.state == State.RUNNING]

@@ -1,4 +1,7 @@
-"""Access of a request to a team's objects. Every view uses it. Non-members get a 404, never a 403."""
+"""Access of a request to a team's objects. Every view uses it.
+
+Non-members get a 404, never a 403.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,10 @@ class Access:
         return self.may(Role.OWNER)
 
     def get(self, objects: QuerySet[M], **lookup: object) -> M:
-        """Return the matching object of this team, or raise Http404. ``objects`` must have a ``team``."""
+        """Return the matching object of this team, or raise Http404.
+
+        ``objects`` must have a ``team``.
+        """
         return get_object_or_404(objects, team=self.team, **lookup)
 
 

@@ -24,7 +24,7 @@ def find_pending_invitation(request: HttpRequest) -> Invitation | None:
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
-    """allauth's rules: sign-up for everybody or with an invitation only, confirmed addresses, rate limits."""
+    """Rules for allauth: who may sign up, confirmed addresses, rate limits."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return bool(settings.SIGNUP_OPEN) or find_pending_invitation(request) is not None

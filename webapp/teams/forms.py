@@ -21,7 +21,7 @@ class TeamForm(forms.Form):
 
 
 class SettingsForm(forms.Form):
-    """A team's name, retention of rollouts, and limit of jobs, which only the site's staff may change."""
+    """A team's name, retention of rollouts, and limit of running jobs (staff only)."""
 
     name = forms.CharField(max_length=80)
     rollouts_kept_days = forms.IntegerField(

@@ -100,7 +100,7 @@ def create_invitation_token() -> str:
 
 
 class Invitation(models.Model):
-    """A link into a team, for one e-mail address or, without one, for the first person who opens it."""
+    """A link into a team, for one e-mail address or for the first person who opens it."""
 
     team = models.ForeignKey(Team, models.CASCADE, related_name="invitations")
     email = models.EmailField("e-mail address", blank=True)

@@ -1,4 +1,7 @@
-"""Wake-up messages for workers. A lost message only delays work: Celery beat sends them again."""
+"""Wake-up messages for workers.
+
+A lost message only delays work: Celery beat sends them again.
+"""
 
 from __future__ import annotations
 

@@ -38,7 +38,10 @@ def delete_silent_nodes() -> None:
 
 @dataclass(frozen=True)
 class DeviceUsage:
-    """Load of a device in its node's last report. Memory in GiB; for the CPU it is the machine's."""
+    """Load of a device in its node's last report.
+
+    Memory in GiB; for the CPU it is the machine's.
+    """
 
     device: str
     busy_percent: float
@@ -47,7 +50,7 @@ class DeviceUsage:
 
 
 def find_usage(node: Node | None, devices: dict[str, Any]) -> list[DeviceUsage]:
-    """Return the load of the work item's GPUs, or of the CPU if it has none; empty while unknown."""
+    """Return the load of the work item's GPUs, or of the CPU; empty while unknown."""
     if node is None:
         return []
     assigned = {f"GPU {index}" for index in devices.get("gpus", [])} or {"CPU"}

@@ -21,7 +21,7 @@ def find_free_devices(node: Node) -> dict[str, Any]:
 
 
 def choose_devices(wanted: dict[str, Any], free: dict[str, Any]) -> dict[str, Any] | None:
-    """Choose devices for a request, the JSON of ``contract.spec.Resources``; None if too few are free."""
+    """Choose devices for a request (``contract.spec.Resources``); None if too few are free."""
     gpus = [gpu["index"] for gpu in free["gpus"] if gpu["memory_gib"] >= wanted["gpu_memory_gib"]]
     if free["cpu_cores"] < wanted["cpu_cores"] or len(gpus) < wanted["gpus"]:
         return None

@@ -1,4 +1,4 @@
-"""The queue for every kind of work item: enqueue, claim, renew, finish, fail, requeue after a crash.
+"""The queue for every kind of work item: enqueue, claim, renew, finish, fail, requeue.
 
 The item's row is the source of truth. A claim increments its attempt, every write of a worker names the
 attempt, and an attempt ends when its lease expires. Messages only wake workers up.
@@ -39,7 +39,10 @@ def compute_lease_end() -> datetime:
 
 @dataclass(frozen=True)
 class Queue(Generic[Item]):
-    """The items of one model. ``name`` is their folder in the work directory; ``task`` runs one item."""
+    """The items of one model.
+
+    ``name`` is their folder in the work directory; ``task`` runs one item.
+    """
 
     model: type[Item]
     name: str

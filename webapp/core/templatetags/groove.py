@@ -109,7 +109,10 @@ def seconds(value: float | str | None) -> str:
 
 @register.filter
 def pairs(mapping: Mapping[str, object]) -> list[tuple[str, object]]:
-    """Return keys and values. In a template ``mapping.items`` would look up the key ``items`` first."""
+    """Return keys and values.
+
+    In a template ``mapping.items`` would look up the key ``items`` first.
+    """
     return list(mapping.items())
 
 

@@ -1,4 +1,4 @@
-"""Check the messages and tools of a row, and bring them to the shape that chat templates take."""
+"""Check the messages and tools of a row, and convert them for chat templates."""
 
 from __future__ import annotations
 
@@ -113,7 +113,10 @@ def _parse_arguments(text: str) -> object:
 
 
 def read_tools(value: object) -> list[Tool]:
-    """Return the function tools of a row in OpenAI's shape; empty if it has none. Raises RowError."""
+    """Return the function tools of a row in OpenAI's shape; empty if it has none.
+
+    Raises RowError.
+    """
     if isinstance(value, str) and value.strip():
         try:
             value = parse_json(value)

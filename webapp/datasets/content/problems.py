@@ -29,7 +29,10 @@ def cut_excerpt(text: str, at: int = 0) -> str:
 
 
 class RowError(ValueError):
-    """One row cannot be used; its neighbours can. ``record`` is its number if a row may span lines."""
+    """One row cannot be used; its neighbours can.
+
+    ``record`` is its number if a row may span lines.
+    """
 
     def __init__(self, reason: str, remedy: str) -> None:
         super().__init__(reason)

@@ -47,8 +47,9 @@ class StoredRow(TypedDict):
 
 
 class RowPreview(TypedDict):
-    """A row cut to what fits on a page. ``number`` is its line in a file or its number in a split.
+    """A row cut to what fits on a page.
 
+    ``number`` is its line in a file or its number in a split.
     ``count`` counts all messages, ``hidden`` those that are left out.
     """
 

@@ -116,7 +116,10 @@ def _read_prompt(name: str, value: object) -> list[object]:
 
 
 def encode_canonical(shape: dict[str, object]) -> bytes:
-    """Encode JSON with sorted keys and no spaces. Raises RowError for what JSON or PostgreSQL refuses."""
+    """Encode JSON with sorted keys and no spaces.
+
+    Raises RowError for what JSON or PostgreSQL refuses.
+    """
     _check_depth(shape, MAX_DEPTH)
     try:
         text = ENCODER.encode(shape)

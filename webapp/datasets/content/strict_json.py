@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def parse_json(text: str) -> Any:
-    """Parse strict JSON. Raises RowError for duplicate keys and NaN, ValueError for other errors."""
+    """Parse strict JSON.
+
+    Raises RowError for duplicate keys and NaN, ValueError for other errors.
+    """
     try:
         return DECODER.decode(text)
     except RecursionError as error:

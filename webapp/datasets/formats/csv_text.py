@@ -23,7 +23,10 @@ QUOTED_CHARACTERS = 4096
 
 
 class Records:
-    """The records of a file. Keeps the first line, number and text of the latest record for errors."""
+    """The records of a file.
+
+    Keeps the first line, number and text of the latest record for errors.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         csv.field_size_limit(MAX_CELL_BYTES)
@@ -51,7 +54,10 @@ class Records:
             line = next(self.texts, None)
 
     def next(self) -> list[str] | None:
-        """Return the cells of the next record, [] for a blank line, None at the end. Raises FileError."""
+        """Return the cells of the next record, [] for a blank line, None at the end.
+
+        Raises FileError.
+        """
         self.first_line, self.text = self.read_lines + 1, ""
         try:
             cells: list[str] | None = next(self.table, None)

@@ -1,4 +1,4 @@
-"""Read JSON Lines: one object per line, in OpenAI's reinforcement format or with a prompt field."""
+"""Read JSON Lines: one object per line, in OpenAI's format or with a prompt field."""
 
 from __future__ import annotations
 

@@ -33,7 +33,10 @@ def _has_only_cr(file: IO[bytes]) -> bool:
 
 
 def _split_at_newlines(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield lines. One that is too long is cut one byte above the limit, so that it is refused later."""
+    """Yield lines.
+
+    One that is too long is cut one byte above the limit, so that it is refused later.
+    """
     while raw := file.readline(MAX_LINE_BYTES + 1):
         rest = raw
         while len(raw) > MAX_LINE_BYTES and rest and not rest.endswith(b"\n"):

@@ -114,7 +114,10 @@ def _check_limits(rows: int, unpacked: int, size: int) -> None:
 
 
 def _parse_message(line: bytes) -> tuple[str, Any]:
-    """Return the kind and value of a line. Raises FileError if the child failed, RowError for NaN."""
+    """Return the kind and value of a line.
+
+    Raises FileError if the child failed, RowError for NaN.
+    """
     if not line:  # the child was killed, most often at its memory limit
         raise problems.parquet_too_large_inside()
     kind, value = parse_json(line.decode())

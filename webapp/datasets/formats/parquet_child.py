@@ -59,7 +59,7 @@ def encode_rows(table: Any) -> Iterator[str]:
 
 
 def encode_row(batch: Any, index: int) -> str:
-    """Encode the cells, or the column whose cell has raw bytes (``raw``) or a key twice (``twice``)."""
+    """Encode the cells, or name a column with raw bytes (``raw``) or a repeated key (``twice``)."""
     cells = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         try:
@@ -72,7 +72,10 @@ def encode_row(batch: Any, index: int) -> str:
 
 
 def main() -> None:
-    """Write the lines. If the file cannot be read to its end, the last one is ``failed`` or ``memory``."""
+    """Write the lines.
+
+    If the file cannot be read to its end, the last one is ``failed`` or ``memory``.
+    """
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     import pyarrow.parquet
 

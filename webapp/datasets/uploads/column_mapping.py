@@ -19,7 +19,7 @@ ROLES = {FIELD: "Field", PROMPT: "Prompt", MESSAGES: "Messages", OUT: "Leave out
 
 
 def describe_columns(file: IO[bytes], kind: str, wanted: Columns | None) -> list[TableColumn]:
-    """Return a table's columns with roles and samples; empty for JSONL and for an unreadable table."""
+    """Return a table's columns with roles and samples; empty for JSONL and unreadable tables."""
     if kind not in formats.SAMPLERS:
         return []
     try:

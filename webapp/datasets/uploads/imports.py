@@ -1,4 +1,4 @@
-"""Imports of datasets: a user requests one, a worker downloads it, then it is checked like any upload."""
+"""Imports of datasets: a user requests a file, a worker downloads it and checks it."""
 
 from __future__ import annotations
 

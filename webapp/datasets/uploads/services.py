@@ -67,8 +67,9 @@ def receive_file(
     dataset: Dataset | None = None,
     watch: PassRows = iter,
 ) -> Upload:
-    """Check a file and create its upload. The bytes are stored only if the file may become usable.
+    """Check a file and create its upload.
 
+    The bytes are stored only if the file may become usable.
     The rows pass through ``watch`` while they are checked.
     """
     filename = Path(file.name or "upload").name[:255]
@@ -88,7 +89,7 @@ def receive_file(
 
 
 def _find_earlier_splits(dataset: Dataset | None, options: Options) -> dict[bytes, Split]:
-    """Return the splits of prompts in the latest version, so that they stay; empty for other shares.
+    """Return the splits of prompts in the latest version, if the shares are the same.
 
     A large version needs none: it was split by the hash of its prompts alone.
     """
@@ -146,7 +147,10 @@ def _delete_bytes(upload: Upload) -> None:
 
 
 def find_errors(upload: Upload) -> Iterator[Problem]:
-    """Yield every error of an upload. Without stored bytes these are the first ones, from its report."""
+    """Yield every error of an upload.
+
+    Without stored bytes these are the first ones, from its report.
+    """
     if upload.state != Upload.State.CHECKED or upload.report["refused"]:
         yield from (Problem(**error) for error in upload.report["errors"])
         return
@@ -171,8 +175,9 @@ def recheck_upload(upload: Upload, options: Options) -> None:
 
 
 def commit_upload(upload: Upload, user: User | None, choices: Choices) -> tuple[DatasetVersion, bool]:
-    """Make an immutable version of an upload. Returns it, and False if the same rows were a version already.
+    """Make an immutable version of an upload.
 
+    Returns it, and False if the same rows were a version already.
     Raises CannotCommit, with nothing changed.
     """
     _require_usable(upload, choices)

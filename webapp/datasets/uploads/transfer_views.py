@@ -1,4 +1,4 @@
-"""Views of resumable uploads: the tus protocol 1.0.0 with the extensions creation and termination.
+"""Views of resumable uploads: tus 1.0.0 with the extensions creation and termination.
 
 https://tus.io/protocols/resumable-upload
 """

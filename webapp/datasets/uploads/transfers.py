@@ -73,7 +73,10 @@ def add_part(transfer: Transfer, offset: int, part: bytes) -> Transfer:
 
 @transaction.atomic
 def finish_transfer(transfer: Transfer, user: User) -> Upload:
-    """Join the parts and check the file like any upload. Raises CannotCommit while bytes are missing."""
+    """Join the parts and check the file like any upload.
+
+    Raises CannotCommit while bytes are missing.
+    """
     transfer = Transfer.objects.select_for_update().get(pk=transfer.pk)
     if not transfer.is_complete:
         missing = transfer.bytes - transfer.received
@@ -106,7 +109,10 @@ def _delete_parts(keys: list[str]) -> None:
 
 
 def discard_stale_transfers(hours: float = STALE_UPLOAD_HOURS) -> int:
-    """Delete transfers that received no part in time. Returns their number. Celery beat calls it."""
+    """Delete transfers that received no part in time. Returns their number.
+
+    Celery beat calls it.
+    """
     stale = list(Transfer.objects.filter(touched_at__lt=timezone.now() - timedelta(hours=hours)))
     for transfer in stale:
         discard_transfer(transfer)

@@ -100,8 +100,9 @@ def check_file(
     earlier: EarlierSplits | None = None,
     watch: PassRows = iter,
 ) -> UploadReport:
-    """Check the whole file. The report of a file that cannot be read to its end has ``refused`` set.
+    """Check the whole file.
 
+    The report of a file that cannot be read to its end has ``refused`` set.
     ``earlier`` gives the splits of prompts in the previous version. The rows pass through ``watch``.
     """
     tally = Tally()

@@ -1,4 +1,4 @@
-"""A version's page: rows found by the filters in its URL, and histograms whose bars are such filters."""
+"""A version's page: rows filtered by the URL, and histograms whose bars are filters."""
 
 from __future__ import annotations
 
@@ -107,7 +107,10 @@ def _remove_filter(query: QueryDict, each: Filter) -> str:
 
 @dataclass(frozen=True)
 class ChartBar:
-    """A bar that links to the page with its filter set or removed. ``share`` is in percent of the highest."""
+    """A bar that links to the page with its filter set or removed.
+
+    ``share`` is in percent of the highest.
+    """
 
     label: str
     count: int
@@ -198,7 +201,10 @@ def _format_value(value: float | str) -> str:
 
 
 def _toggle_filter(query: QueryDict, each: Filter, active: list[Filter]) -> str:
-    """Return the query string with this filter, or without it if it is active. A column has one filter."""
+    """Return the query string with this filter, or without it if it is active.
+
+    A column has one filter.
+    """
     if each in active:
         return _remove_filter(query, each)
     rest = query.copy()

@@ -23,7 +23,10 @@ STEPS = tuple(map(Fraction, ("1", "2", "2.5", "5", "10", "20", "25")))
 
 
 def build_histograms(path: Path, fields: Iterable[FieldReport]) -> list[Histogram]:
-    """Return one histogram per column of the file, the prompt first. ``fields`` are the report's."""
+    """Return one histogram per column of the file, the prompt first.
+
+    ``fields`` are the report's.
+    """
     few_values = {f"{ITEM}{field['name']}" for field in fields if field["values"]}
     with pq.ParquetFile(path) as columns:
         found = [_bin_numbers(columns, "prompt_characters")]

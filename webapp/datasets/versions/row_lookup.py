@@ -39,7 +39,10 @@ class LocatedRow:
 
 
 def find_row(version: DatasetVersion, row_id: str, query: QueryDict | None = None) -> LocatedRow | None:
-    """Find the row in the open splits, or return None. ``query`` is the search that led to it, if any."""
+    """Find the row in the open splits, or return None.
+
+    ``query`` is the search that led to it, if any.
+    """
     try:
         wanted = pa.scalar(bytes.fromhex(row_id), pa.binary(16))
     except (ValueError, pa.ArrowInvalid):
@@ -64,7 +67,7 @@ def _find_matches(version: DatasetVersion, split: Split, query: QueryDict | None
 def _find_neighbours(
     position: int, rows: int, matches: pa.ChunkedArray | None
 ) -> tuple[list[int | None], int]:
-    """Return the positions before and after, and the number among the matches (0 outside a search)."""
+    """Return the neighbours' positions, and the number among the matches (0 without a search)."""
     at = pc.index(matches, pa.scalar(position, pa.uint64())).as_py() if matches is not None else -1
     if matches is None or at < 0:
         return [position - 1 if position else None, position + 1 if position + 1 < rows else None], 0
@@ -73,7 +76,10 @@ def _find_neighbours(
 
 
 def find_rows(version: DatasetVersion, row_ids: Collection[str]) -> dict[str, StoredRow]:
-    """Return the rows with these ids, by id. Reads the ids of the open splits, and only those rows."""
+    """Return the rows with these ids, by id.
+
+    Reads the ids of the open splits, and only those rows.
+    """
     missing, found = set(filter(_is_row_id, row_ids)), dict[str, StoredRow]()
     for split in (each for each in Split if not each.sealed):
         if missing and "columns" in version.files.get(split.label, {}):

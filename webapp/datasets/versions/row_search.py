@@ -55,7 +55,7 @@ def encode_search(query: QueryDict) -> str:
 
 
 def find_positions(columns: pq.ParquetFile, text: str, filters: Iterable[Filter]) -> pa.ChunkedArray:
-    """Return the ascending 0-based positions of rows that contain ``text`` and meet every filter.
+    """Return ascending 0-based positions of rows that contain ``text`` and meet every filter.
 
     The text is searched in the prompt and in every text field, in any case. A filter that cannot be parsed,
     or whose column is missing, matches no row: a wrong link must not show wrong rows.

@@ -1,4 +1,7 @@
-"""The seal of a version's test split. Only owners can open it; every later result shows that."""
+"""The seal of a version's test split.
+
+Only owners can open it; every later result shows that.
+"""
 
 from __future__ import annotations
 

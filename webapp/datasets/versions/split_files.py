@@ -153,7 +153,10 @@ def read_prompt_splits(version: DatasetVersion) -> dict[bytes, Split]:
 
 
 async def stream_chunks(key: str) -> AsyncIterator[bytes]:
-    """Stream a stored file. Asynchronous: Django would read a plain iterator into memory under ASGI."""
+    """Stream a stored file.
+
+    Asynchronous: Django would read a plain iterator into memory under ASGI.
+    """
     file = await sync_to_async(default_storage.open)(key)
     try:
         while chunk := await sync_to_async(file.read)(CHUNK_BYTES):

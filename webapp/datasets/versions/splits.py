@@ -1,4 +1,4 @@
-"""Assign rows to splits by the hash of their prompts, so that equal prompts are always in one split.
+"""Assign rows to splits by the hash of the prompt: equal prompts are in the same split.
 
 With many prompts the hash alone decides. With few the shares are counted out in the order of the hashes,
 because chance can leave a split almost empty (255 rows once gave 253, 1 and 1).
@@ -37,13 +37,16 @@ LEAKS = "exists (select 1 from rows as o where o.prompt = rows.prompt and o.spli
 
 @dataclass(frozen=True)
 class Shares:
-    """Percent of the prompts held out for validation and for the sealed test; the rest is for training."""
+    """Percent of the prompts held out for validation and test; the rest is for training."""
 
     validation: int = 10
     test: int = 10
 
     def choose_split(self, prompt: bytes) -> Split:
-        """Return the split for a prompt's hash. It depends on nothing else, so it holds across versions."""
+        """Return the split for a prompt's hash.
+
+        It depends on nothing else, so it holds across versions.
+        """
         position = int.from_bytes(prompt[:8]) / 2**64 * 100
         if position >= 100 - self.test:
             return Split.TEST
@@ -144,7 +147,10 @@ class SplitIndex:
         return found
 
     def drop_overlap(self) -> int:
-        """Keep a shared prompt only in the split held out longest. Returns the number of deleted rows."""
+        """Keep a shared prompt only in the split held out longest.
+
+        Returns the number of deleted rows.
+        """
         return self.database.execute(f"delete from rows where {LEAKS}").rowcount  # noqa: S608 - a constant
 
     def find_kept_split(self, row: Row, line: int) -> Split | None:

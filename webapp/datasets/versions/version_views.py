@@ -1,4 +1,4 @@
-"""Views of a version: rows and histograms, one row, changes since another version, downloads."""
+"""Views of a version: rows and histograms, one row, changes between versions, downloads."""
 
 from __future__ import annotations
 
