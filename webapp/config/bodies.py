@@ -26,9 +26,9 @@ from django.urls import Resolver404, resolve
 from webapp.teams.access import find_access
 from webapp.teams.models import Role, User
 
-Message = MutableMapping[str, Any]  # of ASGI, as is the scope
+Message = MutableMapping[str, Any]  # of ASGI
 Receive = Callable[[], Awaitable[Message]]
-Scope = MutableMapping[str, Any]
+Scope = dict[str, Any]  # as Django's ASGIHandler declares it
 
 TEXT = "text/plain; charset=utf-8"
 FORM_BYTES = 2**20

@@ -171,12 +171,10 @@ def objects(team: Team, alice: User) -> Objects:
         "evaluations": {"uid": job.uid, "row": ComparedRow.objects.get(evaluation__job=job).pk},
         "retention": {"uid": job.uid},
         "retention:release": {"uid": model.uid},
-        "registry": {
-            "uid": model.uid,
-            "name": "adapter_config.json",
-            "kind": "merged",
-            "base": base.uid,
-        },
+        "registry": {"base": base.uid},
+        "catalog": {"uid": model.uid, "name": "adapter_config.json", "kind": "merged"},
+        "catalog:checkpoint": {"uid": job.uid},
+        "catalog:promote": {"uid": job.uid},
     }
 
 
@@ -244,7 +242,7 @@ def everything() -> dict[str, list[dict[str, Any]]]:
 def test_the_walk_sees_the_whole_site() -> None:
     assert {name.partition(":")[0] for name in NAMES} == {
         "teams", "home", "datasets", "graders", "judges", "jobs", "experiments", "evaluations", "retention",
-        "registry",
+        "registry", "catalog",
     }  # fmt: skip
 
 
