@@ -148,6 +148,7 @@ class VersionReport(TypedDict, total=False):
     prompt_characters: Spread | None
     messages: Spread | None
     fields: list[FieldReport]
+    left_out: int
     splits: dict[str, int]
     offsets: dict[str, list[int]]
     columns: dict[str, list[Histogram]]

@@ -210,6 +210,18 @@ def test_a_version_needs_rows_to_train_on(team: Team, alice: User) -> None:
         commit_upload(upload(team, alice, data), alice, Choices())
 
 
+def test_a_version_says_how_many_values_its_report_leaves_out(team: Team, alice: User) -> None:
+    """Checks of graders must not take an unlisted field for a missing one."""
+    rows = [{f"f{n}": n for n in range(start, start + 200)} for start in (0, 100)]
+    data = "".join(
+        json.dumps({"messages": [{"role": "user", "content": f"Prompt {n}"}], **fields}) + "\n"
+        for n, fields in enumerate(rows * 3)
+    ).encode()
+    version, _ = commit_upload(upload(team, alice, data), alice, Choices())
+    assert len(version.report["fields"]) == limits.MAX_FIELDS
+    assert version.report["left_out"] > 0
+
+
 def test_a_commit_that_fails_leaves_nothing(team: Team, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     trial = upload(team, alice, jsonl(20))
     before = stored_files(team)

@@ -234,6 +234,7 @@ def _build_version_report(
         "prompt_characters": report["prompt_characters"],
         "messages": report["messages"],
         "fields": report["fields"],
+        "left_out": report["left_out"],
         "splits": {split.label: file.rows for split, file in files.items()},
         "offsets": {split.label: file.offsets for split, file in files.items()},
         "columns": {
