@@ -1,4 +1,4 @@
-"""What the frame's scripts promise on every page."""
+"""Scripts that run on every page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OUTDATED = """() => {
 }"""
 
 
-def test_a_form_pressed_twice_is_sent_once(page: Page, live: str, team: Team, alice: User) -> None:
+def test_a_double_click_sends_a_form_once(page: Page, live: str, team: Team, alice: User) -> None:
     sign_in(page, live, alice)
     page.goto("/teams/new/")
     sent: list[Route] = []
@@ -42,7 +42,9 @@ def test_a_form_pressed_twice_is_sent_once(page: Page, live: str, team: Team, al
     page.wait_for_url("**/t/third*/")
 
 
-def test_an_answer_without_a_place_is_said(page: Page, live: str, team: Team, alice: User) -> None:
+def test_a_response_without_a_target_is_shown_as_a_toast(
+    page: Page, live: str, team: Team, alice: User
+) -> None:
     sign_in(page, live, alice)
     page.goto(team.get_absolute_url())
     page.evaluate(OUTDATED)

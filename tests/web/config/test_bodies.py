@@ -34,7 +34,7 @@ def spooled(process_folder: Path) -> int:
     return sum(file.stat().st_size for file in process_folder.iterdir() if file.is_file())
 
 
-def test_only_editors_send_much_and_only_to_upload_routes(
+def test_only_editors_send_large_bodies_and_only_to_upload_routes(
     web: str, team: Team, alice: User, bob: User, as_user: SignIn
 ) -> None:
     big, file = b"x" * (FORM_BYTES + 1), f"/t/{team.slug}/datasets/new/"

@@ -1,4 +1,4 @@
-"""How prompts are written on pages."""
+"""Template filters for rendered prompts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_prompt_is_shown_whole_and_never_as_markup(prompt: str) -> None:
     assert unescape(text) == prompt
 
 
-def test_the_chat_templates_own_tokens_are_set_back() -> None:
+def test_control_tokens_of_the_chat_template_are_marked() -> None:
     page = mark_control_tokens("<|im_start|>user\n2 <| 3?<|im_end|>")
     assert page.count("control-token") == 2
     assert "user\n2 &lt;| 3?<" in page

@@ -1,4 +1,4 @@
-"""A team's home: what there is, what runs, what waits for somebody, what came out, what to do next."""
+"""A team's home page: counts, running jobs, items that need attention, results, next step."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def job(team: Team, alice: User) -> Job:
 
 
 def like(job: Job, count: int, state: State, **values: Any) -> list[Job]:
-    """Jobs as ``job`` in another state."""
+    """Create jobs like ``job`` in another state."""
     same = {
         "team": job.team, "base_model": job.base_model, "dataset_version": job.dataset_version,
         "grader_version": job.grader_version, "settings": job.settings,
@@ -48,7 +48,7 @@ def like(job: Job, count: int, state: State, **values: Any) -> list[Job]:
 
 
 def refreshed(client: Client, team: Team) -> HttpResponse:
-    """What the page asks for by itself."""
+    """Request the part of the page that refreshes by itself."""
     return client.get(team.get_absolute_url(), headers={"HX-Request": "true", "HX-Target": "live"})  # type: ignore[return-value]
 
 
@@ -59,7 +59,7 @@ def hide_checklist(user: User) -> None:
 # --- what runs, what waits -------------------------------------------------------------------------
 
 
-def test_home_shows_what_runs_and_the_rewards_of_what_finished(
+def test_home_shows_running_jobs_and_the_rewards_of_finished_ones(
     job: Job, alice: User, as_user: SignIn
 ) -> None:
     like(job, 1, State.RUNNING, step=3, total_steps=10)
@@ -74,7 +74,7 @@ def test_home_shows_what_runs_and_the_rewards_of_what_finished(
     assert result.rewards == sorted(result.rewards)
 
 
-def test_a_page_left_open_learns_what_began_and_what_ended(job: Job, bob: User, as_user: SignIn) -> None:
+def test_an_open_page_shows_jobs_that_began_and_ended(job: Job, bob: User, as_user: SignIn) -> None:
     client = as_user(bob)
     idle = refreshed(client, job.team).text
     assert "<html" not in idle
@@ -91,7 +91,7 @@ def test_a_page_left_open_learns_what_began_and_what_ended(job: Job, bob: User, 
     assert "No job is running" in ended
 
 
-def test_home_stays_short_and_leads_to_the_rest(job: Job, bob: User, as_user: SignIn) -> None:
+def test_home_stays_short_and_links_to_the_rest(job: Job, bob: User, as_user: SignIn) -> None:
     client = as_user(bob)
     queued = like(job, 30, State.QUEUED, queued_at=timezone.now())
     (running,) = like(job, 1, State.RUNNING)
@@ -107,7 +107,7 @@ def test_home_stays_short_and_leads_to_the_rest(job: Job, bob: User, as_user: Si
     assert client.get(listed, {"state": "attention"}).context["page"].paginator.count == 21
 
 
-def test_home_says_what_waits_for_a_person(job: Job, bob: User, as_user: SignIn) -> None:
+def test_home_lists_what_needs_attention(job: Job, bob: User, as_user: SignIn) -> None:
     client, home = as_user(bob), job.team.get_absolute_url()
     assert client.get(home).context["attention"] == []
     error = {"code": "x", "message": "The grader <b>fails</b>.", "remedy": "Mend it."}
@@ -125,9 +125,7 @@ def test_home_says_what_waits_for_a_person(job: Job, bob: User, as_user: SignIn)
     assert client.get(home).context["attention"] == []
 
 
-def test_what_was_not_measured_is_a_dash_and_a_difference_has_its_sign(
-    job: Job, bob: User, as_user: SignIn
-) -> None:
+def test_missing_numbers_are_dashes_and_differences_have_a_sign(job: Job, bob: User, as_user: SignIn) -> None:
     client, home = as_user(bob), job.team.get_absolute_url()
     assert client.get(home).text.count("–</") >= 5
     compare(job, [row("a", [sample(0.2, "a")], [sample(0.7, "b")])])
@@ -138,7 +136,7 @@ def test_what_was_not_measured_is_a_dash_and_a_difference_has_its_sign(
 # --- what to do next -------------------------------------------------------------------------------
 
 
-def test_first_steps_are_done_by_doing_them_and_can_be_hidden(
+def test_first_steps_are_checked_off_when_done_and_can_be_hidden(
     team: Team, alice: User, as_user: SignIn
 ) -> None:
     client, home = as_user(alice), team.get_absolute_url()
@@ -164,7 +162,7 @@ def test_a_model_counts_as_downloaded_when_somebody_downloads_it(
     assert client.get(home).context["first_step"] is None
 
 
-def test_next_is_the_most_useful_thing_that_is_true(
+def test_the_next_step_is_the_most_useful_one_that_applies(
     job: Job, alice: User, bob: User, as_user: SignIn
 ) -> None:
     team, home = job.team, job.team.get_absolute_url()
@@ -194,7 +192,7 @@ def test_next_is_the_most_useful_thing_that_is_true(
     assert as_user(bob).get(home).context["next"] is None
 
 
-def test_a_download_of_another_model_is_no_download_of_the_newest(
+def test_downloading_another_model_does_not_count_for_the_newest(
     job: Job, alice: User, as_user: SignIn
 ) -> None:
     tuned_model(job)
@@ -204,7 +202,7 @@ def test_a_download_of_another_model_is_no_download_of_the_newest(
     )
 
 
-def test_a_judge_without_a_card_is_next_and_the_busiest_home_asks_fifteen_times(
+def test_a_judge_without_a_card_is_next_and_a_busy_home_needs_fifteen_queries(
     job: Job, alice: User, as_user: SignIn, django_assert_max_num_queries: Any
 ) -> None:
     version = create_grader(job.team, alice, "Tone", JUDGED).versions.get()
@@ -219,7 +217,7 @@ def test_a_judge_without_a_card_is_next_and_the_busiest_home_asks_fifteen_times(
     assert (step.title, version.uid in step.url) == ("Calibrate the judge of Tone v1", True)
 
 
-def test_a_viewer_is_told_nothing_that_only_editors_may_do(team: Team, bob: User, as_user: SignIn) -> None:
+def test_viewers_see_no_step_that_only_editors_may_do(team: Team, bob: User, as_user: SignIn) -> None:
     create_sample_project(team, bob)
     hide_checklist(bob)
     page = as_user(bob).get(team.get_absolute_url())

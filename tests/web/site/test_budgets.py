@@ -47,7 +47,7 @@ EVERYWHERE = ("/account/", "/teams/new/", "/account/ended/")
 
 
 def pages(client: Client, team: Team, named: Objects) -> Iterator[tuple[str, HttpResponse]]:
-    """Every page that a member can open, by the name of its address."""
+    """Yield every page that a member can open, by the name of its URL."""
     addresses: list[tuple[str, str]] = [(path, path) for path in EVERYWHERE]
     addresses += [(address.name, address.url(team.slug, named)) for address in ADDRESSES]
     for name, url in addresses:
@@ -59,13 +59,13 @@ def pages(client: Client, team: Team, named: Objects) -> Iterator[tuple[str, Htt
 
 @pytest.fixture
 def named(team: Team, objects: Objects) -> Objects:  # noqa: F811
-    """The objects of the walk over all addresses; their job is grown."""
+    """The objects of the tenancy walk, with a complete job."""
     Job.objects.update(settings=checked_settings({}))
     return objects
 
 
 def queries(client: Client, team: Team, named: Objects) -> dict[str, list[str]]:
-    """The queries of every page, once whatever is cached for good has been read."""
+    """Return the queries of every page, after permanent caches are filled."""
     found = {}
     for name, answer in list(pages(client, team, named)):
         with CaptureQueriesContext(connection) as captured:
@@ -75,7 +75,7 @@ def queries(client: Client, team: Team, named: Objects) -> dict[str, list[str]]:
 
 
 def grow(team: Team, user: User, named: Objects, sizes: Sizes) -> None:
-    """More of everything in the team, and in the job whose pages are walked."""
+    """Add more of everything to the team and to the job whose pages are walked."""
     seed(team, user, sizes)
     job = Job.objects.get(uid=named["jobs"]["uid"])
     fill(job, steps=sizes.points, rollouts=sizes.rollouts)
@@ -88,7 +88,7 @@ def shapes(found: list[str]) -> list[str]:
     return [re.sub(r"\d+", "0", sql)[:300] for sql in found]
 
 
-def test_no_page_asks_more_often_when_there_is_more(
+def test_the_number_of_queries_does_not_grow_with_the_data(
     team: Team, alice: User, named: Objects, as_user: SignIn
 ) -> None:
     client = as_user(alice)
@@ -104,7 +104,7 @@ def test_no_page_asks_more_often_when_there_is_more(
     assert too_many == {}, {name: count for name, (count, _) in too_many.items()}
 
 
-def test_pages_ask_no_other_host_and_allow_no_inline_code(
+def test_pages_load_nothing_from_other_hosts_and_no_inline_code(
     team: Team, alice: User, named: Objects, as_user: SignIn
 ) -> None:
     wrong: dict[str, Any] = {}
@@ -123,7 +123,7 @@ def size(file: str) -> float:
 
 
 def test_pages_load_little(team: Team, alice: User, named: Objects, as_user: SignIn) -> None:
-    """Kilobytes as they travel, compressed."""
+    """Kilobytes after compression."""
     wrong: dict[str, Any] = {}
     for name, answer in pages(as_user(alice), team, named):
         files = set(FILES.findall(answer.content.decode()))

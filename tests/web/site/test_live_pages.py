@@ -1,4 +1,4 @@
-"""A page that was opened early shows what a reload would: every live fragment, after every change."""
+"""An open page shows the same as a reload: every live fragment, after every change."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ SEVERAL_JOBS = {"control-run-results", "interference"}
 
 
 class Clock:
-    """The site's time, which stands still until it is moved: pages of one moment can be compared."""
+    """A frozen clock, so that pages of the same moment can be compared."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -101,7 +101,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def live_in_templates() -> set[str]:
-    """Ids of all elements that refresh by themselves, found in the templates."""
+    """Return the ids of all elements in templates that refresh by themselves."""
     found: set[str] = set()
     for template in TEMPLATES.rglob("*.html"):
         text = template.read_text()
@@ -118,7 +118,7 @@ def test_every_live_fragment_of_the_templates_is_compared_below() -> None:
 
 
 def assert_fresh(tab: Tab, when: str) -> None:
-    """What the tab shows is what a reload shows, fragment by fragment."""
+    """Assert that the tab shows the same as a reload, fragment by fragment."""
     fresh = tab.reloaded()
     for name in (live_ids(tab.text) | live_ids(fresh.text)) - OFFERS:
         assert part(tab.text, name) == part(fresh.text, name), f"#{name} of {tab.url} {when}"
@@ -127,7 +127,7 @@ def assert_fresh(tab: Tab, when: str) -> None:
 
 
 def story(job: Job, end: Callable[[], object], clock: Clock) -> Iterator[tuple[str, Change]]:
-    """A job's life, told by the services that workers and people call."""
+    """Yield the changes in a job's life, made by the services that workers and users call."""
 
     def report(*events: Event) -> Change:
         return lambda: recording.record_events(job.pk, Job.objects.get(pk=job.pk).attempt, events)
@@ -172,7 +172,7 @@ def story(job: Job, end: Callable[[], object], clock: Clock) -> Iterator[tuple[s
 
 
 def validate(job: Job, stage: str = "during") -> None:
-    """An evaluation, recorded and told as a worker's batch is."""
+    """Record and announce an evaluation like a worker's batch."""
     from webapp.jobs.transitions import tell
 
     job.refresh_from_db()
@@ -212,7 +212,7 @@ READ = ("", "preflight/", "log/")  # pages with fragments of their own
 def test_pages_of_a_job_follow_it_from_the_queue_to_its_end(
     job: Job, alice: User, as_user: SignIn, clock: Clock
 ) -> None:
-    """By its events alone where there are any: polling is a net below the stream, not a part of it."""
+    """Events alone update these pages; polling is only a fallback."""
     client = as_user(alice)
     tabs = [Tab(client, job.get_absolute_url() + page, job) for page in READ]
     for when, change in story(job, ends(job)["succeeded"], clock):
@@ -250,10 +250,10 @@ def test_every_page_of_a_job_shows_its_actions_and_its_end(
         assert not live_ids(tab.text) - OFFERS, tab.url
 
 
-def test_a_page_drawn_while_the_state_changes_hears_of_the_change(
+def test_a_page_rendered_during_a_change_receives_its_event(
     job: Job, alice: User, as_user: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cursor is read with the job: an event that comes behind the job's row is not lost."""
+    """The cursor is read with the job, so a later event is not lost."""
     from webapp.jobs.monitor import phases
 
     real = phases.stepper
@@ -286,10 +286,8 @@ def test_lists_and_homes_follow_jobs(
                 assert part(tab.text, name) == part(fresh.text, name), (name, when)
 
 
-def test_jobs_held_against_each_other_are_followed(
-    team: Team, job: Job, alice: User, as_user: SignIn
-) -> None:
-    """A placebo beside its job, and jobs that train one of two tasks."""
+def test_comparisons_of_jobs_follow_their_jobs(team: Team, job: Job, alice: User, as_user: SignIn) -> None:
+    """These are a control run with its job, and jobs that train one of two tasks."""
     client, done = as_user(alice), finished_job(team, alice)
     tasks = [TaskChoice(name, job.dataset_version, job.grader_version) for name in ("one", "two")]
     both = launch_job(team, alice, name="Both", base_model=job.base_model, tasks=tasks, settings={})
@@ -321,7 +319,7 @@ def test_jobs_held_against_each_other_are_followed(
 
 
 def test_pages_that_wait_for_a_worker_show_its_end(team: Team, alice: User, as_user: SignIn) -> None:
-    """Work of every kind that a worker does for a page: queued, running, ended."""
+    """Every kind of work item that a page waits for: queued, running, ended."""
     client, done = as_user(alice), finished_job(team, alice)
     model, version = tuned_model(done), done.grader_version
     grader = version.grader

@@ -1,6 +1,6 @@
-"""Walks every address below ``/t/<team>/``: strangers see nothing, viewers change nothing.
+"""Every URL below ``/t/<team>/``: non-members see nothing, viewers change nothing.
 
-An address that is new fails here until its objects are made below, which is the point.
+A new URL fails here until its objects are created below. This is intended.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ OWN_AFFAIRS = {"home:checklist", "jobs:columns"}  # a viewer may arrange her own
 
 @dataclass(frozen=True)
 class Address:
-    """One URL pattern below a team."""
+    """A URL pattern of a team's pages."""
 
     name: str
     arguments: frozenset[str]
@@ -122,7 +122,7 @@ NAMES = [address.name for address in ADDRESSES]
 
 @pytest.fixture
 def objects(team: Team, alice: User) -> Objects:
-    """What the addresses name: for a namespace, for one address, or ('') for all."""
+    """URL arguments by namespace, by URL name, or ('') for all."""
     trial = receive_file(team, alice, "Trial", SimpleUploadedFile("a.jsonl", DATA), Options())
     part = begin_transfer(team, alice, filename="b.jsonl", size=9, name="B", options=Options(), dataset=None)
     imported = DatasetImport.objects.create(team=team, source="https://a.example/b.csv", created_by=alice)
@@ -234,7 +234,7 @@ def finished_job(team: Team, base: BaseModel, version: Any, grader: GraderVersio
 
 
 def everything() -> dict[str, list[dict[str, Any]]]:
-    """All rows of all tables but the sessions'."""
+    """Return all rows of all tables except sessions."""
     models = [model for model in apps.get_models() if model._meta.label != "sessions.Session"]
     return {model._meta.label: list(model._default_manager.order_by("pk").values()) for model in models}
 
@@ -258,10 +258,10 @@ def test_the_objects_are_there_for_their_owner(
     assert wrong == {}
 
 
-def test_another_teams_objects_do_not_exist(
+def test_objects_of_another_team_give_404(
     team: Team, charlie: User, objects: Objects, as_user: SignIn
 ) -> None:
-    """Neither below their team's address nor below the stranger's own."""
+    """They give 404 in the URLs of their own team and of the other member's team."""
     client, own, wrong = as_user(charlie), charlie.teams.get().slug, {}
     before = everything()
     for address in ADDRESSES:
@@ -303,7 +303,7 @@ def test_a_viewer_changes_nothing(team: Team, bob: User, objects: Objects, as_us
 def test_forms_take_no_objects_of_another_team(
     team: Team, charlie: User, objects: Objects, as_user: SignIn
 ) -> None:
-    """Alice's objects, named in the query or the body of a request to Charlie's own team."""
+    """Alice's objects appear in the query or body of a request to Charlie's team."""
     client, base = as_user(charlie), f"/t/{charlie.teams.get().slug}"
     job = Job.objects.get(team=team)
     own = create_sample_project(charlie.teams.get(), charlie)[0].versions.get()

@@ -37,7 +37,7 @@ def test_a_reset_says_whether_a_mail_was_sent(alice: User, client: Client, setti
     assert "sends no e-mail" not in reset()
 
 
-def test_where_sign_up_is_closed_nobody_is_sent_there(db: None, client: Client, settings: Any) -> None:
+def test_no_page_links_to_sign_up_while_it_is_closed(db: None, client: Client, settings: Any) -> None:
     places = ("/", "/accounts/login/")
     assert all("/accounts/signup/" in client.get(place).content.decode() for place in places)
     settings.SIGNUP_OPEN = False
@@ -45,7 +45,7 @@ def test_where_sign_up_is_closed_nobody_is_sent_there(db: None, client: Client, 
     assert "You need an invitation" in client.get("/accounts/signup/").content.decode()
 
 
-def test_the_invited_are_told_which_team_they_join(team: Team, alice: User, client: Client) -> None:
+def test_sign_up_shows_which_team_an_invited_person_joins(team: Team, alice: User, client: Client) -> None:
     assert "You get a team" in client.get("/accounts/signup/").content.decode()
     door = client.get(create_invitation(team, alice, "dora@example.com", Role.EDITOR).get_absolute_url())
     assert "/accounts/signup/?email=dora%40example.com" in door.content.decode()

@@ -1,4 +1,4 @@
-"""Addresses are confirmed, invitations are bound, and no page tells whether an address has an account."""
+"""Addresses are confirmed, invitations name a person, and no page reveals who has an account."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SignIn = Callable[[User], Client]
 
 @pytest.fixture
 def confirmed(settings: Any) -> None:
-    """A site that sends mail, and so confirms addresses."""
+    """A site that sends e-mail and therefore confirms addresses."""
     settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
     settings.MAIL_URL = "smtp://mail.example.com"
     settings.ACCOUNT_RATE_LIMITS = False
@@ -64,8 +64,8 @@ def test_an_address_changes_only_after_the_password_and_by_the_link_in_the_mail(
     assert alice.email == "new@example.com"
 
 
-def test_an_unconfirmed_address_never_becomes_the_own_one(alice: User) -> None:
-    """Not even where the site confirms none, because it sends no mail."""
+def test_an_unconfirmed_address_never_replaces_the_current_one(alice: User) -> None:
+    """This holds also on a site without mail, which confirms no addresses."""
     client = signed_in(alice.email)
     for action in ("action_add", "action_primary", "action_remove"):
         client.post("/accounts/email/", {"email": "boss@example.com", action: ""})
@@ -74,7 +74,7 @@ def test_an_unconfirmed_address_never_becomes_the_own_one(alice: User) -> None:
     assert alice.email == "alice@example.com"
 
 
-def test_the_own_address_cannot_be_removed(confirmed: None, alice: User) -> None:
+def test_the_current_address_cannot_be_removed(confirmed: None, alice: User) -> None:
     client = signed_in(confirm(alice).email)
     client.post("/accounts/email/", {"email": "new@example.com", "action_add": ""})
     for action in ("action_primary", "action_remove"):
@@ -99,7 +99,7 @@ def test_an_address_of_somebody_else_cannot_be_taken(confirmed: None, alice: Use
     assert User.objects.get(pk=alice.pk).email == "alice@example.com"
 
 
-def test_sign_up_reset_and_sign_in_tell_nobody_who_has_an_account(confirmed: None, alice: User) -> None:
+def test_sign_up_reset_and_sign_in_do_not_reveal_who_has_an_account(confirmed: None, alice: User) -> None:
     def seen(path: str, **data: str) -> tuple[Any, ...]:
         answer = Client().post(path, data, follow=True)
         text = re.sub(r'(value|content|nonce)="[^"]*"|"X-CSRFToken": "[^"]*"', "", answer.text)
@@ -115,8 +115,8 @@ def test_sign_up_reset_and_sign_in_tell_nobody_who_has_an_account(confirmed: Non
     assert known.context["form"].errors == unknown.context["form"].errors
 
 
-def test_sign_up_tells_that_an_address_is_taken_where_none_is_confirmed(alice: User, client: Client) -> None:
-    """A limit that ``docs/security.md`` names."""
+def test_sign_up_reveals_a_taken_address_on_a_site_without_confirmation(alice: User, client: Client) -> None:
+    """``docs/security.md`` names this limit."""
     page = client.post("/accounts/signup/", {"email": alice.email, "password1": PASSWORD})
     assert "already registered" in page.text
 
@@ -180,6 +180,6 @@ def test_an_open_link_is_for_lower_roles_only(
         create_invitation(team, alice, "", Role.OWNER)
 
 
-def test_without_a_mail_server_production_writes_no_link_anywhere() -> None:
+def test_production_without_a_mail_server_logs_no_secret_link() -> None:
     assert "dummy" in str(env.mail("", log=False)["EMAIL_BACKEND"])
     assert "console" in str(env.mail("")["EMAIL_BACKEND"])

@@ -1,4 +1,4 @@
-"""A team's settings, its record and what it keeps."""
+"""A team's settings, audit trail and retention of rollouts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def job(team: Team, alice: User) -> Job:
 
 
 def queued(job: Job, name: str) -> Job:
-    """A job like ``job`` that waits for a worker."""
+    """Create a queued job like ``job``."""
     resources = {"gpus": 0, "gpu_memory_gib": 0, "cpu_cores": 1}
     return Job.objects.create(
         team=job.team, name=name, base_model=job.base_model, dataset_version=job.dataset_version,
@@ -49,7 +49,7 @@ def queued(job: Job, name: str) -> Job:
 # --- settings --------------------------------------------------------------------------------------
 
 
-def test_an_owner_sets_what_is_kept_and_only_the_staff_sets_the_limit(
+def test_owners_set_the_retention_and_only_staff_sets_the_limit(
     team: Team, alice: User, as_user: SignIn
 ) -> None:
     values = {"name": "Acme Two", "rollouts_kept_days": "30", "max_running_jobs": "9"}
@@ -70,7 +70,7 @@ def test_an_owner_sets_what_is_kept_and_only_the_staff_sets_the_limit(
     )
 
 
-def test_rollouts_are_kept_as_long_as_the_team_says(job: Job) -> None:
+def test_rollouts_are_deleted_after_the_retention_period(job: Job) -> None:
     recent = finished_job(job.team, job.created_by, "Recent")
     for each in (job, recent):
         each.rollouts.create(
@@ -86,7 +86,7 @@ def test_rollouts_are_kept_as_long_as_the_team_says(job: Job) -> None:
     assert recent.rollouts.exists()
 
 
-def test_an_owner_is_asked_before_rollouts_go(job: Job, alice: User, as_user: SignIn) -> None:
+def test_owners_confirm_a_change_that_deletes_rollouts(job: Job, alice: User, as_user: SignIn) -> None:
     job.rollouts.create(
         step=1, index=0, group=0, row_id="r", prompt="p", completion="c", length=1, truncated=False,
         adapter_step=0,
@@ -105,13 +105,13 @@ def test_an_owner_is_asked_before_rollouts_go(job: Job, alice: User, as_user: Si
     assert job.team.rollouts_kept_days == 30
 
 
-def test_settings_say_how_much_of_the_limit_is_used(job: Job, alice: User, as_user: SignIn) -> None:
+def test_settings_show_how_much_of_the_limit_is_used(job: Job, alice: User, as_user: SignIn) -> None:
     Team.objects.filter(pk=job.team_id).update(max_running_jobs=4)
     Job.objects.filter(pk=job.pk).update(state=State.RUNNING)
     assert "Now 1 running of 4." in as_user(alice).get(page("home:settings", job.team)).text
 
 
-def test_a_team_at_its_limit_waits_and_another_goes_ahead(job: Job, charlie: User) -> None:
+def test_a_job_of_a_team_at_its_limit_waits_while_another_team_runs(job: Job, charlie: User) -> None:
     nodes.register_node("node", {}, {"cpu_cores": 8, "gpus": []}, {})
     Team.objects.filter(pk=job.team_id).update(max_running_jobs=1)
     first, second = queued(job, "first"), queued(job, "second")
@@ -127,7 +127,7 @@ def test_a_team_at_its_limit_waits_and_another_goes_ahead(job: Job, charlie: Use
 # --- record ----------------------------------------------------------------------------------------
 
 
-def test_the_record_is_cut_to_a_person_or_words_and_leaves_as_csv(
+def test_the_audit_trail_is_filtered_by_person_or_text_and_downloaded_as_csv(
     team: Team, alice: User, bob: User, as_user: SignIn
 ) -> None:
     record_event(team, bob, "downloaded adapter", "=HYPERLINK(1)")
@@ -142,7 +142,7 @@ def test_the_record_is_cut_to_a_person_or_words_and_leaves_as_csv(
     assert as_user(bob).get(page("teams:audit_csv", team)).status_code == 403
 
 
-def test_the_record_names_people_who_have_left_and_is_cut_to_days(
+def test_the_audit_trail_lists_former_members_and_is_filtered_by_days(
     team: Team, alice: User, bob: User, as_user: SignIn
 ) -> None:
     record_event(team, bob, "downloaded adapter", "long ago")
@@ -165,7 +165,7 @@ def test_the_record_names_people_who_have_left_and_is_cut_to_days(
 # --- workers ---------------------------------------------------------------------------------------
 
 
-def test_workers_show_their_room_and_the_queue_hides_other_teams(
+def test_workers_show_free_space_and_the_queue_hides_other_teams(
     job: Job, charlie: User, bob: User, as_user: SignIn
 ) -> None:
     nodes.register_node("node", {}, {"cpu_cores": 8, "gpus": []}, {"available": True, "layers": []})
@@ -184,7 +184,7 @@ def test_workers_show_their_room_and_the_queue_hides_other_teams(
     assert Node.objects.get().health["memory_gib"] == 8.0
 
 
-def test_a_node_that_left_is_forgotten_after_a_month(job: Job, bob: User, as_user: SignIn) -> None:
+def test_a_silent_node_is_deleted_after_a_month(job: Job, bob: User, as_user: SignIn) -> None:
     for name, days in (("gone", 31), ("silent", 3)):
         node = nodes.register_node(name, {}, {"cpu_cores": 8, "gpus": []}, {"available": True, "layers": []})
         Node.objects.filter(pk=node.pk).update(seen_at=timezone.now() - timedelta(days=days))

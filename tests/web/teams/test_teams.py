@@ -1,4 +1,4 @@
-"""Teams: a newcomer's first team, members and roles, invitations, the record."""
+"""Teams: the first team of a new user, members and roles, invitations, audit trail."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def membership(team: Team, user: User) -> Membership:
     return Membership.objects.get(team=team, user=user)
 
 
-def test_a_newcomer_gets_a_team_with_the_sample_project(db: None, client: Client) -> None:
+def test_a_new_user_gets_a_team_with_the_sample_project(db: None, client: Client) -> None:
     page = client.post("/accounts/signup/", SIGN_UP, follow=True)
     team = Team.objects.get(members__email="dora@example.com")
     assert page.request["PATH_INFO"] == team.get_absolute_url()
@@ -40,7 +40,7 @@ def test_the_sample_project_is_added_once(team: Team, alice: User) -> None:
     assert (team.datasets.count(), team.graders.count()) == (1, 2)
 
 
-def test_sign_up_can_be_closed_but_not_to_the_invited(
+def test_closed_sign_up_still_admits_invited_people(
     team: Team, alice: User, client: Client, settings: Any
 ) -> None:
     settings.SIGNUP_OPEN = False
@@ -54,7 +54,7 @@ def test_sign_up_can_be_closed_but_not_to_the_invited(
     assert membership(team, dora).role == Role.EDITOR
 
 
-def test_an_invitation_lets_one_person_in_once(
+def test_an_invitation_admits_one_person_once(
     team: Team, alice: User, charlie: User, as_user: SignIn
 ) -> None:
     invitation = create_invitation(team, alice, "charlie@example.com", Role.VIEWER)
@@ -92,7 +92,7 @@ def test_a_member_who_opens_an_invitation_does_not_use_it_up(
     assert invitation.accepted_at is None
 
 
-def test_an_invitation_is_mailed_where_the_site_can(
+def test_an_invitation_is_mailed_if_the_site_has_a_mail_server(
     team: Team, alice: User, as_user: SignIn, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, base = as_user(alice), f"/t/{team.slug}/members/"
@@ -138,7 +138,9 @@ def test_the_last_owner_stays(team: Team, alice: User, bob: User, as_user: SignI
     assert list(team.members.all()) == [bob]
 
 
-def test_an_owner_is_asked_before_she_steps_down(team: Team, alice: User, bob: User, as_user: SignIn) -> None:
+def test_an_owner_confirms_before_giving_up_the_role(
+    team: Team, alice: User, bob: User, as_user: SignIn
+) -> None:
     client, own = as_user(alice), f"/t/{team.slug}/members/{membership(team, alice).pk}/role/"
     change_role(membership(team, bob), alice, Role.OWNER)
     assert "Become editor yourself?" in client.post(own, {"role": "editor"}).text
@@ -148,7 +150,7 @@ def test_an_owner_is_asked_before_she_steps_down(team: Team, alice: User, bob: U
     assert membership(team, alice).role == Role.EDITOR
 
 
-def test_owners_invite_change_and_remove_and_all_is_recorded(
+def test_owners_invite_change_and_remove_members_with_an_audit_trail(
     team: Team, alice: User, bob: User, as_user: SignIn
 ) -> None:
     client, base = as_user(alice), f"/t/{team.slug}/members/"
