@@ -28,7 +28,7 @@ def configure(broker: str) -> dict[str, str]:
     return {"BACKEND": "webapp.config.cache.SharedCache", "LOCATION": location, "KEY_PREFIX": "groove"}
 
 
-def _return_if_unreachable(answer: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _return_if_unreachable(fallback: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -36,7 +36,7 @@ def _return_if_unreachable(answer: Any) -> Callable[[Callable[..., Any]], Callab
                 return method(*args, **kwargs)
             except redis.RedisError as error:
                 log.warning("The cache cannot be reached, so rate limits do not count: %s", error)
-                return answer
+                return fallback
 
         return call
 

@@ -70,14 +70,14 @@ def price(name: str) -> float | None:
     return float(value) if value else None
 
 
-def words(name: str, default: str = "") -> list[str]:
+def comma_list(name: str, default: str = "") -> list[str]:
     """Read a comma-separated list."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
 def folders(name: str, default: str) -> list[Path]:
     """Read comma-separated absolute folders, and follow links."""
-    found = [Path(word) for word in words(name, default)]
+    found = [Path(word) for word in comma_list(name, default)]
     if relative := [path for path in found if not path.is_absolute()]:
         raise ImproperlyConfigured(f"{name} names {relative[0]}; each folder must start with /")
     return [path.resolve() for path in found]
@@ -85,7 +85,7 @@ def folders(name: str, default: str) -> list[Path]:
 
 def outbound_allow(name: str) -> list[str]:
     """Read hosts, addresses and networks that outbound requests may reach besides public ones."""
-    listed = words(name)
+    listed = comma_list(name)
     try:
         AllowList.parse(listed)
     except ValueError as error:

@@ -19,10 +19,10 @@ EMBEDDED = env.read_embedded_urls(VAR_DIR)
 PRODUCTION = env.flag("GROOVE_PRODUCTION", False)
 DEBUG = env.flag("GROOVE_DEBUG", False)
 SECRET_KEY = env.text("GROOVE_SECRET_KEY") or ("" if PRODUCTION else env.secret(VAR_DIR / "secret"))
-SECRET_KEY_FALLBACKS = env.words("GROOVE_OLD_SECRET_KEYS")
+SECRET_KEY_FALLBACKS = env.comma_list("GROOVE_OLD_SECRET_KEYS")
 SALT_KEY = "groove: keys of judges"  # separates this use of the secret from others
-ALLOWED_HOSTS = env.words("GROOVE_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1],testserver")
-CSRF_TRUSTED_ORIGINS = env.words("GROOVE_ORIGINS")
+ALLOWED_HOSTS = env.comma_list("GROOVE_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1],testserver")
+CSRF_TRUSTED_ORIGINS = env.comma_list("GROOVE_ORIGINS")
 
 if not SECRET_KEY:
     raise ImproperlyConfigured(

@@ -69,19 +69,19 @@ def test_the_filter_of_a_bar_finds_as_many_rows_as_the_bar_shows(rows: list[Item
         assert {each["column"] for each in shown} >= {f"item.{name}" for item in rows for name in item}
         with pq.ParquetFile(path) as columns:
             for histogram in shown:
-                assert _counted(histogram) == len(rows)
+                assert _count_rows(histogram) == len(rows)
                 for bar in histogram["bars"]:
-                    asked = Filter(
+                    matching = Filter(
                         browsing.FILTER_OF[histogram["kind"]],
                         histogram["column"],
                         browsing.build_filter_text(bar),
                     )
-                    assert len(find_positions(columns, "", [asked])) == bar["count"]
+                    assert len(find_positions(columns, "", [matching])) == bar["count"]
                 missing = Filter("none", histogram["column"], "")
                 assert len(find_positions(columns, "", [missing])) == histogram["missing"]
 
 
-def _counted(histogram: dict[str, Any]) -> int:
+def _count_rows(histogram: dict[str, Any]) -> int:
     shown = sum(bar["count"] for bar in histogram["bars"])
     return int(histogram["missing"] + shown + histogram.get("other_rows", 0))
 
@@ -106,10 +106,10 @@ def jsonl(*rows: Item) -> bytes:
 
 
 def committed(team: Team, user: User, data: bytes, dataset: Dataset | None = None) -> DatasetVersion:
-    trial = receive_file(
+    upload = receive_file(
         team, user, "Data", SimpleUploadedFile("a.jsonl", data), Options(validation=20, test=20), dataset
     )
-    return commit_upload(trial, user, Choices())[0]
+    return commit_upload(upload, user, Choices())[0]
 
 
 def orders(*numbers: int, shift: int = 0) -> bytes:
@@ -161,12 +161,12 @@ def test_rows_are_searched_in_prompt_and_fields_in_any_case(client: Client, vers
 
 
 @pytest.mark.parametrize(
-    "asked", ["is:item.nothing=1", "between:item.amount=low..high", "length:item.amount=0..9", "is:row_id=a"]
+    "query", ["is:item.nothing=1", "between:item.amount=low..high", "length:item.amount=0..9", "is:row_id=a"]
 )
 def test_a_filter_that_makes_no_sense_is_shown_and_finds_nothing(
-    client: Client, version: DatasetVersion, asked: str
+    client: Client, version: DatasetVersion, query: str
 ) -> None:
-    found = client.get(f"{version.get_absolute_url()}?{asked}").context["found"]
+    found = client.get(f"{version.get_absolute_url()}?{query}").context["found"]
     assert (found.rows, len(found.filters)) == ([], 1)
 
 
@@ -241,10 +241,10 @@ def test_a_row_in_another_split_is_listed_as_moved(client: Client, team: Team, a
     rows = [{"prompt": f"Order {n}", "split": "train"} for n in range(12)]
     held_out = [{"prompt": "Held out", "split": "validation"}]
     older = committed(team, alice, jsonl(*map(dict, rows + held_out)))
-    trial = receive_file(
+    upload = receive_file(
         team, alice, "Data", SimpleUploadedFile("a.jsonl", orders(*range(30))), Options(), older.dataset
     )
-    first = commit_upload(trial, alice, Choices())[0]
+    first = commit_upload(upload, alice, Choices())[0]
     other_shares = receive_file(
         team, alice, "Data", SimpleUploadedFile("a.jsonl", orders(*range(30))),
         Options(validation=70, test=10), older.dataset,

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from django.test import Client
 
-from tests.web.datasets.test_datasets import SignIn, collect, upload
+from tests.web.datasets.test_datasets import SignIn, collect, upload_file
 from tests.web.stored import rows_of
 from webapp.datasets.content.problems import RowError
 from webapp.datasets.content.rows import Columns, Row
@@ -124,7 +124,8 @@ def test_windows_1252_is_named_with_its_remedy() -> None:
 
 
 def test_the_index_of_pandas_is_left_out_unless_it_is_chosen(team: Team, alice: User) -> None:
-    found = upload(team, alice, parquet(pa.table({"prompt": ["a"], "__index_level_0__": [7]})), "a.parquet")
+    table = pa.table({"prompt": ["a"], "__index_level_0__": [7]})
+    found = upload_file(team, alice, parquet(table), "a.parquet")
     assert {each["name"]: each["role"] for each in found.report["table"]} == {
         "prompt": "prompt", "__index_level_0__": "out",
     }  # fmt: skip
@@ -214,7 +215,7 @@ def test_tools_and_developer_messages_reach_the_version_and_its_row_page(
 ) -> None:
     messages = [{"role": "developer", "content": "red blue green"}, {"role": "user", "content": "a"}]
     made, _ = commit_upload(
-        upload(team, alice, jsonl({"messages": messages, "tools": [TOOL]})), alice, Choices()
+        upload_file(team, alice, jsonl({"messages": messages, "tools": [TOOL]})), alice, Choices()
     )
     (row,) = rows_of(made.files["train"]["key"])
     assert row["messages"] == messages
@@ -228,10 +229,10 @@ def test_tools_and_developer_messages_reach_the_version_and_its_row_page(
 def test_lists_of_rows_show_the_last_request_and_unfold_to_the_conversation_with_its_calls(
     team: Team, alice: User, as_user: SignIn
 ) -> None:
-    asked = [{"role": "user", "content": f"question {n}"} for n in range(6)]
+    questions = [{"role": "user", "content": f"question {n}"} for n in range(6)]
     called = {"role": "assistant", "tool_calls": [CALL]}
-    row = {"messages": [*asked[:5], called, asked[5]], "tools": [TOOL]}
-    received, client = upload(team, alice, jsonl(row)), as_user(alice)
+    row = {"messages": [*questions[:5], called, questions[5]], "tools": [TOOL]}
+    received, client = upload_file(team, alice, jsonl(row)), as_user(alice)
     report = client.get(received.get_absolute_url()).text
     made, _ = commit_upload(received, alice, Choices())
     for page in (report, client.get(made.get_absolute_url()).text):
@@ -275,7 +276,7 @@ def test_errors_quote_the_row(content: bytes, kind: str, excerpt: str) -> None:
 
 
 def test_all_errors_are_downloaded_as_csv(team: Team, alice: User, as_user: SignIn) -> None:
-    found = upload(team, alice, b"prompt,answer\na,1\n" + b"=b,2,3\n" * 150, "a.csv")
+    found = upload_file(team, alice, b"prompt,answer\na,1\n" + b"=b,2,3\n" * 150, "a.csv")
     client: Client = as_user(alice)
     page = client.get(found.get_absolute_url()).text
     assert "record 2" in page

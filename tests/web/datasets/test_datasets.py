@@ -46,7 +46,7 @@ def jsonl(count: int, start: int = 0) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-def upload(team: Team, user: User, data: bytes, name: str = "data.jsonl", **options: Any) -> Upload:
+def upload_file(team: Team, user: User, data: bytes, name: str = "data.jsonl", **options: Any) -> Upload:
     return receive_file(team, user, "Data", SimpleUploadedFile(name, data), Options(**options))
 
 
@@ -61,7 +61,7 @@ def stored_files(team: Team) -> set[str]:
 
 @pytest.fixture
 def committed(team: Team, alice: User) -> DatasetVersion:
-    version, _ = commit_upload(upload(team, alice, jsonl(60)), alice, Choices())
+    version, _ = commit_upload(upload_file(team, alice, jsonl(60)), alice, Choices())
     return version
 
 
@@ -69,7 +69,7 @@ def test_a_version_holds_every_row_once_under_its_hash(
     team: Team, alice: User, django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
-        version, new = commit_upload(upload(team, alice, jsonl(200)), alice, Choices())
+        version, new = commit_upload(upload_file(team, alice, jsonl(200)), alice, Choices())
     assert new
     assert version.rows == 200
     labels = []
@@ -101,8 +101,8 @@ def test_csv_and_parquet_give_the_rows_of_the_json_lines(team: Team, alice: User
     buffer = io.BytesIO()
     pq.write_table(pa.table({"question": prompts, "label": labels}), buffer)
     text = "question,label\n" + "".join(f"{p},{a}\n" for p, a in zip(prompts, labels, strict=True))
-    one, _ = commit_upload(upload(team, alice, text.encode(), "a.csv"), alice, Choices())
-    other, _ = commit_upload(upload(team, alice, buffer.getvalue(), "a.parquet"), alice, Choices())
+    one, _ = commit_upload(upload_file(team, alice, text.encode(), "a.csv"), alice, Choices())
+    other, _ = commit_upload(upload_file(team, alice, buffer.getvalue(), "a.parquet"), alice, Choices())
     assert one.sha256 == other.sha256
 
 
@@ -113,7 +113,7 @@ def test_parquet_with_messages_times_and_nulls(team: Team, alice: User) -> None:
     pq.write_table(
         pa.table({"messages": messages, "at": stamp, "none": pa.array([None], pa.string())}), buffer
     )
-    report = upload(team, alice, buffer.getvalue(), "a.parquet").report
+    report = upload_file(team, alice, buffer.getvalue(), "a.parquet").report
     (row,) = report["preview"]
     assert row["messages"] == [{"role": "user", "content": "hi"}]
     assert row["item"]["none"] is None
@@ -157,7 +157,7 @@ def good_parquet() -> bytes:
 def test_a_file_that_cannot_be_used_leaves_its_report_and_no_bytes(
     team: Team, alice: User, name: str, data: bytes, reason: str
 ) -> None:
-    found = upload(team, alice, data, name)
+    found = upload_file(team, alice, data, name)
     error = found.report["errors"][0]
     assert reason in error["reason"]
     assert error["remedy"]
@@ -169,25 +169,26 @@ def test_a_file_that_cannot_be_used_leaves_its_report_and_no_bytes(
 
 def test_too_large_a_file_is_refused(team: Team, alice: User, settings: Any) -> None:
     settings.MAX_UPLOAD_BYTES = 100
-    assert "at most 100" in upload(team, alice, jsonl(10)).report["errors"][0]["reason"]
+    assert "at most 100" in upload_file(team, alice, jsonl(10)).report["errors"][0]["reason"]
 
 
 def test_bad_rows_are_skipped_only_if_asked(team: Team, alice: User) -> None:
-    trial = upload(team, alice, jsonl(20) + b'{"messages": 1}\n' * 150 + jsonl(1, start=50)[:-20])
-    assert trial.report["bad"] == 151
-    assert len(trial.report["errors"]) == limits.ERRORS_SHOWN
-    assert trial.report["errors"][0]["line"] == 21
+    upload = upload_file(team, alice, jsonl(20) + b'{"messages": 1}\n' * 150 + jsonl(1, start=50)[:-20])
+    assert upload.report["bad"] == 151
+    assert len(upload.report["errors"]) == limits.ERRORS_SHOWN
+    assert upload.report["errors"][0]["line"] == 21
     with pytest.raises(CannotCommit, match="151 rows"):
-        commit_upload(trial, alice, Choices())
-    version, _ = commit_upload(trial, alice, Choices(skip_bad=True))
+        commit_upload(upload, alice, Choices())
+    version, _ = commit_upload(upload, alice, Choices(skip_bad=True))
     assert version.rows == 20
 
 
 def test_a_csv_without_a_known_prompt_column_can_be_checked_again(team: Team, alice: User) -> None:
-    trial = upload(team, alice, b"frage,antwort\n" + b"".join(b"f%d,a\n" % n for n in range(20)), "a.csv")
-    assert trial.report["recheckable"]
-    recheck_upload(trial, Options(prompt_column="frage"))
-    version, _ = commit_upload(trial, alice, Choices())
+    rows = b"".join(b"f%d,a\n" % n for n in range(20))
+    upload = upload_file(team, alice, b"frage,antwort\n" + rows, "a.csv")
+    assert upload.report["recheckable"]
+    recheck_upload(upload, Options(prompt_column="frage"))
+    version, _ = commit_upload(upload, alice, Choices())
     assert version.rows == 20
 
 
@@ -197,8 +198,8 @@ def test_overlapping_rows_leave_train_if_asked(team: Team, alice: User) -> None:
         json.dumps({"messages": [{"role": "user", "content": prompt}], "split": split}) + "\n"
         for split, prompt in rows
     ).encode()
-    kept, _ = commit_upload(upload(team, alice, data), alice, Choices())
-    dropped, _ = commit_upload(upload(team, alice, data), alice, Choices(drop_overlap=True))
+    kept, _ = commit_upload(upload_file(team, alice, data), alice, Choices())
+    dropped, _ = commit_upload(upload_file(team, alice, data), alice, Choices(drop_overlap=True))
     assert kept.report["splits"] == {"train": 2, "validation": 1, "test": 2}
     assert dropped.report["splits"] == {"train": 1, "validation": 1, "test": 2}
     assert dropped.report["dropped"] == 1
@@ -207,7 +208,7 @@ def test_overlapping_rows_leave_train_if_asked(team: Team, alice: User) -> None:
 def test_a_version_needs_rows_to_train_on(team: Team, alice: User) -> None:
     data = json.dumps({"messages": [{"role": "user", "content": "a"}], "split": "test"}).encode()
     with pytest.raises(CannotCommit, match="left for training"):
-        commit_upload(upload(team, alice, data), alice, Choices())
+        commit_upload(upload_file(team, alice, data), alice, Choices())
 
 
 def test_a_version_says_how_many_values_its_report_leaves_out(team: Team, alice: User) -> None:
@@ -217,13 +218,13 @@ def test_a_version_says_how_many_values_its_report_leaves_out(team: Team, alice:
         json.dumps({"messages": [{"role": "user", "content": f"Prompt {n}"}], **fields}) + "\n"
         for n, fields in enumerate(rows * 3)
     ).encode()
-    version, _ = commit_upload(upload(team, alice, data), alice, Choices())
+    version, _ = commit_upload(upload_file(team, alice, data), alice, Choices())
     assert len(version.report["fields"]) == limits.MAX_FIELDS
     assert version.report["left_out"] > 0
 
 
 def test_a_commit_that_fails_leaves_nothing(team: Team, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    trial = upload(team, alice, jsonl(20))
+    upload = upload_file(team, alice, jsonl(20))
     before = stored_files(team)
 
     def out_of_order(**values: Any) -> None:
@@ -231,26 +232,26 @@ def test_a_commit_that_fails_leaves_nothing(team: Team, alice: User, monkeypatch
 
     monkeypatch.setattr(DatasetVersion.objects, "create", out_of_order)
     with pytest.raises(RuntimeError):
-        commit_upload(trial, alice, Choices())
+        commit_upload(upload, alice, Choices())
     assert stored_files(team) == before
     assert not Dataset.objects.exists()
     monkeypatch.undo()
-    commit_upload(trial, alice, Choices())
+    commit_upload(upload, alice, Choices())
 
 
 def test_an_upload_is_committed_once(team: Team, alice: User) -> None:
-    trial = upload(team, alice, jsonl(20))
-    commit_upload(Upload.objects.get(pk=trial.pk), alice, Choices())
+    upload = upload_file(team, alice, jsonl(20))
+    commit_upload(Upload.objects.get(pk=upload.pk), alice, Choices())
     with pytest.raises(CannotCommit, match="already committed or refused"):
-        commit_upload(trial, alice, Choices())
+        commit_upload(upload, alice, Choices())
     assert DatasetVersion.objects.count() == 1
 
 
 def test_stale_uploads_are_deleted_with_their_bytes_and_versions_stay(
     team: Team, alice: User, committed: DatasetVersion
 ) -> None:
-    upload(team, alice, jsonl(5))
-    fresh = upload(team, alice, jsonl(6))
+    upload_file(team, alice, jsonl(5))
+    fresh = upload_file(team, alice, jsonl(6))
     old = timezone.now() - timedelta(hours=25)
     Upload.objects.exclude(pk=fresh.pk).update(created_at=old)
     assert discard_stale_uploads() == 1
@@ -348,7 +349,7 @@ def test_every_row_is_on_exactly_one_page_and_test_rows_on_none(
 
 
 def test_pages_far_into_a_split_are_found(team: Team, alice: User, client: Client) -> None:
-    version, _ = commit_upload(upload(team, alice, jsonl(1400)), alice, Choices())
+    version, _ = commit_upload(upload_file(team, alice, jsonl(1400)), alice, Choices())
     last = -(-version.files["train"]["rows"] // limits.PAGE_ROWS)
     page = client.get(version.get_absolute_url(), {"page": last})
     stored = [row["item"]["label"] for row in rows_of(version.files["train"]["key"])]

@@ -40,9 +40,9 @@ def test_a_deletion_is_undone_at_once(
     team: Team, alice: User, datasets: list[Dataset], as_user: SignIn
 ) -> None:
     client, beta = as_user(alice), datasets[0]
-    said = client.post(f"{beta.get_absolute_url()}delete/", follow=True)
-    assert "Dataset deleted" in said.text
-    assert f"{beta.get_absolute_url()}restore/" in said.text
+    page = client.post(f"{beta.get_absolute_url()}delete/", follow=True)
+    assert "Dataset deleted" in page.text
+    assert f"{beta.get_absolute_url()}restore/" in page.text
     assert names(client, team) == ["Alpha"]
     client.post(f"{beta.get_absolute_url()}restore/")
     assert names(client, team) == ["Alpha", "Beta"]

@@ -37,7 +37,7 @@ def as_parquet(rows: list[dict[str, Any]]) -> bytes:
 FILES = {"a.csv": as_csv(ROWS), "a.parquet": as_parquet(ROWS)}
 
 
-def trial(team: Team, user: User, name: str, content: bytes) -> Upload:
+def upload_table(team: Team, user: User, name: str, content: bytes) -> Upload:
     return receive_file(team, user, "Fragen", SimpleUploadedFile(name, content), Options())
 
 
@@ -53,7 +53,7 @@ def check(client: Client, upload: Upload, *chosen: str) -> Any:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_table_is_mapped_column_by_column(name: str, team: Team, alice: User, as_user: SignIn) -> None:
-    client, upload = as_user(alice), trial(team, alice, name, FILES[name])
+    client, upload = as_user(alice), upload_table(team, alice, name, FILES[name])
     page = client.get(upload.get_absolute_url()).text
     assert "Which column holds the prompt?" in page
     assert "Was ist 0?" in page, "first values are shown beside each column"
@@ -67,7 +67,7 @@ def test_a_table_is_mapped_column_by_column(name: str, team: Team, alice: User, 
 
 def test_the_report_shows_the_guessed_roles(team: Team, alice: User, as_user: SignIn) -> None:
     rows = [{"Question": row["frage"], "reference": row["antwort"]} for row in ROWS]
-    upload = trial(team, alice, "a.csv", as_csv(rows))
+    upload = upload_table(team, alice, "a.csv", as_csv(rows))
     assert roles(upload) == {"Question": "prompt", "reference": "field"}
     page = as_user(alice).get(upload.get_absolute_url())
     assert "All rows can be used" in page.text
@@ -75,9 +75,9 @@ def test_the_report_shows_the_guessed_roles(team: Team, alice: User, as_user: Si
 
 
 def test_messages_may_be_in_any_column(team: Team, alice: User, as_user: SignIn) -> None:
-    said = json.dumps([{"role": "user", "content": "Hi"}]).replace('"', '""')
-    content = "\n".join(["talk,prompt", *(f'"{said}",p{n}' for n in range(20))]).encode()
-    upload = trial(team, alice, "a.csv", content)
+    talk = json.dumps([{"role": "user", "content": "Hi"}]).replace('"', '""')
+    content = "\n".join(["talk,prompt", *(f'"{talk}",p{n}' for n in range(20))]).encode()
+    upload = upload_table(team, alice, "a.csv", content)
     assert roles(upload) == {"talk": "field", "prompt": "prompt"}
     check(as_user(alice), upload, "messages", "field")
     assert upload.report["rows"] == 20
@@ -85,7 +85,7 @@ def test_messages_may_be_in_any_column(team: Team, alice: User, as_user: SignIn)
 
 
 @pytest.mark.parametrize(
-    ("chosen", "said"),
+    ("chosen", "message"),
     [
         (("prompt", "prompt", "out"), "frage, antwort are all marked as prompt"),
         (("field", "field", "field"), "no column is marked as prompt"),
@@ -94,18 +94,18 @@ def test_messages_may_be_in_any_column(team: Team, alice: User, as_user: SignIn)
     ],
 )
 def test_a_mapping_without_exactly_one_prompt_is_refused(
-    chosen: tuple[str, ...], said: str, team: Team, alice: User, as_user: SignIn
+    chosen: tuple[str, ...], message: str, team: Team, alice: User, as_user: SignIn
 ) -> None:
-    upload = trial(team, alice, "a.csv", FILES["a.csv"])
+    upload = upload_table(team, alice, "a.csv", FILES["a.csv"])
     answer = check(as_user(alice), upload, *chosen)
     assert answer.status_code == 422
-    assert said in answer.text
+    assert message in answer.text
     assert not upload.report["rows"], "nothing was checked again"
 
 
 def test_json_lines_have_no_columns_to_map(team: Team, alice: User, as_user: SignIn) -> None:
     lines = b"\n".join(b'{"messages":[{"role":"user","content":"p%d"}]}' % n for n in range(20))
-    upload = trial(team, alice, "a.jsonl", lines)
+    upload = upload_table(team, alice, "a.jsonl", lines)
     assert upload.report["table"] == []
     assert "Check again with other columns or splits" in as_user(alice).get(upload.get_absolute_url()).text
 

@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.web.comparison import compare, finished_job, row, sample, tuned_model
-from tests.web.datasets.test_datasets import SignIn, jsonl, upload
+from tests.web.datasets.test_datasets import SignIn, jsonl, upload_file
 from tests.web.stored import rows_of
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.uploads.services import Choices, commit_upload
@@ -22,7 +22,7 @@ LISTS_OF_RESULTS = [("home", "overview"), ("jobs", "list"), ("catalog", "list")]
 
 @pytest.fixture
 def version(team: Team, alice: User) -> DatasetVersion:
-    made, _ = commit_upload(upload(team, alice, jsonl(60)), alice, Choices())
+    made, _ = commit_upload(upload_file(team, alice, jsonl(60)), alice, Choices())
     return made
 
 
@@ -137,7 +137,7 @@ def test_an_opening_counts_for_the_other_versions_of_the_dataset(
     team: Team, alice: User, version: DatasetVersion
 ) -> None:
     """Prompts keep their splits, so their test rows are the same."""
-    later = upload(team, alice, jsonl(90))
+    later = upload_file(team, alice, jsonl(90))
     later.dataset = version.dataset
     later.save()
     second, _ = commit_upload(later, alice, Choices())

@@ -31,8 +31,10 @@ DATA = b"".join(b'{"messages":[{"role":"user","content":"p %d"}]}\n' % number fo
 
 
 def begin(client: Client, team: Team, size: int = len(DATA), **fields: str) -> Any:
-    told = {"filename": "orders.jsonl", "validation": "10", "test": "10"} | fields
-    metadata = ",".join(f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in told.items())
+    values = {"filename": "orders.jsonl", "validation": "10", "test": "10"} | fields
+    metadata = ",".join(
+        f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in values.items()
+    )
     headers = {"Upload-Length": str(size), "Upload-Metadata": metadata, "Tus-Resumable": "1.0.0"}
     return client.post(reverse("datasets:transfers", args=[team.slug]), headers=headers)
 
@@ -71,25 +73,25 @@ def test_a_waiting_page_gets_the_number_of_rows_done(
     team: Team, alice: User, as_user: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Progress exists while a file is checked and a version is written, and is empty afterwards."""
-    client, told = as_user(alice), list[str]()
+    client, seen = as_user(alice), list[str]()
     url = begin(client, team).headers["Location"]
     part(client, url, 0, DATA)
-    passed = RowProgress._count
+    count = RowProgress._count
 
-    def watched(progress: RowProgress, rows: Iterable[Any], verb: str) -> Iterator[Any]:
-        for number, row in enumerate(passed(progress, rows, verb)):
+    def count_and_look(progress: RowProgress, rows: Iterable[Any], verb: str) -> Iterator[Any]:
+        for number, row in enumerate(count(progress, rows, verb)):
             if number == 1:
-                told.append(client.get(f"{asked}progress/").text)
+                seen.append(client.get(f"{current}progress/").text)
             yield row
 
-    monkeypatch.setattr(RowProgress, "_count", watched)
+    monkeypatch.setattr(RowProgress, "_count", count_and_look)
     monkeypatch.setattr(row_progress, "EVERY_SECONDS", 0.0)
-    asked = url
+    current = url
     report = client.post(f"{url}finish/").headers["Location"]
-    asked = report
+    current = report
     client.post(report, {"commit": "1"})
-    assert told == ["2 rows checked", "2 rows checked", "2 rows written"]
-    assert client.get(f"{asked}progress/").text == ""
+    assert seen == ["2 rows checked", "2 rows checked", "2 rows written"]
+    assert client.get(f"{current}progress/").text == ""
 
 
 def test_a_broken_upload_continues_at_the_servers_offset(team: Team, alice: User, as_user: SignIn) -> None:

@@ -176,17 +176,17 @@ def test_the_next_step_is_the_most_useful_one_that_applies(
     hide_checklist(alice)
     client = as_user(alice)
 
-    def said() -> tuple[str, str]:
+    def next_step() -> tuple[str, str]:
         step = client.get(home).context["next"]
         return step.title, step.url
 
-    assert said() == ("Create a dataset version from new.jsonl", upload.get_absolute_url())
+    assert next_step() == ("Create a dataset version from new.jsonl", upload.get_absolute_url())
     commit_upload(upload, alice, Choices())
-    assert said()[0] == f"Compare base and tuned of {job}"
-    assert client.get(said()[1]).status_code == 200
+    assert next_step()[0] == f"Compare base and tuned of {job}"
+    assert client.get(next_step()[1]).status_code == 200
     client.get(address(model, "archive"))
     grader = job.grader_version.grader
-    assert said() == (f"Close the loophole of {grader}", grader.get_absolute_url())
+    assert next_step() == (f"Close the loophole of {grader}", grader.get_absolute_url())
     grader.versions.create(number=2, definition=job.grader_version.definition, sha256="0")
     assert client.get(home).context["next"] is None
     assert as_user(bob).get(home).context["next"] is None

@@ -51,8 +51,8 @@ def test_an_address_changes_only_after_the_password_and_by_the_link_in_the_mail(
     confirm(alice)
     client, new = Client(), {"email": "new@example.com", "action_add": ""}
     client.force_login(alice)
-    asked = client.post("/accounts/email/", new)
-    assert "/reauthenticate/" in asked.headers["Location"]
+    response = client.post("/accounts/email/", new)
+    assert "/reauthenticate/" in response.headers["Location"]
     assert not EmailAddress.objects.filter(email="new@example.com").exists()
     client = signed_in(alice.email)
     client.post("/accounts/email/", new)

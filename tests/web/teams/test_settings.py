@@ -27,7 +27,7 @@ from workers.tasks import tidy
 SignIn = Callable[[User], Client]
 
 
-def page(name: str, team: Team) -> str:
+def build_url(name: str, team: Team) -> str:
     return reverse(name, args=[team.slug])
 
 
@@ -53,11 +53,11 @@ def test_owners_set_the_retention_and_only_staff_sets_the_limit(
     team: Team, alice: User, as_user: SignIn
 ) -> None:
     values = {"name": "Acme Two", "rollouts_kept_days": "30", "max_running_jobs": "9"}
-    as_user(alice).post(page("home:settings", team), values)
+    as_user(alice).post(build_url("home:settings", team), values)
     team.refresh_from_db()
     assert (team.name, team.rollouts_kept_days, team.max_running_jobs) == ("Acme Two", 30, None)
     User.objects.filter(pk=alice.pk).update(is_staff=True)
-    as_user(alice).post(page("home:settings", team), values)
+    as_user(alice).post(build_url("home:settings", team), values)
     team.refresh_from_db()
     assert team.max_running_jobs == 9
     assert list(team.audit_events.values_list("verb", "target")[:2]) == [
@@ -65,7 +65,9 @@ def test_owners_set_the_retention_and_only_staff_sets_the_limit(
         ("set rollouts kept days", "30"),
     ]
     assert (
-        as_user(alice).post(page("home:settings", team), values | {"rollouts_kept_days": "0"}).status_code
+        as_user(alice)
+        .post(build_url("home:settings", team), values | {"rollouts_kept_days": "0"})
+        .status_code
         == 422
     )
 
@@ -92,11 +94,11 @@ def test_owners_confirm_a_change_that_deletes_rollouts(job: Job, alice: User, as
         adapter_step=0,
     )  # fmt: skip
     Job.objects.filter(pk=job.pk).update(finished_at=timezone.now() - timedelta(days=31))
-    client, url = as_user(alice), page("home:settings", job.team)
+    client, url = as_user(alice), build_url("home:settings", job.team)
     values = {"name": "Acme", "rollouts_kept_days": "30"}
-    asked = client.post(url, values)
-    assert "Delete the rollouts of about 1 job?" in asked.text
-    assert '<input type="hidden" name="rollouts_kept_days" value="30">' in asked.text
+    page = client.post(url, values)
+    assert "Delete the rollouts of about 1 job?" in page.text
+    assert '<input type="hidden" name="rollouts_kept_days" value="30">' in page.text
     job.team.refresh_from_db()
     assert job.team.rollouts_kept_days is None
     assert client.post(url, values | {"rollouts_kept_days": "60"}).status_code == 302
@@ -108,7 +110,7 @@ def test_owners_confirm_a_change_that_deletes_rollouts(job: Job, alice: User, as
 def test_settings_show_how_much_of_the_limit_is_used(job: Job, alice: User, as_user: SignIn) -> None:
     Team.objects.filter(pk=job.team_id).update(max_running_jobs=4)
     Job.objects.filter(pk=job.pk).update(state=State.RUNNING)
-    assert "Now 1 running of 4." in as_user(alice).get(page("home:settings", job.team)).text
+    assert "Now 1 running of 4." in as_user(alice).get(build_url("home:settings", job.team)).text
 
 
 def test_a_job_of_a_team_at_its_limit_waits_while_another_team_runs(job: Job, charlie: User) -> None:
@@ -132,14 +134,16 @@ def test_the_audit_trail_is_filtered_by_person_or_text_and_downloaded_as_csv(
 ) -> None:
     record_event(team, bob, "downloaded adapter", "=HYPERLINK(1)")
     client = as_user(alice)
-    shown = client.get(page("teams:audit", team), {"who": bob.email}).context["page"]
+    shown = client.get(build_url("teams:audit", team), {"who": bob.email}).context["page"]
     assert [event.verb for event in shown] == ["downloaded adapter"]
-    assert not client.get(page("teams:audit", team), {"text": "no such words"}).context["page"].object_list
-    answer = client.get(page("teams:audit_csv", team), {"text": "download"})
+    assert (
+        not client.get(build_url("teams:audit", team), {"text": "no such words"}).context["page"].object_list
+    )
+    answer = client.get(build_url("teams:audit_csv", team), {"text": "download"})
     header, *lines = csv.reader(io.StringIO(body(answer).decode(), newline=""))
     assert header == ["when", "who", "did", "to"]
     assert [line[1:] for line in lines] == [[bob.email, "downloaded adapter", "'=HYPERLINK(1)"]]
-    assert as_user(bob).get(page("teams:audit_csv", team)).status_code == 403
+    assert as_user(bob).get(build_url("teams:audit_csv", team)).status_code == 403
 
 
 def test_the_audit_trail_lists_former_members_and_is_filtered_by_days(
@@ -151,14 +155,16 @@ def test_the_audit_trail_lists_former_members_and_is_filtered_by_days(
     client = as_user(alice)
 
     def found(**query: str) -> list[str]:
-        return [event.verb for event in client.get(page("teams:audit", team), query).context["page"]]
+        return [event.verb for event in client.get(build_url("teams:audit", team), query).context["page"]]
 
-    assert bob in client.get(page("teams:audit", team)).context["people"]
+    assert bob in client.get(build_url("teams:audit", team)).context["people"]
     assert found(who=bob.email) == ["downloaded adapter"]
     assert found(since="2026-03-01", until="2026-03-01") == ["downloaded adapter"]
     assert found(until="2026-02-28") == []
     assert found(since="2026-02-31", until="nonsense") == found()
-    lines = body(client.get(page("teams:audit_csv", team), {"until": "2026-03-01"})).decode().splitlines()
+    lines = (
+        body(client.get(build_url("teams:audit_csv", team), {"until": "2026-03-01"})).decode().splitlines()
+    )
     assert len(lines) == 2
 
 
