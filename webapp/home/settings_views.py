@@ -51,4 +51,4 @@ def _ask_to_delete(request: HttpRequest, team: Team, values: Mapping[str, Any], 
         "values": {name: "" if value is None else value for name, value in values.items()},
         "back": reverse("home:settings", args=[team.slug]),
     }
-    return render(request, "teams/sure.html", context)
+    return render(request, "teams/confirm_change.html", context)

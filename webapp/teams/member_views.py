@@ -99,7 +99,7 @@ def _ask_to_step_down(request: HttpRequest, access: Access, role: Role) -> HttpR
         "values": {"role": role.value},
         "back": reverse("teams:members", args=[access.team.slug]),
     }
-    return render(request, "teams/sure.html", context)
+    return render(request, "teams/confirm_change.html", context)
 
 
 @member()

@@ -118,6 +118,7 @@ def accept_invitation(invitation: Invitation, user: User) -> Team | None:
     """
     if not may_accept(invitation, user):
         return None
+    # One guarded update: if two people open the same link at once, only one joins.
     accepted = find_open_invitations().filter(pk=invitation.pk).update(accepted_at=timezone.now())
     if not accepted:
         return None

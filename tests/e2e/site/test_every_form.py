@@ -46,7 +46,7 @@ MEMBERS = (
     Step("teams:role", "teams:members", {"role": "editor"}, within="/{bob}/", shows="is now editor"),
     Step("home/settings.html", "home:settings", {"name": "Acme Labs"}, shows="Settings saved."),
     Step("home/settings.html", "home:settings", {"rollouts_kept_days": "7"}, shows="Delete the rollouts"),
-    Step("teams/sure.html", shows="Settings saved."),
+    Step("teams/confirm_change.html", shows="Settings saved."),
     Step("teams/audit.html", "teams:audit", {"text": "revoked"}, shows="revoked invitation"),
     Step("home/search.html", "home:search", {"q": "G"}, shows="Graders"),
     Step("home:checklist", "/t/{empty}/", shows="Show the first steps"),
@@ -55,7 +55,7 @@ MEMBERS = (
 )
 DATASETS = (
     Step("datasets/list.html", "datasets:list", {"q": "D"}, shows="Clear"),
-    Step("datasets/found.html", "datasets:version", {"q": "p1"}, shows="row"),
+    Step("datasets/row_search.html", "datasets:version", {"q": "p1"}, shows="row"),
     Step(
         "datasets/open_test.html", "datasets:open_test", {"confirmed": "yes"}, status=422, shows="This is not"
     ),

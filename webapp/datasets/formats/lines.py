@@ -29,7 +29,7 @@ def _has_only_cr(file: IO[bytes]) -> bool:
     start = file.tell()
     head = file.read(HEAD_BYTES)
     file.seek(start)
-    return b"\n" not in head and b"\r" in head
+    return b"\n" not in head and b"\r" in head  # LF also ends CRLF lines
 
 
 def _split_at_newlines(file: IO[bytes]) -> Iterator[bytes]:

@@ -264,7 +264,7 @@ def _save_version(
             upload.dataset, upload.state = dataset, Upload.State.COMMITTED
             upload.report = _strip_rows(upload.report)
             upload.save(update_fields=["dataset", "state", "report"])
-        undo.pop_all()
+        undo.pop_all()  # committed: keep the stored files
     transaction.on_commit(partial(_delete_bytes, upload))
     return version, new
 

@@ -39,6 +39,7 @@ class Differences:
 def compare_versions(older: DatasetVersion, newer: DatasetVersion) -> Differences:
     """Compare two versions by the ids of their rows."""
     after, before = _read_spots(newer, "spot"), _read_spots(older, "before")
+    # Arrow joins lose the order, so every result is sorted by its spots again.
     kept = after.join(before.drop_columns("prompt_id"), "row_id", join_type="inner")
     added = after.join(before, "row_id", join_type="left anti")
     removed = before.join(after, "row_id", join_type="left anti")

@@ -100,6 +100,7 @@ class SplitIndex:
 
     def _count_out(self, prompts: list[bytes]) -> None:
         splits = {prompt: self.earlier[prompt] for prompt in prompts if prompt in self.earlier}
+        # count_prompts lists test first, and the prompts come in descending order of their hashes.
         free = iter([prompt for prompt in prompts if prompt not in splits])
         for split, count in self.shares.count_prompts(len(prompts)).items():
             missing = count - sum(kept is split for kept in splits.values())
