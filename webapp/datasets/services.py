@@ -7,10 +7,16 @@ from django.utils import timezone
 
 from webapp.core.fields import replace_nul
 from webapp.datasets.models import Dataset
+from webapp.teams.access import Access
 from webapp.teams.models import User
 from webapp.teams.services import record_event
 
 NAME_LENGTH = 120
+
+
+def get_target(access: Access, uid: str | None) -> Dataset | None:
+    """Return the dataset that gets a new version, or None without a ``uid``. Raises Http404."""
+    return access.get(Dataset.objects.filter(deleted_at=None), uid=uid) if uid else None
 
 
 @transaction.atomic

@@ -32,7 +32,7 @@ def index(request: HttpRequest, access: Access) -> HttpResponse:
 @member(Role.EDITOR)
 def new(request: HttpRequest, access: Access) -> HttpResponse:
     """Upload a file as a new dataset, or as a version of the one in ``?dataset=``."""
-    dataset = _get_target(request, access)
+    dataset = services.get_target(access, request.GET.get("dataset"))
     form = UploadForm(request.POST or None, request.FILES or None).without_name_for(dataset)
     if form.is_valid():
         name = dataset.name if dataset else form.dataset_name()
@@ -48,11 +48,6 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
         "counted_prompts": COUNTED_PROMPTS, "least_held_out": LEAST_HELD_OUT,
     }  # fmt: skip
     return render(request, "datasets/new.html", context, status=status)
-
-
-def _get_target(request: HttpRequest, access: Access) -> Dataset | None:
-    uid = request.GET.get("dataset")
-    return access.get(Dataset.objects.filter(deleted_at=None), uid=uid) if uid else None
 
 
 @member()

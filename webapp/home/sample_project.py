@@ -32,7 +32,10 @@ def create_sample_project(team: Team, user: User) -> tuple[Dataset, Grader]:
     if not team.graders.filter(name=HACKABLE).exists():
         source = (FOLDER / "hackable.py").read_text(encoding="utf-8")
         create_grader(team, user, HACKABLE, {"type": "python", "name": "field_names", "source": source})
-    grader = team.graders.filter(name=GRADER, deleted_at=None).first() or _create_grader(team, user)
+    grader = team.graders.filter(name=GRADER, deleted_at=None).first()
+    if grader is None:
+        definition = json.loads((FOLDER / "grader.json").read_text(encoding="utf-8"))
+        grader = create_grader(team, user, GRADER, definition)
     return dataset, grader
 
 
@@ -41,8 +44,3 @@ def _create_dataset(team: Team, user: User) -> Dataset:
         upload = receive_file(team, user, DATASET, File(stream, name="dataset.jsonl"), Options())
     version, _ = commit_upload(upload, user, Choices())
     return version.dataset
-
-
-def _create_grader(team: Team, user: User) -> Grader:
-    definition = json.loads((FOLDER / "grader.json").read_text(encoding="utf-8"))
-    return create_grader(team, user, GRADER, definition)

@@ -99,7 +99,10 @@ def build_row(fields: Mapping[str, JsonValue], columns: Columns) -> Row:
     """Check the fields and build a row of them. Raises RowError."""
     rest = dict(fields)
     if columns.prompt:
-        messages = read_conversation(_read_prompt(columns.prompt, rest.pop(columns.prompt, None)))
+        prompt = rest.pop(columns.prompt, None)
+        if prompt is None:
+            raise problems.no_prompt(columns.prompt)
+        messages = read_conversation(parse_messages(prompt) or [{"role": "user", "content": prompt}])
     else:
         messages = read_conversation(rest.pop(columns.messages, None))
     shape: dict[str, object] = {"messages": messages, "item": rest}
@@ -107,12 +110,6 @@ def build_row(fields: Mapping[str, JsonValue], columns: Columns) -> Row:
         shape["tools"] = tools
     _check_fields(rest)
     return Row(messages, rest, _read_split(rest), encode_canonical(shape))
-
-
-def _read_prompt(name: str, value: object) -> list[object]:
-    if value is None:
-        raise problems.no_prompt(name)
-    return parse_messages(value) or [{"role": "user", "content": value}]
 
 
 def encode_canonical(shape: dict[str, object]) -> bytes:

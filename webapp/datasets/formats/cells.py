@@ -52,19 +52,15 @@ def cells_to_row(cells: Mapping[str, JsonValue], columns: Columns) -> Row | RowE
     """Return the row or its error. Messages and tools may be JSON text."""
     try:
         fields = {name: cell for name, cell in cells.items() if name not in (columns.left_out or ())}
-        _check_sizes(fields)
+        for name, cell in fields.items():
+            if isinstance(cell, str) and len(cell) > MAX_CELL_BYTES:
+                raise problems.cell_too_large(name)
         messages = fields.get(columns.messages)
         if not columns.prompt and isinstance(messages, str):
             fields[columns.messages] = _parse_cell(columns.messages, messages)
         return build_row(fields, columns)
     except RowError as error:
         return error
-
-
-def _check_sizes(fields: Mapping[str, JsonValue]) -> None:
-    for name, value in fields.items():
-        if isinstance(value, str) and len(value) > MAX_CELL_BYTES:
-            raise problems.cell_too_large(name)
 
 
 def _parse_cell(name: str, text: str) -> JsonValue:

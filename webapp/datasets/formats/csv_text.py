@@ -41,7 +41,8 @@ class Records:
         if found := DELIMITER_LINE.fullmatch(first):
             self.read_lines, self.delimiter = 1, found[1]
             return next(self.texts, "")
-        self.delimiter = _detect_delimiter(first)
+        outside_quotes = QUOTED.sub("", first)
+        self.delimiter = max(DELIMITERS, key=outside_quotes.count)
         return first
 
     def _feed_lines(self) -> Iterator[str]:
@@ -73,17 +74,16 @@ def read_rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, R
     names, records = _open_records(file)
     columns = find_columns(names, columns)
     while (cells := records.next()) is not None:
-        if cells:
-            found = _build_row(names, cells, columns)
-            if isinstance(found, RowError):
-                found.quote(records.text).record = records.number - 1
-            yield records.first_line, found
-
-
-def _build_row(names: list[str], cells: list[str], columns: Columns) -> Row | RowError:
-    if len(cells) != len(names):
-        return problems.wrong_cells(len(cells), len(names))
-    return cells_to_row(dict(zip(names, cells, strict=True)), columns)
+        if not cells:
+            continue
+        found: Row | RowError
+        if len(cells) != len(names):
+            found = problems.wrong_cells(len(cells), len(names))
+        else:
+            found = cells_to_row(dict(zip(names, cells, strict=True)), columns)
+        if isinstance(found, RowError):
+            found.quote(records.text).record = records.number - 1
+        yield records.first_line, found
 
 
 def sample_rows(file: IO[bytes]) -> tuple[list[str], list[dict[str, str]]]:
@@ -108,12 +108,6 @@ def _decode_lines(file: IO[bytes]) -> Iterator[str]:
         if isinstance(text, RowError):
             raise FileError(text.reason, text.remedy, line=number, excerpt=text.excerpt)
         yield text
-
-
-def _detect_delimiter(header: str) -> str:
-    """Return the delimiter that occurs most often outside quotes."""
-    bare = QUOTED.sub("", header)
-    return max(DELIMITERS, key=bare.count)
 
 
 def _check_header(names: list[str], records: Records) -> None:

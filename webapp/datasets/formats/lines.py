@@ -62,9 +62,5 @@ def _decode(raw: bytes) -> str | RowError:
         return raw.decode()
     except UnicodeDecodeError as error:
         guess = raw[error.start : error.start + 1].decode("cp1252", errors="ignore")
-        return problems.not_utf8(error.start, guess).quote(_escape_around(raw, error.start))
-
-
-def _escape_around(raw: bytes, at: int) -> str:
-    """Return the bytes around one that is not UTF-8, escaped."""
-    return raw[max(0, at - 60) : at + 60].decode(errors="backslashreplace")
+        nearby = raw[max(0, error.start - 60) : error.start + 60].decode(errors="backslashreplace")
+        return problems.not_utf8(error.start, guess).quote(nearby)

@@ -9,7 +9,8 @@ from django.views.decorators.http import require_POST
 
 from webapp.core.http import HtmxRequest
 from webapp.datasets.forms import ImportForm
-from webapp.datasets.models import Dataset, DatasetImport
+from webapp.datasets.models import DatasetImport
+from webapp.datasets.services import get_target
 from webapp.datasets.uploads import imports, row_progress
 from webapp.datasets.uploads.validation import Options
 from webapp.teams.access import Access, member
@@ -20,8 +21,7 @@ from webapp.teams.models import Role
 @require_POST
 def create(request: HttpRequest, access: Access) -> HttpResponse:
     """Start an import. Errors of the form appear on the upload page."""
-    uid, form = request.GET.get("dataset"), ImportForm(request.POST)
-    dataset = access.get(Dataset.objects.filter(deleted_at=None), uid=uid) if uid else None
+    form, dataset = ImportForm(request.POST), get_target(access, request.GET.get("dataset"))
     if form.is_valid():
         name, source = dataset.name if dataset else "", form.cleaned_data["source"]
         try:

@@ -17,7 +17,8 @@ from django.views.decorators.http import require_GET, require_POST
 from webapp.core.input_checks import GREATEST, parse_whole_number
 from webapp.datasets.content.problems import FileError
 from webapp.datasets.forms import TransferForm
-from webapp.datasets.models import Dataset, Transfer
+from webapp.datasets.models import Transfer
+from webapp.datasets.services import get_target
 from webapp.datasets.uploads import row_progress, services, transfers
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
@@ -48,8 +49,7 @@ def create(request: HttpRequest, access: Access) -> HttpResponse:
         fields, size = {}, None
     if size is None:
         return _respond(400, "Upload-Length or Upload-Metadata cannot be read.")
-    uid = fields.get("dataset")
-    dataset = access.get(Dataset.objects.filter(deleted_at=None), uid=uid) if uid else None
+    dataset = get_target(access, fields.get("dataset"))
     form = TransferForm(fields | {"size": size})
     if not form.is_valid():
         wrong = (f"{form[field].label}: {errors[0]}" for field, errors in form.errors.items())

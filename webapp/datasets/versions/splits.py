@@ -75,7 +75,12 @@ class SplitIndex:
     def add(self, row: Row, line: int) -> int | None:
         """Add a row. Returns None, or the line of the first copy if the row is a duplicate."""
         prompt, stated = row.prompt_digest, row.split is not None
-        split = self._choose_split(prompt) if row.split is None else row.split
+        if row.split is not None:
+            split = row.split
+        elif prompt in self.earlier:
+            split = self.earlier[prompt]
+        else:
+            split = self.shares.choose_split(prompt)
         cursor = self.database.execute(
             "insert or ignore into rows values (?, ?, ?, ?, ?, ?)",
             (row.digest, line, prompt, int(split), stated, row.excerpt if stated else None),
@@ -83,9 +88,6 @@ class SplitIndex:
         if cursor.rowcount:
             return None
         return self._fetch_number("select line from rows where digest = ?", row.digest)
-
-    def _choose_split(self, prompt: bytes) -> Split:
-        return self.earlier[prompt] if prompt in self.earlier else self.shares.choose_split(prompt)
 
     def finish(self) -> None:
         """Make the splits final: with few prompts, count the shares out; the last hashes go to test."""
