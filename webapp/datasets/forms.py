@@ -80,7 +80,7 @@ class OptionsForm(forms.Form):
         if cleaned.get("prompt_column") and cleaned.get("messages_column"):
             self.add_error("messages_column", "Name a prompt column or a messages column, not both.")
 
-    def options(self) -> Options:
+    def build_options(self) -> Options:
         """Return the cleaned values."""
         names = [*OptionsForm.base_fields, "left_out"]
         return Options(**{name: self.cleaned_data[name] for name in names if name in self.cleaned_data})
@@ -101,7 +101,7 @@ class UploadForm(OptionsForm):
     )
     field_order = ("file", "name", "prompt_column", "messages_column", "validation", "test")
 
-    def dataset_name(self) -> str:
+    def get_dataset_name(self) -> str:
         """Return the typed name, or the file's name without its ending."""
         return choose_name(self.cleaned_data["name"], self.cleaned_data["file"].name)
 
@@ -157,6 +157,6 @@ class TransferForm(OptionsForm):
     size = forms.IntegerField(min_value=0, label="Size")
     name = forms.CharField(max_length=120, required=False, label="Name")
 
-    def dataset_name(self) -> str:
+    def get_dataset_name(self) -> str:
         """Return the typed name, or the file's name without its ending."""
         return choose_name(self.cleaned_data["name"], self.cleaned_data["filename"])

@@ -35,10 +35,10 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
     dataset = services.get_target(access, request.GET.get("dataset"))
     form = UploadForm(request.POST or None, request.FILES or None).without_name_for(dataset)
     if form.is_valid():
-        name = dataset.name if dataset else form.dataset_name()
+        name = dataset.name if dataset else form.get_dataset_name()
         file = form.cleaned_data["file"]
         return redirect(
-            upload_services.receive_file(access.team, access.user, name, file, form.options(), dataset)
+            upload_services.receive_file(access.team, access.user, name, file, form.build_options(), dataset)
         )
     status = 422 if form.is_bound else 200
     unfinished = Transfer.objects.filter(team=access.team, created_by=access.user).order_by("-touched_at")
@@ -69,7 +69,7 @@ def _apply_decision(request: HttpRequest, access: Access, upload: Upload) -> Htt
     if not form.is_valid():
         return _render_report(request, upload, form, status=422)
     try:
-        upload_services.recheck_upload(upload, form.options())
+        upload_services.recheck_upload(upload, form.build_options())
     except upload_services.CannotCommit as error:
         messages.error(request, str(error))
     return redirect(upload)

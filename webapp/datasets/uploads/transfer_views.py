@@ -54,7 +54,7 @@ def create(request: HttpRequest, access: Access) -> HttpResponse:
     if not form.is_valid():
         wrong = (f"{form[field].label}: {errors[0]}" for field, errors in form.errors.items())
         return _respond(422, " ".join(wrong))
-    name = dataset.name if dataset else form.dataset_name()
+    name = dataset.name if dataset else form.get_dataset_name()
     try:
         transfer = transfers.begin_transfer(
             access.team,
@@ -62,7 +62,7 @@ def create(request: HttpRequest, access: Access) -> HttpResponse:
             filename=form.cleaned_data["filename"],
             size=size,
             name=name,
-            options=form.options(),
+            options=form.build_options(),
             dataset=dataset,
         )
     except FileError as error:
