@@ -10,7 +10,7 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
 from django.forms import model_to_dict
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.jobs.models import ComparedRow, Evaluation, Job, SuiteScore
 from workers.contract.events import EvaluationEvent, EvaluationRow, EvaluationSample, RetentionEvent
 
@@ -54,7 +54,7 @@ def _compared(evaluation: Evaluation, index: int, row: EvaluationRow) -> Compare
         evaluation=evaluation,
         index=index,
         row_id=row.row_id,
-        prompt=storable(row.prompt),
+        prompt=replace_nul(row.prompt),
         row={"messages": row.messages, "tools": row.tools, "item": row.item},
         base=_samples(row.base),
         tuned=_samples(row.tuned),
@@ -73,7 +73,8 @@ def _mean(samples: list[EvaluationSample]) -> float | None:
 
 def _samples(samples: list[EvaluationSample]) -> list[dict[str, Any]]:
     return [
-        sample.model_dump(mode="json") | {name: storable(getattr(sample, name) or "") for name in FREE_TEXT}
+        sample.model_dump(mode="json")
+        | {name: replace_nul(getattr(sample, name) or "") for name in FREE_TEXT}
         for sample in samples
     ]
 
@@ -82,6 +83,6 @@ def record_retention(job: Job, event: RetentionEvent) -> SuiteScore:
     """Store one score; the same one again replaces it. Call it in a transaction, holding the job."""
     values = event.model_dump(mode="json", exclude={"type", "time", "suite", "stage", "step", "judge_cost"})
     score, _ = SuiteScore.objects.update_or_create(
-        job=job, suite=storable(event.suite), stage=event.stage, step=event.step, defaults=values
+        job=job, suite=replace_nul(event.suite), stage=event.stage, step=event.step, defaults=values
     )
     return score

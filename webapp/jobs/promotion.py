@@ -8,7 +8,7 @@ from webapp.jobs.errors import WrongState
 from webapp.jobs.models import Checkpoint, Job, JobSuite, JobTask
 from webapp.jobs.states import State
 from webapp.teams.models import User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from webapp.work import messages
 
 NAME_STEM = 100
@@ -43,7 +43,7 @@ def promote(checkpoint: Checkpoint, user: User) -> Job:
     )
     made.checkpoints.create(step=kept.step, attempt=0, key=kept.key, bytes=kept.bytes, sha256=kept.sha256)
     _copy_tasks_and_suites(source, made)
-    record(source.team, user, "promoted checkpoint to a model", f"step {kept.step} of {source}")
+    record_event(source.team, user, "promoted checkpoint to a model", f"step {kept.step} of {source}")
     messages.notify_workers("validate_job", made.pk)
     return made
 

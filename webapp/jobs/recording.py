@@ -11,14 +11,14 @@ from django.db.models import Model
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.jobs import checkpoints
 from webapp.jobs.evaluations import record_evaluation, record_retention
 from webapp.jobs.models import Alarm, Checkpoint, Job, Metric, PreflightSample, Rollout
 from webapp.jobs.models.job import JobProgress
 from webapp.jobs.transitions import tell
 from webapp.work.errors import WorkError
-from webapp.work.queue import fence
+from webapp.work.queue import fence_attempt
 from workers.contract import events
 
 Handler = Callable[[Job, Any], None]
@@ -72,12 +72,12 @@ def _spend(job: Job, cost: dict[str, float]) -> None:
 
 def _rollout_row(job: Job, step: int, rollout: events.Rollout) -> tuple[Any, ...]:
     return (
-        job.pk, step, rollout.index, rollout.group, rollout.row_id, storable(rollout.task),
-        storable(rollout.prompt),
-        storable(rollout.completion), storable(rollout.reasoning), rollout.reward,
+        job.pk, step, rollout.index, rollout.group, rollout.row_id, replace_nul(rollout.task),
+        replace_nul(rollout.prompt),
+        replace_nul(rollout.completion), replace_nul(rollout.reasoning), rollout.reward,
         Jsonb(rollout.sub_rewards), rollout.error_class or "",
-        storable(rollout.error_detail), storable(rollout.explanation), rollout.advantage, rollout.length,
-        rollout.truncated,
+        replace_nul(rollout.error_detail), replace_nul(rollout.explanation), rollout.advantage,
+        rollout.length, rollout.truncated,
         rollout.adapter_step, rollout.watch_reward,
     )  # fmt: skip
 
@@ -148,13 +148,13 @@ def _sample_values(sample: events.PreflightSample) -> dict[str, Any]:
     texts = ("task", "prompt", "completion", "error_detail", "explanation")
     values = sample.model_dump(exclude=set(texts) | {"error_class"})
     return values | {"error_class": sample.error_class or ""} | {
-        name: storable(getattr(sample, name)) for name in texts
+        name: replace_nul(getattr(sample, name)) for name in texts
     }  # fmt: skip
 
 
 def _log(job: Job, batch: list[events.LogEvent]) -> None:
     for event in batch:
-        tell(job.pk, job.attempt, "log", {"level": event.level, "message": storable(event.message)})
+        tell(job.pk, job.attempt, "log", {"level": event.level, "message": replace_nul(event.message)})
 
 
 def _error(job: Job, batch: list[events.ErrorEvent]) -> None:
@@ -191,7 +191,7 @@ def record_events(job_id: int, attempt: int, batch: Sequence[events.Event], end:
     ``end`` is the place in the engine's file behind the batch; a batch that ends no later than what is
     written already, whose answer was lost with the connection, is not written twice.
     """
-    job = Job.objects.select_for_update().filter(fence(job_id, attempt)).first()
+    job = Job.objects.select_for_update().filter(fence_attempt(job_id, attempt)).first()
     if job is None:
         return False
     if end is not None:
@@ -208,7 +208,7 @@ def record_events(job_id: int, attempt: int, batch: Sequence[events.Event], end:
 @transaction.atomic
 def begin_attempt(job_id: int, attempt: int, step: int) -> bool:
     """Forget what was reported after ``step``, where the attempt goes on. False if the job is lost."""
-    job = Job.objects.select_for_update().filter(fence(job_id, attempt)).first()
+    job = Job.objects.select_for_update().filter(fence_attempt(job_id, attempt)).first()
     if job is None:
         return False
     Metric.objects.filter(job=job, step__gt=step).delete()
@@ -228,7 +228,7 @@ def begin_attempt(job_id: int, attempt: int, step: int) -> bool:
 @transaction.atomic
 def record_checkpoint(job_id: int, attempt: int, step: int, key: str, size: int, sha256: str) -> bool:
     """A checkpoint's archive lies complete in storage. False if the attempt lost the job."""
-    job = Job.objects.select_for_update().filter(fence(job_id, attempt)).first()
+    job = Job.objects.select_for_update().filter(fence_attempt(job_id, attempt)).first()
     if job is None:
         return False
     values = {"attempt": attempt, "key": key, "bytes": size, "sha256": sha256}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.checks.cheats import Cheat, Graded, cheats, reference_report, verdict
 from webapp.graders.definitions.full_marks import FullAnswer
@@ -83,7 +83,7 @@ class Exam:
         own = [self.full_answer.fill(row) if self.full_answer else None for row in self.rows]
         asked = [(None, own), *((each, each.answers(self.rows, own)) for each in self.tried)]
         self.asked = [
-            (cheat, row, storable(answer))
+            (cheat, row, replace_nul(answer))
             for cheat, answers in asked
             for row, answer in zip(self.rows, answers, strict=True)
             if answer is not None

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.teams.models import Team
 from webapp.work.errors import LeaseLost, WorkFailed
 from workers import grading
@@ -104,4 +104,4 @@ def _results(answered: Json) -> list[Json]:
 
 
 def _storable(result: Json) -> Json:
-    return result | {name: storable(result.get(name)) for name in TEXTS}
+    return result | {name: replace_nul(result.get(name)) for name in TEXTS}

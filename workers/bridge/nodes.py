@@ -71,7 +71,7 @@ def _announce() -> None:
     versions = {"python": platform.python_version(), "os": platform.platform()}
     versions |= {package: version(package) for package in PACKAGES}
     devices = NodeDevices(cpu_cores=settings.CPU_CORES, gpus=find_gpus())
-    nodes.announce(node_name(), versions, devices, sandbox())
+    nodes.register_node(node_name(), versions, devices, sandbox())
     files.discard_leftovers()
     messages.notify_workers("run_jobs")
 
@@ -92,7 +92,7 @@ def _beat(stop: threading.Event) -> None:
 
 
 def _seen() -> None:
-    nodes.seen(node_name(), health())
+    nodes.record_health(node_name(), health())
 
 
 @worker_ready.connect

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.graders.definitions.parsing import text_of
 from webapp.graders.models import GraderTrial
 from webapp.graders.queues import TRIALS
@@ -102,7 +102,7 @@ def _graded(trial: GraderTrial, answers: list[Json], folder: Path, lost: threadi
     ]
     grade_with = partial(graded, trial.team, answers=subjects, folder=folder, lost=lost)
     results = [
-        answer | grade | {"answer": storable(answer["answer"])}
+        answer | grade | {"answer": replace_nul(answer["answer"])}
         for answer, grade in zip(answers, grade_with(trial.definition), strict=True)
     ]
     if trial.second:

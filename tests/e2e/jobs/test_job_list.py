@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from django.urls import reverse
 from playwright.sync_api import Page, expect
+from webapp.jobs.launch.suites import record_retention
 
 from tests.e2e.site.test_every_page import sign_in
 from tests.web.comparison import finished_job, tuned_model
 from tests.web.jobs.test_checkpoints import stored
 from tests.web.retention.test_retention import told
-from webapp.jobs.launch.suites import record_retention
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User

@@ -8,11 +8,11 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.test import Client
+from webapp.jobs.launch.suites import record_retention
 
 from tests.web.comparison import body, finished_job, tuned_model
 from tests.web.jobs.test_checkpoints import stored
 from tests.web.retention.test_retention import told
-from webapp.jobs.launch.suites import record_retention
 from webapp.jobs.models import Job
 from webapp.registry.models import TunedModel
 from webapp.retention.services import release_model

@@ -24,13 +24,13 @@ SignIn = Callable[[User], Client]
 
 
 def models(team: Team, name: str = "list", query: str = "") -> str:
-    return reverse(f"registry:{name}", args=[team.slug]) + query
+    return reverse(f"catalog:{name}", args=[team.slug]) + query
 
 
 def test_a_deletion_is_undone(model: TunedModel, alice: User, as_user: SignIn) -> None:
     client = as_user(alice)
     page = client.post(address(model, "delete"), follow=True).text
-    assert "It can still be restored." in page
+    assert "You can restore it." in page
     assert address(model, "restore") in page
     assert model.get_absolute_url() not in client.get(models(model.team)).text
     assert model.get_absolute_url() in client.get(models(model.team, "deleted")).text

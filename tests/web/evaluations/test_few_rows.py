@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 from django.urls import reverse
+from webapp.jobs.launch.suites import record_retention
 
 from tests.web.comparison import compare, finished_job, row, sample, tuned_model
 from tests.web.retention.test_retention import told
 from webapp.experiments.control_run_results import results
 from webapp.experiments.control_runs import launch_control_run
-from webapp.jobs.launch.suites import record_retention
 from webapp.jobs.models import Evaluation, Job
 from webapp.jobs.states import State
 from webapp.teams.models import Team, User
@@ -52,7 +52,7 @@ def job(team: Team, alice: User) -> Job:
 def test_every_page_says_that_there_is_no_interval(
     job: Job, alice: User, as_user: Callable[[User], object], name: str
 ) -> None:
-    uid = {"registry": [job.tuned_model.uid], "jobs:list": []}  # type: ignore[union-attr]
+    uid = {"catalog": [job.tuned_model.uid], "jobs:list": []}  # type: ignore[union-attr]
     arguments = uid.get(name, uid.get(name.partition(":")[0], [job.uid]))
     text = as_user(alice).get(reverse(name, args=[job.team.slug, *arguments])).text  # type: ignore[attr-defined]
     assert SAYS in text

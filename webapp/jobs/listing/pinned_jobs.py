@@ -13,7 +13,7 @@ from webapp.jobs.errors import WrongState
 from webapp.jobs.models import Job, Pin
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, Team, User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from workers.contract.methods import METHODS
 
 MOST_PINS = 7
@@ -42,7 +42,7 @@ def pin(job: Job, user: User, how: str) -> None:
     if how == Pin.BASELINE:
         others.filter(pin=Pin.BASELINE).update(pin=Pin.PINNED)
     Job.objects.filter(pk=job.pk).update(pin=how)
-    record(job.team, user, VERBS[how], job)
+    record_event(job.team, user, VERBS[how], job)
 
 
 @member(Role.EDITOR)

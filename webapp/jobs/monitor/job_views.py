@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from webapp.core.http import HtmxRequest
-from webapp.core.streaming import csv_lines, streamed
+from webapp.core.streaming import format_csv, stream_lazily
 from webapp.jobs import checkpoints, services
 from webapp.jobs.errors import WrongState
 from webapp.jobs.launch import placement
@@ -75,7 +75,7 @@ def detail(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
         "checkpoints": checkpoints.list_checkpoints(job, evaluations),
         "field": "with",
         **selection.offered(access.team, drawn, request.GET, but=job),
-        "usage": nodes.usage(job.node, job.devices),
+        "usage": nodes.find_usage(job.node, job.devices),
         "lines": reversed(log_views.lines_of(job)[:8]),
     }
     return render(request, PARTS.get(request.htmx.target or "", "jobs/detail.html"), context)
@@ -89,9 +89,9 @@ def metrics(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
     if request.GET.get("format") != "csv":
         return JsonResponse(series(job, _weight(request.GET.get("smooth", ""))))
     jobs = [job, *selection.chosen(access.team, request.GET, "with")]
-    lines = csv_lines(table(jobs, request.GET.getlist("name")))
+    lines = format_csv(table(jobs, request.GET.getlist("name")))
     headers = {"Content-Disposition": f'attachment; filename="{job.uid}.csv"'}
-    return StreamingHttpResponse(streamed(lines), content_type="text/csv", headers=headers)
+    return StreamingHttpResponse(stream_lazily(lines), content_type="text/csv", headers=headers)
 
 
 def _weight(text: str) -> float:

@@ -13,8 +13,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from webapp.core.http import HtmxRequest
-from webapp.core.input_checks import GREATEST, whole_number
-from webapp.core.streaming import streamed
+from webapp.core.input_checks import GREATEST, parse_whole_number
+from webapp.core.streaming import stream_lazily
 from webapp.jobs.models import Job, JobEvent
 from webapp.jobs.states import TERMINAL
 from webapp.jobs.templatetags.joblog import level as level_of
@@ -41,7 +41,7 @@ def lines_of(job: Job, level: str = "", text: str = "", oldest: bool = False) ->
 
 def _number_of_page(lines: QuerySet[JobEvent], asked: str, line: str, oldest: bool) -> str | int:
     """The page asked for; without one the page that holds the line, which moves as newer lines come."""
-    newest = whole_number(line, GREATEST)
+    newest = parse_whole_number(line, GREATEST)
     if asked or newest is None:
         return asked or 1
     before = Q(pk__lt=newest) if oldest else Q(pk__gt=newest)
@@ -88,7 +88,7 @@ def download(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase
     lines = lines_of(job, level, text, oldest=True).iterator(LINES)
     headers = {"Content-Disposition": f'attachment; filename="{job.uid}-log.txt"'}
     content_type = "text/plain; charset=utf-8"
-    return StreamingHttpResponse(streamed(_as_text(lines)), content_type=content_type, headers=headers)
+    return StreamingHttpResponse(stream_lazily(_as_text(lines)), content_type=content_type, headers=headers)
 
 
 def _as_text(lines: Iterator[JobEvent]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
+from webapp.datasets.content.row_types import StoredRow
 from webapp.graders.definitions.references import RowReference
 from webapp.jobs.models import Job, PreflightSample
 from webapp.jobs.monitor import phases
@@ -165,7 +166,7 @@ class Sample:
 
     completion: PreflightSample
     url: str
-    row: dict[str, Any] | None
+    row: StoredRow | None
     reference: RowReference | None
     judged: bool
 
@@ -177,7 +178,7 @@ def samples(job: Job) -> list[Sample]:
     return [_sample(each, rows, known.get(each.row_id)) for each in found]
 
 
-def _sample(completion: PreflightSample, rows: JobRows, row: dict[str, Any] | None) -> Sample:
+def _sample(completion: PreflightSample, rows: JobRows, row: StoredRow | None) -> Sample:
     reference = rows.reference(completion.row_id, row) if row else None
     url, judged = rows.url(completion.row_id), rows.is_judged(completion.row_id)
     return Sample(completion, url, row, reference, judged)

@@ -9,13 +9,12 @@ from functools import cached_property
 from typing import Any
 
 from webapp.calibration.services import asks_judge
-from webapp.datasets.content.turns import last_request, turns_in, turns_of
+from webapp.datasets.content.row_types import StoredRow
+from webapp.datasets.content.turns import build_turns, find_last_request, parse_prompt
 from webapp.datasets.versions.row_lookup import find_rows
 from webapp.graders.definitions.references import Reader, RowReference, reference_reader
 from webapp.graders.models import GraderVersion
 from webapp.jobs.models import Job, JobTask, Rollout
-
-Json = dict[str, Any]
 
 
 class JobRows:
@@ -34,7 +33,7 @@ class JobRows:
         """The task that the row belongs to; the job itself if it has no tasks."""
         return self._tasks.get(row_id.rpartition("/")[0], self.job)
 
-    def find(self, row_ids: Iterable[str]) -> dict[str, Json]:
+    def find(self, row_ids: Iterable[str]) -> dict[str, StoredRow]:
         """The rows of the open splits, by the ids that the job uses.
 
         Rows of a sealed split are not found, nor are those of files that are gone.
@@ -43,7 +42,7 @@ class JobRows:
         for row_id in row_ids:
             task, _, own_id = row_id.rpartition("/")
             by_task[task][own_id] = row_id
-        found: dict[str, Json] = {}
+        found: dict[str, StoredRow] = {}
         for names in by_task.values():
             version = self._part(next(iter(names.values()))).dataset_version
             with suppress(FileNotFoundError):
@@ -55,13 +54,15 @@ class JobRows:
         prompts = {rollout.row_id: rollout.prompt for rollout in rollouts}
         rows = self.find(prompts)
         return {
-            row_id: last_request(turns_of(rows[row_id]["messages"]) if row_id in rows else turns_in(prompt))
+            row_id: find_last_request(
+                build_turns(rows[row_id]["messages"]) if row_id in rows else parse_prompt(prompt)
+            )
             for row_id, prompt in prompts.items()
         }
 
     def url(self, row_id: str) -> str:
         """The page of the row in its dataset."""
-        return self._part(row_id).dataset_version.address_of(row_id.rpartition("/")[2])
+        return self._part(row_id).dataset_version.get_row_url(row_id.rpartition("/")[2])
 
     def is_judged(self, row_id: str) -> bool:
         """Return True if the row's grader asks a judge, so that explanations are the judge's reasons."""

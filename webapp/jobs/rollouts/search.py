@@ -16,7 +16,7 @@ from django.db.models import Avg, Count, Exists, FloatField, Func, Max, Min, Out
 from django.db.models.lookups import GreaterThan, LessThan
 from django.utils import timezone
 
-from webapp.core.input_checks import whole_number
+from webapp.core.input_checks import parse_whole_number
 from webapp.jobs.models import Job, Rollout
 from webapp.jobs.states import TERMINAL
 from webapp.teams.models import Team
@@ -187,7 +187,7 @@ def _page(rollouts: list[Rollout], count: str) -> Page:
 
 
 def _place(found: Found, after: str) -> Place | None:
-    step, index = (whole_number(part) for part in (after.partition("-")[0], after.partition("-")[2]))
+    step, index = (parse_whole_number(part) for part in (after.partition("-")[0], after.partition("-")[2]))
     return None if step is None or index is None else found.place(step, index)
 
 
@@ -238,7 +238,7 @@ def latest_step(job: Job) -> int:
 
 def newer(found: Found, beyond: str) -> str:
     """How many came behind this step; empty for none."""
-    step = whole_number(beyond)
+    step = parse_whole_number(beyond)
     if step is None:
         return ""
     count = len(found.rollouts.filter(step__gt=step).values_list("pk")[: MOST_COUNTED + 1])

@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
                 ('versions', models.JSONField(default=dict)),
                 ('devices', models.JSONField(default=dict)),
                 ('sandbox', models.JSONField(default=dict, help_text='{available, layers, reason, remedy}')),
-                ('health', models.JSONField(default=dict, help_text='room, and how busy CPU and GPUs are: workers.bridge.nodes.health')),
+                ('health', models.JSONField(default=dict, help_text='disk, memory and load: webapp.work.health.NodeHealth')),
                 ('started_at', models.DateTimeField()),
                 ('seen_at', models.DateTimeField()),
             ],

@@ -27,7 +27,7 @@ from webapp.jobs.transitions import move
 from webapp.registry.services import register_model, tuned_name
 from webapp.work import messages
 from webapp.work.errors import LeaseLost
-from webapp.work.queue import held
+from webapp.work.queue import fence_item
 from workers.bridge import child, judges
 from workers.bridge.jobs import demonstrations, files, job_specs, suites, task_files
 from workers.bridge.nodes import node_name
@@ -109,7 +109,7 @@ class Attempt:
             log.info("Job %s: attempt %s no longer holds it", self.job.uid, self.job.attempt)
         except judges.JudgeUnreachable as error:
             with transaction.atomic():
-                move(self.job.pk, State.PAUSED, guard=held(self.job), error=error.error)
+                move(self.job.pk, State.PAUSED, guard=fence_item(self.job), error=error.error)
         except files.Damaged as error:
             JOBS.fail(self.job, error)
         except Exception as error:  # whatever went wrong here, the job must not hang until its lease ends
@@ -332,7 +332,7 @@ class Attempt:
 
     def _end(self, state: State, done: events.DoneEvent, **changes: Any) -> None:
         self._fenced(
-            move(self.job.pk, state, guard=held(self.job), train_seconds=done.train_seconds, **changes)
+            move(self.job.pk, state, guard=fence_item(self.job), train_seconds=done.train_seconds, **changes)
         )
 
 

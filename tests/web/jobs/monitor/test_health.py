@@ -43,7 +43,7 @@ def parts(team: Team, alice: User) -> dict[str, Any]:
 def running(team: Team, alice: User, parts: dict[str, Any]) -> Job:
     settings = {"grpo": {"max_steps": STEPS}, "alarm": {"pause": True, "no_signal_steps": 7}}
     job = launch(JobRequest(team=team, user=alice, name="Watched", settings=settings, **parts))
-    nodes.announce("here", {}, NodeDevices(cpu_cores=2), {})
+    nodes.register_node("here", {}, NodeDevices(cpu_cores=2), {})
     validate_files(job.pk)
     claimed = claim_job("here")
     assert claimed is not None

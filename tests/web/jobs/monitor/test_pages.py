@@ -64,7 +64,7 @@ def job(team: Team, alice: User, project: dict[str, Any]) -> Job:
 
 
 def begin(job: Job) -> Job:
-    nodes.announce("here", {"torch": "2"}, NodeDevices(cpu_cores=2), {"available": True, "layers": []})
+    nodes.register_node("here", {"torch": "2"}, NodeDevices(cpu_cores=2), {"available": True, "layers": []})
     validate_files(job.pk)
     claimed = claim_job("here")
     assert claimed is not None
@@ -192,9 +192,9 @@ def test_a_queued_job_says_its_place_and_what_it_waits_for(alice: User, job: Job
     client = as_user(alice)
     validate_files(job.pk)
     assert "No worker is online" in text_of(client, page_of(job))
-    nodes.announce("small", {}, NodeDevices(cpu_cores=0), {})
+    nodes.register_node("small", {}, NodeDevices(cpu_cores=0), {})
     assert "has the devices this job asks for" in text_of(client, page_of(job))
-    nodes.announce("big", {}, NodeDevices(cpu_cores=8), {})
+    nodes.register_node("big", {}, NodeDevices(cpu_cores=8), {})
     shown = text_of(client, page_of(job))
     assert "First in the queue." in shown
     assert "Starting…" in shown
@@ -210,7 +210,7 @@ def test_a_queued_job_says_its_place_and_what_it_waits_for(alice: User, job: Job
         )
     )
     Job.objects.filter(pk=running.pk).update(
-        state=State.RUNNING, node=nodes.online().get(name="big"), devices={"cpu_cores": 8, "gpus": []}
+        state=State.RUNNING, node=nodes.find_online().get(name="big"), devices={"cpu_cores": 8, "gpus": []}
     )
     assert "Workers that fit are busy with other jobs or exports." in text_of(client, page_of(job))
 
