@@ -44,7 +44,7 @@ def test_a_large_upload_survives_a_reload(
     ))  # fmt: skip
     page.goto(f"/t/{team.slug}/datasets/new/")
     choose()
-    expect(page.locator("[data-upload-status]")).to_contain_text("What is sent is kept")
+    expect(page.locator("[data-upload-status]")).to_contain_text("The sent part is saved")
     while len(sent) < 2:
         page.wait_for_timeout(50)
     page.goto("about:blank")
