@@ -123,7 +123,7 @@ def test_measurements_in_other_jobs_are_this_models_own(
     compare(finished_job(model.team, alice, "Unrelated"), rows)
     found = history.elsewhere(model)
     assert [(each.job.name, each.of, each.reward["mean"]) for each in found] == [
-        ("Lots", "Placebo side, held against this model", 0.6),
+        ("Lots", "Placebo control run, held against this model", 0.6),
         ("Goes on", "this model, as its start", 0.5),
     ]
     page = as_user(alice).get(model.get_absolute_url()).text

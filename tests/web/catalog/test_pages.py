@@ -157,7 +157,8 @@ def test_commands_name_base_and_adapter(model: TunedModel) -> None:
         f"--lora-modules {folder}=./{folder}"
     )
     model.base_model = BaseModel(model_id="org/base", revision="v1")
-    model.job.settings.lora.rank = 20
+    settings = model.job.settings
+    model.job.settings = settings.model_copy(update={"lora": settings.lora.model_copy(update={"rank": 20})})
     assert 'from_pretrained("org/base", revision="v1")' in packages.peft_code(model)
     assert packages.vllm_command(model).startswith(
         "vllm serve org/base --revision v1 --enable-lora --max-lora-rank 32 "

@@ -19,7 +19,7 @@ from django.test import Client
 from tests.web.adapters import CONFIG, weights
 from tests.web.comparison import body, finished_job, tuned_model
 from webapp.catalog import lineage
-from webapp.experiments.control_runs import _settings, control_runs_of
+from webapp.experiments.control_runs import _settings_without_preflight, control_runs_of
 from webapp.jobs import checkpoints, recording, services
 from webapp.jobs.errors import WrongState
 from webapp.jobs.models import Checkpoint, Job, JobSuite, Metric
@@ -154,7 +154,7 @@ def test_a_promotion_is_a_job_with_the_same_settings_that_goes_on_from_the_check
     made = job.promotions.get()
     assert answer.redirect_chain[-1][0] == made.get_absolute_url()
     assert "Makes a model of the checkpoint of step 20" in answer.text
-    same = ("base_model", "dataset_version", "grader_version", "settings", "total_steps", "side")
+    same = ("base_model", "dataset_version", "grader_version", "settings", "total_steps", "method")
     assert [getattr(made, name) for name in same] == [getattr(job, name) for name in same]
     assert (made.state, made.step, made.promoted_step) == (State.VALIDATING_FILES, 20, 20)
     assert [(each.step, each.key) for each in made.checkpoints.all()] == [(20, job.checkpoints.get().key)]
@@ -249,7 +249,9 @@ def test_a_job_that_finished_early_says_how_many_steps_it_trained(
     Job.objects.filter(pk=job.pk).update(step=7, total_steps=60, finish_early=True)
     job.refresh_from_db()
     assert "7 of 60 planned steps were trained" in as_user(alice).get(job.get_absolute_url()).text
-    assert _settings(job)["grpo"]["max_steps"] == 7  # a control run trains as long, not as planned
+    assert (
+        _settings_without_preflight(job).grpo.max_steps == 7
+    )  # a control run trains as long, not as planned
 
 
 def test_viewers_neither_finish_nor_promote_nor_download(job: Job, bob: User, as_user: SignIn) -> None:

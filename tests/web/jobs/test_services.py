@@ -18,7 +18,7 @@ from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording, services
 from webapp.jobs.errors import SettingsInvalid, WrongState
 from webapp.jobs.launch.request import JobRequest, single_task
-from webapp.jobs.launch.service import check_settings, launch, validate_files
+from webapp.jobs.launch.service import _find_file_error, check_settings, launch, validate_files
 from webapp.jobs.models import Job, Metric
 from webapp.jobs.monitor.metrics import MAX_POINTS, series
 from webapp.jobs.queue import JOBS, claim_job, requested_stop
@@ -28,6 +28,7 @@ from webapp.teams.models import Team, User
 from webapp.work import nodes
 from workers.contract.devices import GivenDevices, NodeDevices
 from workers.contract.events import MetricsEvent, Rollout, RolloutsEvent
+from workers.contract.spec import Resources
 
 NODE = NodeDevices(cpu_cores=2)
 
@@ -134,8 +135,8 @@ def test_an_expired_lease_puts_the_job_back_until_it_has_died_too_often(running:
 def test_a_node_takes_only_jobs_that_fit_its_free_devices(job: Job) -> None:
     validate_files(job.pk)
     nodes.register_node("small", {}, NodeDevices(cpu_cores=1), {})
-    Job.objects.filter(pk=job.pk).update(settings=job.settings | {"resources": {
-        "device": "cuda", "gpus": 1, "cpu_cores": 1, "gpu_memory_gib": 40}})  # fmt: skip
+    gpu = Resources(device="cuda", gpus=1, cpu_cores=1, gpu_memory_gib=40)
+    Job.objects.filter(pk=job.pk).update(settings=job.settings.model_copy(update={"resources": gpu}))
     assert claim_job("small") is None
     gpus = [{"index": 0, "name": "a", "memory_gib": 24.0}, {"index": 1, "name": "b", "memory_gib": 80.0}]
     nodes.register_node("large", {}, NodeDevices(cpu_cores=8, gpus=gpus), {})
@@ -186,7 +187,7 @@ def test_deleting_dataset_and_grader_leaves_the_job_what_it_pinned(running: Job,
     delete_grader(running.grader_version.grader, alice)
     running.refresh_from_db()
     assert running.state == State.RUNNING
-    assert services._file_error(running.dataset_version) is None
+    assert _find_file_error(running.dataset_version) is None
 
 
 @pytest.mark.django_db

@@ -102,7 +102,7 @@ def test_an_owner_connects_a_judge_and_the_key_is_stored_encrypted(
     stored = Endpoint.objects.get()
     assert (stored.api_key, stored.base_url, stored.key_hint) == (KEY, "http://judge.example/v1", KEY[-4:])
     with connection.cursor() as cursor:
-        cursor.execute("select api_key from judges_endpoint")
+        cursor.execute("select api_key from endpoints_endpoint")
         assert KEY not in cursor.fetchone()[0]
     assert KEY not in page.content.decode() + caplog.text
     assert not AuditEvent.objects.filter(target__contains=KEY).exists()
@@ -249,7 +249,8 @@ def test_a_worker_with_another_secret_says_so_and_sends_nothing(
 ) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "update judges_endpoint set api_key = %s", [Fernet(Fernet.generate_key()).encrypt(b"x").decode()]
+            "update endpoints_endpoint set api_key = %s",
+            [Fernet(Fernet.generate_key()).encrypt(b"x").decode()],
         )
     endpoint = Endpoint.objects.get()
     endpoints.update_endpoint(endpoint, endpoint.created_by, budget=7.0)

@@ -86,9 +86,8 @@ def test_a_typed_template_that_is_not_chosen_is_not_dropped_in_silence(team: Tea
 
 
 def test_a_job_has_template_arguments_and_says_what_graders_see() -> None:
-    chat = check_settings({"chat": {"template_arguments": {"reasoning_effort": "low"}, "grade": "whole"}})[
-        "chat"
-    ]
+    given = {"chat": {"template_arguments": {"reasoning_effort": "low"}, "grade": "whole"}}
+    chat = check_settings(given).chat.model_dump()
     assert chat == {"grade": "whole", "template_arguments": {"reasoning_effort": "low"}}
     with pytest.raises(SettingsInvalid) as caught:
         check_settings({"chat": {"template_arguments": {"tools": []}}})

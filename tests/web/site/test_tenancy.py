@@ -171,10 +171,10 @@ def objects(team: Team, alice: User) -> Objects:
         "evaluations": {"uid": job.uid, "row": ComparedRow.objects.get(evaluation__job=job).pk},
         "retention": {"uid": job.uid},
         "retention:release": {"uid": model.uid},
-        "registry": {"base": base.uid},
         "catalog": {"uid": model.uid, "name": "adapter_config.json", "kind": "merged"},
-        "catalog:checkpoint": {"uid": job.uid},
-        "catalog:promote": {"uid": job.uid},
+        "catalog:checkpoint": {"uid": job.uid, "step": 1},
+        "catalog:promote": {"uid": job.uid, "step": 1},
+        "registry": {"base": base.uid},
     }
 
 

@@ -23,7 +23,7 @@ from webapp.jobs.states import State as JobState
 from webapp.registry import exporting, inspections
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
-from webapp.work.errors import LeaseLost, WorkFailed
+from webapp.work.errors import LeaseLost, WorkError, WorkFailed
 from webapp.work.models import WorkState
 from webapp.work.queue import Queue
 from workers.tasks import QUEUES
@@ -118,7 +118,7 @@ def test_a_late_worker_changes_nothing_once_another_attempt_has_the_item(
     assert (item.state, item.attempt, item.crashes, item.error) == (WorkState.RUNNING, 2, 1, None)
     assert queue.fail(second, WorkFailed("No room.", "Make some."))
     item.refresh_from_db()
-    assert (item.state, item.error) == ("failed", {"message": "No room.", "remedy": "Make some."})
+    assert (item.state, item.error) == ("failed", WorkError(message="No room.", remedy="Make some."))
 
 
 @every_queue

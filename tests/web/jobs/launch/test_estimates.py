@@ -106,17 +106,17 @@ def test_phases_grow_with_the_work_they_have(launch: Callable[..., Job], clock: 
     run(launch(), clock)
     longer = launch(grpo={"max_steps": 20}).estimate
     assert longer
-    assert longer["phases"] == SECONDS | {"train": 120}
+    assert longer.phases == SECONDS | {"train": 120}
     wider = launch(evaluation={"max_rows": 40, "validation_max_rows": 20}, preflight={"rows": 12}).estimate
     assert wider
-    assert wider["phases"]["evaluate"] == pytest.approx(60, rel=0.1)
-    assert wider["phases"]["preflight"] == pytest.approx(40)
+    assert wider.phases["evaluate"] == pytest.approx(60, rel=0.1)
+    assert wider.phases["preflight"] == pytest.approx(40)
     suite = launch((SuiteChoice("S", built_in="ticket"),)).estimate
     assert suite
-    assert suite["phases"]["evaluate"] > 45
+    assert suite.phases["evaluate"] > 45
     shorter = launch(grpo={"max_completion_length": 16}).estimate
     assert shorter
-    assert shorter["phases"] == SECONDS | {"preflight": 10, "train": 30, "evaluate": 15}
+    assert shorter.phases == SECONDS | {"preflight": 10, "train": 30, "evaluate": 15}
 
 
 def test_jobs_on_the_node_that_will_run_it_count_before_others(

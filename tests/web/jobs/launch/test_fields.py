@@ -19,8 +19,7 @@ from webapp.graders.definitions import required_fields
 from webapp.graders.models import GraderVersion
 from webapp.graders.services import create_grader, create_trial
 from webapp.jobs.errors import SettingsInvalid
-from webapp.jobs.launch import job_tasks
-from webapp.jobs.launch.request import JobRequest, SuiteChoice, single_task
+from webapp.jobs.launch.request import JobRequest, SuiteChoice, TaskChoice, single_task
 from webapp.jobs.launch.service import launch as launch_job
 from webapp.jobs.models import Job
 from webapp.registry.services import ensure_starter_model
@@ -99,7 +98,7 @@ def test_held_out_graders_tasks_and_suites_are_checked_alike(team: Team, alice: 
     with pytest.raises(SettingsInvalid) as refused:
         launch(team, alice, rows, by, held_out_grader=other)
     assert "item.total" in refused.value.errors["held_out_grader"]
-    choices = [job_tasks.TaskChoice("one", rows, by), job_tasks.TaskChoice("two", rows, other)]
+    choices = [TaskChoice("one", rows, by), TaskChoice("two", rows, other)]
     with pytest.raises(SettingsInvalid) as refused:
         launch_job(
             JobRequest(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from tests.web.preflight_report import REPORT
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs.launch.request import JobRequest, single_task
 from webapp.jobs.launch.service import launch, validate_files
@@ -22,9 +23,9 @@ from workers.contract.devices import NodeDevices
 
 SignIn = Callable[[User], Client]
 HX = {"HX-Request": "true"}
-REPORT = {
-    "verdict": "sft_first", "reason": "It is never right.", "remedy": "Train on examples first.",
-    "group_size": 16, "no_signal": {"16": {"mean": 0.1}},
+ADVICE = REPORT | {
+    "reason": "It is never right.", "group_size": 16,
+    "no_signal": {"16": {"mean": 0.1, "low": None, "high": None}},
 }  # fmt: skip
 
 
@@ -81,7 +82,7 @@ def test_the_last_preflight_on_the_same_rows_and_grader_advises_and_only_the_own
 ) -> None:
     client, url = as_user(alice), f"/t/{team.slug}/jobs/new/"
     assert client.get(url).context["advice"] is None
-    Job.objects.filter(pk=job.pk).update(preflight=REPORT)
+    Job.objects.filter(pk=job.pk).update(preflight=ADVICE)
     shown = client.get(url).content.decode()
     assert "It is never right." in shown
     assert "Group size that it advises: 16" in shown

@@ -10,7 +10,6 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
-from webapp.jobs.launch.job_tasks import TaskChoice
 
 from webapp.datasets.content.rows import Split
 from webapp.datasets.models import DatasetVersion
@@ -18,6 +17,7 @@ from webapp.datasets.uploads.services import Choices, commit_upload, receive_fil
 from webapp.datasets.uploads.validation import Options
 from webapp.graders.models import Grader, GraderVersion
 from webapp.jobs.launch.overlaps import find_overlaps
+from webapp.jobs.launch.request import TaskChoice
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
+from tests.web.preflight_report import REPORT
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording
 from webapp.jobs.launch.request import JobRequest, single_task
@@ -19,21 +19,6 @@ from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import AuditEvent, Team, User
 from webapp.work.queue import fence_attempt
 from workers.contract import events
-from workers.engine.evaluation.forecast import REMEDIES
-
-INTERVAL = {"mean": 0.5, "low": 0.4, "high": 0.6}
-REPORT: dict[str, Any] = {
-    "rows": 24, "samples_per_row": 16, "histogram": [380, *[0] * 18, 4], "histogram_low": 0.0,
-    "histogram_high": 1.0, "reward": INTERVAL, "pass_curve": [{"k": k, "value": INTERVAL} for k in (1, 16)],
-    "no_signal": {"4": INTERVAL, "8": INTERVAL}, "group_size": 8, "truncated_share": 0.0,
-    "grading_error_share": 0.0, "spread": 0.1, "detectable": 0.04, "held_out_rows": 120,
-    "rows_for_2_points": 480, "verdict": "sft_first", "reason": "Not even one of 16 answers is right.",
-    "remedy": REMEDIES["sft_first"],
-    "forecast": {
-        "step_seconds": 1.0, "train_seconds": {"mean": 50, "low": 30, "high": 80},
-        "seconds": {"mean": 60, "low": 40, "high": 90}, "judge_cost": INTERVAL,
-    },
-}  # fmt: skip
 
 
 @pytest.fixture

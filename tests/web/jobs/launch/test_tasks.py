@@ -25,7 +25,7 @@ from webapp.datasets.models import DatasetVersion
 from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.datasets.versions.sealing import open_test_split
-from webapp.experiments.interference import launch_interference, matched, matrix, subsets
+from webapp.experiments.interference import launch_interference, match_settings, matrix, subsets
 from webapp.graders.models import Grader, GraderVersion
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording
@@ -43,7 +43,7 @@ from workers.bridge.jobs import task_files as bridge
 from workers.bridge.jobs.job_specs import definitions, job_spec
 from workers.contract.devices import NodeDevices
 from workers.contract.events import EvaluationEvent, Interval, MetricsEvent, SideSummary
-from workers.contract.spec import JobSpec
+from workers.contract.spec import JobSettings, JobSpec
 
 SignIn = Callable[[User], Client]
 SHORT = {
@@ -375,10 +375,10 @@ def test_each_task_alone_draws_what_it_drew_together(job: Job, alice: User) -> N
 
 @given(st.integers(1, 64), st.integers(1, 500), st.floats(0.02, 0.98))
 def test_matched_jobs_draw_as_many_prompts_within_half_a_step(prompts: int, steps: int, share: float) -> None:
-    settings = {"grpo": {"prompts_per_step": prompts}, "evaluation": {"every": 20}}
-    grpo = matched(settings, steps, share)["grpo"]
-    drawn, wanted = grpo["prompts_per_step"] * grpo["max_steps"], prompts * share * steps
-    assert abs(drawn - wanted) <= max(grpo["prompts_per_step"] / 2, 1) + 1e-9
+    settings = JobSettings.model_validate({"grpo": {"prompts_per_step": prompts}})
+    grpo = match_settings(settings, steps, share).grpo
+    drawn, wanted = grpo.prompts_per_step * (grpo.max_steps or 0), prompts * share * steps
+    assert abs(drawn - wanted) <= max(grpo.prompts_per_step / 2, 1) + 1e-9
 
 
 def test_the_matrix_shows_who_loses_by_sharing(job: Job, alice: User, bob: User, as_user: SignIn) -> None:

@@ -12,7 +12,7 @@ from django.test import Client
 from webapp.graders.services import create_grader
 from webapp.home.sample_project import HACKABLE, create_sample_project
 from webapp.jobs import recording
-from webapp.jobs.launch.request import JobRequest
+from webapp.jobs.launch.request import JobRequest, single_task
 from webapp.jobs.launch.service import launch, validate_files
 from webapp.jobs.models import Job
 from webapp.jobs.queue import claim_job
@@ -33,8 +33,7 @@ def parts(team: Team, alice: User) -> dict[str, Any]:
     dataset, grader = create_sample_project(team, alice)
     return {
         "base_model": ensure_starter_model(),
-        "dataset_version": dataset.versions.get(),
-        "grader_version": team.graders.get(name=HACKABLE).versions.get(),
+        "tasks": single_task(dataset.versions.get(), team.graders.get(name=HACKABLE).versions.get()),
         "held_out_grader": grader.versions.get(),
     }
 
@@ -214,7 +213,7 @@ def form_data(client: Client, url: str) -> dict[str, Any]:
 def test_a_held_out_grader_is_chosen_on_the_form_and_reaches_the_engine(
     team: Team, alice: User, parts: dict[str, Any], as_user: SignIn
 ) -> None:
-    client, url = as_user(alice), f"/t/{team.slug}/jobs/new/?grader={parts['grader_version'].uid}"
+    client, url = as_user(alice), f"/t/{team.slug}/jobs/new/?grader={parts['tasks'][0].grader_version.uid}"
     held_out = parts["held_out_grader"]
     chosen = {"held_out_grader": held_out.uid, "alarm__pause": "on", "alarm__no_signal_steps": "12"}
     client.post(url, form_data(client, url) | chosen)
@@ -224,7 +223,7 @@ def test_a_held_out_grader_is_chosen_on_the_form_and_reaches_the_engine(
     spec = job_spec(job, {"train": split, "validation": None, "test": None}, {})
     assert (spec.alarm.pause, spec.alarm.no_signal_steps) == (True, 12)
     assert spec.alarm.grader.source == held_out.definition["source"]
-    assert spec.grader.source == parts["grader_version"].definition["source"]
+    assert spec.grader.source == parts["tasks"][0].grader_version.definition["source"]
     assert str(held_out) in page(client, job, name="config/")
     again = client.get(f"/t/{team.slug}/jobs/new/?from={job.uid}")
     assert again.context["form"]["held_out_grader"].value() == held_out.uid
@@ -233,8 +232,8 @@ def test_a_held_out_grader_is_chosen_on_the_form_and_reaches_the_engine(
 def test_the_grader_that_is_trained_on_cannot_watch_itself(
     team: Team, alice: User, parts: dict[str, Any], as_user: SignIn
 ) -> None:
-    client, url = as_user(alice), f"/t/{team.slug}/jobs/new/?grader={parts['grader_version'].uid}"
-    same = create_grader(team, alice, "Copy", parts["grader_version"].definition).versions.get()
+    client, url = as_user(alice), f"/t/{team.slug}/jobs/new/?grader={parts['tasks'][0].grader_version.uid}"
+    same = create_grader(team, alice, "Copy", parts["tasks"][0].grader_version.definition).versions.get()
     answer = client.post(url, form_data(client, url) | {"held_out_grader": same.uid})
     assert answer.status_code == 422
     assert "trained on" in str(answer.context["form"].errors["held_out_grader"])
@@ -245,7 +244,9 @@ def test_another_teams_grader_is_none_to_choose(
     team: Team, alice: User, charlie: User, parts: dict[str, Any], as_user: SignIn
 ) -> None:
     elsewhere = charlie.memberships.get().team
-    foreign = create_grader(elsewhere, charlie, "Theirs", parts["grader_version"].definition).versions.get()
+    foreign = create_grader(
+        elsewhere, charlie, "Theirs", parts["tasks"][0].grader_version.definition
+    ).versions.get()
     client, url = as_user(alice), f"/t/{team.slug}/jobs/new/"
     answer = client.post(url, form_data(client, url) | {"held_out_grader": foreign.uid})
     assert "held_out_grader" in answer.context["form"].errors

@@ -52,8 +52,7 @@ def project(team: Team, alice: User) -> dict[str, Any]:
     dataset, grader = create_sample_project(team, alice)
     return {
         "base_model": ensure_starter_model(),
-        "dataset_version": dataset.versions.get(),
-        "grader_version": grader.versions.get(),
+        "tasks": single_task(dataset.versions.get(), grader.versions.get()),
     }
 
 
