@@ -21,7 +21,7 @@ from django.test import Client
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from webapp.config.env import with_database
+from webapp.config.env import replace_database
 from webapp.teams.models import Membership, Role, Team, User
 from webapp.teams.services import create_team
 
@@ -97,7 +97,7 @@ def site_env(transactional_db: None, tmp_path: Path) -> dict[str, str]:
     """The environment of real processes that work on this test's database."""
     return os.environ | {
         "DJANGO_SETTINGS_MODULE": "webapp.config.settings",
-        "DATABASE_URL": with_database(settings.DATABASE_URL, connection.settings_dict["NAME"]),
+        "DATABASE_URL": replace_database(settings.DATABASE_URL, connection.settings_dict["NAME"]),
         "GROOVE_WORK": str(tmp_path / "work"),
         "GROOVE_CPU_CORES": "2",
         "OMP_NUM_THREADS": "2",

@@ -266,7 +266,7 @@ def main() -> int:
     from webapp.config import embedded
 
     with tempfile.TemporaryDirectory(prefix="groove-crash-") as folder:
-        site = Site(lambda: embedded.valkey(Path(folder)))
+        site = Site(lambda: embedded.run_valkey(Path(folder)))
         os.environ["BROKER_URL"] = site.start_broker()
         try:
             return run(site, arguments.times, arguments.steps, random.Random(arguments.seed))

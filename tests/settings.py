@@ -20,9 +20,9 @@ atexit.register(_stack.close)
 # pytest-xdist's workers inherit what the process that started them set: each takes services of its own.
 _shared = "PYTEST_XDIST_WORKER" in os.environ
 if _shared or "DATABASE_URL" not in os.environ:
-    os.environ["DATABASE_URL"] = _stack.enter_context(embedded.postgres(_folder, durable=False))
+    os.environ["DATABASE_URL"] = _stack.enter_context(embedded.run_postgres(_folder, durable=False))
 if _shared or "BROKER_URL" not in os.environ:
-    os.environ["BROKER_URL"] = _stack.enter_context(embedded.valkey(_folder))
+    os.environ["BROKER_URL"] = _stack.enter_context(embedded.run_valkey(_folder))
 os.environ |= {
     "GROOVE_VAR": str(_folder),
     "STORAGE_URL": f"file://{_folder / 'storage'}",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from webapp.calibration.queues import CARDS
-from webapp.datasets.services import discard_stale_uploads
 from webapp.datasets.uploads import transfers
 from webapp.datasets.uploads.imports import IMPORTS
+from webapp.datasets.uploads.services import discard_stale_uploads
 from webapp.endpoints.queues import ENDPOINT_CHECKS
 from webapp.graders.queues import CHECKS, TRIALS, enqueue_checks_with_new_rows
 from webapp.jobs.launch import service
@@ -107,7 +107,7 @@ def reap() -> None:
 def tidy() -> None:
     """Delete stale uploads, expired rollouts and what was deleted for good."""
     discard_stale_uploads()
-    transfers.forget_stale()
+    transfers.discard_stale_transfers()
     search.delete_expired()
     removal.purge_deleted()
-    nodes.forget_silent()
+    nodes.delete_silent_nodes()

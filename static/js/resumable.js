@@ -1,17 +1,17 @@
-// A file in parts (the tus protocol): an interrupted one goes on where it stopped, after a reload too,
-// when the same file is chosen again. Loaded when the first file is sent.
+// Sends a file in parts (the tus protocol). An interrupted upload continues when the same file is chosen
+// again, also after a reload. Loaded when the first file is sent.
 import { Upload } from "tus-js-client";
 
 const PART_BYTES = 8 * 2 ** 20;
 const RETRY_MS = [0, 1000, 3000, 10_000, 30_000];
 
-// The same file for another dataset or with other options is another upload.
+// The same file with another dataset or other options is another upload.
 function isSame(one, other) {
   const names = new Set([...Object.keys(one), ...Object.keys(other)]);
   return [...names].every((name) => one[name] === other[name]);
 }
 
-// Resolves to the address of the whole file, which waits to be checked; `stop` is given a way to break off.
+// Resolves to the URL of the complete file, which is not checked yet. `stop` receives a function that aborts.
 export async function sendInParts(file, { endpoint, token, fields, progress, stop }) {
   const metadata = { ...fields, filename: file.name };
   let finished;

@@ -1,4 +1,4 @@
-// A form whose answer takes long: how far the server is, asked for once a second until the next page is there.
+// Progress of a slow form: ask the server once a second until the next page loads.
 const EVERY_MS = 1000;
 
 export function followProgress(address, place) {

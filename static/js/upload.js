@@ -1,4 +1,4 @@
-// Uploads in parts with progress and a drop zone; without it the form is a plain one.
+// Resumable uploads with progress and a drop zone. Without this script the form posts the file as usual.
 
 import { followProgress } from "./row_progress.js";
 
@@ -41,7 +41,7 @@ function busy(form, now) {
 
 const size = (bytes) => (bytes / MIB).toFixed(bytes < 10 * MIB ? 1 : 0);
 
-// How fast it goes and how long it will, over what this page has sent.
+// Speed and remaining time, from what this page has sent.
 function pace() {
   let began = null;
   return (sent, total) => {
@@ -57,18 +57,18 @@ function pace() {
 function show(form, sent, total, paced) {
   const share = total ? (100 * sent) / total : 100;
   form.querySelector("progress").value = share;
-  say(form, "status", `${Math.floor(share)} %, ${size(sent)} of ${size(total)} MiB sent${paced(sent, total)}. What is sent is kept.`);
+  say(form, "status", `${Math.floor(share)} %, ${size(sent)} of ${size(total)} MiB sent${paced(sent, total)}. The sent part is saved.`);
 }
 
 function reasonOf(error) {
-  if (error === null) return "Stopped. Upload the same file again to go on where it was.";
+  if (error === null) return "Stopped. Upload the same file again to continue.";
   const answer = error.originalResponse;
   if (answer?.getStatus() >= 400 && answer.getStatus() < 500) return answer.getBody() || `The server answered ${answer.getStatus()}.`;
-  if (error.originalRequest) return "The connection broke. What was sent is kept: upload the same file again to go on.";
+  if (error.originalRequest) return "The connection broke. The sent part is saved. Upload the same file again to continue.";
   return `The upload could not start (${error.message}). Reload the page and try again.`;
 }
 
-// Attributes are read by name: a field named "dataset" would hide the dataset property of its form.
+// Read attributes by name: a field named "dataset" hides the dataset property of its form.
 function filledFields(form) {
   const texts = [...new FormData(form)].filter(([name, value]) => typeof value === "string" && value && name !== TOKEN);
   return Object.fromEntries(texts);
@@ -98,7 +98,7 @@ async function send(form, file) {
   }
 }
 
-// A plain form, so that the report is a page like any other.
+// Post a plain form, so that the browser navigates to the report.
 function check(form, address) {
   const asked = Object.assign(document.createElement("form"), { method: "post", action: address, hidden: true });
   asked.append(tokenOf(form).cloneNode());

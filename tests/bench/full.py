@@ -26,7 +26,7 @@ def full_site() -> Iterator[Any]:
     """Django set up on the full-size database; gives the newest job of its team."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     FOLDER.chmod(0o711)
-    with embedded.postgres(FOLDER, durable=False) as address:
+    with embedded.run_postgres(FOLDER, durable=False) as address:
         os.environ |= {
             "DATABASE_URL": address,
             "GROOVE_VAR": str(FOLDER),

@@ -84,7 +84,7 @@ def upload(page: Page, folder: Path) -> None:
     page.get_by_label("File").set_input_files(mended)
     page.get_by_label("Name").fill("Orders")
     page.get_by_role("button", name="Upload and check").click()
-    page.get_by_role("button", name="Create the dataset").click()
+    page.get_by_role("button", name="Create dataset").click()
     expect(page.get_by_role("heading", name="Orders")).to_be_visible()
     audit(page)
 

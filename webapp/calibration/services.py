@@ -14,7 +14,7 @@ from webapp.endpoints.models import Endpoint
 from webapp.endpoints.services import endpoint_spec, endpoints_for
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
 from webapp.teams.models import Team, User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from workers import grading
 
 FEWEST_LABELS = 30
@@ -93,7 +93,7 @@ def create_card(version: GraderVersion, user: User) -> JudgeCard:
         team=version.grader.team, grader_version=version, labels=labels, created_by=user
     )
     CARDS.notify(card.pk)
-    record(version.grader.team, user, "made judge card", version)
+    record_event(version.grader.team, user, "made judge card", version)
     return card
 
 

@@ -8,14 +8,14 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_http_methods, require_POST
 
 from webapp.catalog import download_gate
-from webapp.core.streaming import attachment, streamed
+from webapp.core.streaming import build_attachment_headers, stream_lazily
 from webapp.jobs import checkpoints, promotion
 from webapp.jobs.errors import WrongState
 from webapp.jobs.models import Checkpoint, Job
 from webapp.retention import gate
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 
 PROMOTED = "Queued. The checkpoint is evaluated and packaged; the model appears here when that is done."
 
@@ -40,9 +40,9 @@ def download(request: HttpRequest, access: Access, uid: str, step: int) -> HttpR
         request, access, what, checkpoint.job, find_gate_reasons(checkpoint)
     ):
         return asked
-    record(access.team, access.user, "downloaded checkpoint", what)
-    headers = attachment(f"{checkpoints.folder_name(checkpoint)}.zip", len(packed))
-    return StreamingHttpResponse(streamed(iter(packed)), content_type="application/zip", headers=headers)
+    record_event(access.team, access.user, "downloaded checkpoint", what)
+    headers = build_attachment_headers(f"{checkpoints.folder_name(checkpoint)}.zip", len(packed))
+    return StreamingHttpResponse(stream_lazily(iter(packed)), content_type="application/zip", headers=headers)
 
 
 def find_gate_reasons(checkpoint: Checkpoint) -> list[str]:

@@ -11,7 +11,7 @@ from webapp.jobs.models import Job
 from webapp.registry.models import TunedModel
 from webapp.retention import gate
 from webapp.teams.access import Access
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 
 VERB = "downloaded held-back model"
 
@@ -26,7 +26,7 @@ def confirm_download(
     if not reasons:
         return None
     if request.method == "POST":
-        record(access.team, access.user, VERB, what)
+        record_event(access.team, access.user, VERB, what)
         return None
     context = {"what": what, "source": source, "reasons": reasons}
     return render(request, "catalog/held_back.html", context, status=409)

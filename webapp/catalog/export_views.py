@@ -9,12 +9,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from webapp.catalog import download_gate
 from webapp.core.http import HtmxRequest
-from webapp.core.streaming import attachment, streamed
+from webapp.core.streaming import build_attachment_headers, stream_lazily
 from webapp.registry import exporting, packages
 from webapp.registry.models import Export, TunedModel
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from workers.contract.exports import KINDS
 
 
@@ -55,8 +55,10 @@ def download(request: HttpRequest, access: Access, uid: str, kind: str) -> HttpR
     export = get_object_or_404(model.exports, kind=kind, state=Export.State.FINISHED)
     if asked := download_gate.confirm_model_download(request, access, model, str(export)):
         return asked
-    record(access.team, access.user, "downloaded export", export)
+    record_event(access.team, access.user, "downloaded export", export)
     name = packages.export_folder(model, kind)
     archive = packages.zipped(name, export.prefix, export.files)
-    headers = attachment(f"{name}.zip", len(archive))
-    return StreamingHttpResponse(streamed(iter(archive)), content_type="application/zip", headers=headers)
+    headers = build_attachment_headers(f"{name}.zip", len(archive))
+    return StreamingHttpResponse(
+        stream_lazily(iter(archive)), content_type="application/zip", headers=headers
+    )

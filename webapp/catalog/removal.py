@@ -11,7 +11,7 @@ from django.utils import timezone
 from webapp.jobs.states import TERMINAL
 from webapp.registry.models import Export, TunedModel
 from webapp.teams.models import User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 
 NAMED = 3
 
@@ -61,7 +61,7 @@ def purge_model(model: TunedModel, user: User) -> None:
     locked.exports.all().delete()
     locked.files = model.files = []
     locked.save(update_fields=["files"])
-    record(locked.team, user, "deleted model for good", locked)
+    record_event(locked.team, user, "deleted model for good", locked)
 
 
 def _locked(model: TunedModel) -> TunedModel:
@@ -71,7 +71,7 @@ def _locked(model: TunedModel) -> TunedModel:
 def _mark(model: TunedModel, locked: TunedModel, user: User, *, deleted: bool) -> None:
     locked.deleted_at = model.deleted_at = timezone.now() if deleted else None
     locked.save(update_fields=["deleted_at"])
-    record(locked.team, user, "deleted model" if deleted else "restored model", locked)
+    record_event(locked.team, user, "deleted model" if deleted else "restored model", locked)
 
 
 def _keys(model: TunedModel) -> Iterator[str]:

@@ -11,8 +11,8 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from webapp.catalog import download_gate, history, lineage, listing, model_card
 from webapp.core.http import HtmxRequest
-from webapp.core.streaming import attachment, streamed
-from webapp.datasets.versions.split_files import chunks
+from webapp.core.streaming import build_attachment_headers, stream_lazily
+from webapp.datasets.versions.split_files import stream_chunks
 from webapp.registry import exporting, packages, services, uploads
 from webapp.registry.forms import AdapterForm
 from webapp.registry.models import BaseModel, TunedModel
@@ -20,7 +20,7 @@ from webapp.retention import gate
 from webapp.retention.forms import ReleaseForm
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from workers.contract.adapter import AdapterInvalid
 
 
@@ -73,10 +73,10 @@ def download(request: HttpRequest, access: Access, uid: str, name: str) -> HttpR
         raise Http404(f"{shown} has no file {name!r}.")
     if asked := download_gate.confirm_model_download(request, access, shown, f"{name} of {shown}"):
         return asked
-    record(access.team, access.user, "downloaded file", f"{name} of {shown}")
-    headers = attachment(name.rpartition("/")[2], file["bytes"])
+    record_event(access.team, access.user, "downloaded file", f"{name} of {shown}")
+    headers = build_attachment_headers(name.rpartition("/")[2], file["bytes"])
     return StreamingHttpResponse(
-        chunks(f"{shown.prefix}/{name}"), content_type="application/octet-stream", headers=headers
+        stream_chunks(f"{shown.prefix}/{name}"), content_type="application/octet-stream", headers=headers
     )
 
 
@@ -87,10 +87,10 @@ def archive(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
     shown = access.get(TunedModel.objects.filter(deleted_at=None).select_related("team"), uid=uid)
     if asked := download_gate.confirm_model_download(request, access, shown):
         return asked
-    record(access.team, access.user, "downloaded adapter", shown)
+    record_event(access.team, access.user, "downloaded adapter", shown)
     zipped = packages.archive(shown)
-    headers = attachment(f"{packages.folder_name(shown)}.zip", len(zipped))
-    return StreamingHttpResponse(streamed(iter(zipped)), content_type="application/zip", headers=headers)
+    headers = build_attachment_headers(f"{packages.folder_name(shown)}.zip", len(zipped))
+    return StreamingHttpResponse(stream_lazily(iter(zipped)), content_type="application/zip", headers=headers)
 
 
 @member(Role.EDITOR)

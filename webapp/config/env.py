@@ -1,4 +1,4 @@
-"""Readers for settings that come from the environment; a bad value stops the start and says why."""
+"""Readers for settings in the environment. A bad value raises ImproperlyConfigured."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
 def text(name: str, default: str = "") -> str:
-    """The variable, or what the file named by ``<name>_FILE`` holds (for mounted secrets)."""
+    """Read a variable, or the file that ``<name>_FILE`` names (for mounted secrets)."""
     if file := os.environ.get(f"{name}_FILE"):
         return Path(file).read_text().strip()
     return os.environ.get(name, default)
 
 
 def secret(file: Path) -> str:
-    """A random text that is kept in ``file`` from the first call on."""
+    """Read a random text from ``file``, which the first call creates."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_name(f"{file.name}.{os.getpid()}")
         draft.touch(mode=0o600)
         draft.write_text(secrets.token_urlsafe(50))
         with suppress(FileExistsError):
-            os.link(draft, file)  # of several processes that start at once, the first one wins
+            os.link(draft, file)  # if several processes start at once, the first one wins
         draft.unlink()
     return file.read_text()
 
 
 def flag(name: str, default: bool) -> bool:
-    """A yes or no."""
+    """Read a yes or no."""
     value = text(name, str(default)).lower()
     if value not in TRUE | FALSE:
         raise ImproperlyConfigured(f"{name} is {value!r}; it must be one of 1, 0, true, false, yes, no")
@@ -47,7 +47,7 @@ def flag(name: str, default: bool) -> bool:
 
 
 def number(name: str, default: int, at_least: int = 0) -> int:
-    """A whole number of at least ``at_least``."""
+    """Read a whole number of at least ``at_least``."""
     value = text(name, str(default))
     if not value.isdigit() or int(value) < at_least:
         raise ImproperlyConfigured(f"{name} is {value!r}; it must be a whole number of at least {at_least}")
@@ -55,7 +55,7 @@ def number(name: str, default: int, at_least: int = 0) -> int:
 
 
 def choice(name: str, default: str, options: set[str]) -> str:
-    """One of the options."""
+    """Read one of the options."""
     value = text(name, default)
     if value not in options:
         raise ImproperlyConfigured(f"{name} is {value!r}; it must be one of {', '.join(sorted(options))}")
@@ -63,56 +63,56 @@ def choice(name: str, default: str, options: set[str]) -> str:
 
 
 def price(name: str) -> float | None:
-    """Money, in whichever currency the installation counts; None unless stated."""
+    """Read a price in the installation's own currency; None if unset."""
     value = text(name)
     if value and not re.fullmatch(r"\d+(\.\d+)?", value):
         raise ImproperlyConfigured(f"{name} is {value!r}; it must be a number such as 2.5")
     return float(value) if value else None
 
 
-def words(name: str, default: str = "") -> list[str]:
-    """A list separated by commas."""
+def comma_list(name: str, default: str = "") -> list[str]:
+    """Read a comma-separated list."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
 def folders(name: str, default: str) -> list[Path]:
-    """Absolute folders separated by commas, links followed."""
-    found = [Path(word) for word in words(name, default)]
+    """Read comma-separated absolute folders, and follow links."""
+    found = [Path(word) for word in comma_list(name, default)]
     if relative := [path for path in found if not path.is_absolute()]:
-        raise ImproperlyConfigured(f"{name} names {relative[0]}; each folder must begin with /")
+        raise ImproperlyConfigured(f"{name} names {relative[0]}; each folder must start with /")
     return [path.resolve() for path in found]
 
 
 def outbound_allow(name: str) -> list[str]:
-    """Host names, addresses and networks that requests for users may reach beyond public addresses."""
-    listed = words(name)
+    """Read hosts, addresses and networks that outbound requests may reach besides public ones."""
+    listed = comma_list(name)
     try:
         AllowList.parse(listed)
     except ValueError as error:
         raise ImproperlyConfigured(f"{name}: {error}") from error
-    os.environ[name] = ",".join(listed)  # where workers.outbound reads it, also if a file held it
+    os.environ[name] = ",".join(listed)  # workers.outbound reads it there; the value may come from a file
     return listed
 
 
-def embedded(folder: Path) -> dict[str, str]:
-    """The addresses of the embedded services, as the launcher wrote them; empty if it never ran."""
+def read_embedded_urls(folder: Path) -> dict[str, str]:
+    """Read the URLs of the embedded services; empty if they are not running."""
     file = folder / "services.json"
     return json.loads(file.read_text()) if file.exists() else {}
 
 
-# A host that vanishes without a word is missed after half a minute, not after the quarter of an hour of TCP.
-PATIENCE = {
+# Detect a vanished host after half a minute; TCP's own default is about a quarter of an hour.
+CONNECTION_OPTIONS = {
     "connect_timeout": "10", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }  # fmt: skip
 
 
 def database(url: str) -> dict[str, object]:
-    """A Django database from ``postgresql://user:password@host:port/name?option=value``."""
+    """Build a Django database from ``postgresql://user:password@host:port/name?option=value``."""
     parts = urlsplit(url)
     if parts.scheme not in {"postgresql", "postgres"}:
         raise ImproperlyConfigured(
-            f"DATABASE_URL begins with {parts.scheme!r}; Groove needs postgresql://user:password@host:port/name"
+            f"DATABASE_URL starts with {parts.scheme!r}; Groove needs postgresql://user:password@host:port/name"
         )
     return {
         "ENGINE": "django.db.backends.postgresql",
@@ -121,14 +121,14 @@ def database(url: str) -> dict[str, object]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
-        "OPTIONS": PATIENCE | dict(parse_qsl(parts.query)),
+        "OPTIONS": CONNECTION_OPTIONS | dict(parse_qsl(parts.query)),
     }
 
 
 def storage(url: str) -> dict[str, object]:
-    """A Django storage from ``file:///folder`` or ``s3://bucket/prefix?endpoint_url=…&region_name=…``.
+    """Build a Django storage from ``file:///folder`` or ``s3://bucket/prefix?endpoint_url=…``.
 
-    S3 credentials come from the usual AWS variables, never from the address.
+    S3 credentials come from the usual AWS variables, never from the URL.
     """
     parts = urlsplit(url)
     if parts.scheme == "file":
@@ -143,14 +143,13 @@ def storage(url: str) -> dict[str, object]:
             "BACKEND": "storages.backends.s3.S3Storage",
             "OPTIONS": options | dict(parse_qsl(parts.query)),
         }
-    raise ImproperlyConfigured(f"STORAGE_URL is {url!r}; it must begin with file:// or s3://")
+    raise ImproperlyConfigured(f"STORAGE_URL is {url!r}; it must start with file:// or s3://")
 
 
 def mail(url: str, log: bool = True) -> dict[str, object]:
-    """Django's mail settings from ``smtp://user:password@host:port?tls=1``; ``smtps`` for TLS from the start.
+    """Build mail settings from ``smtp://user:password@host:port?tls=1`` or ``smtps://…``.
 
-    Without an address, mails are written to the log of the process that sends them, or with ``log`` off
-    nowhere: they hold links that let their bearer in.
+    Without a URL, e-mails go to the process's log, or nowhere without ``log``: they contain secret links.
     """
     parts = urlsplit(url)
     if not url:
@@ -172,11 +171,11 @@ def mail(url: str, log: bool = True) -> dict[str, object]:
     }
 
 
-def with_database(url: str, name: str) -> str:
-    """The same server, another database."""
+def replace_database(url: str, name: str) -> str:
+    """Return the URL of another database on the same server."""
     return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
-def cores() -> int:
-    """CPU cores that this process may use."""
+def count_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -1,12 +1,13 @@
-"""Which section of the documents explains a page."""
+"""Help links: the section of the documents that explains a page."""
 
 from __future__ import annotations
 
 from django.http import HttpRequest
 from django.urls import reverse
 
-# By the page's view name, else by its namespace. A document, perhaps with the anchor of a section.
+# View name or namespace -> document, optionally with the anchor of a section.
 SECTIONS = {
+    "home": "interface#pages-of-a-team",
     "teams": "interface#pages-of-a-team",
     "teams:members": "interface#pages-of-a-team",
     "datasets": "datasets",
@@ -32,28 +33,30 @@ SECTIONS = {
     "jobs:rollouts": "health#rules",
     "jobs:log": "jobs#the-log",
     "jobs:preflight": "preflight",
+    "experiments": "jobs",
     "experiments:control_runs": "control-runs",
     "experiments:interference": "tasks#interference",
     "evaluations": "statistics",
     "evaluations:vote": "statistics#blind-votes",
     "retention": "retention",
-    "registry": "exports",
+    "catalog": "exports",
     "catalog:upload": "tasks#uploading-an-adapter",
+    "registry": "models",
     "registry:bases": "starter-model",
 }
 ANYWHERE = "checklist"
 
 
-def section_of(view_name: str) -> str:
-    """The document, perhaps with an anchor, for a page."""
+def find_section(view_name: str) -> str:
+    """Return the document for a view, optionally with an anchor."""
     namespace = view_name.partition(":")[0]
     return SECTIONS.get(view_name) or SECTIONS.get(namespace) or ANYWHERE
 
 
-def help_url(request: HttpRequest) -> dict[str, str]:
-    """Context processor: ``help_url`` of the page that is shown."""
+def build_help_url(request: HttpRequest) -> dict[str, str]:
+    """Provide ``help_url`` of the current page to templates. A context processor."""
     match = request.resolver_match
     if match is None:
         return {"help_url": reverse("documents")}
-    name, _, anchor = section_of(match.view_name).partition("#")
+    name, _, anchor = find_section(match.view_name).partition("#")
     return {"help_url": reverse("document", args=[name]) + (f"#{anchor}" if anchor else "")}

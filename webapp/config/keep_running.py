@@ -1,7 +1,7 @@
-"""``python -m webapp.config.keep_running NAME … -- COMMAND``: run one process, and start it again if it ends.
+"""``python -m webapp.config.keep_running NAME … -- COMMAND``: run a process and restart it.
 
-Signals come to the whole process group, so nothing is forwarded here. If the launcher dies without stopping
-its processes, this one stops the command: nothing runs on alone. No Django here: five of these run at once.
+Signals reach the whole process group, so this process forwards none. If the launcher dies without stopping
+its processes, this process stops the command. It does not import Django, since five of these run at once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 10.0
 
 @dataclass
 class Restarts:
-    """How often a process may end within ``window_seconds`` before it is given up."""
+    """The limit of restarts within ``window_seconds``."""
 
     limit: int
     window_seconds: float
@@ -43,13 +43,13 @@ class Restarts:
 
     @property
     def wait_seconds(self) -> float:
-        """Pause before the next start: it doubles with every end in the window."""
+        """The pause before the next start. It doubles with every end in the window."""
         return min(FIRST_WAIT_SECONDS * 2.0 ** (len(self.ends) - 1), LONGEST_WAIT_SECONDS)
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Where the command runs: its folder, its user, and the file that gets its output."""
+class ProcessOptions:
+    """Working folder, user and log file of a command."""
 
     log: Path | None = None
     folder: Path | None = None
@@ -65,8 +65,8 @@ class Placement:
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             )  # fmt: skip
 
-    def options(self) -> list[str]:
-        """The same as command-line options."""
+    def as_arguments(self) -> list[str]:
+        """Return the command-line options of this module."""
         found: list[str] = []
         if self.log:
             found += ["--log", str(self.log)]
@@ -78,12 +78,12 @@ class Placement:
 
 
 class Runner:
-    """One command, its restarts, and the process that owns it."""
+    """One command with its restarts and the process that owns it."""
 
     def __init__(
-        self, name: str, command: list[str], restarts: Restarts, placement: Placement, owner: int
+        self, name: str, command: list[str], restarts: Restarts, options: ProcessOptions, owner: int
     ) -> None:
-        self.name, self.command, self.restarts, self.placement = name, command, restarts, placement
+        self.name, self.command, self.restarts, self.options = name, command, restarts, options
         self.owner = psutil.Process(owner)
         self.stopping = False
 
@@ -97,18 +97,18 @@ class Runner:
                 return 0
             self.restarts.record_end(time.monotonic())
             if self.restarts.exhausted:
-                self._say(self._last_word(status))
+                self._print(self._describe_last_end(status))
                 self.owner.terminate()
                 return 1
             count = f"restart {len(self.restarts.ends)} of at most {self.restarts.limit}"
-            self._say(f"{self.name} ended with status {status}; starting it again ({count}).")
+            self._print(f"{self.name} ended with status {status}; starting it again ({count}).")
             self._pause(self.restarts.wait_seconds)
 
     def _run_once(self) -> int:
-        process = self.placement.start(self.command)
+        process = self.options.start(self.command)
         while process.poll() is None:
             if not self.stopping and not self.owner.is_running():
-                self._say(f"The launcher of {self.name} is gone; stopping {self.name}.")
+                self._print(f"The launcher of {self.name} is gone; stopping {self.name}.")
                 self.stopping = True
                 process.terminate()
             if self.stopping:
@@ -121,7 +121,7 @@ class Runner:
         while not self.stopping and time.monotonic() < until:
             time.sleep(POLL_SECONDS)
 
-    def _last_word(self, status: int) -> str:
+    def _describe_last_end(self, status: int) -> str:
         times, minutes = len(self.restarts.ends), self.restarts.window_seconds / 60
         return (
             f"{self.name} ended {times} times within {minutes:.0f} minutes, last with status {status}. "
@@ -131,7 +131,7 @@ class Runner:
     def _stop(self, *_: object) -> None:
         self.stopping = True
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         print(text, flush=True)
 
 
@@ -143,16 +143,16 @@ def _wait_or_kill(process: subprocess.Popen[bytes]) -> int:
         return process.wait()
 
 
-def wrap(
-    name: str, command: list[str], placement: Placement, *, limit: int = 5, window_seconds: float = 600
+def build_command(
+    name: str, command: list[str], options: ProcessOptions, *, limit: int = 5, window_seconds: float = 600
 ) -> list[str]:
-    """The command line that keeps ``command`` running as long as this process lives."""
-    options = ["--limit", str(limit), "--window", str(window_seconds), "--owner", str(os.getpid())]
+    """Return the command line that keeps ``command`` running while this process lives."""
+    limits = ["--limit", str(limit), "--window", str(window_seconds), "--owner", str(os.getpid())]
     module = [sys.executable, "-m", "webapp.config.keep_running", name]
-    return [*module, *options, *placement.options(), "--", *command]
+    return [*module, *limits, *options.as_arguments(), "--", *command]
 
 
-def _user(text: str) -> tuple[int, int]:
+def _parse_user(text: str) -> tuple[int, int]:
     user, _, group = text.partition(":")
     return int(user), int(group)
 
@@ -165,12 +165,12 @@ def main() -> int:
     parser.add_argument("--owner", type=int, required=True, help="process id; the command ends with it")
     parser.add_argument("--log", type=Path, help="file for the output of the command")
     parser.add_argument("--folder", type=Path, help="working folder of the command")
-    parser.add_argument("--user", type=_user, help="user and group id of the command, as 65534:65534")
+    parser.add_argument("--user", type=_parse_user, help="user and group id of the command, as 65534:65534")
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
     restarts = Restarts(arguments.limit, arguments.window)
-    placement = Placement(arguments.log, arguments.folder, arguments.user)
-    return Runner(arguments.name, arguments.command, restarts, placement, arguments.owner).run()
+    options = ProcessOptions(arguments.log, arguments.folder, arguments.user)
+    return Runner(arguments.name, arguments.command, restarts, options, arguments.owner).run()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Keeps links that let their bearer in out of the log."""
+"""Keep secret links out of the log."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _SECRET_PATHS = re.compile(
 
 
 def redact(text: str) -> str:
-    """The text with the tokens of such links left out."""
+    """Replace the tokens of secret links by an ellipsis."""
     return _SECRET_PATHS.sub(r"\1…", text)
 
 
 class TokenFilter(logging.Filter):
-    """Redacts the message and its arguments, in place."""
+    """Redacts the message and its arguments in place."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg = redact(str(record.msg))

@@ -1,4 +1,4 @@
-"""Settings. What differs between installations comes from the environment (``docs/configuration.md``)."""
+"""Settings. Installations set their own in the environment (``docs/configuration.md``)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from django.core.exceptions import ImproperlyConfigured
 
 from webapp.config import cache, env
 
-os.umask(0o077)  # datasets, rollouts and adapters of teams: other users of the machine read none of them
+os.umask(0o077)  # other users of the machine must not read datasets, rollouts and adapters
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 VAR_DIR = Path(env.text("GROOVE_VAR", str(BASE_DIR / "var"))).resolve()
-EMBEDDED = env.embedded(VAR_DIR)
+EMBEDDED = env.read_embedded_urls(VAR_DIR)
 
 PRODUCTION = env.flag("GROOVE_PRODUCTION", False)
 DEBUG = env.flag("GROOVE_DEBUG", False)
 SECRET_KEY = env.text("GROOVE_SECRET_KEY") or ("" if PRODUCTION else env.secret(VAR_DIR / "secret"))
-SECRET_KEY_FALLBACKS = env.words("GROOVE_OLD_SECRET_KEYS")
-SALT_KEY = "groove: keys of judges"  # tells this use of the secret from others
-ALLOWED_HOSTS = env.words("GROOVE_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1],testserver")
-CSRF_TRUSTED_ORIGINS = env.words("GROOVE_ORIGINS")
+SECRET_KEY_FALLBACKS = env.comma_list("GROOVE_OLD_SECRET_KEYS")
+SALT_KEY = "groove: keys of judges"  # separates this use of the secret from others
+ALLOWED_HOSTS = env.comma_list("GROOVE_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1],testserver")
+CSRF_TRUSTED_ORIGINS = env.comma_list("GROOVE_ORIGINS")
 
 if not SECRET_KEY:
     raise ImproperlyConfigured(
@@ -101,7 +101,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
     "webapp.core.middleware.vary_on_htmx",
-    "webapp.core.middleware.sign_in_anew",
+    "webapp.core.middleware.redirect_to_sign_in",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
 ]
@@ -137,8 +137,8 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "csp.context_processors.nonce",
-                "webapp.teams.context.teams",
-                "webapp.config.help_links.help_url",
+                "webapp.teams.context.build_team_context",
+                "webapp.config.help_links.build_help_url",
             ],
         },
     }
@@ -160,7 +160,7 @@ MAIL_URL = env.text("MAIL_URL")
 ACCOUNT_EMAIL_VERIFICATION = env.choice(
     "GROOVE_EMAIL_VERIFICATION", "mandatory" if MAIL_URL else "none", {"mandatory", "none"}
 )
-ACCOUNT_CHANGE_EMAIL = True  # the new address replaces the old one once it is confirmed
+ACCOUNT_CHANGE_EMAIL = True  # a confirmed new address replaces the old one
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_PREVENT_ENUMERATION = True
@@ -174,7 +174,7 @@ globals().update(env.mail(MAIL_URL, log=not PRODUCTION))
 EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = env.text("GROOVE_MAIL_FROM", "Groove <groove@localhost>")
 SITE_URL = env.text("GROOVE_URL").rstrip("/")
-# Without mail no address can be confirmed, so that strangers may sign up only outside of production.
+# Without mail no address can be confirmed, so production allows sign-up only with mail.
 SIGNUP_OPEN = env.flag("GROOVE_SIGNUP", not PRODUCTION or bool(MAIL_URL))
 
 STATIC_URL = "/static/"
@@ -189,14 +189,14 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2**20
 DATA_UPLOAD_MAX_NUMBER_FILES = 4
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = str(VAR_DIR / "tmp")
-# What requests for users (judges, imports from a URL) may reach beyond public addresses.
 BASE_MODEL_ROOTS = [
     BASE_DIR / "workers/starter",
     *env.folders("GROOVE_BASE_MODEL_ROOTS", str(VAR_DIR / "models")),
 ]
 ALLOW_PICKLED_WEIGHTS = env.flag("GROOVE_ALLOW_PICKLED_WEIGHTS", False)
+# Hosts that outbound requests for users (judges, imports) may reach besides public addresses.
 OUTBOUND_ALLOW = env.outbound_allow("GROOVE_OUTBOUND_ALLOW")
-# Imports of datasets by URL are on: the door for outbound requests keeps them away from internal addresses.
+# On by default: the outbound client refuses internal addresses.
 DATASET_IMPORTS = env.flag("GROOVE_DATASET_IMPORTS", True)
 HUB_URL = env.text("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 MAX_UPLOAD_BYTES = env.number("GROOVE_MAX_UPLOAD_BYTES", 8 * 2**30, at_least=1)
@@ -204,7 +204,7 @@ MAX_UPLOAD_BYTES = env.number("GROOVE_MAX_UPLOAD_BYTES", 8 * 2**30, at_least=1)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 BEHIND_PROXY = env.flag("GROOVE_BEHIND_PROXY", False)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
-# Whose X-Forwarded-For counts for rate limits: that many proxies, counted from Groove.
+# Proxies whose X-Forwarded-For counts for rate limits.
 ALLAUTH_TRUSTED_PROXY_COUNT = env.number("GROOVE_TRUSTED_PROXIES", int(BEHIND_PROXY))
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 SECURE_REFERRER_POLICY = "same-origin"
@@ -229,10 +229,10 @@ MAX_CRASHES = env.number("GROOVE_MAX_CRASHES", 3, at_least=0)
 WARM_ENGINES = env.flag("GROOVE_WARM_ENGINES", True)
 STOP_GRACE_SECONDS = env.number("GROOVE_STOP_GRACE_SECONDS", 8, at_least=1)
 GPU_HOUR_PRICE = env.price("GROOVE_GPU_HOUR_PRICE")
-CPU_CORES = env.number("GROOVE_CPU_CORES", env.cores(), at_least=1)
+CPU_CORES = env.number("GROOVE_CPU_CORES", env.count_cores(), at_least=1)
 WORK_DIR = Path(env.text("GROOVE_WORK", str(VAR_DIR / "work"))).resolve()
 
-# Celery: messages are acknowledged early and carry nothing but a bell; jobs are leased rows.
+# Celery messages only wake workers up, so they are acknowledged early. Jobs are leased rows.
 CELERY_BROKER_URL = BROKER_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_IMPORTS = ["workers.tasks", "workers.bridge.nodes"]

@@ -1,4 +1,4 @@
-"""Every address of the site. A team's pages stand below ``/t/<team>/``."""
+"""All URLs of the site. A team's pages are below ``/t/<team>/``."""
 
 from django.urls import include, path
 
@@ -9,16 +9,16 @@ from webapp.jobs.live import notification_views
 from webapp.teams import account_views
 
 handler400 = input_checks.bad_request
-handler404 = views.not_found
+handler404 = views.show_not_found
 urlpatterns = [
-    path("", views.index, name="index"),
-    path("styleguide/", styleguide.page, name="styleguide"),
+    path("", views.show_index, name="index"),
+    path("styleguide/", styleguide.show_styleguide, name="styleguide"),
     path("account/", account_views.account, name="account"),
     path("account/ended/", notification_views.ended_jobs, name="ended"),
-    path("docs/", documents.index, name="documents"),
-    path("docs/images/<str:name>", documents.image, name="document_image"),
-    path("docs/<str:name>/", documents.page, name="document"),
-    path("healthz", views.healthz, name="healthz"),
+    path("docs/", documents.list_documents, name="documents"),
+    path("docs/images/<str:name>", documents.show_image, name="document_image"),
+    path("docs/<str:name>/", documents.show_document, name="document"),
+    path("healthz", views.check_health, name="healthz"),
     path("accounts/email/", account_views.change_email, name="account_email"),
     path("accounts/", include("allauth.account.urls")),
     path("", include("webapp.teams.urls")),

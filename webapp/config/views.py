@@ -1,4 +1,4 @@
-"""Pages that belong to no team."""
+"""Views outside of teams."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 
-from webapp.teams.access import signed_in
+from webapp.teams.access import require_user
 
 
-def index(request: HttpRequest) -> HttpResponse:
-    """The front door: a welcome for strangers, the first team for members."""
+def show_index(request: HttpRequest) -> HttpResponse:
+    """Show a welcome page to anonymous users, and redirect members to their first team."""
     if not request.user.is_authenticated:
         return render(request, "welcome.html")
-    team = signed_in(request).teams.order_by("id").first()
+    team = require_user(request).teams.order_by("id").first()
     return redirect(team) if team else redirect("home:new_team")
 
 
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """404, in the words of whoever raised it, unless they are Django's own."""
-    words = next(iter(exception.args), "")
-    told = isinstance(words, str) and not words.endswith("matches the given query.")
-    return render(request, "404.html", {"words": words if told else ""}, status=404)
+def show_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Render a 404 page with the message of the exception, unless it is Django's own."""
+    message = next(iter(exception.args), "")
+    is_own = isinstance(message, str) and not message.endswith("matches the given query.")
+    return render(request, "404.html", {"message": message if is_own else ""}, status=404)
 
 
-def healthz(request: HttpRequest) -> JsonResponse:
-    """200 if this process can reach its database."""
+def check_health(request: HttpRequest) -> JsonResponse:
+    """Respond with 200 if this process can reach its database."""
     with connection.cursor() as cursor:
         cursor.execute("select 1")
     return JsonResponse({"status": "ok"})

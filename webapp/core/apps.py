@@ -2,7 +2,7 @@ from django.apps import AppConfig
 
 
 class CoreConfig(AppConfig):
-    """Holds what every app uses: fields, filters of templates, checks of input."""
+    """Code that every app uses: model fields, template filters, input checks."""
 
     name = "webapp.core"
     label = "core"

@@ -15,17 +15,22 @@ from pydantic import BaseModel
 RANDOM_CHARACTERS = 24
 
 
-def public_id(prefix: str) -> str:
-    """A random identifier that may stand in a URL, such as ``ftjob-`` and 24 letters and digits."""
+def create_public_id(prefix: str) -> str:
+    """Return a random identifier for URLs: a prefix such as ``ftjob-`` and 24 characters."""
     return prefix + get_random_string(RANDOM_CHARACTERS)
 
 
 class PublicIdField(models.CharField):  # type: ignore[type-arg]
-    """An identifier for URLs and the API; primary keys stay inside the database."""
+    """An identifier for URLs and the API. Primary keys never leave the database."""
 
     def __init__(self, prefix: str = "", **options: Any) -> None:
         self.prefix = prefix
-        fixed = {"max_length": 64, "unique": True, "editable": False, "default": partial(public_id, prefix)}
+        fixed = {
+            "max_length": 64,
+            "unique": True,
+            "editable": False,
+            "default": partial(create_public_id, prefix),
+        }
         super().__init__(**options | fixed)
 
     def deconstruct(self) -> Any:
@@ -82,6 +87,6 @@ def pydantic_field(schema: type[BaseModel], **options: Any) -> Any:
     return _PydanticField(schema, **options)
 
 
-def storable(text: str | None) -> str:
-    """Text as PostgreSQL can hold it: it has no NUL character."""
+def replace_nul(text: str | None) -> str:
+    """Replace NUL characters, which PostgreSQL cannot store, by a visible symbol."""
     return (text or "").replace("\x00", "\N{SYMBOL FOR NULL}")

@@ -1,4 +1,4 @@
-"""The type of requests."""
+"""Request type for views."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from django_htmx.middleware import HtmxDetails
 
 
 class HtmxRequest(HttpRequest):
-    """A request as django-htmx's middleware leaves it."""
+    """A request after django-htmx's middleware."""
 
     htmx: HtmxDetails

@@ -1,6 +1,6 @@
-"""The one place that refuses unreadable requests: NUL, broken UTF-8, foreign encodings, endless numbers.
+"""Refuse unreadable requests: NUL, broken UTF-8, other encodings, very large numbers.
 
-PostgreSQL stores neither NUL nor half characters, so such text could only fail later, as a 500.
+PostgreSQL stores neither NUL nor lone surrogates, so such text would fail later with status 500.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 from django.utils.decorators import sync_and_async_middleware
 
+from workers.contract.json_types import JsonValue
+
 GREATEST = 2**63 - 1  # of a bigint
 BODIES = {"POST", "PUT", "PATCH"}
 FORM = "application/x-www-form-urlencoded"
 _HALF = re.compile("[\ud800-\udfff]")
 
 
-def whole_number(text: str | None, most: int = 2**31 - 1) -> int | None:
-    """The number that ``text`` writes in the digits 0 to 9, up to ``most``; ``None`` for anything else."""
+def parse_whole_number(text: str | None, most: int = 2**31 - 1) -> int | None:
+    """Parse a number of ASCII digits up to ``most``. Returns None for anything else."""
     if not text or not text.isascii() or not text.isdigit() or len(text) > len(str(most)):
         return None
     number = int(text)
@@ -34,78 +36,81 @@ def whole_number(text: str | None, most: int = 2**31 - 1) -> int | None:
 
 
 def load_json(text: str) -> Any:
-    """JSON as PostgreSQL can store it. Raises ``ValueError``, and ``RecursionError`` for endless nesting."""
+    """Parse JSON that PostgreSQL can store.
+
+    Raises ValueError, or RecursionError for deep nesting.
+    """
     value = json.loads(text, parse_constant=_refuse_constant)
-    for each in _leaves(value):
-        if isinstance(each, str) and _unreadable([each]):
-            raise ValueError("it holds half of a character (a lone surrogate) or a NUL character")
+    for each in _walk_leaves(value):
+        if isinstance(each, str) and _has_unreadable([each]):
+            raise ValueError("it contains half a character (a lone surrogate) or a NUL character")
         if isinstance(each, float) and not isfinite(each):
-            raise ValueError("it holds a number that is too large")
+            raise ValueError("it contains a number that is too large")
     return value
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def _walk_leaves(value: JsonValue) -> Iterator[JsonValue]:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield key
-            yield from _leaves(inner)
+            yield from _walk_leaves(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _leaves(inner)
+            yield from _walk_leaves(inner)
     else:
         yield value
 
 
 def find_fault(request: HttpRequest) -> str:
-    """Say what is unreadable in the URL, the headers or the cookies; empty if nothing is."""
+    """Return what is unreadable in the URL, headers or cookies; empty if nothing is."""
     if request.encoding and request.encoding.lower().replace("_", "-") not in {"utf-8", "utf8"}:
         return "The request must be encoded in UTF-8."
     if "\x00" in request.path or "\ufffd" in request.path or _HALF.search(request.path):
-        return "The URL holds a character that cannot be read."
-    if not _is_text(request.META.get("QUERY_STRING", "")):
-        return "The query string of the URL holds bytes that are not UTF-8 text, or a NUL character."
-    if _unreadable(request.COOKIES.values()):
-        return "A cookie holds a character that cannot be read. Delete the cookies of this site."
-    if _unreadable(value for name, value in request.META.items() if name.startswith("HTTP_")):
-        return "A header holds a character that cannot be read."
+        return "The URL contains a character that cannot be read."
+    if not _is_storable_text(request.META.get("QUERY_STRING", "")):
+        return "The query string contains bytes that are not UTF-8 text, or a NUL character."
+    if _has_unreadable(request.COOKIES.values()):
+        return "A cookie contains a character that cannot be read. Delete the cookies of this site."
+    if _has_unreadable(value for name, value in request.META.items() if name.startswith("HTTP_")):
+        return "A header contains a character that cannot be read."
     return ""
 
 
 def check_body(request: HttpRequest) -> None:
-    """Raises ``BadRequest`` for a form whose text cannot be stored."""
-    if request.content_type == FORM and not _is_text(request.body):
-        raise BadRequest("The form holds bytes that are not UTF-8 text, or a NUL character.")
+    """Raise BadRequest for a form whose text cannot be stored."""
+    if request.content_type == FORM and not _is_storable_text(request.body):
+        raise BadRequest("The form contains bytes that are not UTF-8 text, or a NUL character.")
     if request.content_type == "multipart/form-data":
         fields = [text for name, values in request.POST.lists() for text in (name, *values)]
         names = [str(file.name) for files in request.FILES.lists() for file in files[1]]
-        if _unreadable([*fields, *names]):
-            raise BadRequest("The form holds a character that cannot be stored, such as NUL.")
+        if _has_unreadable([*fields, *names]):
+            raise BadRequest("The form contains a character that cannot be stored, such as NUL.")
 
 
-def _is_text(encoded: str | bytes) -> bool:
-    """True if percent-encoded data stands for text that can be stored."""
+def _is_storable_text(encoded: str | bytes) -> bool:
+    """True if percent-encoded data decodes to text that can be stored."""
     try:
         return "\x00" not in unquote_to_bytes(encoded).decode()
     except UnicodeError:
         return False
 
 
-def _unreadable(texts: Iterable[Any]) -> bool:
+def _has_unreadable(texts: Iterable[object]) -> bool:
     return any("\x00" in text or _HALF.search(text) for text in texts if isinstance(text, str))
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """400, in our own words where there are any."""
+    """Render a 400 page with the reason, if Groove raised the error."""
     reason = str(exception) if isinstance(exception, BadRequest) else ""
     return HttpResponse(render_to_string("400.html", {"reason": reason}), status=400)
 
 
 class _Checks:
-    """Checks the head before anything reads it, and the body once the route is known."""
+    """Checks the head of a request first, and its body when the route is known."""
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self._get_response = get_response
@@ -115,9 +120,9 @@ class _Checks:
         return bad_request(request, BadRequest(reason)) if reason else None
 
     def process_view(
-        self, request: HttpRequest, view: Any, args: Any, kwargs: dict[str, Any]
+        self, request: HttpRequest, view: object, args: object, kwargs: dict[str, object]
     ) -> HttpResponseBase | None:
-        """Raises ``BadRequest``, and ``Http404`` for numbers that no key can have."""
+        """Raise BadRequest for an unreadable form, and Http404 for numbers beyond any primary key."""
         if any(isinstance(value, int) and value > GREATEST for value in kwargs.values()):
             raise Http404
         if request.method in BODIES:
@@ -141,5 +146,5 @@ class _AsyncChecks(_Checks):
 
 @sync_and_async_middleware
 def refuse_unreadable(get_response: Callable[[HttpRequest], Any]) -> _Checks:
-    """Middleware: put it first."""
+    """Middleware that refuses unreadable requests. Install it first."""
     return _AsyncChecks(get_response) if iscoroutinefunction(get_response) else _SyncChecks(get_response)

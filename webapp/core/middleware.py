@@ -1,4 +1,4 @@
-"""What is done to every response."""
+"""Middleware for every response."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from webapp.core.http import HtmxRequest
 Finish = Callable[[HtmxRequest, HttpResponseBase], HttpResponseBase]
 
 
-def _middleware(finish: Finish) -> Callable[..., Any]:
+def _make_middleware(finish: Finish) -> Callable[..., Any]:
     @sync_and_async_middleware
     @wraps(finish)
     def middleware(get_response: Callable[[HtmxRequest], Any]) -> Callable[[HtmxRequest], Any]:
@@ -38,33 +38,35 @@ def _middleware(finish: Finish) -> Callable[..., Any]:
     return middleware
 
 
-@_middleware
+@_make_middleware
 def vary_on_htmx(_request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Pages and their fragments share addresses; without this a browser's Back shows a bare fragment."""
+    """Vary on HX-Request, so that a browser's Back never shows a cached fragment as a page."""
     patch_vary_headers(response, ["HX-Request"])
     response.headers.setdefault("Cache-Control", "private, no-cache")
     return response
 
 
-def _page_of(request: HttpRequest) -> str:
-    """The page of this site on which a person asked, without scheme and host."""
+def _find_current_page(request: HttpRequest) -> str:
+    """Return the path of the page on which the user acted, if it is on this site."""
     page = request.headers.get("HX-Current-URL") or request.headers.get("Referer") or "/"
     if not url_has_allowed_host_and_scheme(page, {request.get_host()}, require_https=request.is_secure()):
         return "/"
     return urlsplit(page)._replace(scheme="", netloc="").geturl()
 
 
-@_middleware
-def sign_in_anew(request: HtmxRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Once a session has ended the whole page goes to sign in and comes back.
+@_make_middleware
+def redirect_to_sign_in(request: HtmxRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """After a session has expired, redirect the whole page to sign in, and back to itself.
 
-    A fragment would hold the form, and an address that only takes forms has nothing to show.
+    Otherwise htmx would show the sign-in form inside a fragment, or sign-in would return to a POST-only URL.
     """
     sign_in = resolve_url(settings.LOGIN_URL)
-    fragment, sends = bool(request.htmx), request.method == "POST"
-    if not (fragment or sends) or not response.headers.get("Location", "").startswith(f"{sign_in}?next="):
+    is_fragment, is_post = bool(request.htmx), request.method == "POST"
+    if not (is_fragment or is_post) or not response.headers.get("Location", "").startswith(
+        f"{sign_in}?next="
+    ):
         return response
-    if sends:
-        messages.warning(request, "You were signed out, so nothing was changed. Sign in, then do it again.")
-    answer = HttpResponseClientRedirect if fragment else HttpResponseRedirect
-    return answer(f"{sign_in}?{urlencode({'next': _page_of(request)})}")
+    if is_post:
+        messages.warning(request, "You were signed out, so nothing was changed. Sign in and try again.")
+    redirect = HttpResponseClientRedirect if is_fragment else HttpResponseRedirect
+    return redirect(f"{sign_in}?{urlencode({'next': _find_current_page(request)})}")

@@ -8,10 +8,10 @@ from django import forms
 
 
 class ObjectField(forms.JSONField):
-    """A JSON object; an empty text is an object without fields."""
+    """A JSON object. Empty text becomes an empty object."""
 
     widget = forms.Textarea(attrs={"rows": 2, "spellcheck": "false"})
-    default_error_messages: ClassVar = {"invalid": 'Write a JSON object, such as {"enable_thinking": false}.'}
+    default_error_messages: ClassVar = {"invalid": 'Enter a JSON object, such as {"enable_thinking": false}.'}
 
     def to_python(self, value: Any) -> Any:
         found = super().to_python(value)

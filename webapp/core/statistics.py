@@ -1,4 +1,4 @@
-"""Statistics that several apps show."""
+"""Statistics that several apps use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESAMPLES = 2000
 
 @lru_cache(maxsize=1024)
 def bootstrap_mean(values: tuple[float, ...]) -> tuple[float, float | None, float | None]:
-    """Return the mean of ``values``, one a row, and its 95 % percentile bootstrap interval over rows.
+    """Return the mean of one value per row, and its 95 % percentile bootstrap interval.
 
     The bounds are None if the rows are too few (``allow_interval``).
     """
@@ -28,7 +28,7 @@ def bootstrap_mean(values: tuple[float, ...]) -> tuple[float, float | None, floa
 
 
 def cohen_kappa(first: Sequence[bool], second: Sequence[bool]) -> float | None:
-    """Return Cohen's kappa, (p_o - p_e) / (1 - p_e) (Cohen 1960); None if chance alone agrees fully."""
+    """Return Cohen's kappa, (p_o - p_e) / (1 - p_e) (Cohen 1960); None if p_e is 1."""
     agreed = fmean(a == b for a, b in zip(first, second, strict=True))
     yes = fmean(first), fmean(second)
     chance = yes[0] * yes[1] + (1 - yes[0]) * (1 - yes[1])

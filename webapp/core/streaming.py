@@ -1,4 +1,4 @@
-"""Downloads that never stand whole in memory."""
+"""Downloads that are never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from django.utils.http import content_disposition_header
 T = TypeVar("T", str, bytes)
 
 
-async def streamed(parts: Iterator[T]) -> AsyncIterator[T]:
-    """The same parts, each fetched when the reader asks; given an iterator, Django would list it first."""
+async def stream_lazily(parts: Iterator[T]) -> AsyncIterator[T]:
+    """Yield the parts asynchronously.
+
+    Under ASGI Django would read a plain iterator into memory first.
+    """
 
     def step() -> T | None:
         return next(parts, None)
@@ -25,27 +28,27 @@ async def streamed(parts: Iterator[T]) -> AsyncIterator[T]:
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def inert(value: object) -> object:
-    """The value as a spreadsheet shows it without running it as a formula; numbers stay numbers."""
+def defuse_formula(value: object) -> object:
+    """Quote text that a spreadsheet would run as a formula. Numbers stay numbers."""
     risky = isinstance(value, str) and value.lstrip(" ").startswith(FORMULA_STARTS)
     return f"'{value}" if risky else value
 
 
 class _Line:
-    """A file that hands back what is written."""
+    """A file whose ``write`` returns the text."""
 
     def write(self, text: str) -> str:
         return text
 
 
-def csv_lines(rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Rows as lines of CSV, harmless to spreadsheets."""
+def format_csv(rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Yield rows as lines of CSV that are safe for spreadsheets."""
     writer: Any = csv.writer(_Line())
     for row in rows:
-        yield writer.writerow([inert(cell) for cell in row])
+        yield writer.writerow([defuse_formula(cell) for cell in row])
 
 
-def attachment(name: str, size: int) -> dict[str, str]:
-    """Headers of a file to save under this name."""
+def build_attachment_headers(name: str, size: int) -> dict[str, str]:
+    """Build the headers of a download with this file name."""
     disposition = content_disposition_header(True, name)
     return {"Content-Length": str(size), "Content-Disposition": disposition or "attachment"}

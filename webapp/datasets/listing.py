@@ -1,8 +1,6 @@
-"""The list of a team's datasets: found by text, sorted, in pages; the deleted on a list of their own."""
+"""The list of a team's datasets: search, sorting, pages, and deleted datasets."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from django.core.paginator import Paginator
 from django.db.models import Prefetch
@@ -20,8 +18,8 @@ SORTS = {
 }
 
 
-def of(team: Team, query: QueryDict) -> dict[str, Any]:
-    """The page of datasets that the address asks for; with ``deleted=1`` of the deleted ones."""
+def build_context(team: Team, query: QueryDict) -> dict[str, object]:
+    """Build the template's context from the query string. ``deleted=1`` lists deleted datasets."""
     chosen = {name: query.get(name, "").replace("\x00", "").strip() for name in ("q", "sort")}
     deleted = query.get("deleted") == "1"
     datasets = team.datasets.filter(deleted_at__isnull=not deleted, name__icontains=chosen["q"])

@@ -1,8 +1,8 @@
-"""Datasets: uploads on trial, and the immutable versions made of them."""
+"""Datasets, their immutable versions, and the uploads and imports that become versions."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from django.db import models
 from django.urls import reverse
@@ -10,6 +10,10 @@ from django.urls import reverse
 from webapp.core.fields import PublicIdField
 from webapp.teams.models import Team, User
 from webapp.work.models import WorkItem
+
+if TYPE_CHECKING:
+    from webapp.datasets.reports import SplitFile, UploadReport, VersionReport
+    from workers.contract.json_types import JsonObject
 
 
 class Dataset(models.Model):
@@ -33,7 +37,7 @@ class Dataset(models.Model):
 
 
 class Upload(models.Model):
-    """A checked file that is not yet a version. It is deleted if nobody commits it."""
+    """A checked file that is not a version yet. It is deleted if nobody commits it in time."""
 
     class State(models.TextChoices):
         CHECKED = "checked"
@@ -43,14 +47,16 @@ class Upload(models.Model):
     uid = PublicIdField("upload_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="uploads")
     dataset = models.ForeignKey(Dataset, models.CASCADE, null=True, blank=True, related_name="uploads")
-    name = models.CharField(max_length=120, help_text="name of the dataset to be")
+    name = models.CharField(max_length=120, help_text="name of a new dataset")
     filename = models.CharField(max_length=255)
-    file = models.CharField(max_length=255, help_text="key in storage of the bytes as they came")
+    file = models.CharField(max_length=255, help_text="storage key of the original bytes")
     bytes = models.BigIntegerField()
     sha256 = models.CharField(max_length=64)
     state = models.CharField(max_length=10, choices=State.choices)
-    options = models.JSONField(default=dict, help_text="format, field mapping, skip bad rows")
-    report = models.JSONField(
+    options: models.JSONField[JsonObject, JsonObject] = models.JSONField(
+        default=dict, help_text="prompt column, columns left out, shares"
+    )
+    report: models.JSONField[UploadReport, UploadReport] = models.JSONField(
         default=dict, help_text="counts, errors by line, duplicates, overlap, first rows"
     )
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
@@ -64,38 +70,40 @@ class Upload(models.Model):
 
 
 class Transfer(models.Model):
-    """A file that comes in parts, one after the other. It is no upload before it is whole."""
+    """A file that arrives in parts. It becomes an upload when it is complete."""
 
     uid = PublicIdField("transfer_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="transfers")
     dataset = models.ForeignKey(Dataset, models.CASCADE, null=True, blank=True, related_name="transfers")
-    name = models.CharField(max_length=120, blank=True, help_text="name of the dataset to be")
+    name = models.CharField(max_length=120, blank=True, help_text="name of a new dataset")
     filename = models.CharField(max_length=255)
     bytes = models.BigIntegerField(help_text="of the whole file")
     received = models.BigIntegerField(default=0, help_text="bytes that are stored")
-    parts = models.JSONField(default=list, help_text="keys in storage, in order")
-    options = models.JSONField(default=dict)
+    parts: models.JSONField[list[str], list[str]] = models.JSONField(
+        default=list, help_text="storage keys, in order"
+    )
+    options: models.JSONField[JsonObject, JsonObject] = models.JSONField(default=dict)
     created_by = models.ForeignKey(User, models.CASCADE, related_name="+")
-    touched_at = models.DateTimeField(auto_now=True, help_text="when the last part came")
+    touched_at = models.DateTimeField(auto_now=True, help_text="when the last part arrived")
 
     def __str__(self) -> str:
         return self.filename
 
     @property
-    def whole(self) -> bool:
-        """Whether every byte is here."""
+    def is_complete(self) -> bool:
+        """True if every byte has arrived."""
         return self.received == self.bytes
 
 
 class DatasetImport(WorkItem):
-    """A file that a worker downloads for a user. It ends as an upload, or with an error."""
+    """A file that a worker downloads for a user. It ends as an upload or with an error."""
 
     uid = PublicIdField("import_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="imports")
     dataset = models.ForeignKey(Dataset, models.CASCADE, null=True, blank=True, related_name="imports")
-    name = models.CharField(max_length=120, blank=True, help_text="name of the dataset to be")
-    source = models.CharField(max_length=2000, help_text="URL, or id on the Hugging Face hub")
-    options = models.JSONField(default=dict)
+    name = models.CharField(max_length=120, blank=True, help_text="name of a new dataset")
+    source = models.CharField(max_length=2000, help_text="URL or Hugging Face id")
+    options: models.JSONField[JsonObject, JsonObject] = models.JSONField(default=dict)
     received = models.BigIntegerField(default=0, help_text="bytes")
     upload = models.ForeignKey(Upload, models.SET_NULL, null=True, blank=True, related_name="+")
     created_by = models.ForeignKey(User, models.CASCADE, related_name="+")
@@ -112,19 +120,21 @@ class DatasetImport(WorkItem):
 
 
 class DatasetVersion(models.Model):
-    """Rows that never change again, split once into train, validation and sealed test."""
+    """Immutable rows, split once into train, validation and sealed test."""
 
     uid = PublicIdField("file-")
     dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
     sha256 = models.CharField(max_length=64, help_text="hash of the three split hashes")
-    files = models.JSONField(help_text="split -> {key, sha256, rows, bytes}")
+    files: models.JSONField[dict[str, SplitFile], dict[str, SplitFile]] = models.JSONField(
+        help_text="split -> {key, sha256, rows, bytes, columns}"
+    )
     rows = models.PositiveIntegerField()
-    report = models.JSONField(default=dict)
+    report: models.JSONField[VersionReport, VersionReport] = models.JSONField(default=dict)
     filename = models.CharField(max_length=255)
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
-    test_opened_at = models.DateTimeField(null=True, blank=True, help_text="when the seal was broken")
+    test_opened_at = models.DateTimeField(null=True, blank=True, help_text="when the test split was opened")
     test_opened_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
 
     class Meta:
@@ -139,6 +149,6 @@ class DatasetVersion(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("datasets:version", args=[self.dataset.team.slug, self.dataset.uid, self.number])
 
-    def address_of(self, row_id: str) -> str:
-        """The page of one of its rows."""
+    def get_row_url(self, row_id: str) -> str:
+        """Return the URL of a row's page."""
         return reverse("datasets:row", args=[self.dataset.team.slug, self.dataset.uid, self.number, row_id])

@@ -14,7 +14,7 @@ from django.views.decorators.debug import sensitive_variables
 from webapp.endpoints.models import HINT_CHARACTERS, Endpoint, EndpointCheck
 from webapp.endpoints.queues import ENDPOINT_CHECKS
 from webapp.teams.models import Team, User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from webapp.work.models import WorkState
 from workers import grading
 from workers.contract import graders, spec
@@ -33,7 +33,7 @@ def connect_endpoint(team: Team, user: User, *, api_key: str = "", **values: Any
     endpoint = Endpoint.objects.create(
         team=team, created_by=user, api_key=api_key, key_hint=_hint(api_key), **values
     )
-    record(team, user, "connected judge", endpoint)
+    record_event(team, user, "connected judge", endpoint)
     return endpoint
 
 
@@ -49,7 +49,7 @@ def update_endpoint(endpoint: Endpoint, user: User, *, api_key: str = "", **valu
         setattr(endpoint, name, value)
     endpoint.save(update_fields=list(changed))
     EndpointCheck.objects.filter(endpoint=endpoint).delete()
-    record(endpoint.team, user, "changed judge", endpoint)
+    record_event(endpoint.team, user, "changed judge", endpoint)
 
 
 def unreadable(api_key: str) -> bool:
@@ -68,7 +68,7 @@ def delete_endpoint(endpoint: Endpoint, user: User) -> None:
     endpoint.deleted_at, endpoint.api_key, endpoint.key_hint = timezone.now(), None, ""
     endpoint.save(update_fields=["deleted_at", "api_key", "key_hint"])
     EndpointCheck.objects.filter(endpoint=endpoint).delete()
-    record(endpoint.team, user, "disconnected judge", endpoint)
+    record_event(endpoint.team, user, "disconnected judge", endpoint)
 
 
 @transaction.atomic

@@ -11,8 +11,8 @@ from typing import Any
 
 from django.db.models import Exists, F, Func, OrderBy, OuterRef, Prefetch, Q, QuerySet, TextField
 
-from webapp.core.fields import storable
-from webapp.core.input_checks import GREATEST, whole_number
+from webapp.core.fields import replace_nul
+from webapp.core.input_checks import GREATEST, parse_whole_number
 from webapp.evaluations.comparison_report import GAINED, LOST
 from webapp.evaluations.models import Note
 from webapp.graders.definitions.references import RowReference
@@ -82,7 +82,7 @@ def chosen(evaluations: list[Evaluation], wanted: str) -> Evaluation | None:
 
 def arrived(evaluations: list[Evaluation], seen: str) -> Evaluation | None:
     """The latest that came after the one that a page was drawn with."""
-    known = whole_number(seen, GREATEST) or 0
+    known = parse_whole_number(seen, GREATEST) or 0
     later = [each for each in evaluations if each.pk > known]
     return later[-1] if later else None
 
@@ -113,9 +113,9 @@ def selected(evaluation: Evaluation, query: Mapping[str, str]) -> QuerySet[Compa
     rows = evaluation.compared_rows.filter(**_limits(query)).prefetch_related(notes)
     if shown := SHOWN.get(query.get("show", "")):
         rows = rows.filter(shown[1])
-    if task := storable(query.get("task", "")):
+    if task := replace_nul(query.get("task", "")):
         rows = rows.filter(row_id__startswith=f"{task}/")
-    if text := storable(query.get("text", "").strip()):
+    if text := replace_nul(query.get("text", "").strip()):
         rows = _holding(rows, text)
     return rows.order_by(*_order(query.get("sort", "")), "index")
 
@@ -127,7 +127,7 @@ def _limits(query: Mapping[str, str]) -> dict[str, float]:
         with suppress(ValueError):
             found[lookup] = float(query.get(name, ""))
     if (row := query.get("row", "")).isascii() and row.isdigit():
-        index = whole_number(row)
+        index = parse_whole_number(row)
         found["index"] = NO_ROW if index is None else index
     return {lookup: value for lookup, value in found.items() if isfinite(value)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.evaluations.models import Note
 from webapp.jobs.models import ComparedRow
 from webapp.teams.models import User
@@ -13,7 +13,7 @@ def write_note(row: ComparedRow, author: User, text: str) -> Note | None:
 
     Raises ValueError with what to change.
     """
-    text = storable(text.replace("\r\n", "\n")).strip()
+    text = replace_nul(text.replace("\r\n", "\n")).strip()
     if len(text) > Note.LONGEST:
         length = f"it has {len(text):,} characters of at most {Note.LONGEST:,}"
         raise ValueError(f"The note was not saved: {length}.")

@@ -20,8 +20,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from webapp.core.http import HtmxRequest
-from webapp.core.input_checks import GREATEST, whole_number
-from webapp.core.streaming import csv_lines, streamed
+from webapp.core.input_checks import GREATEST, parse_whole_number
+from webapp.core.streaming import format_csv, stream_lazily
 from webapp.evaluations import comparison_report, presenters, services, voting
 from webapp.evaluations.models import Note
 from webapp.evaluations.row_outcomes import outcomes_of
@@ -142,7 +142,7 @@ def _asked_row(request: HttpRequest, access: Access, evaluation: Evaluation) -> 
 
 
 def _number(text: str | None) -> int:
-    return whole_number(text, GREATEST) or 0
+    return parse_whole_number(text, GREATEST) or 0
 
 
 def _blind(row: ComparedRow, user: User) -> list[str]:
@@ -156,7 +156,7 @@ def csv(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
     """Every answer of the chosen comparison on the rows that the address asks for."""
     evaluation = _wanted(request, access, uid)
     headers = _download(evaluation, "csv")
-    lines = streamed(csv_lines(presenters.table(presenters.selected(evaluation, request.GET))))
+    lines = stream_lazily(format_csv(presenters.table(presenters.selected(evaluation, request.GET))))
     return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
 
 

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
-from webapp.core.input_checks import whole_number
+from webapp.core.input_checks import parse_whole_number
 from webapp.endpoints import services as endpoints
 from webapp.graders import services
 from webapp.graders.forms import CheckingForm, DefinitionForm, KnownAnswerForm, SaveForm
@@ -73,7 +73,7 @@ def latest_of(grader: Grader) -> GraderVersion:
 
 def edited(grader: Grader, query: Mapping[str, str]) -> GraderVersion:
     """The version that the editor starts from: the newest, or the one that ``?from=`` names."""
-    number = whole_number(query.get("from"))
+    number = parse_whole_number(query.get("from"))
     if number is not None:
         return get_object_or_404(grader.versions, number=number)
     return latest_of(grader)
@@ -93,7 +93,7 @@ def page(
         "checking_form": checking_form(access, grader),
         "known_form": KnownAnswerForm(),
         "grader_kinds": {name: kind.describe_form() for name, kind in grading.KINDS.items()},
-        "worker_online": nodes.online().exists(),
+        "worker_online": nodes.find_online().exists(),
     }
     context |= _editor(request, grader, latest, trial, form) | check_context(latest)
     context |= versions_context(grader, latest)

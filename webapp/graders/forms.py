@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.core.input_checks import load_json
 from webapp.datasets.content.problems import RowError
-from webapp.datasets.content.rows import Columns, row_of
+from webapp.datasets.content.rows import Columns, build_row
 from webapp.datasets.models import Dataset
 from webapp.graders.definitions.parsing import Json, TextInvalid, read_json
 from webapp.graders.models import Grader, GraderTest
@@ -147,7 +147,7 @@ class ImportForm(DefinitionForm):
 
     def grader_name(self) -> str:
         """The name typed, or the definition's own."""
-        own = storable(self.cleaned_data["parsed"].get("name"))[:120]
+        own = replace_nul(self.cleaned_data["parsed"].get("name"))[:120]
         return self.cleaned_data["name"] or own or "Imported grader"
 
 
@@ -219,7 +219,7 @@ class KnownAnswerForm(forms.Form):
         if not self.errors:
             message = {"role": "user", "content": cleaned["prompt"]}
             try:
-                row = row_of(cleaned["item"] | {"messages": [message]}, Columns())
+                row = build_row(cleaned["item"] | {"messages": [message]}, Columns())
             except RowError as error:
                 self.add_error("item", str(error))
             else:

@@ -12,7 +12,7 @@ from webapp.graders.models import Grader, GraderCheck, GraderTest, GraderTrial, 
 from webapp.graders.queues import TRIALS, request_check
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from workers import grading
 
 Json = dict[str, Any]
@@ -33,7 +33,7 @@ def create_grader(team: Team, user: User | None, name: str, definition: Json) ->
     version = GraderVersion.objects.create(
         grader=grader, number=1, definition=definition, sha256=sha256, created_by=user
     )
-    record(team, user, "created grader", grader)
+    record_event(team, user, "created grader", grader)
     request_check(version)
     return grader
 
@@ -59,7 +59,7 @@ def add_version(
         note=note,
         created_by=user,
     )
-    record(grader.team, user, "saved grader", version)
+    record_event(grader.team, user, "saved grader", version)
     request_check(version)
     return version, True
 
@@ -71,7 +71,7 @@ def describe_grader(grader: Grader, user: User, name: str, description: str) -> 
     grader.name, grader.description = name, description
     grader.save(update_fields=["name", "description"])
     changed = f"{before} to {name}" if name != before else name
-    record(grader.team, user, "renamed grader" if name != before else "described grader", changed)
+    record_event(grader.team, user, "renamed grader" if name != before else "described grader", changed)
 
 
 @transaction.atomic
@@ -79,7 +79,7 @@ def delete_grader(grader: Grader, user: User) -> None:
     """Hide the grader. Its versions stay: jobs pin them."""
     grader.deleted_at = timezone.now()
     grader.save(update_fields=["deleted_at"])
-    record(grader.team, user, "deleted grader", grader)
+    record_event(grader.team, user, "deleted grader", grader)
 
 
 @transaction.atomic
@@ -87,7 +87,7 @@ def restore_grader(grader: Grader, user: User) -> None:
     """Undo ``delete_grader``."""
     grader.deleted_at = None
     grader.save(update_fields=["deleted_at"])
-    record(grader.team, user, "restored grader", grader)
+    record_event(grader.team, user, "restored grader", grader)
 
 
 @transaction.atomic
@@ -104,7 +104,7 @@ def set_checking(
     grader.dataset, grader.reference_field = dataset, reference_field
     grader.cheat_threshold, grader.full_answer = cheat_threshold, full_answer
     grader.save(update_fields=["dataset", "reference_field", "full_answer", "cheat_threshold"])
-    record(grader.team, user, "changed the checks of grader", grader)
+    record_event(grader.team, user, "changed the checks of grader", grader)
     _check_newest(grader)
 
 
@@ -177,7 +177,7 @@ def keep_answer(
     test = GraderTest.objects.create(
         grader=grader, row=row, answer=answer, kind=kind, limit=limit, note=note, created_by=user
     )
-    record(grader.team, user, f"kept as known {kind}", grader)
+    record_event(grader.team, user, f"kept as known {kind}", grader)
     _check_newest(grader)
     return test
 
@@ -187,7 +187,7 @@ def delete_test(test: GraderTest, user: User) -> None:
     """Forget a known answer."""
     grader, kind = test.grader, test.kind
     test.delete()
-    record(grader.team, user, f"forgot a known {kind} answer of", grader)
+    record_event(grader.team, user, f"forgot a known {kind} answer of", grader)
     _check_newest(grader)
 
 

@@ -1,4 +1,4 @@
-"""What a new user finds after sign-up."""
+"""The first team of a new user."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 from django.http import HttpRequest
 
 from webapp.home.sample_project import create_sample_project
-from webapp.teams.accounts import SESSION_KEY, pending_invitation
+from webapp.teams.accounts import SESSION_KEY, find_pending_invitation
 from webapp.teams.models import User
 from webapp.teams.services import accept_invitation, create_team, has_confirmed_email
 
 
 def welcome_newcomer(request: HttpRequest, user: User, **_signal: Any) -> None:
-    """Put a new user into the team that invited, or into a team of their own with the sample project.
+    """Add a new user to the inviting team, or create a team with the sample project.
 
-    Somebody whose address is still to be confirmed joins at the first sign-in.
+    A user with an unconfirmed address joins at the first sign-in.
     """
-    invitation = pending_invitation(request)
-    awaited = invitation is not None and invitation.email.lower() in ("", user.email.lower())
-    if awaited and not has_confirmed_email(user):
+    invitation = find_pending_invitation(request)
+    invited = invitation is not None and invitation.email.lower() in ("", user.email.lower())
+    if invited and not has_confirmed_email(user):
         return
     if invitation and accept_invitation(invitation, user):
         request.session.pop(SESSION_KEY, None)

@@ -1,4 +1,4 @@
-"""What to do next: the first steps of a new team, and later the one thing that is worth most."""
+"""Next steps: the first steps of a new team, and later the most useful one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from webapp.teams.models import Team
 
 @dataclass(frozen=True)
 class Step:
-    """Something to do. One of the first steps is ``done`` once the team has what it leads to."""
+    """A step with its page. A first step is ``done`` when the team has what it creates."""
 
     title: str
     text: str
@@ -27,52 +27,54 @@ class Step:
     done: bool = False
 
 
-def first_steps(team: Team, found: Counts) -> list[Step]:
-    """Dataset, grader, job, download, in the order in which they are needed."""
-    texts = (
-        ("datasets:list", "Add a dataset", "Prompts, with whatever a grader needs to judge an answer.",
-         found.datasets),
-        ("graders:list", "Write a grader", "It gives every answer a reward between 0 and 1.", found.graders),
-        ("jobs:new", "Launch a job", "The model trains and its reward improves.", found.jobs),
-        ("catalog:list", "Download the model", "Compare base and tuned, then take the adapter with you.",
+def build_first_steps(team: Team, found: Counts) -> list[Step]:
+    """Build the first steps in order: dataset, grader, job, download."""
+    steps = (
+        ("datasets:list", "Add a dataset", "Prompts, with the fields that a grader needs.", found.datasets),
+        ("graders:list", "Write a grader", "It gives every completion a reward between 0 and 1.",
+         found.graders),
+        ("jobs:new", "Launch a job", "Train the model and watch its reward.", found.jobs),
+        ("catalog:list", "Download the model", "Compare base and tuned, then download the adapter.",
          found.downloaded),
     )  # fmt: skip
-    return [Step(title, text, reverse(url, args=[team.slug]), bool(done)) for url, title, text, done in texts]
+    return [Step(title, text, reverse(url, args=[team.slug]), bool(done)) for url, title, text, done in steps]
 
 
-def next_step(team: Team, first: Sequence[Step], results: Sequence[Result]) -> Step | None:
-    """The first thing that holds of ``CONDITIONS``, else the first step that is not done, if there is one."""
+def find_next_step(team: Team, first: Sequence[Step], results: Sequence[Result]) -> Step | None:
+    """Return the first step of ``CONDITIONS`` that applies, else the first one not done."""
     for condition in CONDITIONS:
         if step := condition(team, results):
             return step
     return next((step for step in first if not step.done), None)
 
 
-def _upload_to_decide(team: Team, _: Sequence[Result]) -> Step | None:
+def _find_waiting_upload(team: Team, _: Sequence[Result]) -> Step | None:
     waiting = team.uploads.filter(state=Upload.State.CHECKED).select_related("team").defer("report")
     if not (upload := waiting.order_by("-pk").first()):
         return None
-    text = f"It is checked and waits for your word; after {STALE_UPLOAD_HOURS} hours it is thrown away."
-    return Step(f"Make a dataset version of {upload.filename}", text, upload.get_absolute_url())
+    text = f"It is checked and waits for your decision. It is deleted after {STALE_UPLOAD_HOURS} hours."
+    return Step(f"Create a dataset version from {upload.filename}", text, upload.get_absolute_url())
 
 
-def _model_to_take(team: Team, results: Sequence[Result]) -> Step | None:
+def _find_unused_model(team: Team, results: Sequence[Result]) -> Step | None:
     own = (each for each in results if not (each.job.control_of_id or each.job.interference_of_id))
     newest = next(own, None)
     model = newest.job.tuned_model if newest else None
     if newest is None or model is None or model.deleted_at:
         return None
-    if audit.model_downloads(team).filter(target__endswith=model.name).exists():
+    if audit.find_model_downloads(team).filter(target__endswith=model.name).exists():
         return None
     if newest.evaluation is None:
-        return Step(f"Download the model of {newest.job}", "Nobody has yet.", model.get_absolute_url())
-    text = "Then take its model: nobody has downloaded it yet."
+        return Step(
+            f"Download the model of {newest.job}", "Nobody has downloaded it yet.", model.get_absolute_url()
+        )
+    text = "Then download the model. Nobody has downloaded it yet."
     url = reverse("evaluations:compare", args=[team.slug, newest.job.uid])
     return Step(f"Compare base and tuned of {newest.job}", text, url)
 
 
-def _loophole_to_close(team: Team, _: Sequence[Result]) -> Step | None:
-    """The newest version of a grader that jobs use pays a cheat."""
+def _find_loophole(team: Team, _: Sequence[Result]) -> Step | None:
+    """Find a grader in use whose newest version rewards a cheat."""
     newer = GraderVersion.objects.filter(
         grader=OuterRef("version__grader"), number__gt=OuterRef("version__number")
     )
@@ -87,21 +89,21 @@ def _loophole_to_close(team: Team, _: Sequence[Result]) -> Step | None:
     if not (check := paying.select_related("version__grader__team").order_by("-pk").first()):
         return None
     grader, cheat = check.version.grader, check.warnings[0]["title"]
-    return Step(f"Close the loophole of {grader}", f"It pays a cheat: {cheat}.", grader.get_absolute_url())
+    return Step(f"Close the loophole of {grader}", f"It rewards a cheat: {cheat}.", grader.get_absolute_url())
 
 
-def _judge_to_calibrate(team: Team, results: Sequence[Result]) -> Step | None:
+def _find_uncalibrated_judge(team: Team, results: Sequence[Result]) -> Step | None:
     version = next((each.job.grader_version for each in results if each.uncalibrated), None)
     if version is None:
         return None
-    text = "A judge gave the latest rewards, and nobody has held its word against people's labels."
+    text = "A judge gave the latest rewards, but nobody has compared it with people's labels."
     url = reverse("judges:card", args=[team.slug, version.uid])
     return Step(f"Calibrate the judge of {version}", text, url)
 
 
 CONDITIONS: tuple[Callable[[Team, Sequence[Result]], Step | None], ...] = (
-    _upload_to_decide,
-    _model_to_take,
-    _loophole_to_close,
-    _judge_to_calibrate,
+    _find_waiting_upload,
+    _find_unused_model,
+    _find_loophole,
+    _find_uncalibrated_judge,
 )

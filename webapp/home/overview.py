@@ -1,4 +1,4 @@
-"""What a team's home shows: what there is, what runs, what waits for a person, and what came out."""
+"""A team's home page: counts, running jobs, items that need attention, latest results."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ ATTENTION_SHOWN = 6
 RUNNING_SHOWN = 10
 
 
-# --- what there is ---------------------------------------------------------------------------------
+# --- counts ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How much a team has, and whether it ever downloaded a model or opened a test split."""
+    """Counts of a team's objects, and whether it downloaded a model or opened a test split."""
 
     datasets: int
     graders: int
@@ -48,32 +48,32 @@ class Counts:
         return self.running + self.waiting
 
 
-def counts(team: Team) -> Counts:
+def count_objects(team: Team) -> Counts:
     """All of them, in one query."""
     active = team.jobs.filter(deleted_at=None).filter(filters.match_active())
     values = (
-        _count(team.datasets.filter(deleted_at=None)),
-        _count(team.graders.filter(deleted_at=None)),
-        _count(team.tuned_models.filter(deleted_at=None)),
-        _count(team.jobs.filter(deleted_at=None)),
-        _count(active.filter(state=State.RUNNING)),
-        _count(active.exclude(state=State.RUNNING)),
-        _count(team.jobs.filter(deleted_at=None).filter(filters.match_attention())),
-        _count(nodes.online()),
-        Exists(audit.model_downloads(team)),
+        _count_rows(team.datasets.filter(deleted_at=None)),
+        _count_rows(team.graders.filter(deleted_at=None)),
+        _count_rows(team.tuned_models.filter(deleted_at=None)),
+        _count_rows(team.jobs.filter(deleted_at=None)),
+        _count_rows(active.filter(state=State.RUNNING)),
+        _count_rows(active.exclude(state=State.RUNNING)),
+        _count_rows(team.jobs.filter(deleted_at=None).filter(filters.match_attention())),
+        _count_rows(nodes.find_online()),
+        Exists(audit.find_model_downloads(team)),
         Exists(find_opened(team.pk)),
     )
     return Counts(*Team.objects.filter(pk=team.pk).values_list(*values).get())
 
 
-def _count(objects: QuerySet[Any]) -> Subquery:
+def _count_rows(objects: QuerySet[Any]) -> Subquery:
     counted = objects.order_by().annotate(found=Func("pk", function="COUNT", output_field=IntegerField()))
     return Subquery(counted.values("found"))
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A number that leads to what it counts."""
+    """A number with a link to the objects that it counts."""
 
     label: str
     value: int
@@ -81,25 +81,25 @@ class Tile:
     url: str
 
 
-def tiles(team: Team, found: Counts) -> list[Tile]:
-    """What the team has, and who works for it."""
-    at_work = f"{found.running} running, {found.waiting} waiting" if found.active else "none running"
-    told = (
+def build_tiles(team: Team, found: Counts) -> list[Tile]:
+    """Build the tiles of datasets, graders, jobs, models and workers."""
+    activity = f"{found.running} running, {found.waiting} waiting" if found.active else "none running"
+    tiles = (
         ("Datasets", found.datasets, "", "datasets:list"),
         ("Graders", found.graders, "", "graders:list"),
-        ("Jobs", found.jobs, at_work, "jobs:list"),
+        ("Jobs", found.jobs, activity, "jobs:list"),
         ("Models", found.models, "", "catalog:list"),
         ("Workers online", found.workers, "", "jobs:workers"),
     )
-    return [Tile(label, value, hint, reverse(url, args=[team.slug])) for label, value, hint, url in told]
+    return [Tile(label, value, hint, reverse(url, args=[team.slug])) for label, value, hint, url in tiles]
 
 
-# --- what waits for a person -----------------------------------------------------------------------
+# --- needs attention -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Attention:
-    """Something that waits for a person: what, why, and where to go. ``command`` is one to type."""
+    """An item that needs a person. ``command`` is a shell command that helps."""
 
     key: str
     kind: str
@@ -110,50 +110,53 @@ class Attention:
     command: str = ""
 
 
-def attention(team: Team, found: Counts) -> list[Attention]:
+def find_attention(team: Team, found: Counts) -> list[Attention]:
     """A queue without workers, jobs that failed or paused, and jobs that run with an alarm; at most six."""
     jobs = team.jobs.filter(deleted_at=None).filter(filters.match_attention()).select_related("team")
     worst = list(jobs.order_by(F("finished_at").desc(nulls_last=True), "state", "-id")[:ATTENTION_SHOWN])
     running = [job for job in worst if job.state == State.RUNNING]
     alarms = Alarm.objects.filter(job__in=running).order_by("job_id", "-step", "id").distinct("job_id")
     newest = {alarm.job_id: alarm for alarm in alarms} if running else {}
-    told = [_alarmed(job, newest[job.pk]) if job.pk in newest else _stopped(job) for job in worst]
-    return [*_no_worker(team, found), *told][:ATTENTION_SHOWN]
+    items = [
+        _describe_alarm(job, newest[job.pk]) if job.pk in newest else _describe_stopped_job(job)
+        for job in worst
+    ]
+    return [*_find_missing_worker(team, found), *items][:ATTENTION_SHOWN]
 
 
-def unshown(found: Counts, shown: list[Attention]) -> int:
-    """How many more jobs wait for a person than ``shown``."""
+def count_more_attention(found: Counts, shown: list[Attention]) -> int:
+    """Return the number of jobs that need attention beyond ``shown``."""
     return max(0, found.attention - sum(each.key != NO_WORKER for each in shown))
 
 
 NO_WORKER = "worker"
 
 
-def _no_worker(team: Team, found: Counts) -> Iterator[Attention]:
+def _find_missing_worker(team: Team, found: Counts) -> Iterator[Attention]:
     if found.waiting and not found.workers:
-        title = f"{found.waiting} job{'s' * (found.waiting != 1)} in the queue, and no worker is online"
-        text = "On a machine that reaches the database, broker and storage, start one with"
+        title = f"{found.waiting} job{'s' * (found.waiting != 1)} in the queue, but no worker is online"
+        text = "On a machine with access to the database, broker and storage, run"
         url = reverse("jobs:workers", args=[team.slug])
         yield Attention(NO_WORKER, "error", "no worker", title, text, url, "make worker")
 
 
-def _alarmed(job: Job, alarm: Alarm) -> Attention:
+def _describe_alarm(job: Job, alarm: Alarm) -> Attention:
     title, url = f"{job.name}: alarm at step {alarm.step}", job.get_absolute_url()
     return Attention(job.uid, "warning", "alarm", title, alarm.message, f"{url}rollouts/?alarm={alarm.code}")
 
 
-def _stopped(job: Job) -> Attention:
+def _describe_stopped_job(job: Job) -> Attention:
     kind, word = ("warning", "paused") if job.state == State.PAUSED else ("error", "failed")
     reason = f"{job.error.message} {job.error.remedy}".strip() if job.error else ""
-    text = reason or "Somebody paused it."
+    text = reason or "A member paused it."
     return Attention(job.uid, kind, word, f"{job.name} {word}", text, job.get_absolute_url())
 
 
-# --- what runs, and what came out ------------------------------------------------------------------
+# --- running jobs and results ----------------------------------------------------------------------
 
 
-def running(team: Team) -> list[Job]:
-    """Jobs that run, then those that wait, the newest first; at most ten."""
+def list_running(team: Team) -> list[Job]:
+    """Return at most ten active jobs: running ones first, then the newest."""
     first = Case(When(state=State.RUNNING, then=0), default=1)
     jobs = (
         team.jobs.filter(deleted_at=None).filter(filters.match_active()).select_related("base_model", "team")
@@ -163,10 +166,10 @@ def running(team: Team) -> list[Job]:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished job with its reward over the steps and its last comparison, where there are such.
+    """A finished job with its rewards by step and its comparison, if any.
 
-    ``uncalibrated`` says that a judge gave the rewards and no card says how far to trust it, ``test_opened``
-    that a test split with its rows was opened before its end.
+    ``uncalibrated``: a judge without a judge card gave the rewards. ``test_opened``: a test split with its
+    rows was opened before the job ended.
     """
 
     job: Job
@@ -176,29 +179,29 @@ class Result:
     test_opened: bool
 
 
-def results(team: Team, found: Counts) -> list[Result]:
-    """The latest jobs that succeeded."""
+def list_results(team: Team, found: Counts) -> list[Result]:
+    """Return the latest succeeded jobs."""
     jobs = list(
         team.jobs.filter(deleted_at=None, state=State.SUCCEEDED).select_related(
             "team", "base_model", "tuned_model__team", "grader_version__grader"
         )[:RESULTS_SHOWN]
     )
-    rewards, evaluations = metrics.sample_rewards(jobs), _evaluations(jobs)
-    unsure = calibration.uncalibrated(team, [job.grader_version for job in jobs])
+    rewards, evaluations = metrics.sample_rewards(jobs), _find_evaluations(jobs)
+    uncalibrated = calibration.uncalibrated(team, [job.grader_version for job in jobs])
     opened = jobs_with_openings(jobs) if found.opened else set()
     return [
         Result(
             job,
             rewards.get(job.pk, []),
             evaluations.get(job.pk),
-            uncalibrated=job.grader_version_id in unsure,
+            uncalibrated=job.grader_version_id in uncalibrated,
             test_opened=job.pk in opened,
         )
         for job in jobs
     ]
 
 
-def _evaluations(jobs: Iterable[Job]) -> dict[int, Evaluation]:
-    """Job -> its comparison after training."""
+def _find_evaluations(jobs: Iterable[Job]) -> dict[int, Evaluation]:
+    """Return the comparison after training by job."""
     after = Evaluation.objects.filter(job__in=list(jobs), stage="after", task="").order_by("id")
     return {evaluation.job_id: evaluation for evaluation in after}

@@ -1,4 +1,4 @@
-"""What the command palette finds: pages, actions and objects of one team."""
+"""Search of the command palette: pages, actions and objects of one team."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from webapp.registry.models import TunedModel
 from webapp.teams.access import Access
 from webapp.teams.models import Role
 
-OF_A_KIND = 6
+RESULTS_PER_KIND = 6
 Named = QuerySet[Dataset] | QuerySet[Grader] | QuerySet[TunedModel]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the palette."""
+    """A result of the palette."""
 
     label: str
     url: str
@@ -31,8 +31,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Place:
-    """A page or action that stands at a fixed address, found by its label and ``words``."""
+class Page:
+    """A page or action with a fixed URL. It is found by its label and ``words``."""
 
     label: str
     view: str
@@ -42,72 +42,74 @@ class Place:
 
 
 PAGES = (
-    Place("Home", "home:overview", "house"),
-    Place("Datasets", "datasets:list", "database"),
-    Place("Graders", "graders:list", "scale"),
-    Place("Judges", "judges:list", "gavel", words="endpoints labels cards"),
-    Place("Jobs", "jobs:list", "activity", words="runs training"),
-    Place("Models", "catalog:list", "package", words="adapters"),
-    Place("Base models", "registry:bases", "layers"),
-    Place("Workers", "jobs:workers", "server", words="nodes gpus queue"),
-    Place("Members", "teams:members", "users", words="roles invitations settings"),
-    Place("Team settings", "home:settings", "settings", Role.OWNER, "name retention rollouts quota limit"),
-    Place("Audit trail", "teams:audit", "scroll-text", Role.OWNER, "log who"),
+    Page("Home", "home:overview", "house"),
+    Page("Datasets", "datasets:list", "database"),
+    Page("Graders", "graders:list", "scale"),
+    Page("Judges", "judges:list", "gavel", words="endpoints labels cards"),
+    Page("Jobs", "jobs:list", "activity", words="runs training"),
+    Page("Models", "catalog:list", "package", words="adapters"),
+    Page("Base models", "registry:bases", "layers"),
+    Page("Workers", "jobs:workers", "server", words="nodes gpus queue"),
+    Page("Members", "teams:members", "users", words="roles invitations settings"),
+    Page("Team settings", "home:settings", "settings", Role.OWNER, "name retention rollouts quota limit"),
+    Page("Audit trail", "teams:audit", "scroll-text", Role.OWNER, "log who"),
 )
 ACTIONS = (
-    Place("Launch a job", "jobs:new", "zap", Role.EDITOR, "new train run"),
-    Place("Upload a dataset", "datasets:new", "upload", Role.EDITOR, "new add import"),
-    Place("Write a grader", "graders:new", "plus", Role.EDITOR, "new add"),
-    Place("Import a grader", "graders:import", "upload", Role.EDITOR, "new add openai json"),
-    Place("Connect a judge", "judges:new", "plug", Role.OWNER, "new add endpoint key"),
-    Place("Invite member", "teams:members", "mail", Role.OWNER, "new add member"),
+    Page("Launch a job", "jobs:new", "zap", Role.EDITOR, "new train run"),
+    Page("Upload a dataset", "datasets:new", "upload", Role.EDITOR, "new add import"),
+    Page("Write a grader", "graders:new", "plus", Role.EDITOR, "new add"),
+    Page("Import a grader", "graders:import", "upload", Role.EDITOR, "new add openai json"),
+    Page("Connect a judge", "judges:new", "plug", Role.OWNER, "new add endpoint key"),
+    Page("Invite member", "teams:members", "mail", Role.OWNER, "new add member"),
 )
 ANYWHERE = (
-    Place("Your account", "account", "user", words="settings e-mail notifications keys"),
-    Place("Change the password", "account_change_password", "key-round", words="account"),
-    Place("New team", "home:new_team", "plus"),
+    Page("Your account", "account", "user", words="settings e-mail notifications keys"),
+    Page("Change the password", "account_change_password", "key-round", words="account"),
+    Page("New team", "home:new_team", "plus"),
 )
 
 
-def _places(access: Access, places: tuple[Place, ...], text: str, where: list[str]) -> Iterator[Entry]:
-    for place in places:
-        if access.may(place.role) and _fits(text, f"{place.label} {place.words}"):
-            yield Entry(place.label, reverse(place.view, args=where), place.icon)
+def _find_pages(access: Access, pages: tuple[Page, ...], text: str, arguments: list[str]) -> Iterator[Entry]:
+    for page in pages:
+        if access.may(page.role) and _matches(text, f"{page.label} {page.words}"):
+            yield Entry(page.label, reverse(page.view, args=arguments), page.icon)
 
 
-def _fits(text: str, haystack: str) -> bool:
-    """Whether every word of ``text`` begins a word of ``haystack``."""
+def _matches(text: str, haystack: str) -> bool:
+    """True if every word of ``text`` is a prefix of a word in ``haystack``."""
     words = haystack.lower().split()
     return all(any(word.startswith(part) for word in words) for part in text.lower().split())
 
 
-def _named(objects: Named, access: Access, text: str, icon: str) -> list[Entry]:
+def _find_named(objects: Named, access: Access, text: str, icon: str) -> list[Entry]:
     found = objects.filter(team=access.team, deleted_at=None, name__icontains=text).select_related("team")
-    return [Entry(each.name, each.get_absolute_url(), icon) for each in found.order_by("-id")[:OF_A_KIND]]
+    return [
+        Entry(each.name, each.get_absolute_url(), icon) for each in found.order_by("-id")[:RESULTS_PER_KIND]
+    ]
 
 
-def _jobs(access: Access, text: str) -> list[Entry]:
+def _find_jobs(access: Access, text: str) -> list[Entry]:
     kept = Job.objects.filter(team=access.team, deleted_at=None).select_related("team")
     found = kept.filter(Q(name__icontains=text) | Q(uid=text) | Q(tags__contains=[text]))
-    jobs = found.defer("settings", "preflight").order_by("-id")[:OF_A_KIND]
+    jobs = found.defer("settings", "preflight").order_by("-id")[:RESULTS_PER_KIND]
     return [Entry(job.name, job.get_absolute_url(), "activity", State(job.state).label) for job in jobs]
 
 
-def find(access: Access, text: str) -> list[tuple[str, list[Entry]]]:
-    """Groups with a heading each, none empty. Without ``text``: the newest jobs, all actions and pages."""
+def find_entries(access: Access, text: str) -> list[tuple[str, list[Entry]]]:
+    """Return non-empty groups of results by heading. Without ``text``: new jobs, actions, pages."""
     text = text.strip()
-    groups = [("Jobs", _jobs(access, text))]
+    groups = [("Jobs", _find_jobs(access, text))]
     if text:
         groups += [
-            ("Datasets", _named(Dataset.objects.all(), access, text, "database")),
-            ("Graders", _named(Grader.objects.all(), access, text, "scale")),
-            ("Models", _named(TunedModel.objects.all(), access, text, "package")),
+            ("Datasets", _find_named(Dataset.objects.all(), access, text, "database")),
+            ("Graders", _find_named(Grader.objects.all(), access, text, "scale")),
+            ("Models", _find_named(TunedModel.objects.all(), access, text, "package")),
         ]
     team = [access.team.slug]
-    places = [
-        ("Actions", list(_places(access, ACTIONS, text, team))),
-        ("Pages", [*_places(access, PAGES, text, team), *_places(access, ANYWHERE, text, [])]),
+    fixed = [
+        ("Actions", list(_find_pages(access, ACTIONS, text, team))),
+        ("Pages", [*_find_pages(access, PAGES, text, team), *_find_pages(access, ANYWHERE, text, [])]),
     ]
     return [
-        (heading, entries) for heading, entries in (places + groups if text else groups + places) if entries
+        (heading, entries) for heading, entries in (fixed + groups if text else groups + fixed) if entries
     ]

@@ -1,4 +1,4 @@
-"""The sample project: short business texts to be answered with JSON, and a grader of its fields."""
+"""The sample project: short business texts, answered with JSON, and a grader of its fields."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.core.files import File
 from django.db import transaction
 
 from webapp.datasets.models import Dataset
-from webapp.datasets.services import Choices, commit, receive
+from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.graders.models import Grader
 from webapp.graders.services import create_grader
@@ -23,26 +23,24 @@ HACKABLE = "Sample: invoice fields (hackable)"
 
 @transaction.atomic
 def create_sample_project(team: Team, user: User) -> tuple[Dataset, Grader]:
-    """The sample dataset and grader; those that the team already has stay as they are.
+    """Create the sample dataset and grader, unless the team has them already.
 
-    A hackable grader comes with them, to show what checks catch.
+    A hackable grader is created too, to show what checks catch.
     """
     Team.objects.select_for_update().get(pk=team.pk)
-    dataset = team.datasets.filter(name=DATASET, deleted_at=None).first() or _dataset(team, user)
+    dataset = team.datasets.filter(name=DATASET, deleted_at=None).first() or _create_dataset(team, user)
     if not team.graders.filter(name=HACKABLE).exists():
         source = (FOLDER / "hackable.py").read_text(encoding="utf-8")
         create_grader(team, user, HACKABLE, {"type": "python", "name": "field_names", "source": source})
-    grader = team.graders.filter(name=GRADER, deleted_at=None).first() or _grader(team, user)
+    grader = team.graders.filter(name=GRADER, deleted_at=None).first()
+    if grader is None:
+        definition = json.loads((FOLDER / "grader.json").read_text(encoding="utf-8"))
+        grader = create_grader(team, user, GRADER, definition)
     return dataset, grader
 
 
-def _dataset(team: Team, user: User) -> Dataset:
+def _create_dataset(team: Team, user: User) -> Dataset:
     with (FOLDER / "dataset.jsonl").open("rb") as stream:
-        upload = receive(team, user, DATASET, File(stream, name="dataset.jsonl"), Options())
-    version, _ = commit(upload, user, Choices())
+        upload = receive_file(team, user, DATASET, File(stream, name="dataset.jsonl"), Options())
+    version, _ = commit_upload(upload, user, Choices())
     return version.dataset
-
-
-def _grader(team: Team, user: User) -> Grader:
-    definition = json.loads((FOLDER / "grader.json").read_text(encoding="utf-8"))
-    return create_grader(team, user, GRADER, definition)

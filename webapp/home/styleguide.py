@@ -1,4 +1,4 @@
-"""The page that shows every component, for staff."""
+"""The styleguide: a page with every component, for staff."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from django.utils import timezone
 
 from webapp.jobs.models import Job, Pin
 from webapp.jobs.states import State
-from webapp.teams.access import signed_in
+from webapp.teams.access import require_user
 
 
 class ExampleForm(forms.Form):
-    """One field of each kind; the first one has an error."""
+    """One field of each kind. The first one has an error."""
 
     name = forms.CharField(help_text="Shown in lists.")
     notes = forms.CharField(widget=forms.Textarea(attrs={"rows": 2}), required=False)
@@ -23,9 +23,9 @@ class ExampleForm(forms.Form):
     file = forms.FileField(required=False)
 
 
-def page(request: HttpRequest) -> HttpResponse:
-    """Every component in every kind."""
-    if not request.user.is_authenticated or not signed_in(request).is_staff:
+def show_styleguide(request: HttpRequest) -> HttpResponse:
+    """Show every component in every variant."""
+    if not request.user.is_authenticated or not require_user(request).is_staff:
         raise Http404("The styleguide is for staff.")
     context = {
         "kinds": ["info", "success", "warning", "error"],

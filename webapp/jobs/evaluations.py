@@ -9,7 +9,7 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
 from django.forms import model_to_dict
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.jobs.models import ComparedRow, Evaluation, Job, SuiteScore
 from workers.contract.events import EvaluationEvent, EvaluationRow, EvaluationSample, RetentionEvent
 from workers.contract.json_types import JsonObject
@@ -58,7 +58,7 @@ def _build_row(evaluation: Evaluation, index: int, row: EvaluationRow) -> Compar
         evaluation=evaluation,
         index=index,
         row_id=row.row_id,
-        prompt=storable(row.prompt),
+        prompt=replace_nul(row.prompt),
         row={"messages": row.messages, "tools": row.tools, "item": row.item},
         base=_dump_samples(row.base),
         tuned=_dump_samples(row.tuned),
@@ -77,7 +77,8 @@ def _mean(samples: list[EvaluationSample]) -> float | None:
 
 def _dump_samples(samples: list[EvaluationSample]) -> list[JsonObject]:
     return [
-        sample.model_dump(mode="json") | {name: storable(getattr(sample, name) or "") for name in FREE_TEXT}
+        sample.model_dump(mode="json")
+        | {name: replace_nul(getattr(sample, name) or "") for name in FREE_TEXT}
         for sample in samples
     ]
 
@@ -86,6 +87,6 @@ def record_retention(job: Job, event: RetentionEvent) -> SuiteScore:
     """Store a score; a repeated one replaces it. Needs a transaction with the job locked."""
     values = {name: getattr(event, name) for name in SCORE_COLUMNS}
     score, _ = SuiteScore.objects.update_or_create(
-        job=job, suite=storable(event.suite), stage=event.stage, step=event.step, defaults=values
+        job=job, suite=replace_nul(event.suite), stage=event.stage, step=event.step, defaults=values
     )
     return score

@@ -8,7 +8,7 @@ from webapp.jobs.errors import WrongState
 from webapp.jobs.models import Checkpoint, Job, JobSuite, JobTask
 from webapp.jobs.states import State
 from webapp.teams.models import User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from webapp.work import messages
 
 NAME_STEM = 100
@@ -45,7 +45,7 @@ def promote_checkpoint(checkpoint: Checkpoint, user: User) -> Job:
         step=locked.step, attempt=0, key=locked.key, bytes=locked.bytes, sha256=locked.sha256
     )
     _copy_tasks_and_suites(source, job)
-    record(source.team, user, "promoted checkpoint to a model", f"step {locked.step} of {source}")
+    record_event(source.team, user, "promoted checkpoint to a model", f"step {locked.step} of {source}")
     messages.notify_workers("validate_job", job.pk)
     return job
 

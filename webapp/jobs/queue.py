@@ -14,8 +14,8 @@ from webapp.teams.models import Team
 from webapp.work import messages
 from webapp.work.errors import WorkFailed
 from webapp.work.models import Node
-from webapp.work.placement import fit, free_devices
-from webapp.work.queue import LeaseQueue, held
+from webapp.work.placement import choose_devices, find_free_devices
+from webapp.work.queue import LeaseQueue, fence_item
 
 TASK = "run_jobs"
 CANDIDATES = 200
@@ -39,10 +39,10 @@ class JobQueue(LeaseQueue[Job]):
         if Job.objects.filter(state=State.QUEUED).exists():
             messages.notify_workers(self.task)
 
-    def state_after_crash(self, item: Job) -> str:
+    def choose_state_after_crash(self, item: Job) -> str:
         return State.PAUSED if item.stop_requested == "pause" else State.QUEUED
 
-    def exhausted(self, item: Job, crashes: int, detail: str) -> WorkFailed:
+    def build_crash_error(self, item: Job, crashes: int, detail: str) -> WorkFailed:
         message = f"The job's process died {crashes} times, last in attempt {item.attempt}."
         return WorkFailed(message, self.remedy, code="worker_died", detail=detail)
 
@@ -58,9 +58,9 @@ def claim_job(node_name: str) -> Job | None:
     node = Node.objects.select_for_update().filter(name=node_name).first()
     if node is None:  # the node registers after its first probe, then claims again
         return None
-    free = free_devices(node)
+    free = find_free_devices(node)
     for job in Job.objects.filter(state=State.QUEUED).order_by("queued_at", "id")[:CANDIDATES]:
-        devices = fit(job.settings.resources, free)
+        devices = choose_devices(job.settings.resources, free)
         if devices is None or not Job.objects.filter(pk=job.pk).select_for_update(skip_locked=True).exists():
             continue
         if not _is_within_quota(job):
@@ -84,7 +84,7 @@ def count_running(team: Team) -> int:
 
 def requested_stop(job: Job) -> str | None:
     """Return ``'pause'``, ``'finish'`` or ``''`` as requested; None if the job is lost."""
-    found = Job.objects.filter(held(job)).values_list("stop_requested", "finish_early").first()
+    found = Job.objects.filter(fence_item(job)).values_list("stop_requested", "finish_early").first()
     if found is None:
         return None
     stop, finish = found

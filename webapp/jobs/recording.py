@@ -11,14 +11,14 @@ from django.db.models import Model
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.jobs import checkpoints
 from webapp.jobs.evaluations import record_evaluation, record_retention
 from webapp.jobs.models import Alarm, Checkpoint, Job, Metric, PreflightSample, Rollout
 from webapp.jobs.models.job import JobProgress
 from webapp.jobs.transitions import add_event
 from webapp.work.errors import WorkError
-from webapp.work.queue import fence
+from webapp.work.queue import fence_attempt
 from workers.contract import events
 from workers.contract.json_types import JsonObject
 
@@ -75,13 +75,12 @@ def _add_judge_cost(job: Job, cost: dict[str, float]) -> None:
 
 def _rollout_row(job: Job, step: int, rollout: events.Rollout) -> tuple[Any, ...]:
     return (
-        job.pk, step, rollout.index, rollout.group, rollout.row_id, storable(rollout.task),
-        storable(rollout.prompt),
-        storable(rollout.completion), storable(rollout.reasoning), rollout.reward,
+        job.pk, step, rollout.index, rollout.group, rollout.row_id, replace_nul(rollout.task),
+        replace_nul(rollout.prompt),
+        replace_nul(rollout.completion), replace_nul(rollout.reasoning), rollout.reward,
         Jsonb(rollout.sub_rewards), rollout.error_class or "",
-        storable(rollout.error_detail), storable(rollout.explanation), rollout.advantage, rollout.length,
-        rollout.truncated,
-        rollout.adapter_step, rollout.held_out_reward,
+        replace_nul(rollout.error_detail), replace_nul(rollout.explanation), rollout.advantage,
+        rollout.length, rollout.truncated, rollout.adapter_step, rollout.held_out_reward,
     )  # fmt: skip
 
 
@@ -149,13 +148,13 @@ def _record_preflight(job: Job, batch: list[events.PreflightEvent]) -> None:
 def _build_sample(job: Job, position: int, sample: events.PreflightSample) -> PreflightSample:
     texts = ("task", "prompt", "completion", "error_detail", "explanation")
     values = sample.model_dump(exclude=set(texts) | {"error_class"})
-    values |= {name: storable(getattr(sample, name)) for name in texts}
+    values |= {name: replace_nul(getattr(sample, name)) for name in texts}
     return PreflightSample(job=job, position=position, error_class=sample.error_class or "", **values)
 
 
 def _record_log(job: Job, batch: list[events.LogEvent]) -> None:
     for event in batch:
-        add_event(job.pk, job.attempt, "log", {"level": event.level, "message": storable(event.message)})
+        add_event(job.pk, job.attempt, "log", {"level": event.level, "message": replace_nul(event.message)})
 
 
 def _record_error(job: Job, batch: list[events.ErrorEvent]) -> None:
@@ -187,7 +186,7 @@ def record_events(job_id: int, attempt: int, batch: Sequence[events.Event], end:
     ``end`` is the offset in the engine's file after the batch. A batch up to an offset that is recorded
     already is skipped: its response was lost with the connection, and the worker sent it again.
     """
-    job = Job.objects.select_for_update().filter(fence(job_id, attempt)).first()
+    job = Job.objects.select_for_update().filter(fence_attempt(job_id, attempt)).first()
     if job is None:
         return False
     if end is not None:
@@ -204,7 +203,7 @@ def record_events(job_id: int, attempt: int, batch: Sequence[events.Event], end:
 @transaction.atomic
 def begin_attempt(job_id: int, attempt: int, step: int) -> bool:
     """Delete what was recorded after ``step``, to resume there. Return False if lost."""
-    job = Job.objects.select_for_update().filter(fence(job_id, attempt)).first()
+    job = Job.objects.select_for_update().filter(fence_attempt(job_id, attempt)).first()
     if job is None:
         return False
     Metric.objects.filter(job=job, step__gt=step).delete()
@@ -224,7 +223,7 @@ def begin_attempt(job_id: int, attempt: int, step: int) -> bool:
 @transaction.atomic
 def record_checkpoint(job_id: int, attempt: int, step: int, key: str, size: int, sha256: str) -> bool:
     """Record a checkpoint whose archive is complete in storage. Return False if the job is lost."""
-    job = Job.objects.select_for_update().filter(fence(job_id, attempt)).first()
+    job = Job.objects.select_for_update().filter(fence_attempt(job_id, attempt)).first()
     if job is None:
         return False
     values = {"attempt": attempt, "key": key, "bytes": size, "sha256": sha256}

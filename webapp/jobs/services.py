@@ -10,13 +10,13 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.jobs.errors import WrongState
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.jobs.transitions import add_event, change_state
 from webapp.teams.models import User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from webapp.work import messages
 
 NAME_LENGTH = 120
@@ -30,7 +30,7 @@ def request_cancel(job: Job, user: User | None) -> None:
     """Cancel the job; its worker notices and stops. Checkpoints stay. Raises ``WrongState``."""
     if not change_state(job.pk, State.CANCELLED):
         raise _wrong_state(job, "cancelled")
-    record(job.team, user, "cancelled job", job)
+    record_event(job.team, user, "cancelled job", job)
 
 
 def replace(job: Job, user: User) -> None:
@@ -42,10 +42,10 @@ def replace(job: Job, user: User) -> None:
 @transaction.atomic
 def rename(job: Job, user: User, name: str) -> None:
     """Rename the job. Raises ``ValueError`` for an empty or too long name."""
-    name = storable(name).strip()
+    name = replace_nul(name).strip()
     if not 0 < len(name) <= NAME_LENGTH:
         raise ValueError(f"A job's name has 1 to {NAME_LENGTH} characters.")
-    record(job.team, user, "renamed job", f"{job.name} to {name}")
+    record_event(job.team, user, "renamed job", f"{job.name} to {name}")
     Job.objects.filter(pk=job.pk).update(name=name)
 
 
@@ -67,7 +67,7 @@ def request_pause(job: Job, user: User | None) -> None:
         return
     Job.objects.filter(pk=job.pk).update(stop_requested="pause")
     add_event(job.pk, running.attempt, "request", {"request": "pause"})
-    record(job.team, user, "paused job", job)
+    record_event(job.team, user, "paused job", job)
 
 
 @transaction.atomic
@@ -88,7 +88,7 @@ def request_finish(job: Job, user: User | None) -> None:
         change_state(job.pk, State.QUEUED)
         messages.notify_workers("run_jobs")
     add_event(job.pk, locked.attempt, "log", {"level": "info", "message": FINISHING})
-    record(job.team, user, "finished job early", job)
+    record_event(job.team, user, "finished job early", job)
 
 
 @transaction.atomic
@@ -102,7 +102,9 @@ def resume_job(job: Job, user: User | None) -> None:
         raise _wrong_state(job, "resumed")
     if overrules:
         Job.objects.filter(pk=job.pk).update(overruled_by=user)
-    record(job.team, user, "went on against the preflight's advice" if overrules else "resumed job", job)
+    record_event(
+        job.team, user, "went on against the preflight's advice" if overrules else "resumed job", job
+    )
     messages.notify_workers("run_jobs")
 
 

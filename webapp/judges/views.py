@@ -42,7 +42,7 @@ def endpoint_list(request: HtmxRequest, access: Access) -> HttpResponse:
     context = {
         "endpoints": presenters.with_uses(access.team, connected),
         "pending": endpoints.has_pending_check(connected),
-        "worker_online": nodes.online().exists(),
+        "worker_online": nodes.find_online().exists(),
     }
     page = "judges/list.html" + ("#endpoints" if request.htmx else "")
     return render(request, page, context)

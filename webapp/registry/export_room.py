@@ -5,7 +5,7 @@ from __future__ import annotations
 from webapp.registry.base_files import weight_bytes
 from webapp.registry.models import BaseModel
 from webapp.work.models import Node, WorkState
-from webapp.work.placement import free_devices
+from webapp.work.placement import find_free_devices
 from workers.contract.exports import CPU_CORES
 
 GIB = 2**30
@@ -17,7 +17,7 @@ def find_shortage(node: Node, base: BaseModel) -> str:
     """Return what the node lacks for an export of such a base; empty if it has room. Lock the node first."""
     if node.exports.filter(state=WorkState.RUNNING).exists():
         return f"{node} makes another export."
-    if free_devices(node).cpu_cores < CPU_CORES:
+    if find_free_devices(node).cpu_cores < CPU_CORES:
         return f"Jobs use all CPU cores of {node}."
     needed, free = memory_gib(base), node.health.get("memory_free_gib")
     if needed is not None and free is not None and free < needed:

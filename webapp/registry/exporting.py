@@ -13,7 +13,7 @@ from webapp.registry.base_files import refusals
 from webapp.registry.models import BaseModel, Export, TunedModel
 from webapp.registry.queues import EXPORTS
 from webapp.teams.models import User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from workers.contract.exports import KINDS, ExportKind
 
 Json = dict[str, Any]
@@ -88,6 +88,6 @@ def request_export(model: TunedModel, user: User, kind: str) -> Export:
     export, new = Export.objects.get_or_create(model=model, kind=kind, defaults={"created_by": user})
     export = Export.objects.select_for_update().get(pk=export.pk)
     if new or export.state == State.FAILED:
-        record(model.team, user, "asked for export", export)
+        record_event(model.team, user, "asked for export", export)
         EXPORTS.enqueue(export, created_by=user)
     return export

@@ -6,11 +6,11 @@ from typing import Any
 
 from django.db import transaction
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.registry.models import BaseModel, Inspection
 from webapp.registry.queues import INSPECTIONS
 from webapp.teams.models import User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from webapp.work import nodes
 
 Json = dict[str, Any]
@@ -28,7 +28,7 @@ def request_inspection(base: BaseModel) -> None:
 def request_again(base: BaseModel, user: User) -> None:
     """The same, for a person."""
     assert base.team is not None, "a model of everyone's ships with Groove"
-    record(base.team, user, "inspected base model", base)
+    record_event(base.team, user, "inspected base model", base)
     request_inspection(base)
 
 
@@ -41,9 +41,9 @@ def finish_inspection(inspection: Inspection, report: Json) -> bool:
 def storable_json(value: Any) -> Any:
     """``value`` with texts that PostgreSQL can hold: files of others may bring NUL along."""
     if isinstance(value, str):
-        return storable(value)
+        return replace_nul(value)
     if isinstance(value, dict):
-        return {storable(str(key)): storable_json(each) for key, each in value.items()}
+        return {replace_nul(str(key)): storable_json(each) for key, each in value.items()}
     return [storable_json(each) for each in value] if isinstance(value, list) else value
 
 
@@ -55,7 +55,7 @@ def page(base: BaseModel) -> Json:
     return {
         "inspection": inspection,
         "waiting": inspection is not None and inspection.pending,
-        "worker_online": nodes.online().exists(),
+        "worker_online": nodes.find_online().exists(),
         "problem": report.get("problem") or (inspection and inspection.error),
         "notes": report.get("notes") or [],
         "facts": facts,
@@ -65,9 +65,9 @@ def page(base: BaseModel) -> Json:
 
 def rooms(parameters: int) -> list[Json]:
     """For CPU and GPU: GiB that the weights alone take, and the most memory that a worker online has."""
-    cpus = [node.health.get("memory_gib", 0.0) for node in nodes.online()]
+    cpus = [node.health.get("memory_gib", 0.0) for node in nodes.find_online()]
     found = []
-    for device, size, most in (("CPU", 4, max(cpus, default=None)), ("GPU", 2, nodes.largest_gpu())):
+    for device, size, most in (("CPU", 4, max(cpus, default=None)), ("GPU", 2, nodes.find_largest_gpu())):
         needed = parameters * size / GIB
         found.append(
             {"device": device, "needed": needed, "most": most, "fits": most is not None and needed < most}

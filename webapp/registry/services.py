@@ -10,11 +10,11 @@ from django.db.models import ProtectedError
 from django.utils.crypto import get_random_string
 from django.utils.text import slugify
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.registry import inspections
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Team, User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 
 DESCRIPTION_LENGTH = 200
 STARTER_ID = "groove/starter"
@@ -66,7 +66,7 @@ def add_base_model(
         chat_template=chat_template,
         template_arguments=template_arguments or {},
     )
-    record(team, user, "added base model", model)
+    record_event(team, user, "added base model", model)
     inspections.request_inspection(model)
     return model
 
@@ -79,7 +79,7 @@ class InUse(ValueError):
 def remove_base_model(base: BaseModel, user: User) -> None:
     """Take a team's base model off its list. Raises ``InUse`` if jobs, models or judges need it."""
     assert base.team is not None, "a model of everyone's stays"
-    record(base.team, user, "removed base model", base)
+    record_event(base.team, user, "removed base model", base)
     try:
         base.delete()
     except ProtectedError as error:
@@ -90,11 +90,11 @@ def remove_base_model(base: BaseModel, user: User) -> None:
 @transaction.atomic
 def describe(model: TunedModel, user: User, text: str) -> None:
     """Say in a line what a model is for. Raises ValueError if it is too long."""
-    text = " ".join(storable(text).split())
+    text = " ".join(replace_nul(text).split())
     if len(text) > DESCRIPTION_LENGTH:
         raise ValueError(f"The line has {len(text)} characters of at most {DESCRIPTION_LENGTH}.")
     TunedModel.objects.filter(pk=model.pk).update(description=text)
-    record(model.team, user, "described model", model)
+    record_event(model.team, user, "described model", model)
 
 
 def tuned_name(base_model: BaseModel, team: Team, job_name: str) -> str:

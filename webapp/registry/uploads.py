@@ -20,7 +20,7 @@ from django.db import transaction
 
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Team, User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from workers.contract import adapter
 from workers.contract.adapter import AdapterInvalid
 from workers.contract.spec import LoraSettings
@@ -56,7 +56,7 @@ def upload_adapter(
                     _store(model, adapter.WEIGHTS, weights),
                 ]
                 model.save()
-                record(team, user, "uploaded adapter", model)
+                record_event(team, user, "uploaded adapter", model)
         except BaseException:
             for file in (adapter.CONFIG, adapter.WEIGHTS):
                 default_storage.delete(f"{model.prefix}/{file}")

@@ -8,7 +8,7 @@ from webapp.registry.models import TunedModel
 from webapp.retention import gate
 from webapp.retention.models import Release
 from webapp.teams.models import User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 
 
 class NotHeldBack(ValueError):
@@ -22,5 +22,5 @@ def release_model(model: TunedModel, user: User, reason: str) -> Release:
     if gate.of(model).state != gate.HELD_BACK:
         raise NotHeldBack("The gate does not hold this model back.")
     release = Release.objects.create(model=model, released_by=user, reason=reason)
-    record(model.team, user, "released model that the retention gate held back", model)
+    record_event(model.team, user, "released model that the retention gate held back", model)
     return release

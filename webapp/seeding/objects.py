@@ -54,7 +54,7 @@ def make(team: Team, user: User, count: int, longest: int, usual: int) -> list[J
     """Everything that ``count`` jobs need and leave behind; the last one is the newest."""
     versions, graders = _datasets(team, user, count), _graders(team, user, count)
     base = ensure_starter_model()
-    nodes.announce("gpu-a", {"groove": "seeded"}, NodeDevices(cpu_cores=16), {"available": True})
+    nodes.register_node("gpu-a", {"groove": "seeded"}, NodeDevices(cpu_cores=16), {"available": True})
     jobs = _jobs(team, user, base, versions, graders, [usual] * (count - 1) + [longest])
     done = [job for job in jobs if job.state == State.SUCCEEDED]
     _evaluations(done)

@@ -1,4 +1,7 @@
-"""The only door from a request to a team's object. A stranger sees a 404, never a 403."""
+"""Access of a request to a team's objects. Every view uses it.
+
+Non-members get a 404, never a 403.
+"""
 
 from __future__ import annotations
 
@@ -24,20 +27,20 @@ R = TypeVar("R", bound=HttpResponseBase)
 
 @dataclass(frozen=True)
 class Access:
-    """A signed-in member inside one team."""
+    """A signed-in member of a team."""
 
     user: User
     team: Team
     role: Role
-    teams: tuple[Team, ...] = ()  # all that the member is in, for the team switcher
-    checklist_hidden: bool = False  # whether the member dismissed the first steps
+    teams: tuple[Team, ...] = ()  # all teams of the member, for the team switcher
+    checklist_hidden: bool = False  # the member hid the first steps
 
     def may(self, role: Role) -> bool:
-        """Whether the member's role includes ``role``."""
+        """True if the member's role includes ``role``."""
         return RANK[self.role] >= RANK[role]
 
     def require(self, role: Role) -> None:
-        """Raises PermissionDenied, with words for the member, unless the role includes ``role``."""
+        """Raise PermissionDenied, with a message for the member, unless the role includes ``role``."""
         if not self.may(role):
             raise PermissionDenied(f"This needs the role of {role.label.lower()} in {self.team.name}.")
 
@@ -50,19 +53,22 @@ class Access:
         return self.may(Role.OWNER)
 
     def get(self, objects: QuerySet[M], **lookup: object) -> M:
-        """The one object of this team that matches, or a 404. ``objects`` must have a ``team``."""
+        """Return the matching object of this team, or raise Http404.
+
+        ``objects`` must have a ``team``.
+        """
         return get_object_or_404(objects, team=self.team, **lookup)
 
 
-def signed_in(request: HttpRequest) -> User:
-    """The request's user. Raises Http404 for a stranger."""
+def require_user(request: HttpRequest) -> User:
+    """Return the request's user. Raises Http404 without one."""
     if not isinstance(request.user, User):
         raise Http404
     return request.user
 
 
-def access_of(user: User, team_slug: str) -> Access:
-    """What ``user`` may do in the team. Raises Http404 unless a member."""
+def find_access(user: User, team_slug: str) -> Access:
+    """Return the access of ``user`` to the team. Raises Http404 for non-members."""
     memberships = list(Membership.objects.filter(user=user).select_related("team").order_by("team__name"))
     found = next((each for each in memberships if each.team.slug == team_slug), None)
     if found is None:
@@ -74,20 +80,20 @@ def access_of(user: User, team_slug: str) -> Access:
 def member(
     role: Role = Role.VIEWER,
 ) -> Callable[[Callable[Concatenate[HtmxRequest, Access, P], R]], Callable[..., HttpResponseBase]]:
-    """Wrap a view ``(request, access, …)`` for addresses with ``<slug:team>``.
+    """Wrap a view ``(request, access, …)`` for URLs with ``<slug:team>``.
 
-    Signs a stranger in first, hides the team from non-members (404), refuses too small a role (403).
+    Redirects anonymous users to sign in, raises 404 for non-members, 403 for a lower role.
     """
 
     def decorate(view: Callable[Concatenate[HtmxRequest, Access, P], R]) -> Callable[..., HttpResponseBase]:
         @login_required
         @wraps(view)
-        def guarded(request: HtmxRequest, team: str, *args: P.args, **kwargs: P.kwargs) -> R:
-            access = access_of(signed_in(request), team)
+        def check_access(request: HtmxRequest, team: str, *args: P.args, **kwargs: P.kwargs) -> R:
+            access = find_access(require_user(request), team)
             access.require(role)
             request.access = access  # type: ignore[attr-defined]
             return view(request, access, *args, **kwargs)
 
-        return guarded
+        return check_access
 
     return decorate

@@ -1,4 +1,4 @@
-"""Pages of one person: notifications, shortcuts, and the e-mail address."""
+"""Views of a user's account: notifications, shortcuts, e-mail address."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from webapp.teams.access import signed_in
+from webapp.teams.access import require_user
 from webapp.teams.forms import AccountForm
 
 
 @login_required
 def account(request: HttpRequest) -> HttpResponse:
-    """A person's own settings."""
-    user = signed_in(request)
+    """Show and save the user's own settings."""
+    user = require_user(request)
     form = AccountForm(request.POST or None, instance=user)
     if request.method == "POST" and form.is_valid():
         form.save()
-        messages.success(request, "Your settings are saved.")
+        messages.success(request, "Settings saved.")
         return redirect("account")
     context = {
         "form": form,
@@ -33,9 +33,9 @@ def account(request: HttpRequest) -> HttpResponse:
 
 @login_required
 def change_email(request: HttpRequest) -> HttpResponse:
-    """Ask for a new address, which replaces the old one once its link was opened; nothing else."""
+    """Change the e-mail address once its link is opened. Other actions of allauth are blocked."""
     if settings.ACCOUNT_EMAIL_VERIFICATION != "mandatory":
-        messages.error(request, "This site sends no mail, so it cannot confirm another address.")
+        messages.error(request, "This site sends no e-mail, so it cannot confirm a new address.")
         return redirect("account")
     if request.method == "POST" and not {"action_add", "action_send"} & request.POST.keys():
         return redirect("account_email")

@@ -1,4 +1,4 @@
-"""Sign-up: who may register, and which invitation a newcomer accepts."""
+"""Sign-up: who may register, and the invitation that a new user accepts."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from webapp.teams.models import Invitation, User
-from webapp.teams.services import accept_invitation, open_invitations
+from webapp.teams.services import accept_invitation, find_open_invitations
 
 SESSION_KEY = "invitation"
 
 
-def pending_invitation(request: HttpRequest) -> Invitation | None:
-    """The invitation whose link this browser opened, if it still stands."""
+def find_pending_invitation(request: HttpRequest) -> Invitation | None:
+    """Return the invitation whose link this browser opened, if it is still valid."""
     token = request.session.get(SESSION_KEY)
-    return open_invitations().filter(token=token).first() if token else None
+    return find_open_invitations().filter(token=token).first() if token else None
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
-    """Sign-up is open to all, or to the invited only."""
+    """Rules for allauth: who may sign up, confirmed addresses, rate limits."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        return bool(settings.SIGNUP_OPEN) or pending_invitation(request) is not None
+        return bool(settings.SIGNUP_OPEN) or find_pending_invitation(request) is not None
 
     def clean_email(self, email: str) -> str:
-        """Where sign-up is closed, an invitation opens it for the invited address only."""
+        """Without open sign-up, accept only the address of the invitation."""
         cleaned: str = super().clean_email(email)
         if settings.SIGNUP_OPEN or not self.request or self.request.path != reverse("account_signup"):
             return cleaned
-        invitation = pending_invitation(self.request)
+        invitation = find_pending_invitation(self.request)
         if invitation and invitation.email and invitation.email.lower() != cleaned.lower():
-            raise ValidationError("Sign up with the address that the invitation was made for.")
+            raise ValidationError("Sign up with the address that was invited.")
         return cleaned
 
     def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
-        """Refuse an address that another account signs in with."""
+        """Refuse an address that belongs to another account."""
         others = User.objects.filter(email__iexact=email_address.email).exclude(pk=email_address.user_id)
         return not others.exists() and bool(super().confirm_email(request, email_address))
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
-        """The account whose failed sign-ins are counted together, whichever process or host name is asked.
+        """Count failed sign-ins per account.
 
-        allauth's own key holds the ``Host`` header, whose port the client chooses.
+        allauth's own key contains the ``Host`` header, whose port the client can vary to evade the limit.
         """
         return str(credentials.get("email", "")).lower()
 
 
-def join_pending(request: HttpRequest, user: User, **_signal: Any) -> None:
-    """After sign-in: accept the invitation that this browser opened before, if it is the user's."""
-    invitation = pending_invitation(request)
+def accept_pending_invitation(request: HttpRequest, user: User, **_signal: Any) -> None:
+    """Accept, after sign-in, the invitation that this browser opened, if it is for the user."""
+    invitation = find_pending_invitation(request)
     if invitation and accept_invitation(invitation, user):
         request.session.pop(SESSION_KEY, None)

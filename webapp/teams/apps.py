@@ -8,6 +8,6 @@ class TeamsConfig(AppConfig):
     def ready(self) -> None:
         from allauth.account.signals import user_logged_in
 
-        from webapp.teams.accounts import join_pending
+        from webapp.teams.accounts import accept_pending_invitation
 
-        user_logged_in.connect(join_pending, dispatch_uid="teams.join_pending")
+        user_logged_in.connect(accept_pending_invitation, dispatch_uid="teams.join_pending")

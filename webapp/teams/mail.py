@@ -1,4 +1,4 @@
-"""The e-mail that carries an invitation."""
+"""The invitation e-mail."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from webapp.teams.models import Invitation
 log = logging.getLogger(__name__)
 
 
-def send(invitation: Invitation, link: str) -> str:
-    """Mail the link at once. Returns why that failed; empty if it did not."""
+def send_invitation(invitation: Invitation, link: str) -> str:
+    """Send the link now. Returns the reason if it fails, else an empty text."""
     try:
-        letter(invitation, link).send()
+        build_invitation_mail(invitation, link).send()
     except (SMTPException, OSError) as error:
         log.warning("The invitation to %s was not mailed: %s", invitation.email, error)
         return str(error) or type(error).__name__
     return ""
 
 
-def letter(invitation: Invitation, link: str) -> EmailMessage:
-    """Who invites, where to, the link, and until when it works."""
+def build_invitation_mail(invitation: Invitation, link: str) -> EmailMessage:
+    """Build the e-mail with the link and its expiry."""
     team, role = invitation.team, invitation.get_role_display().lower()
     lines = [
         f"{invitation.created_by} invites you to {team} in Groove, as {role}.",

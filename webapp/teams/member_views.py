@@ -1,4 +1,4 @@
-"""Pages of who is in a team: members, their roles, invitations."""
+"""Views of a team's members, their roles, and invitations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from webapp.teams import mail, services
-from webapp.teams.access import Access, member, signed_in
+from webapp.teams.access import Access, member, require_user
 from webapp.teams.accounts import SESSION_KEY
 from webapp.teams.forms import InvitationForm, RoleForm
 from webapp.teams.models import Invitation, Membership, Role
@@ -19,46 +19,49 @@ from webapp.teams.models import Invitation, Membership, Role
 
 @member()
 def members(request: HttpRequest, access: Access) -> HttpResponse:
-    """Who is in the team. Owners invite by POST."""
+    """List the members. A POST by an owner invites."""
     form = InvitationForm(request.POST or None)
     if request.method == "POST":
         access.require(Role.OWNER)
         if form.is_valid():
             role = Role(form.cleaned_data["role"])
-            _tell(request, services.invite(access.team, access.user, form.cleaned_data["email"], role))
+            _send_link(
+                request,
+                services.create_invitation(access.team, access.user, form.cleaned_data["email"], role),
+            )
             return redirect("teams:members", access.team.slug)
     context = {
         "form": form,
         "memberships": access.team.memberships.select_related("user").order_by("user__email"),
-        "invitations": _links(request, access),
+        "invitations": _list_invitations(request, access),
         "roles": Role.choices,
         "mail": settings.MAIL_URL,
     }
     return render(request, "teams/members.html", context, status=422 if form.errors else 200)
 
 
-def _tell(request: HttpRequest, invitation: Invitation) -> None:
-    """Mail the link if the site can, and say what is left to do."""
+def _send_link(request: HttpRequest, invitation: Invitation) -> None:
+    """Send the link by e-mail if the site can, and show what the owner has to do."""
     email = invitation.email
     if not email:
-        messages.success(request, "Pass on the link below; it lets one person in, for a week.")
+        messages.success(request, "Share the link below. It admits one person and works for a week.")
     elif not settings.MAIL_URL:
-        messages.success(request, f"Send {email} the link below; it works once, for a week.")
-    elif reason := mail.send(invitation, _link(request, invitation)):
-        messages.warning(request, f"The mail to {email} was not sent: {reason}. Send the link yourself.")
+        messages.success(request, f"Send the link below to {email}. It works once, for a week.")
+    elif reason := mail.send_invitation(invitation, _build_link(request, invitation)):
+        messages.warning(request, f"The e-mail to {email} was not sent: {reason}. Send the link yourself.")
     else:
-        messages.success(request, f"The link was mailed to {email}; it works once, for a week.")
+        messages.success(request, f"The link was sent to {email}. It works once, for a week.")
 
 
-def _links(request: HttpRequest, access: Access) -> list[tuple[Invitation, str]]:
-    """Open invitations with their links; the links are for owners only."""
+def _list_invitations(request: HttpRequest, access: Access) -> list[tuple[Invitation, str]]:
+    """Return open invitations with their links; empty unless the member is an owner."""
     if not access.can_own:
         return []
-    invitations = services.open_invitations().filter(team=access.team).order_by("-id")
-    return [(each, _link(request, each)) for each in invitations]
+    invitations = services.find_open_invitations().filter(team=access.team).order_by("-id")
+    return [(each, _build_link(request, each)) for each in invitations]
 
 
-def _link(request: HttpRequest, invitation: Invitation) -> str:
+def _build_link(request: HttpRequest, invitation: Invitation) -> str:
     path = invitation.get_absolute_url()
     return f"{settings.SITE_URL}{path}" if settings.SITE_URL else request.build_absolute_uri(path)
 
@@ -70,10 +73,10 @@ def _memberships() -> QuerySet[Membership]:
 @member(Role.OWNER)
 @require_POST
 def change_role(request: HttpRequest, access: Access, membership: int) -> HttpResponse:
-    """Give a member another role. Owners who would lower their own are asked first."""
+    """Change a member's role. Owners confirm before they lower their own."""
     found, form = access.get(_memberships(), pk=membership), RoleForm(request.POST)
     if not form.is_valid():
-        messages.error(request, "No role was chosen, so nothing was changed.")
+        messages.error(request, "Nothing was changed. Choose a role.")
         return redirect("teams:members", access.team.slug)
     role, own = Role(form.cleaned_data["role"]), found.user == access.user
     if own and role != Role.OWNER and "sure" not in request.POST:
@@ -91,18 +94,18 @@ def change_role(request: HttpRequest, access: Access, membership: int) -> HttpRe
 def _ask_to_step_down(request: HttpRequest, access: Access, role: Role) -> HttpResponse:
     context = {
         "title": f"Become {role.label.lower()} yourself?",
-        "text": "You will no longer choose who is in; only another owner can make you one again.",
+        "text": "You will no longer manage members. Only another owner can make you an owner again.",
         "label": f"Become {role.label.lower()}",
         "values": {"role": role.value},
         "back": reverse("teams:members", args=[access.team.slug]),
     }
-    return render(request, "teams/sure.html", context)
+    return render(request, "teams/confirm_change.html", context)
 
 
 @member()
 @require_POST
 def remove(request: HttpRequest, access: Access, membership: int) -> HttpResponse:
-    """Owners remove members; everybody may leave."""
+    """Remove a member. Owners may remove anybody, others only themselves."""
     found = access.get(_memberships(), pk=membership)
     leaves = found.user == access.user
     if not leaves:
@@ -119,27 +122,27 @@ def remove(request: HttpRequest, access: Access, membership: int) -> HttpRespons
 @member(Role.OWNER)
 @require_POST
 def revoke(request: HttpRequest, access: Access, invitation: int) -> HttpResponse:
-    """End an invitation."""
-    found = access.get(services.open_invitations(), pk=invitation)
+    """Revoke an invitation."""
+    found = access.get(services.find_open_invitations(), pk=invitation)
     services.revoke_invitation(found, access.user)
     messages.success(request, f"The link for {found.addressee} no longer works.")
     return redirect("teams:members", access.team.slug)
 
 
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
-    """What a bearer of the link sees. Strangers sign in or up first; POST accepts."""
-    found = services.open_invitations().select_related("created_by").filter(token=token).first()
+    """Show an invitation. Anonymous users sign in or up first; POST accepts it."""
+    found = services.find_open_invitations().select_related("created_by").filter(token=token).first()
     if found is None:
         return render(request, "teams/invitation.html", status=404)
     if not request.user.is_authenticated:
         request.session[SESSION_KEY] = token
         return render(request, "teams/invitation.html", {"invitation": found})
-    user = signed_in(request)
-    present = found.team.memberships.filter(user=user).exists()
-    allowed = services.is_for(found, user)
-    if request.method == "POST" and not present and allowed:
+    user = require_user(request)
+    is_member = found.team.memberships.filter(user=user).exists()
+    allowed = services.may_accept(found, user)
+    if request.method == "POST" and not is_member and allowed:
         team = services.accept_invitation(found, user)
         return redirect(team) if team else render(request, "teams/invitation.html", status=404)
     return render(
-        request, "teams/invitation.html", {"invitation": found, "present": present, "allowed": allowed}
+        request, "teams/invitation.html", {"invitation": found, "is_member": is_member, "allowed": allowed}
     )

@@ -1,4 +1,4 @@
-"""Who may do what: users, teams, roles, and the record of who did what."""
+"""Users, teams, roles, invitations, and the audit trail."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from django.urls import reverse
 
 
 class EmailUserManager(UserManager["User"]):
-    """Makes users that are known by their e-mail address."""
+    """Creates users with an e-mail address instead of a user name."""
 
-    def _make(self, email: str, password: str | None, **fields: Any) -> User:
+    def _create(self, email: str, password: str | None, **fields: Any) -> User:
         user = self.model(email=self.normalize_email(email), **fields)
         user.set_password(password)
         user.save(using=self._db)
         return user
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:  # type: ignore[override]
-        return self._make(email, password, **fields)
+        return self._create(email, password, **fields)
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:  # type: ignore[override]
-        return self._make(email, password, is_staff=True, is_superuser=True, **fields)
+        return self._create(email, password, is_staff=True, is_superuser=True, **fields)
 
 
 class User(AbstractUser):
-    """A person. Signs in by e-mail address; there is no user name."""
+    """A person, who signs in with an e-mail address."""
 
     username = None  # type: ignore[assignment]
     email = models.EmailField("e-mail address", unique=True)
@@ -39,7 +39,7 @@ class User(AbstractUser):
         "single-key shortcuts", default=True, help_text="off: only shortcuts with Ctrl, Cmd or Alt work"
     )
 
-    job_columns = models.JSONField(default=list, blank=True, help_text="of the list of jobs")
+    job_columns = models.JSONField(default=list, blank=True, help_text="columns in the list of jobs")
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
@@ -50,7 +50,7 @@ class User(AbstractUser):
 
 
 class Role(models.TextChoices):
-    """What a member may do; each role includes those below it."""
+    """Rights of a member. Each role includes the roles below it."""
 
     OWNER = "owner", "Owner"
     EDITOR = "editor", "Editor"
@@ -58,13 +58,13 @@ class Role(models.TextChoices):
 
 
 class Team(models.Model):
-    """Owns everything: every other object belongs to exactly one team."""
+    """The owner of all other objects: each belongs to exactly one team."""
 
     slug = models.SlugField(unique=True)
     name = models.CharField(max_length=80)
     created_at = models.DateTimeField(auto_now_add=True)
     rollouts_kept_days = models.PositiveIntegerField(
-        null=True, blank=True, help_text="after a job's end; empty keeps them for good"
+        null=True, blank=True, help_text="after a job's end; empty keeps them forever"
     )
     max_running_jobs = models.PositiveIntegerField(
         null=True, blank=True, help_text="at the same time; empty is no limit; set by the site's staff"
@@ -84,7 +84,7 @@ class Membership(models.Model):
     team = models.ForeignKey(Team, models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role.choices)
-    checklist_hidden = models.BooleanField(default=False, help_text="the member dismissed the first steps")
+    checklist_hidden = models.BooleanField(default=False, help_text="the member hid the first steps")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -94,18 +94,18 @@ class Membership(models.Model):
         return f"{self.user} in {self.team}: {self.role}"
 
 
-def invitation_token() -> str:
-    """The unguessable part of an invitation's link."""
+def create_invitation_token() -> str:
+    """Return the secret part of an invitation's link."""
     return secrets.token_urlsafe(24)
 
 
 class Invitation(models.Model):
-    """A link into a team: for the person with this address, or without one for its first bearer."""
+    """A link into a team, for one e-mail address or for the first person who opens it."""
 
     team = models.ForeignKey(Team, models.CASCADE, related_name="invitations")
     email = models.EmailField("e-mail address", blank=True)
     role = models.CharField(max_length=10, choices=Role.choices)
-    token = models.CharField(max_length=64, unique=True, default=invitation_token)
+    token = models.CharField(max_length=64, unique=True, default=create_invitation_token)
     created_by = models.ForeignKey(User, models.CASCADE, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
@@ -119,12 +119,12 @@ class Invitation(models.Model):
 
     @property
     def addressee(self) -> str:
-        """Whom the link is for, in words."""
+        """The person whom the link admits, in words."""
         return self.email or "anyone with the link"
 
 
 class AuditEvent(models.Model):
-    """Who did what to which object, kept for good."""
+    """An entry of the audit trail: who did what to which object. Never deleted."""
 
     team = models.ForeignKey(Team, models.CASCADE, related_name="audit_events")
     user = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")

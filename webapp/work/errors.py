@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import field_validator
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from workers.contract.schema import Frozen
 
 
@@ -19,11 +19,11 @@ class WorkError(Frozen):
     @field_validator("message", "remedy", "code", "detail")
     @classmethod
     def _make_storable(cls, text: str) -> str:
-        return storable(text)
+        return replace_nul(text)
 
 
 class WorkFailed(Exception):
-    """Work that would fail again unchanged: what happened, and the remedy. Ends the item."""
+    """Work failed for a reason that a retry does not change. Ends the item."""
 
     def __init__(self, message: str, remedy: str = "", *, code: str = "", detail: str = "") -> None:
         super().__init__(message)
@@ -31,4 +31,4 @@ class WorkFailed(Exception):
 
 
 class LeaseLost(Exception):
-    """Another attempt has the item, or nobody should: stop and write nothing more."""
+    """The attempt no longer holds the item. The worker must stop and write nothing more."""

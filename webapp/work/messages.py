@@ -1,4 +1,7 @@
-"""Wake-up messages for workers. A lost one costs time, never work: beat sends them again."""
+"""Wake-up messages for workers.
+
+A lost message only delays work: Celery beat sends them again.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def notify_workers(task: str, *arguments: int) -> None:
-    """Have a worker run ``workers.tasks.<task>`` once the transaction commits."""
+    """Send the Celery task ``workers.tasks.<task>`` when the transaction commits."""
     transaction.on_commit(partial(_send, task, arguments))
 
 
@@ -23,4 +26,4 @@ def _send(task: str, arguments: tuple[int, ...]) -> None:
     try:
         app.send_task(f"workers.tasks.{task}", args=arguments, retry=False)
     except (KombuError, RedisError, OSError) as error:
-        log.warning("The broker did not take %s%s: %s. Beat sends it again.", task, arguments, error)
+        log.warning("The broker did not accept %s%s: %s. Celery beat sends it again.", task, arguments, error)

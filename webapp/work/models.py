@@ -1,8 +1,8 @@
-"""Work items, which workers claim, and nodes, the machines on which workers run."""
+"""Work items, which workers claim, and nodes, the machines of workers."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from django.db import models
 from django.utils import timezone
@@ -11,9 +11,12 @@ from webapp.core.fields import pydantic_field
 from webapp.work.errors import WorkError
 from workers.contract.devices import NodeDevices
 
+if TYPE_CHECKING:
+    pass
+
 
 class Node(models.Model):
-    """A machine with a worker: what it has, and when it was last heard of."""
+    """A machine with a worker: its devices and load, and the time of its last report."""
 
     name = models.CharField(max_length=200, unique=True)
     versions = models.JSONField(default=dict)
@@ -33,12 +36,12 @@ class Node(models.Model):
 
 
 class Leased(models.Model):
-    """Fields of work that one worker at a time does. Only ``webapp.work.queue`` writes them.
+    """Fields of work that one worker at a time may do. Only ``webapp.work.queue`` writes them.
 
-    ``attempt`` is a fencing token: a write names the attempt, and one of an earlier attempt changes nothing.
+    ``attempt`` is a fencing token: a write names its attempt, and a write of an older one changes nothing.
     """
 
-    attempt = models.PositiveIntegerField(default=0, help_text="fencing token: a write names the attempt")
+    attempt = models.PositiveIntegerField(default=0, help_text="fencing token: every write names its attempt")
     crashes = models.PositiveIntegerField(default=0, help_text="attempts that ended without a result")
     lease_until = models.DateTimeField(null=True, blank=True)
     error: WorkError | None = pydantic_field(WorkError, null=True, blank=True)
@@ -50,7 +53,7 @@ class Leased(models.Model):
 
 
 class WorkState(models.TextChoices):
-    """Where a work item is."""
+    """State of a work item."""
 
     QUEUED = "queued", "Waiting for a worker"
     RUNNING = "running", "Running"
@@ -60,7 +63,7 @@ class WorkState(models.TextChoices):
 
 
 class WorkItem(Leased):
-    """Work of a few minutes that a worker does for a page: a trial, a check, an export, …"""
+    """Work of a few minutes that a page requests, such as a trial, a check or an export."""
 
     State = WorkState
 
@@ -72,5 +75,5 @@ class WorkItem(Leased):
 
     @property
     def pending(self) -> bool:
-        """True until the item has ended."""
+        """True until the item ends."""
         return self.state in {WorkState.QUEUED, WorkState.RUNNING}

@@ -1,7 +1,8 @@
-"""Nodes: machines announce themselves and are missed when they fall silent."""
+"""Nodes: registration, regular reports, and queries for online nodes and their load."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,31 +13,34 @@ from django.utils import timezone
 from webapp.work.models import Node
 from workers.contract.devices import GivenDevices, NodeDevices
 
-SILENCE = timedelta(minutes=1)
-FORGOTTEN_AFTER = timedelta(days=30)
+OFFLINE_AFTER = timedelta(minutes=1)
+DELETED_AFTER = timedelta(days=30)
 
 
-def announce(name: str, versions: dict[str, Any], devices: NodeDevices, sandbox: dict[str, Any]) -> Node:
-    """A worker has started."""
+def register_node(name: str, versions: dict[str, Any], devices: NodeDevices, sandbox: dict[str, Any]) -> Node:
+    """Create or update the node of a worker that has started."""
     now = timezone.now()
     values = {"versions": versions, "devices": devices, "sandbox": sandbox, "started_at": now, "seen_at": now}
     node, _ = Node.objects.update_or_create(name=name, defaults=values)
     return node
 
 
-def seen(name: str, health: dict[str, Any]) -> None:
-    """The worker is alive, with so much room and so busy."""
+def record_health(name: str, health: Mapping[str, object]) -> None:
+    """Store a worker's regular report (``NodeHealth``) and its time."""
     Node.objects.filter(name=name).update(seen_at=timezone.now(), health=health)
 
 
-def forget_silent() -> None:
-    """Drop nodes that have been silent for a month; one that comes back announces itself anew."""
-    Node.objects.filter(seen_at__lt=timezone.now() - FORGOTTEN_AFTER).delete()
+def delete_silent_nodes() -> None:
+    """Delete nodes without a report for a month. A node that returns registers again."""
+    Node.objects.filter(seen_at__lt=timezone.now() - DELETED_AFTER).delete()
 
 
 @dataclass(frozen=True)
-class Usage:
-    """How busy a device was when its node last said so; memory in GiB, a CPU's is the machine's."""
+class DeviceUsage:
+    """Load of a device in its node's last report.
+
+    Memory in GiB; for the CPU it is the machine's.
+    """
 
     device: str
     busy_percent: float
@@ -44,32 +48,32 @@ class Usage:
     memory: float
 
 
-def usage(node: Node | None, devices: GivenDevices) -> list[Usage]:
-    """Of the devices that work holds on ``node``: its GPUs, or without any the CPU; empty while unknown."""
+def find_usage(node: Node | None, devices: GivenDevices) -> list[DeviceUsage]:
+    """Return the load of the work item's GPUs, or of the CPU; empty while unknown."""
     if node is None:
         return []
-    held = {f"GPU {index}" for index in devices.gpus} or {"CPU"}
-    return [each for each in usage_of(node) if each.device in held]
+    assigned = {f"GPU {index}" for index in devices.gpus} or {"CPU"}
+    return [each for each in read_usage(node) if each.device in assigned]
 
 
-def usage_of(node: Node) -> list[Usage]:
-    """Of a node's CPU and GPUs, as far as it has told."""
+def read_usage(node: Node) -> list[DeviceUsage]:
+    """Return the load of a node's CPU and GPUs; empty before its first report."""
     health = node.health
     if "cpu_busy_percent" not in health:
         return []
     used = round(health["memory_gib"] - health["memory_free_gib"], 1)
     gpus = (
-        Usage(f"GPU {gpu['index']}", gpu["busy_percent"], gpu["memory_used_gib"], gpu["memory_gib"])
+        DeviceUsage(f"GPU {gpu['index']}", gpu["busy_percent"], gpu["memory_used_gib"], gpu["memory_gib"])
         for gpu in health["gpus"]
     )
-    return [Usage("CPU", health["cpu_busy_percent"], used, health["memory_gib"]), *gpus]
+    return [DeviceUsage("CPU", health["cpu_busy_percent"], used, health["memory_gib"]), *gpus]
 
 
-def largest_gpu() -> float | None:
-    """GiB of the largest GPU that is online; None without any."""
-    return max((gpu.memory_gib for node in online() for gpu in node.devices.gpus), default=None)
+def find_largest_gpu() -> float | None:
+    """Return the memory in GiB of the largest online GPU, or None."""
+    return max((gpu.memory_gib for node in find_online() for gpu in node.devices.gpus), default=None)
 
 
-def online() -> QuerySet[Node]:
-    """Nodes heard of within the last minute."""
-    return Node.objects.filter(seen_at__gt=timezone.now() - SILENCE)
+def find_online() -> QuerySet[Node]:
+    """Return nodes with a report in the last minute."""
+    return Node.objects.filter(seen_at__gt=timezone.now() - OFFLINE_AFTER)

@@ -1,4 +1,4 @@
-"""Which devices of a node are free, and which of them fit a request."""
+"""Placement: find the free devices of a node, and choose those for a work item."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from workers.contract.exports import CPU_CORES as EXPORT_CORES
 from workers.contract.spec import Resources
 
 
-def free_devices(node: Node) -> NodeDevices:
-    """Return the node's devices less those of the jobs and exports that run there."""
+def find_free_devices(node: Node) -> NodeDevices:
+    """Return the node's devices without those of the jobs and exports that run there."""
     running = [job.devices for job in node.jobs.filter(state=WorkState.RUNNING).only("devices")]
     taken = {index for devices in running for index in devices.gpus}
     exports = node.exports.filter(state=WorkState.RUNNING).count()
@@ -20,8 +20,8 @@ def free_devices(node: Node) -> NodeDevices:
     )
 
 
-def fit(wanted: Resources, free: NodeDevices) -> GivenDevices | None:
-    """Return the devices to give to a request; None if too few are free."""
+def choose_devices(wanted: Resources, free: NodeDevices) -> GivenDevices | None:
+    """Choose devices for a request; None if too few are free."""
     gpus = [gpu.index for gpu in free.gpus if gpu.memory_gib >= wanted.gpu_memory_gib]
     if free.cpu_cores < wanted.cpu_cores or len(gpus) < wanted.gpus:
         return None

@@ -1,7 +1,7 @@
-"""The queue of every kind of work item: enqueue, claim, renew, finish, fail, and requeue after silence.
+"""The queue for every kind of work item: enqueue, claim, renew, finish, fail, requeue.
 
-The item's row is the only truth. A claim raises its attempt, a worker's write names the attempt, and a lease
-that nobody renews ends it. Messages only wake workers up.
+The item's row is the source of truth. A claim increments its attempt, every write of a worker names the
+attempt, and an attempt ends when its lease expires. Messages only wake workers up.
 """
 
 from __future__ import annotations
@@ -22,97 +22,105 @@ from webapp.work.models import Leased, WorkState
 Item = TypeVar("Item", bound=Leased)
 
 
-def fence(pk: int, attempt: int) -> Q:
-    """The condition that fences a write: this attempt still holds the item."""
+def fence_attempt(pk: int, attempt: int) -> Q:
+    """Return the condition of a fenced write: this attempt still holds the item."""
     return Q(pk=pk, attempt=attempt, state=WorkState.RUNNING)
 
 
-def held(item: Leased) -> Q:
-    """``fence`` for the attempt that ``item`` was claimed as."""
-    return fence(item.pk, item.attempt)
+def fence_item(item: Leased) -> Q:
+    """Return ``fence_attempt`` for the attempt that claimed ``item``."""
+    return fence_attempt(item.pk, item.attempt)
 
 
-def next_lease() -> datetime:
-    """Return until when a claim or a renewal made now holds."""
+def compute_lease_end() -> datetime:
+    """Return the end of a lease that is claimed or renewed now."""
     return timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
 
 
 @dataclass(frozen=True)
 class LeaseQueue(Generic[Item]):
-    """The items of one kind. ``name`` is their folder in the work directory, ``task`` runs one of them."""
+    """The items of one model.
+
+    ``name`` is their folder in the work directory; ``task`` runs one item.
+    """
 
     model: type[Item]
     name: str
     task: str
     remedy: str  # after too many crashes
-    related: tuple[str, ...]  # read with a claimed item
+    related: tuple[str, ...]  # select_related of a claimed item
 
     def notify(self, pk: int) -> None:
-        """Wake a worker up for one item."""
+        """Send a wake-up message for one item."""
         messages.notify_workers(self.task, pk)
 
     @transaction.atomic
     def claim(self, pk: int, **values: Any) -> Item | None:
-        """Lease the queued item to a new attempt; None if another worker was first."""
+        """Lease the queued item to a new attempt. Returns None if another worker was first."""
         now = timezone.now()
-        leased = {"attempt": F("attempt") + 1, "lease_until": next_lease(), "started_at": now, "error": None}
+        leased = {
+            "attempt": F("attempt") + 1,
+            "lease_until": compute_lease_end(),
+            "started_at": now,
+            "error": None,
+        }
         queued = Q(pk=pk, state=WorkState.QUEUED)
         if not self.change(pk, WorkState.RUNNING, guard=queued, **(leased | values)):
             return None
         return self.model._default_manager.select_related(*self.related).get(pk=pk)
 
     def renew(self, item: Item, **values: Any) -> None:
-        """Extend the lease of the item's attempt and store ``values``. Raises ``LeaseLost``."""
-        if not self._rows(held(item)).update(lease_until=next_lease(), **values):
+        """Extend the lease of the item's attempt and store ``values``. Raises LeaseLost."""
+        if not self._rows(fence_item(item)).update(lease_until=compute_lease_end(), **values):
             raise LeaseLost(str(item))
 
     @transaction.atomic
     def finish(self, item: Item, state: str = WorkState.FINISHED, **values: Any) -> bool:
-        """Store the result. False, and nothing changes, if the attempt has lost the item."""
+        """Store the result. Returns False, with nothing changed, if the attempt lost the item."""
         ended = {"lease_until": None, "finished_at": timezone.now(), "error": None}
-        return self.change(item.pk, state, guard=held(item), **(ended | values))
+        return self.change(item.pk, state, guard=fence_item(item), **(ended | values))
 
     @transaction.atomic
     def fail(self, item: Item, error: WorkFailed, **values: Any) -> bool:
-        """Store why there is no result. False, and nothing changes, if the attempt has lost the item."""
+        """Store the error. Returns False, with nothing changed, if the attempt lost the item."""
         ended = {"lease_until": None, "finished_at": timezone.now(), "error": error.error}
-        return self.change(item.pk, WorkState.FAILED, guard=held(item), **(ended | values))
+        return self.change(item.pk, WorkState.FAILED, guard=fence_item(item), **(ended | values))
 
     @transaction.atomic
     def crash(self, item: Item, detail: str, guard: Q | None = None) -> None:
-        """Note that the attempt ended without a result: queue the item again, or fail it after too many."""
-        found = self._rows(held(item) & (guard or Q())).select_for_update().first()
+        """Count a crash of the attempt: queue the item again, or fail it after too many crashes."""
+        found = self._rows(fence_item(item) & (guard or Q())).select_for_update().first()
         if found is None:
             return
         crashes = found.crashes + 1
         if crashes > settings.MAX_CRASHES:
-            self.fail(found, self.exhausted(found, crashes, detail), crashes=crashes)
+            self.fail(found, self.build_crash_error(found, crashes, detail), crashes=crashes)
             return
-        self.change(found.pk, self.state_after_crash(found), guard=held(found), crashes=crashes)
+        self.change(found.pk, self.choose_state_after_crash(found), guard=fence_item(found), crashes=crashes)
         self.notify(found.pk)
 
     def requeue_silent(self) -> None:
-        """Count a crash of every attempt whose lease has expired, and wake workers up for all that wait."""
+        """Count a crash for every expired lease, and wake workers up for queued items."""
         expired = Q(state=WorkState.RUNNING, lease_until__lt=timezone.now())
         for item in self._rows(expired):
-            self.crash(item, "The worker fell silent: its lease was not renewed.", expired)
+            self.crash(item, "The worker stopped reporting: its lease was not renewed.", expired)
         self.notify_waiting()
 
     def notify_waiting(self) -> None:
-        """Wake workers up for every queued item."""
+        """Send wake-up messages for all queued items."""
         for pk in self._rows(state=WorkState.QUEUED).values_list("pk", flat=True):
             self.notify(pk)
 
     def change(self, pk: int, state: str, *, guard: Q, **values: Any) -> bool:
-        """Change the state and ``values`` where ``guard`` holds. False if it does not: somebody was first."""
+        """Change the state and ``values`` if ``guard`` still holds. Returns False if it does not."""
         return bool(self._rows(guard, pk=pk).update(state=state, **values))
 
-    def state_after_crash(self, item: Item) -> str:
-        """Where an item goes whose attempt crashed."""
+    def choose_state_after_crash(self, item: Item) -> str:
+        """Return the state of an item after a crash."""
         return WorkState.QUEUED
 
-    def exhausted(self, item: Item, crashes: int, detail: str) -> WorkFailed:
-        """The error of an item that crashed too often."""
+    def build_crash_error(self, item: Item, crashes: int, detail: str) -> WorkFailed:
+        """Return the error of an item that crashed too often."""
         message = f"Its worker stopped {crashes} times, last in attempt {item.attempt}."
         return WorkFailed(message, self.remedy, code="worker_died", detail=detail)
 
@@ -121,10 +129,10 @@ class LeaseQueue(Generic[Item]):
 
 
 class Queue(LeaseQueue[Item]):
-    """A queue whose items anybody may queue again. Jobs have none: their states decide that."""
+    """A queue whose items can be queued again. Jobs have a LeaseQueue: their states decide that."""
 
     def enqueue(self, item: Item, **values: Any) -> None:
-        """Queue ``item``, anew if it was done before. An attempt that runs loses it."""
+        """Queue ``item``, also if it ended before. A running attempt loses it."""
         none = dict.fromkeys(("lease_until", "started_at", "finished_at", "error"))
         fresh = none | {"state": WorkState.QUEUED, "queued_at": timezone.now(), "crashes": 0}
         self._rows(pk=item.pk).update(**(fresh | values))

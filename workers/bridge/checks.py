@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.checks.cheats import Cheat, Graded, cheats, reference_report, verdict
 from webapp.graders.definitions.full_marks import FullAnswer
@@ -89,7 +89,7 @@ class Exam:
             *((cheat, cheat.answers(self.rows, references)) for cheat in self.cheats),
         ]
         self.entries = [
-            (cheat, row, storable(answer))
+            (cheat, row, replace_nul(answer))
             for cheat, answers in sources
             for row, answer in zip(self.rows, answers, strict=True)
             if answer is not None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.teams.models import Team
 from webapp.work.errors import LeaseLost, WorkFailed
 from workers import grading
@@ -98,7 +98,7 @@ def _run_grading(
 def _make_storable(result: GradeResult) -> GradeResult:
     return replace(
         result,
-        error_detail=storable(result.error_detail),
-        stdout=storable(result.stdout),
-        explanation=storable(result.explanation),
+        error_detail=replace_nul(result.error_detail),
+        stdout=replace_nul(result.stdout),
+        explanation=replace_nul(result.explanation),
     )

@@ -14,7 +14,7 @@ from webapp.calibration import statistics
 from webapp.calibration.models import JudgeCard
 from webapp.calibration.queues import CARDS
 from webapp.calibration.statistics import Judged
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.endpoints.models import Endpoint, EndpointCheck
 from webapp.endpoints.queues import ENDPOINT_CHECKS
 from webapp.work.errors import WorkFailed
@@ -89,8 +89,8 @@ def _measure(card: JudgeCard, folder: Path, lost: threading.Event) -> dict[str, 
     again = grade(_swap_options(definition), seed=OTHER_SEED)
     words: list[Word] = [
         {
-            "text": storable(label["text"]),
-            "prompt": storable(label["prompt"]),
+            "text": replace_nul(label["text"]),
+            "prompt": replace_nul(label["prompt"]),
             "label": label["value"],
             "reward": _scale(definition, result.reward),
             "explanation": result.explanation or result.error_detail,

@@ -83,7 +83,7 @@ def _announce() -> None:
     versions = {"python": platform.python_version(), "os": platform.platform()}
     versions |= {package: version(package) for package in PACKAGES}
     devices = NodeDevices(cpu_cores=settings.CPU_CORES, gpus=find_gpus())
-    nodes.announce(node_name(), versions, devices, probe_sandbox())
+    nodes.register_node(node_name(), versions, devices, probe_sandbox())
     files.discard_leftovers()
     messages.notify_workers("run_jobs")
 
@@ -104,7 +104,7 @@ def _beat(stop: threading.Event) -> None:
 
 
 def _send_heartbeat() -> None:
-    nodes.seen(node_name(), {**read_health()})
+    nodes.record_health(node_name(), {**read_health()})
 
 
 @worker_ready.connect

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.graders.definitions.parsing import text_of
 from webapp.graders.models import GraderTrial
 from webapp.graders.queues import TRIALS
@@ -124,7 +124,7 @@ def _grade(
     ]
     grade_with = partial(grade_answers, trial.team, answers=texts, folder=folder, lost=lost)
     results: list[dict[str, object]] = [
-        {**answer, **asdict(grade), "answer": storable(answer["answer"])}
+        {**answer, **asdict(grade), "answer": replace_nul(answer["answer"])}
         for answer, grade in zip(answers, grade_with(trial.definition), strict=True)
     ]
     if trial.second:

@@ -16,7 +16,7 @@ ROWS = 20_000
 
 
 def write(folder: Path) -> Path:
-    """More than two parts of rows."""
+    """Write a file of more than two parts."""
     file = folder / "orders.jsonl"
     rows = ({"messages": [{"role": "user", "content": f"Order {n} " + "x" * 900}]} for n in range(ROWS))
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -44,13 +44,13 @@ def test_a_large_upload_survives_a_reload(
     ))  # fmt: skip
     page.goto(f"/t/{team.slug}/datasets/new/")
     choose()
-    expect(page.locator("[data-upload-status]")).to_contain_text("What is sent is kept")
+    expect(page.locator("[data-upload-status]")).to_contain_text("The sent part is saved")
     while len(sent) < 2:
         page.wait_for_timeout(50)
     page.goto("about:blank")
     page.unroute_all(behavior="ignoreErrors")
     page.goto(f"/t/{team.slug}/datasets/new/")
-    expect(page.get_by_text("Choose the same file below to go on")).to_be_visible()
+    expect(page.get_by_text("Choose the same file below to continue")).to_be_visible()
     assert Transfer.objects.get().received == PART_BYTES
     with page.expect_request(lambda request: request.method == "PATCH") as resumed:
         choose()
@@ -70,7 +70,7 @@ def test_a_new_version_is_uploaded(page: Page, live: str, team: Team, alice: Use
     page.get_by_role("link", name="New version").click()
     page.get_by_label("File").set_input_files(file)
     page.get_by_role("button", name="Upload and check").click()
-    page.get_by_role("button", name="Add the version").click()
+    page.get_by_role("button", name="Add version").click()
     expect(page.get_by_role("heading", name="Orders v1")).to_be_visible()
     assert Dataset.objects.get().versions.get().rows == 40
 
@@ -81,7 +81,7 @@ NOTE_TEXTS = """addEventListener("DOMContentLoaded", () => {
 })"""
 
 
-def test_a_page_that_waits_shows_how_many_rows_are_done(
+def test_a_waiting_page_shows_how_many_rows_are_done(
     page: Page, live: str, team: Team, alice: User, tmp_path: Path
 ) -> None:
     """While the file is checked and while its version is written. What it shows is noted: it cannot be read
@@ -100,7 +100,7 @@ def test_a_page_that_waits_shows_how_many_rows_are_done(
     with page.expect_response("**/progress/"):
         page.get_by_role("button", name="Upload and check").click(no_wait_after=True)
     held.pop().continue_()
-    create = page.get_by_role("button", name="Create the dataset")
+    create = page.get_by_role("button", name="Create dataset")
     expect(create).to_be_visible()
     page.route("**/uploads/upload_*/", lambda route: held.append(route))
     with page.expect_response("**/progress/"):

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.e2e.fields import choose_option
 from tests.e2e.graders.test_graders import sign_up
 from tests.e2e.jobs.test_retention import SAMPLE
-from webapp.datasets.services import Choices, commit, receive
+from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.home.sample_project import GRADER
 from webapp.registry.services import ensure_starter_model
@@ -45,7 +45,9 @@ def prepare(dana: User) -> None:
     rows = [line for line in SAMPLE.read_text().splitlines() if json.loads(line)["task"] == "invoice"]
     stream = io.BytesIO("\n".join(rows[:120]).encode())
     team = dana.memberships.get().team
-    commit(receive(team, dana, "Invoices", File(stream, name="a.jsonl"), Options()), dana, Choices())
+    commit_upload(
+        receive_file(team, dana, "Invoices", File(stream, name="a.jsonl"), Options()), dana, Choices()
+    )
 
 
 def launch(page: Page) -> None:

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.fields import choose_option
 from tests.e2e.graders.test_graders import sign_up
-from webapp.datasets.services import Choices, commit, receive
+from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.graders.services import create_grader
 from webapp.home.sample_project import GRADER
@@ -54,8 +54,8 @@ def prepare(dana: User) -> None:
     team = dana.memberships.get().team
     rows = [line for line in SAMPLE.read_text().splitlines() if json.loads(line)["task"] == "ticket"]
     stream = io.BytesIO("\n".join(rows).encode())
-    upload = receive(team, dana, "Tickets", File(stream, name="tickets.jsonl"), Options())
-    commit(upload, dana, Choices())
+    upload = receive_file(team, dana, "Tickets", File(stream, name="tickets.jsonl"), Options())
+    commit_upload(upload, dana, Choices())
     create_grader(team, dana, "Pays a word", LOOPHOLE)
 
 

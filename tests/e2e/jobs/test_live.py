@@ -44,7 +44,7 @@ def test_a_page_opened_in_the_queue_follows_the_job_to_its_end(
     expect(head).to_contain_text("First in the queue. No worker")
     expect(page.get_by_role("button", name="Pause")).to_have_count(0)
 
-    nodes.announce("big", {}, NodeDevices(cpu_cores=CORES), {})
+    nodes.register_node("big", {}, NodeDevices(cpu_cores=CORES), {})
     assert claim_job("big") == job
     Job.objects.filter(pk=job.pk).update(lease_until=timezone.now() + timedelta(hours=1))
     expect(page.get_by_role("button", name="Pause")).to_be_visible()

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.fields import choose_option
 from tests.e2e.graders.test_graders import sign_up
-from webapp.datasets.services import Choices, commit, receive
+from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.graders.services import create_grader
 from webapp.home.sample_project import GRADER
@@ -50,7 +50,9 @@ def prepare(dana: User) -> None:
     team = dana.memberships.get().team
     rows = [line for line in SAMPLE.read_text().splitlines() if json.loads(line)["task"] == "invoice"]
     stream = io.BytesIO("\n".join(rows[:120]).encode())
-    commit(receive(team, dana, "Invoices", File(stream, name="a.jsonl"), Options()), dana, Choices())
+    commit_upload(
+        receive_file(team, dana, "Invoices", File(stream, name="a.jsonl"), Options()), dana, Choices()
+    )
     create_grader(team, dana, "Prose", PROSE)
 
 

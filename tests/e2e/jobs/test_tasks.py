@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.fields import choose_option
 from tests.e2e.graders.test_graders import sign_up
-from webapp.datasets.services import Choices, commit, receive
+from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.home.sample_project import GRADER
 from webapp.registry.services import ensure_starter_model
@@ -49,7 +49,9 @@ def prepare(dana: User) -> None:
     for name, kind in (("Invoices", "invoice"), ("Tickets", "ticket")):
         rows = [line for line in SAMPLE.read_text().splitlines() if json.loads(line)["task"] == kind]
         stream = io.BytesIO("\n".join(rows[:120]).encode())
-        commit(receive(team, dana, name, File(stream, name=f"{kind}.jsonl"), Options()), dana, Choices())
+        commit_upload(
+            receive_file(team, dana, name, File(stream, name=f"{kind}.jsonl"), Options()), dana, Choices()
+        )
 
 
 def fill_settings(page: Page) -> None:

@@ -27,14 +27,14 @@ from tests.web.site.test_tenancy import (  # noqa: F401 -- objects is a fixture
     objects,
     tuned,
 )
-from webapp.datasets.uploads.transfers import add, begin
+from webapp.datasets.uploads.transfers import add_part, begin_transfer
 from webapp.datasets.uploads.validation import Options
 from webapp.graders.models import Grader, GraderVersion
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Membership, Role, Team, User
-from webapp.teams.services import create_team, invite
+from webapp.teams.services import create_invitation, create_team
 
 NEW_ADDRESS = "alice.new@example.com"
 NEW_PASSWORD = "another long phrase"
@@ -44,9 +44,9 @@ MEMBERS = (
     Step("teams/members.html", "teams:members", {"email": "new@example.com"}, shows="new@example.com"),
     Step("teams:revoke", "teams:members", shows="no longer works"),
     Step("teams:role", "teams:members", {"role": "editor"}, within="/{bob}/", shows="is now editor"),
-    Step("home/settings.html", "home:settings", {"name": "Acme Labs"}, shows="Saved."),
+    Step("home/settings.html", "home:settings", {"name": "Acme Labs"}, shows="Settings saved."),
     Step("home/settings.html", "home:settings", {"rollouts_kept_days": "7"}, shows="Delete the rollouts"),
-    Step("teams/sure.html", shows="Saved."),
+    Step("teams/confirm_change.html", shows="Settings saved."),
     Step("teams/audit.html", "teams:audit", {"text": "revoked"}, shows="revoked invitation"),
     Step("home/search.html", "home:search", {"q": "G"}, shows="Graders"),
     Step("home:checklist", "/t/{empty}/", shows="Show the first steps"),
@@ -55,7 +55,7 @@ MEMBERS = (
 )
 DATASETS = (
     Step("datasets/list.html", "datasets:list", {"q": "D"}, shows="Clear"),
-    Step("datasets/found.html", "datasets:version", {"q": "p1"}, shows="row"),
+    Step("datasets/row_search.html", "datasets:version", {"q": "p1"}, shows="row"),
     Step(
         "datasets/open_test.html", "datasets:open_test", {"confirmed": "yes"}, status=422, shows="This is not"
     ),
@@ -190,7 +190,7 @@ SUBMITTED_ELSEWHERE = {
     "retention/plane.html": RETENTION,
     "retention:release": RETENTION,
     "teams/account.html": SHELL,
-    "home/new_team.html": "tests/e2e/site/test_frame.py::test_a_form_pressed_twice_is_sent_once",
+    "home/new_team.html": "tests/e2e/site/test_frame.py::test_a_double_click_sends_a_form_once",
     "home:search": SHELL,  # the palette: its form is there for people without scripts
 }
 # Pages of allauth that only say something, and forms of sign-in methods that Groove does not offer.
@@ -224,7 +224,7 @@ def test_a_test_that_submits_a_form_exists(test: str) -> None:
 
 @pytest.fixture
 def live(start: Callable[..., Any]) -> str:
-    """The web process alone: what a worker would do stays in its queue. Addresses must be confirmed."""
+    """Run the web process without a worker, with confirmed addresses required."""
     port = free_port()
     asked = ("uvicorn", "webapp.config.asgi:application", "--port", str(port), "--lifespan", "off")
     start(*asked, GROOVE_EMAIL_VERIFICATION="mandatory")
@@ -233,7 +233,7 @@ def live(start: Callable[..., Any]) -> str:
 
 @pytest.fixture
 def named(team: Team, alice: User, bob: User, charlie: User, objects: Objects) -> dict[str, str]:  # noqa: F811
-    """More objects, by the names that the steps have for them."""
+    """More objects, by the names used in the steps."""
     job = Job.objects.get(uid=objects["jobs"]["uid"])
     Job.objects.filter(pk=job.pk).update(finished_at=timezone.now() - timedelta(days=30))
     base, grader = BaseModel.objects.get(team=team), Grader.objects.get(team=team)
@@ -245,7 +245,7 @@ def named(team: Team, alice: User, bob: User, charlie: User, objects: Objects) -
     alice.password = PBKDF2PasswordHasher().encode(PASSWORD, "some salt")  # tests have a faster one
     alice.save()
     EmailAddress.objects.create(user=alice, email=alice.email, primary=True, verified=True)
-    invitation = invite(charlie.teams.get(), charlie, "", Role.EDITOR)
+    invitation = create_invitation(charlie.teams.get(), charlie, "", Role.EDITOR)
     return {
         "job": job.uid,
         "running": running_job(team, job).uid,
@@ -270,16 +270,16 @@ def running_job(team: Team, like: Job) -> Job:
 
 
 def whole_transfer(team: Team, user: User) -> None:
-    """An upload of which every byte has come and that nobody had checked."""
+    """Create a complete transfer that is not checked yet."""
     content = b'{"messages":[{"role":"user","content":"p"}]}\n'
-    transfer = begin(
+    transfer = begin_transfer(
         team, user, filename="whole.jsonl", size=len(content), name="Whole", options=Options(), dataset=None
     )
-    add(transfer, 0, content)
+    add_part(transfer, 0, content)
 
 
 def walk(page: Page, steps: tuple[Step, ...], team: Team, owned: Objects, named: dict[str, str]) -> None:
-    """Submit one form after the other; no answer of the server may be an error but an expected 422."""
+    """Submit the forms in order. The server may answer an expected 422, and no other error."""
     pages = {address.name: address for address in ADDRESSES}
     failed: list[str] = []
     page.on("response", lambda response: failed.append(response.url) if response.status >= 400 else None)
@@ -297,7 +297,7 @@ def walk(page: Page, steps: tuple[Step, ...], team: Team, owned: Objects, named:
 
 
 def with_names(step: Step, named: dict[str, str]) -> Step:
-    """The step with the objects that stand in braces."""
+    """Return the step with the names in braces replaced."""
     return Step(
         **{
             **vars(step),

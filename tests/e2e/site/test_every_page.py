@@ -1,4 +1,4 @@
-"""Every page in a browser: no barriers in either theme, nothing wider than a phone; the way by keyboard."""
+"""Every page in a browser: accessible in both themes, fits a phone, works by keyboard."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ TOO_WIDE = """async () => {
 
 
 def sign_in(page: Page, live: str, user: User) -> None:
-    """As if she had: with the cookie of a session."""
+    """Sign in with the cookie of a session."""
     client = Client()
     client.force_login(user)
     page.context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live}])
 
 
 def paths(page: Page, team: Team, named: Objects) -> Iterator[str]:
-    """The addresses that answer with a page."""
+    """Yield the URLs that respond with a page."""
     yield from ("/account/", "/accounts/password/change/", "/accounts/email/", "/teams/new/")
     for address in ADDRESSES:
         path = address.url(team.slug, named)
@@ -66,7 +66,7 @@ def violations(page: Page, rules: list[str]) -> list[Any]:
 
 
 def look_at(page: Page, path: str) -> dict[str, Any]:
-    """What is wrong with a page; only its colours can differ in the dark."""
+    """Return the problems of a page. In the dark theme only colours are checked."""
     page.set_viewport_size(WIDE)  # type: ignore[arg-type]
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.goto(path)
@@ -79,7 +79,7 @@ def look_at(page: Page, path: str) -> dict[str, Any]:
     return {kind: found for kind, found in wrong.items() if found}
 
 
-def test_no_page_has_barriers(page: Page, live: str, team: Team, alice: User, objects: Objects) -> None:  # noqa: F811
+def test_every_page_is_accessible(page: Page, live: str, team: Team, alice: User, objects: Objects) -> None:  # noqa: F811
     job = seed(team, alice, SMALL)
     owned: Objects = objects | {
         "jobs": objects["jobs"] | {"uid": job.uid},
@@ -94,7 +94,7 @@ def test_no_page_has_barriers(page: Page, live: str, team: Team, alice: User, ob
 
 
 def tab_to(page: Page, name: str, most: int = 120) -> None:
-    """Press Tab until the focus is on what a screen reader calls ``name``."""
+    """Press Tab until the focus is on the element with this accessible name."""
     for _ in range(most):
         page.keyboard.press("Tab")
         said = page.evaluate(

@@ -1,4 +1,4 @@
-"""What the frame's scripts promise on every page."""
+"""Scripts that run on every page."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ OUTDATED = """() => {
 }"""
 
 
-def test_a_form_pressed_twice_is_sent_once(page: Page, live: str, team: Team, alice: User) -> None:
+def test_a_double_click_sends_a_form_once(page: Page, live: str, team: Team, alice: User) -> None:
     sign_in(page, live, alice)
     page.goto("/teams/new/")
     sent: list[Route] = []
     page.route("**/teams/new/", lambda route: sent.append(route))
     page.get_by_label("Name").fill("Second")
-    create = page.get_by_role("button", name="Create the team")
+    create = page.get_by_role("button", name="Create team")
     assert create.evaluate(TWICE) == "true"
     page.wait_for_timeout(300)
     assert len(sent) == 1
@@ -38,11 +38,13 @@ def test_a_form_pressed_twice_is_sent_once(page: Page, live: str, team: Team, al
     page.unroute("**/teams/new/")
     page.go_back()
     page.get_by_label("Name").fill("Third")
-    page.get_by_role("button", name="Create the team").click()
+    page.get_by_role("button", name="Create team").click()
     page.wait_for_url("**/t/third*/")
 
 
-def test_an_answer_without_a_place_is_said(page: Page, live: str, team: Team, alice: User) -> None:
+def test_a_response_without_a_target_is_shown_as_a_toast(
+    page: Page, live: str, team: Team, alice: User
+) -> None:
     sign_in(page, live, alice)
     page.goto(team.get_absolute_url())
     page.evaluate(OUTDATED)

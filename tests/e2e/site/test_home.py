@@ -1,4 +1,4 @@
-"""A team's home that stays open: it learns of jobs by itself and takes nobody's focus."""
+"""An open home page shows new jobs by itself and keeps the focus."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from webapp.jobs.states import State
 from webapp.teams.models import Team, User
 
 
-def test_a_page_left_open_learns_of_jobs_and_keeps_focus(
+def test_an_open_page_shows_new_jobs_and_keeps_the_focus(
     page: Page, live: str, team: Team, alice: User
 ) -> None:
     job = finished_job(team, alice, "Invoices")

@@ -1,4 +1,4 @@
-"""With JavaScript off: from signing up to a question that is answered, and both answers are honoured."""
+"""Without JavaScript: from sign-up to a confirmation dialog, with both of its answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def running_job() -> Job:
 
 
 def find_by_menu(page: Page, job: Job) -> None:
-    """On a phone, where the menu is a popover."""
+    """Open the job through the menu, which is a popover on a phone."""
     page.set_viewport_size({"width": 390, "height": 844})
     page.get_by_role("button", name="Menu").click()
     page.get_by_role("navigation", name="Team").get_by_role("link", name="Jobs").click()

@@ -1,4 +1,4 @@
-"""``make screenshots`` still finds everything that the README's pictures show."""
+"""``make screenshots`` finds everything that the README's pictures show."""
 
 from __future__ import annotations
 

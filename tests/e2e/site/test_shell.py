@@ -26,14 +26,14 @@ def assert_no_barriers(page: Page) -> None:
 
 
 def arrive(page: Page) -> None:
-    """A newcomer on the graders page, with its scripts running."""
+    """Sign up and open the graders page, with its scripts loaded."""
     sign_up(page)
     page.wait_for_url("**/graders/")
     page.wait_for_load_state()
 
 
 def go_by_palette(page: Page) -> None:
-    """From anywhere to the workers page, and back to what was found, without touching the mouse."""
+    """Go to the workers page and to a search result by keyboard."""
     page.keyboard.press("Control+k")
     field = page.get_by_role("combobox", name="Go to")
     expect(field).to_be_focused()
@@ -67,12 +67,12 @@ def read_the_shortcuts(page: Page) -> None:
 
 
 def turn_single_keys_off(page: Page) -> None:
-    """The account page says so in the live region, and then only Ctrl K works."""
+    """The account page announces it, and then only Ctrl K works."""
     page.goto("/account/")
-    page.get_by_label("Shortcuts of single keys").uncheck()
+    page.get_by_label("Single-key shortcuts").uncheck()
     page.get_by_label("Show a browser notification").check()
     page.get_by_role("button", name="Save").click()
-    expect(page.locator("#toasts")).to_contain_text("Your settings are saved.")
+    expect(page.locator("#toasts")).to_contain_text("Settings saved.")
     page.get_by_role("button", name="Dismiss").click()
     expect(page.locator("[data-toast]")).to_have_count(0)
     assert_no_barriers(page)
@@ -124,8 +124,8 @@ def test_the_shell_by_keyboard(page: Page) -> None:
     see_the_styleguide(page)
 
 
-def test_a_live_page_disturbs_nobody(page: Page) -> None:
-    """What refreshes by itself leaves focus and an open question alone."""
+def test_refreshing_a_page_keeps_focus_and_open_dialogs(page: Page) -> None:
+    """Automatic refreshes change neither the focus nor an open dialog."""
     arrive(page)
     dana = User.objects.get()
     job = finished_job(dana.teams.get(), dana, "Invoices")
@@ -158,7 +158,7 @@ PUSHED_FILTER = """() => {
 }"""
 
 
-def test_back_brings_the_filter_and_the_place(page: Page) -> None:
+def test_back_restores_the_filter_and_the_scroll_position(page: Page) -> None:
     arrive(page)
     dana = User.objects.get()
     for number in range(30):

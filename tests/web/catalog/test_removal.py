@@ -30,7 +30,7 @@ def models(team: Team, name: str = "list", query: str = "") -> str:
 def test_a_deletion_is_undone(model: TunedModel, alice: User, as_user: SignIn) -> None:
     client = as_user(alice)
     page = client.post(address(model, "delete"), follow=True).text
-    assert "It can still be restored." in page
+    assert "You can restore it." in page
     assert address(model, "restore") in page
     assert model.get_absolute_url() not in client.get(models(model.team)).text
     assert model.get_absolute_url() in client.get(models(model.team, "deleted")).text

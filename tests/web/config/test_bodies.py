@@ -1,4 +1,4 @@
-"""Bodies are limited before anything is stored: by route, by who sends, and by how slowly they arrive."""
+"""Bodies are limited before anything is stored: by route, by sender, and by speed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def spooled(process_folder: Path) -> int:
     return sum(file.stat().st_size for file in process_folder.iterdir() if file.is_file())
 
 
-def test_only_editors_send_much_and_only_to_upload_routes(
+def test_only_editors_send_large_bodies_and_only_to_upload_routes(
     web: str, team: Team, alice: User, bob: User, as_user: SignIn
 ) -> None:
     big, file = b"x" * (FORM_BYTES + 1), f"/t/{team.slug}/datasets/new/"
@@ -59,7 +59,7 @@ def test_only_editors_send_much_and_only_to_upload_routes(
 
 
 def test_a_body_of_unknown_length_is_cut_off_and_nothing_stays(web: str) -> None:
-    """Chunked, without end: the answer comes once the limit is passed."""
+    """A chunked body without end is refused at the limit."""
     host, port = web.removeprefix("http://").split(":")
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     with socket.create_connection((host, int(port)), timeout=20) as link:
@@ -76,7 +76,7 @@ def test_a_body_of_unknown_length_is_cut_off_and_nothing_stays(web: str) -> None
     assert spooled(folder) == 0
 
 
-def test_what_announces_too_much_is_refused_before_it_is_sent(web: str) -> None:
+def test_a_body_that_announces_too_much_is_refused_before_it_is_sent(web: str) -> None:
     host, port = web.removeprefix("http://").split(":")
     for length in (b"104857600", b"9" * 19):
         with socket.create_connection((host, int(port)), timeout=20) as link:
@@ -106,7 +106,7 @@ def test_a_half_open_body_ends_with_408(monkeypatch: pytest.MonkeyPatch) -> None
     assert sent[0]["status"] == 408
 
 
-def test_a_body_that_drips_is_ended_however_steadily(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_steady_but_slow_body_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "GRACE_SECONDS", 0.3)
 
     async def drip() -> dict[str, Any]:
@@ -126,7 +126,7 @@ def test_a_body_that_drips_is_ended_however_steadily(monkeypatch: pytest.MonkeyP
 
 
 def test_waiting_for_a_client_to_leave_has_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page's event stream listens for it as long as the page is open."""
+    """The event stream of a page waits for it while the page is open."""
     monkeypatch.setattr(bodies, "IDLE_SECONDS", 0.05)
     messages = [{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}]
 

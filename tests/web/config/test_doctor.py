@@ -1,4 +1,4 @@
-"""The doctor says what is well, and what to do about what is not."""
+"""The doctor reports passed checks, and remedies for failed ones."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ def doctor(**variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
-def test_a_well_machine_is_called_well(transactional_db: None) -> None:
+def test_every_check_passes_on_a_working_machine(transactional_db: None) -> None:
     base, _, options = os.environ["DATABASE_URL"].partition("?")
     address = f"{base.rpartition('/')[0]}/{settings.DATABASES['default']['NAME']}?{options}"
     done = doctor(DATABASE_URL=address)
     assert done.returncode == 0, done.stdout + done.stderr
-    for part in ("database: PostgreSQL", "broker: answers", "storage: keeps", "sandbox: ", "seccomp"):
+    for part in ("database: PostgreSQL", "broker: reachable", "storage: returns", "sandbox: ", "seccomp"):
         assert part in done.stdout
 
 
-def test_what_is_unwell_comes_with_its_remedy(tmp_path: Path) -> None:
+def test_a_failed_check_shows_its_remedy(tmp_path: Path) -> None:
     done = doctor(
         DATABASE_URL="postgresql://groove@127.0.0.1:1/groove",
         BROKER_URL="redis://127.0.0.1:1/0",
         GROOVE_CGROUP=str(tmp_path),
     )
     assert done.returncode == 1
-    for part in ("UNWELL  database", "DATABASE_URL", "UNWELL  broker", "BROKER_URL", "UNWELL  sandbox"):
+    for part in ("FAILED  database", "DATABASE_URL", "FAILED  broker", "BROKER_URL", "FAILED  sandbox"):
         assert part in done.stdout
 
 
-def test_folders_that_other_users_can_read_are_named(tmp_path: Path) -> None:
-    """What Groove makes is private; what an older version left open is found."""
+def test_folders_that_other_users_can_read_are_reported(tmp_path: Path) -> None:
+    """Groove creates private folders, and reports those that an older version left open."""
     work = tmp_path / "work"
     first = doctor(GROOVE_WORK=str(work))
-    assert "well    privacy: " in first.stdout, first.stdout + first.stderr
+    assert "ok      privacy: " in first.stdout, first.stdout + first.stderr
     assert work.stat().st_mode & 0o777 == 0o700
     work.chmod(0o755)
     second = doctor(GROOVE_WORK=str(work))
-    assert f"UNWELL  privacy: other users of this machine can read {work}" in second.stdout
+    assert f"FAILED  privacy: other users of this machine can read {work}" in second.stdout
     assert f"chmod -R go= {work}" in second.stdout

@@ -49,7 +49,7 @@ def test_production_refuses_unsafe_settings(change: dict[str, str], words: str) 
         assert done.stdout.strip() == "False"  # without mail strangers cannot confirm an address
 
 
-def test_the_broker_is_the_cache_where_it_can_be() -> None:
+def test_the_broker_is_the_cache_if_it_is_redis_or_valkey() -> None:
     assert cache.configure("redis://h:1/3")["LOCATION"] == "redis://h:1/3"
     assert cache.configure("redis+socket:///a/b?virtual_host=2")["LOCATION"] == "unix:///a/b?db=2"
     assert "db.DatabaseCache" in cache.configure("amqp://h")["BACKEND"]
@@ -86,7 +86,7 @@ BY_CLIENT = [(f"{n}@example.com", "192.0.4.1", {"x-forwarded-for": f"10.0.0.{n}"
 def test_two_processes_count_failed_sign_ins_together(
     site_env: dict[str, str], attempts: list[Attempt], limit: int
 ) -> None:
-    """By account, whatever host the client names; by client, whatever it says of itself."""
+    """They count per account for any Host header, and per client for any forwarded address."""
     refused: list[bool] = []
     for part in (attempts[::2], attempts[1::2]):
         done = subprocess.run(
@@ -97,7 +97,7 @@ def test_two_processes_count_failed_sign_ins_together(
     assert refused == [False] * limit + [True] * (len(attempts) - limit)
 
 
-def test_people_sign_in_while_the_broker_is_down() -> None:
+def test_users_can_sign_in_while_the_broker_is_down() -> None:
     gone = CacheHandler({"default": cache.configure(f"redis://127.0.0.1:{free_port()}/0")})["default"]
     assert gone.add("one", 1, 5)
     assert gone.get("one", []) == []
@@ -121,7 +121,7 @@ def test_links_with_tokens_are_not_logged() -> None:
     assert redact("/t/acme/invitations/3/revoke/") == "/t/acme/invitations/…/revoke/"
 
 
-def test_the_embedded_database_gives_the_site_no_superuser() -> None:
+def test_the_site_is_no_superuser_of_the_embedded_database() -> None:
     with psycopg.connect(settings.DATABASE_URL) as connection:
         row = connection.execute(
             "select rolname, rolsuper, rolcreaterole, rolreplication from pg_roles"

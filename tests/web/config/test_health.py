@@ -1,4 +1,4 @@
-"""The process says that it can reach its database."""
+"""The health check reports that the process reaches its database."""
 
 import pytest
 from django.test import Client

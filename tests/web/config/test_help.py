@@ -19,7 +19,7 @@ ANONYMOUS = ("/", "/accounts/login/", "/accounts/password/reset/", "/docs/", "/d
 
 
 def is_there(client: Client, url: str) -> bool:
-    """Whether the page, and on it the anchor, exists."""
+    """True if the page exists, and its anchor."""
     path, _, anchor = url.partition("#")
     answer = client.get(path)
     return answer.status_code == 200 and (not anchor or f'id="{anchor}"' in answer.text)
@@ -46,16 +46,14 @@ def test_every_section_that_help_names_exists(client: Client, section: str) -> N
     assert is_there(client, f"/docs/{name}/{f'#{anchor}' if anchor else ''}")
 
 
-def test_help_names_pages_that_exist() -> None:
+def test_help_links_belong_to_existing_pages() -> None:
     known = {address.name for address in ADDRESSES} | {a.name.partition(":")[0] for a in ADDRESSES}
     assert help_links.SECTIONS.keys() <= known
 
 
-@pytest.mark.parametrize("name", documents.names())
-def test_links_and_pictures_of_documents_work_and_name_no_other_host_to_load_from(
-    client: Client, name: str
-) -> None:
-    document = documents.read(name)
+@pytest.mark.parametrize("name", documents.list_names())
+def test_links_and_images_of_documents_work_without_other_hosts(client: Client, name: str) -> None:
+    document = documents.read_document(name)
     assert document is not None
     assert document.title
     own = [url for url in re.findall(r'<a href="([^"]+)"', document.html) if not url.startswith("http")]
@@ -77,5 +75,5 @@ def test_links_and_pictures_of_documents_work_and_name_no_other_host_to_load_fro
         "/docs/images/no.png",
     ],
 )
-def test_nothing_else_of_the_disk_is_served(client: Client, path: str) -> None:
+def test_no_other_file_is_served(client: Client, path: str) -> None:
     assert client.get(path).status_code == 404

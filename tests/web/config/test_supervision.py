@@ -1,4 +1,4 @@
-"""What `make up` runs is started again when it ends, and two of them never share a folder."""
+"""`make up` restarts processes that end, and refuses a folder that another Groove uses."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ def until(condition: Callable[[], bool], what: str) -> None:
 # --- one process -----------------------------------------------------------------------------------
 
 
-def test_a_process_that_ends_too_often_is_given_up_with_a_last_word(tmp_path: Path) -> None:
-    """Its owner is told to end, too."""
+def test_a_process_that_ends_too_often_stops_groove_with_an_explanation(tmp_path: Path) -> None:
+    """The owner of the process is terminated too."""
     program = (
-        "import subprocess, sys; from webapp.config.keep_running import Placement, wrap;"
-        "sys.exit(subprocess.call(wrap('web', [sys.executable, '-c', 'exit(3)'], Placement(), limit=2)))"
+        "import subprocess, sys; from webapp.config.keep_running import ProcessOptions, build_command;"
+        "command = [sys.executable, '-c', 'exit(3)'];"
+        "sys.exit(subprocess.call(build_command('web', command, ProcessOptions(), limit=2)))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     lines = done.stdout.splitlines()
@@ -51,8 +52,9 @@ def test_a_process_ends_with_the_launcher_that_was_killed(tmp_path: Path) -> Non
     mark = f"GROOVE_TEST_{os.getpid()}_{time.monotonic_ns()}"
     command = [sys.executable, "-c", "import time; time.sleep(600)", mark]
     program = (
-        "import subprocess, time; from webapp.config.keep_running import Placement, wrap;"
-        f"subprocess.Popen(wrap('worker', {command!r}, Placement()), start_new_session=True); time.sleep(600)"
+        "import subprocess, time; from webapp.config.keep_running import ProcessOptions, build_command;"
+        f"command = build_command('worker', {command!r}, ProcessOptions());"
+        "subprocess.Popen(command, start_new_session=True); time.sleep(600)"
     )
     launcher = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
     until(lambda: len(with_mark(mark)) == 2, "runner and command started")
@@ -80,7 +82,7 @@ def test_only_the_ends_of_the_last_ten_minutes_count(moments: list[float], limit
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str], str]]:
-    """``manage.py up`` with services of its own; gives process, environment and address."""
+    """Run ``manage.py up`` with its own services. Yields process, environment and URL."""
     port = free_port()
     own = {"DATABASE_URL", "BROKER_URL", "STORAGE_URL", "GROOVE_WORK"}
     environment = {name: value for name, value in os.environ.items() if name not in own}
@@ -109,7 +111,7 @@ def answers(address: str) -> bool:
 
 
 def running(launcher: subprocess.Popen[bytes]) -> dict[str, psutil.Process]:
-    """The commands below the launcher, by the name under which they are kept running."""
+    """Return the commands below the launcher by name."""
     found = {}
     for process in psutil.Process(launcher.pid).children(recursive=True):
         with suppress(psutil.Error):  # it has just ended
@@ -119,7 +121,7 @@ def running(launcher: subprocess.Popen[bytes]) -> dict[str, psutil.Process]:
     return found
 
 
-def test_killed_services_come_back_and_a_second_up_is_refused(
+def test_killed_services_restart_and_a_second_up_is_refused(
     site: tuple[subprocess.Popen[bytes], dict[str, str], str],
 ) -> None:
     launcher, environment, address = site
@@ -129,7 +131,7 @@ def test_killed_services_come_back_and_a_second_up_is_refused(
     )
     assert second.returncode == 1
     assert f"already runs from {environment['GROOVE_VAR']} (process {launcher.pid})" in second.stderr
-    assert answers(address), "the second one took nothing away"
+    assert answers(address), "the second one disturbed nothing"
 
     before = running(launcher)
     assert set(before) == {"PostgreSQL", "Valkey", "web", "worker", "beat"}

@@ -1,4 +1,4 @@
-"""A version is looked through: statistics that filter, search, one row, and what changed since another."""
+"""A version's pages: histograms as filters, search, one row, and changes since another version."""
 
 from __future__ import annotations
 
@@ -19,14 +19,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.web.stored import rows_of
-from webapp.datasets.content.field_profile import Fields
-from webapp.datasets.content.rows import Columns, row_of
+from webapp.datasets.content.field_profile import FieldProfile
+from webapp.datasets.content.rows import Columns, build_row
 from webapp.datasets.models import Dataset, DatasetVersion
-from webapp.datasets.services import Choices, commit, receive
+from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.datasets.versions import browsing, histograms
-from webapp.datasets.versions.columns import ColumnWriter, kinds_in, kinds_of, opened
-from webapp.datasets.versions.row_search import Filter, find
+from webapp.datasets.versions.columns import (
+    ColumnWriter,
+    choose_column_types,
+    open_columns,
+    read_column_types,
+)
+from webapp.datasets.versions.row_search import Filter, find_positions
 from webapp.teams.models import Team, User
 
 SignIn = Callable[[User], Client]
@@ -46,44 +51,46 @@ kind_of_one_sort = st.one_of(
 
 
 @given(kind_of_one_sort)
-def test_a_bar_leads_to_as_many_rows_as_it_says(rows: list[Item]) -> None:
-    fields = Fields()
+def test_the_filter_of_a_bar_finds_as_many_rows_as_the_bar_shows(rows: list[Item]) -> None:
+    fields = FieldProfile()
     made = [
-        row_of({"prompt": f"Prompt {n}", **item}, Columns(prompt="prompt")) for n, item in enumerate(rows)
+        build_row({"prompt": f"Prompt {n}", **item}, Columns(prompt="prompt")) for n, item in enumerate(rows)
     ]
     for row in made:
         fields.add(row)
     report = fields.as_json()["fields"]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "rows.parquet"
-        writer = ColumnWriter(path, kinds_of(report))
+        writer = ColumnWriter(path, choose_column_types(report))
         for row in made:
             writer.add(row)
         writer.close()
-        shown = histograms.of_file(path, report)
+        shown = histograms.build_histograms(path, report)
         assert {each["column"] for each in shown} >= {f"item.{name}" for item in rows for name in item}
         with pq.ParquetFile(path) as columns:
             for histogram in shown:
-                assert _counted(histogram) == len(rows)
+                assert _count_rows(histogram) == len(rows)
                 for bar in histogram["bars"]:
-                    asked = Filter(
-                        browsing.FILTER_OF[histogram["kind"]], histogram["column"], browsing.asked(bar)
+                    matching = Filter(
+                        browsing.FILTER_OF[histogram["kind"]],
+                        histogram["column"],
+                        browsing.build_filter_text(bar),
                     )
-                    assert len(find(columns, "", [asked])) == bar["count"]
+                    assert len(find_positions(columns, "", [matching])) == bar["count"]
                 missing = Filter("none", histogram["column"], "")
-                assert len(find(columns, "", [missing])) == histogram["missing"]
+                assert len(find_positions(columns, "", [missing])) == histogram["missing"]
 
 
-def _counted(histogram: dict[str, Any]) -> int:
+def _count_rows(histogram: dict[str, Any]) -> int:
     shown = sum(bar["count"] for bar in histogram["bars"])
     return int(histogram["missing"] + shown + histogram.get("other_rows", 0))
 
 
 @given(st.floats(-1e12, 1e12), st.floats(0, 1e12), st.booleans())
-def test_edges_are_few_and_hold_all_numbers(least: float, span: float, whole: bool) -> None:
+def test_edges_are_few_and_include_all_numbers(least: float, span: float, whole: bool) -> None:
     if whole:
         least, span = float(int(least)), float(int(span))
-    edges = histograms.edges_of(least, least + span, whole)
+    edges = histograms.choose_edges(least, least + span, whole)
     assert edges[0] <= least
     assert edges[-1] > least + span
     assert 2 <= len(edges) <= histograms.MOST_BARS + 1
@@ -99,10 +106,10 @@ def jsonl(*rows: Item) -> bytes:
 
 
 def committed(team: Team, user: User, data: bytes, dataset: Dataset | None = None) -> DatasetVersion:
-    trial = receive(
+    upload = receive_file(
         team, user, "Data", SimpleUploadedFile("a.jsonl", data), Options(validation=20, test=20), dataset
     )
-    return commit(trial, user, Choices())[0]
+    return commit_upload(upload, user, Choices())[0]
 
 
 def orders(*numbers: int, shift: int = 0) -> bytes:
@@ -121,7 +128,7 @@ def client(as_user: SignIn, alice: User) -> Client:
     return as_user(alice)
 
 
-def test_the_bars_of_a_page_can_be_followed(client: Client, version: DatasetVersion) -> None:
+def test_the_links_of_bars_find_their_rows(client: Client, version: DatasetVersion) -> None:
     page = client.get(version.get_absolute_url())
     train = version.files["train"]["rows"]
     bars = re.findall(r'aria-label="[^"]*: (\d+) rows?"\s+href="([^"]*)"', page.content.decode())
@@ -132,15 +139,15 @@ def test_the_bars_of_a_page_can_be_followed(client: Client, version: DatasetVers
         assert html.escape("from ") in found.content.decode()
 
 
-def test_filters_add_up_and_go_away_one_by_one(client: Client, version: DatasetVersion) -> None:
+def test_filters_combine_and_are_removed_one_by_one(client: Client, version: DatasetVersion) -> None:
     germans = client.get(
         version.get_absolute_url(), {"is:item.country": "DE", "between:item.amount": "0..20"}
     )
     found = germans.context["found"]
     assert found.rows
     assert all(row["item"]["country"] == "DE" and row["item"]["amount"] < 20 for row in found.rows)
-    rest = client.get(version.get_absolute_url() + found.filters[0]["without"]).context["found"]
-    assert [each["label"] for each in rest.filters] == [found.filters[1]["label"]]
+    rest = client.get(version.get_absolute_url() + found.filters[0].without).context["found"]
+    assert [each.label for each in rest.filters] == [found.filters[1].label]
 
 
 def test_rows_are_searched_in_prompt_and_fields_in_any_case(client: Client, version: DatasetVersion) -> None:
@@ -149,23 +156,23 @@ def test_rows_are_searched_in_prompt_and_fields_in_any_case(client: Client, vers
         found = client.get(version.get_absolute_url(), {"q": text}).context["page"].paginator.count
         assert found == sum(text.lower() in json.dumps(row).lower() for row in rows) > 0
     nothing = client.get(version.get_absolute_url(), {"q": "<script>"}).content.decode()
-    assert "No row is like that" in nothing
+    assert "No rows found" in nothing
     assert "<script>alert" not in nothing
 
 
 @pytest.mark.parametrize(
-    "asked", ["is:item.nothing=1", "between:item.amount=low..high", "length:item.amount=0..9", "is:row_id=a"]
+    "query", ["is:item.nothing=1", "between:item.amount=low..high", "length:item.amount=0..9", "is:row_id=a"]
 )
 def test_a_filter_that_makes_no_sense_is_shown_and_finds_nothing(
-    client: Client, version: DatasetVersion, asked: str
+    client: Client, version: DatasetVersion, query: str
 ) -> None:
-    found = client.get(f"{version.get_absolute_url()}?{asked}").context["found"]
+    found = client.get(f"{version.get_absolute_url()}?{query}").context["found"]
     assert (found.rows, len(found.filters)) == ([], 1)
 
 
 def test_the_sealed_split_has_no_columns_and_no_rows(client: Client, version: DatasetVersion) -> None:
-    with opened(version.files["test"]["columns"]) as columns:
-        assert list(kinds_in(columns)) == ["row_id", "prompt_id"]
+    with open_columns(version.files["test"]["columns"]) as columns:
+        assert list(read_column_types(columns)) == ["row_id", "prompt_id"]
     secret = rows_of(version.files["test"]["key"])[0]
     page = client.get(version.get_absolute_url(), {"split": "test", "q": "Order"}).content.decode()
     assert secret["messages"][0]["content"] not in page
@@ -174,7 +181,7 @@ def test_the_sealed_split_has_no_columns_and_no_rows(client: Client, version: Da
         assert client.get(f"{version.get_absolute_url()}rows/{made_up}/").status_code == 404
 
 
-def test_a_row_has_a_page_with_all_of_it(client: Client, team: Team, alice: User) -> None:
+def test_a_row_has_a_page_with_all_its_fields(client: Client, team: Team, alice: User) -> None:
     long = "<b>" + "x" * 9000 + "end of it"
     data = jsonl(*({"prompt": f"{n} {long}", "reference": long, "items": [n]} for n in range(20)))
     version = committed(team, alice, data)
@@ -188,7 +195,7 @@ def test_a_row_has_a_page_with_all_of_it(client: Client, team: Team, alice: User
     assert "item.items" in shown  # a name that templates know another meaning of
 
 
-def test_neighbours_lead_through_the_split_and_twins_are_named(
+def test_neighbour_links_cover_the_split_and_similar_prompts_are_listed(
     client: Client, team: Team, alice: User
 ) -> None:
     twins = jsonl({"prompt": "Same prompt", "label": 1}, {"prompt": "same  PROMPT", "label": 2})
@@ -196,20 +203,20 @@ def test_neighbours_lead_through_the_split_and_twins_are_named(
     rows = rows_of(version.files["train"]["key"])
     path = f"{version.get_absolute_url()}rows/{rows[0]['row_id']}/"
     for row in rows[1:]:
-        place = client.get(path).context["place"]
-        assert place.later == row["row_id"]
-        path = f"{version.get_absolute_url()}rows/{place.later}/"
-    assert client.get(path).context["place"].later is None
+        found = client.get(path).context["found"]
+        assert found.later == row["row_id"]
+        path = f"{version.get_absolute_url()}rows/{found.later}/"
+    assert client.get(path).context["found"].later is None
     split = next(
         name for name in version.files if any("Same" in str(r) for r in rows_of(version.files[name]["key"]))
     )
     if split != "test":
         both = [row for row in rows_of(version.files[split]["key"]) if "label" in row["item"]]
-        place = client.get(f"{version.get_absolute_url()}rows/{both[0]['row_id']}/").context["place"]
-        assert place.alike == [both[1]["row_id"]]
+        found = client.get(f"{version.get_absolute_url()}rows/{both[0]['row_id']}/").context["found"]
+        assert found.alike == [both[1]["row_id"]]
 
 
-def test_what_changed_between_two_versions_is_told_by_row(client: Client, team: Team, alice: User) -> None:
+def test_changes_between_two_versions_are_listed_by_row(client: Client, team: Team, alice: User) -> None:
     older = committed(team, alice, orders(*range(40)))
     newer = committed(
         team, alice, orders(*range(10)) + orders(*range(10, 20), shift=100) + orders(*range(40, 50)),
@@ -230,19 +237,19 @@ def test_what_changed_between_two_versions_is_told_by_row(client: Client, team: 
     assert client.get(path, {"kind": "nothing"}).status_code == 404
 
 
-def test_a_row_that_went_to_another_split_is_not_called_new(client: Client, team: Team, alice: User) -> None:
+def test_a_row_in_another_split_is_listed_as_moved(client: Client, team: Team, alice: User) -> None:
     rows = [{"prompt": f"Order {n}", "split": "train"} for n in range(12)]
     held_out = [{"prompt": "Held out", "split": "validation"}]
     older = committed(team, alice, jsonl(*map(dict, rows + held_out)))
-    trial = receive(
+    upload = receive_file(
         team, alice, "Data", SimpleUploadedFile("a.jsonl", orders(*range(30))), Options(), older.dataset
     )
-    first = commit(trial, alice, Choices())[0]
-    other_shares = receive(
+    first = commit_upload(upload, alice, Choices())[0]
+    other_shares = receive_file(
         team, alice, "Data", SimpleUploadedFile("a.jsonl", orders(*range(30))),
         Options(validation=70, test=10), older.dataset,
     )  # fmt: skip
-    second = commit(other_shares, alice, Choices())[0]
+    second = commit_upload(other_shares, alice, Choices())[0]
     page = client.get(f"{second.get_absolute_url()}since/v{first.number}/", {"kind": "moved"})
     counts = dict(page.context["counts"])
     assert (counts["added"], counts["removed"], counts["changed"]) == (0, 0, 0)
@@ -253,7 +260,7 @@ def test_a_row_that_went_to_another_split_is_not_called_new(client: Client, team
 
 def test_a_query_may_hold_anything(version: DatasetVersion) -> None:
     query = QueryDict("is:item.country=&none:item.amount=&between:item.amount=1&q=%00&page=x")
-    assert browsing.rows_of(version, browsing.Split.TRAIN, query).rows == []
+    assert browsing.search_rows(version, browsing.Split.TRAIN, query).rows == []
 
 
 def test_previous_and_next_of_a_row_stay_in_its_search(
@@ -268,8 +275,8 @@ def test_previous_and_next_of_a_row_stay_in_its_search(
         for n in range(12)
     ]
     data = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    version, _ = commit(
-        receive(team, alice, "Data", SimpleUploadedFile("a.jsonl", data), Options()), alice, Choices()
+    version, _ = commit_upload(
+        receive_file(team, alice, "Data", SimpleUploadedFile("a.jsonl", data), Options()), alice, Choices()
     )
     client = as_user(alice)
     page = client.get(version.get_absolute_url(), {"q": "odd", "between:item.n": "2..9"})

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from django.test import Client
 
-from tests.web.datasets.test_datasets import SignIn, collect, upload
+from tests.web.datasets.test_datasets import SignIn, collect, upload_file
 from tests.web.stored import rows_of
 from webapp.datasets.content.problems import RowError
 from webapp.datasets.content.rows import Columns, Row
-from webapp.datasets.formats import read
-from webapp.datasets.services import Choices, commit
-from webapp.datasets.uploads.validation import Options, check
+from webapp.datasets.formats import read_rows
+from webapp.datasets.uploads.services import Choices, commit_upload
+from webapp.datasets.uploads.validation import Options, check_file
 from webapp.teams.models import Team, User
 
 CHAT = [
@@ -37,13 +37,13 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "argumen
 
 
 def rows(content: bytes, kind: str, columns: Columns | None = None) -> list[Row]:
-    found = [each for _, each in read(kind, io.BytesIO(content), columns)]
+    found = [each for _, each in read_rows(kind, io.BytesIO(content), columns)]
     assert [each.reason for each in found if isinstance(each, RowError)] == []
     return [each for each in found if isinstance(each, Row)]
 
 
 def errors(content: bytes, kind: str = "csv") -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = check(io.BytesIO(content), kind, Options())["errors"]
+    found: list[dict[str, Any]] = check_file(io.BytesIO(content), kind, Options())["errors"]
     return found
 
 
@@ -119,12 +119,13 @@ def test_windows_1252_is_named_with_its_remedy() -> None:
     (error,) = errors("prompt,answer\ncafé,1\n".encode("cp1252"))
     assert error["line"] == 2
     assert "Windows-1252, where it would be “é”" in error["reason"]
-    assert "CSV UTF-8" in error["fix"]
+    assert "CSV UTF-8" in error["remedy"]
     assert error["excerpt"] == r"caf\xe9,1"
 
 
 def test_the_index_of_pandas_is_left_out_unless_it_is_chosen(team: Team, alice: User) -> None:
-    found = upload(team, alice, parquet(pa.table({"prompt": ["a"], "__index_level_0__": [7]})), "a.parquet")
+    table = pa.table({"prompt": ["a"], "__index_level_0__": [7]})
+    found = upload_file(team, alice, parquet(table), "a.parquet")
     assert {each["name"]: each["role"] for each in found.report["table"]} == {
         "prompt": "prompt", "__index_level_0__": "out",
     }  # fmt: skip
@@ -151,7 +152,7 @@ def test_a_map_with_a_key_twice_is_refused() -> None:
         {"prompt": ["a"], "meta": pa.array([[("k", 1), ("k", 2)]], pa.map_(pa.string(), pa.int64()))}
     )
     (error,) = errors(parquet(table), "parquet")
-    assert "'meta' has one key twice" in error["reason"]
+    assert "'meta' has a key twice" in error["reason"]
 
 
 def test_nulls_that_parquet_adds_are_no_part_of_messages_and_tools() -> None:
@@ -188,17 +189,17 @@ def test_nulls_in_messages_of_json_lines_are_left_out() -> None:
     "written", [[TOOL], json.dumps([TOOL]), [TOOL["function"]], [{"type": "function", **TOOL["function"]}]],
     ids=["nested", "as text", "bare", "flat"],
 )  # fmt: skip
-def test_tools_are_kept_in_one_shape(written: Any) -> None:
+def test_tools_are_stored_in_one_shape(written: Any) -> None:
     (row,) = rows(jsonl({"prompt": "a", "tools": written, "answer": "b"}), "jsonl")
     assert json.loads(row.body)["tools"] == [TOOL]
     assert row.item == {"answer": "b"}
 
 
 @pytest.mark.parametrize("tools", ["hammer", [1], [{"type": "web_search"}], [{"function": {}}], {"a": 1}])
-def test_other_tools_are_refused_with_the_shape_that_is_wanted(tools: Any) -> None:
+def test_other_tools_are_refused_with_the_expected_shape(tools: Any) -> None:
     (error,) = errors(jsonl({"prompt": "a", "tools": tools}), "jsonl")
     assert error["reason"].startswith("tools ")
-    assert '"type": "function"' in error["fix"]
+    assert '"type": "function"' in error["remedy"]
 
 
 @pytest.mark.parametrize("arguments", [{"city": "Rome"}, '{"city": "Rome"}'], ids=["object", "text"])
@@ -213,11 +214,13 @@ def test_tools_and_developer_messages_reach_the_version_and_its_row_page(
     team: Team, alice: User, as_user: SignIn
 ) -> None:
     messages = [{"role": "developer", "content": "red blue green"}, {"role": "user", "content": "a"}]
-    made, _ = commit(upload(team, alice, jsonl({"messages": messages, "tools": [TOOL]})), alice, Choices())
+    made, _ = commit_upload(
+        upload_file(team, alice, jsonl({"messages": messages, "tools": [TOOL]})), alice, Choices()
+    )
     (row,) = rows_of(made.files["train"]["key"])
     assert row["messages"] == messages
     assert row["tools"] == [TOOL]
-    page = as_user(alice).get(made.address_of(row["row_id"])).text
+    page = as_user(alice).get(made.get_row_url(row["row_id"])).text
     assert "1 tool offered" in page
     assert "<code>weather</code>" in page
     assert 'data-role="developer"' in page
@@ -226,12 +229,12 @@ def test_tools_and_developer_messages_reach_the_version_and_its_row_page(
 def test_lists_of_rows_show_the_last_request_and_unfold_to_the_conversation_with_its_calls(
     team: Team, alice: User, as_user: SignIn
 ) -> None:
-    asked = [{"role": "user", "content": f"question {n}"} for n in range(6)]
+    questions = [{"role": "user", "content": f"question {n}"} for n in range(6)]
     called = {"role": "assistant", "tool_calls": [CALL]}
-    row = {"messages": [*asked[:5], called, asked[5]], "tools": [TOOL]}
-    received, client = upload(team, alice, jsonl(row)), as_user(alice)
+    row = {"messages": [*questions[:5], called, questions[5]], "tools": [TOOL]}
+    received, client = upload_file(team, alice, jsonl(row)), as_user(alice)
     report = client.get(received.get_absolute_url()).text
-    made, _ = commit(received, alice, Choices())
+    made, _ = commit_upload(received, alice, Choices())
     for page in (report, client.get(made.get_absolute_url()).text):
         listed = page[page.index("7 messages") :].split("</details>")[0]
         assert "question 5" in listed
@@ -250,7 +253,7 @@ def test_csv_errors_name_the_first_line_the_record_and_quote_it() -> None:
     assert error["excerpt"] == r'"c\nd",2,<b>3'
 
 
-def test_a_quote_that_never_closes_names_the_line_where_its_record_begins() -> None:
+def test_an_unclosed_quote_is_reported_at_the_line_where_its_record_starts() -> None:
     (error,) = errors(b'prompt,answer\na,1\n"b,2\nc,3\nd,4\n')
     assert error["line"] == 3
     assert "record 2" in error["reason"]
@@ -273,7 +276,7 @@ def test_errors_quote_the_row(content: bytes, kind: str, excerpt: str) -> None:
 
 
 def test_all_errors_are_downloaded_as_csv(team: Team, alice: User, as_user: SignIn) -> None:
-    found = upload(team, alice, b"prompt,answer\na,1\n" + b"=b,2,3\n" * 150, "a.csv")
+    found = upload_file(team, alice, b"prompt,answer\na,1\n" + b"=b,2,3\n" * 150, "a.csv")
     client: Client = as_user(alice)
     page = client.get(found.get_absolute_url()).text
     assert "record 2" in page

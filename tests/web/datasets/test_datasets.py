@@ -1,4 +1,4 @@
-"""Uploads: checked, shown, committed once, put away; and nothing is left behind by one that fails."""
+"""Uploads: check, report, commit once, discard. A failure leaves no files."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from django.utils import timezone
 from tests.web.stored import rows_of
 from webapp.datasets.content import limits
 from webapp.datasets.models import Dataset, DatasetVersion, Upload
-from webapp.datasets.services import (
+from webapp.datasets.uploads.services import (
     CannotCommit,
     Choices,
-    check_again,
-    commit,
+    commit_upload,
     discard_stale_uploads,
-    receive,
+    receive_file,
+    recheck_upload,
 )
 from webapp.datasets.uploads.validation import Options
 from webapp.teams.models import AuditEvent, Team, User
@@ -46,8 +46,8 @@ def jsonl(count: int, start: int = 0) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-def upload(team: Team, user: User, data: bytes, name: str = "data.jsonl", **options: Any) -> Upload:
-    return receive(team, user, "Data", SimpleUploadedFile(name, data), Options(**options))
+def upload_file(team: Team, user: User, data: bytes, name: str = "data.jsonl", **options: Any) -> Upload:
+    return receive_file(team, user, "Data", SimpleUploadedFile(name, data), Options(**options))
 
 
 def stored_files(team: Team) -> set[str]:
@@ -61,7 +61,7 @@ def stored_files(team: Team) -> set[str]:
 
 @pytest.fixture
 def committed(team: Team, alice: User) -> DatasetVersion:
-    version, _ = commit(upload(team, alice, jsonl(60)), alice, Choices())
+    version, _ = commit_upload(upload_file(team, alice, jsonl(60)), alice, Choices())
     return version
 
 
@@ -69,7 +69,7 @@ def test_a_version_holds_every_row_once_under_its_hash(
     team: Team, alice: User, django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
-        version, new = commit(upload(team, alice, jsonl(200)), alice, Choices())
+        version, new = commit_upload(upload_file(team, alice, jsonl(200)), alice, Choices())
     assert new
     assert version.rows == 200
     labels = []
@@ -84,15 +84,15 @@ def test_a_version_holds_every_row_once_under_its_hash(
 
 
 def test_the_same_rows_again_are_the_same_version(team: Team, alice: User, committed: DatasetVersion) -> None:
-    again = receive(
+    again = receive_file(
         team, alice, "Data", SimpleUploadedFile("b.jsonl", jsonl(60)), Options(), committed.dataset
     )
-    version, new = commit(again, alice, Choices())
+    version, new = commit_upload(again, alice, Choices())
     assert (version, new) == (committed, False)
-    more = receive(
+    more = receive_file(
         team, alice, "Data", SimpleUploadedFile("b.jsonl", jsonl(61)), Options(), committed.dataset
     )
-    version, new = commit(more, alice, Choices())
+    version, new = commit_upload(more, alice, Choices())
     assert (version.number, new) == (2, True)
 
 
@@ -101,8 +101,8 @@ def test_csv_and_parquet_give_the_rows_of_the_json_lines(team: Team, alice: User
     buffer = io.BytesIO()
     pq.write_table(pa.table({"question": prompts, "label": labels}), buffer)
     text = "question,label\n" + "".join(f"{p},{a}\n" for p, a in zip(prompts, labels, strict=True))
-    one, _ = commit(upload(team, alice, text.encode(), "a.csv"), alice, Choices())
-    other, _ = commit(upload(team, alice, buffer.getvalue(), "a.parquet"), alice, Choices())
+    one, _ = commit_upload(upload_file(team, alice, text.encode(), "a.csv"), alice, Choices())
+    other, _ = commit_upload(upload_file(team, alice, buffer.getvalue(), "a.parquet"), alice, Choices())
     assert one.sha256 == other.sha256
 
 
@@ -113,7 +113,7 @@ def test_parquet_with_messages_times_and_nulls(team: Team, alice: User) -> None:
     pq.write_table(
         pa.table({"messages": messages, "at": stamp, "none": pa.array([None], pa.string())}), buffer
     )
-    report = upload(team, alice, buffer.getvalue(), "a.parquet").report
+    report = upload_file(team, alice, buffer.getvalue(), "a.parquet").report
     (row,) = report["preview"]
     assert row["messages"] == [{"role": "user", "content": "hi"}]
     assert row["item"]["none"] is None
@@ -151,43 +151,44 @@ def good_parquet() -> bytes:
         ("cut.parquet", good_parquet()[:-100], "cannot be read"),
         ("torn.parquet", b"PAR1" + b"\xff" * 3000 + good_parquet()[-2000:], "cannot be read"),
         ("bomb.parquet", bomb(), "unpacks to more"),
-        ("open.csv", b'prompt,a\n"x,1\ny,2\n', "cannot be read on"),
+        ("open.csv", b'prompt,a\n"x,1\ny,2\n', "cannot be read past"),
     ],
 )
 def test_a_file_that_cannot_be_used_leaves_its_report_and_no_bytes(
     team: Team, alice: User, name: str, data: bytes, reason: str
 ) -> None:
-    found = upload(team, alice, data, name)
+    found = upload_file(team, alice, data, name)
     error = found.report["errors"][0]
     assert reason in error["reason"]
-    assert error["fix"]
+    assert error["remedy"]
     assert found.state == Upload.State.REFUSED
     assert stored_files(team) == set()
     with pytest.raises(CannotCommit):
-        commit(found, alice, Choices(skip_bad=True))
+        commit_upload(found, alice, Choices(skip_bad=True))
 
 
 def test_too_large_a_file_is_refused(team: Team, alice: User, settings: Any) -> None:
     settings.MAX_UPLOAD_BYTES = 100
-    assert "at most 100" in upload(team, alice, jsonl(10)).report["errors"][0]["reason"]
+    assert "at most 100" in upload_file(team, alice, jsonl(10)).report["errors"][0]["reason"]
 
 
 def test_bad_rows_are_skipped_only_if_asked(team: Team, alice: User) -> None:
-    trial = upload(team, alice, jsonl(20) + b'{"messages": 1}\n' * 150 + jsonl(1, start=50)[:-20])
-    assert trial.report["bad"] == 151
-    assert len(trial.report["errors"]) == limits.ERRORS_SHOWN
-    assert trial.report["errors"][0]["line"] == 21
+    upload = upload_file(team, alice, jsonl(20) + b'{"messages": 1}\n' * 150 + jsonl(1, start=50)[:-20])
+    assert upload.report["bad"] == 151
+    assert len(upload.report["errors"]) == limits.ERRORS_SHOWN
+    assert upload.report["errors"][0]["line"] == 21
     with pytest.raises(CannotCommit, match="151 rows"):
-        commit(trial, alice, Choices())
-    version, _ = commit(trial, alice, Choices(skip_bad=True))
+        commit_upload(upload, alice, Choices())
+    version, _ = commit_upload(upload, alice, Choices(skip_bad=True))
     assert version.rows == 20
 
 
 def test_a_csv_without_a_known_prompt_column_can_be_checked_again(team: Team, alice: User) -> None:
-    trial = upload(team, alice, b"frage,antwort\n" + b"".join(b"f%d,a\n" % n for n in range(20)), "a.csv")
-    assert trial.report["recheckable"]
-    check_again(trial, Options(prompt_column="frage"))
-    version, _ = commit(trial, alice, Choices())
+    rows = b"".join(b"f%d,a\n" % n for n in range(20))
+    upload = upload_file(team, alice, b"frage,antwort\n" + rows, "a.csv")
+    assert upload.report["recheckable"]
+    recheck_upload(upload, Options(prompt_column="frage"))
+    version, _ = commit_upload(upload, alice, Choices())
     assert version.rows == 20
 
 
@@ -197,8 +198,8 @@ def test_overlapping_rows_leave_train_if_asked(team: Team, alice: User) -> None:
         json.dumps({"messages": [{"role": "user", "content": prompt}], "split": split}) + "\n"
         for split, prompt in rows
     ).encode()
-    kept, _ = commit(upload(team, alice, data), alice, Choices())
-    dropped, _ = commit(upload(team, alice, data), alice, Choices(drop_overlap=True))
+    kept, _ = commit_upload(upload_file(team, alice, data), alice, Choices())
+    dropped, _ = commit_upload(upload_file(team, alice, data), alice, Choices(drop_overlap=True))
     assert kept.report["splits"] == {"train": 2, "validation": 1, "test": 2}
     assert dropped.report["splits"] == {"train": 1, "validation": 1, "test": 2}
     assert dropped.report["dropped"] == 1
@@ -206,12 +207,24 @@ def test_overlapping_rows_leave_train_if_asked(team: Team, alice: User) -> None:
 
 def test_a_version_needs_rows_to_train_on(team: Team, alice: User) -> None:
     data = json.dumps({"messages": [{"role": "user", "content": "a"}], "split": "test"}).encode()
-    with pytest.raises(CannotCommit, match="train on"):
-        commit(upload(team, alice, data), alice, Choices())
+    with pytest.raises(CannotCommit, match="left for training"):
+        commit_upload(upload_file(team, alice, data), alice, Choices())
+
+
+def test_a_version_says_how_many_values_its_report_leaves_out(team: Team, alice: User) -> None:
+    """Checks of graders must not take an unlisted field for a missing one."""
+    rows = [{f"f{n}": n for n in range(start, start + 200)} for start in (0, 100)]
+    data = "".join(
+        json.dumps({"messages": [{"role": "user", "content": f"Prompt {n}"}], **fields}) + "\n"
+        for n, fields in enumerate(rows * 3)
+    ).encode()
+    version, _ = commit_upload(upload_file(team, alice, data), alice, Choices())
+    assert len(version.report["fields"]) == limits.MAX_FIELDS
+    assert version.report["left_out"] > 0
 
 
 def test_a_commit_that_fails_leaves_nothing(team: Team, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    trial = upload(team, alice, jsonl(20))
+    upload = upload_file(team, alice, jsonl(20))
     before = stored_files(team)
 
     def out_of_order(**values: Any) -> None:
@@ -219,26 +232,26 @@ def test_a_commit_that_fails_leaves_nothing(team: Team, alice: User, monkeypatch
 
     monkeypatch.setattr(DatasetVersion.objects, "create", out_of_order)
     with pytest.raises(RuntimeError):
-        commit(trial, alice, Choices())
+        commit_upload(upload, alice, Choices())
     assert stored_files(team) == before
     assert not Dataset.objects.exists()
     monkeypatch.undo()
-    commit(trial, alice, Choices())
+    commit_upload(upload, alice, Choices())
 
 
 def test_an_upload_is_committed_once(team: Team, alice: User) -> None:
-    trial = upload(team, alice, jsonl(20))
-    commit(Upload.objects.get(pk=trial.pk), alice, Choices())
-    with pytest.raises(CannotCommit, match="no longer on trial"):
-        commit(trial, alice, Choices())
+    upload = upload_file(team, alice, jsonl(20))
+    commit_upload(Upload.objects.get(pk=upload.pk), alice, Choices())
+    with pytest.raises(CannotCommit, match="already committed or refused"):
+        commit_upload(upload, alice, Choices())
     assert DatasetVersion.objects.count() == 1
 
 
-def test_stale_uploads_go_with_their_bytes_and_versions_stay(
+def test_stale_uploads_are_deleted_with_their_bytes_and_versions_stay(
     team: Team, alice: User, committed: DatasetVersion
 ) -> None:
-    upload(team, alice, jsonl(5))
-    fresh = upload(team, alice, jsonl(6))
+    upload_file(team, alice, jsonl(5))
+    fresh = upload_file(team, alice, jsonl(6))
     old = timezone.now() - timedelta(hours=25)
     Upload.objects.exclude(pk=fresh.pk).update(created_at=old)
     assert discard_stale_uploads() == 1
@@ -250,13 +263,13 @@ MEASURE = """
 import os, resource, sys
 import django
 django.setup()
-from webapp.datasets.uploads.validation import Options, check
+from webapp.datasets.uploads.validation import Options, check_file
 with open(sys.argv[1], "rb") as file:
-    check(file, "jsonl", Options())
+    check_file(file, "jsonl", Options())
     file.seek(0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 with open(sys.argv[2], "rb") as file:
-    report = check(file, "jsonl", Options())
+    report = check_file(file, "jsonl", Options())
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, report["rows"])
 """
 
@@ -336,7 +349,7 @@ def test_every_row_is_on_exactly_one_page_and_test_rows_on_none(
 
 
 def test_pages_far_into_a_split_are_found(team: Team, alice: User, client: Client) -> None:
-    version, _ = commit(upload(team, alice, jsonl(1400)), alice, Choices())
+    version, _ = commit_upload(upload_file(team, alice, jsonl(1400)), alice, Choices())
     last = -(-version.files["train"]["rows"] // limits.PAGE_ROWS)
     page = client.get(version.get_absolute_url(), {"page": last})
     stored = [row["item"]["label"] for row in rows_of(version.files["train"]["key"])]
@@ -371,7 +384,7 @@ def test_a_viewer_reads_and_changes_nothing(
     assert viewer.post(f"{base}{committed.dataset.uid}/delete/").status_code == 403
 
 
-def test_a_deleted_dataset_leaves_the_list_keeps_its_files_and_comes_back(
+def test_a_deleted_dataset_leaves_the_list_keeps_its_files_and_can_be_restored(
     client: Client, team: Team, committed: DatasetVersion
 ) -> None:
     base = f"/t/{team.slug}/datasets/"
@@ -383,14 +396,14 @@ def test_a_deleted_dataset_leaves_the_list_keeps_its_files_and_comes_back(
     assert "Data</a>" in client.get(base).content.decode()
 
 
-def test_wrong_shares_and_two_columns_are_said_at_the_field(client: Client, team: Team) -> None:
+def test_wrong_shares_and_two_columns_are_reported_at_the_field(client: Client, team: Team) -> None:
     page = post_file(client, team, jsonl(1), validation=50, test=50, prompt_column="a", messages_column="b")
     assert page.status_code == 422
     assert "holds out 100 %" in page.content.decode()
     assert "not both" in page.content.decode()
 
 
-def test_a_list_of_many_datasets_asks_few_questions(
+def test_a_list_of_many_datasets_needs_few_queries(
     client: Client, team: Team, alice: User, django_assert_max_num_queries: Any
 ) -> None:
     for number in range(12):

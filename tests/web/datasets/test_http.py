@@ -44,7 +44,7 @@ def body(rows: int) -> bytes:
 
 
 def send(port: int, team: Team, session: str, payload: bytes, length: int) -> bytes:
-    """Announce ``length`` bytes, send ``payload``, and give the first bytes of the answer, if any comes."""
+    """Announce ``length`` bytes, send ``payload``, and return the first bytes of the response, if any."""
     head = (
         f"POST /t/{team.slug}/datasets/new/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
         f"Cookie: sessionid={session}; csrftoken={TOKEN}\r\nContent-Length: {length}\r\n"

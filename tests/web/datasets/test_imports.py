@@ -1,4 +1,4 @@
-"""Imports: a worker downloads a file through the one outbound door, and it is checked as any upload."""
+"""Imports: a worker downloads a file through the outbound client, and it is checked like any upload."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PATHS: dict[str, Any] = {
 
 @pytest.fixture
 def base(monkeypatch: pytest.MonkeyPatch, settings: LazySettings) -> Iterator[str]:
-    """A server with files, and with what the hub would answer."""
+    """A server with files and with fake answers of the Hugging Face hub."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         body = PATHS.get(handler.path)
@@ -80,7 +80,7 @@ def test_a_file_is_downloaded_and_its_report_is_shown(
         ("owner/odd", "has no Parquet files"),
     ],
 )
-def test_what_cannot_be_imported_says_why(
+def test_failed_imports_show_the_reason(
     team: Team, alice: User, as_user: SignIn, base: str, source: str, words: str
 ) -> None:
     found = start(team, alice, source.format(base=base))
@@ -126,7 +126,7 @@ def test_the_operator_may_forbid_imports(
     settings.DATASET_IMPORTS = False
     client = as_user(alice)
     page = client.post(f"/t/{team.slug}/datasets/imports/", {"source": "owner/one"}, follow=True)
-    assert "Imports are switched off on this server." in page.text
+    assert "Imports are disabled on this server." in page.text
     assert "Import from a URL" not in page.text
     assert not DatasetImport.objects.exists()
 

@@ -1,4 +1,4 @@
-"""The list of datasets: searched, sorted, paged in the address; what was deleted comes back at once."""
+"""The list of datasets: search, sorting and pages in the URL, and undo after a deletion."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_datasets_are_found_by_name_and_sorted(
     assert names(client, team) == ["Alpha", "Beta"]
     assert names(client, team, sort="oldest") == ["Beta", "Alpha"]
     assert names(client, team, q="BET") == ["Beta"]
-    assert "No dataset fits" in client.get(f"/t/{team.slug}/datasets/", {"q": "zzz"}).text
+    assert "No datasets found" in client.get(f"/t/{team.slug}/datasets/", {"q": "zzz"}).text
     Dataset.objects.bulk_create(Dataset(team=team, name=f"D{n:02}") for n in range(40))
     page = client.get(f"/t/{team.slug}/datasets/", {"q": "D", "sort": "name"})
     assert "q=D&amp;sort=name&amp;page=2" in page.text
@@ -40,9 +40,9 @@ def test_a_deletion_is_undone_at_once(
     team: Team, alice: User, datasets: list[Dataset], as_user: SignIn
 ) -> None:
     client, beta = as_user(alice), datasets[0]
-    said = client.post(f"{beta.get_absolute_url()}delete/", follow=True)
-    assert "Dataset deleted" in said.text
-    assert f"{beta.get_absolute_url()}restore/" in said.text
+    page = client.post(f"{beta.get_absolute_url()}delete/", follow=True)
+    assert "Dataset deleted" in page.text
+    assert f"{beta.get_absolute_url()}restore/" in page.text
     assert names(client, team) == ["Alpha"]
     client.post(f"{beta.get_absolute_url()}restore/")
     assert names(client, team) == ["Alpha", "Beta"]

@@ -1,4 +1,4 @@
-"""Columns of a table: what each is taken for is told, and can be said, before anything is made of it."""
+"""Column mapping: the report shows the role of each column, and the uploader can change it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.test import Client
 
 from tests.web.stored import rows_of
 from webapp.datasets.models import DatasetVersion, Upload
-from webapp.datasets.services import receive
+from webapp.datasets.uploads.services import receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.teams.models import Team, User
 
@@ -37,8 +37,8 @@ def as_parquet(rows: list[dict[str, Any]]) -> bytes:
 FILES = {"a.csv": as_csv(ROWS), "a.parquet": as_parquet(ROWS)}
 
 
-def trial(team: Team, user: User, name: str, content: bytes) -> Upload:
-    return receive(team, user, "Fragen", SimpleUploadedFile(name, content), Options())
+def upload_table(team: Team, user: User, name: str, content: bytes) -> Upload:
+    return receive_file(team, user, "Fragen", SimpleUploadedFile(name, content), Options())
 
 
 def roles(upload: Upload) -> dict[str, str]:
@@ -53,7 +53,7 @@ def check(client: Client, upload: Upload, *chosen: str) -> Any:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_table_is_mapped_column_by_column(name: str, team: Team, alice: User, as_user: SignIn) -> None:
-    client, upload = as_user(alice), trial(team, alice, name, FILES[name])
+    client, upload = as_user(alice), upload_table(team, alice, name, FILES[name])
     page = client.get(upload.get_absolute_url()).text
     assert "Which column holds the prompt?" in page
     assert "Was ist 0?" in page, "first values are shown beside each column"
@@ -65,19 +65,19 @@ def test_a_table_is_mapped_column_by_column(name: str, team: Team, alice: User, 
     assert row["item"].keys() == {"antwort"}
 
 
-def test_what_was_found_by_itself_is_told(team: Team, alice: User, as_user: SignIn) -> None:
+def test_the_report_shows_the_guessed_roles(team: Team, alice: User, as_user: SignIn) -> None:
     rows = [{"Question": row["frage"], "reference": row["antwort"]} for row in ROWS]
-    upload = trial(team, alice, "a.csv", as_csv(rows))
+    upload = upload_table(team, alice, "a.csv", as_csv(rows))
     assert roles(upload) == {"Question": "prompt", "reference": "field"}
     page = as_user(alice).get(upload.get_absolute_url())
     assert "All rows can be used" in page.text
-    assert 'aria-label="What Question is"' in page.text
+    assert 'aria-label="Role of Question"' in page.text
 
 
-def test_messages_may_stand_in_any_column(team: Team, alice: User, as_user: SignIn) -> None:
-    said = json.dumps([{"role": "user", "content": "Hi"}]).replace('"', '""')
-    content = "\n".join(["talk,prompt", *(f'"{said}",p{n}' for n in range(20))]).encode()
-    upload = trial(team, alice, "a.csv", content)
+def test_messages_may_be_in_any_column(team: Team, alice: User, as_user: SignIn) -> None:
+    talk = json.dumps([{"role": "user", "content": "Hi"}]).replace('"', '""')
+    content = "\n".join(["talk,prompt", *(f'"{talk}",p{n}' for n in range(20))]).encode()
+    upload = upload_table(team, alice, "a.csv", content)
     assert roles(upload) == {"talk": "field", "prompt": "prompt"}
     check(as_user(alice), upload, "messages", "field")
     assert upload.report["rows"] == 20
@@ -85,33 +85,33 @@ def test_messages_may_stand_in_any_column(team: Team, alice: User, as_user: Sign
 
 
 @pytest.mark.parametrize(
-    ("chosen", "said"),
+    ("chosen", "message"),
     [
-        (("prompt", "prompt", "out"), "frage, antwort are all said to hold it"),
-        (("field", "field", "field"), "no column is said to hold it"),
+        (("prompt", "prompt", "out"), "frage, antwort are all marked as prompt"),
+        (("field", "field", "field"), "no column is marked as prompt"),
         (("prompt", "field"), "Load the page again"),
         (("prompt", "field", "<b>"), "Load the page again"),
     ],
 )
-def test_a_mapping_that_says_too_little_or_too_much_is_refused(
-    chosen: tuple[str, ...], said: str, team: Team, alice: User, as_user: SignIn
+def test_a_mapping_without_exactly_one_prompt_is_refused(
+    chosen: tuple[str, ...], message: str, team: Team, alice: User, as_user: SignIn
 ) -> None:
-    upload = trial(team, alice, "a.csv", FILES["a.csv"])
+    upload = upload_table(team, alice, "a.csv", FILES["a.csv"])
     answer = check(as_user(alice), upload, *chosen)
     assert answer.status_code == 422
-    assert said in answer.text
+    assert message in answer.text
     assert not upload.report["rows"], "nothing was checked again"
 
 
 def test_json_lines_have_no_columns_to_map(team: Team, alice: User, as_user: SignIn) -> None:
     lines = b"\n".join(b'{"messages":[{"role":"user","content":"p%d"}]}' % n for n in range(20))
-    upload = trial(team, alice, "a.jsonl", lines)
+    upload = upload_table(team, alice, "a.jsonl", lines)
     assert upload.report["table"] == []
     assert "Check again with other columns or splits" in as_user(alice).get(upload.get_absolute_url()).text
 
 
 @pytest.mark.parametrize("rows", [[{"question": "a\0b"}], [{"question": "a", "b\0": "c"}]])
-def test_what_cannot_be_stored_is_told_and_breaks_nothing(
+def test_a_table_with_nul_in_its_names_is_refused_without_an_error_page(
     rows: list[dict[str, Any]], team: Team, alice: User, as_user: SignIn
 ) -> None:
     file = SimpleUploadedFile("a.parquet", as_parquet(rows))

@@ -1,4 +1,4 @@
-"""Rows are read strictly, named by their content, and split so that equal prompts stay together."""
+"""Rows are read strictly, identified by their content, and split with equal prompts together."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webapp.datasets.content.problems import FileError, RowError
-from webapp.datasets.content.rows import Columns, Row, Split, row_of
-from webapp.datasets.formats import detect, read
-from webapp.datasets.uploads.validation import Options, Tally, check, fill, placed
+from webapp.datasets.content.rows import Columns, Row, Split, build_row
+from webapp.datasets.formats import detect_format, read_rows
+from webapp.datasets.uploads.validation import Options, Tally, check_file, fill_index, read_kept_rows
 from webapp.datasets.versions.splits import Shares, open_index
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
@@ -37,7 +37,7 @@ def line(prompt: str, **item: Any) -> str:
 
 def only(text: str | bytes, kind: str = "jsonl", columns: Columns | None = None) -> Row | RowError:
     file = io.BytesIO(text.encode() if isinstance(text, str) else text)
-    ((_, found),) = read(kind, file, columns)
+    ((_, found),) = read_rows(kind, file, columns)
     return found
 
 
@@ -47,20 +47,20 @@ def split_up(
     """The rows of each split, as a version would hold them."""
     file, chosen = io.BytesIO("".join(lines).encode()), Options(**options)
     with open_index(chosen.shares, earlier) as index:
-        fill(index, Tally(), file, "jsonl", chosen)
-        index.settle()
+        fill_index(index, Tally(), file, "jsonl", chosen)
+        index.finish()
         file.seek(0)
         found: dict[Split, list[Row]] = {split: [] for split in Split}
-        for split, row in placed(file, "jsonl", chosen, index):
+        for split, row in read_kept_rows(file, "jsonl", chosen, index):
             found[split].append(row)
         return found
 
 
 @given(prompt=PROMPTS, item=st.dictionaries(NAMES, VALUES, max_size=4))
-def test_whatever_json_holds_comes_back_unchanged(prompt: str, item: dict[str, Any]) -> None:
+def test_any_json_is_stored_unchanged(prompt: str, item: dict[str, Any]) -> None:
     row = only(json.dumps({"messages": [{"role": "user", "content": prompt}], **item}))
     assert isinstance(row, Row)
-    stored = json.loads(row.line())
+    stored = json.loads(row.encode_line())
     assert stored == {"row_id": row.row_id, "messages": [{"role": "user", "content": prompt}], "item": item}
 
 
@@ -79,10 +79,10 @@ def test_the_id_depends_on_content_not_on_how_it_is_written(prompt: str, item: d
 
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_reader(data: bytes) -> None:
-    """Whatever comes, it is rows, errors of rows, or one error of the file."""
+    """Any input gives rows, row errors, or one file error."""
     for kind in ("jsonl", "csv"):
         with suppress(FileError):
-            for number, found in read(kind, io.BytesIO(data), None):
+            for number, found in read_rows(kind, io.BytesIO(data), None):
                 assert number >= 1
                 assert isinstance(found, Row | RowError)
 
@@ -108,7 +108,7 @@ def test_no_bytes_break_the_reader(data: bytes) -> None:
         (line("x", a=float("nan")), "NaN"),
         (line("x", a=float("inf")), "Infinity"),
         (line("x", a=1).replace(": 1}", ": 1e999}"), "NaN or infinite"),
-        ('{"messages": [{"role": "user", "content": "x"}], "a": 1, "a": 2}\n', "'a' stands twice"),
+        ('{"messages": [{"role": "user", "content": "x"}], "a": 1, "a": 2}\n', "'a' appears twice"),
         (line("x", a="\0"), "NUL"),
         (line("x", a="\ud800"), "surrogate"),
         (line("x", a=1).replace(": 1}", ": " + "9" * 5000 + "}"), "too many digits"),
@@ -122,11 +122,11 @@ def test_no_bytes_break_the_reader(data: bytes) -> None:
         (b'{"messages": "\xff"}\n', "not UTF-8"),
     ],
 )
-def test_a_bad_line_is_refused_with_its_reason_and_a_fix(text: str | bytes, reason: str) -> None:
+def test_a_bad_line_is_refused_with_its_reason_and_a_remedy(text: str | bytes, reason: str) -> None:
     found = only(text)
     assert isinstance(found, RowError)
     assert reason in found.reason
-    assert found.fix
+    assert found.remedy
 
 
 def test_a_json_row_may_keep_its_prompt_in_a_field_of_its_own() -> None:
@@ -140,7 +140,7 @@ def test_a_json_row_may_keep_its_prompt_in_a_field_of_its_own() -> None:
 
 def test_a_bad_line_does_not_harm_its_neighbours() -> None:
     file = io.BytesIO((line("one") + "{\n\n" + "x" * (9 * 2**20) + "\n" + line("two")).encode())
-    found = list(read("jsonl", file, None))
+    found = list(read_rows("jsonl", file, None))
     assert [number for number, _ in found] == [1, 2, 4, 5]
     assert [isinstance(row, Row) for _, row in found] == [True, False, False, True]
 
@@ -158,11 +158,11 @@ def test_a_bad_line_does_not_harm_its_neighbours() -> None:
         (b"hello", "a.parquet", "does not begin like"),
     ],
 )
-def test_a_file_of_another_kind_is_refused_by_name(head: bytes, name: str, reason: str) -> None:
+def test_a_file_of_another_format_is_refused_by_name(head: bytes, name: str, reason: str) -> None:
     with pytest.raises(FileError) as error:
-        detect(head, name)
+        detect_format(head, name)
     assert reason in error.value.reason
-    assert error.value.fix
+    assert error.value.remedy
 
 
 def test_csv_cells_become_fields_and_quoted_line_breaks_survive() -> None:
@@ -182,10 +182,10 @@ def test_csv_may_hold_messages_as_json() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("id,score\n1,2\n", "No column is known to hold the prompt"),
+        ("id,score\n1,2\n", "The prompt column was not recognized"),
         ("prompt,prompt\na,b\n", "names a column twice"),
         ("prompt,\na,b\n", "without a name"),
-        ('prompt,a\n"open,1\n', "cannot be read on"),
+        ('prompt,a\n"open,1\n', "cannot be read past"),
         ("prompt\n" + '"' + "x" * (5 * 2**20) + '"\n', "longer than"),
         (b"prompt\ncaf\xe9\n", "not UTF-8"),
     ],
@@ -197,7 +197,7 @@ def test_a_broken_csv_is_refused_with_its_reason(text: str | bytes, reason: str)
 
 
 def test_a_csv_row_with_too_few_cells_is_one_bad_row() -> None:
-    found = list(read("csv", io.BytesIO(b"prompt,a\nx\ny,1\n"), None))
+    found = list(read_rows("csv", io.BytesIO(b"prompt,a\nx\ny,1\n"), None))
     assert isinstance(found[0][1], RowError)
     assert "1 cells; the header has 2" in found[0][1].reason
     assert isinstance(found[1][1], Row)
@@ -233,8 +233,8 @@ def test_prompts_that_differ_in_case_or_space_stay_together() -> None:
 
 def test_shares_are_kept_on_many_prompts() -> None:
     shares = Shares(validation=20, test=5)
-    rows = [row_of({"messages": [{"role": "user", "content": str(n)}]}, Columns()) for n in range(4000)]
-    counts = [sum(shares.split_of(row.prompt_digest) == split for row in rows) for split in Split]
+    rows = [build_row({"messages": [{"role": "user", "content": str(n)}]}, Columns()) for n in range(4000)]
+    counts = [sum(shares.choose_split(row.prompt_digest) == split for row in rows) for split in Split]
     assert counts == pytest.approx([3000, 800, 200], rel=0.2)
 
 
@@ -274,14 +274,14 @@ def test_the_preview_shows_no_row_of_the_test_split(sealed_first: bool) -> None:
     lines = [line(f"prompt {number}") for number in range(60)]
     test = {row.messages[0]["content"] for row in split_up(lines)[Split.TEST]}
     lines.sort(key=lambda text: (json.loads(text)["messages"][0]["content"] in test) != sealed_first)
-    report = check(io.BytesIO("".join(lines).encode()), "jsonl", Options())
+    report = check_file(io.BytesIO("".join(lines).encode()), "jsonl", Options())
     shown = [row["messages"][0]["content"] for row in report["preview"]]
     assert len(shown) == 5
     assert not test & set(shown)
 
 
 def test_duplicates_are_kept_once_and_named_by_line() -> None:
-    report = check(io.BytesIO((line("a") + line("b") + line("a") * 2).encode()), "jsonl", Options())
+    report = check_file(io.BytesIO((line("a") + line("b") + line("a") * 2).encode()), "jsonl", Options())
     assert report["rows"] == 2
     assert report["duplicates"] == {"count": 2, "examples": [[3, 1], [4, 1]]}
 
@@ -293,7 +293,7 @@ def test_stated_splits_are_obeyed_and_their_overlap_is_shown() -> None:
         + line("A ", split="test")
         + line("c", split="test")
     )
-    report = check(io.BytesIO(text.encode()), "jsonl", Options())
+    report = check_file(io.BytesIO(text.encode()), "jsonl", Options())
     assert report["splits"] == {"train": 1, "validation": 1, "test": 2}
     assert report["overlap"]["prompts"] == 1
     assert report["overlap"]["rows"] == 1
@@ -302,7 +302,7 @@ def test_stated_splits_are_obeyed_and_their_overlap_is_shown() -> None:
 
 def test_fields_are_described() -> None:
     text = line("a", score=1, kind="x") + line("b", score=3.0, kind="y", extra=[1])
-    report = check(io.BytesIO(text.encode()), "jsonl", Options())
+    report = check_file(io.BytesIO(text.encode()), "jsonl", Options())
     score, kind, extra = report["fields"]
     assert score["numbers"] == {"min": 1, "mean": 2.0, "max": 3.0}
     assert kind["values"] == [("x", 1), ("y", 1)]

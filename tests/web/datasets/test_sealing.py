@@ -1,4 +1,4 @@
-"""The test split: sealed on every road until an owner opens it, and said with every later result."""
+"""The test split: no request shows its rows until an owner opens it, and every later result says so."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.web.comparison import compare, finished_job, row, sample, tuned_model
-from tests.web.datasets.test_datasets import SignIn, jsonl, upload
+from tests.web.datasets.test_datasets import SignIn, jsonl, upload_file
 from tests.web.stored import rows_of
 from webapp.datasets.models import DatasetVersion
-from webapp.datasets.services import Choices, commit
+from webapp.datasets.uploads.services import Choices, commit_upload
 from webapp.datasets.versions.sealing import open_test_split
 from webapp.jobs.models import Job
 from webapp.jobs.monitor.openings import find_openings
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User
 
-LISTS_OF_RESULTS = [("home", "overview"), ("jobs", "list"), ("registry", "list")]
+LISTS_OF_RESULTS = [("home", "overview"), ("jobs", "list"), ("catalog", "list")]
 
 
 @pytest.fixture
 def version(team: Team, alice: User) -> DatasetVersion:
-    made, _ = commit(upload(team, alice, jsonl(60)), alice, Choices())
+    made, _ = commit_upload(upload_file(team, alice, jsonl(60)), alice, Choices())
     return made
 
 
-def test_no_road_leads_to_sealed_rows(
+def test_no_request_shows_sealed_rows(
     team: Team, alice: User, version: DatasetVersion, as_user: SignIn
 ) -> None:
     client, base = as_user(alice), version.get_absolute_url()
@@ -120,7 +120,7 @@ def test_results_of_several_jobs_name_those_that_ended_after_the_opening(
     assert [(each.before_launch, each.jobs) for each in openings] == [(True, [late]), (False, [during])]
 
 
-def test_the_numbers_of_a_comparison_carry_the_opening(
+def test_the_numbers_of_a_comparison_mention_the_opening(
     team: Team, alice: User, as_user: SignIn, version: DatasetVersion
 ) -> None:
     job = finished_job(team, alice)
@@ -137,10 +137,10 @@ def test_an_opening_counts_for_the_other_versions_of_the_dataset(
     team: Team, alice: User, version: DatasetVersion
 ) -> None:
     """Prompts keep their splits, so their test rows are the same."""
-    later = upload(team, alice, jsonl(90))
+    later = upload_file(team, alice, jsonl(90))
     later.dataset = version.dataset
     later.save()
-    second, _ = commit(later, alice, Choices())
+    second, _ = commit_upload(later, alice, Choices())
     first_ids, second_ids = (
         {row["row_id"] for row in rows_of(each.files["test"]["key"])} for each in (version, second)
     )

@@ -1,4 +1,4 @@
-"""Files in parts: what has come is kept, nothing half is ever checked, nobody else may touch it."""
+"""Resumable uploads: parts are kept, only complete files are checked, and only their owner sees them."""
 
 from __future__ import annotations
 
@@ -31,8 +31,10 @@ DATA = b"".join(b'{"messages":[{"role":"user","content":"p %d"}]}\n' % number fo
 
 
 def begin(client: Client, team: Team, size: int = len(DATA), **fields: str) -> Any:
-    told = {"filename": "orders.jsonl", "validation": "10", "test": "10"} | fields
-    metadata = ",".join(f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in told.items())
+    values = {"filename": "orders.jsonl", "validation": "10", "test": "10"} | fields
+    metadata = ",".join(
+        f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in values.items()
+    )
     headers = {"Upload-Length": str(size), "Upload-Metadata": metadata, "Tus-Resumable": "1.0.0"}
     return client.post(reverse("datasets:transfers", args=[team.slug]), headers=headers)
 
@@ -48,7 +50,7 @@ def stored() -> list[str]:
 
 @drawn(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.sets(st.integers(1, len(DATA) - 1), max_size=6))
-def test_however_it_is_cut_the_same_file_arrives(
+def test_any_cut_into_parts_gives_the_same_file(
     team: Team, alice: User, as_user: SignIn, cuts: set[int]
 ) -> None:
     client = as_user(alice)
@@ -67,34 +69,32 @@ def test_however_it_is_cut_the_same_file_arrives(
     assert not any(default_storage.exists(key) for key in keys)
 
 
-def test_the_page_that_waits_is_told_how_many_rows_are_done(
+def test_a_waiting_page_gets_the_number_of_rows_done(
     team: Team, alice: User, as_user: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While a file is checked and while a version is written; afterwards there is nothing to tell."""
-    client, told = as_user(alice), list[str]()
+    """Progress exists while a file is checked and a version is written, and is empty afterwards."""
+    client, seen = as_user(alice), list[str]()
     url = begin(client, team).headers["Location"]
     part(client, url, 0, DATA)
-    passed = RowProgress._count
+    count = RowProgress._count
 
-    def watched(progress: RowProgress, rows: Iterable[Any], verb: str) -> Iterator[Any]:
-        for number, row in enumerate(passed(progress, rows, verb)):
+    def count_and_look(progress: RowProgress, rows: Iterable[Any], verb: str) -> Iterator[Any]:
+        for number, row in enumerate(count(progress, rows, verb)):
             if number == 1:
-                told.append(client.get(f"{asked}progress/").text)
+                seen.append(client.get(f"{current}progress/").text)
             yield row
 
-    monkeypatch.setattr(RowProgress, "_count", watched)
+    monkeypatch.setattr(RowProgress, "_count", count_and_look)
     monkeypatch.setattr(row_progress, "EVERY_SECONDS", 0.0)
-    asked = url
+    current = url
     report = client.post(f"{url}finish/").headers["Location"]
-    asked = report
+    current = report
     client.post(report, {"commit": "1"})
-    assert told == ["2 rows checked", "2 rows checked", "2 rows written"]
-    assert client.get(f"{asked}progress/").text == ""
+    assert seen == ["2 rows checked", "2 rows checked", "2 rows written"]
+    assert client.get(f"{current}progress/").text == ""
 
 
-def test_a_broken_connection_goes_on_where_the_server_stands(
-    team: Team, alice: User, as_user: SignIn
-) -> None:
+def test_a_broken_upload_continues_at_the_servers_offset(team: Team, alice: User, as_user: SignIn) -> None:
     client = as_user(alice)
     url = begin(client, team).headers["Location"]
     part(client, url, 0, DATA[:100])
@@ -104,10 +104,10 @@ def test_a_broken_connection_goes_on_where_the_server_stands(
     assert (repeated.status_code, repeated.headers["Upload-Offset"]) == (409, "100")
     shown = client.get(reverse("datasets:new", args=[team.slug])).text
     assert "orders.jsonl" in shown
-    assert "Choose the same file below to go on" in shown
+    assert "Choose the same file below to continue" in shown
 
 
-def test_half_a_file_is_never_checked(team: Team, alice: User, as_user: SignIn) -> None:
+def test_an_incomplete_file_is_never_checked(team: Team, alice: User, as_user: SignIn) -> None:
     client = as_user(alice)
     url = begin(client, team).headers["Location"]
     part(client, url, 0, DATA[:100])
@@ -125,7 +125,7 @@ def test_more_than_was_announced_is_refused(team: Team, alice: User, as_user: Si
     assert stored() == []
 
 
-def test_mistakes_are_named_before_a_byte_is_sent(
+def test_invalid_fields_are_reported_before_a_byte_is_sent(
     team: Team, alice: User, as_user: SignIn, settings: Any
 ) -> None:
     client = as_user(alice)
@@ -140,16 +140,14 @@ def test_mistakes_are_named_before_a_byte_is_sent(
     assert client.post(url, headers={"Upload-Length": "1", "Upload-Metadata": "name %%%"}).status_code == 400
 
 
-def test_even_a_colleague_cannot_touch_it(team: Team, alice: User, erin: User, as_user: SignIn) -> None:
+def test_a_colleague_has_no_access(team: Team, alice: User, erin: User, as_user: SignIn) -> None:
     url = begin(as_user(alice), team).headers["Location"]
     other = as_user(erin)
     assert part(other, url, 0, DATA).status_code == other.delete(url).status_code == 404
     assert other.head(url).status_code == 404
 
 
-def test_what_is_given_up_or_forgotten_leaves_nothing_behind(
-    team: Team, alice: User, as_user: SignIn
-) -> None:
+def test_discarded_and_stale_transfers_leave_no_files(team: Team, alice: User, as_user: SignIn) -> None:
     client = as_user(alice)
     for give_up in (
         lambda url: client.delete(url),

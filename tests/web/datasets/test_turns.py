@@ -1,4 +1,4 @@
-"""Conversations as people read them: by role, whatever the template, with tools, always escaped."""
+"""Conversations on pages: turns by role for any chat template, with tools, always escaped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from django.template import engines
 from django_cotton.compiler_regex import CottonCompiler
 
-from webapp.datasets.content.turns import last_request, turns_in, turns_of
+from webapp.datasets.content.turns import build_turns, find_last_request, parse_prompt
 
 TOOL_CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"city": "Bern"}'}}
 MESSAGES = [
@@ -32,12 +32,15 @@ TOOLS = [{"type": "function", "function": {"name": "find", "parameters": {"type"
     ],
 )
 def test_prompt_of_any_template_is_read_by_role(prompt: str) -> None:
-    assert [(turn.role, turn.text) for turn in turns_in(prompt)] == [("system", "S"), ("user", "user asks")]
-    assert last_request(turns_in(prompt)) == "user asks"
+    assert [(turn.role, turn.text) for turn in parse_prompt(prompt)] == [
+        ("system", "S"),
+        ("user", "user asks"),
+    ]
+    assert find_last_request(parse_prompt(prompt)) == "user asks"
 
 
 def test_prompt_without_control_tokens_is_one_turn() -> None:
-    assert [(turn.role, turn.text) for turn in turns_in("What is owed?")] == [("", "What is owed?")]
+    assert [(turn.role, turn.text) for turn in parse_prompt("What is owed?")] == [("", "What is owed?")]
 
 
 def test_lists_show_the_last_user_message_of_a_few_shot_prompt() -> None:
@@ -45,10 +48,12 @@ def test_lists_show_the_last_user_message_of_a_few_shot_prompt() -> None:
         f"<start_of_turn>user\nQ{n}<end_of_turn>\n<start_of_turn>model\nA{n}<end_of_turn>\n" for n in "12"
     )
     assert (
-        last_request(turns_in(f"<bos>{shots}<start_of_turn>user\nQ3<end_of_turn>\n<start_of_turn>model\n"))
+        find_last_request(
+            parse_prompt(f"<bos>{shots}<start_of_turn>user\nQ3<end_of_turn>\n<start_of_turn>model\n")
+        )
         == "Q3"
     )
-    assert last_request(turns_of(MESSAGES)) == "And\ntomorrow?"
+    assert find_last_request(build_turns(MESSAGES)) == "And\ntomorrow?"
 
 
 def test_component_shows_roles_tools_parts_and_the_raw_prompt_escaped() -> None:

@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 
 from webapp.datasets.models import DatasetVersion
-from webapp.datasets.services import Choices, commit, receive
+from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.graders import services
 from webapp.graders.models import GraderCheck, GraderTest, GraderVersion
@@ -53,8 +53,8 @@ def checked(version: GraderVersion) -> GraderCheck:
 
 def dataset(team: Team, alice: User, name: str, rows: list[Json]) -> DatasetVersion:
     data = "\n".join(json.dumps(row) for row in rows).encode()
-    upload = receive(team, alice, name, SimpleUploadedFile("rows.jsonl", data), Options())
-    return commit(upload, alice, Choices())[0]
+    upload = receive_file(team, alice, name, SimpleUploadedFile("rows.jsonl", data), Options())
+    return commit_upload(upload, alice, Choices())[0]
 
 
 def capitals(*fields: str) -> list[Json]:

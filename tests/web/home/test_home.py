@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from tests.web.comparison import address, compare, finished_job, row, sample, tuned_model
-from webapp.datasets.services import Choices, commit, receive
+from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.graders.models import GraderCheck
 from webapp.graders.services import create_grader
@@ -22,7 +22,7 @@ from webapp.jobs.models import Alarm, Job, Metric
 from webapp.jobs.states import State
 from webapp.registry.models import TunedModel
 from webapp.teams.models import Membership, Team, User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from webapp.work import nodes
 from workers.contract.devices import NodeDevices
 
@@ -122,7 +122,7 @@ def test_home_says_what_waits_for_a_person(job: Job, bob: User, as_user: SignIn)
     assert "The grader &lt;b&gt;fails&lt;/b&gt;. Mend it." in shown.text
     assert "<code>make worker</code>" in shown.text
     Job.objects.filter(pk=job.pk).update(finished_at=timezone.now() - timedelta(days=8))
-    nodes.announce("node", {}, NodeDevices(cpu_cores=8), {})
+    nodes.register_node("node", {}, NodeDevices(cpu_cores=8), {})
     assert client.get(home).context["attention"] == []
 
 
@@ -175,7 +175,7 @@ def test_next_is_the_most_useful_thing_that_is_true(
     GraderCheck.objects.update_or_create(
         version=job.grader_version, defaults={"state": GraderCheck.State.FINISHED, "results": check}
     )
-    upload = receive(team, alice, "New", SimpleUploadedFile("new.jsonl", ROWS), Options())
+    upload = receive_file(team, alice, "New", SimpleUploadedFile("new.jsonl", ROWS), Options())
     hide_checklist(alice)
     client = as_user(alice)
 
@@ -184,7 +184,7 @@ def test_next_is_the_most_useful_thing_that_is_true(
         return step.title, step.url
 
     assert said() == ("Make a dataset version of new.jsonl", upload.get_absolute_url())
-    commit(upload, alice, Choices())
+    commit_upload(upload, alice, Choices())
     assert said()[0] == f"Compare base and tuned of {job}"
     assert client.get(said()[1]).status_code == 200
     client.get(address(model, "archive"))
@@ -199,7 +199,7 @@ def test_a_download_of_another_model_is_no_download_of_the_newest(
     job: Job, alice: User, as_user: SignIn
 ) -> None:
     tuned_model(job)
-    record(job.team, alice, "downloaded adapter", "ft:groove/starter:acme:older:Xx3dE6gh")
+    record_event(job.team, alice, "downloaded adapter", "ft:groove/starter:acme:older:Xx3dE6gh")
     assert as_user(alice).get(job.team.get_absolute_url()).context["next"].title == (
         f"Download the model of {job}"
     )
@@ -212,7 +212,7 @@ def test_a_judge_without_a_card_is_next_and_the_busiest_home_asks_fifteen_times(
     Job.objects.filter(pk=job.pk).update(grader_version=version)
     (running,) = like(job, 1, State.RUNNING)
     Alarm.objects.create(job=running, step=2, code="length_drift", message="Long.", threshold="", remedy="")
-    record(job.team, alice, "downloaded adapter", tuned_model(job))
+    record_event(job.team, alice, "downloaded adapter", tuned_model(job))
     hide_checklist(alice)
     client = as_user(alice)
     with django_assert_max_num_queries(15):

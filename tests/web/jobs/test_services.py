@@ -50,7 +50,7 @@ def job(team: Team, alice: User) -> Job:
 
 @pytest.fixture
 def running(job: Job) -> Job:
-    nodes.announce("here", {}, NODE, {})
+    nodes.register_node("here", {}, NODE, {})
     validate_files(job.pk)
     claimed = claim_job("here")
     assert claimed is not None
@@ -134,12 +134,12 @@ def test_an_expired_lease_requeues_the_job_until_it_crashed_too_often(running: J
 @pytest.mark.django_db
 def test_a_node_claims_only_jobs_that_fit_its_free_devices(job: Job) -> None:
     validate_files(job.pk)
-    nodes.announce("small", {}, NodeDevices(cpu_cores=1), {})
+    nodes.register_node("small", {}, NodeDevices(cpu_cores=1), {})
     resources = Resources(device="cuda", gpus=1, cpu_cores=1, gpu_memory_gib=40)
     Job.objects.filter(pk=job.pk).update(settings=job.settings.model_copy(update={"resources": resources}))
     assert claim_job("small") is None
     gpus = [{"index": 0, "name": "a", "memory_gib": 24.0}, {"index": 1, "name": "b", "memory_gib": 80.0}]
-    nodes.announce("large", {}, NodeDevices(cpu_cores=8, gpus=gpus), {})
+    nodes.register_node("large", {}, NodeDevices(cpu_cores=8, gpus=gpus), {})
     claimed = claim_job("large")
     assert claimed is not None
     assert claimed.devices == GivenDevices(cpu_cores=1, gpus=[1])
@@ -150,7 +150,7 @@ def test_simultaneous_claims_give_a_job_to_one_worker(job: Job) -> None:
     validate_files(job.pk)
     names = [f"node-{number}" for number in range(4)]
     for name in names:
-        nodes.announce(name, {}, NODE, {})
+        nodes.register_node(name, {}, NODE, {})
     claimed: list[Job] = []
     barrier = threading.Barrier(len(names))
 

@@ -177,7 +177,7 @@ def test_what_was_stored_leaves_again_if_the_row_is_not_kept(
     def fail(*_: object) -> None:
         raise OperationalError("the database is away")
 
-    monkeypatch.setattr(uploads, "record", fail)
+    monkeypatch.setattr(uploads, "record_event", fail)
     client = as_user(alice)
     with pytest.raises(OperationalError):
         send(client, team, good())

@@ -141,8 +141,8 @@ def test_the_page_tells_whether_the_weights_fit_the_workers(
     base: BaseModel, alice: User, as_user: SignIn
 ) -> None:
     devices = NodeDevices(cpu_cores=2, gpus=[Gpu(index=0, name="H", memory_gib=1.0)])
-    nodes.announce("n", {}, devices, {})
-    nodes.seen("n", {"memory_gib": 16.0})
+    nodes.register_node("n", {}, devices, {})
+    nodes.record_health("n", {"memory_gib": 16.0})
     inspection = INSPECTIONS.claim(base.inspection.pk)
     assert inspection is not None
     inspections.finish_inspection(inspection, REPORT)

@@ -179,7 +179,7 @@ def test_an_export_leaves_through_its_team_only(
 def test_an_export_waits_for_room_and_the_page_says_what_is_missing(
     model: TunedModel, alice: User, as_user: SignIn
 ) -> None:
-    node = nodes.announce("small", {}, NodeDevices(cpu_cores=1), {})
+    node = nodes.register_node("small", {}, NodeDevices(cpu_cores=1), {})
     queued = exporting.request_export(model, alice, "merged")
     other = exporting.request_export(model, alice, "gguf")
     Job.objects.update(state="running", node=node, devices={"cpu_cores": 1, "gpus": []})
@@ -187,10 +187,10 @@ def test_an_export_waits_for_room_and_the_page_says_what_is_missing(
     page = as_user(alice).get(model.get_absolute_url()).text
     assert "Waiting for room: Jobs use all CPU cores of small." in page
     Job.objects.update(state="succeeded")
-    nodes.seen("small", {"memory_free_gib": 0.5, "memory_gib": 8.0})
+    nodes.record_health("small", {"memory_free_gib": 0.5, "memory_gib": 8.0})
     assert claim_export(queued.pk, "small") is None
     assert "small has 0.5 GiB free" in model.exports.get(pk=queued.pk).shortage
-    nodes.seen("small", {"memory_free_gib": 6.0, "memory_gib": 8.0})
+    nodes.record_health("small", {"memory_free_gib": 6.0, "memory_gib": 8.0})
     taken = claim_export(queued.pk, "small")
     assert taken
     assert (taken.node, taken.shortage) == (node, "")
@@ -201,7 +201,7 @@ def test_an_export_waits_for_room_and_the_page_says_what_is_missing(
 
 
 def test_a_job_leaves_a_running_export_its_core(model: TunedModel, alice: User) -> None:
-    nodes.announce("small", {}, NodeDevices(cpu_cores=2), {})
+    nodes.register_node("small", {}, NodeDevices(cpu_cores=2), {})
     exports = [exporting.request_export(model, alice, kind) for kind in ("merged", "gguf")]
     resources = {"device": "cpu", "gpus": 0, "cpu_cores": 2, "gpu_memory_gib": 0}
     Job.objects.update(state="queued", settings={"resources": resources})

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.web.comparison import compare, finished_job, row, sample, tuned_model
 from webapp.datasets.models import DatasetVersion
-from webapp.datasets.services import Choices, commit, receive
+from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording
@@ -48,8 +48,8 @@ NUMBER = st.floats(-1, 1)
 def uploaded(team: Team, user: User, name: str = "Letters <b>", rows: int = 40) -> DatasetVersion:
     line = b'{"messages":[{"role":"user","content":"say %d"}],"reference":{"said":%d}}\n'
     data = b"".join(line % (number, number) for number in range(rows))
-    upload = receive(team, user, name, SimpleUploadedFile("a.jsonl", data), Options())
-    return commit(upload, user, Choices())[0]
+    upload = receive_file(team, user, name, SimpleUploadedFile("a.jsonl", data), Options())
+    return commit_upload(upload, user, Choices())[0]
 
 
 def filled(client: Client, team: Team, **changes: Any) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def test_a_score_is_kept_once_and_only_from_who_holds_the_job(team: Team, alice:
             settings={},
         )
     )
-    nodes.announce("here", {}, NodeDevices(cpu_cores=2), {})
+    nodes.register_node("here", {}, NodeDevices(cpu_cores=2), {})
     validate_files(job.pk)
     held = claim_job("here")
     assert held

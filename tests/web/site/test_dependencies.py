@@ -1,4 +1,4 @@
-"""What is installed is pinned, hashed, explained, and free to use."""
+"""Dependencies are pinned, hashed, explained, and free to use."""
 
 from __future__ import annotations
 

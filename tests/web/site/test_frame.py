@@ -1,4 +1,4 @@
-"""The frame that all pages share: an ended session, the shortcut sheet, the palette's pages, dead ends."""
+"""Parts that all pages share: expired sessions, shortcuts, pages of the palette, error pages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SignIn = Callable[[User], Client]
         ("http://elsewhere.example/t/acme/jobs/", "/"),
     ],
 )
-def test_after_a_session_has_ended_the_whole_page_signs_in_and_comes_back(
+def test_an_expired_session_redirects_the_whole_page_to_sign_in_and_back(
     team: Team, client: Client, page: str, back: str
 ) -> None:
     answer = client.get(team.get_absolute_url(), headers={"hx-request": "true", "hx-current-url": page})
@@ -34,14 +34,14 @@ def test_after_a_session_has_ended_the_whole_page_signs_in_and_comes_back(
     assert plain.headers["Location"] == f"/accounts/login/?next={team.get_absolute_url()}"
 
 
-def test_the_sheet_lists_the_keys_of_the_page(team: Team, alice: User, as_user: SignIn) -> None:
+def test_the_shortcut_list_shows_the_keys_of_the_page(team: Team, alice: User, as_user: SignIn) -> None:
     _, grader = create_sample_project(team, alice)
     sheet = as_user(alice).get(grader.get_absolute_url()).content.decode().split('id="shortcuts"')[1]
     assert "Save a version" in sheet
     assert "Save a version" not in as_user(alice).get(team.get_absolute_url()).content.decode()
 
 
-def test_a_form_sent_after_a_session_has_ended_changes_nothing_and_says_so(
+def test_a_form_sent_with_an_expired_session_changes_nothing_and_says_so(
     team: Team, alice: User, client: Client
 ) -> None:
     members = f"/t/{team.slug}/members/"
@@ -55,18 +55,18 @@ def test_a_form_sent_after_a_session_has_ended_changes_nothing_and_says_so(
 
 
 @pytest.mark.parametrize("text", ["team settings", "import grader", "connect judge", "invite", "password"])
-def test_the_palette_knows_every_place(team: Team, alice: User, as_user: SignIn, text: str) -> None:
-    assert "Nothing in" not in found(as_user(alice), team, text)
+def test_the_palette_finds_every_page(team: Team, alice: User, as_user: SignIn, text: str) -> None:
+    assert "No results for" not in found(as_user(alice), team, text)
 
 
 @pytest.mark.parametrize("text", ["team settings", "import grader", "connect judge", "invite"])
-def test_the_palette_names_nothing_that_would_be_refused(
+def test_the_palette_hides_pages_that_the_role_cannot_open(
     team: Team, bob: User, as_user: SignIn, text: str
 ) -> None:
-    assert "Nothing in" in found(as_user(bob), team, text)
+    assert "No results for" in found(as_user(bob), team, text)
 
 
-def test_a_dead_link_says_what_it_was(team: Team, alice: User, as_user: SignIn) -> None:
+def test_a_dead_link_is_explained(team: Team, alice: User, as_user: SignIn) -> None:
     client = as_user(alice)
     invitation = client.get("/invitations/unknown/")
     assert invitation.status_code == 404
@@ -74,16 +74,16 @@ def test_a_dead_link_says_what_it_was(team: Team, alice: User, as_user: SignIn) 
     for address in (f"/t/{team.slug}/jobs/ftjob-unknown/", "/nowhere/", "/t/elsewhere/"):
         page = client.get(address)
         assert page.status_code == 404
-        assert "The address is wrong, the object was deleted" in page.content.decode()
+        assert "The URL is wrong, the object was deleted" in page.content.decode()
 
 
-def test_a_form_from_before_signing_in_is_explained(db: None) -> None:
+def test_a_form_opened_before_signing_in_is_explained(db: None) -> None:
     page = Client(enforce_csrf_checks=True).post("/accounts/login/", {})
     assert page.status_code == 403
     assert "This form is out of date" in page.content.decode()
 
 
-def test_what_broke_is_said_even_without_the_database() -> None:
+def test_the_error_page_works_without_the_database() -> None:
     request = RequestFactory().get("/")
-    assert "Something broke here" in server_error(request).content.decode()
+    assert "Something went wrong" in server_error(request).content.decode()
     assert "This request cannot be read" in bad_request(request, ValueError()).content.decode()

@@ -1,4 +1,4 @@
-"""No request makes the site fail: hostile paths, queries, headers and forms on every route, without a 500."""
+"""Hostile paths, queries, headers and forms on every route never cause a 500."""
 
 # ruff: noqa: F811 -- a fixture of another file
 from __future__ import annotations
@@ -18,7 +18,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from tests.web.site.test_tenancy import ADDRESSES, Objects, everything, objects  # noqa: F401
-from webapp.core.input_checks import load_json, whole_number
+from webapp.core.input_checks import load_json, parse_whole_number
 from webapp.teams.models import Team, User
 
 SignIn = Callable[[User], Client]
@@ -42,7 +42,7 @@ MOST_REQUESTS = 250  # of each kind: the whole file takes less than a minute on 
 
 
 class Forms(HTMLParser):
-    """The forms of a page that send by POST: action and fields with their values."""
+    """Collect the POST forms of a page: action, and fields with their values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Forms(HTMLParser):
 
 
 class Attacker:
-    """Sends requests, undoes what they changed, and notes those that failed."""
+    """Sends requests, rolls their changes back, and collects those that failed."""
 
     def __init__(self, client: Client) -> None:
         self._client, self.failed, self.requests = client, {}, 0
@@ -98,7 +98,7 @@ def attack(team: Team, alice: User, as_user: SignIn) -> Iterator[Attacker]:
 
 
 def site_paths(resolver: URLResolver | None = None, route: str = "/") -> Iterator[tuple[str, list[str]]]:
-    """Routes outside of teams, with the names of their arguments."""
+    """Yield routes outside of teams, with the names of their arguments."""
     for each in (resolver or get_resolver()).url_patterns:
         pattern = str(each.pattern).lstrip("^").rstrip("$")
         if isinstance(each, URLResolver):
@@ -108,7 +108,7 @@ def site_paths(resolver: URLResolver | None = None, route: str = "/") -> Iterato
 
 
 def sample(requests: list[Any]) -> list[Any]:
-    """At most so many, the same each time."""
+    """Return a fixed sample of the requests."""
     return random.Random(14).sample(requests, min(MOST_REQUESTS, len(requests)))
 
 
@@ -147,7 +147,7 @@ def test_no_query_makes_the_site_fail(
     attack: Attacker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each parameter that a page reads, found by watching it, takes each value."""
+    """Try each value for each parameter that a page reads."""
     read: set[str] = set()
 
     def watched(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -200,7 +200,7 @@ def test_no_header_makes_the_site_fail(team: Team, objects: Objects, attack: Att
 
 
 def forms_of(attack: Attacker, urls: list[str]) -> dict[tuple[str, tuple[str, ...]], dict[str, str]]:
-    """The forms on all pages, once each."""
+    """Collect each form on all pages once."""
     found: dict[tuple[str, tuple[str, ...]], dict[str, str]] = {}
     for url in urls:
         answer = attack.send("GET", url)
@@ -213,7 +213,7 @@ def forms_of(attack: Attacker, urls: list[str]) -> dict[tuple[str, tuple[str, ..
 
 
 def test_no_form_makes_the_site_fail(team: Team, objects: Objects, attack: Attacker) -> None:
-    """Each field of each form takes each value, the others keeping theirs."""
+    """Try each value for each field of each form."""
     forms = forms_of(attack, pages(team, objects))
     assert len(forms) > 30
     attempts = []
@@ -232,7 +232,7 @@ def test_a_refused_form_leaves_nothing_behind(
     objects: Objects,
     as_user: SignIn,
 ) -> None:
-    """400 with the reason, for each form and each kind of unreadable text; urlencoded and multipart."""
+    """Unreadable text in any form gives 400 with the reason, urlencoded or multipart."""
     client = as_user(alice)
     urls = [address.url(team.slug, objects) for address in ADDRESSES if not address.name.endswith("stream")]
     before = everything()
@@ -246,7 +246,7 @@ def test_a_refused_form_leaves_nothing_behind(
     assert everything() == before
 
 
-def test_a_stranger_makes_nothing_fail_either(
+def test_anonymous_requests_cause_no_failure(
     team: Team,
     objects: Objects,
     client: Client,
@@ -272,7 +272,7 @@ def test_a_stranger_makes_nothing_fail_either(
      ("", None), (None, None), ("1.0", None), (" 1", None), ("9" * 5000, None)],
 )  # fmt: skip
 def test_a_whole_number_is_ascii_digits_within_its_bound(text: str | None, number: int | None) -> None:
-    assert whole_number(text) == number
+    assert parse_whole_number(text) == number
 
 
 @pytest.mark.parametrize(

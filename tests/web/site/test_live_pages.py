@@ -148,7 +148,7 @@ def story(job: Job, end: Callable[[], object], clock: Clock) -> Iterator[tuple[s
     )  # fmt: skip
     kept = RetentionEvent(suite="", stage="before", step=0, rows=4, samples_per_row=1, base=half)
     yield "validated", lambda: validate_files(job.pk)
-    yield "a worker comes", lambda: nodes.announce("here", {}, NodeDevices(cpu_cores=2), {})
+    yield "a worker comes", lambda: nodes.register_node("here", {}, NodeDevices(cpu_cores=2), {})
     yield "claimed", lambda: claim_job("here")
     yield "prepares", report(PhaseEvent(phase="prepare"), LogEvent(message="Hello"))
     yield "measures", report(PhaseEvent(phase="preflight"), progress("preflight", 2, None))
@@ -241,7 +241,7 @@ def test_every_page_of_a_job_shows_its_actions_and_its_end(
 ) -> None:
     client = as_user(alice)
     tabs = [Tab(client, job.get_absolute_url() + page, job) for page in pages]
-    nodes.announce("here", {}, NodeDevices(cpu_cores=2), {})
+    nodes.register_node("here", {}, NodeDevices(cpu_cores=2), {})
 
     def start() -> None:
         validate_files(job.pk)

@@ -1,7 +1,8 @@
-"""The shell around every page: palette, account page, notices of jobs that ended, styleguide."""
+"""The shell around every page: sidebar, palette, account page, notices of ended jobs, styleguide."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from smtplib import SMTPServerDisconnected
 
@@ -43,6 +44,30 @@ def found(client: Client, team: Team, text: str) -> str:
     return client.get(f"/t/{team.slug}/search/", {"q": text}, headers={"hx-request": "true"}).content.decode()
 
 
+@pytest.mark.parametrize(
+    ("path", "section"),
+    [
+        ("", "Home"),
+        ("datasets/", "Datasets"),
+        ("graders/", "Graders"),
+        ("judges/", "Judges"),
+        ("jobs/", "Jobs"),
+        ("jobs/workers/", "Workers"),
+        ("models/", "Models"),
+        ("models/bases/", "Models"),
+        ("members/", "Settings"),
+        ("settings/", "Settings"),
+        ("audit/", "Settings"),
+    ],
+)
+def test_the_sidebar_marks_the_section_of_the_page(
+    team: Team, alice: User, as_user: SignIn, path: str, section: str
+) -> None:
+    page = as_user(alice).get(f"/t/{team.slug}/{path}").text
+    links = re.findall(r'<a class="side-link"([^>]*)>\s*<svg.*?</svg>([^<]*)</a>', page, re.DOTALL)
+    assert [label.strip() for attributes, label in links if "aria-current" in attributes] == [section]
+
+
 def test_the_palette_finds_objects_of_this_team_only(
     team: Team, alice: User, charlie: User, as_user: SignIn
 ) -> None:
@@ -68,7 +93,7 @@ def test_search_is_a_page_without_scripts(team: Team, alice: User, as_user: Sign
     assert "<b>nothing" not in page
 
 
-def test_a_person_who_asked_gets_one_mail(team: Team, alice: User) -> None:
+def test_a_user_who_enabled_mail_gets_one(team: Team, alice: User) -> None:
     job = launched(team, alice, "Invoices\nsecond try")
     ask(alice, mail_on_end=True)
     end(job)
@@ -89,7 +114,7 @@ def test_nobody_else_gets_a_mail(team: Team, alice: User, bob: User) -> None:
     assert mail.outbox == []
 
 
-def test_a_mail_server_that_is_away_fails_no_job_and_loses_no_mail(
+def test_an_unreachable_mail_server_fails_no_job_and_loses_no_mail(
     team: Team, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask(alice, mail_on_end=True)
@@ -112,7 +137,7 @@ def test_a_mail_server_that_is_away_fails_no_job_and_loses_no_mail(
     assert len(mail.outbox) == 1
 
 
-def test_open_pages_learn_of_jobs_that_ended(team: Team, alice: User, bob: User, as_user: SignIn) -> None:
+def test_open_pages_announce_jobs_that_ended(team: Team, alice: User, bob: User, as_user: SignIn) -> None:
     ask(alice, notify_on_end=True)
     client = as_user(alice)
     last = client.get("/account/ended/").json()["last"]
@@ -124,7 +149,7 @@ def test_open_pages_learn_of_jobs_that_ended(team: Team, alice: User, bob: User,
     assert mail.outbox == []
 
 
-def test_a_person_chooses_on_the_account_page(alice: User, team: Team, as_user: SignIn) -> None:
+def test_notifications_are_set_on_the_account_page(alice: User, team: Team, as_user: SignIn) -> None:
     client = as_user(alice)
     assert "data-single-keys" not in client.get(team.get_absolute_url()).content.decode()
     client.post("/account/", {"mail_on_end": "on"})

@@ -1,6 +1,6 @@
-"""Walks every address below ``/t/<team>/``: strangers see nothing, viewers change nothing.
+"""Every URL below ``/t/<team>/``: non-members see nothing, viewers change nothing.
 
-An address that is new fails here until its objects are made below, which is the point.
+A new URL fails here until its objects are created below. This is intended.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from django.utils import timezone
 from tests.web.stored import rows_of
 from webapp.calibration.models import LabelTask
 from webapp.datasets.models import DatasetImport
-from webapp.datasets.services import Choices, commit, receive
-from webapp.datasets.uploads.transfers import begin
+from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
+from webapp.datasets.uploads.transfers import begin_transfer
 from webapp.datasets.uploads.validation import Options
 from webapp.endpoints.models import Endpoint
 from webapp.graders.models import Grader, GraderTest, GraderTrial, GraderVersion
@@ -35,7 +35,7 @@ from webapp.jobs.rollouts.saved_views import save_view
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Membership, Role, Team, User
-from webapp.teams.services import invite
+from webapp.teams.services import create_invitation
 
 SignIn = Callable[[User], Client]
 Objects = dict[str, dict[str, Any]]
@@ -89,7 +89,7 @@ OWN_AFFAIRS = {"home:checklist", "jobs:columns"}  # a viewer may arrange her own
 
 @dataclass(frozen=True)
 class Address:
-    """One URL pattern below a team."""
+    """A URL pattern of a team's pages."""
 
     name: str
     arguments: frozenset[str]
@@ -122,12 +122,12 @@ NAMES = [address.name for address in ADDRESSES]
 
 @pytest.fixture
 def objects(team: Team, alice: User) -> Objects:
-    """What the addresses name: for a namespace, for one address, or ('') for all."""
-    trial = receive(team, alice, "Trial", SimpleUploadedFile("a.jsonl", DATA), Options())
-    part = begin(team, alice, filename="b.jsonl", size=9, name="B", options=Options(), dataset=None)
+    """URL arguments by namespace, by URL name, or ('') for all."""
+    trial = receive_file(team, alice, "Trial", SimpleUploadedFile("a.jsonl", DATA), Options())
+    part = begin_transfer(team, alice, filename="b.jsonl", size=9, name="B", options=Options(), dataset=None)
     imported = DatasetImport.objects.create(team=team, source="https://a.example/b.csv", created_by=alice)
-    version, _ = commit(
-        receive(team, alice, "D", SimpleUploadedFile("a.jsonl", DATA), Options()), alice, Choices()
+    version, _ = commit_upload(
+        receive_file(team, alice, "D", SimpleUploadedFile("a.jsonl", DATA), Options()), alice, Choices()
     )
     row = rows_of(version.files["train"]["key"])[0]
     grader = Grader.objects.create(team=team, name="G")
@@ -145,7 +145,7 @@ def objects(team: Team, alice: User) -> Objects:
     model = tuned(team, base)
     job = finished_job(team, base, version, grader_version, model)
     membership = Membership.objects.get(team=team, user=alice)
-    invitation = invite(team, alice, "dora@example.com", Role.VIEWER)
+    invitation = create_invitation(team, alice, "dora@example.com", Role.VIEWER)
     view = save_view(team, alice, "Cut", "only=truncated")
     return {
         "": {"number": 1, "step": 1, "index": 0},
@@ -234,7 +234,7 @@ def finished_job(team: Team, base: BaseModel, version: Any, grader: GraderVersio
 
 
 def everything() -> dict[str, list[dict[str, Any]]]:
-    """All rows of all tables but the sessions'."""
+    """Return all rows of all tables except sessions."""
     models = [model for model in apps.get_models() if model._meta.label != "sessions.Session"]
     return {model._meta.label: list(model._default_manager.order_by("pk").values()) for model in models}
 
@@ -258,10 +258,10 @@ def test_the_objects_are_there_for_their_owner(
     assert wrong == {}
 
 
-def test_another_teams_objects_do_not_exist(
+def test_objects_of_another_team_give_404(
     team: Team, charlie: User, objects: Objects, as_user: SignIn
 ) -> None:
-    """Neither below their team's address nor below the stranger's own."""
+    """They give 404 in the URLs of their own team and of the other member's team."""
     client, own, wrong = as_user(charlie), charlie.teams.get().slug, {}
     before = everything()
     for address in ADDRESSES:
@@ -303,7 +303,7 @@ def test_a_viewer_changes_nothing(team: Team, bob: User, objects: Objects, as_us
 def test_forms_take_no_objects_of_another_team(
     team: Team, charlie: User, objects: Objects, as_user: SignIn
 ) -> None:
-    """Alice's objects, named in the query or the body of a request to Charlie's own team."""
+    """Alice's objects appear in the query or body of a request to Charlie's team."""
     client, base = as_user(charlie), f"/t/{charlie.teams.get().slug}"
     job = Job.objects.get(team=team)
     own = create_sample_project(charlie.teams.get(), charlie)[0].versions.get()

@@ -9,7 +9,7 @@ from django.core import mail
 from django.test import Client
 
 from webapp.teams.models import Role, Team, User
-from webapp.teams.services import invite
+from webapp.teams.services import create_invitation
 
 
 @pytest.mark.parametrize("name", ["login", "signup", "password/reset"])
@@ -25,29 +25,29 @@ def test_a_forgotten_password_is_reset_by_mail(alice: User, client: Client) -> N
 
 
 def test_a_reset_says_whether_a_mail_was_sent(alice: User, client: Client, settings: Any) -> None:
-    def told() -> str:
+    def reset() -> str:
         answer = client.post("/accounts/password/reset/", {"email": alice.email}, follow=True)
         return answer.content.decode()
 
     settings.MAIL_URL = ""
-    assert "This site sends no mail" in told()
-    assert "on its way" not in told()
+    assert "This site sends no e-mail" in reset()
+    assert "We sent you an e-mail" not in reset()
     settings.MAIL_URL = "smtp://mail.example.com"
-    assert "A mail is on its way" in told()
-    assert "sends no mail" not in told()
+    assert "We sent you an e-mail" in reset()
+    assert "sends no e-mail" not in reset()
 
 
-def test_where_sign_up_is_closed_nobody_is_sent_there(db: None, client: Client, settings: Any) -> None:
+def test_no_page_links_to_sign_up_while_it_is_closed(db: None, client: Client, settings: Any) -> None:
     places = ("/", "/accounts/login/")
     assert all("/accounts/signup/" in client.get(place).content.decode() for place in places)
     settings.SIGNUP_OPEN = False
     assert not any("/accounts/signup/" in client.get(place).content.decode() for place in places)
-    assert "by invitation" in client.get("/accounts/signup/").content.decode()
+    assert "You need an invitation" in client.get("/accounts/signup/").content.decode()
 
 
-def test_the_invited_are_told_which_team_they_join(team: Team, alice: User, client: Client) -> None:
+def test_sign_up_shows_which_team_an_invited_person_joins(team: Team, alice: User, client: Client) -> None:
     assert "You get a team" in client.get("/accounts/signup/").content.decode()
-    door = client.get(invite(team, alice, "dora@example.com", Role.EDITOR).get_absolute_url())
+    door = client.get(create_invitation(team, alice, "dora@example.com", Role.EDITOR).get_absolute_url())
     assert "/accounts/signup/?email=dora%40example.com" in door.content.decode()
     page = client.get("/accounts/signup/?email=dora%40example.com").content.decode()
     assert 'value="dora@example.com"' in page

@@ -1,4 +1,4 @@
-"""Addresses are confirmed, invitations are bound, and no page tells whether an address has an account."""
+"""Addresses are confirmed, invitations name a person, and no page reveals who has an account."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from django.test import Client
 from tests.conftest import PASSWORD
 from webapp.config import env
 from webapp.teams.models import Invitation, Membership, Role, Team, User
-from webapp.teams.services import accept_invitation, invite
+from webapp.teams.services import accept_invitation, create_invitation
 
 SignIn = Callable[[User], Client]
 
 
 @pytest.fixture
 def confirmed(settings: Any) -> None:
-    """A site that sends mail, and so confirms addresses."""
+    """A site that sends e-mail and therefore confirms addresses."""
     settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
     settings.MAIL_URL = "smtp://mail.example.com"
     settings.ACCOUNT_RATE_LIMITS = False
@@ -51,8 +51,8 @@ def test_an_address_changes_only_after_the_password_and_by_the_link_in_the_mail(
     confirm(alice)
     client, new = Client(), {"email": "new@example.com", "action_add": ""}
     client.force_login(alice)
-    asked = client.post("/accounts/email/", new)
-    assert "/reauthenticate/" in asked.headers["Location"]
+    response = client.post("/accounts/email/", new)
+    assert "/reauthenticate/" in response.headers["Location"]
     assert not EmailAddress.objects.filter(email="new@example.com").exists()
     client = signed_in(alice.email)
     client.post("/accounts/email/", new)
@@ -64,8 +64,8 @@ def test_an_address_changes_only_after_the_password_and_by_the_link_in_the_mail(
     assert alice.email == "new@example.com"
 
 
-def test_an_unconfirmed_address_never_becomes_the_own_one(alice: User) -> None:
-    """Not even where the site confirms none, because it sends no mail."""
+def test_an_unconfirmed_address_never_replaces_the_current_one(alice: User) -> None:
+    """This holds also on a site without mail, which confirms no addresses."""
     client = signed_in(alice.email)
     for action in ("action_add", "action_primary", "action_remove"):
         client.post("/accounts/email/", {"email": "boss@example.com", action: ""})
@@ -74,7 +74,7 @@ def test_an_unconfirmed_address_never_becomes_the_own_one(alice: User) -> None:
     assert alice.email == "alice@example.com"
 
 
-def test_the_own_address_cannot_be_removed(confirmed: None, alice: User) -> None:
+def test_the_current_address_cannot_be_removed(confirmed: None, alice: User) -> None:
     client = signed_in(confirm(alice).email)
     client.post("/accounts/email/", {"email": "new@example.com", "action_add": ""})
     for action in ("action_primary", "action_remove"):
@@ -99,7 +99,7 @@ def test_an_address_of_somebody_else_cannot_be_taken(confirmed: None, alice: Use
     assert User.objects.get(pk=alice.pk).email == "alice@example.com"
 
 
-def test_sign_up_reset_and_sign_in_tell_nobody_who_has_an_account(confirmed: None, alice: User) -> None:
+def test_sign_up_reset_and_sign_in_do_not_reveal_who_has_an_account(confirmed: None, alice: User) -> None:
     def seen(path: str, **data: str) -> tuple[Any, ...]:
         answer = Client().post(path, data, follow=True)
         text = re.sub(r'(value|content|nonce)="[^"]*"|"X-CSRFToken": "[^"]*"', "", answer.text)
@@ -115,8 +115,8 @@ def test_sign_up_reset_and_sign_in_tell_nobody_who_has_an_account(confirmed: Non
     assert known.context["form"].errors == unknown.context["form"].errors
 
 
-def test_sign_up_tells_that_an_address_is_taken_where_none_is_confirmed(alice: User, client: Client) -> None:
-    """A limit that ``docs/security.md`` names."""
+def test_sign_up_reveals_a_taken_address_on_a_site_without_confirmation(alice: User, client: Client) -> None:
+    """``docs/security.md`` names this limit."""
     page = client.post("/accounts/signup/", {"email": alice.email, "password1": PASSWORD})
     assert "already registered" in page.text
 
@@ -124,7 +124,7 @@ def test_sign_up_tells_that_an_address_is_taken_where_none_is_confirmed(alice: U
 def test_an_invitation_is_for_the_invited_address(
     team: Team, alice: User, charlie: User, as_user: SignIn
 ) -> None:
-    invitation = invite(team, alice, "Dora@example.com", Role.VIEWER)
+    invitation = create_invitation(team, alice, "Dora@example.com", Role.VIEWER)
     page = as_user(charlie).get(invitation.get_absolute_url())
     assert "works only for an account" in page.text
     as_user(charlie).post(invitation.get_absolute_url())
@@ -137,8 +137,8 @@ def test_an_invitation_is_for_the_invited_address(
 
 def test_an_unconfirmed_account_joins_no_team(confirmed: None, team: Team, alice: User) -> None:
     dora = User.objects.create_user("dora@example.com", PASSWORD)
-    assert accept_invitation(invite(team, alice, "dora@example.com", Role.EDITOR), dora) is None
-    assert accept_invitation(invite(team, alice, "", Role.EDITOR), dora) is None
+    assert accept_invitation(create_invitation(team, alice, "dora@example.com", Role.EDITOR), dora) is None
+    assert accept_invitation(create_invitation(team, alice, "", Role.EDITOR), dora) is None
     confirm(dora)
     assert accept_invitation(Invitation.objects.filter(email="").get(), dora) == team
 
@@ -146,7 +146,7 @@ def test_an_unconfirmed_account_joins_no_team(confirmed: None, team: Team, alice
 def test_the_invited_join_once_their_address_is_confirmed(
     confirmed: None, team: Team, alice: User, client: Client
 ) -> None:
-    client.get(invite(team, alice, "dora@example.com", Role.EDITOR).get_absolute_url())
+    client.get(create_invitation(team, alice, "dora@example.com", Role.EDITOR).get_absolute_url())
     client.post("/accounts/signup/", {"email": "dora@example.com", "password1": PASSWORD})
     assert not Membership.objects.filter(user__email="dora@example.com").exists()
     client.post(link_in_mail())
@@ -158,9 +158,9 @@ def test_an_invitation_opens_a_closed_site_for_its_address_only(
     team: Team, alice: User, client: Client, settings: Any
 ) -> None:
     settings.SIGNUP_OPEN = False
-    client.get(invite(team, alice, "dora@example.com", Role.EDITOR).get_absolute_url())
+    client.get(create_invitation(team, alice, "dora@example.com", Role.EDITOR).get_absolute_url())
     answer = client.post("/accounts/signup/", {"email": "eve@example.com", "password1": PASSWORD})
-    assert "the invitation was made for" in answer.text
+    assert "Sign up with the address that was invited" in answer.text
     client.post("/accounts/signup/", {"email": "dora@example.com", "password1": PASSWORD})
     assert team.memberships.filter(user__email="dora@example.com").exists()
 
@@ -177,9 +177,9 @@ def test_an_open_link_is_for_lower_roles_only(
     assert team.memberships.get(user=charlie).role == Role.VIEWER
     assert accept_invitation(second, charlie) == team  # a present member's role stays
     with pytest.raises(ValueError, match="needs an e-mail address"):
-        invite(team, alice, "", Role.OWNER)
+        create_invitation(team, alice, "", Role.OWNER)
 
 
-def test_without_a_mail_server_production_writes_no_link_anywhere() -> None:
+def test_production_without_a_mail_server_logs_no_secret_link() -> None:
     assert "dummy" in str(env.mail("", log=False)["EMAIL_BACKEND"])
     assert "console" in str(env.mail("")["EMAIL_BACKEND"])

@@ -19,7 +19,7 @@ from webapp.jobs.queue import claim_job
 from webapp.jobs.rollouts import search
 from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Membership, Team, User
-from webapp.teams.services import create_team, record
+from webapp.teams.services import create_team, record_event
 from webapp.work import nodes
 from webapp.work.models import Node
 from workers.contract.devices import NodeDevices
@@ -28,7 +28,7 @@ from workers.tasks import tidy
 SignIn = Callable[[User], Client]
 
 
-def page(name: str, team: Team) -> str:
+def build_url(name: str, team: Team) -> str:
     return reverse(name, args=[team.slug])
 
 
@@ -54,11 +54,11 @@ def test_an_owner_sets_what_is_kept_and_only_the_staff_sets_the_limit(
     team: Team, alice: User, as_user: SignIn
 ) -> None:
     values = {"name": "Acme Two", "rollouts_kept_days": "30", "max_running_jobs": "9"}
-    as_user(alice).post(page("home:settings", team), values)
+    as_user(alice).post(build_url("home:settings", team), values)
     team.refresh_from_db()
     assert (team.name, team.rollouts_kept_days, team.max_running_jobs) == ("Acme Two", 30, None)
     User.objects.filter(pk=alice.pk).update(is_staff=True)
-    as_user(alice).post(page("home:settings", team), values)
+    as_user(alice).post(build_url("home:settings", team), values)
     team.refresh_from_db()
     assert team.max_running_jobs == 9
     assert list(team.audit_events.values_list("verb", "target")[:2]) == [
@@ -66,7 +66,9 @@ def test_an_owner_sets_what_is_kept_and_only_the_staff_sets_the_limit(
         ("set rollouts kept days", "30"),
     ]
     assert (
-        as_user(alice).post(page("home:settings", team), values | {"rollouts_kept_days": "0"}).status_code
+        as_user(alice)
+        .post(build_url("home:settings", team), values | {"rollouts_kept_days": "0"})
+        .status_code
         == 422
     )
 
@@ -93,7 +95,7 @@ def test_an_owner_is_asked_before_rollouts_go(job: Job, alice: User, as_user: Si
         adapter_step=0,
     )  # fmt: skip
     Job.objects.filter(pk=job.pk).update(finished_at=timezone.now() - timedelta(days=31))
-    client, url = as_user(alice), page("home:settings", job.team)
+    client, url = as_user(alice), build_url("home:settings", job.team)
     values = {"name": "Acme", "rollouts_kept_days": "30"}
     asked = client.post(url, values)
     assert "Delete the rollouts of about 1 job?" in asked.text
@@ -109,11 +111,11 @@ def test_an_owner_is_asked_before_rollouts_go(job: Job, alice: User, as_user: Si
 def test_settings_say_how_much_of_the_limit_is_used(job: Job, alice: User, as_user: SignIn) -> None:
     Team.objects.filter(pk=job.team_id).update(max_running_jobs=4)
     Job.objects.filter(pk=job.pk).update(state=State.RUNNING)
-    assert "Now 1 running of 4." in as_user(alice).get(page("home:settings", job.team)).text
+    assert "Now 1 running of 4." in as_user(alice).get(build_url("home:settings", job.team)).text
 
 
 def test_a_team_at_its_limit_waits_and_another_goes_ahead(job: Job, charlie: User) -> None:
-    nodes.announce("node", {}, NodeDevices(cpu_cores=8), {})
+    nodes.register_node("node", {}, NodeDevices(cpu_cores=8), {})
     Team.objects.filter(pk=job.team_id).update(max_running_jobs=1)
     first, second = queued(job, "first"), queued(job, "second")
     other = finished_job(create_team(charlie, "Other"), charlie)
@@ -131,35 +133,39 @@ def test_a_team_at_its_limit_waits_and_another_goes_ahead(job: Job, charlie: Use
 def test_the_record_is_cut_to_a_person_or_words_and_leaves_as_csv(
     team: Team, alice: User, bob: User, as_user: SignIn
 ) -> None:
-    record(team, bob, "downloaded adapter", "=HYPERLINK(1)")
+    record_event(team, bob, "downloaded adapter", "=HYPERLINK(1)")
     client = as_user(alice)
-    shown = client.get(page("teams:audit", team), {"who": bob.email}).context["page"]
+    shown = client.get(build_url("teams:audit", team), {"who": bob.email}).context["page"]
     assert [event.verb for event in shown] == ["downloaded adapter"]
-    assert not client.get(page("teams:audit", team), {"text": "no such words"}).context["page"].object_list
-    answer = client.get(page("teams:audit_csv", team), {"text": "download"})
+    assert (
+        not client.get(build_url("teams:audit", team), {"text": "no such words"}).context["page"].object_list
+    )
+    answer = client.get(build_url("teams:audit_csv", team), {"text": "download"})
     header, *lines = csv.reader(io.StringIO(body(answer).decode(), newline=""))
     assert header == ["when", "who", "did", "to"]
     assert [line[1:] for line in lines] == [[bob.email, "downloaded adapter", "'=HYPERLINK(1)"]]
-    assert as_user(bob).get(page("teams:audit_csv", team)).status_code == 403
+    assert as_user(bob).get(build_url("teams:audit_csv", team)).status_code == 403
 
 
 def test_the_record_names_people_who_have_left_and_is_cut_to_days(
     team: Team, alice: User, bob: User, as_user: SignIn
 ) -> None:
-    record(team, bob, "downloaded adapter", "long ago")
+    record_event(team, bob, "downloaded adapter", "long ago")
     AuditEvent.objects.filter(user=bob).update(created_at="2026-03-01T12:00:00Z")
     Membership.objects.filter(user=bob).delete()
     client = as_user(alice)
 
     def found(**query: str) -> list[str]:
-        return [event.verb for event in client.get(page("teams:audit", team), query).context["page"]]
+        return [event.verb for event in client.get(build_url("teams:audit", team), query).context["page"]]
 
-    assert bob in client.get(page("teams:audit", team)).context["people"]
+    assert bob in client.get(build_url("teams:audit", team)).context["people"]
     assert found(who=bob.email) == ["downloaded adapter"]
     assert found(since="2026-03-01", until="2026-03-01") == ["downloaded adapter"]
     assert found(until="2026-02-28") == []
     assert found(since="2026-02-31", until="nonsense") == found()
-    lines = body(client.get(page("teams:audit_csv", team), {"until": "2026-03-01"})).decode().splitlines()
+    lines = (
+        body(client.get(build_url("teams:audit_csv", team), {"until": "2026-03-01"})).decode().splitlines()
+    )
     assert len(lines) == 2
 
 
@@ -169,10 +175,10 @@ def test_the_record_names_people_who_have_left_and_is_cut_to_days(
 def test_workers_show_their_room_and_the_queue_hides_other_teams(
     job: Job, charlie: User, bob: User, as_user: SignIn
 ) -> None:
-    nodes.announce("node", {}, NodeDevices(cpu_cores=8), {"available": True, "layers": []})
+    nodes.register_node("node", {}, NodeDevices(cpu_cores=8), {"available": True, "layers": []})
     gpu = {"index": 0, "name": "A100", "memory_gib": 80.0, "memory_used_gib": 31.5, "busy_percent": 97}
     room = {"disk_free_gib": 1.5, "disk_gib": 100.0, "memory_free_gib": 2.0, "memory_gib": 8.0}
-    nodes.seen("node", room | {"cpu_busy_percent": 12.6, "gpus": [gpu]})
+    nodes.record_health("node", room | {"cpu_busy_percent": 12.6, "gpus": [gpu]})
     queued(job, "ours")
     queued(finished_job(create_team(charlie, "Other"), charlie), "theirs, secret")
     shown = as_user(bob).get(reverse("jobs:workers", args=[job.team.slug])).text
@@ -187,7 +193,7 @@ def test_workers_show_their_room_and_the_queue_hides_other_teams(
 
 def test_a_node_that_left_is_forgotten_after_a_month(job: Job, bob: User, as_user: SignIn) -> None:
     for name, days in (("gone", 31), ("silent", 3)):
-        node = nodes.announce(name, {}, NodeDevices(cpu_cores=8), {"available": True, "layers": []})
+        node = nodes.register_node(name, {}, NodeDevices(cpu_cores=8), {"available": True, "layers": []})
         Node.objects.filter(pk=node.pk).update(seen_at=timezone.now() - timedelta(days=days))
     tidy()
     assert [node.name for node in Node.objects.all()] == ["silent"]

@@ -1,4 +1,4 @@
-"""Teams: a newcomer's first team, members and roles, invitations, the record."""
+"""Teams: the first team of a new user, members and roles, invitations, audit trail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from webapp.home.sample_project import create_sample_project
 from webapp.teams.models import AuditEvent, Invitation, Membership, Role, Team, User
-from webapp.teams.services import LastOwner, accept_invitation, change_role, invite, remove_member
+from webapp.teams.services import LastOwner, accept_invitation, change_role, create_invitation, remove_member
 
 SignIn = Callable[[User], Client]
 SIGN_UP = {"email": "dora@example.com", "password1": "a long enough password"}
@@ -24,7 +24,7 @@ def membership(team: Team, user: User) -> Membership:
     return Membership.objects.get(team=team, user=user)
 
 
-def test_a_newcomer_gets_a_team_with_the_sample_project(db: None, client: Client) -> None:
+def test_a_new_user_gets_a_team_with_the_sample_project(db: None, client: Client) -> None:
     page = client.post("/accounts/signup/", SIGN_UP, follow=True)
     team = Team.objects.get(members__email="dora@example.com")
     assert page.request["PATH_INFO"] == team.get_absolute_url()
@@ -40,13 +40,13 @@ def test_the_sample_project_is_added_once(team: Team, alice: User) -> None:
     assert (team.datasets.count(), team.graders.count()) == (1, 2)
 
 
-def test_sign_up_can_be_closed_but_not_to_the_invited(
+def test_closed_sign_up_still_admits_invited_people(
     team: Team, alice: User, client: Client, settings: Any
 ) -> None:
     settings.SIGNUP_OPEN = False
     client.post("/accounts/signup/", SIGN_UP)
     assert not User.objects.filter(email="dora@example.com").exists()
-    invitation = invite(team, alice, "dora@example.com", Role.EDITOR)
+    invitation = create_invitation(team, alice, "dora@example.com", Role.EDITOR)
     client.get(invitation.get_absolute_url())
     client.post("/accounts/signup/", SIGN_UP)
     dora = User.objects.get(email="dora@example.com")
@@ -54,10 +54,10 @@ def test_sign_up_can_be_closed_but_not_to_the_invited(
     assert membership(team, dora).role == Role.EDITOR
 
 
-def test_an_invitation_lets_one_person_in_once(
+def test_an_invitation_admits_one_person_once(
     team: Team, alice: User, charlie: User, as_user: SignIn
 ) -> None:
-    invitation = invite(team, alice, "charlie@example.com", Role.VIEWER)
+    invitation = create_invitation(team, alice, "charlie@example.com", Role.VIEWER)
     page = as_user(charlie).get(invitation.get_absolute_url())
     assert "Join Acme" in page.content.decode()
     assert not Membership.objects.filter(team=team, user=charlie).exists()
@@ -73,7 +73,7 @@ def test_an_invitation_lets_one_person_in_once(
 def test_an_invitation_names_whom_it_is_for(
     team: Team, alice: User, charlie: User, as_user: SignIn, client: Client
 ) -> None:
-    invitation = invite(team, alice, "dora@example.com", Role.VIEWER)
+    invitation = create_invitation(team, alice, "dora@example.com", Role.VIEWER)
     link = invitation.get_absolute_url()
     assert "alice@example.com invited dora@example.com as viewer" in client.get(link).text
     assert (
@@ -85,14 +85,14 @@ def test_an_invitation_names_whom_it_is_for(
 def test_a_member_who_opens_an_invitation_does_not_use_it_up(
     team: Team, alice: User, as_user: SignIn
 ) -> None:
-    invitation = invite(team, alice, "dora@example.com", Role.VIEWER)
+    invitation = create_invitation(team, alice, "dora@example.com", Role.VIEWER)
     for answer in (as_user(alice).get, as_user(alice).post):
-        assert "You are in Acme already" in answer(invitation.get_absolute_url()).text
+        assert "You are already in Acme" in answer(invitation.get_absolute_url()).text
     invitation.refresh_from_db()
     assert invitation.accepted_at is None
 
 
-def test_an_invitation_is_mailed_where_the_site_can(
+def test_an_invitation_is_mailed_if_the_site_has_a_mail_server(
     team: Team, alice: User, as_user: SignIn, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, base = as_user(alice), f"/t/{team.slug}/members/"
@@ -100,7 +100,7 @@ def test_an_invitation_is_mailed_where_the_site_can(
     client.post(base, values)
     assert mail.outbox == []
     settings.MAIL_URL, settings.SITE_URL = "smtp://mail.example", "https://groove.example"
-    assert "was mailed to d@example.com" in client.post(base, values, follow=True).text
+    assert "was sent to d@example.com" in client.post(base, values, follow=True).text
     (letter,) = mail.outbox
     assert (letter.to, letter.subject) == (["d@example.com"], "Invitation to Acme in Groove")
     assert f"https://groove.example{Invitation.objects.get().get_absolute_url()}\n" in letter.body
@@ -115,13 +115,13 @@ def test_an_invitation_is_mailed_where_the_site_can(
 
 
 def test_an_old_invitation_is_not_found(team: Team, alice: User, client: Client) -> None:
-    invitation = invite(team, alice, "dora@example.com", Role.VIEWER)
+    invitation = create_invitation(team, alice, "dora@example.com", Role.VIEWER)
     Invitation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     assert client.get(invitation.get_absolute_url()).status_code == 404
 
 
 def test_accepting_an_invitation_never_lowers_a_role(team: Team, alice: User) -> None:
-    accept_invitation(invite(team, alice, "alice@example.com", Role.VIEWER), alice)
+    accept_invitation(create_invitation(team, alice, "alice@example.com", Role.VIEWER), alice)
     assert membership(team, alice).role == Role.OWNER
 
 
@@ -138,7 +138,9 @@ def test_the_last_owner_stays(team: Team, alice: User, bob: User, as_user: SignI
     assert list(team.members.all()) == [bob]
 
 
-def test_an_owner_is_asked_before_she_steps_down(team: Team, alice: User, bob: User, as_user: SignIn) -> None:
+def test_an_owner_confirms_before_giving_up_the_role(
+    team: Team, alice: User, bob: User, as_user: SignIn
+) -> None:
     client, own = as_user(alice), f"/t/{team.slug}/members/{membership(team, alice).pk}/role/"
     change_role(membership(team, bob), alice, Role.OWNER)
     assert "Become editor yourself?" in client.post(own, {"role": "editor"}).text
@@ -148,7 +150,7 @@ def test_an_owner_is_asked_before_she_steps_down(team: Team, alice: User, bob: U
     assert membership(team, alice).role == Role.EDITOR
 
 
-def test_owners_invite_change_and_remove_and_all_is_recorded(
+def test_owners_invite_change_and_remove_members_with_an_audit_trail(
     team: Team, alice: User, bob: User, as_user: SignIn
 ) -> None:
     client, base = as_user(alice), f"/t/{team.slug}/members/"
@@ -176,7 +178,7 @@ def test_a_member_may_leave_but_not_remove_others(
 
 
 def test_invitation_links_are_for_owners(team: Team, alice: User, bob: User, as_user: SignIn) -> None:
-    invitation = invite(team, alice, "dora@example.com", Role.OWNER)
+    invitation = create_invitation(team, alice, "dora@example.com", Role.OWNER)
     assert invitation.token not in as_user(bob).get(f"/t/{team.slug}/members/").content.decode()
 
 

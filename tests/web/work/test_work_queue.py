@@ -1,4 +1,4 @@
-"""Work of every kind is done by one attempt at a time, and a late worker changes nothing."""
+"""Every kind of work item has one attempt at a time, and a late worker changes nothing."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ every_queue = pytest.mark.parametrize("queue", QUEUES, ids=[queue.name for queue
 
 
 def expire(queue: Queue[Any], item: Any) -> None:
-    """The worker of the item has been silent for longer than its lease."""
+    """Let the lease of the item expire."""
     queue.model._default_manager.filter(pk=item.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
     queue.requeue_silent()
 
@@ -136,9 +136,7 @@ def test_an_item_whose_workers_keep_crashing_fails_with_a_remedy(
 
 
 @pytest.mark.parametrize("queue", QUEUES[1:], ids=[queue.name for queue in QUEUES[1:]])
-def test_an_item_that_is_requested_anew_leaves_its_running_attempt(
-    queue: Queue[Any], team: Team, alice: User
-) -> None:
+def test_enqueueing_a_running_item_ends_its_attempt(queue: Queue[Any], team: Team, alice: User) -> None:
     item = MAKERS[queue.name](team, alice)
     running = queue.claim(item.pk)
     queue.enqueue(item)
@@ -151,7 +149,7 @@ def test_an_item_that_is_requested_anew_leaves_its_running_attempt(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_workers_that_claim_at_once_one_gets_the_item(team: Team, alice: User) -> None:
+def test_only_one_of_many_concurrent_claims_gets_the_item(team: Team, alice: User) -> None:
     check, claimed = queued_check(team, alice), []
     barrier = threading.Barrier(6)
 

@@ -1,4 +1,4 @@
-"""Numbers and form fields as pages show them."""
+"""Template filters for numbers and form fields."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ CLASSES: list[tuple[type, str]] = [
 
 @register.filter
 def score(value: float | str | None) -> str:
-    """A reward or rate to three decimals; a dash where nothing was measured."""
+    """Format a reward or rate with three decimals, or a dash."""
     return ABSENT if value is None or value == "" else f"{float(value):.3f}"
 
 
 @register.filter
 def signed(value: float | str | None) -> str:
-    """A difference with its sign."""
+    """Format a difference with its sign."""
     return ABSENT if value is None or value == "" else f"{float(value):+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 NO_INTERVAL = f"no interval below {FEWEST_ROWS} rows"
 
 
-def _bounds(interval: Any) -> tuple[float | None, float | None]:
-    """Both ends of ``contract.events.Interval`` or its JSON, or of an object that has them."""
+def _read_bounds(interval: Any) -> tuple[float | None, float | None]:
+    """Return both ends of an interval: an object with ``low`` and ``high``, or its JSON."""
     if isinstance(interval, Mapping):
         return interval["low"], interval["high"]
     return interval.low, interval.high
@@ -46,22 +46,22 @@ def _bounds(interval: Any) -> tuple[float | None, float | None]:
 
 @register.filter
 def bounds(interval: Any) -> str:
-    """An interval's ends in brackets, or why there is none."""
-    low, high = _bounds(interval)
+    """Format an interval in brackets, or the reason why there is none."""
+    low, high = _read_bounds(interval)
     return f"({NO_INTERVAL})" if low is None else f"[{score(low)}, {score(high)}]"
 
 
 @register.filter
 def signed_bounds(interval: Any) -> str:
-    """The same for a difference."""
-    low, high = _bounds(interval)
+    """Format the interval of a difference."""
+    low, high = _read_bounds(interval)
     return f"({NO_INTERVAL})" if low is None else f"[{signed(low)}, {signed(high)}]"
 
 
 @register.filter
 def hint(interval: Any, level: float = 0.95) -> str:
-    """An interval in words, with its level, or why there is none."""
-    low, high = _bounds(interval)
+    """Format an interval in words with its level, or the reason why there is none."""
+    low, high = _read_bounds(interval)
     return (
         NO_INTERVAL.capitalize()
         if low is None
@@ -71,8 +71,8 @@ def hint(interval: Any, level: float = 0.95) -> str:
 
 @register.filter
 def signed_hint(interval: Any, level: float = 0.95) -> str:
-    """The same for a difference."""
-    low, high = _bounds(interval)
+    """Format the interval of a difference."""
+    low, high = _read_bounds(interval)
     return (
         NO_INTERVAL.capitalize()
         if low is None
@@ -82,13 +82,13 @@ def signed_hint(interval: Any, level: float = 0.95) -> str:
 
 @register.filter
 def percent(value: float | str | None) -> str:
-    """A share as whole percent."""
+    """Format a share as whole percent."""
     return ABSENT if value is None or value == "" else f"{100 * float(value):.0f} %"
 
 
 @register.filter
 def number(value: float | str | None) -> str:
-    """A measured number to three significant digits."""
+    """Format a number with three significant digits."""
     if value is None or value == "":
         return ABSENT
     text = f"{float(value):.3g}"
@@ -97,7 +97,7 @@ def number(value: float | str | None) -> str:
 
 @register.filter
 def seconds(value: float | str | None) -> str:
-    """A span of time in words short enough for a table."""
+    """Format a duration for a table."""
     if value is None or value == "":
         return ABSENT
     total = round(float(value))
@@ -108,31 +108,34 @@ def seconds(value: float | str | None) -> str:
 
 
 @register.filter
-def pairs(mapping: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Its keys and values. In a template ``mapping.items`` would be the value of a key that is named so."""
+def pairs(mapping: Mapping[str, object]) -> list[tuple[str, object]]:
+    """Return keys and values.
+
+    In a template ``mapping.items`` would look up the key ``items`` first.
+    """
     return list(mapping.items())
 
 
 @register.filter
 def polyline(values: Sequence[float]) -> str:
-    """Points of a sparkline, scaled to its box."""
+    """Return the points of a sparkline, scaled to its box."""
     if not values:
         return ""
     low, high = min(values), max(values)
     span, last = (high - low) or 1.0, max(len(values) - 1, 1)
     points = (
-        (place / last * SPARK_WIDTH, 1 + SPARK_HEIGHT * (1 - (value - low) / span))
-        for place, value in enumerate(values)
+        (index / last * SPARK_WIDTH, 1 + SPARK_HEIGHT * (1 - (value - low) / span))
+        for index, value in enumerate(values)
     )
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
 @register.filter
-def styled(field: BoundField) -> SafeString:
-    """The field's widget in the site's style, tied to its help and errors."""
+def render_field(field: BoundField) -> SafeString:
+    """Render the field's widget with the site's classes, linked to its help and errors."""
     widget = field.field.widget
     style = next((style for kind, style in CLASSES if isinstance(widget, kind)), "input w-full")
-    attributes: dict[str, Any] = {"class": f"{style} {widget.attrs.get('class', '')}".strip()}
+    attributes: dict[str, str | bool] = {"class": f"{style} {widget.attrs.get('class', '')}".strip()}
     if field.errors:
         attributes |= {"aria-invalid": "true", "aria-describedby": f"{field.id_for_label}_error"}
     elif field.help_text:
@@ -141,6 +144,6 @@ def styled(field: BoundField) -> SafeString:
 
 
 @register.filter
-def item(mapping: dict[str, Any], key: str) -> Any:
-    """``mapping[key]``, or None."""
+def item(mapping: Mapping[str, object], key: str) -> object:
+    """Return ``mapping[key]``, or None."""
     return mapping.get(key)

@@ -1,43 +1,47 @@
-"""Messages and tools of a row, checked and brought to the shape that chat templates take."""
+"""Check the messages and tools of a row, and convert them for chat templates."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from webapp.datasets.content import problems
 from webapp.datasets.content.limits import MAX_MESSAGES
+from webapp.datasets.content.row_types import Message, Tool, ToolCall
 from webapp.datasets.content.strict_json import parse_json
+
+if TYPE_CHECKING:
+    from workers.contract.json_types import JsonObject
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 TOOL_PARTS = ("name", "description", "parameters", "strict")
-Json = dict[str, Any]
 
 # --- messages --------------------------------------------------------------------------------------
 
 
-def messages_in(value: Any) -> list[Json] | None:
-    """The messages that a prompt consists of, as a list or as JSON text. None for a plain text."""
+def parse_messages(value: object) -> list[object] | None:
+    """Return the messages in a list or JSON text; None for a plain text."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             value = parse_json(value)
         except ValueError:
             return None
-    is_list = isinstance(value, list) and bool(value)
-    return value if is_list and all(isinstance(each, dict) and "role" in each for each in value) else None
+    if not isinstance(value, list) or not value:
+        return None
+    return value if all(isinstance(each, dict) and "role" in each for each in value) else None
 
 
-def conversation(value: Any) -> list[Json]:
-    """The messages of a row, the last one the user's. Raises RowError."""
+def read_conversation(value: object) -> list[Message]:
+    """Check the messages of a row; the last one must be the user's. Raises RowError."""
     if value is None:
         raise problems.no_messages()
-    value = messages_in(value) or value
+    value = parse_messages(value) or value
     if not isinstance(value, list):
         raise problems.bad_messages("is not a list")
     if not value:
         raise problems.bad_messages("is empty")
     if len(value) > MAX_MESSAGES:
         raise problems.too_many_messages()
-    messages = [_message(number, message) for number, message in enumerate(value, start=1)]
+    messages = [_read_message(number, message) for number, message in enumerate(value, start=1)]
     if messages[-1]["role"] != "user":
         raise problems.last_not_user(messages[-1]["role"])
     if not messages[-1]["content"].strip():
@@ -45,8 +49,8 @@ def conversation(value: Any) -> list[Json]:
     return messages
 
 
-def _message(number: int, value: Any) -> Json:
-    """The message without the nulls that table writers add for keys that other messages have."""
+def _read_message(number: int, value: object) -> Message:
+    """Check a message. Drop nulls: table writers give every message the keys of all others."""
     if not isinstance(value, dict):
         raise problems.bad_message(number, "is not an object")
     role = value.get("role")
@@ -54,14 +58,14 @@ def _message(number: int, value: Any) -> Json:
         raise problems.bad_role(number, role)
     message = {key: part for key, part in value.items() if part is not None}
     if calls := message.pop("tool_calls", None):
-        message["tool_calls"] = _tool_calls(number, calls)
-    if role == "assistant" and "content" not in message and calls:
-        return message
-    return message | {"content": _content(number, value.get("content"))}
+        message["tool_calls"] = _read_tool_calls(number, calls)
+    if role != "assistant" or "content" in message or not calls:
+        message["content"] = _read_content(number, value.get("content"))
+    return cast("Message", message)
 
 
-def _content(number: int, value: Any) -> str:
-    """Text as it is; a list of text parts joined. Other parts (images, audio) are refused."""
+def _read_content(number: int, value: object) -> str:
+    """Return the text, or joined text parts. Refuse other parts, such as images and audio."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -76,35 +80,43 @@ def _content(number: int, value: Any) -> str:
 # --- tools -----------------------------------------------------------------------------------------
 
 
-def _tool_calls(number: int, value: Any) -> list[Json]:
-    """The calls of a message with their arguments as objects, which OpenAI writes as JSON text."""
+def _read_tool_calls(number: int, value: object) -> list[ToolCall]:
+    """Return the calls with their arguments as objects; OpenAI writes them as JSON text."""
     if not isinstance(value, list):
         raise problems.bad_message(number, "has tool_calls that are not a list")
-    return [_tool_call(number, call) for call in value]
+    return [_read_tool_call(number, call) for call in value]
 
 
-def _tool_call(number: int, value: Any) -> Json:
+def _read_tool_call(number: int, value: object) -> ToolCall:
     function = value.get("function") if isinstance(value, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+    if (
+        not isinstance(value, dict)
+        or not isinstance(function, dict)
+        or not isinstance(function.get("name"), str)
+    ):
         raise problems.bad_message(number, "has a tool call without the name of a function")
     arguments = function.get("arguments")
     if isinstance(arguments, str):
-        arguments = _parsed_arguments(arguments)
+        arguments = _parse_arguments(arguments)
     if arguments is not None and not isinstance(arguments, dict):
         raise problems.bad_message(number, "has a tool call whose arguments are no JSON object")
     call = {key: part for key, part in value.items() if part is not None}
-    return call | {"function": {"name": function["name"], "arguments": arguments or {}}}
+    call["function"] = {"name": function["name"], "arguments": arguments or {}}
+    return cast("ToolCall", call)
 
 
-def _parsed_arguments(text: str) -> Any:
+def _parse_arguments(text: str) -> object:
     try:
         return parse_json(text) if text.strip() else None
     except ValueError:
         return text
 
 
-def tools_of(value: Any) -> list[Json]:
-    """The function tools of a row as OpenAI writes them; empty if it has none. Raises RowError."""
+def read_tools(value: object) -> list[Tool]:
+    """Return the function tools of a row in OpenAI's shape; empty if it has none.
+
+    Raises RowError.
+    """
     if isinstance(value, str) and value.strip():
         try:
             value = parse_json(value)
@@ -114,11 +126,11 @@ def tools_of(value: Any) -> list[Json]:
         return []
     if not isinstance(value, list):
         raise problems.bad_tools("is not a list")
-    return [_tool(number, tool) for number, tool in enumerate(value, start=1)]
+    return [_read_tool(number, tool) for number, tool in enumerate(value, start=1)]
 
 
-def _tool(number: int, value: Any) -> Json:
-    """A tool with its function inside, or written flat as some datasets and the Responses API do."""
+def _read_tool(number: int, value: object) -> Tool:
+    """Accept a nested ``function``, and the flat shape of some datasets and the Responses API."""
     if not isinstance(value, dict):
         raise problems.bad_tools(f"has at position {number} no object")
     if value.get("type") not in (None, "function"):
@@ -128,4 +140,5 @@ def _tool(number: int, value: Any) -> Json:
         raise problems.bad_tools(f"has at position {number} a tool without the name of a function")
     if not isinstance(function.get("parameters") or {}, dict):
         raise problems.bad_tools(f"has parameters of {function['name'][:40]!r} that are no object")
-    return {"type": "function", "function": {key: part for key, part in function.items() if part is not None}}
+    kept: JsonObject = {key: part for key, part in function.items() if part is not None}
+    return {"type": "function", "function": kept}

@@ -1,21 +1,25 @@
-"""What the fields of a dataset hold, gathered row by row in a bounded space."""
+"""Profile of a dataset's fields, gathered row by row in bounded memory."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING
 
 from webapp.datasets.content.limits import MAX_FIELDS
 from webapp.datasets.content.rows import Row
 
+if TYPE_CHECKING:
+    from webapp.datasets.reports import FieldReport, Profile, Spread
+    from workers.contract.json_types import JsonValue
+
 MOST_VALUES = 20
 LONGEST_VALUE = 60
-LARGEST = 1e150  # a sum of greater numbers might overflow
+LARGEST = 1e150  # sums of larger numbers might overflow
 KINDS = {bool: "true/false", int: "number", float: "number", str: "text", list: "list", dict: "object"}
 
 
-class Spread:
-    """Least, mean and greatest of some numbers."""
+class SpreadCounter:
+    """Minimum, mean and maximum of the numbers added so far."""
 
     def __init__(self) -> None:
         self.count, self.total = 0, 0.0
@@ -26,22 +30,22 @@ class Spread:
         self.total += value
         self.least, self.greatest = min(self.least, value), max(self.greatest, value)
 
-    def as_json(self) -> dict[str, float] | None:
+    def as_json(self) -> Spread | None:
         if not self.count:
             return None
         return {"min": self.least, "mean": round(self.total / self.count, 3), "max": self.greatest}
 
 
-class Field:
-    """One field over all rows: its types, the spread of its numbers or text lengths, its usual values."""
+class FieldCounter:
+    """One field over all rows: types, spread of numbers or text lengths, frequent values."""
 
     def __init__(self) -> None:
         self.present = 0
         self.types: Counter[str] = Counter()
-        self.numbers, self.lengths = Spread(), Spread()
+        self.numbers, self.lengths = SpreadCounter(), SpreadCounter()
         self.values: Counter[str] | None = Counter()
 
-    def add(self, value: Any) -> None:
+    def add(self, value: JsonValue) -> None:
         self.present += value is not None
         self.types[KINDS.get(type(value), "null")] += 1
         if isinstance(value, str):
@@ -49,10 +53,10 @@ class Field:
         elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST:
             self.numbers.add(value)
         if value is not None:
-            self._count(value)
+            self._count_value(value)
 
-    def _count(self, value: Any) -> None:
-        """Values are counted while they are few and short, as those of a category are."""
+    def _count_value(self, value: JsonValue) -> None:
+        """Count values while they are few and short, like categories; then give up for good."""
         if self.values is None:
             return
         if isinstance(value, list | dict) or len(str(value)) > LONGEST_VALUE:
@@ -62,7 +66,7 @@ class Field:
         if len(self.values) > MOST_VALUES:
             self.values = None
 
-    def as_json(self, name: str) -> dict[str, Any]:
+    def as_json(self, name: str) -> FieldReport:
         return {
             "name": name,
             "present": self.present,
@@ -73,12 +77,12 @@ class Field:
         }
 
 
-class Fields:
-    """All fields of a dataset, and the size of its prompts."""
+class FieldProfile:
+    """All fields of a dataset and the size of its prompts."""
 
     def __init__(self) -> None:
-        self.fields: dict[str, Field] = {}
-        self.prompt_lengths, self.messages = Spread(), Spread()
+        self.fields: dict[str, FieldCounter] = {}
+        self.prompt_lengths, self.messages = SpreadCounter(), SpreadCounter()
         self.left_out = 0
 
     def add(self, row: Row) -> None:
@@ -88,12 +92,12 @@ class Fields:
             if name in self.fields:
                 self.fields[name].add(value)
             elif len(self.fields) < MAX_FIELDS:
-                self.fields[name] = Field()
+                self.fields[name] = FieldCounter()
                 self.fields[name].add(value)
             else:
                 self.left_out += 1
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Profile:
         return {
             "prompt_characters": self.prompt_lengths.as_json(),
             "messages": self.messages.as_json(),

@@ -1,8 +1,9 @@
-"""What can be wrong with uploaded data: every text a user may read, each with its reason and its fix."""
+"""Errors of uploaded files and rows, each with the reason and the remedy that users read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from webapp.datasets.content.limits import (
     EXCERPT_CHARACTERS,
@@ -15,9 +16,12 @@ from webapp.datasets.content.limits import (
     MAX_ROWS,
 )
 
+if TYPE_CHECKING:
+    from webapp.datasets.reports import ProblemReport
 
-def excerpt_of(text: str, at: int = 0) -> str:
-    """The text around position ``at``, short and without characters that nobody sees."""
+
+def cut_excerpt(text: str, at: int = 0) -> str:
+    """Return a short excerpt around position ``at``, with unprintable characters escaped."""
     first = max(0, at - EXCERPT_CHARACTERS // 2) if at > EXCERPT_CHARACTERS // 2 else 0
     cut = text[first : first + EXCERPT_CHARACTERS]
     shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in cut.rstrip("\r\n"))
@@ -25,55 +29,60 @@ def excerpt_of(text: str, at: int = 0) -> str:
 
 
 class RowError(ValueError):
-    """One row cannot be used; the rows around it can. ``record`` is its number where lines do not tell it."""
+    """One row cannot be used; its neighbours can.
 
-    def __init__(self, reason: str, fix: str) -> None:
+    ``record`` is its number if a row may span lines.
+    """
+
+    def __init__(self, reason: str, remedy: str) -> None:
         super().__init__(reason)
-        self.reason, self.fix = reason, fix
+        self.reason, self.remedy = reason, remedy
         self.excerpt = ""
         self.record: int | None = None
 
-    def quoting(self, text: str, at: int = 0) -> RowError:
-        """The same with an excerpt of the row, unless it has one."""
-        self.excerpt = self.excerpt or excerpt_of(text, at)
+    def quote(self, text: str, at: int = 0) -> RowError:
+        """Add an excerpt of the row, unless there is one, and return the error."""
+        self.excerpt = self.excerpt or cut_excerpt(text, at)
         return self
 
 
 class FileError(ValueError):
-    """The file cannot be read on from here. ``line`` is None if it is about the file as a whole."""
+    """The file cannot be read past this point. ``line`` is None if the whole file is at fault."""
 
     def __init__(
-        self, reason: str, fix: str, line: int | None = None, keep: bool = False, excerpt: str = ""
+        self, reason: str, remedy: str, line: int | None = None, keep: bool = False, excerpt: str = ""
     ) -> None:
         super().__init__(reason)
-        self.reason, self.fix, self.line, self.excerpt = reason, fix, line, excerpt
-        self.keep = keep  # other options may help, so the bytes are worth keeping
+        self.reason, self.remedy, self.line, self.excerpt = reason, remedy, line, excerpt
+        self.keep = keep  # other columns may help, so the bytes are stored
 
 
 @dataclass(frozen=True)
 class Problem:
-    """An error at a line, as reports keep it."""
+    """An error and its line, as stored in reports."""
 
     line: int | None
     reason: str
-    fix: str
+    remedy: str
     excerpt: str = ""
     record: int | None = None
 
     @classmethod
-    def of_row(cls, line: int, error: RowError) -> Problem:
-        return cls(line, error.reason, error.fix, error.excerpt, error.record)
+    def from_row_error(cls, line: int, error: RowError) -> Problem:
+        return cls(line, error.reason, error.remedy, error.excerpt, error.record)
 
-    def as_json(self) -> dict[str, object]:
-        """Plain data without characters that PostgreSQL refuses, which a broken file may have put here."""
+    def as_json(self) -> ProblemReport:
+        """Return JSON that PostgreSQL accepts: a broken file may put NUL into the reason."""
         reason = self.reason.replace("\0", "\\0").encode(errors="replace").decode()
-        found: dict[str, object] = {
+        found: ProblemReport = {
             "line": self.line,
             "reason": reason,
-            "fix": self.fix,
+            "remedy": self.remedy,
             "excerpt": self.excerpt,
         }
-        return found | ({"record": self.record} if self.record else {})
+        if self.record:
+            found["record"] = self.record
+        return found
 
 
 # --- the file as a whole ----------------------------------------------------------------------------
@@ -96,7 +105,7 @@ def compressed(kind: str) -> FileError:
 def json_array() -> FileError:
     return FileError(
         "The file is one JSON array, not JSON Lines.",
-        "Write one object a line, for example with: jq -c '.[]' data.json > data.jsonl",
+        "Write one object per line, for example with: jq -c '.[]' data.json > data.jsonl",
         line=1,
     )
 
@@ -110,7 +119,7 @@ def unknown_format(filename: str) -> FileError:
 
 def binary() -> FileError:
     return FileError(
-        "The file is binary: it has NUL bytes where text should be.",
+        "The file is binary: it has NUL bytes instead of text.",
         "Upload JSONL or CSV as UTF-8 text, or a Parquet file.",
         line=1,
     )
@@ -126,14 +135,14 @@ def too_many_rows() -> FileError:
 
 def too_large(size: int, limit: int) -> FileError:
     return FileError(
-        f"The file has {size:,} bytes; at most {limit:,} are taken.",
+        f"The file has {size:,} bytes; at most {limit:,} are allowed.",
         "Upload a part of it, or ask your operator to raise GROOVE_MAX_UPLOAD_BYTES.",
     )
 
 
 def no_prompt_column(columns: list[str]) -> FileError:
     return FileError(
-        f"No column is known to hold the prompt. The columns are: {', '.join(columns[:40])}.",
+        f"The prompt column was not recognized. The columns are: {', '.join(columns[:40])}.",
         "Choose the prompt column under “Columns and splits”, and check again.",
         keep=True,
     )
@@ -150,16 +159,16 @@ def missing_column(name: str, columns: list[str]) -> FileError:
 def bad_header(detail: str, line: int, text: str) -> FileError:
     return FileError(
         f"The header row {detail}.",
-        "Give every column a name of its own in the first line.",
+        "Give every column its own name in the first line.",
         line=line,
-        excerpt=excerpt_of(text),
+        excerpt=cut_excerpt(text),
     )
 
 
 def broken_csv(detail: str, line: int, record: int, excerpt: str) -> FileError:
     return FileError(
-        f"The CSV cannot be read on from record {record}, which begins here: {detail}.",
-        'Check the quotes: a cell that holds a quote, a comma or a line break is written "like ""this""". '
+        f"The CSV cannot be read past the start of record {record}, shown here: {detail}.",
+        'Check the quotes: a cell with a quote, a comma or a line break is written "like ""this""". '
         "If the file was cut off, upload it again.",
         line=line,
         excerpt=excerpt,
@@ -175,7 +184,7 @@ def broken_parquet(detail: str) -> FileError:
 
 def parquet_bomb(file_size: int) -> FileError:
     return FileError(
-        f"The Parquet file of {file_size:,} bytes unpacks to more than is taken.",
+        f"The Parquet file of {file_size:,} bytes unpacks to more data than is allowed.",
         "Upload smaller files, or write it with less compression.",
     )
 
@@ -189,7 +198,7 @@ def parquet_too_large_inside() -> FileError:
 
 def too_many_columns(count: int) -> FileError:
     return FileError(
-        f"There are {count:,} columns or fields; at most {MAX_FIELDS} are taken.", "Keep those you need."
+        f"There are {count:,} columns or fields; at most {MAX_FIELDS} are allowed.", "Keep those you need."
     )
 
 
@@ -211,7 +220,7 @@ def not_utf8(offset: int, guess: str) -> RowError:
 
 
 def not_json(detail: str, column: int) -> RowError:
-    return RowError(f"Invalid JSON at column {column}: {detail}.", "Write one complete JSON object a line.")
+    return RowError(f"Invalid JSON at column {column}: {detail}.", "Write one complete JSON object per line.")
 
 
 def cut_off(detail: str) -> RowError:
@@ -226,30 +235,33 @@ def number_too_long() -> RowError:
 
 
 def not_an_object(kind: str) -> RowError:
-    return RowError(f"The line holds {kind}, not an object.", 'Write an object such as {"messages": […], …}.')
+    return RowError(
+        f"The line contains {kind}, not an object.", 'Write an object such as {"messages": […], …}.'
+    )
 
 
 def duplicate_key(key: str) -> RowError:
-    return RowError(f"The key {key[:80]!r} stands twice in one object.", "Keep one of the two.")
+    return RowError(f"The key {key[:80]!r} appears twice in one object.", "Keep one of the two.")
 
 
 def duplicate_map_key(name: str) -> RowError:
-    return RowError(f"A map in the column {name!r} has one key twice.", "Keep one of the two.")
+    return RowError(f"A map in the column {name!r} has a key twice.", "Keep one of the two.")
 
 
 def not_finite(name: str = "") -> RowError:
     return RowError(
-        f"A number is {name or 'NaN or infinite'}, which JSON does not know.", "Use null or a number."
+        f"A number is {name or 'NaN or infinite'}, which JSON cannot represent.", "Use null or a number."
     )
 
 
 def nul_character() -> RowError:
-    return RowError("A text holds the NUL character (\\u0000), which cannot be stored.", "Remove it.")
+    return RowError("A text contains the NUL character (\\u0000), which cannot be stored.", "Remove it.")
 
 
 def half_surrogate() -> RowError:
     return RowError(
-        "A text holds half of a surrogate pair, which is no character.", "Remove it, or write the pair whole."
+        "A text contains half a surrogate pair, which is not a character.",
+        "Remove it, or write the whole pair.",
     )
 
 
@@ -261,7 +273,7 @@ def too_deep() -> RowError:
 
 def too_many_fields(count: int) -> RowError:
     return RowError(
-        f"The row has {count:,} fields; at most {MAX_FIELDS} are taken.", "Keep those the grader needs."
+        f"The row has {count:,} fields; at most {MAX_FIELDS} are allowed.", "Keep those the grader needs."
     )
 
 
@@ -276,12 +288,12 @@ def cell_too_large(name: str) -> RowError:
 def wrong_cells(found: int, expected: int) -> RowError:
     return RowError(
         f"The row has {found} cells; the header has {expected}.",
-        "Put quotes around cells that hold commas or line breaks.",
+        "Put quotes around cells that contain commas or line breaks.",
     )
 
 
 def bytes_cell(name: str) -> RowError:
-    return RowError(f"The cell {name!r} holds raw bytes.", "Store text, numbers, lists or objects.")
+    return RowError(f"The cell {name!r} contains raw bytes.", "Store text, numbers, lists or objects.")
 
 
 def no_messages() -> RowError:
@@ -307,7 +319,7 @@ def too_many_messages() -> RowError:
 def bad_message(number: int, detail: str) -> RowError:
     return RowError(
         f"Message {number} {detail}.",
-        'Each message is an object with "role" and "content", the content a text.',
+        'Each message is an object with "role" and "content", and the content is a text.',
     )
 
 
@@ -320,8 +332,8 @@ def bad_role(number: int, role: object) -> RowError:
 
 def last_not_user(role: str) -> RowError:
     return RowError(
-        f"The last message is the {role}'s; the model would have nothing to answer.",
-        "End with a user message. Move a reference answer into a field of its own, for the grader.",
+        f"The last message is the {role}'s; the model has nothing to answer.",
+        "End with a user message. Move a reference answer into a separate field for the grader.",
     )
 
 

@@ -1,4 +1,4 @@
-"""One row: read strictly from JSON or from cells, brought to one shape, and named by its content."""
+"""A checked row: one shape for every format, with an id that is the hash of its content."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING
 
 from webapp.datasets.content import problems
-from webapp.datasets.content.conversations import conversation, messages_in, tools_of
+from webapp.datasets.content.conversations import parse_messages, read_conversation, read_tools
 from webapp.datasets.content.limits import MAX_DEPTH, MAX_FIELDS, MAX_NAME
+from webapp.datasets.content.row_types import Message
+
+if TYPE_CHECKING:
+    from workers.contract.json_types import JsonObject, JsonValue
 
 
 class Split(IntEnum):
-    """The three parts of a dataset; the higher, the longer it stays unseen."""
+    """The three parts of a dataset. A higher number is held out longer."""
 
     TRAIN = 0
     VALIDATION = 1
@@ -27,7 +31,7 @@ class Split(IntEnum):
 
     @property
     def sealed(self) -> bool:
-        """Whether nobody looks at its rows before a job has trained."""
+        """True if its rows stay hidden until a job has trained."""
         return self is Split.TEST
 
 
@@ -36,9 +40,9 @@ SPLITS = {split.label: split for split in Split}
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a row keeps its prompt: a list of ``messages``, or a plain ``prompt`` text if that is set.
+    """The column of the prompt: a list of ``messages``, or a plain text if ``prompt`` is set.
 
-    Columns that are ``left_out`` are no part of a table's rows; None leaves out the index that pandas adds.
+    ``left_out`` columns do not become fields. None leaves out the index columns that pandas writes.
     """
 
     messages: str = "messages"
@@ -48,10 +52,10 @@ class Columns:
 
 @dataclass(frozen=True)
 class Row:
-    """A checked row. ``body`` is its canonical JSON; ``row_id`` names that content for good."""
+    """A checked row. ``body`` is its canonical JSON, ``row_id`` the hash of that JSON."""
 
-    messages: list[dict[str, Any]]
-    item: dict[str, Any]
+    messages: list[Message]
+    item: JsonObject
     split: Split | None
     body: bytes
 
@@ -66,54 +70,53 @@ class Row:
 
     @property
     def prompt_digest(self) -> bytes:
-        return prompt_digest(self.messages)
+        return hash_prompt(self.messages)
 
     @property
     def excerpt(self) -> str:
-        """The last user message in short."""
+        """The first 120 characters of the last user message."""
         return str(self.messages[-1]["content"])[:120]
 
-    def line(self) -> bytes:
-        """The row as a line of a version's file."""
+    def encode_line(self) -> bytes:
+        """Return the row as a line of a version's file."""
         return b'{"row_id":"' + self.row_id.encode() + b'",' + self.body[1:] + b"\n"
 
 
-def prompt_digest(messages: Sequence[Mapping[str, Any]]) -> bytes:
-    """16 bytes, the same for prompts that differ in case or white space only."""
-    texts = [[message["role"], _folded(message.get("content"))] for message in messages]
+def hash_prompt(messages: Sequence[Message]) -> bytes:
+    """Return 16 bytes, the same for prompts that differ in case or white space only."""
+    texts = [[message["role"], _normalize(message.get("content"))] for message in messages]
     return hashlib.sha256(json.dumps(texts).encode()).digest()[:16]
 
 
-def _folded(content: str | None) -> str:
+def _normalize(content: str | None) -> str:
     return " ".join((content or "").casefold().split())
 
 
 ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def row_of(fields: Mapping[str, Any], columns: Columns) -> Row:
-    """The row that these fields make. Raises RowError."""
+def build_row(fields: Mapping[str, JsonValue], columns: Columns) -> Row:
+    """Check the fields and build a row of them. Raises RowError."""
     rest = dict(fields)
     if columns.prompt:
-        messages = _prompt(columns.prompt, rest.pop(columns.prompt, None))
+        prompt = rest.pop(columns.prompt, None)
+        if prompt is None:
+            raise problems.no_prompt(columns.prompt)
+        messages = read_conversation(parse_messages(prompt) or [{"role": "user", "content": prompt}])
     else:
-        messages = rest.pop(columns.messages, None)
-    messages = conversation(messages)
-    shape: dict[str, Any] = {"messages": messages, "item": rest}
-    if tools := tools_of(rest.pop("tools", None)):
+        messages = read_conversation(rest.pop(columns.messages, None))
+    shape: dict[str, object] = {"messages": messages, "item": rest}
+    if tools := read_tools(rest.pop("tools", None)):
         shape["tools"] = tools
-    _check_item(rest)
-    return Row(messages, rest, _split(rest), canonical(shape))
+    _check_fields(rest)
+    return Row(messages, rest, _read_split(rest), encode_canonical(shape))
 
 
-def _prompt(name: str, value: Any) -> list[dict[str, Any]]:
-    if value is None:
-        raise problems.no_prompt(name)
-    return messages_in(value) or [{"role": "user", "content": value}]
+def encode_canonical(shape: dict[str, object]) -> bytes:
+    """Encode JSON with sorted keys and no spaces.
 
-
-def canonical(shape: Mapping[str, Any]) -> bytes:
-    """JSON with sorted keys and no spaces. Raises RowError for what JSON or PostgreSQL cannot hold."""
+    Raises RowError for what JSON or PostgreSQL refuses.
+    """
     _check_depth(shape, MAX_DEPTH)
     try:
         text = ENCODER.encode(shape)
@@ -122,12 +125,12 @@ def canonical(shape: Mapping[str, Any]) -> bytes:
         raise problems.half_surrogate() from error
     except ValueError as error:
         raise problems.not_finite() from error
-    if "\\u0000" in text and _has_nul(shape):
+    if "\\u0000" in text and _has_nul(shape):  # the text may also hold a backslash and u0000
         raise problems.nul_character()
     return body
 
 
-def _check_depth(value: Any, left: int) -> None:
+def _check_depth(value: object, left: int) -> None:
     if not isinstance(value, dict | list):
         return
     if left == 0:
@@ -136,7 +139,7 @@ def _check_depth(value: Any, left: int) -> None:
         _check_depth(part, left - 1)
 
 
-def _has_nul(value: Any) -> bool:
+def _has_nul(value: object) -> bool:
     if isinstance(value, dict):
         return any(_has_nul(part) for pair in value.items() for part in pair)
     if isinstance(value, list):
@@ -144,14 +147,14 @@ def _has_nul(value: Any) -> bool:
     return isinstance(value, str) and "\0" in value
 
 
-def _check_item(item: dict[str, Any]) -> None:
+def _check_fields(item: JsonObject) -> None:
     if len(item) > MAX_FIELDS:
         raise problems.too_many_fields(len(item))
     if any(len(name) > MAX_NAME for name in item):
         raise problems.name_too_long()
 
 
-def _split(item: dict[str, Any]) -> Split | None:
+def _read_split(item: JsonObject) -> Split | None:
     value = item.get("split")
     if value is None or value == "":
         return None

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from webapp.datasets.content import problems
 
+if TYPE_CHECKING:
+    from workers.contract.json_types import JsonObject, JsonValue
+
 
 def parse_json(text: str) -> Any:
-    """Strict JSON. Raises RowError for duplicate keys and NaN, ValueError for the rest."""
+    """Parse strict JSON.
+
+    Raises RowError for duplicate keys and NaN, ValueError for other errors.
+    """
     try:
         return DECODER.decode(text)
     except RecursionError as error:
         raise problems.too_deep() from error
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _build_object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -28,4 +34,4 @@ def _refuse_constant(name: str) -> NoReturn:
     raise problems.not_finite(name)
 
 
-DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant)
+DECODER = json.JSONDecoder(object_pairs_hook=_build_object, parse_constant=_refuse_constant)

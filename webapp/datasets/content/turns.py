@@ -1,4 +1,4 @@
-"""Conversations as people read them: turns by role, from messages or from a prompt as a model reads it."""
+"""Turns of a conversation by role, for pages: from messages, or from a rendered prompt."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-# As the chat templates of ChatML, Llama 3, Phi, gpt-oss, Gemma, Mistral, DeepSeek and Command write them.
+# Tokens in the chat templates of ChatML, Llama 3, Phi, gpt-oss, Gemma, Mistral, DeepSeek and Command.
 CONTROL_TOKEN = re.compile(
     r"(<\|[^\s<>|]{1,40}\|>|<｜[^<>｜]{1,40}｜>|</?s>|<bos>|<eos>|<(?:start|end)_of_turn>|\[/?INST\]|"
     r"<</?SYS>>)"
@@ -18,7 +17,7 @@ ROLES = {
     "model": "assistant", "bot": "assistant", "chatbot": "assistant", "tool": "tool", "ipython": "tool",
     "observation": "tool", "function": "tool",
 }  # fmt: skip
-# Tokens after which the role is written as a word, and tokens that are a role by themselves.
+# Tokens that a role's name follows, and tokens that stand for a role by themselves.
 BEFORE_ROLE = {"<|im_start|>", "<|start_header_id|>", "<start_of_turn>", "<|start|>", "<|start_of_role|>"}
 ROLE_TOKENS = {"[INST]": "user", "[/INST]": "assistant", "<<SYS>>": "system", "<</SYS>>": "user"}
 _ROLE_WORD = re.compile(r"\s*([a-z]+)\s*")
@@ -27,7 +26,7 @@ _ROLE_IN_TOKEN = re.compile(r"<[|｜](?:start_of_turn_token|begin_of_)?[|]?([a-z
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A function that the assistant called; ``arguments`` is readable text."""
+    """A function that the assistant called. ``arguments`` is indented JSON."""
 
     name: str
     arguments: str
@@ -35,7 +34,7 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class Tool:
-    """A function that a prompt offers; ``parameters`` is its schema as indented JSON."""
+    """A function that a prompt offers. ``parameters`` is its schema as indented JSON."""
 
     name: str
     description: str
@@ -44,7 +43,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class Turn:
-    """One message. ``name`` says which tool or person spoke, where it is known."""
+    """One message. ``name`` is the tool or person who wrote it, if known."""
 
     role: str
     text: str
@@ -53,32 +52,32 @@ class Turn:
     calls: tuple[ToolCall, ...] = ()
 
 
-def turns_of(messages: Sequence[Mapping[str, Any]]) -> list[Turn]:
-    """The turns of a dataset row's messages."""
+def build_turns(messages: Sequence[Mapping[str, object]]) -> list[Turn]:
+    """Return the turns of a dataset row's messages."""
     return [
         Turn(
             role=str(message.get("role") or "user"),
-            text=text_of_content(message.get("content")),
+            text=render_content(message.get("content")),
             name=str(message.get("name") or message.get("tool_call_id") or ""),
-            thoughts=text_of_content(message.get("reasoning_content") or message.get("thinking")),
-            calls=tuple(_calls(message)),
+            thoughts=render_content(message.get("reasoning_content") or message.get("thinking")),
+            calls=tuple(_read_calls(message)),
         )
         for message in messages
     ]
 
 
-def text_of_content(content: Any) -> str:
-    """A message's content as text; parts that are no text are named in brackets."""
+def render_content(content: object) -> str:
+    """Return a message's content as text; other parts appear as their type in brackets."""
     if content is None:
         return ""
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        return "\n".join(map(_part, content))
+        return "\n".join(map(_render_part, content))
     return json.dumps(content, ensure_ascii=False, indent=2)
 
 
-def _part(part: Any) -> str:
+def _render_part(part: object) -> str:
     if isinstance(part, str):
         return part
     if isinstance(part, dict) and isinstance(part.get("text"), str):
@@ -86,16 +85,18 @@ def _part(part: Any) -> str:
     return f"[{part.get('type', 'part') if isinstance(part, dict) else 'part'}]"
 
 
-def _calls(message: Mapping[str, Any]) -> Iterator[ToolCall]:
+def _read_calls(message: Mapping[str, object]) -> Iterator[ToolCall]:
     calls = message.get("tool_calls")
     for call in calls if isinstance(calls, list) else []:
         function = call.get("function", call) if isinstance(call, dict) else {}
         if isinstance(function, dict):
-            yield ToolCall(str(function.get("name") or "function"), _arguments(function.get("arguments")))
+            yield ToolCall(
+                str(function.get("name") or "function"), _format_arguments(function.get("arguments"))
+            )
 
 
-def _arguments(value: Any) -> str:
-    """Indented JSON, also of arguments that stand as JSON in a text."""
+def _format_arguments(value: object) -> str:
+    """Return indented JSON; ``value`` may be JSON text."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -104,49 +105,52 @@ def _arguments(value: Any) -> str:
     return "" if value is None else json.dumps(value, ensure_ascii=False, indent=2)
 
 
-def tools_of(tools: Sequence[Mapping[str, Any]]) -> list[Tool]:
-    """The tools of a dataset row, in OpenAI's shape or flat."""
-    functions = [tool["function"] if isinstance(tool.get("function"), dict) else tool for tool in tools]
-    return [
-        Tool(
-            str(function.get("name") or "function"),
-            str(function.get("description") or ""),
-            _arguments(function.get("parameters")),
+def list_tools(tools: Sequence[Mapping[str, object]]) -> list[Tool]:
+    """Return the tools of a dataset row, nested as OpenAI writes them or flat."""
+    found = []
+    for tool in tools:
+        nested = tool.get("function")
+        function: Mapping[str, object] = nested if isinstance(nested, dict) else tool
+        found.append(
+            Tool(
+                str(function.get("name") or "function"),
+                str(function.get("description") or ""),
+                _format_arguments(function.get("parameters")),
+            )
         )
-        for function in functions
-    ]
+    return found
 
 
-def last_request(turns: Sequence[Turn]) -> str:
-    """The last thing that a user said; where no user spoke, the last turn with a text."""
-    said = [turn for turn in turns if turn.text.strip()]
-    by_user = [turn for turn in said if turn.role == "user"]
-    return next((turn.text.strip() for turn in reversed(by_user or said)), "")
+def find_last_request(turns: Sequence[Turn]) -> str:
+    """Return the last text of a user; without any, the last text of the conversation."""
+    with_text = [turn for turn in turns if turn.text.strip()]
+    by_user = [turn for turn in with_text if turn.role == "user"]
+    return next((turn.text.strip() for turn in reversed(by_user or with_text)), "")
 
 
-# --- from the prompt as a model reads it -----------------------------------------------------------
+# --- from a rendered prompt ------------------------------------------------------------------------
 
 
-def turns_in(prompt: str) -> list[Turn]:
-    """The turns of a rendered prompt, as far as its control tokens tell them; else one turn without a role.
+def parse_prompt(prompt: str) -> list[Turn]:
+    """Split a rendered prompt at its control tokens. Without any it is one turn without a role.
 
-    Only for pages: the messages themselves are known from the dataset's row.
+    This is a guess for pages; the exact messages are in the dataset's row.
     """
     turns: list[Turn] = []
-    for role, text in _pieces(prompt):
+    for role, text in _split_prompt(prompt):
         if turns and turns[-1].role == role:
             text = f"{turns.pop().text}\n{text}"
         turns.append(Turn(role, text))
     return turns
 
 
-def _pieces(prompt: str) -> Iterator[tuple[str, str]]:
-    """(role, text), in order; texts without anything to read are left out."""
+def _split_prompt(prompt: str) -> Iterator[tuple[str, str]]:
+    """Yield (role, text) in order, without empty texts."""
     role, expects_role = "", False
-    for place, part in enumerate(CONTROL_TOKEN.split(prompt)):
-        if place % 2:
+    for index, part in enumerate(CONTROL_TOKEN.split(prompt)):
+        if index % 2:  # re.split puts the tokens at odd positions
             expects_role = part in BEFORE_ROLE
-            role = _role_of_token(part) or role
+            role = _read_role(part) or role
             continue
         if expects_role and (word := _ROLE_WORD.match(part)) and word[1] in ROLES:
             role, part = ROLES[word[1]], part[word.end() :]
@@ -154,7 +158,7 @@ def _pieces(prompt: str) -> Iterator[tuple[str, str]]:
             yield role, text
 
 
-def _role_of_token(token: str) -> str:
-    """The role that a token such as ``<|user|>`` begins."""
+def _read_role(token: str) -> str:
+    """Return the role that a token such as ``<|user|>`` starts, or an empty text."""
     found = _ROLE_IN_TOKEN.match(token)
     return ROLE_TOKENS.get(token) or (ROLES.get(found[1].lower(), "") if found else "")

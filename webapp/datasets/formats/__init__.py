@@ -1,23 +1,30 @@
-"""File formats: what a file is, told by its first bytes and its name, and its rows one after another."""
+"""File formats: detect the format by first bytes and name, and read rows one by one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import IO, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import IO, TYPE_CHECKING
 
 from webapp.datasets.content import problems
 from webapp.datasets.content.problems import RowError
 from webapp.datasets.content.rows import Columns, Row
 from webapp.datasets.formats import csv_text, jsonl, parquet
 
-Found = tuple[int, Row | RowError]
-Reader = Callable[[IO[bytes], Columns | None], Iterator[Found]]
+if TYPE_CHECKING:
+    from workers.contract.json_types import JsonValue
 
-READERS: dict[str, Reader] = {"jsonl": jsonl.rows, "csv": csv_text.rows, "parquet": parquet.rows}
-# What a table is made of, at a glance: its columns and its first rows.
-GLANCES: dict[str, Callable[[IO[bytes]], tuple[list[str], Sequence[dict[str, Any]]]]] = {
-    "csv": csv_text.glance,
-    "parquet": parquet.glance,
+NumberedRow = tuple[int, Row | RowError]
+Reader = Callable[[IO[bytes], Columns | None], Iterator[NumberedRow]]
+
+READERS: dict[str, Reader] = {
+    "jsonl": jsonl.read_rows,
+    "csv": csv_text.read_rows,
+    "parquet": parquet.read_rows,
+}
+# Readers of a table's column names and first rows.
+SAMPLERS: dict[str, Callable[[IO[bytes]], tuple[list[str], Sequence[Mapping[str, JsonValue]]]]] = {
+    "csv": csv_text.sample_rows,
+    "parquet": parquet.sample_rows,
 }
 COMPRESSED = {
     b"\x1f\x8b": "gzip",
@@ -37,8 +44,8 @@ ENDINGS = {
 }
 
 
-def detect(head: bytes, filename: str) -> str:
-    """The key in READERS for a file that begins with ``head``. Raises FileError."""
+def detect_format(head: bytes, filename: str) -> str:
+    """Return the key in READERS for a file that starts with ``head``. Raises FileError."""
     if not head:
         raise problems.empty()
     for magic, kind in COMPRESSED.items():
@@ -67,9 +74,9 @@ def _text_format(head: bytes, filename: str) -> str:
     return ending
 
 
-def read(kind: str, file: IO[bytes], columns: Columns | None) -> Iterator[Found]:
-    """Every row or its error, with its line (row number for Parquet). Raises FileError.
+def read_rows(kind: str, file: IO[bytes], columns: Columns | None) -> Iterator[NumberedRow]:
+    """Yield every row or its error, with its line (row number for Parquet). Raises FileError.
 
-    ``columns`` says where the prompt is; None finds it by the usual names.
+    ``columns`` names the prompt's column; None looks for the usual names.
     """
     return READERS[kind](file, columns)

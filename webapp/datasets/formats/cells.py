@@ -1,40 +1,45 @@
-"""What the two table formats share: which column holds the prompt, and a row from its cells."""
+"""Shared by CSV and Parquet: find the prompt column, and build a row from cells."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from webapp.datasets.content import problems
 from webapp.datasets.content.limits import MAX_CELL_BYTES, MAX_FIELDS
 from webapp.datasets.content.problems import RowError
-from webapp.datasets.content.rows import Columns, Row, row_of
+from webapp.datasets.content.rows import Columns, Row, build_row
 from webapp.datasets.content.strict_json import parse_json
+
+if TYPE_CHECKING:
+    from workers.contract.json_types import JsonValue
 
 USUAL_PROMPTS = ("prompt", "question", "input", "instruction", "query", "text")
 PANDAS_INDEX = re.compile(r"Unnamed: \d+(\.\d+)?|__index_level_\d+__")
 
 
 def find_columns(names: list[str], wanted: Columns | None) -> Columns:
-    """The wanted columns if the table has them, else those by the usual names. Raises FileError."""
+    """Return the wanted columns, or without a wish those with the usual names. Raises FileError."""
     if len(names) > MAX_FIELDS:
         raise problems.too_many_columns(len(names))
     if wanted:
-        chosen = wanted.prompt or wanted.messages
-        if chosen not in names:
-            raise problems.missing_column(chosen, names)
-        return replace(wanted, left_out=find_index(names) - {chosen}) if wanted.left_out is None else wanted
-    return find_columns(names, _usual_columns(names))
+        column = wanted.prompt or wanted.messages
+        if column not in names:
+            raise problems.missing_column(column, names)
+        if wanted.left_out is None:
+            return replace(wanted, left_out=find_index_columns(names) - {column})
+        return wanted
+    return find_columns(names, _guess_columns(names))
 
 
-def find_index(names: list[str]) -> frozenset[str]:
-    """The columns in which pandas writes the numbers of its rows."""
+def find_index_columns(names: list[str]) -> frozenset[str]:
+    """Return the columns in which pandas writes its row numbers."""
     return frozenset(filter(PANDAS_INDEX.fullmatch, names))
 
 
-def _usual_columns(names: list[str]) -> Columns:
+def _guess_columns(names: list[str]) -> Columns:
     if "messages" in names:
         return Columns()
     for name in USUAL_PROMPTS:
@@ -43,30 +48,28 @@ def _usual_columns(names: list[str]) -> Columns:
     raise problems.no_prompt_column(names)
 
 
-def cells_to_row(cells: Mapping[str, Any], columns: Columns) -> Row | RowError:
-    """The row, or why there is none. Messages and tools may be JSON text."""
+def cells_to_row(cells: Mapping[str, JsonValue], columns: Columns) -> Row | RowError:
+    """Return the row or its error. Messages and tools may be JSON text."""
     try:
         fields = {name: cell for name, cell in cells.items() if name not in (columns.left_out or ())}
-        _check_sizes(fields)
-        if not columns.prompt and isinstance(fields.get(columns.messages), str):
-            fields[columns.messages] = _structured(columns.messages, fields[columns.messages])
-        return row_of(fields, columns)
+        for name, cell in fields.items():
+            if isinstance(cell, str) and len(cell) > MAX_CELL_BYTES:
+                raise problems.cell_too_large(name)
+        messages = fields.get(columns.messages)
+        if not columns.prompt and isinstance(messages, str):
+            fields[columns.messages] = _parse_cell(columns.messages, messages)
+        return build_row(fields, columns)
     except RowError as error:
         return error
 
 
-def _check_sizes(fields: Mapping[str, Any]) -> None:
-    for name, value in fields.items():
-        if isinstance(value, str) and len(value) > MAX_CELL_BYTES:
-            raise problems.cell_too_large(name)
-
-
-def _structured(name: str, text: str) -> Any:
+def _parse_cell(name: str, text: str) -> JsonValue:
     if not text.strip():
         return None
     try:
-        return parse_json(text)
+        value: JsonValue = parse_json(text)
     except RowError:
         raise
     except ValueError as error:
         raise RowError(f"The cell {name!r} is not JSON: {error}.", "Write the list as JSON text.") from error
+    return value

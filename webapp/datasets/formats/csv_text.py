@@ -1,4 +1,4 @@
-"""CSV with a header, separated by commas, semicolons or tabs; every cell is a text."""
+"""Read CSV with a header, separated by commas, semicolons or tabs. Every cell is a text."""
 
 from __future__ import annotations
 
@@ -9,39 +9,43 @@ from itertools import islice
 from typing import IO, Any
 
 from webapp.datasets.content import problems
-from webapp.datasets.content.limits import GLANCED, MAX_CELL_BYTES
-from webapp.datasets.content.problems import FileError, RowError, excerpt_of
+from webapp.datasets.content.limits import MAX_CELL_BYTES, SAMPLE_ROWS
+from webapp.datasets.content.problems import FileError, RowError, cut_excerpt
 from webapp.datasets.content.rows import Columns, Row
 from webapp.datasets.formats.cells import cells_to_row, find_columns
-from webapp.datasets.formats.lines import lines
+from webapp.datasets.formats.lines import read_lines
 
 DELIMITERS = ",;\t"
-STATED = re.compile(r'"?sep=(.)"?\r?\n?')  # a first line that tells spreadsheets the delimiter
+DELIMITER_LINE = re.compile(r'"?sep=(.)"?\r?\n?')  # a first line that tells spreadsheets the delimiter
 QUOTED = re.compile(r'"[^"]*("|$)')
-UNNAMED = "Unnamed: 0"  # what pandas calls the index that it writes without a name
+UNNAMED = "Unnamed: 0"  # pandas reads its own unnamed index column under this name
 QUOTED_CHARACTERS = 4096
 
 
 class Records:
-    """The records of a file, with the line on which the latest one began, its number and its text."""
+    """The records of a file.
+
+    Keeps the first line, number and text of the latest record for errors.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         csv.field_size_limit(MAX_CELL_BYTES)
-        self.texts, self.read_lines = _texts(file), 0
+        self.texts, self.read_lines = _decode_lines(file), 0
         self.first_line, self.number, self.text = 1, 0, ""
-        self.pending = self._first()
-        self.table: Any = csv.reader(self._feed(), delimiter=self.delimiter, strict=True)
+        self.pending = self._read_header_line()
+        self.table: Any = csv.reader(self._feed_lines(), delimiter=self.delimiter, strict=True)
 
-    def _first(self) -> str:
-        """The header's first line; one before it may state the delimiter."""
+    def _read_header_line(self) -> str:
+        """Return the header's first line. A line before it may name the delimiter."""
         first = next(self.texts, "")
-        if stated := STATED.fullmatch(first):
-            self.read_lines, self.delimiter = 1, stated[1]
+        if found := DELIMITER_LINE.fullmatch(first):
+            self.read_lines, self.delimiter = 1, found[1]
             return next(self.texts, "")
-        self.delimiter = _delimiter(first)
+        outside_quotes = QUOTED.sub("", first)
+        self.delimiter = max(DELIMITERS, key=outside_quotes.count)
         return first
 
-    def _feed(self) -> Iterator[str]:
+    def _feed_lines(self) -> Iterator[str]:
         line: str | None = self.pending
         while line:
             self.read_lines += 1
@@ -51,43 +55,45 @@ class Records:
             line = next(self.texts, None)
 
     def next(self) -> list[str] | None:
-        """The cells of the next record, empty for a blank line; None at the end. Raises FileError."""
+        """Return the cells of the next record, [] for a blank line, None at the end.
+
+        Raises FileError.
+        """
         self.first_line, self.text = self.read_lines + 1, ""
         try:
             cells: list[str] | None = next(self.table, None)
         except csv.Error as error:
-            excerpt = excerpt_of(self.text)
+            excerpt = cut_excerpt(self.text)
             raise problems.broken_csv(str(error), self.first_line, self.number, excerpt) from error
         self.number += bool(cells)
         return cells
 
 
-def rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, Row | RowError]]:
-    """Each record below the header, at the line it begins on."""
-    names, records = _opened(file)
+def read_rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, Row | RowError]]:
+    """Yield each record below the header with the line on which it starts."""
+    names, records = _open_records(file)
     columns = find_columns(names, columns)
     while (cells := records.next()) is not None:
-        if cells:
-            found = _row(names, cells, columns)
-            if isinstance(found, RowError):
-                found.quoting(records.text).record = records.number - 1
-            yield records.first_line, found
+        if not cells:
+            continue
+        found: Row | RowError
+        if len(cells) != len(names):
+            found = problems.wrong_cells(len(cells), len(names))
+        else:
+            found = cells_to_row(dict(zip(names, cells, strict=True)), columns)
+        if isinstance(found, RowError):
+            found.quote(records.text).record = records.number - 1
+        yield records.first_line, found
 
 
-def _row(names: list[str], cells: list[str], columns: Columns) -> Row | RowError:
-    if len(cells) != len(names):
-        return problems.wrong_cells(len(cells), len(names))
-    return cells_to_row(dict(zip(names, cells, strict=True)), columns)
-
-
-def glance(file: IO[bytes]) -> tuple[list[str], list[dict[str, str]]]:
-    """The header and the first rows that fit it. Raises FileError."""
-    names, records = _opened(file)
-    first = islice((cells for cells in iter(records.next, None) if len(cells) == len(names)), GLANCED)
+def sample_rows(file: IO[bytes]) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the header and the first complete rows. Raises FileError."""
+    names, records = _open_records(file)
+    first = islice((cells for cells in iter(records.next, None) if len(cells) == len(names)), SAMPLE_ROWS)
     return names, [dict(zip(names, cells, strict=True)) for cells in first]
 
 
-def _opened(file: IO[bytes]) -> tuple[list[str], Records]:
+def _open_records(file: IO[bytes]) -> tuple[list[str], Records]:
     records = Records(file)
     names = records.next() or []
     if names and not names[0].strip() and UNNAMED not in names:
@@ -96,18 +102,12 @@ def _opened(file: IO[bytes]) -> tuple[list[str], Records]:
     return names, records
 
 
-def _texts(file: IO[bytes]) -> Iterator[str]:
-    """Lines as text. A line that cannot be decoded ends the file, since a record may span lines."""
-    for number, text in lines(file):
+def _decode_lines(file: IO[bytes]) -> Iterator[str]:
+    """Yield lines as text. An undecodable line ends the file, since a record may span lines."""
+    for number, text in read_lines(file):
         if isinstance(text, RowError):
-            raise FileError(text.reason, text.fix, line=number, excerpt=text.excerpt)
+            raise FileError(text.reason, text.remedy, line=number, excerpt=text.excerpt)
         yield text
-
-
-def _delimiter(header: str) -> str:
-    """The delimiter that stands most often outside quotes."""
-    bare = QUOTED.sub("", header)
-    return max(DELIMITERS, key=bare.count)
 
 
 def _check_header(names: list[str], records: Records) -> None:

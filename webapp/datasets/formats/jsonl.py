@@ -1,18 +1,21 @@
-"""JSON Lines: one object a line, in the OpenAI reinforcement format or with a named prompt field."""
+"""Read JSON Lines: one object per line, in OpenAI's format or with a prompt field."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
 from webapp.datasets.content import problems
 from webapp.datasets.content.problems import RowError
-from webapp.datasets.content.rows import Columns, Row, row_of
+from webapp.datasets.content.rows import Columns, Row, build_row
 from webapp.datasets.content.strict_json import parse_json
-from webapp.datasets.formats.lines import lines
+from webapp.datasets.formats.lines import read_lines
 
-# Messages of Python's parser that need other words.
+if TYPE_CHECKING:
+    from workers.contract.json_types import JsonObject
+
+# Plain words for messages of Python's parser.
 JSON_MESSAGES = {
     "Invalid control character at": "a text holds a line break, tab or other control character",
     "Unterminated string starting at": "a text that starts there has no closing quote",
@@ -21,38 +24,38 @@ JSON_MESSAGES = {
 KINDS = {list: "an array", str: "a text", int: "a number", float: "a number", bool: "true or false"}
 
 
-def rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, Row | RowError]]:
-    """Each line that is not blank."""
-    for number, text in lines(file):
+def read_rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, Row | RowError]]:
+    """Yield each line that is not blank."""
+    for number, text in read_lines(file):
         if isinstance(text, RowError):
             yield number, text
         elif text.strip():
-            found = _row(text, columns)
-            yield number, found.quoting(text) if isinstance(found, RowError) else found
+            found = _parse_row(text, columns)
+            yield number, found.quote(text) if isinstance(found, RowError) else found
 
 
-def _row(text: str, columns: Columns | None) -> Row | RowError:
+def _parse_row(text: str, columns: Columns | None) -> Row | RowError:
     try:
         fields = parse_json(text)
         if not isinstance(fields, dict):
             return problems.not_an_object(KINDS.get(type(fields), "null"))
-        return row_of(fields, columns or _usual_columns(fields))
+        return build_row(fields, columns or _guess_columns(fields))
     except RowError as error:
         return error
     except json.JSONDecodeError as error:
-        return _bad_json(text, error)
+        return _describe_error(text, error)
     except ValueError:
         return problems.number_too_long()
 
 
-def _usual_columns(fields: dict[str, Any]) -> Columns:
-    """``messages``, else ``prompt``, which trainers of GRPO use for texts and for lists of messages."""
+def _guess_columns(fields: JsonObject) -> Columns:
+    """Prefer ``messages``, then ``prompt``, which GRPO trainers use for texts and message lists."""
     return Columns(prompt="prompt") if fields.get("messages") is None and "prompt" in fields else Columns()
 
 
-def _bad_json(text: str, error: json.JSONDecodeError) -> RowError:
+def _describe_error(text: str, error: json.JSONDecodeError) -> RowError:
     at_end = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
     cut = at_end and not text.endswith("\n")
     detail = JSON_MESSAGES.get(error.msg, error.msg[:1].lower() + error.msg[1:])
     found = problems.cut_off(detail) if cut else problems.not_json(detail, error.colno)
-    return found.quoting(text, error.pos)
+    return found.quote(text, error.pos)

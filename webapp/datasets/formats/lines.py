@@ -1,4 +1,4 @@
-"""Lines of a byte stream, never more than one of them in memory."""
+"""Read the lines of a byte stream with only one of them in memory."""
 
 from __future__ import annotations
 
@@ -15,24 +15,28 @@ CHUNK_BYTES = 2**18
 QUOTED_BYTES = 1000
 
 
-def lines(file: IO[bytes]) -> Iterator[tuple[int, str | RowError]]:
-    """Each line's number and text with its line end, or why it is unusable.
+def read_lines(file: IO[bytes]) -> Iterator[tuple[int, str | RowError]]:
+    """Yield each line's number and its text with the line end, or its error.
 
-    Lines end with LF or CRLF, or all with CR, as old spreadsheets write them.
+    Lines end with LF or CRLF, or all of them with CR (old spreadsheets).
     """
-    for number, raw in enumerate(_carriage_returns(file) if _has_only_cr(file) else _newlines(file), start=1):
-        yield number, _text(raw.removeprefix(BYTE_ORDER_MARK) if number == 1 else raw)
+    raw_lines = _split_at_carriage_returns(file) if _has_only_cr(file) else _split_at_newlines(file)
+    for number, raw in enumerate(raw_lines, start=1):
+        yield number, _decode(raw.removeprefix(BYTE_ORDER_MARK) if number == 1 else raw)
 
 
 def _has_only_cr(file: IO[bytes]) -> bool:
     start = file.tell()
     head = file.read(HEAD_BYTES)
     file.seek(start)
-    return b"\n" not in head and b"\r" in head
+    return b"\n" not in head and b"\r" in head  # LF also ends CRLF lines
 
 
-def _newlines(file: IO[bytes]) -> Iterator[bytes]:
-    """Lines; of one that is too long the beginning, one byte longer than allowed."""
+def _split_at_newlines(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield lines.
+
+    One that is too long is cut one byte above the limit, so that it is refused later.
+    """
     while raw := file.readline(MAX_LINE_BYTES + 1):
         rest = raw
         while len(raw) > MAX_LINE_BYTES and rest and not rest.endswith(b"\n"):
@@ -40,27 +44,23 @@ def _newlines(file: IO[bytes]) -> Iterator[bytes]:
         yield raw
 
 
-def _carriage_returns(file: IO[bytes]) -> Iterator[bytes]:
-    """The same where CR ends a line; it is handed on as LF."""
-    kept = b""
+def _split_at_carriage_returns(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield lines that end with CR, with LF in its place."""
+    rest = b""
     while chunk := file.read(CHUNK_BYTES):
-        *whole, kept = (kept + chunk).split(b"\r")
-        kept = kept[: MAX_LINE_BYTES + 1]
+        *whole, rest = (rest + chunk).split(b"\r")
+        rest = rest[: MAX_LINE_BYTES + 1]
         yield from (line[:MAX_LINE_BYTES] + b"\n" for line in whole)
-    if kept:
-        yield kept
+    if rest:
+        yield rest
 
 
-def _text(raw: bytes) -> str | RowError:
+def _decode(raw: bytes) -> str | RowError:
     if len(raw) > MAX_LINE_BYTES:
-        return problems.line_too_long().quoting(raw[:QUOTED_BYTES].decode(errors="replace"))
+        return problems.line_too_long().quote(raw[:QUOTED_BYTES].decode(errors="replace"))
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
         guess = raw[error.start : error.start + 1].decode("cp1252", errors="ignore")
-        return problems.not_utf8(error.start, guess).quoting(_readable(raw, error.start))
-
-
-def _readable(raw: bytes, at: int) -> str:
-    """The bytes around one that is not UTF-8."""
-    return raw[max(0, at - 60) : at + 60].decode(errors="backslashreplace")
+        nearby = raw[max(0, error.start - 60) : error.start + 60].decode(errors="backslashreplace")
+        return problems.not_utf8(error.start, guess).quote(nearby)

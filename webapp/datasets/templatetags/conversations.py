@@ -1,9 +1,8 @@
-"""Conversations as pages show them."""
+"""Template filters for conversations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from django import template
 from django.utils.html import format_html, format_html_join
@@ -15,33 +14,33 @@ register = template.Library()
 
 
 @register.filter
-def rendered(prompt: str) -> SafeString:
-    """A prompt exactly as the model reads it, its chat template's control tokens set back."""
+def mark_control_tokens(prompt: str) -> SafeString:
+    """Return a rendered prompt with its control tokens marked."""
     return format_html_join(
         "",
         "{}",
         (
-            (format_html('<span class="control-token">{}</span>', part) if place % 2 else part,)
-            for place, part in enumerate(conversation_turns.CONTROL_TOKEN.split(prompt))
+            (format_html('<span class="control-token">{}</span>', part) if index % 2 else part,)
+            for index, part in enumerate(conversation_turns.CONTROL_TOKEN.split(prompt))
         ),
     )
 
 
 @register.filter
-def turns(conversation: Sequence[Mapping[str, Any]] | str) -> list[conversation_turns.Turn]:
-    """The turns of messages, or of a prompt as the model reads it."""
+def turns(conversation: Sequence[Mapping[str, object]] | str) -> list[conversation_turns.Turn]:
+    """Return the turns of messages, or of a rendered prompt."""
     if isinstance(conversation, str):
-        return conversation_turns.turns_in(conversation)
-    return conversation_turns.turns_of(conversation)
+        return conversation_turns.parse_prompt(conversation)
+    return conversation_turns.build_turns(conversation)
 
 
 @register.filter
-def tools(offered: Sequence[Mapping[str, Any]]) -> list[conversation_turns.Tool]:
-    """The tools that a row offers, for pages."""
-    return conversation_turns.tools_of(offered)
+def tools(offered: Sequence[Mapping[str, object]]) -> list[conversation_turns.Tool]:
+    """Return the tools of a row."""
+    return conversation_turns.list_tools(offered)
 
 
 @register.filter
-def request(conversation: Sequence[Mapping[str, Any]] | str) -> str:
-    """What a user asked last in messages or in a prompt, in one line for lists."""
-    return " ".join(conversation_turns.last_request(turns(conversation)).split())
+def last_request(conversation: Sequence[Mapping[str, object]] | str) -> str:
+    """Return the last text of a user on one line, from messages or a rendered prompt."""
+    return " ".join(conversation_turns.find_last_request(turns(conversation)).split())

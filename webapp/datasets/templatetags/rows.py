@@ -1,9 +1,8 @@
-"""How rows' values are written on pages."""
+"""Template filters for values of rows."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from django import template
 
@@ -11,12 +10,12 @@ register = template.Library()
 
 
 @register.filter
-def value(field: Any) -> str:
-    """Text as it is, everything else as JSON; templates escape it."""
+def value(field: object) -> str:
+    """Return text as it is and everything else as JSON. Templates escape the result."""
     return field if isinstance(field, str) else json.dumps(field, ensure_ascii=False)
 
 
 @register.filter
 def share_of(part: int, whole: int) -> str:
-    """``part`` of ``whole`` in percent."""
+    """Return ``part`` of ``whole`` in percent."""
     return f"{100 * part / whole:.0f} %" if whole else "0 %"

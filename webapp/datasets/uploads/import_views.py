@@ -1,4 +1,4 @@
-"""Pages of imports: ask for one, watch it, cancel it."""
+"""Views of imports: start, progress, cancel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from django.views.decorators.http import require_POST
 
 from webapp.core.http import HtmxRequest
 from webapp.datasets.forms import ImportForm
-from webapp.datasets.models import Dataset, DatasetImport
+from webapp.datasets.models import DatasetImport
+from webapp.datasets.services import get_target
 from webapp.datasets.uploads import imports, row_progress
 from webapp.datasets.uploads.validation import Options
 from webapp.teams.access import Access, member
@@ -19,9 +20,8 @@ from webapp.teams.models import Role
 @member(Role.EDITOR)
 @require_POST
 def create(request: HttpRequest, access: Access) -> HttpResponse:
-    """Start an import; what is wrong with the form is said on the upload page."""
-    uid, form = request.GET.get("dataset"), ImportForm(request.POST)
-    dataset = access.get(Dataset.objects.filter(deleted_at=None), uid=uid) if uid else None
+    """Start an import. Errors of the form appear on the upload page."""
+    form, dataset = ImportForm(request.POST), get_target(access, request.GET.get("dataset"))
     if form.is_valid():
         name, source = dataset.name if dataset else "", form.cleaned_data["source"]
         try:
@@ -41,7 +41,7 @@ def create(request: HttpRequest, access: Access) -> HttpResponse:
 
 @member()
 def show(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
-    """How far an import is; when it is done, the report on its file."""
+    """Show the progress of an import; redirect to its upload when it is done."""
     found = access.get(DatasetImport.objects.select_related("upload", "dataset"), uid=uid)
     if found.upload:
         if request.htmx:
@@ -54,7 +54,7 @@ def show(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
 @member(Role.EDITOR)
 @require_POST
 def cancel(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """End an import."""
+    """Cancel an import."""
     found = access.get(DatasetImport.objects.all(), uid=uid)
-    imports.cancel(found, access.user)
+    imports.cancel_import(found, access.user)
     return redirect(found)

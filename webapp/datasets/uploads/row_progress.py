@@ -1,6 +1,6 @@
-"""The number of rows that a running check or commit has come to, for the page that waits for its end.
+"""Progress of a running check or commit, in rows, for the page that waits for it.
 
-It lies in the shared cache, not in the database: a transaction may be open until the end.
+It is in the shared cache, not in the database, because one transaction may be open until the end.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from django.core.cache import cache
 from webapp.datasets.models import DatasetImport, Transfer, Upload
 
 EVERY_SECONDS = 1.0
-KEPT_SECONDS = 600  # copying a large file into storage follows the last row
-Waiting = DatasetImport | Transfer | Upload
+KEPT_SECONDS = 600  # after the last row a large file is still copied into storage
+Tracked = DatasetImport | Transfer | Upload
 T = TypeVar("T")
 
 
 class RowProgress:
     """Counts rows as they pass, and stores the number at most once a second."""
 
-    def __init__(self, waiting: Waiting) -> None:
-        self._key = _key(waiting)
+    def __init__(self, tracked: Tracked) -> None:
+        self._key = _cache_key(tracked)
         self._stored_at = time.monotonic()
 
-    def checked(self, rows: Iterable[T]) -> Iterator[T]:
-        """The same rows, counted as checked."""
+    def count_checked(self, rows: Iterable[T]) -> Iterator[T]:
+        """Yield the same rows, counted as checked."""
         return self._count(rows, "checked")
 
-    def written(self, rows: Iterable[T]) -> Iterator[T]:
-        """The same rows, counted as written."""
+    def count_written(self, rows: Iterable[T]) -> Iterator[T]:
+        """Yield the same rows, counted as written."""
         return self._count(rows, "written")
 
     def _count(self, rows: Iterable[T], verb: str) -> Iterator[T]:
@@ -44,18 +44,18 @@ class RowProgress:
 
 
 @contextmanager
-def track_rows(waiting: Waiting) -> Iterator[RowProgress]:
-    """Progress that is forgotten when the work has ended."""
+def track_rows(tracked: Tracked) -> Iterator[RowProgress]:
+    """Open a progress counter; its number is deleted when the work ends."""
     try:
-        yield RowProgress(waiting)
+        yield RowProgress(tracked)
     finally:
-        cache.delete(_key(waiting))
+        cache.delete(_cache_key(tracked))
 
 
-def read_progress(waiting: Waiting) -> str:
-    """The progress in words, such as "12,000 rows checked"; empty where nothing runs."""
-    return str(cache.get(_key(waiting), ""))
+def read_progress(tracked: Tracked) -> str:
+    """Return the progress, such as "12,000 rows checked"; empty if nothing runs."""
+    return str(cache.get(_cache_key(tracked), ""))
 
 
-def _key(waiting: Waiting) -> str:
-    return f"rows:{waiting.uid}"
+def _cache_key(tracked: Tracked) -> str:
+    return f"rows:{tracked.uid}"

@@ -1,4 +1,4 @@
-"""Files that come in parts and may be interrupted: begin, add, finish, forget."""
+"""Resumable uploads: begin, add parts, finish, discard."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
 
-from webapp.datasets import services
 from webapp.datasets.content import problems
 from webapp.datasets.content.limits import STALE_UPLOAD_HOURS
 from webapp.datasets.models import Dataset, Transfer, Upload
+from webapp.datasets.uploads import services
 from webapp.datasets.uploads.row_progress import track_rows
 from webapp.datasets.uploads.validation import Options
 from webapp.teams.models import Team, User
@@ -26,18 +26,18 @@ PART_BYTES = 8 * 2**20
 
 
 class WrongOffset(ValueError):
-    """The part does not follow on what is stored; ``received`` says where the next one begins."""
+    """The part does not start where the stored bytes end, at byte ``received``."""
 
     def __init__(self, received: int) -> None:
-        super().__init__(f"The next part begins at byte {received}.")
+        super().__init__(f"The next part must start at byte {received}.")
         self.received = received
 
 
-class TooMuch(ValueError):
-    """The part is larger than a part may be, or than what the file still lacks."""
+class PartTooLarge(ValueError):
+    """The part is larger than parts may be, or than the rest of the file."""
 
 
-def begin(
+def begin_transfer(
     team: Team,
     user: User,
     *,
@@ -47,7 +47,7 @@ def begin(
     options: Options,
     dataset: Dataset | None,
 ) -> Transfer:
-    """A transfer without a byte yet. Raises ``FileError`` for a file that is too large."""
+    """Create a transfer without any byte. Raises FileError for a file that is too large."""
     if size > settings.MAX_UPLOAD_BYTES:
         raise problems.too_large(size, settings.MAX_UPLOAD_BYTES)
     return Transfer.objects.create(
@@ -57,13 +57,13 @@ def begin(
 
 
 @transaction.atomic
-def add(transfer: Transfer, offset: int, part: bytes) -> Transfer:
-    """Store the next bytes. Raises ``WrongOffset`` and ``TooMuch``, with nothing stored."""
+def add_part(transfer: Transfer, offset: int, part: bytes) -> Transfer:
+    """Store the next bytes. Raises WrongOffset or PartTooLarge, with nothing stored."""
     transfer = Transfer.objects.select_for_update().get(pk=transfer.pk)
     if offset != transfer.received:
         raise WrongOffset(transfer.received)
     if len(part) > min(PART_BYTES, transfer.bytes - transfer.received):
-        raise TooMuch(f"A part holds at most {PART_BYTES} bytes, and the file {transfer.bytes}.")
+        raise PartTooLarge(f"A part has at most {PART_BYTES} bytes, and the file has {transfer.bytes}.")
     key = f"teams/{transfer.team_id}/transfers/{transfer.uid}/{offset:015}"
     transfer.parts.append(default_storage.save(key, ContentFile(part)))
     transfer.received += len(part)
@@ -72,10 +72,13 @@ def add(transfer: Transfer, offset: int, part: bytes) -> Transfer:
 
 
 @transaction.atomic
-def finish(transfer: Transfer, user: User) -> Upload:
-    """Check the whole file as any upload. Raises ``CannotCommit`` while bytes are missing."""
+def finish_transfer(transfer: Transfer, user: User) -> Upload:
+    """Join the parts and check the file like any upload.
+
+    Raises CannotCommit while bytes are missing.
+    """
     transfer = Transfer.objects.select_for_update().get(pk=transfer.pk)
-    if not transfer.whole:
+    if not transfer.is_complete:
         missing = transfer.bytes - transfer.received
         raise services.CannotCommit(f"{missing:,} bytes of {transfer.filename} are missing. Send the rest.")
     with tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as whole:
@@ -84,30 +87,33 @@ def finish(transfer: Transfer, user: User) -> Upload:
                 shutil.copyfileobj(part, whole)
         whole.flush()
         file = File(whole, name=transfer.filename)
-        options = Options(**transfer.options)
+        options = Options.from_json(transfer.options)
         with track_rows(transfer) as progress:
-            upload = services.receive(
-                transfer.team, user, transfer.name, file, options, transfer.dataset, progress.checked
+            upload = services.receive_file(
+                transfer.team, user, transfer.name, file, options, transfer.dataset, progress.count_checked
             )
-    forget(transfer)
+    discard_transfer(transfer)
     return upload
 
 
-def forget(transfer: Transfer) -> None:
-    """Throw a transfer away with the bytes that have come."""
+def discard_transfer(transfer: Transfer) -> None:
+    """Delete a transfer and its parts."""
     parts = list(transfer.parts)
     transfer.delete()
-    transaction.on_commit(partial(_remove, parts))
+    transaction.on_commit(partial(_delete_parts, parts))
 
 
-def _remove(keys: list[str]) -> None:
+def _delete_parts(keys: list[str]) -> None:
     for key in keys:
         default_storage.delete(key)
 
 
-def forget_stale(hours: float = STALE_UPLOAD_HOURS) -> int:
-    """Throw away transfers to which nothing was added in time. Beat calls it. Returns how many went."""
+def discard_stale_transfers(hours: float = STALE_UPLOAD_HOURS) -> int:
+    """Delete transfers that received no part in time. Returns their number.
+
+    Celery beat calls it.
+    """
     stale = list(Transfer.objects.filter(touched_at__lt=timezone.now() - timedelta(hours=hours)))
     for transfer in stale:
-        forget(transfer)
+        discard_transfer(transfer)
     return len(stale)

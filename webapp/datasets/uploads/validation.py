@@ -1,4 +1,4 @@
-"""Checking a file: one pass over its rows gives the report that its uploader decides on."""
+"""Check a file in one pass over its rows, and build the report that the uploader decides on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from webapp.datasets import formats
 from webapp.datasets.content import problems
-from webapp.datasets.content.field_profile import Fields
+from webapp.datasets.content.field_profile import FieldProfile
 from webapp.datasets.content.limits import (
     ERRORS_SHOWN,
     EXAMPLES_SHOWN,
@@ -19,15 +19,21 @@ from webapp.datasets.content.limits import (
     PREVIEW_ROWS,
 )
 from webapp.datasets.content.problems import FileError, Problem, RowError
+from webapp.datasets.content.row_types import RowPreview
 from webapp.datasets.content.rows import Columns, Row, Split
+from webapp.datasets.reports import UploadReport
 from webapp.datasets.uploads import column_mapping
-from webapp.datasets.uploads.preview import preview
-from webapp.datasets.versions.splits import Index, Shares, open_index
+from webapp.datasets.uploads.preview import build_preview
+from webapp.datasets.versions.splits import Shares, SplitIndex, open_index
+from workers.contract.json_types import JsonObject
+
+EarlierSplits = Mapping[bytes, Split]
+PassRows = Callable[[Iterable[formats.NumberedRow]], Iterable[formats.NumberedRow]]
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the uploader chose: where the prompt is, and how much is held out."""
+    """The uploader's options: the prompt's column, columns to leave out, and held-out shares."""
 
     prompt_column: str = ""
     messages_column: str = ""
@@ -35,9 +41,13 @@ class Options:
     test: int = 10
     left_out: Sequence[str] | None = None
 
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Options:
+        return cls(**stored)
+
     @property
     def columns(self) -> Columns | None:
-        """None lets the reader look for the usual names."""
+        """The prompt's column; None lets the reader look for the usual names."""
         if not self.prompt_column and not self.messages_column:
             return None
         left_out = None if self.left_out is None else frozenset(self.left_out)
@@ -47,91 +57,94 @@ class Options:
     def shares(self) -> Shares:
         return Shares(self.validation, self.test)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         return asdict(self)
 
 
 @dataclass
 class Tally:
-    """What one pass over the rows finds."""
+    """Findings of one pass over the rows."""
 
     bad: int = 0
     duplicates: int = 0
     errors: list[Problem] = field(default_factory=list)
-    copies: list[list[int]] = field(default_factory=list)
-    candidates: list[tuple[bytes, dict[str, Any]]] = field(default_factory=list)
-    fields: Fields = field(default_factory=Fields)
+    duplicate_lines: list[list[int]] = field(default_factory=list)
+    candidates: list[tuple[bytes, RowPreview]] = field(default_factory=list)
+    profile: FieldProfile = field(default_factory=FieldProfile)
 
-    def refuse(self, line: int, error: RowError) -> None:
+    def add_error(self, line: int, error: RowError) -> None:
         self.bad += 1
         if len(self.errors) < ERRORS_SHOWN:
-            self.errors.append(Problem.of_row(line, error))
+            self.errors.append(Problem.from_row_error(line, error))
 
-    def repeat(self, line: int, first: int) -> None:
+    def add_duplicate(self, line: int, first: int) -> None:
         self.duplicates += 1
-        if len(self.copies) < EXAMPLES_SHOWN:
-            self.copies.append([line, first])
+        if len(self.duplicate_lines) < EXAMPLES_SHOWN:
+            self.duplicate_lines.append([line, first])
 
-    def take(self, line: int, row: Row, index: Index) -> None:
-        self.fields.add(row)
-        if len(self.candidates) < PREVIEW_CANDIDATES and not index.split_of(row.digest).sealed:
-            self.candidates.append((row.digest, preview(line, json.loads(row.body))))
+    def add_row(self, line: int, row: Row, index: SplitIndex) -> None:
+        self.profile.add(row)
+        if len(self.candidates) < PREVIEW_CANDIDATES and not index.get_split(row.digest).sealed:
+            self.candidates.append((row.digest, build_preview(line, json.loads(row.body))))
 
-    def preview(self, index: Index) -> list[dict[str, Any]]:
-        """The first rows that are not in the sealed split."""
-        shown = (row for digest, row in self.candidates if not index.split_of(digest).sealed)
-        return list(islice(shown, PREVIEW_ROWS))
-
-
-Earlier = Mapping[bytes, Split]
-Watch = Callable[[Iterable[formats.Found]], Iterable[formats.Found]]
+    def select_preview(self, index: SplitIndex) -> list[RowPreview]:
+        """Return the first rows outside the sealed split. Call it once the splits are final."""
+        open_rows = (row for digest, row in self.candidates if not index.get_split(digest).sealed)
+        return list(islice(open_rows, PREVIEW_ROWS))
 
 
-def check(
-    file: IO[bytes], kind: str, options: Options, earlier: Earlier | None = None, watch: Watch = iter
-) -> dict[str, Any]:
-    """The report on the whole file. A file that cannot be read on gets one whose ``refused`` is set.
+def check_file(
+    file: IO[bytes],
+    kind: str,
+    options: Options,
+    earlier: EarlierSplits | None = None,
+    watch: PassRows = iter,
+) -> UploadReport:
+    """Check the whole file.
 
-    ``earlier`` holds the splits of the prompts in the version before. ``watch`` sees the rows pass.
+    The report of a file that cannot be read to its end has ``refused`` set.
+    ``earlier`` gives the splits of prompts in the previous version. The rows pass through ``watch``.
     """
     tally = Tally()
     with open_index(options.shares, earlier) as index:
         try:
-            fill(index, tally, file, kind, options, watch)
+            fill_index(index, tally, file, kind, options, watch)
             refusal = None
         except FileError as error:
             refusal = error
-        found = report(index, tally, kind, refusal)
+        report = build_report(index, tally, kind, refusal)
     file.seek(0)
-    return found | {"table": column_mapping.columns(file, kind, options.columns)}
+    report["table"] = column_mapping.describe_columns(file, kind, options.columns)
+    return report
 
 
-def fill(
-    index: Index, tally: Tally, file: IO[bytes], kind: str, options: Options, watch: Watch = iter
+def fill_index(
+    index: SplitIndex, tally: Tally, file: IO[bytes], kind: str, options: Options, watch: PassRows = iter
 ) -> None:
-    """Take every row into the index. Raises FileError."""
+    """Add every row of the file to the index. Raises FileError."""
     count = 0
-    for line, found in watch(formats.read(kind, file, options.columns)):
+    for line, found in watch(formats.read_rows(kind, file, options.columns)):
         count += 1
         if count > MAX_ROWS:
             raise problems.too_many_rows()
         if isinstance(found, RowError):
-            tally.refuse(line, found)
+            tally.add_error(line, found)
         elif (first := index.add(found, line)) is not None:
-            tally.repeat(line, first)
+            tally.add_duplicate(line, first)
         else:
-            tally.take(line, found, index)
+            tally.add_row(line, found, index)
     if not count:
         raise problems.no_rows()
 
 
-def report(index: Index, tally: Tally, kind: str, refusal: FileError | None) -> dict[str, Any]:
-    """Everything that pages and versions show about the file."""
+def build_report(index: SplitIndex, tally: Tally, kind: str, refusal: FileError | None) -> UploadReport:
+    """Make the splits final and build the report for pages and versions."""
     errors = [problem.as_json() for problem in tally.errors]
     if refusal:
-        errors.insert(0, Problem(refusal.line, refusal.reason, refusal.fix, refusal.excerpt).as_json())
-    index.settle()
-    splits = index.counts()
+        whole_file = Problem(refusal.line, refusal.reason, refusal.remedy, refusal.excerpt)
+        errors.insert(0, whole_file.as_json())
+    index.finish()
+    splits, profile = index.count_rows(), tally.profile.as_json()
     return {
         "format": kind,
         "refused": refusal is not None,
@@ -139,24 +152,29 @@ def report(index: Index, tally: Tally, kind: str, refusal: FileError | None) -> 
         "rows": sum(splits.values()),
         "bad": tally.bad,
         "errors": errors,
-        "duplicates": {"count": tally.duplicates, "examples": tally.copies},
+        "duplicates": {"count": tally.duplicates, "examples": tally.duplicate_lines},
         "splits": splits,
-        "stated": index.stated(),
+        "stated": index.count_stated(),
         "counted": index.counted,
-        "overlap": index.overlap(),
-        "preview": tally.preview(index),
-        **tally.fields.as_json(),
+        "overlap": index.find_overlap(),
+        "preview": tally.select_preview(index),
+        "prompt_characters": profile["prompt_characters"],
+        "messages": profile["messages"],
+        "fields": profile["fields"],
+        "left_out": profile["left_out"],
     }
 
 
-def refused(error: FileError) -> dict[str, Any]:
-    """The report on a file of which no row could be read."""
+def build_refusal(error: FileError) -> UploadReport:
+    """Build the report on a file whose rows cannot be read at all."""
     with open_index(Shares()) as index:
-        return report(index, Tally(), "", error)
+        return build_report(index, Tally(), "", error)
 
 
-def placed(file: IO[bytes], kind: str, options: Options, index: Index) -> Iterator[tuple[Split, Row]]:
-    """(split, row) for every row that a version keeps, in the file's order."""
-    for line, found in formats.read(kind, file, options.columns):
-        if isinstance(found, Row) and (split := index.place(found, line)) is not None:
+def read_kept_rows(
+    file: IO[bytes], kind: str, options: Options, index: SplitIndex
+) -> Iterator[tuple[Split, Row]]:
+    """Yield (split, row) for every row that a version keeps, in the file's order."""
+    for line, found in formats.read_rows(kind, file, options.columns):
+        if isinstance(found, Row) and (split := index.find_kept_split(found, line)) is not None:
             yield split, found

@@ -1,34 +1,34 @@
-"""One row of a version, whole, found by its id. Rows of the sealed test split are not found."""
+"""Look up rows of a version by id. Rows of the sealed test split are never found."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from django.http import QueryDict
 
+from webapp.datasets.content.row_types import StoredRow
 from webapp.datasets.content.rows import Split
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.versions import split_files
-from webapp.datasets.versions.columns import KEYS, opened
-from webapp.datasets.versions.row_search import filters_of, find, search_of
+from webapp.datasets.versions.columns import KEYS, open_columns
+from webapp.datasets.versions.row_search import encode_search, find_positions, parse_filters
 
 MOST_ALIKE = 10
 ROW_ID_DIGITS = 32
 
 
 @dataclass(frozen=True)
-class Place:
-    """A row and where it stands: its number from 1, the ids of the rows beside it (None at an end), and of
-    others of its split whose prompt differs in case and white space at most.
+class LocatedRow:
+    """A row, its number in the split from 1, and the ids of its neighbours (None at an end).
 
-    In a search ``match`` is its number among the ``matches``, and the rows beside it are matches, too.
+    ``alike`` are rows of the split whose prompts differ in case and white space at most. In a search
+    ``match`` is the row's number among the ``matches``, and the neighbours are matches too.
     """
 
-    row: dict[str, Any]
+    row: StoredRow
     split: Split
     number: int
     earlier: str | None
@@ -38,44 +38,52 @@ class Place:
     matches: int = 0
 
 
-def row_of(version: DatasetVersion, row_id: str, query: QueryDict | None = None) -> Place | None:
-    """The row with this id; None if no open split has it. ``query`` may hold the search it was found by."""
+def find_row(version: DatasetVersion, row_id: str, query: QueryDict | None = None) -> LocatedRow | None:
+    """Find the row in the open splits, or return None.
+
+    ``query`` is the search that led to it, if any.
+    """
     try:
         wanted = pa.scalar(bytes.fromhex(row_id), pa.binary(16))
     except (ValueError, pa.ArrowInvalid):
         return None
     for split in (each for each in Split if not each.sealed):
-        with opened(version.files[split.label]["columns"]) as columns:
+        with open_columns(version.files[split.label]["columns"]) as columns:
             keys = columns.read(columns=KEYS)
-        place = pc.index(keys["row_id"], wanted).as_py()
-        if place >= 0:
-            return _place(version, split, place, keys, _matches(version, split, query))
+        position = pc.index(keys["row_id"], wanted).as_py()
+        if position >= 0:
+            return _describe_row(version, split, position, keys, _find_matches(version, split, query))
     return None
 
 
-def _matches(version: DatasetVersion, split: Split, query: QueryDict | None) -> pa.ChunkedArray | None:
-    """The positions of the rows that the search finds; None without a search."""
-    if query is None or not search_of(query):
+def _find_matches(version: DatasetVersion, split: Split, query: QueryDict | None) -> pa.ChunkedArray | None:
+    """Return the positions of the rows that the search finds; None without a search."""
+    if query is None or not encode_search(query):
         return None
-    with opened(version.files[split.label]["columns"]) as columns:
-        return find(columns, query.get("q", "").strip(), filters_of(query))
+    with open_columns(version.files[split.label]["columns"]) as columns:
+        return find_positions(columns, query.get("q", "").strip(), parse_filters(query))
 
 
-def _beside(place: int, rows: int, matches: pa.ChunkedArray | None) -> tuple[list[int | None], int]:
-    """The positions before and after, and the number among the matches (0 outside a search)."""
-    at = pc.index(matches, pa.scalar(place, pa.uint64())).as_py() if matches is not None else -1
+def _find_neighbours(
+    position: int, rows: int, matches: pa.ChunkedArray | None
+) -> tuple[list[int | None], int]:
+    """Return the neighbours' positions, and the number among the matches (0 without a search)."""
+    at = pc.index(matches, pa.scalar(position, pa.uint64())).as_py() if matches is not None else -1
     if matches is None or at < 0:
-        return [place - 1 if place else None, place + 1 if place + 1 < rows else None], 0
+        return [position - 1 if position else None, position + 1 if position + 1 < rows else None], 0
     last = len(matches) - 1
     return [matches[at - 1].as_py() if at else None, matches[at + 1].as_py() if at < last else None], at + 1
 
 
-def find_rows(version: DatasetVersion, row_ids: Collection[str]) -> dict[str, dict[str, Any]]:
-    """The rows with these ids, by id. Reads the ids of the open splits, and only those rows."""
-    missing, found = set(filter(_is_row_id, row_ids)), dict[str, dict[str, Any]]()
+def find_rows(version: DatasetVersion, row_ids: Collection[str]) -> dict[str, StoredRow]:
+    """Return the rows with these ids, by id.
+
+    Reads the ids of the open splits, and only those rows.
+    """
+    missing, found = set(filter(_is_row_id, row_ids)), dict[str, StoredRow]()
     for split in (each for each in Split if not each.sealed):
         if missing and "columns" in version.files.get(split.label, {}):
-            rows = split_files.at(version, split.label, _positions(version, split, missing))
+            rows = split_files.read_rows(version, split.label, _find_positions(version, split, missing))
             found |= {row["row_id"]: row for row in rows}
             missing -= found.keys()
     return found
@@ -85,27 +93,27 @@ def _is_row_id(text: str) -> bool:
     return len(text) == ROW_ID_DIGITS and set(text) <= set("0123456789abcdef")
 
 
-def _positions(version: DatasetVersion, split: Split, row_ids: Collection[str]) -> list[int]:
-    """Where the rows with these ids lie in a split, rising."""
-    with opened(version.files[split.label]["columns"]) as columns:
+def _find_positions(version: DatasetVersion, split: Split, row_ids: Collection[str]) -> list[int]:
+    """Return the ascending positions of the rows with these ids in a split."""
+    with open_columns(version.files[split.label]["columns"]) as columns:
         keys = columns.read(columns=["row_id"])["row_id"]
     wanted = pa.array([bytes.fromhex(row_id) for row_id in row_ids], pa.binary(16))
     positions: list[int] = pc.indices_nonzero(pc.is_in(keys, value_set=wanted)).to_pylist()
     return positions
 
 
-def _place(
-    version: DatasetVersion, split: Split, place: int, keys: pa.Table, matches: pa.ChunkedArray | None
-) -> Place:
-    same_prompt = keys.filter(pc.equal(keys["prompt_id"], keys["prompt_id"][place]))["row_id"]
+def _describe_row(
+    version: DatasetVersion, split: Split, position: int, keys: pa.Table, matches: pa.ChunkedArray | None
+) -> LocatedRow:
+    same_prompt = keys.filter(pc.equal(keys["prompt_id"], keys["prompt_id"][position]))["row_id"]
     alike = [each.hex() for each in same_prompt.slice(0, MOST_ALIKE + 1).to_pylist()]
-    row = split_files.at(version, split.label, [place])[0]
-    beside, match = _beside(place, len(keys), matches)
-    earlier, later = (None if at is None else keys["row_id"][at].as_py().hex() for at in beside)
-    return Place(
+    row = split_files.read_rows(version, split.label, [position])[0]
+    neighbours, match = _find_neighbours(position, len(keys), matches)
+    earlier, later = (None if at is None else keys["row_id"][at].as_py().hex() for at in neighbours)
+    return LocatedRow(
         row=row,
         split=split,
-        number=place + 1,
+        number=position + 1,
         earlier=earlier,
         later=later,
         alike=[each for each in alike if each != row["row_id"]][:MOST_ALIKE],

@@ -1,4 +1,7 @@
-"""The seal of a version's test split. Opening it is for owners, final, and shown with every later result."""
+"""The seal of a version's test split.
+
+Only owners can open it; every later result shows that.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from django.utils import timezone
 from webapp.datasets.content.rows import Split
 from webapp.datasets.models import DatasetVersion
 from webapp.teams.models import User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 
 TEST = Split.TEST.label
 
@@ -26,7 +29,7 @@ def open_test_split(version: DatasetVersion, user: User) -> None:
         test_opened_at=timezone.now(), test_opened_by=user
     )
     if opened:
-        record(version.dataset.team, user, "opened test split", version)
+        record_event(version.dataset.team, user, "opened test split", version)
 
 
 def find_opened(team_id: int) -> QuerySet[DatasetVersion]:
@@ -36,9 +39,9 @@ def find_opened(team_id: int) -> QuerySet[DatasetVersion]:
 
 
 def share_test_rows(tested: DatasetVersion, opened: DatasetVersion) -> bool:
-    """True if a version's test rows were seen with the test split of another one.
+    """True if opening one version's test split also showed test rows of another version.
 
-    Versions of one dataset share them, since prompts keep their splits; so do equal files of two datasets.
+    Versions of one dataset share them, since prompts keep their splits. So do equal files of two datasets.
     """
     own, seen = tested.files[TEST], opened.files[TEST]
     return bool(own["rows"]) and (tested.dataset_id == opened.dataset_id or own["sha256"] == seen["sha256"])

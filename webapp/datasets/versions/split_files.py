@@ -1,6 +1,6 @@
-"""A version's files, one a split: written once with their hashes, read where one looks.
+"""A version's files, one per split: written once with their hashes, and read by position.
 
-Their columns lie beside them; of the sealed split only those that name rows and prompts by hashes.
+Each has a Parquet file of columns. That of the sealed split has only hashes of rows and prompts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pyarrow as pa
 from asgiref.sync import sync_to_async
@@ -19,48 +19,53 @@ from django.core.files import File
 from django.core.files.storage import default_storage
 
 from webapp.datasets.content.limits import ROWS_PER_OFFSET
-from webapp.datasets.content.rows import Row, Split, prompt_digest
+from webapp.datasets.content.row_types import StoredRow
+from webapp.datasets.content.rows import Row, Split, hash_prompt
 from webapp.datasets.models import DatasetVersion
-from webapp.datasets.versions.columns import KEYS, OWN, ColumnWriter, opened
+from webapp.datasets.reports import SplitFile
+from webapp.datasets.versions.columns import KEYS, OWN_TYPES, ColumnWriter, open_columns
 
 CHUNK_BYTES = 2**18
-KEYS_SCHEMA = pa.schema([(name, OWN[name]) for name in KEYS])
+KEYS_SCHEMA = pa.schema([(name, OWN_TYPES[name]) for name in KEYS])
 
 
 @dataclass
-class Written:
-    """One split's file on this machine. ``offsets`` holds the byte where every 500th row begins."""
+class WrittenSplit:
+    """One split's local files. ``offsets`` lists the byte at which every 500th row starts."""
 
     path: Path
     columns: Path
     rows: int = 0
     size: int = 0
     offsets: list[int] = field(default_factory=list)
-    hash: Any = field(default_factory=hashlib.sha256)
+    hash: hashlib._Hash = field(default_factory=hashlib.sha256)
 
     def add(self, stream: IO[bytes], row: Row) -> None:
         if self.rows % ROWS_PER_OFFSET == 0:
             self.offsets.append(self.size)
-        line = row.line()
+        line = row.encode_line()
         stream.write(line)
         self.hash.update(line)
         self.rows += 1
         self.size += len(line)
 
 
-Files = dict[Split, Written]
+WrittenSplits = dict[Split, WrittenSplit]
 
 
-def write(rows: Iterator[tuple[Split, Row]], kinds: Mapping[str, pa.DataType], folder: Path) -> Files:
-    """The rows below ``folder``: a JSON Lines file a split, and its columns."""
+def write_splits(
+    rows: Iterator[tuple[Split, Row]], types: Mapping[str, pa.DataType], folder: Path
+) -> WrittenSplits:
+    """Write a JSON Lines file and a Parquet file per split below ``folder``."""
     files = {
-        split: Written(folder / f"{split.label}.jsonl", folder / f"{split.label}.parquet") for split in Split
+        split: WrittenSplit(folder / f"{split.label}.jsonl", folder / f"{split.label}.parquet")
+        for split in Split
     }
     keys = dict(zip(KEYS_SCHEMA.names, KEYS_SCHEMA.types, strict=True))
     with ExitStack() as stack:
         streams = {split: stack.enter_context(file.path.open("wb")) for split, file in files.items()}
         columns = {
-            split: stack.enter_context(closing(ColumnWriter(file.columns, keys if split.sealed else kinds)))
+            split: stack.enter_context(closing(ColumnWriter(file.columns, keys if split.sealed else types)))
             for split, file in files.items()
         }
         for split, row in rows:
@@ -69,15 +74,15 @@ def write(rows: Iterator[tuple[Split, Row]], kinds: Mapping[str, pa.DataType], f
     return files
 
 
-def fingerprint(files: Files) -> str:
-    """The content hash of a version: sha256 over the names and hashes of its splits."""
+def hash_splits(files: WrittenSplits) -> str:
+    """Return the content hash of a version: sha256 over the names and hashes of its splits."""
     text = "".join(f"{split.label}:{files[split].hash.hexdigest()}\n" for split in Split)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def store(files: Files, prefix: str) -> dict[str, dict[str, Any]]:
-    """Copy the files into storage. Returns ``DatasetVersion.files``; keeps nothing if one copy fails."""
-    stored: dict[str, dict[str, Any]] = {}
+def store_splits(files: WrittenSplits, prefix: str) -> dict[str, SplitFile]:
+    """Copy the files into storage, all or none. Returns ``DatasetVersion.files``."""
+    stored: dict[str, SplitFile] = {}
     try:
         for split, file in files.items():
             stored[split.label] = {
@@ -88,7 +93,7 @@ def store(files: Files, prefix: str) -> dict[str, dict[str, Any]]:
             }
             stored[split.label]["columns"] = _copy(file.columns, prefix)
     except BaseException:
-        discard(stored)
+        delete_splits(stored)
         raise
     return stored
 
@@ -98,56 +103,60 @@ def _copy(path: Path, prefix: str) -> str:
         return default_storage.save(f"{prefix}/{path.name}", File(stream))
 
 
-def discard(stored: dict[str, dict[str, Any]]) -> None:
-    """Remove what ``store`` copied."""
+def delete_splits(stored: dict[str, SplitFile]) -> None:
+    """Delete the files that ``store_splits`` copied."""
     for file in stored.values():
         for key in (file["key"], file.get("columns")):
             if key:
                 default_storage.delete(key)
 
 
-def at(version: DatasetVersion, split: str, places: Iterable[int]) -> list[dict[str, Any]]:
-    """The rows at rising ``places`` (0-based); only what lies near them is read."""
-    offsets, found = version.report["offsets"][split], []
+def read_rows(version: DatasetVersion, split: str, positions: Iterable[int]) -> list[StoredRow]:
+    """Read the rows at ascending 0-based ``positions``, and little more than these."""
+    offsets = version.report["offsets"][split]
+    found: list[StoredRow] = []
     with default_storage.open(version.files[split]["key"]) as file:
-        position = 0
-        for place in places:
-            if place // ROWS_PER_OFFSET > position // ROWS_PER_OFFSET:
-                position = place // ROWS_PER_OFFSET * ROWS_PER_OFFSET
-                file.seek(offsets[position // ROWS_PER_OFFSET])
-            for _ in range(place - position):
+        current = 0
+        for position in positions:
+            if position // ROWS_PER_OFFSET > current // ROWS_PER_OFFSET:
+                current = position // ROWS_PER_OFFSET * ROWS_PER_OFFSET
+                file.seek(offsets[current // ROWS_PER_OFFSET])
+            for _ in range(position - current):
                 file.readline()
             found.append(json.loads(file.readline()))
-            position = place + 1
+            current = position + 1
     return found
 
 
-def keys_of(version: DatasetVersion, split: Split) -> pa.Table:
-    """``row_id`` and ``prompt_id`` of every row of a split, in its order."""
+def read_keys(version: DatasetVersion, split: Split) -> pa.Table:
+    """Return ``row_id`` and ``prompt_id`` of every row of a split, in order."""
     file = version.files[split.label]
     if "columns" not in file:
-        return _read_keys(file) if file["rows"] else KEYS_SCHEMA.empty_table()
-    with opened(file["columns"]) as columns:
+        return _compute_keys(file) if file["rows"] else KEYS_SCHEMA.empty_table()
+    with open_columns(file["columns"]) as columns:
         return columns.read(columns=KEYS)
 
 
-def _read_keys(file: Mapping[str, Any]) -> pa.Table:
-    """The keys of a test split that was written before such splits had columns."""
+def _compute_keys(file: SplitFile) -> pa.Table:
+    """Compute the keys of a test split written before test splits had columns."""
     with default_storage.open(file["key"]) as lines:
         found = [
-            {"row_id": bytes.fromhex(row["row_id"]), "prompt_id": prompt_digest(row["messages"])}
+            {"row_id": bytes.fromhex(row["row_id"]), "prompt_id": hash_prompt(row["messages"])}
             for row in map(json.loads, lines)
         ]
     return pa.Table.from_pylist(found, schema=KEYS_SCHEMA)
 
 
-def prompt_splits(version: DatasetVersion) -> dict[bytes, Split]:
-    """The split of every prompt of a version, by ``prompt_digest``."""
-    return {prompt: split for split in Split for prompt in keys_of(version, split)["prompt_id"].to_pylist()}
+def read_prompt_splits(version: DatasetVersion) -> dict[bytes, Split]:
+    """Return the split of every prompt of a version, by its ``hash_prompt``."""
+    return {prompt: split for split in Split for prompt in read_keys(version, split)["prompt_id"].to_pylist()}
 
 
-async def chunks(key: str) -> AsyncIterator[bytes]:
-    """The bytes of a stored file. Asynchronous, since an ASGI server would collect a plain iterator first."""
+async def stream_chunks(key: str) -> AsyncIterator[bytes]:
+    """Stream a stored file.
+
+    Asynchronous: Django would read a plain iterator into memory under ASGI.
+    """
     file = await sync_to_async(default_storage.open)(key)
     try:
         while chunk := await sync_to_async(file.read)(CHUNK_BYTES):

@@ -1,10 +1,10 @@
-"""Assign rows to splits by the hash of their prompts, so that equal prompts never stand in two splits.
+"""Assign rows to splits by the hash of the prompt: equal prompts are in the same split.
 
 With many prompts the hash alone decides. With few the shares are counted out in the order of the hashes,
-since chance would leave a split of one row (255 rows once gave 253, 1 and 1).
+because chance can leave a split almost empty (255 rows once gave 253, 1 and 1).
 
-The index of all rows lives in a temporary SQLite file, not in memory: about 60 bytes of disk a row, and a
-few megabytes of cache however many rows there are.
+The index of all rows is a temporary SQLite file: about 60 bytes of disk per row, and a few megabytes of cache
+for any number of rows.
 """
 
 from __future__ import annotations
@@ -16,50 +16,53 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 
 from webapp.datasets.content.limits import EXAMPLES_SHOWN
 from webapp.datasets.content.rows import Row, Split
+from webapp.datasets.reports import Overlap
 
 COUNTED_PROMPTS = 1000  # below this many different prompts the shares are counted out
-LEAST_HELD_OUT = 10  # prompts in each held-out split that was asked for, but never more than a fifth of all
+LEAST_HELD_OUT = 10  # prompts per held-out split whose share is not 0, but at most a fifth of all prompts
 PRAGMAS = ("journal_mode = off", "synchronous = off", "cache_size = -16000")
 SCHEMA = """
     create table rows (
         digest blob primary key, line integer, prompt blob, split integer, stated integer, excerpt text
     ) without rowid
 """
-# A prompt that also stands in a more sealed split.
+# The prompt is also in a split that is held out longer.
 LEAKS = "exists (select 1 from rows as o where o.prompt = rows.prompt and o.split > rows.split)"
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Percent of the prompts held out for validation and for the sealed test; the rest is trained on."""
+    """Percent of the prompts held out for validation and test; the rest is for training."""
 
     validation: int = 10
     test: int = 10
 
-    def split_of(self, prompt: bytes) -> Split:
-        """The split of a prompt's digest; depends on nothing else, so it holds across versions."""
+    def choose_split(self, prompt: bytes) -> Split:
+        """Return the split for a prompt's hash.
+
+        It depends on nothing else, so it holds across versions.
+        """
         position = int.from_bytes(prompt[:8]) / 2**64 * 100
         if position >= 100 - self.test:
             return Split.TEST
         return Split.VALIDATION if position >= 100 - self.test - self.validation else Split.TRAIN
 
-    def counts(self, prompts: int) -> dict[Split, int]:
-        """Prompts of each held-out split where ``prompts`` different ones are counted out."""
+    def count_prompts(self, prompts: int) -> dict[Split, int]:
+        """Return the number of prompts for each held-out split, out of ``prompts`` different ones."""
         least = min(LEAST_HELD_OUT, prompts // 5)
         shares = {Split.TEST: self.test, Split.VALIDATION: self.validation}
         return {split: max(prompts * share // 100, least) if share else 0 for split, share in shares.items()}
 
 
-class Index:
-    """Every different row of a file with its first line and its split.
+class SplitIndex:
+    """The distinct rows of a file with their first lines and splits.
 
-    ``earlier`` holds the splits of prompts in the dataset's version before: they stay where they are.
+    ``earlier`` gives the splits of prompts in the dataset's previous version; these prompts stay there.
     """
 
     def __init__(
@@ -70,22 +73,24 @@ class Index:
         database.execute(SCHEMA)
 
     def add(self, row: Row, line: int) -> int | None:
-        """Take the row in. Returns the line of its first copy if it is a duplicate."""
+        """Add a row. Returns None, or the line of the first copy if the row is a duplicate."""
         prompt, stated = row.prompt_digest, row.split is not None
-        split = self._expected(prompt) if row.split is None else row.split
+        if row.split is not None:
+            split = row.split
+        elif prompt in self.earlier:
+            split = self.earlier[prompt]
+        else:
+            split = self.shares.choose_split(prompt)
         cursor = self.database.execute(
             "insert or ignore into rows values (?, ?, ?, ?, ?, ?)",
             (row.digest, line, prompt, int(split), stated, row.excerpt if stated else None),
         )
         if cursor.rowcount:
             return None
-        return int(self._one("select line from rows where digest = ?", row.digest))
+        return self._fetch_number("select line from rows where digest = ?", row.digest)
 
-    def _expected(self, prompt: bytes) -> Split:
-        return self.earlier[prompt] if prompt in self.earlier else self.shares.split_of(prompt)
-
-    def settle(self) -> None:
-        """Count the shares out where there are few prompts: the last hashes go to the test split."""
+    def finish(self) -> None:
+        """Make the splits final: with few prompts, count the shares out; the last hashes go to test."""
         self.database.execute("create index rows_by_prompt on rows (prompt, split)")
         few = self.database.execute(
             "select distinct prompt from rows where not stated order by prompt desc limit ?",
@@ -97,8 +102,9 @@ class Index:
 
     def _count_out(self, prompts: list[bytes]) -> None:
         splits = {prompt: self.earlier[prompt] for prompt in prompts if prompt in self.earlier}
+        # count_prompts lists test first, and the prompts come in descending order of their hashes.
         free = iter([prompt for prompt in prompts if prompt not in splits])
-        for split, count in self.shares.counts(len(prompts)).items():
+        for split, count in self.shares.count_prompts(len(prompts)).items():
             missing = count - sum(kept is split for kept in splits.values())
             splits |= dict.fromkeys(islice(free, max(missing, 0)), split)
         self.database.executemany(
@@ -106,37 +112,37 @@ class Index:
             [(int(splits.get(prompt, Split.TRAIN)), prompt) for prompt in prompts],
         )
 
-    def split_of(self, digest: bytes) -> Split:
-        """The split of a row that was taken in."""
-        return Split(self._one("select split from rows where digest = ?", digest))
+    def get_split(self, digest: bytes) -> Split:
+        """Return the split of a row that was added."""
+        return Split(self._fetch_number("select split from rows where digest = ?", digest))
 
-    def counts(self) -> dict[str, int]:
-        """Rows in each split."""
+    def count_rows(self) -> dict[str, int]:
+        """Return the number of rows in each split."""
         found = dict(self.database.execute("select split, count(*) from rows group by split"))
         return {split.label: found.get(int(split), 0) for split in Split}
 
-    def stated(self) -> int:
-        """How many rows name their split themselves."""
-        return int(self._one("select count(*) from rows where stated"))
+    def count_stated(self) -> int:
+        """Return the number of rows with their own ``split`` field."""
+        return self._fetch_number("select count(*) from rows where stated")
 
-    def overlap(self) -> dict[str, Any]:
-        """Prompts that stand in several splits, which only rows that name their split can cause."""
+    def find_overlap(self) -> Overlap:
+        """Find prompts in several splits. Only rows with their own ``split`` field can cause this."""
         shared = self.database.execute(
             "select prompt, max(excerpt) from rows group by prompt having min(split) <> max(split)"
             " order by min(line) limit ?",
             (EXAMPLES_SHOWN,),
         ).fetchall()
         return {
-            "prompts": self._one(
+            "prompts": self._fetch_number(
                 "select count(*) from (select 1 from rows group by prompt having min(split) <> max(split))"
             ),
-            "rows": self._one(f"select count(*) from rows where {LEAKS}"),  # noqa: S608 - a constant
+            "rows": self._fetch_number(f"select count(*) from rows where {LEAKS}"),  # noqa: S608 - a constant
             "examples": [
-                {"prompt": excerpt or "", "lines": self._lines(prompt)} for prompt, excerpt in shared
+                {"prompt": excerpt or "", "lines": self._list_lines(prompt)} for prompt, excerpt in shared
             ],
         }
 
-    def _lines(self, prompt: bytes) -> dict[str, list[int]]:
+    def _list_lines(self, prompt: bytes) -> dict[str, list[int]]:
         found: dict[str, list[int]] = {}
         query = "select split, line from rows where prompt = ? order by split, line limit 12"
         for split, line in self.database.execute(query, (prompt,)):
@@ -144,28 +150,31 @@ class Index:
         return found
 
     def drop_overlap(self) -> int:
-        """Keep a shared prompt in its most sealed split only. Returns the number of rows that went."""
+        """Keep a shared prompt only in the split held out longest.
+
+        Returns the number of deleted rows.
+        """
         return self.database.execute(f"delete from rows where {LEAKS}").rowcount  # noqa: S608 - a constant
 
-    def place(self, row: Row, line: int) -> Split | None:
-        """The split of the row at this line; None if it is a duplicate or was dropped."""
+    def find_kept_split(self, row: Row, line: int) -> Split | None:
+        """Return the split of the row at this line; None if it is a duplicate or was dropped."""
         query = "select split from rows where digest = ? and line = ?"
         found = self.database.execute(query, (row.digest, line)).fetchone()
         return Split(found[0]) if found else None
 
-    def _one(self, query: str, *values: object) -> Any:
-        return self.database.execute(query, values).fetchone()[0]
+    def _fetch_number(self, query: str, *values: object) -> int:
+        return int(self.database.execute(query, values).fetchone()[0])
 
 
 @contextmanager
-def open_index(shares: Shares, earlier: Mapping[bytes, Split] | None = None) -> Iterator[Index]:
-    """An index that is gone afterwards."""
+def open_index(shares: Shares, earlier: Mapping[bytes, Split] | None = None) -> Iterator[SplitIndex]:
+    """Open an index that is deleted with the block."""
     with tempfile.TemporaryDirectory(dir=settings.FILE_UPLOAD_TEMP_DIR, prefix="index-") as folder:
         database = sqlite3.connect(Path(folder) / "rows.sqlite", isolation_level=None)
         try:
             for pragma in PRAGMAS:
                 database.execute(f"pragma {pragma}")
             database.execute("begin")
-            yield Index(database, shares, earlier)
+            yield SplitIndex(database, shares, earlier)
         finally:
             database.close()

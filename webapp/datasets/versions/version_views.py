@@ -1,4 +1,4 @@
-"""Pages of a version: its rows and what they hold, one row, what changed since another version, its files."""
+"""Views of a version: rows and histograms, one row, changes between versions, downloads."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from webapp.datasets.content.rows import SPLITS, Split
 from webapp.datasets.forms import OpenTestForm
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.versions import browsing, sealing, split_files
-from webapp.datasets.versions.differences import KINDS, differences, page_of
-from webapp.datasets.versions.row_lookup import row_of
-from webapp.datasets.versions.row_search import search_of
+from webapp.datasets.versions.differences import KINDS, build_page, compare_versions
+from webapp.datasets.versions.row_lookup import find_row
+from webapp.datasets.versions.row_search import encode_search
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 
 JOBS_SHOWN = 5
 
 
-def _version(access: Access, uid: str, number: int) -> DatasetVersion:
+def _get_version(access: Access, uid: str, number: int) -> DatasetVersion:
     versions = DatasetVersion.objects.select_related("dataset__team", "test_opened_by")
     return get_object_or_404(versions, dataset__team=access.team, dataset__uid=uid, number=number)
 
 
-def _split(request: HttpRequest) -> Split:
-    """The split in the query, train if none. Raises Http404 for an unknown name."""
+def _read_split(request: HttpRequest) -> Split:
+    """Return the split in the query string, or train. Raises Http404 for an unknown name."""
     name = request.GET.get("split", Split.TRAIN.label)
     if name not in SPLITS:
         raise Http404(f"There is no split {name!r}.")
@@ -37,9 +37,9 @@ def _split(request: HttpRequest) -> Split:
 
 @member()
 def version(request: HttpRequest, access: Access, uid: str, number: int) -> HttpResponse:
-    """A version: what its fields hold, and its rows a page at a time. Test rows only if they were opened."""
-    version, split = _version(access, uid, number), _split(request)
-    context = {
+    """Show histograms and rows of one split. Test rows appear only if their split was opened."""
+    version, split = _get_version(access, uid, number), _read_split(request)
+    context: dict[str, object] = {
         "version": version,
         "dataset": version.dataset,
         "split": split,
@@ -48,27 +48,27 @@ def version(request: HttpRequest, access: Access, uid: str, number: int) -> Http
         "sealed": sealing.is_sealed(version, split),
     }
     if split.sealed and not sealing.is_sealed(version, split):
-        context["page"], context["rows"] = browsing.plain_rows_of(version, split, request.GET)
+        context["page"], context["rows"] = browsing.list_rows(version, split, request.GET)
     elif not split.sealed:
-        context["found"] = found = browsing.rows_of(version, split, request.GET)
+        context["found"] = found = browsing.search_rows(version, split, request.GET)
         context["page"] = found.page
-        context["histograms"] = browsing.statistics_of(version, split, request.GET)
+        context["charts"] = browsing.build_charts(version, split, request.GET)
     return render(request, "datasets/version.html", context)
 
 
 @member()
 def row(request: HttpRequest, access: Access, uid: str, number: int, row_id: str) -> HttpResponse:
-    """One row, whole, and the jobs that know it."""
-    version = _version(access, uid, number)
-    place = row_of(version, row_id, request.GET)
-    if place is None:
+    """Show one row in full, and the latest jobs on its version."""
+    version = _get_version(access, uid, number)
+    found = find_row(version, row_id, request.GET)
+    if found is None:
         raise Http404(f"{version} has no row {row_id} in its open splits.")
     context = {
         "version": version,
         "dataset": version.dataset,
-        "place": place,
-        "row": place.row,
-        "search": search_of(request.GET) if place.match else "",
+        "found": found,
+        "row": found.row,
+        "search": encode_search(request.GET) if found.match else "",
         "jobs": version.jobs.filter(deleted_at=None).select_related("team").order_by("-id")[:JOBS_SHOWN],
     }
     return render(request, "datasets/row.html", context)
@@ -76,15 +76,15 @@ def row(request: HttpRequest, access: Access, uid: str, number: int, row_id: str
 
 @member()
 def changes(request: HttpRequest, access: Access, uid: str, number: int, since: int) -> HttpResponse:
-    """What a version has that an earlier one had not, and the other way round."""
-    newer, older = _version(access, uid, number), _version(access, uid, since)
-    found = differences(older, newer)
+    """Show the rows that differ between two versions."""
+    newer, older = _get_version(access, uid, number), _get_version(access, uid, since)
+    found = compare_versions(older, newer)
     counts = [(kind, len(getattr(found, kind))) for kind in KINDS]
-    usual = next((kind for kind, count in counts if count), KINDS[0])
-    kind = request.GET.get("kind", usual)
+    default = next((kind for kind, count in counts if count), KINDS[0])
+    kind = request.GET.get("kind", default)
     if kind not in KINDS:
-        raise Http404(f"Rows are {', '.join(KINDS)}; not {kind!r}.")
-    page, shown = page_of(older, newer, found, kind, request.GET.get("page"))
+        raise Http404(f"The kind of change is {', '.join(KINDS)}, not {kind!r}.")
+    page, shown = build_page(older, newer, found, kind, request.GET.get("page"))
     context = {
         "dataset": newer.dataset, "newer": newer, "older": older, "same": found.same,
         "counts": counts, "kind": kind, "page": page, "changes": shown,
@@ -95,8 +95,8 @@ def changes(request: HttpRequest, access: Access, uid: str, number: int, since: 
 
 @member(Role.OWNER)
 def open_test(request: HttpRequest, access: Access, uid: str, number: int) -> HttpResponse:
-    """Ask an owner to confirm that the test split should be opened, and open it."""
-    found = _version(access, uid, number)
+    """Open the test split after an owner confirmed it by the version's name."""
+    found = _get_version(access, uid, number)
     target = f"{found.get_absolute_url()}?split={Split.TEST.label}"
     if not sealing.is_sealed(found, Split.TEST):
         return redirect(target)
@@ -111,15 +111,15 @@ def open_test(request: HttpRequest, access: Access, uid: str, number: int) -> Ht
 
 @member(Role.EDITOR)
 def download(request: HttpRequest, access: Access, uid: str, number: int) -> HttpResponseBase:
-    """One split as JSON Lines, as jobs read it. The test split must have been opened."""
-    found, split = _version(access, uid, number), _split(request)
+    """Download one split as JSON Lines, as jobs read it. A sealed test split is refused."""
+    found, split = _get_version(access, uid, number), _read_split(request)
     if sealing.is_sealed(found, split):
         raise PermissionDenied(
-            f"The test split of {found} is sealed. An owner can open it on the page of the version."
+            f"The test split of {found} is sealed. An owner can open it on the version's page."
         )
     file = found.files[split.label]
-    record(access.team, access.user, f"downloaded {split.label} rows", found)
-    response = StreamingHttpResponse(split_files.chunks(file["key"]), content_type="application/jsonl")
+    record_event(access.team, access.user, f"downloaded {split.label} rows", found)
+    response = StreamingHttpResponse(split_files.stream_chunks(file["key"]), content_type="application/jsonl")
     name = f"{slugify(found.dataset.name) or 'dataset'}-v{found.number}-{split.label}.jsonl"
     response["Content-Length"] = file["bytes"]
     response["Content-Disposition"] = f'attachment; filename="{name}"'

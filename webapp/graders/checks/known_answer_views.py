@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
 from webapp.core.http import HtmxRequest
-from webapp.core.input_checks import whole_number
+from webapp.core.input_checks import parse_whole_number
 from webapp.graders import bench, services
 from webapp.graders.forms import KnownAnswerForm
 from webapp.graders.models import Grader, GraderTest, GraderTrial
@@ -58,7 +58,7 @@ def _kept(request: HtmxRequest, access: Access, trial: GraderTrial, test: Grader
 
 
 def _result_at(trial: GraderTrial, index: str) -> Json:
-    number = whole_number(index)
+    number = parse_whole_number(index)
     if number is None or number >= len(trial.results):
         raise Http404("There is no such result.")
     result: Json = trial.results[number]

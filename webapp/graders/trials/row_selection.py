@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -12,8 +12,8 @@ from django.core.files.storage import default_storage
 
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.versions import split_files
-from webapp.datasets.versions.columns import opened
-from webapp.datasets.versions.row_search import find
+from webapp.datasets.versions.columns import open_columns
+from webapp.datasets.versions.row_search import find_positions
 from webapp.graders.definitions.full_marks import FullAnswer, from_field, guess
 from webapp.graders.definitions.parsing import Row, item_fields, reference_field
 from webapp.graders.models import Grader
@@ -42,8 +42,8 @@ def randomly(version: DatasetVersion, split: str, count: int, seed: int) -> list
 
 def searched(version: DatasetVersion, split: str, count: int, text: str) -> list[Row]:
     """The first rows that hold ``text`` in a message or a text field, whatever its case."""
-    with opened(version.files[split]["columns"]) as columns:
-        places = find(columns, text, [])[:count]
+    with open_columns(version.files[split]["columns"]) as columns:
+        places = find_positions(columns, text, [])[:count]
     return _at(version, split, places.to_pylist())
 
 
@@ -58,7 +58,7 @@ def _size(version: DatasetVersion, split: str) -> int:
 
 
 def _at(version: DatasetVersion, split: str, places: Iterable[int]) -> list[Row]:
-    return [_kept(row) for row in split_files.at(version, split, places)]
+    return [_kept(row) for row in split_files.read_rows(version, split, places)]
 
 
 def _scanned(version: DatasetVersion, split: str, count: int, fits: Callable[[bytes], bool]) -> list[Row]:
@@ -67,7 +67,7 @@ def _scanned(version: DatasetVersion, split: str, count: int, fits: Callable[[by
         return [_kept(json.loads(line)) for line in islice(fitting, count)]
 
 
-def _kept(row: Json) -> Row:
+def _kept(row: Mapping[str, Any]) -> Row:
     return {key: row[key] for key in ("row_id", "messages", "item", "tools") if key in row}
 
 

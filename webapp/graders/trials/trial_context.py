@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Q
 from django.http import HttpRequest
 
-from webapp.core.input_checks import GREATEST, whole_number
+from webapp.core.input_checks import GREATEST, parse_whole_number
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
 from webapp.graders.trials import presenters, row_selection
@@ -57,7 +57,7 @@ def field_names(access: Access, version: str) -> list[str]:
 
 
 def _version(access: Access, key: str) -> DatasetVersion | None:
-    number = whole_number(key, GREATEST)
+    number = parse_whole_number(key, GREATEST)
     found: DatasetVersion | None = _versions(access).filter(pk=number).first() if number else None
     return found
 
@@ -92,7 +92,7 @@ def context(request: HttpRequest, trial: GraderTrial) -> Json:
         "chosen": presenters.chosen(trial),
         "home": home + ("&" if "?" in home else "?"),
         "pending": trial.pending,
-        "worker_online": nodes.online().exists(),
+        "worker_online": nodes.find_online().exists(),
     }
     if trial.state == State.FINISHED:
         about["shown"] = presenters.shown(trial, request.GET.dict())

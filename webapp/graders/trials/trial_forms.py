@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 
-from webapp.core.labels import distinct_labels
+from webapp.core.labels import build_distinct_labels
 from webapp.datasets.labels import describe_version
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.definitions.parsing import Json, Row
@@ -35,7 +35,7 @@ NAMED = 10
 
 def newest_first(versions: list[Any], series: str, describe: Callable[[Any], str] = str) -> list[Any]:
     """Choices of versions, newest first: the newest of each series, then the older ones in a group."""
-    labels = distinct_labels(versions, describe)
+    labels = build_distinct_labels(versions, describe)
     newest: dict[int, Any] = {}
     for version in versions:
         newest.setdefault(getattr(version, series), version)

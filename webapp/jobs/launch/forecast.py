@@ -136,7 +136,7 @@ def estimate_memory(base: BaseModel | None, settings: JobSettings) -> Memory | N
     work = memory.Work(grpo.max_prompt_length, grpo.max_completion_length, own, grpo.group_size, shares)
     tokens = memory.least_tokens(work) if gpus else memory.cpu_tokens(work)
     counted = memory.estimate(shape, settings.lora.rank, work, tokens, checkpointing=False)
-    return Memory(counted.total, counted.weights, nodes.largest_gpu() if gpus else None)
+    return Memory(counted.total, counted.weights, nodes.find_largest_gpu() if gpus else None)
 
 
 def uses_judge(grader: GraderVersion | None) -> bool:

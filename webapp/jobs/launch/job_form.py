@@ -14,7 +14,7 @@ from django import forms
 from django.utils.functional import cached_property
 from pydantic.fields import FieldInfo
 
-from webapp.core.labels import distinct_labels
+from webapp.core.labels import build_distinct_labels
 from webapp.core.object_field import ObjectField
 from webapp.datasets.labels import describe_version
 from webapp.datasets.models import DatasetVersion
@@ -197,7 +197,7 @@ class JobForm(forms.Form):
         }.items():  # fmt: skip
             field: Any = self.fields[name]
             field.queryset = choices
-            labels = distinct_labels(choices, describe_version if name == "dataset_version" else str)
+            labels = build_distinct_labels(choices, describe_version if name == "dataset_version" else str)
             field.choices = [  # of the rows that the caller has read already
                 ("", "---------" if field.required else "none"),
                 *((each.uid, labels[each.pk]) for each in choices),

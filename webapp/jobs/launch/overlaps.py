@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from webapp.datasets.content.rows import Split
 from webapp.datasets.models import DatasetVersion
-from webapp.datasets.versions.split_files import keys_of
+from webapp.datasets.versions.split_files import read_keys
 from webapp.jobs.launch.request import TaskChoice
 
 EXAMPLES = 3
@@ -49,8 +49,8 @@ def find_overlaps(
 
 
 def _overlap(task: TaskChoice, name: str, version: DatasetVersion, split: Split) -> Overlap:
-    trained = keys_of(task.dataset_version, Split.TRAIN)
-    found = trained.filter(pc.is_in(trained["prompt_id"], keys_of(version, split)["prompt_id"]))
+    trained = read_keys(task.dataset_version, Split.TRAIN)
+    found = trained.filter(pc.is_in(trained["prompt_id"], read_keys(version, split)["prompt_id"]))
     ids = found["row_id"].slice(0, EXAMPLES).to_pylist()
-    examples = [task.dataset_version.address_of(row_id.hex()) for row_id in ids]
+    examples = [task.dataset_version.get_row_url(row_id.hex()) for row_id in ids]
     return Overlap(f"task {task.name}" if task.name else "this job", name, split, len(found), examples)

@@ -10,7 +10,7 @@ from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.teams.models import Team
 from webapp.work import nodes
-from webapp.work.placement import fit, free_devices
+from webapp.work.placement import choose_devices, find_free_devices
 from workers.contract.spec import Resources
 
 
@@ -27,8 +27,8 @@ class Placement:
 
 def find_placement(wanted: Resources, team: Team) -> Placement:
     """Return where a job of ``team`` could run that asks for ``wanted`` and is not queued yet."""
-    online = list(nodes.online())
-    able = [node.name for node in online if fit(wanted, node.devices)]
+    online = list(nodes.find_online())
+    able = [node.name for node in online if choose_devices(wanted, node.devices)]
     jobs = Job.objects.filter(state__in=[State.QUEUED, State.RUNNING]).aggregate(
         ahead=Count("pk", filter=Q(state=State.QUEUED)),
         running=Count("pk", filter=Q(state=State.RUNNING, team=team)),
@@ -49,6 +49,6 @@ def explain_waiting(job: Job, position: int) -> str:
     wanted = job.settings.resources
     if refused := find_placement(wanted, job.team).refused:
         return refused
-    if not any(fit(wanted, free_devices(node)) for node in nodes.online()):
+    if not any(choose_devices(wanted, find_free_devices(node)) for node in nodes.find_online()):
         return "Workers that fit are busy with other jobs or exports."
     return "Starting…" if position == 1 else "Jobs before it start first."

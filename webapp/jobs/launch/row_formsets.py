@@ -9,7 +9,7 @@ from django import forms
 from django.http import QueryDict
 from django.utils.text import slugify
 
-from webapp.core.input_checks import whole_number
+from webapp.core.input_checks import parse_whole_number
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.jobs.launch.request import SuiteChoice, TaskChoice
@@ -138,7 +138,7 @@ def bind_rows(data: QueryDict | None, prefix: str, button: str) -> QueryDict | N
     if button not in data:
         return data
     longer = data.copy()
-    longer[count] = str((whole_number(str(data[count]), MAX_TASKS) or 1) + 1)
+    longer[count] = str((parse_whole_number(str(data[count]), MAX_TASKS) or 1) + 1)
     return longer
 
 

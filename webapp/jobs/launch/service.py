@@ -22,7 +22,7 @@ from webapp.jobs.states import State
 from webapp.jobs.transitions import change_state
 from webapp.registry.models import TunedModel
 from webapp.registry.uploads import shape_of
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from webapp.work import messages
 from webapp.work.errors import WorkError
 from workers import grading
@@ -95,7 +95,7 @@ def launch(request: JobRequest) -> Job:
         for position, suite in enumerate(request.suites)
     )
     control = f"{METHODS[request.method].label} control run" if request.control_of else "job"
-    record(request.team, request.user, f"launched {control}", job)
+    record_event(request.team, request.user, f"launched {control}", job)
     messages.notify_workers("validate_job", job.pk)
     return job
 

@@ -8,7 +8,7 @@ from django.db.models import Case, QuerySet, When
 from webapp.jobs.errors import WrongState
 from webapp.jobs.models import Job, Pin
 from webapp.teams.models import Team, User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 from workers.contract.methods import METHODS
 
 MAX_PINS = 7
@@ -37,4 +37,4 @@ def pin_job(job: Job, user: User, kind: str) -> None:
     if kind == Pin.BASELINE:
         others.filter(pin=Pin.BASELINE).update(pin=Pin.PINNED)
     Job.objects.filter(pk=job.pk).update(pin=kind)
-    record(job.team, user, VERBS[kind], job)
+    record_event(job.team, user, VERBS[kind], job)

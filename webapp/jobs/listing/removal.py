@@ -13,7 +13,7 @@ from webapp.jobs import checkpoints
 from webapp.jobs.models import Checkpoint, Job, JobEvent, Rollout
 from webapp.jobs.states import TERMINAL
 from webapp.teams.models import Team, User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 
 KEPT_DAYS = 30
 NAMED_JOBS = 3
@@ -45,7 +45,7 @@ def delete_job(job: Job, user: User) -> None:
         raise RemovalRefused(reason)
     if locked.deleted_at is None:
         Job.objects.filter(pk=job.pk).update(deleted_at=timezone.now(), pin="")
-        record(locked.team, user, "deleted job", locked)
+        record_event(locked.team, user, "deleted job", locked)
 
 
 @transaction.atomic
@@ -54,7 +54,7 @@ def restore_job(job: Job, user: User) -> None:
     locked = _lock(job)
     if locked.deleted_at is not None:
         Job.objects.filter(pk=job.pk).update(deleted_at=None)
-        record(locked.team, user, "restored job", locked)
+        record_event(locked.team, user, "restored job", locked)
 
 
 def _lock(job: Job) -> Job:

@@ -7,17 +7,19 @@ from collections.abc import Iterable
 from django.db import transaction
 from django.db.models import F, Func
 
-from webapp.core.fields import storable
+from webapp.core.fields import replace_nul
 from webapp.jobs.models import Job
 from webapp.teams.models import Team, User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 
 TAG_LENGTH, MAX_TAGS, NOTES_LENGTH = 30, 12, 5000
 
 
 def read_tags(text: str) -> list[str]:
     """Split a comma-separated text into distinct tags. Raises ``ValueError`` for unusable tags."""
-    tags = list(dict.fromkeys(filter(None, (" ".join(part.split()) for part in storable(text).split(",")))))
+    tags = list(
+        dict.fromkeys(filter(None, (" ".join(part.split()) for part in replace_nul(text).split(","))))
+    )
     if too_long := next((tag for tag in tags if len(tag) > TAG_LENGTH), None):
         raise ValueError(f"The tag “{too_long[:TAG_LENGTH]}…” has more than {TAG_LENGTH} characters.")
     if len(tags) > MAX_TAGS:
@@ -28,11 +30,11 @@ def read_tags(text: str) -> list[str]:
 @transaction.atomic
 def annotate(job: Job, user: User, tags: str, notes: str) -> None:
     """Replace the job's tags and notes. Raises ``ValueError`` for unusable ones."""
-    read, notes = read_tags(tags), storable(notes).strip()
+    read, notes = read_tags(tags), replace_nul(notes).strip()
     if len(notes) > NOTES_LENGTH:
         raise ValueError(f"Notes have at most {NOTES_LENGTH:,} characters; these have {len(notes):,}.")
     Job.objects.filter(pk=job.pk).update(tags=read, notes=notes)
-    record(job.team, user, "changed tags or notes", job)
+    record_event(job.team, user, "changed tags or notes", job)
 
 
 @transaction.atomic
@@ -43,7 +45,7 @@ def change_tags(job: Job, user: User, add: Iterable[str], remove: Iterable[str])
     if len(tags) > MAX_TAGS:
         raise ValueError(f"“{job.name}” would have {len(tags)} tags; at most {MAX_TAGS} are kept.")
     Job.objects.filter(pk=job.pk).update(tags=tags)
-    record(job.team, user, "changed tags or notes", job)
+    record_event(job.team, user, "changed tags or notes", job)
 
 
 def list_tags(team: Team) -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, JsonResponse
 
-from webapp.core.input_checks import GREATEST, whole_number
+from webapp.core.input_checks import GREATEST, parse_whole_number
 from webapp.jobs.models import JobNotice
 from webapp.jobs.states import State
-from webapp.teams.access import signed_in
+from webapp.teams.access import require_user
 
 NOTICES = 20
 
@@ -16,8 +16,8 @@ NOTICES = 20
 @login_required
 def ended_jobs(request: HttpRequest) -> JsonResponse:
     """Return the user's jobs that ended after notice ``after``; without it only the newest id."""
-    notices = JobNotice.objects.filter(user=signed_in(request)).select_related("job__team").order_by("-id")
-    after = whole_number(request.GET.get("after"), GREATEST)
+    notices = JobNotice.objects.filter(user=require_user(request)).select_related("job__team").order_by("-id")
+    after = parse_whole_number(request.GET.get("after"), GREATEST)
     last = notices.values_list("id", flat=True).first() or 0
     if after is None:
         return JsonResponse({"last": last, "ended": []})

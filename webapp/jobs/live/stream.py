@@ -17,11 +17,11 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 from django.http import HttpRequest, StreamingHttpResponse
 
-from webapp.core.input_checks import GREATEST, whole_number
+from webapp.core.input_checks import GREATEST, parse_whole_number
 from webapp.jobs.models import Job, JobEvent, Metric
 from webapp.jobs.states import TERMINAL
 from webapp.jobs.transitions import CHANNEL
-from webapp.teams.access import access_of, signed_in
+from webapp.teams.access import find_access, require_user
 from workers.contract.json_types import JsonObject
 
 log = logging.getLogger(__name__)
@@ -104,13 +104,13 @@ hub = Hub()
 
 def _cursor(request: HttpRequest) -> int:
     text = request.headers.get("Last-Event-ID") or request.GET.get("after", "0")
-    return whole_number(text, GREATEST) or 0
+    return parse_whole_number(text, GREATEST) or 0
 
 
 def _job_id(request: HttpRequest, team: str, uid: str) -> int:
     """The job's primary key if the signed-in user may see it. Raises Http404."""
     try:
-        access = access_of(signed_in(request), team)
+        access = find_access(require_user(request), team)
         return access.get(Job.objects.only("pk", "team"), uid=uid).pk
     finally:
         # Otherwise the connection of this thread would stay open as long as the page.

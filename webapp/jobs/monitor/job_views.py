@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
 from webapp.core.http import HtmxRequest
-from webapp.core.streaming import csv_lines, streamed
+from webapp.core.streaming import format_csv, stream_lazily
 from webapp.jobs import checkpoints, services
 from webapp.jobs.launch import placement
 from webapp.jobs.listing import selection
@@ -68,7 +68,7 @@ def detail(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
         "checkpoints": checkpoints.list_checkpoints(job, evaluations),
         "field": "with",
         **selection.build_chooser_context(access.team, others, request.GET, own=job),
-        "usage": nodes.usage(job.node, job.devices),
+        "usage": nodes.find_usage(job.node, job.devices),
         "lines": reversed(log_views.select_lines(job)[:LATEST_LINES]),
     }
     return render(request, PARTS.get(request.htmx.target or "", "jobs/detail.html"), context)
@@ -82,9 +82,9 @@ def metrics(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
     if request.GET.get("format") != "csv":
         return JsonResponse(read_series(job, _read_weight(request.GET.get("smooth", ""))))
     jobs = [job, *selection.select_jobs(access.team, request.GET, "with")]
-    lines = csv_lines(build_table(jobs, request.GET.getlist("name")))
+    lines = format_csv(build_table(jobs, request.GET.getlist("name")))
     headers = {"Content-Disposition": f'attachment; filename="{job.uid}.csv"'}
-    return StreamingHttpResponse(streamed(lines), content_type="text/csv", headers=headers)
+    return StreamingHttpResponse(stream_lazily(lines), content_type="text/csv", headers=headers)
 
 
 def _read_weight(text: str) -> float:

@@ -13,8 +13,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from webapp.core.http import HtmxRequest
-from webapp.core.input_checks import GREATEST, whole_number
-from webapp.core.streaming import streamed
+from webapp.core.input_checks import GREATEST, parse_whole_number
+from webapp.core.streaming import stream_lazily
 from webapp.jobs.models import Job, JobEvent
 from webapp.jobs.states import TERMINAL
 from webapp.jobs.templatetags.joblog import describe_line, line_level
@@ -40,7 +40,7 @@ def select_lines(job: Job, level: str = "", text: str = "", oldest: bool = False
 
 def _find_page_number(lines: QuerySet[JobEvent], number: str, line: str, oldest: bool) -> str | int:
     """Return the requested number, or the page that has the line now: newer lines move it."""
-    line_id = whole_number(line, GREATEST)
+    line_id = parse_whole_number(line, GREATEST)
     if number or line_id is None:
         return number or 1
     before = Q(pk__lt=line_id) if oldest else Q(pk__gt=line_id)
@@ -84,7 +84,9 @@ def download(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase
     lines = select_lines(job, level, text, oldest=True).iterator(PAGE_LINES)
     headers = {"Content-Disposition": f'attachment; filename="{job.uid}-log.txt"'}
     content_type = "text/plain; charset=utf-8"
-    return StreamingHttpResponse(streamed(_format_lines(lines)), content_type=content_type, headers=headers)
+    return StreamingHttpResponse(
+        stream_lazily(_format_lines(lines)), content_type=content_type, headers=headers
+    )
 
 
 def _format_lines(lines: Iterator[JobEvent]) -> Iterator[str]:

@@ -27,7 +27,7 @@ class NodeStatus:
     node: Node
     online: bool
     jobs: list[Job]
-    usage: list[nodes.Usage]
+    usage: list[nodes.DeviceUsage]
 
     @property
     def disk_is_low(self) -> bool:
@@ -36,12 +36,12 @@ class NodeStatus:
 
 def list_nodes() -> list[NodeStatus]:
     """Return every node, those that are online first."""
-    online = set(nodes.online().values_list("pk", flat=True))
+    online = set(nodes.find_online().values_list("pk", flat=True))
     running: dict[int | None, list[Job]] = defaultdict(list)
     for job in Job.objects.filter(state=State.RUNNING).select_related("team"):
         running[job.node_id].append(job)
     statuses = [
-        NodeStatus(node, node.pk in online, running[node.pk], nodes.usage_of(node))
+        NodeStatus(node, node.pk in online, running[node.pk], nodes.read_usage(node))
         for node in Node.objects.all()
     ]
     return sorted(statuses, key=lambda status: not status.online)

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from webapp.calibration.services import asks_judge
-from webapp.datasets.content.turns import last_request, turns_in, turns_of
+from webapp.datasets.content.turns import build_turns, find_last_request, parse_prompt
 from webapp.datasets.versions.row_lookup import find_rows
 from webapp.graders.definitions.references import Reader, RowReference, reference_reader
 from webapp.graders.models import GraderVersion
@@ -55,13 +55,15 @@ class JobRows:
         prompts = {rollout.row_id: rollout.prompt for rollout in rollouts}
         rows = self.find(prompts)
         return {
-            row_id: last_request(turns_of(rows[row_id]["messages"]) if row_id in rows else turns_in(prompt))
+            row_id: find_last_request(
+                build_turns(rows[row_id]["messages"]) if row_id in rows else parse_prompt(prompt)
+            )
             for row_id, prompt in prompts.items()
         }
 
     def url(self, row_id: str) -> str:
         """Return the URL of the row in its dataset."""
-        return self._find_part(row_id).dataset_version.address_of(row_id.rpartition("/")[2])
+        return self._find_part(row_id).dataset_version.get_row_url(row_id.rpartition("/")[2])
 
     def is_judged(self, row_id: str) -> bool:
         """Return True if the row's grader asks a judge: explanations are the judge's reasons."""

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 from webapp.jobs.models import SavedView
 from webapp.jobs.rollouts.search import read_query
 from webapp.teams.models import Team, User
-from webapp.teams.services import record
+from webapp.teams.services import record_event
 
 NAME_LENGTH, QUERY_LENGTH = 60, 2000
 
@@ -27,11 +27,11 @@ def save_view(team: Team, user: User, name: str, query: str) -> SavedView:
     if len(text) > QUERY_LENGTH:
         raise ValueError("The view was not saved: its filters are too long.")
     view, _ = team.saved_views.update_or_create(name=name, defaults={"query": text, "created_by": user})
-    record(team, user, "saved a view of rollouts", view)
+    record_event(team, user, "saved a view of rollouts", view)
     return view
 
 
 def delete_view(view: SavedView, user: User) -> None:
     """Delete the view for the whole team."""
-    record(view.team, user, "removed a view of rollouts", view)
+    record_event(view.team, user, "removed a view of rollouts", view)
     view.delete()

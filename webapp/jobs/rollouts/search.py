@@ -16,7 +16,7 @@ from django.db.models import Avg, Count, Exists, FloatField, Func, Max, Min, Out
 from django.db.models.lookups import GreaterThan, LessThan
 from django.utils import timezone
 
-from webapp.core.input_checks import whole_number
+from webapp.core.input_checks import parse_whole_number
 from webapp.jobs.models import Job, Rollout
 from webapp.jobs.states import TERMINAL
 from webapp.teams.models import Team
@@ -193,7 +193,7 @@ def _build_page(rollouts: list[Rollout], count: str) -> Page:
 
 
 def _find_sort_values(matches: Matches, after: str) -> SortValues | None:
-    step, index = (whole_number(part) for part in (after.partition("-")[0], after.partition("-")[2]))
+    step, index = (parse_whole_number(part) for part in (after.partition("-")[0], after.partition("-")[2]))
     return None if step is None or index is None else matches.sort_values(step, index)
 
 
@@ -245,7 +245,7 @@ def find_latest_step(job: Job) -> int:
 
 def count_newer(matches: Matches, step_text: str) -> str:
     """Return the number of matches after this step as text; empty for none."""
-    step = whole_number(step_text)
+    step = parse_whole_number(step_text)
     if step is None:
         return ""
     count = len(matches.rollouts.filter(step__gt=step).values_list("pk")[: MAX_COUNT + 1])

@@ -27,7 +27,7 @@ from webapp.jobs.transitions import change_state
 from webapp.registry.services import register_model, tuned_name
 from webapp.work import messages
 from webapp.work.errors import LeaseLost
-from webapp.work.queue import held
+from webapp.work.queue import fence_item
 from workers.bridge import child, judges
 from workers.bridge.jobs import demonstrations, files, job_specs, suites, task_files
 from workers.bridge.nodes import node_name
@@ -111,7 +111,7 @@ class Attempt:
             log.info("Job %s: attempt %s no longer holds it", self.job.uid, self.job.attempt)
         except judges.JudgeUnreachable as error:
             with transaction.atomic():
-                change_state(self.job.pk, State.PAUSED, guard=held(self.job), error=error.error)
+                change_state(self.job.pk, State.PAUSED, guard=fence_item(self.job), error=error.error)
         except files.Damaged as error:
             JOBS.fail(self.job, error)
         except Exception as error:  # otherwise the job would hang until its lease ends
@@ -339,7 +339,7 @@ class Attempt:
     def _end(self, state: State, done: events.DoneEvent, **changes: Any) -> None:
         self._require(
             change_state(
-                self.job.pk, state, guard=held(self.job), train_seconds=done.train_seconds, **changes
+                self.job.pk, state, guard=fence_item(self.job), train_seconds=done.train_seconds, **changes
             )
         )
 

@@ -74,7 +74,7 @@ def launch(team: Team, alice: User) -> Callable[..., Job]:
 
 def run(job: Job, clock: Clock, factor: float = 1.0, node: str = "here") -> Job:
     """The whole job on a node, each phase ``factor`` times as long as usual."""
-    nodes.announce(node, {}, NodeDevices(cpu_cores=2), {})
+    nodes.register_node(node, {}, NodeDevices(cpu_cores=2), {})
     claimed = claim_job(node)
     assert claimed == job
     steps = job.settings.grpo.max_steps

@@ -13,7 +13,7 @@ from django.test import Client
 
 from tests.web.jobs.monitor.test_pages import form_data
 from webapp.datasets.models import DatasetVersion
-from webapp.datasets.services import Choices, commit, receive
+from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.graders.definitions import required_fields
 from webapp.graders.models import GraderVersion
@@ -39,7 +39,7 @@ def dataset(team: Team, user: User, name: str, **fields: Any) -> DatasetVersion:
 
     text = "\n".join(json.dumps(row(number)) for number in range(60))
     file = File(io.BytesIO(text.encode()), name=f"{name}.jsonl")
-    version, _ = commit(receive(team, user, name, file, Options()), user, Choices())
+    version, _ = commit_upload(receive_file(team, user, name, file, Options()), user, Choices())
     return version
 
 

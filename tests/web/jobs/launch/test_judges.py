@@ -88,7 +88,7 @@ def test_what_judges_cost_adds_up_and_stays_spent_when_steps_are_taken_back(
 ) -> None:
     connect_endpoint(team, alice, name="judge", base_url="http://judge.example/v1")
     job = launch(team, alice, version)
-    nodes.announce("here", {}, NodeDevices(cpu_cores=2), {})
+    nodes.register_node("here", {}, NodeDevices(cpu_cores=2), {})
     validate_files(job.pk)
     claimed = claim_job("here")
     assert claimed is not None

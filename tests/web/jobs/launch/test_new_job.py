@@ -198,7 +198,7 @@ def test_before_the_launch_it_says_which_workers_fit_who_is_ahead_and_the_limit(
 ) -> None:
     client, url = as_user(alice), f"/t/{team.slug}/jobs/new/"
     assert "No worker is online" in client.get(url).text
-    nodes.announce("small", {}, NodeDevices(cpu_cores=2), {})
+    nodes.register_node("small", {}, NodeDevices(cpu_cores=2), {})
     validate_files(job.pk)
     Team.objects.filter(pk=team.pk).update(max_running_jobs=3)
     shown = client.get(url).text

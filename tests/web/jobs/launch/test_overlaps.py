@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from webapp.datasets.content.rows import Split
 from webapp.datasets.models import DatasetVersion
-from webapp.datasets.services import Choices, commit, receive
+from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.graders.models import Grader, GraderVersion
 from webapp.jobs.launch.overlaps import find_overlaps
@@ -39,8 +39,8 @@ def version(team: Team, user: User, name: str, **prompts: list[str]) -> DatasetV
         for prompt in found
     ]
     data = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    made, _ = commit(
-        receive(team, user, name, SimpleUploadedFile("a.jsonl", data), Options()), user, Choices()
+    made, _ = commit_upload(
+        receive_file(team, user, name, SimpleUploadedFile("a.jsonl", data), Options()), user, Choices()
     )
     return made
 

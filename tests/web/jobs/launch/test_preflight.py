@@ -17,7 +17,7 @@ from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import AuditEvent, Team, User
-from webapp.work.queue import fence
+from webapp.work.queue import fence_attempt
 from workers.contract import events
 
 
@@ -45,7 +45,7 @@ def waiting(job: Job) -> Job:
         events.ErrorEvent(code="preflight", message="The preflight advises against training."),
     ]
     assert recording.record_events(job.pk, 1, said)
-    Job.objects.filter(fence(job.pk, 1)).update(state=State.PAUSED)
+    Job.objects.filter(fence_attempt(job.pk, 1)).update(state=State.PAUSED)
     job.refresh_from_db()
     return job
 

@@ -22,7 +22,7 @@ from tests.web.adapters import good
 from tests.web.comparison import compare, row, sample
 from webapp.core.statistics import bootstrap_mean
 from webapp.datasets.models import DatasetVersion
-from webapp.datasets.services import Choices, commit, receive
+from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.datasets.versions.sealing import open_test_split
 from webapp.experiments.interference import (
@@ -72,8 +72,10 @@ def second(team: Team, alice: User) -> TaskChoice:
         b'{"messages":[{"role":"user","content":"capital %d"}],"label":"Paris"}\n' % number
         for number in range(40)
     )
-    version, _ = commit(
-        receive(team, alice, "Capitals", SimpleUploadedFile("a.jsonl", lines), Options()), alice, Choices()
+    version, _ = commit_upload(
+        receive_file(team, alice, "Capitals", SimpleUploadedFile("a.jsonl", lines), Options()),
+        alice,
+        Choices(),
     )
     grader = Grader.objects.create(team=team, name="Short")
     made = GraderVersion.objects.create(grader=grader, number=1, definition=SHORT, sha256="5" * 64)
@@ -102,7 +104,7 @@ def job(team: Team, alice: User, base: BaseModel, first: TaskChoice, second: Tas
 
 
 def claimed(job: Job) -> Job:
-    nodes.announce("here", {}, NodeDevices(cpu_cores=2), {})
+    nodes.register_node("here", {}, NodeDevices(cpu_cores=2), {})
     validate_files(job.pk)
     found = claim_job("here")
     assert found is not None

@@ -54,7 +54,7 @@ def running(team: Team, alice: User, parts: dict[str, Any]) -> Job:
             settings=settings,
         )
     )
-    nodes.announce("here", {}, NodeDevices(cpu_cores=2), {})
+    nodes.register_node("here", {}, NodeDevices(cpu_cores=2), {})
     validate_files(job.pk)
     claimed = claim_job("here")
     assert claimed is not None

@@ -72,7 +72,7 @@ def job(team: Team, alice: User, project: dict[str, Any]) -> Job:
 
 
 def begin(job: Job) -> Job:
-    nodes.announce("here", {"torch": "2"}, NodeDevices(cpu_cores=2), {"available": True, "layers": []})
+    nodes.register_node("here", {"torch": "2"}, NodeDevices(cpu_cores=2), {"available": True, "layers": []})
     validate_files(job.pk)
     claimed = claim_job("here")
     assert claimed is not None
@@ -205,9 +205,9 @@ def test_a_queued_job_shows_its_position_and_what_it_waits_for(
     client = as_user(alice)
     validate_files(job.pk)
     assert "No worker is online" in text_of(client, page_of(job))
-    nodes.announce("small", {}, NodeDevices(cpu_cores=0), {})
+    nodes.register_node("small", {}, NodeDevices(cpu_cores=0), {})
     assert "has the devices this job asks for" in text_of(client, page_of(job))
-    nodes.announce("big", {}, NodeDevices(cpu_cores=8), {})
+    nodes.register_node("big", {}, NodeDevices(cpu_cores=8), {})
     shown = text_of(client, page_of(job))
     assert "First in the queue." in shown
     assert "Starting…" in shown
@@ -223,7 +223,7 @@ def test_a_queued_job_shows_its_position_and_what_it_waits_for(
         )
     )
     Job.objects.filter(pk=running.pk).update(
-        state=State.RUNNING, node=nodes.online().get(name="big"), devices={"cpu_cores": 8, "gpus": []}
+        state=State.RUNNING, node=nodes.find_online().get(name="big"), devices={"cpu_cores": 8, "gpus": []}
     )
     assert "Workers that fit are busy with other jobs or exports." in text_of(client, page_of(job))
 

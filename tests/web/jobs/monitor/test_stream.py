@@ -45,9 +45,9 @@ def steps(events: list[Event]) -> list[int]:
 def test_a_reader_that_reconnects_gets_every_step_once(running: Job, settings: Any) -> None:
     from django.db import connection
 
-    from webapp.config.env import with_database
+    from webapp.config.env import replace_database
 
-    settings.DATABASE_URL = with_database(settings.DATABASE_URL, connection.settings_dict["NAME"])
+    settings.DATABASE_URL = replace_database(settings.DATABASE_URL, connection.settings_dict["NAME"])
 
     async def story() -> tuple[list[Event], list[Event]]:
         record = sync_to_async(recording.record_events)

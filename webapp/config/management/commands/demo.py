@@ -1,4 +1,4 @@
-"""``manage.py demo``: run Groove and its sample job, and show the job's progress in the terminal."""
+"""``manage.py demo``: run Groove and its sample job, and show its progress in the terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--oneshot", action="store_true", help="end when the sample job has ended")
+        parser.add_argument("--oneshot", action="store_true", help="stop when the sample job has ended")
         parser.add_argument(
             "--began", type=float, default=time.time(), help="Unix time at which set-up began"
         )
@@ -25,8 +25,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         result = settings.VAR_DIR / "demo.json"
         result.unlink(missing_ok=True)
-        with supervisor.running_services() as child:
-            port = supervisor.port()
+        with supervisor.run_services() as child:
+            port = supervisor.choose_port()
             watch = [
                 supervisor.PYTHON,
                 "manage.py",

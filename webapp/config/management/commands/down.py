@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from webapp.config import supervisor
 
-PATIENCE_SECONDS = 60
+STOP_SECONDS = 60
 
 
 class Command(BaseCommand):
@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def is_running(self) -> bool:
         """True if a launcher holds this folder's lock."""
         try:
-            with supervisor.locked(settings.VAR_DIR):
+            with supervisor.lock_folder(settings.VAR_DIR):
                 return False
         except CommandError:
             return (settings.VAR_DIR / "groove.pid").exists()
@@ -30,15 +30,15 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         file = settings.VAR_DIR / "groove.pid"
         if not self.is_running():
-            file.unlink(missing_ok=True)  # a launcher that was killed leaves it behind
+            file.unlink(missing_ok=True)  # a killed launcher does not delete it
             self.stdout.write("Groove is not running here.\n")
             return
         os.kill(int(file.read_text()), signal.SIGINT)
-        end = time.monotonic() + PATIENCE_SECONDS
+        end = time.monotonic() + STOP_SECONDS
         while file.exists():
             if time.monotonic() > end:
                 raise CommandError(
-                    f"It did not stop within {PATIENCE_SECONDS} s; see {settings.VAR_DIR / 'log'}"
+                    f"Groove did not stop within {STOP_SECONDS} s. See {settings.VAR_DIR / 'log'}"
                 )
             time.sleep(0.1)
         self.stdout.write("Stopped.\n")

@@ -15,8 +15,8 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with supervisor.running_services() as child:
-            port = supervisor.port()
+        with supervisor.run_services() as child:
+            port = supervisor.choose_port()
             self.stdout.write(f"Groove: http://127.0.0.1:{port}   (Ctrl-C stops it)\n")
             status = supervisor.supervise(child, port, {})
         sys.exit(status)
