@@ -29,7 +29,7 @@ from webapp.graders.services import (
 )
 from webapp.graders.trials import row_selection
 from webapp.home.sample_project import create_sample_project
-from webapp.jobs.monitor.presenters import grader_findings
+from webapp.jobs.launch.grader_findings import find_grader_problems
 from webapp.teams.models import Team, User
 from webapp.work.errors import WorkFailed
 from workers.bridge.checks import run_check
@@ -336,7 +336,7 @@ def test_a_reference_below_full_marks_is_said_first_on_the_page_and_in_the_job_f
     page = as_user(alice).get(grader.get_absolute_url()).content.decode()
     alert = page.index("Reference answers score low: 0.6")
     assert alert < page.index("Polite boilerplate")
-    first = grader_findings(version)[0]
+    first = find_grader_problems(version)[0]
     assert first.kind == "error"
     assert "earn 0.60 on average" in first.text
 

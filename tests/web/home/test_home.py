@@ -183,7 +183,7 @@ def test_next_is_the_most_useful_thing_that_is_true(
         step = client.get(home).context["next"]
         return step.title, step.url
 
-    assert said() == ("Make a dataset version of new.jsonl", upload.get_absolute_url())
+    assert said() == ("Create a dataset version of new.jsonl", upload.get_absolute_url())
     commit_upload(upload, alice, Choices())
     assert said()[0] == f"Compare base and tuned of {job}"
     assert client.get(said()[1]).status_code == 200

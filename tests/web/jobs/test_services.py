@@ -229,4 +229,4 @@ def test_a_request_succeeds_without_a_broker() -> None:
         [sys.executable, "-c", SEND], env=environment, capture_output=True, text=True, timeout=60
     )
     assert done.stdout == "went on\n", done.stderr
-    assert "Beat sends it again" in done.stderr
+    assert "Celery beat sends it again" in done.stderr

@@ -111,8 +111,8 @@ def test_an_uploaded_adapter_is_kept_as_it_is_and_listed(
         (good(lora_alpha="8"), "lora_alpha"),
         (good(target_modules={"q_proj": 1}), "target_modules"),
         (good(target_modules=[1]), "target_modules"),
-        (good(target_modules=["q\x00"]), "no module&#x27;s name"),
-        (good(target_modules="(("), "no regular expression"),
+        (good(target_modules=["q\x00"]), "not a module&#x27;s name"),
+        (good(target_modules="(("), "not a regular expression"),
         (good(target_modules="(a+)+b"), "must not repeat"),
         (good(target_modules="q\x00"), "printable"),
         (good(target_modules="a" * 5000), "printable"),
@@ -138,7 +138,7 @@ def test_an_uploaded_adapter_is_kept_as_it_is_and_listed(
         ),
         (
             packed({"adapter_config.json": TEXT, "adapter_model.safetensors": weights()[:-1]}),
-            "whole safetensors",
+            "not a complete safetensors file",
         ),
         (packed({"adapter_config.json": TEXT, "adapter_model.safetensors": weights(kind="I64")}), "I64"),
         (
@@ -149,7 +149,7 @@ def test_an_uploaded_adapter_is_kept_as_it_is_and_listed(
             packed(
                 {"adapter_config.json": TEXT, "adapter_model.safetensors": weights(names=("lora_A", "bias"))}
             ),
-            "no LoRA weight",
+            "is not a LoRA weight",
         ),
     ],
 )

@@ -437,10 +437,10 @@ def test_only_editors_launch_and_only_after_success(
     url = reverse("experiments:interference", args=[job.team.slug, job.uid])
     assert "Not yet" in as_user(alice).get(url).text
     as_user(alice).post(url)
-    assert not job.parts.exists()
+    assert not job.interference_runs.exists()
     Job.objects.filter(pk=job.pk).update(state=State.SUCCEEDED)
     assert as_user(bob).post(url).status_code == 403
     assert as_user(charlie).post(url).status_code == 404
-    assert not job.parts.exists()
+    assert not job.interference_runs.exists()
     as_user(alice).post(url)
-    assert job.parts.count() == 2
+    assert job.interference_runs.count() == 2

@@ -49,7 +49,7 @@ def running(team: Team, alice: User, parts: dict[str, Any]) -> Job:
             user=alice,
             name="Invoices",
             base_model=parts["base_model"],
-            tasks=single_task(parts["dataset_version"], parts["grader_version"]),
+            tasks=parts["tasks"],
             held_out_grader=parts["held_out_grader"],
             settings=settings,
         )
