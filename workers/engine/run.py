@@ -340,18 +340,17 @@ class Job:
         finish: EarlyFinish,
     ) -> None:
         progress.enter("train", done=self.step, total=steps)
-        evaluate = partial(self._evaluate, evaluator, held_out)
         reporter = self.method.reporter(
-            self.spec,
-            self.out,
-            trainer,
-            progress,
-            self.emit,
-            self.stopping,
-            evaluate,
-            lambda: self.train_seconds,
-            self.alarms,
-            finish,
+            spec=self.spec,
+            out=self.out,
+            trainer=trainer,
+            progress=progress,
+            emit=self.emit,
+            stopping=self.stopping,
+            evaluate=partial(self._evaluate, evaluator, held_out),
+            train_seconds=lambda: self.train_seconds,
+            alarms=self.alarms,
+            should_finish=finish,
             sealed_step=self.step,
         )
         trainer.add_callback(reporter)
