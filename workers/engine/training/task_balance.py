@@ -60,7 +60,7 @@ def schedule_prompts(weights: Sequence[float], limits: Sequence[int], each: int)
         for _ in range(each):
             behind = [owed + weight for owed, weight in zip(behind, weights, strict=True)]
             free = [task for task, count in enumerate(counts) if count < limits[task]]
-            task = max(free, key=lambda each: (behind[each], -each))
+            task = max(free, key=lambda index: (behind[index], -index))
             behind[task] -= sum(weights)
             counts[task] += 1
         yield counts
