@@ -1,4 +1,4 @@
-"""Celery's tasks: each is one more way to call a service."""
+"""Celery tasks. Each calls one service."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ QUEUES: tuple[LeaseQueue[Any], ...] = (
 
 @app.task
 def validate_job(job_id: int) -> None:
-    """Check a new job's files and let it queue."""
+    """Check a new job's files, then queue it."""
     service.validate_files(job_id)
 
 
@@ -54,19 +54,19 @@ def run_trial(trial_id: int) -> None:
 
 @app.task
 def run_check(check_id: int) -> None:
-    """See what one version of a grader pays for cheats and known answers."""
+    """Measure the rewards of one grader version for cheats and known answers."""
     checks.run_check(check_id)
 
 
 @app.task
 def check_endpoint(check_id: int) -> None:
-    """See whether a judge answers."""
+    """Check that a judge answers."""
     judge_checks.check_endpoint(check_id)
 
 
 @app.task
 def make_card(card_id: int) -> None:
-    """Hold a judge's word against people's labels."""
+    """Compare a judge with people's labels."""
     judge_checks.make_card(card_id)
 
 
@@ -78,25 +78,25 @@ def run_export(export_id: int) -> None:
 
 @app.task
 def import_dataset(import_id: int) -> None:
-    """Download a file that a user named and check it as an upload."""
+    """Download a file that a user named, and check it as an upload."""
     imports.run_import(import_id)
 
 
 @app.task
 def inspect_base(inspection_id: int) -> None:
-    """Tell what a base model is and what keeps it from being used."""
+    """Describe a base model and its problems."""
     inspections.inspect_base(inspection_id)
 
 
 @app.task
 def send_mail() -> None:
-    """Tell people by e-mail that their jobs have ended."""
+    """Send e-mails about ended jobs."""
     notifications.send_mail()
 
 
 @app.task
 def reap() -> None:
-    """Take work back from silent workers, and wake workers up for all that waits."""
+    """Requeue work of silent workers, and notify workers of all queued work."""
     enqueue_checks_with_new_rows()
     for queue in QUEUES:
         queue.requeue_silent()
@@ -105,7 +105,7 @@ def reap() -> None:
 
 @app.task
 def tidy() -> None:
-    """Delete stale uploads, expired rollouts and what was deleted for good."""
+    """Delete stale uploads, expired rollouts, permanently deleted jobs and silent nodes."""
     discard_stale_uploads()
     transfers.discard_stale_transfers()
     search.delete_expired()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from webapp.core.fields import replace_nul
 from webapp.graders.definitions.parsing import text_of
@@ -25,18 +25,15 @@ SAMPLING_SECONDS = 300
 SLOW = "Try fewer rows or samples, or a smaller model."
 
 
-class _TrialAnswerBase(TypedDict):
+class TrialAnswer(TypedDict):
+    """An answer to grade: the index of its row, its source and its number there; the length of samples."""
+
     row: int
     source: str
     number: int
     answer: str
-
-
-class TrialAnswer(_TrialAnswerBase, total=False):
-    """An answer to grade: the index of its row, its source and its number there; lengths of samples."""
-
-    length: int
-    truncated: bool
+    length: NotRequired[int]
+    truncated: NotRequired[bool]
 
 
 def run_trial(trial_id: int) -> None:

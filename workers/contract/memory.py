@@ -140,8 +140,8 @@ def token_bytes(shape: Shape, checkpointing: bool) -> int:
     up and their product (4 of the intermediate size). With checkpointing a layer keeps its input alone, and
     only one layer at a time has all activations.
     """
-    kept = 6 * shape.hidden + 5 * shape.queries + 6 * shape.keys + 4 * shape.intermediate
-    layer = shape.size * kept
+    numbers = 6 * shape.hidden + 5 * shape.queries + 6 * shape.keys + 4 * shape.intermediate
+    layer = shape.size * numbers
     if checkpointing:
         return shape.layers * shape.hidden * shape.size + layer
     return shape.layers * layer

@@ -290,10 +290,10 @@ def initial_adapter_unusable(name: str, detail: str) -> EngineError:
     )
 
 
-def initial_adapter_disagrees(name: str, has: str, asked: str) -> EngineError:
+def initial_adapter_disagrees(name: str, actual: str, expected: str) -> EngineError:
     return EngineError(
         "initial_adapter_disagrees",
-        f"The initial adapter {name} has {has}; the job's settings say {asked}.",
+        f"The initial adapter {name} has {actual}; the job's settings say {expected}.",
         "An initial adapter keeps its shape: set the job's rank, alpha and targets to those of the adapter.",
     )
 

@@ -113,7 +113,7 @@ class Job:
             self.alarms.load(started_from.path)
         train_rows, held_out = self._read()
         steps = self.method.count_steps(len(train_rows))
-        work = self._workload(train_rows, held_out, steps)
+        work = self._build_workload(train_rows, held_out, steps)
         progress = Progress(
             self.emit, steps - self.step, work.remaining_after(self.step), spec.grpo.rollouts_per_step
         )
@@ -186,7 +186,7 @@ class Job:
             "test" if split == "test" else "validation",
         )
 
-    def _workload(self, train: list[Row], held_out: HeldOut, steps: int) -> Workload:
+    def _build_workload(self, train: list[Row], held_out: HeldOut, steps: int) -> Workload:
         spec = self.spec
         return Workload(
             spec.evaluation,
@@ -220,17 +220,15 @@ class Job:
         if markers := base.renderer.markers:
             message = THOUGHTS[self.spec.chat.grade].format(markers.open, markers.close)
             self.emit(LogEvent(message=message))
-        elif written := base.renderer.find_generation_prefix(row.messages):
-            message = (
-                f"The chat template begins every completion with {written!r}; graders see what follows it."
-            )
+        elif prefix := base.renderer.find_generation_prefix(row.messages):
+            message = f"The chat template begins every completion with {prefix!r}; graders see what follows."
             self.emit(LogEvent(level="warning", message=message))
 
     def _check_lengths(self, base: Base, splits: dict[str, list[Row]]) -> None:
         """Raise ``EngineError`` with the rows that are too long, before any time is spent on them."""
         limit, longest_of_all = self.spec.grpo.max_prompt_length, 0
         for split, rows in splits.items():
-            lengths = {row.row_id: self._length(base, row) for row in rows}
+            lengths = {row.row_id: self._count_tokens(base, row) for row in rows}
             longest = max(lengths.values(), default=0)
             if longest > limit:
                 too_long = [row_id for row_id, length in lengths.items() if length > limit]
@@ -242,7 +240,7 @@ class Job:
         if context is not None and needed > context:
             raise errors.context_too_short(needed, context)
 
-    def _length(self, base: Base, row: Row) -> int:
+    def _count_tokens(self, base: Base, row: Row) -> int:
         try:
             ids = base.renderer.encode(row.messages, row.tools)
         except RenderingError as error:
@@ -271,9 +269,9 @@ class Job:
             steps,
             plan,
             self.emit,
-            initial_adapter.attach(spec, base.model, self.folder),
+            initial_adapter=initial_adapter.attach(spec, base.model, self.folder),
             # With followers no step is interrupted: they would wait for ever for its end.
-            self.check_stop if parallel.size() == 1 else progress.emit_if_due,
+            check_stop=self.check_stop if parallel.size() == 1 else progress.emit_if_due,
         )
         trainer = self.method.build_trainer(context)
         if not is_known(base.model):
@@ -342,18 +340,17 @@ class Job:
         finish: EarlyFinish,
     ) -> None:
         progress.enter("train", done=self.step, total=steps)
-        evaluate = partial(self._evaluate, evaluator, held_out)
         reporter = self.method.reporter(
-            self.spec,
-            self.out,
-            trainer,
-            progress,
-            self.emit,
-            self.stopping,
-            evaluate,
-            lambda: self.train_seconds,
-            self.alarms,
-            finish,
+            spec=self.spec,
+            out=self.out,
+            trainer=trainer,
+            progress=progress,
+            emit=self.emit,
+            stopping=self.stopping,
+            evaluate=partial(self._evaluate, evaluator, held_out),
+            train_seconds=lambda: self.train_seconds,
+            alarms=self.alarms,
+            should_finish=finish,
             sealed_step=self.step,
         )
         trainer.add_callback(reporter)

@@ -89,7 +89,7 @@ def test_a_page_left_open_learns_what_began_and_what_ended(job: Job, bob: User, 
     )
     ended = refreshed(client, job.team).text
     assert f"{begun.name} failed" in ended
-    assert "Nothing runs now" in ended
+    assert "No job is running" in ended
 
 
 def test_home_stays_short_and_leads_to_the_rest(job: Job, bob: User, as_user: SignIn) -> None:
@@ -116,7 +116,7 @@ def test_home_says_what_waits_for_a_person(job: Job, bob: User, as_user: SignIn)
     like(job, 1, State.QUEUED, queued_at=timezone.now())
     shown = client.get(home)
     assert [each.title for each in shown.context["attention"]] == [
-        "1 job in the queue, and no worker is online",
+        "1 job in the queue, but no worker is online",
         f"{job.name} failed",
     ]
     assert "The grader &lt;b&gt;fails&lt;/b&gt;. Mend it." in shown.text
@@ -183,7 +183,7 @@ def test_next_is_the_most_useful_thing_that_is_true(
         step = client.get(home).context["next"]
         return step.title, step.url
 
-    assert said() == ("Create a dataset version of new.jsonl", upload.get_absolute_url())
+    assert said() == ("Create a dataset version from new.jsonl", upload.get_absolute_url())
     commit_upload(upload, alice, Choices())
     assert said()[0] == f"Compare base and tuned of {job}"
     assert client.get(said()[1]).status_code == 200

@@ -241,7 +241,7 @@ def test_a_worker_tells_whether_a_judge_answers(endpoint: Endpoint, judge: Judge
     check(endpoint)
     endpoint.last_check.refresh_from_db()
     assert "Check the key" in endpoint.last_check.error.message
-    assert KEY not in json.dumps(endpoint.last_check.error)
+    assert KEY not in endpoint.last_check.error.model_dump_json()
 
 
 def test_a_worker_with_another_secret_says_so_and_sends_nothing(

@@ -47,14 +47,14 @@ class Base:
         return Renderer(self.tokenizer, self.eos_ids, arguments, self.chat.grade)
 
 
-def pick_device(wanted: str) -> torch.device:
+def pick_device(kind: str) -> torch.device:
     """Return the job's device. Raises ``EngineError`` if it is a GPU and there is none."""
-    if wanted == "cuda" and not torch.cuda.is_available():
+    if kind == "cuda" and not torch.cuda.is_available():
         raise errors.cuda_missing()
-    if wanted == "cuda":
+    if kind == "cuda":
         torch.cuda.set_device(parallel.local_rank())
         return torch.device("cuda", parallel.local_rank())
-    return torch.device(wanted)
+    return torch.device(kind)
 
 
 def pick_dtype(device: torch.device) -> torch.dtype:

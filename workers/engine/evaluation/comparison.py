@@ -143,16 +143,18 @@ def compare_pass_curves(pairs: list[Pair], interval: Resampling) -> PassCurves |
     Rows with fewer than half of their completions graded are left out. The row with the fewest grades of the
     others ends the curve.
     """
-    kept = [pair for pair in pairs if min(pair.graded) >= ceil(max(map(len, (pair.base, pair.tuned))) / 2)]
-    most = min((min(pair.graded) for pair in kept), default=0)
+    complete = [
+        pair for pair in pairs if min(pair.graded) >= ceil(max(map(len, (pair.base, pair.tuned))) / 2)
+    ]
+    most = min((min(pair.graded) for pair in complete), default=0)
     if not most:
         return None
-    base, tuned = (_tabulate_pass_at_k(kept, side, most) for side in (0, 1))
+    base, tuned = (_tabulate_pass_at_k(complete, side, most) for side in (0, 1))
     estimates = interval.estimate_columns(np.concatenate([base, tuned, tuned - base], axis=1))
     columns = zip(estimates[:most], estimates[most : 2 * most], estimates[2 * most :], strict=True)
     points = [PairedPoint(k=k, base=b, tuned=t, difference=d) for k, (b, t, d) in enumerate(columns, start=1)]
     return PassCurves(
-        rows=len(kept),
+        rows=len(complete),
         trusted_k=max(1, most // 2),
         crossover=find_crossover([p.base.mean for p in points], [p.tuned.mean for p in points]),
         points=points,

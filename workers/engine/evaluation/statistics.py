@@ -8,7 +8,6 @@ from math import ceil, comb, sqrt
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
 
 from workers.contract.events import Interval
 from workers.contract.statistics import allow_interval
@@ -108,6 +107,8 @@ def mcnemar_p_value(only_base: int, only_tuned: int) -> float:
 
     If neither side were better, each such row would be a fair coin.
     """
+    from scipy.stats import binomtest  # here, because it takes most of a second: jobs start without it
+
     rows = only_base + only_tuned
     return float(binomtest(only_base, rows).pvalue) if rows else 1.0
 

@@ -114,7 +114,7 @@ def _read(model: Any, source: Source, tokenizer: Mapping[str, Any], folder: Path
 
 def _check_shape(config: Any, file: Path) -> None:
     found = load_gguf_checkpoint(file)["config"]
-    wanted = config.to_dict() | {"rope_theta": rope_parameters(config.to_dict())["rope_theta"]}
+    expected = config.to_dict() | {"rope_theta": rope_parameters(config.to_dict())["rope_theta"]}
     for name in SHAPE & found.keys():
-        if abs(found[name] - wanted[name]) > 1e-6 * abs(wanted[name]):  # the file has floats of 32 bits
-            raise export_differs(f"its {name} is {found[name]}, not {wanted[name]}")
+        if abs(found[name] - expected[name]) > 1e-6 * abs(expected[name]):  # the file has floats of 32 bits
+            raise export_differs(f"its {name} is {found[name]}, not {expected[name]}")

@@ -49,10 +49,10 @@ def share_end(checkpoint: Checkpoint | None, finished: bool = False) -> bool:
 
 def check_promotion(spec: JobSpec, checkpoint: Checkpoint | None) -> None:
     """Raise ``EngineError`` unless a promotion has the checkpoint that it names."""
-    wanted = spec.promoted_from
-    if wanted and (checkpoint is None or checkpoint.step != wanted.step):
+    promoted = spec.promoted_from
+    if promoted and (checkpoint is None or checkpoint.step != promoted.step):
         raise errors.EngineError(
             "checkpoint_missing",
-            f"The checkpoint of step {wanted.step}, which should become a model, is missing.",
+            f"The checkpoint of step {promoted.step}, which should become a model, is missing.",
             "Promote another checkpoint of the job.",
         )

@@ -60,9 +60,9 @@ def schedule_prompts(weights: Sequence[float], limits: Sequence[int], each: int)
         for _ in range(each):
             behind = [owed + weight for owed, weight in zip(behind, weights, strict=True)]
             free = [task for task, count in enumerate(counts) if count < limits[task]]
-            chosen = max(free, key=lambda task: (behind[task], -task))
-            behind[chosen] -= sum(weights)
-            counts[chosen] += 1
+            task = max(free, key=lambda index: (behind[index], -index))
+            behind[task] -= sum(weights)
+            counts[task] += 1
         yield counts
 
 
