@@ -11,6 +11,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
 from webapp.jobs import services
+from webapp.jobs.errors import ActionRefused
 from webapp.jobs.listing import pinned_jobs, tags
 from webapp.jobs.models import Job, Pin
 from webapp.teams.access import Access, member
@@ -35,14 +36,14 @@ def act(
 ) -> HttpResponse:
     """Call the service with the job and the member, then return to the job's page.
 
-    The page shows ``done``, or the text of the ``ValueError`` by which the service refused. With
+    The page shows ``done``, or the text of the service's ``ActionRefused``. With
     ``allow_deleted=False`` a deleted job is not found.
     """
     jobs = Job.objects.select_related("team")
     job = access.get(jobs if allow_deleted else jobs.filter(deleted_at=None), uid=uid)
     try:
         service(job, access.user)
-    except ValueError as error:
+    except ActionRefused as error:
         messages.error(request, str(error))
     else:
         if done:
