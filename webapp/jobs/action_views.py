@@ -11,6 +11,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
 from webapp.jobs import services
+from webapp.jobs.errors import ActionRefused
 from webapp.jobs.listing import pinned_jobs, tags
 from webapp.jobs.models import Job, Pin
 from webapp.teams.access import Access, member
@@ -25,18 +26,24 @@ PINNED = {
 
 
 def act(
-    request: HttpRequest, access: Access, uid: str, service: Service, done: str = "", *, deleted: bool = True
+    request: HttpRequest,
+    access: Access,
+    uid: str,
+    service: Service,
+    done: str = "",
+    *,
+    allow_deleted: bool = True,
 ) -> HttpResponse:
     """Call the service with the job and the member, then return to the job's page.
 
-    The page shows ``done``, or the text of the ``ValueError`` by which the service refused. With
-    ``deleted=False`` a deleted job is not found.
+    The page shows ``done``, or the text of the service's ``ActionRefused``. With
+    ``allow_deleted=False`` a deleted job is not found.
     """
     jobs = Job.objects.select_related("team")
-    job = access.get(jobs if deleted else jobs.filter(deleted_at=None), uid=uid)
+    job = access.get(jobs if allow_deleted else jobs.filter(deleted_at=None), uid=uid)
     try:
         service(job, access.user)
-    except ValueError as error:
+    except ActionRefused as error:
         messages.error(request, str(error))
     else:
         if done:
@@ -74,7 +81,9 @@ def pin(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Pin the job or make it the baseline by the value of ``pin``; else unpin it."""
     sent = request.POST.get("pin", "")
     kind = sent if sent in Pin.values else ""
-    return act(request, access, uid, partial(pinned_jobs.pin_job, kind=kind), PINNED[kind], deleted=False)
+    return act(
+        request, access, uid, partial(pinned_jobs.pin_job, kind=kind), PINNED[kind], allow_deleted=False
+    )
 
 
 @member(Role.EDITOR)

@@ -13,5 +13,9 @@ class SettingsInvalid(ValueError):
         self.errors = errors
 
 
-class WrongState(ValueError):
+class ActionRefused(ValueError):
+    """An action on jobs is refused. The message has the reason and, if there is one, a remedy."""
+
+
+class WrongState(ActionRefused):
     """The state of the job does not allow the action; the message names the state."""

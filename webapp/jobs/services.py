@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from webapp.core.fields import replace_nul
-from webapp.jobs.errors import WrongState
+from webapp.jobs.errors import ActionRefused, WrongState
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
 from webapp.jobs.transitions import add_event, change_state
@@ -41,10 +41,10 @@ def replace(job: Job, user: User) -> None:
 
 @transaction.atomic
 def rename(job: Job, user: User, name: str) -> None:
-    """Rename the job. Raises ``ValueError`` for an empty or too long name."""
+    """Rename the job. Raises ``ActionRefused`` for an empty or too long name."""
     name = replace_nul(name).strip()
     if not 0 < len(name) <= NAME_LENGTH:
-        raise ValueError(f"A job's name has 1 to {NAME_LENGTH} characters.")
+        raise ActionRefused(f"A job's name has 1 to {NAME_LENGTH} characters.")
     record_event(job.team, user, "renamed job", f"{job.name} to {name}")
     Job.objects.filter(pk=job.pk).update(name=name)
 

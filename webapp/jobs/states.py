@@ -26,9 +26,9 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.FAILED: frozenset(),
     State.CANCELLED: frozenset(),
 }
-TERMINAL = frozenset(state for state, onward in TRANSITIONS.items() if not onward)
+TERMINAL = frozenset(state for state, targets in TRANSITIONS.items() if not targets)
 
 
 def list_sources(target: State) -> list[State]:
     """Return the states from which ``target`` may be reached."""
-    return [state for state, onward in TRANSITIONS.items() if target in onward]
+    return [state for state, targets in TRANSITIONS.items() if target in targets]

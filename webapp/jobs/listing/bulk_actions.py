@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from webapp.jobs import services
+from webapp.jobs.errors import ActionRefused
 from webapp.jobs.listing import pinned_jobs, removal, tags
 from webapp.jobs.models import Job, Pin
 from webapp.teams.models import Team, User
@@ -69,7 +70,7 @@ def apply_action(
 ) -> tuple[list[Job], list[str]]:
     """Apply an action to each job. Return the changed jobs, and why the others were not changed.
 
-    Raises ``ValueError`` for unusable tags.
+    Raises ``ActionRefused`` for unusable tags.
     """
     added, removed = tags.read_tags(add), tags.read_tags(remove)
     functions: dict[str, Callable[[Job], None]] = {
@@ -84,7 +85,7 @@ def apply_action(
     for job in jobs:
         try:
             functions[name](job)
-        except ValueError as error:
+        except ActionRefused as error:
             refused.append(str(error))
         else:
             done.append(job)

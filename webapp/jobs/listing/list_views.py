@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from webapp.calibration import services as calibration
 from webapp.core.http import HtmxRequest
+from webapp.jobs.errors import ActionRefused
 from webapp.jobs.listing import bulk_actions, filters, removal, tags
 from webapp.jobs.models import Job
 from webapp.jobs.monitor import presenters
@@ -77,7 +78,7 @@ def change_several(request: HttpRequest, access: Access) -> HttpResponse:
             done, refused = bulk_actions.apply_action(
                 name, jobs, access.user, sent.get("add", ""), sent.get("remove", "")
             )
-        except ValueError as error:
+        except ActionRefused as error:
             problem = str(error)
         else:
             return _redirect_with_result(request, access, action, done, refused)

@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from webapp.jobs import checkpoints
+from webapp.jobs.errors import ActionRefused
 from webapp.jobs.models import Checkpoint, Job, JobEvent, Rollout
 from webapp.jobs.states import TERMINAL
 from webapp.teams.models import Team, User
@@ -19,7 +20,7 @@ KEPT_DAYS = 30
 NAMED_JOBS = 3
 
 
-class RemovalRefused(ValueError):
+class RemovalRefused(ActionRefused):
     """The job cannot be deleted now. The message has the reason and a remedy."""
 
 

@@ -244,7 +244,7 @@ class Migration(migrations.Migration):
                 ('base', models.JSONField(help_text='mean reward', null=True)),
                 ('tuned', models.JSONField(help_text='mean reward', null=True)),
                 ('forgetting', models.JSONField(help_text='base minus tuned, paired', null=True)),
-                ('grading_errors', models.FloatField(default=0.0, help_text="share of answers without a grade, tuned's beyond base's")),
+                ('grading_errors', models.FloatField(default=0.0, help_text="share of ungraded completions, tuned's beyond the base's")),
                 ('drift', models.JSONField(null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
             ],

@@ -61,7 +61,7 @@ class SuiteScore(models.Model):
     tuned: Interval | None = pydantic_field(Interval, null=True, help_text="mean reward")
     forgetting: Interval | None = pydantic_field(Interval, null=True, help_text="base minus tuned, paired")
     grading_errors = models.FloatField(
-        default=0.0, help_text="share of answers without a grade, tuned's beyond base's"
+        default=0.0, help_text="share of ungraded completions, tuned's beyond the base's"
     )
     drift: Drift | None = pydantic_field(Drift, null=True)
     created_at = models.DateTimeField(auto_now_add=True)

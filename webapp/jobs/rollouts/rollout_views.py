@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from webapp.core.http import HtmxRequest
 from webapp.graders.definitions.error_labels import ERROR_LABELS
+from webapp.jobs.errors import ActionRefused
 from webapp.jobs.models import Job, SavedView
 from webapp.jobs.monitor import health
 from webapp.jobs.rollouts import detail, diff, saved_views, search
@@ -106,7 +107,7 @@ def save(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     try:
         view = saved_views.save_view(access.team, access.user, request.POST.get("name", ""), query)
         messages.success(request, f"Saved as “{view.name}” on the rollouts page of every job.")
-    except ValueError as error:
+    except ActionRefused as error:
         messages.error(request, str(error))
     return _redirect_to_rollouts(job, request.POST.get("back", query))
 

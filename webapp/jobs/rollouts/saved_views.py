@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl, urlencode
 
+from webapp.jobs.errors import ActionRefused
 from webapp.jobs.models import SavedView
 from webapp.jobs.rollouts.search import read_query
 from webapp.teams.models import Team, User
@@ -18,14 +19,14 @@ def normalize_query(query: str) -> str:
 
 
 def save_view(team: Team, user: User, name: str, query: str) -> SavedView:
-    """Save filters under a name, which replaces a view of this name. Raises ``ValueError``."""
+    """Save filters under a name, which replaces a view of this name. Raises ``ActionRefused``."""
     name, text = name.replace("\x00", "").strip(), normalize_query(query)
     if not name or len(name) > NAME_LENGTH:
-        raise ValueError(f"The view was not saved: give it a name of 1 to {NAME_LENGTH} characters.")
+        raise ActionRefused(f"The view was not saved: give it a name of 1 to {NAME_LENGTH} characters.")
     if not text:
-        raise ValueError("The view was not saved: set a filter first.")
+        raise ActionRefused("The view was not saved: set a filter first.")
     if len(text) > QUERY_LENGTH:
-        raise ValueError("The view was not saved: its filters are too long.")
+        raise ActionRefused("The view was not saved: its filters are too long.")
     view, _ = team.saved_views.update_or_create(name=name, defaults={"query": text, "created_by": user})
     record_event(team, user, "saved a view of rollouts", view)
     return view
