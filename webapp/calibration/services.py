@@ -108,13 +108,13 @@ def card_for(version: GraderVersion) -> JudgeCard | None:
 
 def judge_revisions(version: GraderVersion) -> dict[str, str]:
     """What stands behind each judge that the version names: a hash of address and model."""
-    endpoints = endpoints_for(version.grader.team, grading.validate(version.definition))
+    endpoints = endpoints_for(version.grader.team, version.parsed)
     return {name: endpoint_spec(endpoint).revision for name, endpoint in endpoints.items()}
 
 
 def asks_judge(version: GraderVersion) -> bool:
     """Whether the version's grader asks a model."""
-    return bool(grading.judge_models(grading.validate(version.definition)))
+    return bool(grading.judge_models(version.parsed))
 
 
 def agreements(team: Team, versions: Iterable[GraderVersion]) -> dict[int, Json | None]:
@@ -122,7 +122,7 @@ def agreements(team: Team, versions: Iterable[GraderVersion]) -> dict[int, Json 
 
     Cohen's kappa as ``{value, low, high}``, of the newest card that counts; ``None`` without one.
     """
-    asked = {version: grading.judge_models(grading.validate(version.definition)) for version in set(versions)}
+    asked = {version: grading.judge_models(version.parsed) for version in set(versions)}
     asking = {version: models for version, models in asked.items() if models}
     if not asking:
         return {}

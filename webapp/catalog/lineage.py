@@ -229,9 +229,7 @@ def _grader(job: Job, version: GraderVersion) -> Node:
 
 def _judges(job: Job, graders: dict[GraderVersion, Node]) -> Edges:
     asked = [
-        (name, node)
-        for version, node in graders.items()
-        for name in grading.judge_models(grading.validate(version.definition))
+        (name, node) for version, node in graders.items() for name in grading.judge_models(version.parsed)
     ]
     if not asked:
         return []

@@ -166,15 +166,14 @@ def check_context(version: GraderVersion) -> Json:
     check = getattr(version, "check_run", None)
     seen: Json = check.results.get("tests", {}) if check else {}
     tests = list(version.grader.tests.all())
-    definition = grading.validate(version.definition)
-    asked, team = grading.judge_models(definition), version.grader.team
+    asked, team = grading.judge_models(version.parsed), version.grader.team
     return {
         "version": version,
         "check": check,
         "known": [(test, seen.get(test.uid)) for test in tests],
         "unmet": services.unmet_by(version, tests, check),
         "judges": asked,
-        "unconnected": endpoints.missing_endpoints(team, definition) if asked else [],
+        "unconnected": endpoints.missing_endpoints(team, version.parsed) if asked else [],
     }
 
 

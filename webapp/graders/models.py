@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import ClassVar
 
 from django.db import models
@@ -13,6 +14,8 @@ from webapp.graders.fields import WrittenJSONField
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
 from webapp.work.models import WorkItem
+from workers import grading
+from workers.contract.graders import Grader as Definition
 
 FULL_MARKS = 0.9  # what an answer that should earn full marks must earn at least
 
@@ -72,6 +75,11 @@ class GraderVersion(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("graders:version", args=[self.grader.team.slug, self.grader.uid, self.number])
+
+    @cached_property
+    def parsed(self) -> Definition:
+        """The validated definition. Raises ``grading.GraderInvalid`` if an older release stored it."""
+        return grading.validate(self.definition)
 
 
 class GraderTrial(WorkItem):

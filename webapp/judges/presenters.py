@@ -44,7 +44,7 @@ def with_uses(team: Team, endpoints: list[Endpoint]) -> list[tuple[Endpoint, lis
     kappas = calibration.agreements(team, versions)
     asking: dict[str, list[Use]] = {}
     for version in versions:
-        for judge in grading.judge_models(grading.validate(version.definition)):
+        for judge in grading.judge_models(version.parsed):
             asking.setdefault(judge, []).append(Use(version.grader, version, kappas[version.pk]))
     return [(endpoint, asking.get(endpoint.name, [])) for endpoint in endpoints]
 
@@ -88,7 +88,7 @@ def card_page(version: GraderVersion, votes: QuerySet[Vote]) -> Json:
     return {
         "version": version,
         "grader": grader,
-        "judges": grading.judge_models(grading.validate(version.definition)),
+        "judges": grading.judge_models(version.parsed),
         "newest": newest,
         "pending": newest is not None and newest.state in PENDING,
         "card": finished,

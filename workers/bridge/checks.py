@@ -128,8 +128,7 @@ class Exam:
 
 def _exam(check: GraderCheck, version: DatasetVersion | None) -> Exam:
     """The same rows for every version, so that versions compare."""
-    grader, definition = check.version.grader, check.version.definition
-    parsed = grading.validate(definition)
+    grader, definition, parsed = check.version.grader, check.version.definition, check.version.parsed
     judged, relative = bool(grading.judge_models(parsed)), grading.compares_answers(parsed)
     if version is None:
         return Exam([], FullAnswer(), grader.cheat_threshold, [], relative)

@@ -54,7 +54,7 @@ def graded(
     if not answers:
         return []
     try:
-        with judges.connected(team, [definition]) as connection:
+        with judges.connected(team, [grading.validate(definition)]) as connection:
             request = _request(definition, answers, connection) | {"seed": seed}
             cache = judges.cache_folder(team) if remember else None
             answered = _run(request, folder, connection, cache)

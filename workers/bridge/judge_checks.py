@@ -18,10 +18,9 @@ from webapp.core.fields import storable
 from webapp.endpoints.models import Endpoint, EndpointCheck
 from webapp.endpoints.queues import ENDPOINT_CHECKS
 from webapp.work.errors import WorkFailed
-from workers import grading
 from workers.bridge.gradings import Answer, graded
 from workers.bridge.running import run_item
-from workers.contract.graders import LabelModelGrader, RankingGrader, ScoreModelGrader
+from workers.contract.graders import Grader, LabelModelGrader, RankingGrader, ScoreModelGrader
 
 THRESHOLD = 0.5  # the middle of the scaled range: above it a judge's reward counts as passing
 OTHER_SEED = 1
@@ -69,12 +68,12 @@ def _make_card(card: JudgeCard, folder: Path, lost: threading.Event) -> None:
 
 
 def _measured(card: JudgeCard, folder: Path, lost: threading.Event) -> Json:
-    definition = card.grader_version.definition
+    definition, grader = card.grader_version.definition, card.grader_version.parsed
     answers = [Answer(label["text"], label["item"], label["group"]) for label in card.labels]
     grade = partial(graded, card.team, answers=answers, folder=folder, lost=lost, remember=False)
     first = grade(definition)
-    again = grade(_swapped(definition), seed=OTHER_SEED)
-    scaled = partial(_scaled, definition)
+    again = grade(_swapped(definition, grader), seed=OTHER_SEED)
+    scaled = partial(_scaled, grader)
     words = [
         {
             "text": storable(label["text"]),
@@ -101,33 +100,32 @@ def _measured(card: JudgeCard, folder: Path, lost: threading.Event) -> Json:
         "kappa": asdict(statistics.interval(judged, agreement)),
         "levels": asdict(statistics.interval(judged, statistics.levels_agreement)),
         "slope": asdict(statistics.interval(judged, statistics.length_slope)),
-        "consistency": _consistency(definition, first, again),
+        "consistency": _consistency(grader, first, again),
         "cost": fmean(costs) if costs else None,
         "judges": calibration.judge_revisions(card.grader_version),
         "words": sorted(words, key=_disagreement, reverse=True),
     }
 
 
-def _scaled(definition: Json, reward: float | None) -> float | None:
+def _scaled(grader: Grader, reward: float | None) -> float | None:
     """From the grader's range to 0 to 1."""
-    grader = grading.validate(definition)
     low, high = grader.range if isinstance(grader, ScoreModelGrader) else (0.0, 1.0)
     return None if reward is None else min(1.0, max(0.0, (reward - low) / (high - low)))
 
 
-def _swapped(definition: Json) -> Json:
+def _swapped(definition: Json, grader: Grader) -> Json:
     """The same question with the options the other way round, where there are options."""
-    if isinstance(grading.validate(definition), LabelModelGrader):
+    if isinstance(grader, LabelModelGrader):
         return definition | {"labels": definition["labels"][::-1]}
     return definition
 
 
-def _consistency(definition: Json, first: list[Json], again: list[Json]) -> Json:
+def _consistency(grader: Grader, first: list[Json], again: list[Json]) -> Json:
     """How often the judge says the same: with options swapped, in another order, or merely asked again."""
     kinds = {LabelModelGrader: "swap", RankingGrader: "order"}
-    kind = kinds.get(type(grading.validate(definition)), "repeat")
+    kind = kinds.get(type(grader), "repeat")
     pairs = [
-        (_scaled(definition, a["reward"]), _scaled(definition, b["reward"]))
+        (_scaled(grader, a["reward"]), _scaled(grader, b["reward"]))
         for a, b in zip(first, again, strict=True)
     ]
     same = [(a > THRESHOLD) == (b > THRESHOLD) for a, b in pairs if a is not None and b is not None]

@@ -19,10 +19,10 @@ from webapp.endpoints.models import Endpoint
 from webapp.endpoints.services import endpoint_spec, endpoints_for, unreadable
 from webapp.teams.models import Team
 from webapp.work.errors import WorkFailed
-from workers import grading
 from workers.bridge import child
 from workers.bridge.jobs.files import local_ref
 from workers.contract.base_models.arguments import write_arguments
+from workers.contract.graders import Grader
 from workers.contract.spec import JudgeEndpoint
 
 SERVE_SECONDS = 120
@@ -62,7 +62,7 @@ def cache_folder(team: Team) -> Path:
 
 @contextmanager
 def connected(
-    team: Team, definitions: Sequence[dict[str, Any]], spent: Mapping[str, float] | None = None
+    team: Team, graders: Sequence[Grader], spent: Mapping[str, float] | None = None
 ) -> Iterator[Connection]:
     """The endpoints of every judge that the graders ask; a base model is served until the end.
 
@@ -70,8 +70,8 @@ def connected(
     then says which. Raises ``JudgeUnreachable``.
     """
     wanted: dict[str, Endpoint] = {}
-    for definition in definitions:
-        wanted |= endpoints_for(team, grading.validate(definition))
+    for grader in graders:
+        wanted |= endpoints_for(team, grader)
     with ExitStack() as stack:
         endpoints: dict[str, JudgeEndpoint] = {}
         keys: dict[str, str] = {}

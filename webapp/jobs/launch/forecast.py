@@ -112,7 +112,7 @@ def peak(base: BaseModel | None, settings: dict[str, Any]) -> Memory | None:
 
 def judged(grader: GraderVersion | None) -> bool:
     """Whether a judge answers anywhere in the grader: that costs money."""
-    return bool(grader and grading.judge_models(grading.validate(grader.definition)))
+    return bool(grader and grading.judge_models(grader.parsed))
 
 
 def judge_cost(

@@ -8,16 +8,16 @@ from typing import Any
 
 from webapp.jobs.models import Job
 from webapp.jobs.services import parts_of
-from workers import grading
 from workers.bridge.jobs import files, suites, task_files
+from workers.contract.graders import Grader
 from workers.contract.spec import JobSpec
 
 
-def definitions(job: Job) -> list[dict[str, Any]]:
+def definitions(job: Job) -> list[Grader]:
     """Every grader that the job asks."""
     asked = [*parts_of(job), *suites.chosen(job)]
     versions = [*(part.grader_version for part in asked), job.held_out_grader]
-    return [version.definition for version in versions if version is not None]
+    return [version.parsed for version in versions if version is not None]
 
 
 def _preflight(job: Job) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def _promoted_from(job: Job) -> dict[str, Any] | None:
 
 def _alarm(job: Job) -> dict[str, Any]:
     held_out = job.held_out_grader
-    grader = grading.validate(held_out.definition).model_dump(mode="json") if held_out else None
+    grader = held_out.parsed.model_dump(mode="json") if held_out else None
     return {**job.settings.get("alarm", {}), "grader": grader}
 
 
@@ -57,7 +57,7 @@ def job_spec(
                 "model_name": job.name,
                 "base_model": files.local_ref(base).model_dump(),
                 "dataset": {"sha256": version.sha256, **splits},
-                "grader": grading.validate(grader.definition).model_dump(mode="json"),
+                "grader": grader.parsed.model_dump(mode="json"),
                 "judges": endpoints,
                 "grader_sha256": grader.sha256,
                 "tasks": task_files.task_specs(job),

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from webapp.jobs.models import Job, JobSuite
-from workers import grading
 from workers.bridge.jobs import files
 from workers.starter.suites import SUITES
 
@@ -40,4 +39,4 @@ def _own(suite: JobSuite, target: Path) -> tuple[dict[str, Any], dict[str, Any]]
     assert suite.grader_version, f"the suite {suite} has no grader"
     rows = files.fetch_split(suite.dataset_version, "validation", target)
     assert rows, f"{suite.dataset_version} has no validation rows"
-    return rows, grading.validate(suite.grader_version.definition).model_dump(mode="json")
+    return rows, suite.grader_version.parsed.model_dump(mode="json")

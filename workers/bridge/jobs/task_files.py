@@ -9,7 +9,6 @@ from typing import Any
 from webapp.jobs.models import Job, JobTask
 from webapp.jobs.monitor.openings import find_openings
 from webapp.jobs.services import parts_of
-from workers import grading
 from workers.bridge.jobs import files
 from workers.contract import adapter
 
@@ -87,7 +86,7 @@ def task_specs(job: Job) -> dict[str, Any]:
     """``JobSpec.tasks`` of the job; empty for one without tasks."""
     return {
         task.name: {
-            "grader": grading.validate(task.grader_version.definition).model_dump(mode="json"),
+            "grader": task.grader_version.parsed.model_dump(mode="json"),
             "grader_sha256": task.grader_version.sha256,
             "weight": task.weight,
         }

@@ -253,7 +253,7 @@ def test_the_engine_gets_the_tasks_rows_joined_with_their_graders(job: Job, tmp_
             own = [each for each in rows if each["task"] == name]
             assert len(own) == version.files[split]["rows"]
             assert all(each["row_id"].startswith(f"{name}/") for each in own)
-    assert len({json.dumps(definition, sort_keys=True) for definition in definitions(job)}) == 2
+    assert len({definition.model_dump_json() for definition in definitions(job)}) == 2
 
 
 def test_the_engine_gets_the_adapter_that_it_starts_from_by_hash(
