@@ -8,12 +8,13 @@ from django.db import models
 from django.urls import reverse
 
 from webapp.core.fields import PublicIdField
+from webapp.core.models import Authored
 from webapp.graders.models import Grader, GraderVersion
 from webapp.teams.models import Team, User
 from webapp.work.models import WorkItem
 
 
-class LabelTask(models.Model):
+class LabelTask(Authored):
     """Answers of one trial that people are to label; what they say holds for every version of the grader."""
 
     uid = PublicIdField("labels_")
@@ -21,8 +22,6 @@ class LabelTask(models.Model):
     grader = models.ForeignKey(Grader, models.CASCADE, related_name="label_tasks")
     rows = models.JSONField(help_text="[{row_id, messages, item}]")
     answers = models.JSONField(help_text="[{row, text}], in the order of labelling")
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering: ClassVar = ["-id"]
@@ -54,7 +53,7 @@ class HumanLabel(models.Model):
         return f"{self.value} for answer {self.answer}"
 
 
-class JudgeCard(WorkItem):
+class JudgeCard(Authored, WorkItem):
     """How far a judge agrees with people, measured on labelled answers; never changes once finished."""
 
     uid = PublicIdField("judgecard_")
@@ -62,8 +61,6 @@ class JudgeCard(WorkItem):
     grader_version = models.ForeignKey(GraderVersion, models.CASCADE, related_name="judge_cards")
     labels = models.JSONField(help_text="[{text, item, group, value}], as they were when the card was made")
     results = models.JSONField(default=dict, help_text="the numbers, and the judge's word on each label")
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering: ClassVar = ["-id"]

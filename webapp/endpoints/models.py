@@ -8,14 +8,15 @@ from django.db import models
 from encrypted_fields.fields import EncryptedTextField
 
 from webapp.core.fields import PublicIdField
+from webapp.core.models import Authored, SoftDeleted
 from webapp.registry.models import BaseModel
-from webapp.teams.models import Team, User
+from webapp.teams.models import Team
 from webapp.work.models import WorkItem
 
 HINT_CHARACTERS = 4
 
 
-class Endpoint(models.Model):
+class Endpoint(Authored, SoftDeleted):
     """A judge model's API, with the limits of one job. Its key is encrypted and never shown."""
 
     uid = PublicIdField("endpoint_")
@@ -35,9 +36,6 @@ class Endpoint(models.Model):
     input_price = models.FloatField(default=0.0)
     output_price = models.FloatField(default=0.0)
     budget = models.FloatField(null=True, blank=True)
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
-    deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering: ClassVar = ["name"]

@@ -9,10 +9,11 @@ from django.db import models
 from django.urls import reverse
 
 from webapp.core.fields import PublicIdField
+from webapp.core.models import Authored, SoftDeleted
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.graders.fields import WrittenJSONField
 from webapp.registry.models import BaseModel
-from webapp.teams.models import Team, User
+from webapp.teams.models import Team
 from webapp.work.models import WorkItem
 from workers import grading
 from workers.contract.graders import Grader as Definition
@@ -20,7 +21,7 @@ from workers.contract.graders import Grader as Definition
 FULL_MARKS = 0.9  # what an answer that should earn full marks must earn at least
 
 
-class Grader(models.Model):
+class Grader(Authored, SoftDeleted):
     """A named series of versions."""
 
     uid = PublicIdField("grader_")
@@ -38,9 +39,6 @@ class Grader(models.Model):
         blank=True, help_text="template of an answer that earns full marks; empty: guessed"
     )
     cheat_threshold = models.FloatField(default=0.3, help_text="a cheat that earns more is warned of")
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
-    deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering: ClassVar = ["-id"]
@@ -52,7 +50,7 @@ class Grader(models.Model):
         return reverse("graders:detail", args=[self.team.slug, self.uid])
 
 
-class GraderVersion(models.Model):
+class GraderVersion(Authored):
     """One grader definition in OpenAI's JSON shape, as it was written; never changes."""
 
     uid = PublicIdField("graderv_")
@@ -61,8 +59,6 @@ class GraderVersion(models.Model):
     definition = WrittenJSONField()
     sha256 = models.CharField(max_length=64, help_text="hash of the definition's normal form")
     note = models.CharField(max_length=200, blank=True, help_text="what changed, in its author's words")
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering: ClassVar = ["-number"]
@@ -82,7 +78,7 @@ class GraderVersion(models.Model):
         return grading.validate(self.definition)
 
 
-class GraderTrial(WorkItem):
+class GraderTrial(Authored, WorkItem):
     """A grader tried on rows, by a worker, in the sandbox. Also the unsaved text of an editor."""
 
     uid = PublicIdField("trial_")
@@ -105,8 +101,6 @@ class GraderTrial(WorkItem):
         default=list, help_text="[{row, source, number, answer, …GradeResult, second?}], row by row"
     )
     summary = models.JSONField(default=dict, help_text="{answers, mean, errors}")
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering: ClassVar = ["-id"]
@@ -118,7 +112,7 @@ class GraderTrial(WorkItem):
         return reverse("graders:trial", args=[self.team.slug, self.uid])
 
 
-class GraderTest(models.Model):
+class GraderTest(Authored):
     """An answer that the team knows to be good or bad: every version must pay it accordingly."""
 
     class Kind(models.TextChoices):
@@ -132,8 +126,6 @@ class GraderTest(models.Model):
     kind = models.CharField(max_length=4, choices=Kind.choices)
     limit = models.FloatField(help_text="a good answer earns at least this, a bad one at most")
     note = models.CharField(max_length=200, blank=True)
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering: ClassVar = ["id"]

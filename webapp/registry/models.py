@@ -9,6 +9,7 @@ from django.db import models
 from django.urls import reverse
 
 from webapp.core.fields import PublicIdField
+from webapp.core.models import SoftDeleted
 from webapp.teams.models import Team, User
 from webapp.work.models import Node, WorkItem
 from workers.contract.base_models.sources import BaseSource, find_source
@@ -67,7 +68,7 @@ class Inspection(WorkItem):
         return f"Inspection of {self.base}"
 
 
-class TunedModel(models.Model):
+class TunedModel(SoftDeleted):
     """An adapter package, complete and checked."""
 
     uid = PublicIdField("model_")
@@ -80,7 +81,6 @@ class TunedModel(models.Model):
     uploaded = models.BooleanField(default=False, help_text="brought along, not made by a job here")
     shape = models.JSONField(default=dict, help_text="{rank, alpha, targets} of an uploaded adapter")
     created_at = models.DateTimeField(auto_now_add=True)
-    deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering: ClassVar = ["-id"]

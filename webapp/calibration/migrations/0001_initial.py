@@ -27,6 +27,7 @@ class Migration(migrations.Migration):
             name='JudgeCard',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: a write names the attempt')),
                 ('crashes', models.PositiveIntegerField(default=0, help_text='attempts that ended without a result')),
                 ('lease_until', models.DateTimeField(blank=True, null=True)),
@@ -38,7 +39,6 @@ class Migration(migrations.Migration):
                 ('uid', webapp.core.fields.PublicIdField(prefix='judgecard_')),
                 ('labels', models.JSONField(help_text='[{text, item, group, value}], as they were when the card was made')),
                 ('results', models.JSONField(default=dict, help_text="the numbers, and the judge's word on each label")),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={
                 'ordering': ['-id'],
@@ -48,10 +48,10 @@ class Migration(migrations.Migration):
             name='LabelTask',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('uid', webapp.core.fields.PublicIdField(prefix='labels_')),
                 ('rows', models.JSONField(help_text='[{row_id, messages, item}]')),
                 ('answers', models.JSONField(help_text='[{row, text}], in the order of labelling')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={
                 'ordering': ['-id'],

@@ -16,6 +16,8 @@ class Migration(migrations.Migration):
             name='Endpoint',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('deleted_at', models.DateTimeField(blank=True, null=True)),
                 ('uid', webapp.core.fields.PublicIdField(prefix='endpoint_')),
                 ('name', models.CharField(help_text='the model that graders name', max_length=120)),
                 ('base_url', models.URLField(blank=True, max_length=500)),
@@ -29,8 +31,6 @@ class Migration(migrations.Migration):
                 ('input_price', models.FloatField(default=0.0)),
                 ('output_price', models.FloatField(default=0.0)),
                 ('budget', models.FloatField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('deleted_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={
                 'ordering': ['name'],

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from webapp.core.fields import PublicIdField
+from webapp.core.models import Authored, SoftDeleted, SoftDeletedQuerySet
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.jobs.states import TERMINAL, State
@@ -31,7 +32,7 @@ class Pin(models.TextChoices):
     BASELINE = "baseline", "Baseline"
 
 
-class JobQuerySet(models.QuerySet["Job"]):
+class JobQuerySet(SoftDeletedQuerySet["Job"]):
     """Jobs with what their live pages need."""
 
     def with_cursor(self) -> JobQuerySet:
@@ -44,15 +45,12 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.annotate(cursor=Coalesce(Subquery(newest), 0))
 
 
-class Job(Leased):
+class Job(Authored, SoftDeleted, Leased):
     """One RFT job."""
 
     uid = PublicIdField("ftjob-")
     team = models.ForeignKey(Team, models.CASCADE, related_name="jobs")
     name = models.CharField(max_length=120)
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
-    deleted_at = models.DateTimeField(null=True, blank=True)
     tags = ArrayField(models.CharField(max_length=30), default=list, blank=True)
     notes = models.TextField(blank=True, help_text="plain text of the team's")
     pin = models.CharField(max_length=10, blank=True, choices=Pin.choices)

@@ -63,7 +63,7 @@ class Migration(migrations.Migration):
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
                 ('state', models.CharField(choices=[('queued', 'Waiting for a worker'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed'), ('rows', 'Waiting for rows')], default='queued', max_length=10)),
                 ('queued_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('report', models.JSONField(default=dict, help_text='{problem, facts, notes} of workers.engine.base_model.inspection')),
+                ('report', models.JSONField(default=dict, help_text="{problem, facts, notes} of the engine's inspection")),
             ],
             options={
                 'abstract': False,
@@ -73,6 +73,7 @@ class Migration(migrations.Migration):
             name='TunedModel',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('deleted_at', models.DateTimeField(blank=True, null=True)),
                 ('uid', webapp.core.fields.PublicIdField(prefix='model_')),
                 ('name', models.CharField(help_text='ft:BASE:TEAM:SUFFIX:RANDOM', max_length=160)),
                 ('description', models.CharField(blank=True, help_text='what it is for, in a line', max_length=200)),
@@ -81,7 +82,6 @@ class Migration(migrations.Migration):
                 ('uploaded', models.BooleanField(default=False, help_text='brought along, not made by a job here')),
                 ('shape', models.JSONField(default=dict, help_text='{rank, alpha, targets} of an uploaded adapter')),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('deleted_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={
                 'ordering': ['-id'],
