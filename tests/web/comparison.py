@@ -122,7 +122,7 @@ def tuned_model(job: Job, name: str = "ft:groove/starter:acme:invoices:Ab3dE6gh"
 
 def address(model: TunedModel, name: str, *arguments: str) -> str:
     """Of one of the model's pages."""
-    return reverse(f"registry:{name}", args=[model.team.slug, model.uid, *arguments])
+    return reverse(f"catalog:{name}", args=[model.team.slug, model.uid, *arguments])
 
 
 def body(answer: StreamingHttpResponse) -> bytes:

@@ -27,7 +27,7 @@ from workers.contract.adapter import AdapterInvalid
 @member()
 @require_GET
 def model_list(request: HttpRequest, access: Access) -> HttpResponse:
-    return render(request, "catalog/list.html", listing.of(access.team, request.GET))
+    return render(request, "catalog/list.html", listing.build_context(access.team, request.GET))
 
 
 @member()

@@ -290,23 +290,18 @@ def rename_dataset(dataset: Dataset, user: User, name: str) -> None:
     Dataset.objects.filter(pk=dataset.pk).update(name=name)
 
 
+@transaction.atomic
 def delete_dataset(dataset: Dataset, user: User) -> None:
     """Hide a dataset. Its files stay, so jobs that use them go on and it can be restored."""
-    _set_deleted(dataset, user, deleted=True)
-
-
-def restore_dataset(dataset: Dataset, user: User) -> None:
-    """Show a deleted dataset again."""
-    _set_deleted(dataset, user, deleted=False)
+    if dataset.mark_deleted():
+        record(dataset.team, user, "deleted dataset", dataset)
 
 
 @transaction.atomic
-def _set_deleted(dataset: Dataset, user: User, deleted: bool) -> None:
-    changed = Dataset.objects.filter(pk=dataset.pk, deleted_at__isnull=deleted).update(
-        deleted_at=timezone.now() if deleted else None
-    )
-    if changed:
-        record(dataset.team, user, "deleted dataset" if deleted else "restored dataset", dataset)
+def restore_dataset(dataset: Dataset, user: User) -> None:
+    """Show a deleted dataset again."""
+    if dataset.mark_restored():
+        record(dataset.team, user, "restored dataset", dataset)
 
 
 def discard_upload(upload: Upload, user: User | None) -> None:

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.text import slugify
 from django.views.decorators.http import require_GET, require_POST
 
+from webapp.core.deletion import redirect_to_undo
 from webapp.core.streaming import csv_lines, streamed
 from webapp.datasets import listing, services
 from webapp.datasets.forms import ImportForm, OptionsForm, UploadForm
@@ -25,7 +26,7 @@ from webapp.teams.models import Role
 @member()
 def index(request: HttpRequest, access: Access) -> HttpResponse:
     """The team's datasets; the deleted ones on ``?deleted=1``."""
-    return render(request, "datasets/list.html", listing.of(access.team, request.GET))
+    return render(request, "datasets/list.html", listing.build_context(access.team, request.GET))
 
 
 @member(Role.EDITOR)
@@ -151,7 +152,7 @@ def delete(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Hide a dataset; its files stay."""
     dataset = access.get(Dataset.objects.all(), uid=uid)
     services.delete_dataset(dataset, access.user)
-    return redirect(f"{reverse('datasets:list', args=[access.team.slug])}?undo={dataset.uid}")
+    return redirect_to_undo(reverse("datasets:list", args=[access.team.slug]), [dataset.uid])
 
 
 @member(Role.EDITOR)
@@ -160,5 +161,5 @@ def restore(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Show a deleted dataset again."""
     dataset = access.get(Dataset.objects.all(), uid=uid)
     services.restore_dataset(dataset, access.user)
-    messages.success(request, f"{dataset.name} is back.")
+    messages.success(request, f"Restored “{dataset.name}”.")
     return redirect(dataset)

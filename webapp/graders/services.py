@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.graders.models import Grader, GraderCheck, GraderTest, GraderTrial, GraderVersion
@@ -77,17 +76,15 @@ def describe_grader(grader: Grader, user: User, name: str, description: str) -> 
 @transaction.atomic
 def delete_grader(grader: Grader, user: User) -> None:
     """Hide the grader. Its versions stay: jobs pin them."""
-    grader.deleted_at = timezone.now()
-    grader.save(update_fields=["deleted_at"])
-    record(grader.team, user, "deleted grader", grader)
+    if grader.mark_deleted():
+        record(grader.team, user, "deleted grader", grader)
 
 
 @transaction.atomic
 def restore_grader(grader: Grader, user: User) -> None:
     """Undo ``delete_grader``."""
-    grader.deleted_at = None
-    grader.save(update_fields=["deleted_at"])
-    record(grader.team, user, "restored grader", grader)
+    if grader.mark_restored():
+        record(grader.team, user, "restored grader", grader)
 
 
 @transaction.atomic

@@ -21,7 +21,7 @@ from workers.grading import KINDS, python_problems
 @member()
 @require_GET
 def grader_list(request: HtmxRequest, access: Access) -> HttpResponse:
-    context = listing.of(access.team, request.GET)
+    context = listing.build_context(access.team, request.GET)
     part = "#table" if request.htmx.target == "grader-table" else ""
     return render(request, f"graders/list.html{part}", context)
 

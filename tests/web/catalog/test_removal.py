@@ -23,13 +23,13 @@ SignIn = Callable[[User], Client]
 
 
 def models(team: Team, name: str = "list", query: str = "") -> str:
-    return reverse(f"registry:{name}", args=[team.slug]) + query
+    return reverse(f"catalog:{name}", args=[team.slug]) + query
 
 
 def test_a_deletion_is_undone(model: TunedModel, alice: User, as_user: SignIn) -> None:
     client = as_user(alice)
     page = client.post(address(model, "delete"), follow=True).text
-    assert "It can still be restored." in page
+    assert "You can restore it later." in page
     assert address(model, "restore") in page
     assert model.get_absolute_url() not in client.get(models(model.team)).text
     assert model.get_absolute_url() in client.get(models(model.team, "deleted")).text
@@ -131,7 +131,7 @@ def test_the_list_is_found_and_sorted_by_its_address(model: TunedModel, alice: U
     assert shown(f"?q={brought.uid}") == ["brought"]
     assert shown("?origin=upload") == ["brought"]
     assert shown(f"?origin=job&base={model.base_model.uid}&sort=name") == [model.name, "ft:zeta"]
-    assert "No model fits" in client.get(models(team, query="?q=nothing")).text
+    assert "No model matches" in client.get(models(team, query="?q=nothing")).text
 
 
 def test_a_new_job_lists_the_newest_models_and_takes_any(

@@ -24,7 +24,7 @@ def grader(team: Team, alice: User) -> Grader:
 
 
 def names(client: Client, team: Team, **query: Any) -> list[str]:
-    return [grader.name for grader in client.get(f"/t/{team.slug}/graders/", query).context["graders"]]
+    return [grader.name for grader in client.get(f"/t/{team.slug}/graders/", query).context["page"]]
 
 
 # --- the list --------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ def test_a_list_that_is_long_has_pages_and_says_when_nothing_fits(
     )
     client = as_user(alice)
     assert names(client, team, sort="name", page=2) == ["G50"]
-    assert "No grader fits" in client.get(f"/t/{team.slug}/graders/?q=zzz").content.decode()
+    assert "No grader matches" in client.get(f"/t/{team.slug}/graders/?q=zzz").content.decode()
 
 
 # --- names and deletion ----------------------------------------------------------------------------

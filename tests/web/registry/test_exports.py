@@ -42,7 +42,7 @@ def model(team: Team, alice: User) -> TunedModel:
 
 
 def address(model: TunedModel, name: str, *arguments: str) -> str:
-    return reverse(f"registry:{name}", args=[model.team.slug, model.uid, *arguments])
+    return reverse(f"catalog:{name}", args=[model.team.slug, model.uid, *arguments])
 
 
 def ready(model: TunedModel, user: User, kind: str = "merged") -> Export:

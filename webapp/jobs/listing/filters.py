@@ -1,15 +1,15 @@
-"""The list of a team's jobs: found by text, state and model, sorted, a page at a time."""
+"""The list of a team's jobs: its columns, filters and sort orders."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
-from django.core.paginator import Page, Paginator
+from django.core.paginator import Page
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
 from django.utils import timezone
 
+from webapp.core.listing import ListQuery, Sorts
 from webapp.jobs.evaluations import by_gain
 from webapp.jobs.listing import pinned_jobs, tags
 from webapp.jobs.models import Alarm, Job, Pin
@@ -17,8 +17,7 @@ from webapp.jobs.states import State
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
 
-PAGE = 50
-FIELDS = ("q", "state", "model", "by", "tag", "sort")
+FILTERS = ("state", "model", "by", "tag")
 COLUMNS = {
     "state": "State",
     "reward": "Reward",
@@ -34,7 +33,7 @@ COLUMNS = {
 }
 USUAL = ("state", "reward", "gain", "data", "launched")
 FAILED_SINCE = timedelta(days=7)
-SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
+SORTS: Sorts = {
     "": ("Pinned, then newest", (pinned_jobs.FIRST, "-id")),
     "newest": ("Newest first", ("-id",)),
     "oldest": ("Oldest first", ("id",)),
@@ -65,44 +64,37 @@ def needs_attention() -> Q:
 GROUPS = {"active": ("Running and queued", active), "attention": ("Needs attention", needs_attention)}
 
 
-def of(team: Team, query: QueryDict) -> dict[str, Any]:
-    """The page of jobs that the address asks for, and what its filters hold."""
-    chosen = {name: query.get(name, "").replace("\x00", "").strip() for name in FIELDS}
-    page = _page(_found(team, chosen), query.get("page", "1"))
-    return {
+def build_context(team: Team, query: QueryDict) -> tuple[Page[Job], dict[str, object]]:
+    """Return the page of jobs that the query string asks for, and what ``jobs/list.html`` shows of it."""
+    wanted = ListQuery(query, SORTS, FILTERS)
+    page = wanted.paginate(_filter_jobs(team, wanted.filters))
+    return page, wanted.build_context() | {
         "page": page,
-        "chosen": chosen,
-        "filtered": any(chosen[name] for name in FIELDS if name != "sort"),
         "tags": [(tag, tag) for tag in tags.tags_of(team)],
         "changing": any(job.live for job in page),
         "people": User.objects.filter(pk__in=team.jobs.values("created_by")).order_by("email"),
         "baseline": pinned_jobs.pinned(team).filter(pin=Pin.BASELINE).first(),
         "states": [*((key, title) for key, (title, _) in GROUPS.items()), *State.choices],
         "models": BaseModel.objects.filter(jobs__team=team).distinct(),
-        "sorts": [(key, title) for key, (title, _) in SORTS.items()],
     }
 
 
-def _found(team: Team, chosen: dict[str, str]) -> QuerySet[Job]:
-    jobs = Job.objects.filter(team=team, deleted_at=None).select_related(
+def _filter_jobs(team: Team, filters: dict[str, str]) -> QuerySet[Job]:
+    jobs = Job.objects.alive().filter(team=team).select_related(
         "team", "base_model", "created_by", "dataset_version__dataset", "grader_version__grader"
-    ).defer("dataset_version__report")  # fmt: skip
-    if chosen["state"] in State.values:
-        jobs = jobs.filter(state=chosen["state"])
-    elif chosen["state"] in GROUPS:
-        jobs = jobs.filter(GROUPS[chosen["state"]][1]())
-    if chosen["tag"]:
-        jobs = jobs.filter(tags__contains=[chosen["tag"]])
-    if chosen["model"]:
-        jobs = jobs.filter(base_model__uid=chosen["model"])
-    if chosen["by"]:
-        jobs = jobs.filter(created_by__email=chosen["by"])
-    if text := chosen["q"]:
+    ).defer("dataset_version__report").prefetch_related("evaluations")  # fmt: skip
+    if filters["state"] in State.values:
+        jobs = jobs.filter(state=filters["state"])
+    elif filters["state"] in GROUPS:
+        jobs = jobs.filter(GROUPS[filters["state"]][1]())
+    if filters["tag"]:
+        jobs = jobs.filter(tags__contains=[filters["tag"]])
+    if filters["model"]:
+        jobs = jobs.filter(base_model__uid=filters["model"])
+    if filters["by"]:
+        jobs = jobs.filter(created_by__email=filters["by"])
+    if text := filters["q"]:
         data, grader = "dataset_version__dataset__name", "grader_version__grader__name"
         own = Q(name__icontains=text) | Q(uid=text) | Q(notes__icontains=text) | Q(tags__contains=[text])
         jobs = jobs.filter(own | Q(**{f"{data}__icontains": text}) | Q(**{f"{grader}__icontains": text}))
-    return jobs.order_by(*SORTS.get(chosen["sort"], SORTS[""])[1])
-
-
-def _page(jobs: QuerySet[Job], number: str) -> Page[Job]:
-    return Paginator(jobs.prefetch_related("evaluations"), PAGE).get_page(number)
+    return jobs

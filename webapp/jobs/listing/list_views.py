@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webapp.calibration import services as calibration
+from webapp.core import deletion
 from webapp.core.http import HtmxRequest
 from webapp.jobs.listing import bulk_actions, filters, removal, tags
 from webapp.jobs.models import Job
@@ -24,8 +23,8 @@ from webapp.teams.models import Role, User
 @require_GET
 def job_list(request: HtmxRequest, access: Access) -> HttpResponse:
     """The team's jobs; htmx asks for the table again while some of them change."""
-    context = filters.of(access.team, request.GET)
-    jobs = list(context["page"])
+    page, context = filters.build_context(access.team, request.GET)
+    jobs = list(page)
     presenters.add_results(jobs)
     context |= {
         "jobs": jobs,
@@ -34,16 +33,10 @@ def job_list(request: HtmxRequest, access: Access) -> HttpResponse:
         "actions": bulk_actions.ACTIONS.items(),
         "uncalibrated": calibration.uncalibrated(access.team, [job.grader_version for job in jobs]),
         "test_opened": jobs_with_openings(jobs),
-        "undo": _restorable(request, access),
+        "undo": deletion.find_undoable(removal.list_restorable(access.team), request.GET),
     }
     part = "#table" if request.htmx.target == "job-table" else ""
     return render(request, f"jobs/list.html{part}", context)
-
-
-def _restorable(request: HttpRequest, access: Access) -> list[Job]:
-    """The deleted jobs that the query offers to restore."""
-    uids = request.GET.getlist("undo")
-    return list(removal.restorable(access.team, uids)) if uids else []
 
 
 @member()
@@ -60,8 +53,8 @@ def columns(request: HttpRequest, access: Access) -> HttpResponse:
 @require_GET
 def deleted(request: HttpRequest, access: Access) -> HttpResponse:
     """The team's deleted jobs, to restore."""
-    page = Paginator(removal.restorable(access.team), filters.PAGE).get_page(request.GET.get("page"))
-    return render(request, "jobs/deleted.html", {"page": page, "days": removal.KEPT_DAYS})
+    jobs = removal.list_restorable(access.team)
+    return deletion.render_deleted(request, "jobs/deleted.html", jobs, days=removal.KEPT_DAYS)
 
 
 @member(Role.EDITOR)
@@ -106,7 +99,7 @@ def _redirect_with_result(
         messages.warning(request, reason)
     url = reverse("jobs:list", args=[access.team.slug])
     if done and action is bulk_actions.ACTIONS["delete"]:
-        return HttpResponseRedirect(f"{url}?{urlencode({'undo': [job.uid for job in done]}, doseq=True)}")
+        return deletion.redirect_to_undo(url, [job.uid for job in done])
     if done:
         messages.success(request, f"{action.done} {len(done)} job{'s' * (len(done) != 1)}.")
     return HttpResponseRedirect(url)
@@ -116,20 +109,20 @@ def _redirect_with_result(
 @require_POST
 def delete(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Hides the job and shows the list, with a button that undoes it."""
-    job = access.get(Job.objects.filter(deleted_at=None).select_related("team"), uid=uid)
+    job = access.get(Job.objects.alive().select_related("team"), uid=uid)
     try:
         removal.delete_job(job, access.user)
-    except removal.RemovalRefused as error:
+    except deletion.RemovalRefused as error:
         messages.error(request, str(error))
         return redirect(job)
-    return redirect(f"{reverse('jobs:list', args=[access.team.slug])}?undo={job.uid}")
+    return deletion.redirect_to_undo(reverse("jobs:list", args=[access.team.slug]), [job.uid])
 
 
 @member(Role.EDITOR)
 @require_POST
 def restore(request: HttpRequest, access: Access) -> HttpResponse:
     """Shows deleted jobs again, those that ``job`` names."""
-    jobs = list(removal.restorable(access.team, request.POST.getlist("job")))
+    jobs = list(removal.list_restorable(access.team).filter(uid__in=request.POST.getlist("job")))
     for job in jobs:
         removal.restore_job(job, access.user)
     if not jobs:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from webapp.core.deletion import RemovalRefused
 from webapp.jobs import checkpoints
 from webapp.jobs.models import Checkpoint, Job, JobEvent, Rollout
 from webapp.jobs.states import TERMINAL
@@ -17,10 +17,6 @@ from webapp.teams.services import record
 
 KEPT_DAYS = 30
 NAMED = 3
-
-
-class RemovalRefused(ValueError):
-    """The job must stay; the message says why and what to do."""
 
 
 def refusal(job: Job) -> str:
@@ -43,8 +39,8 @@ def delete_job(job: Job, user: User) -> None:
     locked = _locked(job)
     if reason := refusal(locked):
         raise RemovalRefused(reason)
-    if locked.deleted_at is None:
-        Job.objects.filter(pk=job.pk).update(deleted_at=timezone.now(), pin="")
+    if locked.mark_deleted():
+        Job.objects.filter(pk=job.pk).update(pin="")
         record(locked.team, user, "deleted job", locked)
 
 
@@ -52,8 +48,7 @@ def delete_job(job: Job, user: User) -> None:
 def restore_job(job: Job, user: User) -> None:
     """Undo ``delete_job``; rollouts, log and checkpoints that are gone for good do not come back."""
     locked = _locked(job)
-    if locked.deleted_at is not None:
-        Job.objects.filter(pk=job.pk).update(deleted_at=None)
+    if locked.mark_restored():
         record(locked.team, user, "restored job", locked)
 
 
@@ -61,10 +56,9 @@ def _locked(job: Job) -> Job:
     return Job.objects.select_for_update(of=("self",)).select_related("team").get(pk=job.pk)
 
 
-def restorable(team: Team, uids: Iterable[str] | None = None) -> QuerySet[Job]:
-    """The team's deleted jobs, the last deleted first; with ``uids`` only these."""
-    jobs = Job.objects.filter(team=team).exclude(deleted_at=None).select_related("team")
-    return (jobs if uids is None else jobs.filter(uid__in=uids)).order_by("-deleted_at", "-pk")
+def list_restorable(team: Team) -> QuerySet[Job]:
+    """Return the team's deleted jobs, the last deleted first."""
+    return Job.objects.deleted().filter(team=team).select_related("team").order_by("-deleted_at", "-pk")
 
 
 def purge_deleted() -> int:
