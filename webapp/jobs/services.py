@@ -108,7 +108,7 @@ def create_job(
     if unmet := grader_conditions(grader_version):
         raise SettingsInvalid({"grader_version": " ".join(unmet)})
     for field, grader in {"grader_version": grader_version, "held_out_grader": held_out_grader}.items():
-        if grader and (reason := required_fields.refusal(grader, dataset_version)):
+        if grader and (reason := required_fields.find_refusal(grader, dataset_version)):
             raise SettingsInvalid({field: reason})
     job = Job.objects.create(
         team=team,
@@ -142,13 +142,13 @@ def _right_from(evaluation: dict[str, Any], grader: dict[str, Any]) -> dict[str,
 
 def grader_conditions(version: GraderVersion) -> list[str]:
     """Why no job may use this grader version yet: known answers it pays wrongly, judges nobody connected."""
-    return [*graders.unmet_conditions(version), *_unconnected(version)]
+    return [*graders.list_unmet_conditions(version), *_unconnected(version)]
 
 
 def conditions_by(version: GraderVersion, check: GraderCheck | None) -> list[str]:
     """The same by the version's check, or the lack of one, that is at hand."""
     tests = list(version.grader.tests.all())
-    return [*graders.unmet_by(version, tests, check), *_unconnected(version)]
+    return [*graders.list_unmet_tests(version, tests, check), *_unconnected(version)]
 
 
 def _unconnected(version: GraderVersion) -> list[str]:

@@ -14,7 +14,7 @@ from webapp.calibration.statistics import LEVELS, share
 from webapp.endpoints.models import Endpoint
 from webapp.evaluations import voting
 from webapp.evaluations.models import Vote
-from webapp.graders.definitions.parsing import item_fields, text_of
+from webapp.graders.definitions.parsing import field_as_text, find_item_fields
 from webapp.graders.listing import newest_versions
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
 from webapp.teams.models import Team
@@ -74,7 +74,7 @@ def labelling(task: LabelTask, at: int | None) -> Json:
 
 def _fields(row: Json, version: GraderVersion) -> list[tuple[str, str]]:
     """What the judge is told of the row besides its prompt: the fields that the grader names."""
-    named = [(name, text_of(row, name)) for name in item_fields(version.definition)]
+    named = [(name, field_as_text(row["item"], name)) for name in find_item_fields(version.definition)]
     return [(name, text) for name, text in named if text is not None]
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from webapp.core.fields import storable
 from webapp.datasets.models import DatasetVersion
-from webapp.graders.checks.cheats import Cheat, Graded, cheats, reference_report, verdict
+from webapp.graders.checks.cheats import Cheat, GradedCheat, list_cheats, report_cheat, report_references
 from webapp.graders.definitions.full_marks import FullAnswer
-from webapp.graders.definitions.parsing import Row
 from webapp.graders.models import FULL_MARKS, GraderCheck, GraderTest, GraderVersion
 from webapp.graders.queues import CHECKS
+from webapp.graders.rows import Row
 from webapp.graders.trials import row_selection
 from webapp.work.models import WorkState
 from workers import grading
@@ -32,7 +32,7 @@ def run_check(check_id: int) -> None:
 
 
 def _run_check(check: GraderCheck, folder: Path, lost: threading.Event) -> None:
-    version = row_selection.dataset_version(check.version.grader, check.version.definition)
+    version = row_selection.find_dataset_version(check.version.grader, check.version.definition)
     exam, tests = _exam(check, version), list(check.version.grader.tests.all())
     subjects = [_known(test) for test in tests] + exam.subjects()
     beside = _true_answers(check.version, tests) if exam.relative else []
@@ -53,8 +53,8 @@ def _true_answers(version: GraderVersion, tests: list[GraderTest]) -> list[Answe
     found: dict[str, Answer] = {}
     for test in tests:
         item, group = test.row.get("item", {}), _known(test).group
-        full = row_selection.full_answer_of(version.grader, version.definition, list(item))
-        if text := full.fill({"item": item}):
+        full = row_selection.find_full_answer(version.grader, version.definition, list(item))
+        if text := full.fill(item):
             found[group] = Answer(text, item, group)
     return list(found.values())
 
@@ -80,7 +80,7 @@ class Exam:
 
     def __post_init__(self) -> None:
         asked: list[tuple[Cheat | None, list[str | None]]]
-        own = [self.full_answer.fill(row) if self.full_answer else None for row in self.rows]
+        own = [self.full_answer.fill(row["item"]) if self.full_answer else None for row in self.rows]
         asked = [(None, own), *((each, each.answers(self.rows, own)) for each in self.tried)]
         self.asked = [
             (cheat, row, storable(answer))
@@ -103,9 +103,10 @@ class Exam:
             "answer": str(self.full_answer),
             "threshold": self.threshold,
             "relative": self.relative,
-            "reference": reference_report(self._paid(None), FULL_MARKS),
+            "reference": report_references(self._paid(None), FULL_MARKS),
             "cheats": [
-                verdict(each, self._paid(each), self.threshold, relative=self.relative) for each in self.tried
+                report_cheat(each, self._paid(each), self.threshold, relative=self.relative)
+                for each in self.tried
             ],
             "failures": len(faults),
             "failure": faults[0] if faults else "",
@@ -113,7 +114,7 @@ class Exam:
             "cost": sum(use["cost"] for use in usage),
         }
 
-    def _paid(self, cheat: Cheat | None) -> list[Graded]:
+    def _paid(self, cheat: Cheat | None) -> list[GradedCheat]:
         asked = list(zip(self.asked, self.grades, strict=True))
         true = {row["row_id"]: (answer, grade["reward"]) for (c, row, answer), grade in asked if c is None}
         found = []
@@ -122,7 +123,7 @@ class Exam:
                 reference, true_reward = true.get(row["row_id"], (None, None))
                 why = grade["error_detail"] or grade["explanation"]
                 right = answer == reference
-                found.append(Graded(row, answer, grade["reward"], right, true_reward, why or ""))
+                found.append(GradedCheat(row, answer, grade["reward"], right, true_reward, why or ""))
         return found
 
 
@@ -132,6 +133,6 @@ def _exam(check: GraderCheck, version: DatasetVersion | None) -> Exam:
     judged, relative = bool(grading.judge_models(parsed)), grading.compares_answers(parsed)
     if version is None:
         return Exam([], FullAnswer(), grader.cheat_threshold, [], relative)
-    rows = row_selection.randomly(version, "train", ROWS_WITH_JUDGE if judged else ROWS, SEED)
-    full = row_selection.full_answer_of(grader, definition, row_selection.field_names(version))
-    return Exam(rows, full, grader.cheat_threshold, cheats(judged), relative)
+    rows = row_selection.random_rows(version, "train", ROWS_WITH_JUDGE if judged else ROWS, SEED)
+    full = row_selection.find_full_answer(grader, definition, row_selection.list_field_names(version))
+    return Exam(rows, full, grader.cheat_threshold, list_cheats(judged), relative)

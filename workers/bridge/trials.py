@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from webapp.core.fields import storable
-from webapp.graders.definitions.parsing import text_of
+from webapp.graders.definitions.parsing import field_as_text
 from webapp.graders.models import GraderTrial
 from webapp.graders.queues import TRIALS
 from webapp.graders.trials.statistics import mean
@@ -48,8 +48,9 @@ def _answers(trial: GraderTrial, folder: Path, lost: threading.Event) -> list[Js
     sampled = _sampled(trial, folder, lost) if "base_model" in wanted else [[] for _ in trial.rows]
     answers: list[Json] = []
     for index, row in enumerate(trial.rows):
-        if "field" in wanted and (text := text_of(row, trial.choices.get("field", ""))) is not None:
-            answers.append({"row": index, "source": "field", "number": 1, "answer": text})
+        value = field_as_text(row["item"], trial.choices.get("field", ""))
+        if "field" in wanted and value is not None:
+            answers.append({"row": index, "source": "field", "number": 1, "answer": value})
         if "typed" in wanted:
             text = trial.choices.get("answer", "")
             answers.append({"row": index, "source": "typed", "number": 1, "answer": text})

@@ -46,7 +46,7 @@ def _tried_version(grader: GraderVersion, versions: Iterable[DatasetVersion]) ->
 def _fitting_version(grader: GraderVersion, versions: Iterable[DatasetVersion]) -> DatasetVersion | None:
     newest = islice(versions, TRIED)
     return next(
-        (version for version in newest if not required_fields.refusal(grader, version)),
+        (version for version in newest if not required_fields.find_refusal(grader, version)),
         next(iter(versions), None),
     )
 
@@ -66,6 +66,6 @@ def _tried_grader(version: DatasetVersion, graders: Iterable[GraderVersion]) -> 
 def _fitting_grader(version: DatasetVersion, graders: Iterable[GraderVersion]) -> GraderVersion | None:
     newest = islice(graders, TRIED)
     return next(
-        (grader for grader in newest if not required_fields.refusal(grader, version)),
+        (grader for grader in newest if not required_fields.find_refusal(grader, version)),
         next(iter(graders), None),
     )

@@ -107,7 +107,9 @@ def _problems(tasks: Sequence[TaskChoice]) -> dict[str, str]:
             problems[f"{place}.weight"] = f"Above 0, at most {MAX_WEIGHT}."
         if number > 1 and (unmet := grader_conditions(task.grader_version)):
             problems[f"{place}.grader_version"] = " ".join(unmet)
-        elif number > 1 and (reason := required_fields.refusal(task.grader_version, task.dataset_version)):
+        elif number > 1 and (
+            reason := required_fields.find_refusal(task.grader_version, task.dataset_version)
+        ):
             problems[f"{place}.grader_version"] = reason
     return problems
 

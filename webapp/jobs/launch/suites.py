@@ -76,7 +76,7 @@ def _unusable(suite: SuiteChoice) -> str:
             f"{suite.dataset_version} has no validation rows, which a suite is made of: upload it with some."
         )
     unmet = " ".join(grader_conditions(suite.grader_version))
-    return unmet or required_fields.refusal(suite.grader_version, suite.dataset_version)
+    return unmet or required_fields.find_refusal(suite.grader_version, suite.dataset_version)
 
 
 def choices_of(job: Job) -> list[SuiteChoice]:
