@@ -1,4 +1,4 @@
-"""Answers that people labelled, and how far a judge agrees with them."""
+"""Labels that people give to answers, and judge cards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from webapp.work.models import WorkItem
 
 
 class LabelTask(Authored):
-    """Answers of one trial that people are to label; what they say holds for every version of the grader."""
+    """Answers of one trial for people to label. The labels count for every version of the grader."""
 
     uid = PublicIdField("labels_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="+")
@@ -34,10 +34,10 @@ class LabelTask(Authored):
 
 
 class HumanLabel(models.Model):
-    """What a person thinks of an answer, from 1 (bad) to 5 (good), without the judge's word before them."""
+    """A person's label of an answer, from 1 (bad) to 5 (good), given without seeing the judge's reward."""
 
     task = models.ForeignKey(LabelTask, models.CASCADE, related_name="labels")
-    answer = models.PositiveIntegerField(help_text="place among the task's answers")
+    answer = models.PositiveIntegerField(help_text="index in the task's answers")
     value = models.PositiveSmallIntegerField()
     labelled_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now=True)
@@ -54,13 +54,13 @@ class HumanLabel(models.Model):
 
 
 class JudgeCard(Authored, WorkItem):
-    """How far a judge agrees with people, measured on labelled answers; never changes once finished."""
+    """Agreement of a judge and people on labelled answers; never changes once finished."""
 
     uid = PublicIdField("judgecard_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="+")
     grader_version = models.ForeignKey(GraderVersion, models.CASCADE, related_name="judge_cards")
-    labels = models.JSONField(help_text="[{text, item, group, value}], as they were when the card was made")
-    results = models.JSONField(default=dict, help_text="the numbers, and the judge's word on each label")
+    labels = models.JSONField(help_text="[{text, item, prompt, group, value}], as the card was made")
+    results = models.JSONField(default=dict, help_text="statistics, and the judge's rewards by answer")
 
     class Meta:
         ordering: ClassVar = ["-id"]

@@ -21,13 +21,13 @@ class Endpoint(Authored, SoftDeleted):
 
     uid = PublicIdField("endpoint_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="endpoints")
-    name = models.CharField(max_length=120, help_text="the model that graders name")
+    name = models.CharField(max_length=120, help_text="the judge's name in graders")
     base_url = models.URLField(max_length=500, blank=True)
-    model = models.CharField(max_length=200, blank=True, help_text="the endpoint's own name of the model")
+    model = models.CharField(max_length=200, blank=True, help_text="the model's name at the endpoint")
     api_key = EncryptedTextField(blank=True, null=True)
     key_hint = models.CharField(max_length=HINT_CHARACTERS, blank=True)
     base_model = models.ForeignKey(
-        BaseModel, models.PROTECT, null=True, blank=True, help_text="served by our own workers, if set"
+        BaseModel, models.PROTECT, null=True, blank=True, help_text="served by workers, if set"
     )
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
     tokens_per_minute = models.PositiveIntegerField(null=True, blank=True)
@@ -53,7 +53,7 @@ class Endpoint(Authored, SoftDeleted):
 
 
 class EndpointCheck(WorkItem):
-    """One small question to an endpoint: how long the answer took, or why there was none."""
+    """A check of an endpoint by one small question: the time of its answer, or why there was none."""
 
     endpoint = models.OneToOneField(Endpoint, models.CASCADE, related_name="last_check")
     seconds = models.FloatField(null=True, blank=True)

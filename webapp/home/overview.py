@@ -182,7 +182,7 @@ def results(team: Team, found: Counts) -> list[Result]:
         )[:RESULTS_SHOWN]
     )
     rewards, evaluations = metrics.rewards(jobs), _evaluations(jobs)
-    unsure = calibration.uncalibrated(team, [job.grader_version for job in jobs])
+    unsure = calibration.find_uncalibrated(team, [job.grader_version for job in jobs])
     opened = jobs_with_openings(jobs) if found.opened else set()
     return [
         Result(

@@ -152,7 +152,7 @@ def conditions_by(version: GraderVersion, check: GraderCheck | None) -> list[str
 
 
 def _unconnected(version: GraderVersion) -> list[str]:
-    missing = endpoints.missing_endpoints(version.grader.team, version.parsed)
+    missing = endpoints.list_missing_judges(version.grader.team, version.parsed)
     connect = "Nobody has connected the judge {!r} that it asks: an owner does so under Judges."
     return [connect.format(model) for model in missing]
 

@@ -13,7 +13,7 @@ from webapp.calibration import services as calibration
 from webapp.calibration import statistics
 from webapp.calibration.models import JudgeCard
 from webapp.calibration.queues import CARDS
-from webapp.calibration.statistics import Judged
+from webapp.calibration.statistics import JudgedAnswer
 from webapp.core.fields import storable
 from webapp.endpoints.models import Endpoint, EndpointCheck
 from webapp.endpoints.queues import ENDPOINT_CHECKS
@@ -85,24 +85,24 @@ def _measured(card: JudgeCard, folder: Path, lost: threading.Event) -> Json:
         for label, result in zip(card.labels, first, strict=True)
     ]
     known = [word for word in words if word["reward"] is not None]
-    judged = [Judged(word["label"], word["reward"], len(word["text"])) for word in known]
+    judged = [JudgedAnswer(word["label"], word["reward"], len(word["text"])) for word in known]
     if len(judged) < calibration.FEWEST_LABELS:
         failed = next(result["error_detail"] for result in first if result["reward"] is None)
         few = f"The judge graded {len(judged)} of {len(words)} answers"
         said = f"{few}; a card needs {calibration.FEWEST_LABELS}."
         raise WorkFailed(f"{said} {failed}", "Check its endpoint, then make the card again.")
     costs = [usage["cost"] for result in first for usage in result["usage"].values()]
-    agreement = partial(statistics.agreement, threshold=THRESHOLD)
+    agreement = partial(statistics.measure_passing_kappa, threshold=THRESHOLD)
     return {
         "labels": len(words),
         "failures": len(words) - len(judged),
-        "agreed": statistics.agreed(judged, THRESHOLD),
-        "kappa": asdict(statistics.interval(judged, agreement)),
-        "levels": asdict(statistics.interval(judged, statistics.levels_agreement)),
-        "slope": asdict(statistics.interval(judged, statistics.length_slope)),
+        "agreed": statistics.measure_raw_agreement(judged, THRESHOLD),
+        "kappa": asdict(statistics.bootstrap_interval(judged, agreement)),
+        "levels": asdict(statistics.bootstrap_interval(judged, statistics.measure_levels_kappa)),
+        "slope": asdict(statistics.bootstrap_interval(judged, statistics.measure_length_slope)),
         "consistency": _consistency(grader, first, again),
         "cost": fmean(costs) if costs else None,
-        "judges": calibration.judge_revisions(card.grader_version),
+        "judges": calibration.hash_judges(card.grader_version),
         "words": sorted(words, key=_disagreement, reverse=True),
     }
 
@@ -136,4 +136,4 @@ def _disagreement(word: Json) -> float:
     """Distance of label and reward, both from 0 to 1; what the judge could not grade comes last."""
     if word["reward"] is None:
         return -1.0
-    return abs(statistics.share(word["label"]) - float(word["reward"]))
+    return abs(statistics.to_reward(word["label"]) - float(word["reward"]))

@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 
 from webapp.endpoints.models import Endpoint
-from webapp.endpoints.services import endpoint_spec, endpoints_for, unreadable
+from webapp.endpoints.services import build_endpoint_spec, find_endpoints, is_undecrypted
 from webapp.teams.models import Team
 from webapp.work.errors import WorkFailed
 from workers.bridge import child
@@ -71,7 +71,7 @@ def connected(
     """
     wanted: dict[str, Endpoint] = {}
     for grader in graders:
-        wanted |= endpoints_for(team, grader)
+        wanted |= find_endpoints(team, grader)
     with ExitStack() as stack:
         endpoints: dict[str, JudgeEndpoint] = {}
         keys: dict[str, str] = {}
@@ -79,7 +79,7 @@ def connected(
             base_url, keys[name] = endpoint.base_url, _key(endpoint)
             if endpoint.base_model:
                 base_url, keys[name] = stack.enter_context(_served(endpoint))
-            told = endpoint_spec(endpoint, base_url)
+            told = build_endpoint_spec(endpoint, base_url)
             changed = {
                 "spent": (spent or {}).get(name, 0.0),
                 "on_this_worker": endpoint.base_model is not None,
@@ -91,7 +91,7 @@ def connected(
 def _key(endpoint: Endpoint) -> str:
     """The key as it was given. Raises ``JudgeUnreachable`` if this process has another secret."""
     key = endpoint.api_key or ""
-    if unreadable(key):
+    if is_undecrypted(key):
         raise JudgeUnreachable(
             f"This worker cannot read the key of the judge {endpoint.name!r}: its GROOVE_SECRET_KEY is not "
             "the one that the key was stored with."

@@ -31,7 +31,7 @@ def job_list(request: HtmxRequest, access: Access) -> HttpResponse:
         "columns": filters.columns_of(access.user),
         "offered_columns": filters.COLUMNS.items(),
         "actions": bulk_actions.ACTIONS.items(),
-        "uncalibrated": calibration.uncalibrated(access.team, [job.grader_version for job in jobs]),
+        "uncalibrated": calibration.find_uncalibrated(access.team, [job.grader_version for job in jobs]),
         "test_opened": jobs_with_openings(jobs),
         "undo": deletion.find_undoable(removal.list_restorable(access.team), request.GET),
     }
