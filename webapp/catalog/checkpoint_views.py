@@ -47,7 +47,7 @@ def download(request: HttpRequest, access: Access, uid: str, step: int) -> HttpR
 
 def find_gate_reasons(checkpoint: Checkpoint) -> list[str]:
     """Why the retention gate does not let the checkpoint pass; empty if it does or nothing is gated."""
-    word = gate.of_job(checkpoint.job)
+    word = gate.check_job(checkpoint.job)
     if not word.gated:
         return []
     if word.state in (gate.READY, gate.RELEASED) and checkpoint.step == checkpoint.job.step:

@@ -36,6 +36,6 @@ def confirm_model_download(
     request: HttpRequest, access: Access, model: TunedModel, what: str = ""
 ) -> HttpResponse | None:
     """The same for a model, or for a file or an export of it."""
-    word = gate.of(model)
+    word = gate.check_model(model)
     reasons = word.reasons if word.state == gate.HELD_BACK else []
     return confirm_download(request, access, what or str(model), model, reasons)

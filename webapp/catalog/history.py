@@ -9,10 +9,10 @@ from typing import Any
 
 from django.db.models import Q
 
-from webapp.evaluations.presenters import bounds_of, confidence
+from webapp.evaluations.presenters import find_bounds, read_confidence
 from webapp.jobs.models import Evaluation, Job, SuiteScore
 from webapp.registry.models import TunedModel
-from webapp.retention.presenters import change_of
+from webapp.retention.presenters import to_change
 from workers.contract.methods import METHODS
 
 Interval = dict[str, float | None]  # workers.contract.events.Interval
@@ -75,7 +75,7 @@ def of(model: TunedModel) -> dict[str, Any]:
         "series": found,
         "figures": [figure(each, job.base_label) for each in found] if job else [],
         "measurements": sum(len(each.points) for each in found),
-        "confidence": confidence(job) if job else None,
+        "confidence": read_confidence(job) if job else None,
         "elsewhere": elsewhere(model),
     }
 
@@ -128,7 +128,7 @@ def _scored(score: SuiteScore) -> Measured:
         samples_per_row=score.samples_per_row,
         base=score.base,
         tuned=score.tuned,
-        change=change_of(lost) if lost else None,
+        change=to_change(lost) if lost else None,
     )
 
 
@@ -199,7 +199,7 @@ class Figure:
 def figure(shown: Series, base: str) -> Figure:
     """Both models, from 0 to 1 or wider where rewards lie outside; after training stands apart."""
     taken = [each for point in shown.points for each in (point.base, point.tuned) if each]
-    ends = [bound for each in taken for bound in bounds_of(each)]
+    ends = [bound for each in taken for bound in find_bounds(each)]
     low, high = min([0.0, *ends]), max([1.0, *ends])
     last = max((point.step for point in shown.points if point.stage != "after"), default=0)
 
@@ -211,8 +211,8 @@ def figure(shown: Series, base: str) -> Figure:
             Mark(
                 x=_place(point, last),
                 mean=height(reward["mean"] or 0.0),
-                low=height(bounds_of(reward)[0]),
-                high=height(bounds_of(reward)[1]),
+                low=height(find_bounds(reward)[0]),
+                high=height(find_bounds(reward)[1]),
                 when=point.when,
                 after=point.stage == "after",
                 reward=reward,

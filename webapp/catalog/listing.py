@@ -50,7 +50,7 @@ def build_context(team: Team, query: QueryDict) -> dict[str, object]:
     """Return what ``catalog/list.html`` shows: the page that the query string asks for, and its filters."""
     wanted = ListQuery(query, SORTS, ("base", "origin"))
     page = wanted.paginate(_filter_models(team, wanted.filters))
-    models = gate.marked(page)
+    models = gate.add_gates(page)
     jobs = (getattr(model, "job", None) for model in models)
     bases = TunedModel.objects.alive().filter(team=team).order_by().values("base_model").distinct()
     return wanted.build_context() | {

@@ -45,7 +45,7 @@ def model(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
         "vllm": packages.vllm_command(shown),
         **history.of(shown),
         **exporting.page(shown),
-        "gate": gate.of(shown),
+        "gate": gate.check_model(shown),
         "release_form": ReleaseForm(),
     }
     return render(request, "catalog/model.html", context)

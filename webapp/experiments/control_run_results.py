@@ -7,10 +7,10 @@ from typing import Any
 
 from webapp.core.statistics import bootstrap_mean
 from webapp.core.templatetags.groove import score, seconds, signed
-from webapp.evaluations.presenters import Bar, drawn
+from webapp.evaluations.presenters import Bar, draw_intervals
 from webapp.experiments.control_runs import TEMPLATE, control_runs_of
 from webapp.jobs.models import ComparedRow, Evaluation, Job, SuiteScore
-from webapp.retention.presenters import change_of
+from webapp.retention.presenters import to_change
 from workers.contract.methods import METHODS
 from workers.contract.statistics import FEWEST_ROWS
 
@@ -112,7 +112,7 @@ def results(job: Job) -> Results | None:
     named = {job.base_label: evaluation.base["reward"]}
     named |= {line.name: line.summary["reward"] for line in lines if line.summary}
     kinds = ["base", *(line.kind for line in lines if line.summary)]
-    figure = drawn(named)
+    figure = draw_intervals(named)
     placed = [
         Placed(bar, 4 + place * BAR_HEIGHT, COLOURS[kind])
         for place, (bar, kind) in enumerate(zip(figure.bars, kinds, strict=True))
@@ -215,7 +215,7 @@ def _forgotten(rft: Line, sft: Line) -> list[str]:
 
 def _change(lost: Interval) -> str:
     """What was forgotten, as a change: tuned minus base."""
-    return _said(change_of(lost))
+    return _said(to_change(lost))
 
 
 def _said(change: Interval) -> str:

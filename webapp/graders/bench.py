@@ -176,7 +176,7 @@ def build_check_context(version: GraderVersion) -> dict[str, object]:
         "known": [(test, outcomes.get(test.uid)) for test in tests],
         "unmet": services.list_unmet_tests(version, tests, check),
         "judges": judges,
-        "unconnected": endpoints.missing_endpoints(team, version.parsed) if judges else [],
+        "unconnected": endpoints.list_missing_judges(team, version.parsed) if judges else [],
     }
 
 
