@@ -152,8 +152,10 @@ def find_agreements(team: Team, versions: Iterable[GraderVersion]) -> dict[int, 
     def find_kappa(version: GraderVersion, models: list[str]) -> Kappa | None:
         revisions = {name: now[name] for name in models if name in now}
         # A card is valid for the same definition, and while its judges are what they were.
-        valid = (kappa or {} for *made_with, kappa in cards if made_with == [version.sha256, revisions])
-        return next(valid, None)
+        for sha256, judges, kappa in cards:
+            if (sha256, judges) == (version.sha256, revisions):
+                return kappa or Kappa(value=None, low=None, high=None)
+        return None
 
     return {version.pk: find_kappa(version, models) for version, models in judged.items()}
 

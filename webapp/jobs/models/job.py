@@ -118,7 +118,7 @@ class Job(Authored, SoftDeleted, Leased):
     train_seconds = models.FloatField(default=0)
     tuned_model = models.OneToOneField(TunedModel, models.SET_NULL, null=True, blank=True, related_name="job")
 
-    objects = JobQuerySet.as_manager()
+    objects: ClassVar = JobQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["-id"]
