@@ -375,7 +375,7 @@ def test_a_comparison_with_one_answer_a_row_has_no_curve(job: Job, bob: User, as
     compare(job, [row("only", answers(0), answers(1))])
     answer = as_user(bob).get(address(job))
     assert answer.context["curves"] is None
-    assert "Not available: all rows changed alike." in answer.text
+    assert "Not available: all rows changed equally." in answer.text
 
 
 def test_nothing_is_claimed_when_no_row_was_graded_for_both(job: Job, bob: User, as_user: SignIn) -> None:

@@ -135,7 +135,7 @@ def test_an_import_names_the_field_that_is_wrong_and_its_line(
     answer = as_user(alice).post(f"/t/{team.slug}/graders/import/", form)
     assert answer.status_code == 422
     invalid = answer.context["form"].invalid
-    assert (invalid.param, invalid.place.line) == (param, line)
+    assert (invalid.param, invalid.position.line) == (param, line)
     assert param in answer.content.decode()
     assert f"Line {line}:" in answer.content.decode()
     assert not Grader.objects.exists()

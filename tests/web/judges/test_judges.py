@@ -249,7 +249,8 @@ def test_a_worker_with_another_secret_says_so_and_sends_nothing(
 ) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "update judges_endpoint set api_key = %s", [Fernet(Fernet.generate_key()).encrypt(b"x").decode()]
+            "update endpoints_endpoint set api_key = %s",
+            [Fernet(Fernet.generate_key()).encrypt(b"x").decode()],
         )
     endpoint = Endpoint.objects.get()
     endpoints.update_endpoint(endpoint, endpoint.created_by, budget=7.0)

@@ -97,7 +97,7 @@ def peak(base: BaseModel | None, settings: dict[str, Any]) -> Memory | None:
     On a GPU it counts a step sampled at once and trained in the smallest passes of full speed.
     """
     gpus, grpo = settings["resources"]["gpus"], settings["grpo"]
-    shape = base_files.shape(base, size=2 if gpus else 4) if base else None
+    shape = base_files.read_shape(base, size=2 if gpus else 4) if base else None
     if shape is None:
         return None
     own = max(_answers(grpo) // max(gpus, 1), grpo["group_size"])

@@ -15,7 +15,7 @@ from webapp.graders.models import GraderVersion
 from webapp.jobs.models import Job, JobTask
 from webapp.jobs.services import SettingsInvalid, create_job, grader_conditions, total_steps
 from webapp.registry.models import BaseModel, TunedModel
-from webapp.registry.uploads import shape_of
+from webapp.registry.uploads import read_lora_shape
 from webapp.teams.models import Team, User
 
 MAX_TASKS = 8
@@ -56,7 +56,7 @@ def launch_job(
     if errors := _problems(several) | _start_problems(base_model, start):
         raise SettingsInvalid(errors)
     if start:
-        settings = settings | {"lora": settings.get("lora", {}) | shape_of(start)}
+        settings = settings | {"lora": settings.get("lora", {}) | read_lora_shape(start)}
     job = create_job(
         team,
         user,

@@ -152,7 +152,7 @@ def _beside(access: Access, form: JobForm, source: Job | None) -> dict[str, Any]
     values = form.values
     return (
         forecast.of(access.team, form, values, form.settings(), source)
-        | exporting.outlook(values["base_model"])
+        | exporting.build_forecast_context(values["base_model"])
         | {"overlaps": _overlaps(values)}
     )
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from webapp.calibration import services as calibration
-from webapp.graders import services as graders
 from webapp.graders.definitions import required_fields
 from webapp.graders.models import GraderCheck, GraderVersion
 from webapp.jobs.launch import estimates, suite_fields, task_fields

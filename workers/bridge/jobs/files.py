@@ -18,7 +18,7 @@ from django.core.files.storage import default_storage
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
-from webapp.registry.models import BaseModel
+from webapp.registry.models import BaseModel, StoredFile
 from webapp.work.errors import WorkFailed
 from workers.contract.spec import BaseModelRef
 
@@ -124,7 +124,7 @@ def store_checkpoint(job: Job, folder: Path, step: int) -> tuple[str, int, str]:
     return key, size, sha256
 
 
-def store_package(job: Job, package: Path) -> tuple[str, list[dict[str, Any]]]:
+def store_package(job: Job, package: Path) -> tuple[str, list[StoredFile]]:
     """Copy the adapter's folder to storage. Returns its prefix there and the list of its files.
 
     Raises OSError if a file is not what the package's own checksums say.
@@ -132,7 +132,7 @@ def store_package(job: Job, package: Path) -> tuple[str, list[dict[str, Any]]]:
     lines = (package / CHECKSUMS).read_text().splitlines()
     told = {name: sha256 for sha256, name in (line.split(maxsplit=1) for line in lines)}
     prefix = f"jobs/{job.uid}/adapter-{job.attempt}"
-    listed: list[dict[str, Any]] = []
+    listed: list[StoredFile] = []
     for path in sorted(file for file in package.rglob("*") if file.is_file()):
         name = path.relative_to(package).as_posix()
         sha256 = sha256_of(path)
