@@ -17,6 +17,7 @@ from webapp.jobs.states import State
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
 
+PAGE_SIZE = 50
 FILTERS = ("state", "model", "by", "tag")
 COLUMNS = {
     "state": "State",
@@ -67,7 +68,7 @@ GROUPS = {"active": ("Running and queued", active), "attention": ("Needs attenti
 def build_context(team: Team, query: QueryDict) -> tuple[Page[Job], dict[str, object]]:
     """Return the page of jobs that the query string asks for, and what ``jobs/list.html`` shows of it."""
     wanted = ListQuery(query, SORTS, FILTERS)
-    page = wanted.paginate(_filter_jobs(team, wanted.filters))
+    page = wanted.paginate(_filter_jobs(team, wanted.filters), PAGE_SIZE)
     return page, wanted.build_context() | {
         "page": page,
         "tags": [(tag, tag) for tag in tags.tags_of(team)],
