@@ -33,7 +33,7 @@ def evaluate(job: Job, stage: str, step: int, base: float, tuned: float | None, 
     )  # fmt: skip
 
 
-def measured(stage: str, step: int, base: float | None, tuned: float | None) -> Measured:
+def measured(stage: str, step: int, base: float | None, tuned: float | None) -> Measurement:
     base_interval, tuned_interval = (None if mean is None else interval(mean) for mean in (base, tuned))
     return Measurement(stage, step, "", 20, 2, base_interval, tuned_interval, None)
 

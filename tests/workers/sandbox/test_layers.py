@@ -81,7 +81,7 @@ LOCKS = {
 def only(layer: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A sandbox of one layer."""
     wall = WALLS["bubblewrap"] if layer == "bubblewrap" else walls.INNER_ONLY
-    whole = process._command
+    whole = process._build_command
 
     def weakened(*arguments: Any) -> list[str]:
         command = whole(*arguments)

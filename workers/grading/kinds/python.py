@@ -47,7 +47,7 @@ def check_python(grader: PythonGrader) -> None:
 KIND = GraderKind(
     definition=PythonGrader,
     label="Python code",
-    explanation="Your own function over the reply and the row. Runs in a sandbox without network or files.",
+    explanation="Your own function of completion and row. Runs in a sandbox without network or files.",
     example={"type": "python", "name": "fields", "source": EXAMPLE_SOURCE},
     fields=(FormField("source", "Python source", "textarea"),),
     open=open_python,

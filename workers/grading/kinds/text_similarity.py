@@ -14,11 +14,12 @@ from typing import Any
 import regex
 
 from workers.contract.graders import TextSimilarityGrader
+from workers.contract.json_types import JsonObject
 from workers.grading import form_fields
 from workers.grading.context import GradingContext
 from workers.grading.examples import ANSWER, REFERENCE
 from workers.grading.form_fields import FormField
-from workers.grading.kind import GraderKind, Json
+from workers.grading.kind import GraderKind, NormalisePart
 from workers.grading.results import Grade, GraderInvalid, Subject, one_by_one
 from workers.grading.template import parse_template
 
@@ -162,7 +163,7 @@ def open_text_similarity(grader: TextSimilarityGrader, _: GradingContext) -> Gra
 NO_COSINE = "cosine compares embeddings, and no embedding model is set; take another metric, such as rouge_l"
 
 
-def normalise_text_similarity(raw: Json, _: Callable[[Any], Json]) -> Json:
+def normalise_text_similarity(raw: JsonObject, _: NormalisePart) -> JsonObject:
     """Refuse OpenAI's metric ``cosine`` by a reason of its own."""
     if raw.get("evaluation_metric") == "cosine":
         raise GraderInvalid("evaluation_metric", NO_COSINE)
@@ -172,7 +173,7 @@ def normalise_text_similarity(raw: Json, _: Callable[[Any], Json]) -> Json:
 KIND = GraderKind(
     definition=TextSimilarityGrader,
     label="Text similarity",
-    explanation="Between 0 and 1: how alike reply and reference are, by BLEU, ROUGE and others.",
+    explanation="Between 0 and 1: how similar completion and reference are, by BLEU, ROUGE and others.",
     example={
         "type": "text_similarity",
         "name": "similar",
