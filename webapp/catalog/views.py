@@ -34,18 +34,18 @@ def model_list(request: HttpRequest, access: Access) -> HttpResponse:
 @require_GET
 def model(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Show the model's lineage, measurements, files and how to use them."""
-    shown = access.get(listing.models_with_history(), uid=uid)
+    tuned_model = access.get(listing.models_with_history(), uid=uid)
     context = {
-        "model": shown,
-        "lineage": lineage.build_lineage(shown),
-        "has_card": model_card.has_card(shown) and not shown.deleted_at,
-        "bytes": sum(file["bytes"] for file in shown.files),
-        "folder": packages.folder_name(shown),
-        "peft": packages.peft_code(shown),
-        "vllm": packages.vllm_command(shown),
-        **history.build_context(shown),
-        **exporting.build_context(shown),
-        "gate": gate.check_model(shown),
+        "model": tuned_model,
+        "lineage": lineage.build_lineage(tuned_model),
+        "has_card": model_card.has_card(tuned_model) and not tuned_model.deleted_at,
+        "bytes": sum(file["bytes"] for file in tuned_model.files),
+        "folder": packages.folder_name(tuned_model),
+        "peft": packages.peft_code(tuned_model),
+        "vllm": packages.vllm_command(tuned_model),
+        **history.build_context(tuned_model),
+        **exporting.build_context(tuned_model),
+        "gate": gate.check_model(tuned_model),
         "release_form": ReleaseForm(),
     }
     return render(request, "catalog/model.html", context)
@@ -55,11 +55,16 @@ def model(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @require_GET
 def card(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Show the README.md of the package."""
-    shown = access.get(TunedModel.objects.alive().select_related("team"), uid=uid)
-    if not model_card.has_card(shown):
-        raise Http404(f"{shown} has no card.")
-    text = model_card.read_card(shown)
-    context = {"model": shown, "card": model_card.render_card(text), "text": text, "file": model_card.FILE}
+    tuned_model = access.get(TunedModel.objects.alive().select_related("team"), uid=uid)
+    if not model_card.has_card(tuned_model):
+        raise Http404(f"{tuned_model} has no card.")
+    text = model_card.read_card(tuned_model)
+    context = {
+        "model": tuned_model,
+        "card": model_card.render_card(text),
+        "text": text,
+        "file": model_card.FILE,
+    }
     return render(request, "catalog/card.html", context)
 
 
@@ -67,16 +72,16 @@ def card(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def download(request: HttpRequest, access: Access, uid: str, name: str) -> HttpResponseBase:
     """Download one file of the package."""
-    shown = access.get(TunedModel.objects.alive().select_related("team"), uid=uid)
-    file = next((file for file in shown.files if file["name"] == name), None)
+    tuned_model = access.get(TunedModel.objects.alive().select_related("team"), uid=uid)
+    file = next((file for file in tuned_model.files if file["name"] == name), None)
     if file is None:
-        raise Http404(f"{shown} has no file {name!r}.")
-    if page := download_gate.confirm_model_download(request, access, shown, f"{name} of {shown}"):
+        raise Http404(f"{tuned_model} has no file {name!r}.")
+    if page := download_gate.confirm_model_download(request, access, tuned_model, f"{name} of {tuned_model}"):
         return page
-    record(access.team, access.user, "downloaded file", f"{name} of {shown}")
+    record(access.team, access.user, "downloaded file", f"{name} of {tuned_model}")
     headers = attachment(name.rpartition("/")[2], file["bytes"])
     return StreamingHttpResponse(
-        chunks(f"{shown.prefix}/{name}"), content_type="application/octet-stream", headers=headers
+        chunks(f"{tuned_model.prefix}/{name}"), content_type="application/octet-stream", headers=headers
     )
 
 
@@ -84,30 +89,30 @@ def download(request: HttpRequest, access: Access, uid: str, name: str) -> HttpR
 @require_http_methods(["GET", "POST"])
 def archive(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
     """Download the whole package as a zip file."""
-    shown = access.get(TunedModel.objects.alive().select_related("team"), uid=uid)
-    if page := download_gate.confirm_model_download(request, access, shown):
+    tuned_model = access.get(TunedModel.objects.alive().select_related("team"), uid=uid)
+    if page := download_gate.confirm_model_download(request, access, tuned_model):
         return page
-    record(access.team, access.user, "downloaded adapter", shown)
-    zipped = packages.archive(shown)
-    headers = attachment(f"{packages.folder_name(shown)}.zip", len(zipped))
+    record(access.team, access.user, "downloaded adapter", tuned_model)
+    zipped = packages.archive(tuned_model)
+    headers = attachment(f"{packages.folder_name(tuned_model)}.zip", len(zipped))
     return StreamingHttpResponse(streamed(iter(zipped)), content_type="application/zip", headers=headers)
 
 
 @member(Role.EDITOR)
 @require_POST
 def describe(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    shown = access.get(TunedModel.objects.alive().select_related("team"), uid=uid)
+    tuned_model = access.get(TunedModel.objects.alive().select_related("team"), uid=uid)
     try:
-        services.describe_model(shown, access.user, request.POST.get("description", ""))
+        services.describe_model(tuned_model, access.user, request.POST.get("description", ""))
     except ValueError as error:
         messages.error(request, str(error))
-    return redirect(shown)
+    return redirect(tuned_model)
 
 
 @member(Role.EDITOR)
 @require_http_methods(["GET", "POST"])
 def upload(request: HtmxRequest, access: Access) -> HttpResponse:
-    """Upload an adapter; errors are shown next to the file field."""
+    """Upload an adapter; errors are tuned_model next to the file field."""
     bases = BaseModel.objects.filter(Q(team=access.team) | Q(team=None))
     data = (request.POST, request.FILES) if request.method == "POST" else ()
     form = AdapterForm(*data, base_models=bases)

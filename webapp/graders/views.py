@@ -66,16 +66,16 @@ def version(request: HtmxRequest, access: Access, uid: str, number: int) -> Http
     """Show a version: its text, the changes since ``?with=`` or the version before, its check."""
     grader = access.get(Grader.objects.select_related("team"), uid=uid)
     versions = grader.versions.select_related("grader__team", "check_run", "created_by")
-    shown = get_object_or_404(versions, number=number)
-    others = list(grader.versions.exclude(pk=shown.pk))
-    before = _find_compared(others, shown, request.GET.get("with", ""))
+    selected = get_object_or_404(versions, number=number)
+    others = list(grader.versions.exclude(pk=selected.pk))
+    before = _find_compared(others, selected, request.GET.get("with", ""))
     context = {
         "grader": grader,
         "others": others,
         "before": before,
         "text_before": bench.build_text(before) if before else "",
-        "text": bench.build_text(shown),
-    } | bench.build_check_context(shown)
+        "text": bench.build_text(selected),
+    } | bench.build_check_context(selected)
     if request.htmx.target == "grader-versions":
         return render(
             request,
@@ -86,12 +86,12 @@ def version(request: HtmxRequest, access: Access, uid: str, number: int) -> Http
     return render(request, f"graders/{part}", context)
 
 
-def _find_compared(others: list[GraderVersion], shown: GraderVersion, number: str) -> GraderVersion | None:
+def _find_compared(others: list[GraderVersion], selected: GraderVersion, number: str) -> GraderVersion | None:
     """Return the version to compare with: the one asked for, else the one before; ``none`` is neither."""
     if number == "none":
         return None
     requested = [other for other in others if str(other.number) == number]
-    before = [other for other in others if other.number < shown.number]
+    before = [other for other in others if other.number < selected.number]
     return next(iter(requested or before), None)
 
 
@@ -100,10 +100,10 @@ def _find_compared(others: list[GraderVersion], shown: GraderVersion, number: st
 def check(request: HttpRequest, access: Access, uid: str, number: int) -> HttpResponse:
     """Enqueue a check of a version, also a repeated one."""
     grader = access.get(Grader.objects.alive().select_related("team"), uid=uid)
-    shown = get_object_or_404(grader.versions, number=number)
-    request_check(shown)
-    messages.success(request, f"Version {shown.number} is being checked.")
-    return redirect(shown)
+    selected = get_object_or_404(grader.versions, number=number)
+    request_check(selected)
+    messages.success(request, f"Version {selected.number} is being checked.")
+    return redirect(selected)
 
 
 @member()
@@ -111,8 +111,8 @@ def check(request: HttpRequest, access: Access, uid: str, number: int) -> HttpRe
 def export(request: HttpRequest, access: Access, uid: str, number: int) -> HttpResponse:
     """Download the definition as its author wrote it."""
     grader = access.get(Grader.objects.all(), uid=uid)
-    shown = get_object_or_404(grader.versions, number=number)
-    response = JsonResponse(shown.definition, json_dumps_params={"indent": 2, "ensure_ascii": False})
+    selected = get_object_or_404(grader.versions, number=number)
+    response = JsonResponse(selected.definition, json_dumps_params={"indent": 2, "ensure_ascii": False})
     response["Content-Disposition"] = f'attachment; filename="{grader.uid}-v{number}.json"'
     return response
 

@@ -101,10 +101,10 @@ def delete(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @require_POST
 def start_labelling(request: HttpRequest, access: Access, grader: str) -> HttpResponse:
     """Create a labelling task from one trial of this grader."""
-    shown = access.get(Grader.objects.alive(), uid=grader)
-    finished = shown.trials.filter(state=GraderTrial.State.FINISHED)
+    labelled = access.get(Grader.objects.alive(), uid=grader)
+    finished = labelled.trials.filter(state=GraderTrial.State.FINISHED)
     trial = get_object_or_404(finished, uid=request.POST.get("trial", ""))
-    return redirect(calibration.create_label_task(shown, access.user, trial))
+    return redirect(calibration.create_label_task(labelled, access.user, trial))
 
 
 @member(Role.EDITOR)
@@ -145,18 +145,18 @@ def _find_version(access: Access, uid: str) -> GraderVersion:
 @require_GET
 def card(request: HtmxRequest, access: Access, version: str) -> HttpResponse:
     """Show how far the judge of a grader version agrees with the team's labels."""
-    shown = _find_version(access, version)
+    grader_version = _find_version(access, version)
     page = "judges/card.html" + ("#card" if request.htmx else "")
     votes = voting.list_visible_votes(access.user, access.can_edit)
-    return render(request, page, presenters.build_card_context(shown, votes))
+    return render(request, page, presenters.build_card_context(grader_version, votes))
 
 
 @member(Role.EDITOR)
 @require_POST
 def make_card(request: HttpRequest, access: Access, version: str) -> HttpResponse:
-    shown = _find_version(access, version)
+    grader_version = _find_version(access, version)
     try:
-        calibration.create_card(shown, access.user)
+        calibration.create_card(grader_version, access.user)
     except calibration.TooFewLabels as error:
         messages.error(request, str(error))
-    return redirect("judges:card", access.team.slug, shown.uid)
+    return redirect("judges:card", access.team.slug, grader_version.uid)

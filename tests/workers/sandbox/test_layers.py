@@ -89,7 +89,7 @@ def only(layer: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
         command[place] += f"\n\ndef lock(readable, memory_bytes):\n    {LOCKS[layer]}\n"
         return command
 
-    monkeypatch.setattr(process, "_command", weakened)
+    monkeypatch.setattr(process, "_build_command", weakened)
     with Sandbox(ATTACKS, LIMITS, wall) as sandbox:
         yield sandbox
 

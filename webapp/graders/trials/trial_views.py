@@ -65,11 +65,11 @@ def trial(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
     """Show a trial's results. htmx reloads them while it runs, and when a filter changes."""
     related = ("team", "grader__team", "second__grader", "dataset_version__dataset", "base_model")
     trials = GraderTrial.objects.select_related(*related).defer("dataset_version__report")
-    shown = access.get(trials, uid=uid)
+    found = access.get(trials, uid=uid)
     part = "#results" if request.htmx else ""
-    if shown.grader and not part:
-        return redirect(presenters.build_bench_url(shown.grader, request.GET.dict() | {"trial": shown.uid}))
-    return render(request, f"graders/trial.html{part}", trial_context.build_context(request, shown))
+    if found.grader and not part:
+        return redirect(presenters.build_bench_url(found.grader, request.GET.dict() | {"trial": found.uid}))
+    return render(request, f"graders/trial.html{part}", trial_context.build_context(request, found))
 
 
 @member()

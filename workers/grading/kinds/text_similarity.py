@@ -68,7 +68,7 @@ def meteor(text: str, reference: str) -> float:
 
 
 def rouge_n(n: int) -> Metric:
-    """F1 of the n-grams of words, by the package rouge-score."""
+    """Return a metric: F1 of the n-grams of words, by the package rouge-score."""
     variant = f"rouge{n}"
 
     def score(text: str, reference: str) -> float:
@@ -78,7 +78,7 @@ def rouge_n(n: int) -> Metric:
 
 
 def rouge_l(text: str, reference: str) -> float:
-    """rouge-score's ``rougeL``, but for its table of all word pairs: 10 GB at the longest texts."""
+    """Return rouge-score's ``rougeL`` without its table of all word pairs (10 GB for the longest texts)."""
     from rapidfuzz.distance import LCSseq
     from rouge_score.scoring import fmeasure
 

@@ -11,7 +11,7 @@ import sympy  # noqa: F401
 from workers.grading.sandboxed.equality import equal
 from workers.grading.sandboxed.final_answer import candidates, is_formula, plain
 from workers.grading.sandboxed.quantities import Unreadable
-from workers.grading.sandboxed.values import read, respelled
+from workers.grading.sandboxed.values import read, respell
 from workers.grading.sandboxed.verdicts import Verdict, build_verdict
 from workers.grading.thoughts import split_thoughts
 
@@ -42,7 +42,7 @@ def grade(sample: dict[str, Any], item: dict[str, str]) -> Verdict:
 @lru_cache(maxsize=1024)
 def find_answer(text: str) -> tuple[str, Any] | None:
     """Return the final answer of a text, as written and as a value; ``None`` if there is none."""
-    text = respelled(text.strip())
+    text = respell(text.strip())
     for whole in dict.fromkeys((text, plain(text))):
         if is_formula(whole):
             try:

@@ -260,7 +260,7 @@ def find_numbers(row: tuple[Any, ...]) -> tuple[float, ...]:
 
 
 def same(first: Any, second: Any) -> bool:
-    """Whole numbers and texts exactly; other numbers within a relative and an absolute tolerance."""
+    """Compare whole numbers and texts exactly, other numbers within a relative and an absolute tolerance."""
     if not (isinstance(first, float) or isinstance(second, float)) or not find_numbers((first, second))[1:]:
         return bool(first == second)
     apart, size = abs(first - second), max(abs(first), abs(second))
@@ -280,7 +280,7 @@ def group_rows(database: Database, reference: str, found: Rows) -> ExpectedRows:
         open_limit = clauses.limit is not None and len(found.rows) == clauses.limit[1] > 0
         return ExpectedRows(len(found.names), one, LIMIT_WITHOUT_ORDER if open_limit else "")
     try:
-        rows, keys = keyed(database, clauses, found)
+        rows, keys = read_keyed_rows(database, clauses, found)
     except Failed:
         return ExpectedRows(len(found.names), [(1, [row]) for row in found.rows], "")
     first = clauses.limit[0] if clauses.limit else 0
@@ -301,13 +301,15 @@ TIE_AT_LIMIT = (
 
 
 def runs(keys: list[tuple[Any, ...]]) -> list[tuple[int, int]]:
-    """Where equal keys begin and end."""
+    """Yield where equal keys begin and end."""
     starts = [at for at in range(len(keys)) if at == 0 or keys[at] != keys[at - 1]]
     return list(zip(starts, [*starts[1:], len(keys)], strict=True))
 
 
-def keyed(database: Database, clauses: Clauses, found: Rows) -> tuple[list[tuple[Any, ...]], list[Any]]:
-    """All rows that the reference would give without LIMIT, and the keys by which it orders them.
+def read_keyed_rows(
+    database: Database, clauses: Clauses, found: Rows
+) -> tuple[list[tuple[Any, ...]], list[Any]]:
+    """Return all rows of the reference without its LIMIT, and the keys that order them.
 
     A key is a column of the result by number or name, else the term itself, selected beside the others.
     Raises ``Failed`` where that cannot be told.
@@ -372,7 +374,7 @@ def _clauses(query: str, starts: dict[str, int], after: int, commas: list[int], 
 
 
 def _limit(match: re.Match[str] | None) -> tuple[int, int] | None:
-    """(first row, number of rows): ``LIMIT 5``, ``LIMIT 5 OFFSET 10``, ``LIMIT 10, 5``."""
+    """Return (first row, number of rows) of ``LIMIT 5``, ``LIMIT 5 OFFSET 10`` or ``LIMIT 10, 5``."""
     if match is None:
         return None
     return (int(match[1]), int(match[3])) if match[2] else (int(match[4] or 0), int(match[1]))
