@@ -25,7 +25,7 @@ ORIGINS = {"job": ("Made by a job", Q(uploaded=False)), "upload": ("Uploaded", Q
 
 
 def models_with_results() -> QuerySet[TunedModel]:
-    """Models with what made them and, as ``job.evaluations``, what was measured after training."""
+    """Return models with their sources and, as ``job.evaluations``, the results after training."""
     after = Evaluation.objects.filter(stage="after", tuned__isnull=False, task="")
     return _models().prefetch_related(
         Prefetch("job__evaluations", after.defer("comparison")),
@@ -34,7 +34,7 @@ def models_with_results() -> QuerySet[TunedModel]:
 
 
 def models_with_history() -> QuerySet[TunedModel]:
-    """The same with every measurement, also before and during training."""
+    """Return the same with every result, also before and during training."""
     every = Evaluation.objects.defer("comparison")
     return _models().prefetch_related(Prefetch("job__evaluations", every), "job__suite_scores")
 

@@ -112,7 +112,7 @@ def describe(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @member(Role.EDITOR)
 @require_http_methods(["GET", "POST"])
 def upload(request: HtmxRequest, access: Access) -> HttpResponse:
-    """Upload an adapter; errors are tuned_model next to the file field."""
+    """Upload an adapter; errors are shown next to the file field."""
     bases = BaseModel.objects.filter(Q(team=access.team) | Q(team=None))
     data = (request.POST, request.FILES) if request.method == "POST" else ()
     form = AdapterForm(*data, base_models=bases)

@@ -34,6 +34,6 @@ def find_undoable(deleted: QuerySet[M], query: QueryDict) -> list[M]:
 def render_deleted(
     request: HttpRequest, template: str, deleted: QuerySet[M], **context: object
 ) -> HttpResponse:
-    """Render a page of the ``deleted`` objects, the last deleted first. ``template`` extends deleted.html."""
+    """Render a page of the ``deleted`` objects, newest deletion first; ``template`` extends deleted.html."""
     pages = Paginator(deleted.order_by("-deleted_at", "-pk"), PAGE_SIZE)
     return render(request, template, {"page": pages.get_page(request.GET.get("page")), **context})

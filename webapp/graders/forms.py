@@ -111,7 +111,7 @@ class NewGraderForm(forms.Form):
 
     @property
     def groups(self) -> list[tuple[str, str, list[tuple[str, str]]]]:
-        """(title, remark, [(kind, explanation)]), in the order shown."""
+        """The kinds by group: (title, remark, [(kind, explanation)])."""
         return [
             (title, remark, [(k.type, k.explanation) for k in KINDS.values() if k.is_openai == is_openai])
             for title, remark, is_openai in KIND_GROUPS

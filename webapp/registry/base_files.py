@@ -32,7 +32,7 @@ def find_refusals(base: BaseModel) -> dict[str, str | None] | None:
 
 @lru_cache(maxsize=64)
 def _read_refusals(folder: Path, changed: float) -> dict[str, str | None]:
-    """``changed`` is a part of the cache's key only."""
+    """Read the files in ``folder``; ``changed`` is only a part of the cache's key."""
     if any(file.stat().st_size > MAX_BYTES for file in folder.glob("*.json")):
         raise ValueError("too large to read for a page")
     config, tokenizer = read_base(folder)
