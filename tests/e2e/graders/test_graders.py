@@ -1,4 +1,4 @@
-"""A grader that a team can trust, as its users click it: import, try, keep what is known, see who cheats."""
+"""Graders in a browser: import, run on rows, save known answers, find exploits."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def type_json(page: Page, text: str) -> None:
 
 
 def import_json(page: Page) -> None:
-    """A wrong field is underlined and named; the mended JSON becomes a grader."""
+    """A wrong field is underlined and named; the corrected JSON becomes a grader."""
     page.get_by_role("link", name="New grader").click()
     audit(page)
     page.get_by_role("link", name="Import grader JSON").click()

@@ -1,4 +1,4 @@
-"""A judge that a team can trust, as its users click it: connected, asked, held against people's labels."""
+"""Judges in a browser: connect, test, compare with people's labels."""
 
 from __future__ import annotations
 

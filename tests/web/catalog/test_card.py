@@ -1,4 +1,4 @@
-"""A model's card: readable, harmless, and downloadable as it is."""
+"""A model's card: rendered safely, and downloadable unchanged."""
 
 from __future__ import annotations
 

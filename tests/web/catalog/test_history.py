@@ -1,4 +1,4 @@
-"""What was measured of a model over time: drawn and listed, and nothing that was not measured."""
+"""Measurements of a model over time, in a figure and a table."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_tasks_are_drawn_one_by_one(model: TunedModel, alice: User, as_user: Sig
 def test_measurements_in_other_jobs_are_this_models_own(
     model: TunedModel, alice: User, as_user: SignIn
 ) -> None:
-    """A job that continues from it measured it as its start; an side is held against it."""
+    """A job that continues from it measures it as its base; a control run is compared with it."""
     rows = [row("a", [sample(0.5, "x")], [sample(0.9, "y")])]
     onward, arm_job = finished_job(model.team, alice, "Goes on"), finished_job(model.team, alice, "Lots")
     Job.objects.filter(pk=onward.pk).update(start=model)

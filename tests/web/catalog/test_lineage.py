@@ -1,4 +1,4 @@
-"""The lineage of a model: drawn with links, the same in words, and deleted things without links."""
+"""The lineage of a model: a drawing with links, a list, and deleted objects without links."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows won, tied and lost: their interval, and what the page says of it."""
+"""Rows won, tied and lost: their interval, and its text on the page."""
 
 from __future__ import annotations
 

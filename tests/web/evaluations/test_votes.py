@@ -1,4 +1,4 @@
-"""Blind votes: nobody is told whose answer is whose, a vote counts once, people are held to the grader."""
+"""Blind votes: models stay hidden, a vote counts once, votes are compared with the grader."""
 
 from __future__ import annotations
 

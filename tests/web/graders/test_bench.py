@@ -1,4 +1,4 @@
-"""The bench: chosen rows, answers side by side, a histogram to filter by, what training could learn."""
+"""The bench: row selection, answers side by side, a histogram as filter, what training could learn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Graders: versions that never change, imports that name the wrong field, a lint that never runs anything."""
+"""Graders: versions never change, imports name the wrong field, the lint never runs code."""
 
 from __future__ import annotations
 

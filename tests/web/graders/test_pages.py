@@ -1,4 +1,4 @@
-"""Graders as a team keeps them: found in the list, named, deleted and restored; versions brought back."""
+"""Pages of graders: find in the list, rename, delete and restore, edit an older version."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_deleted_grader_offers_only_its_restoration_and_takes_no_version(
 def test_an_older_version_is_edited_and_saved_with_a_note(
     grader: Grader, alice: User, as_user: SignIn
 ) -> None:
-    """Also when the newest is of another kind: the text is taken for what it was."""
+    """The text keeps its kind, also if the newest version is of another kind."""
     client, source = as_user(alice), KINDS["python"].example
     python, _ = add_version(grader, alice, source)
     add_version(grader, alice, KINDS["regex"].example)

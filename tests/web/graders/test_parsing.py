@@ -1,4 +1,4 @@
-"""Whatever is pasted: the place of every field is found, and nothing but a refusal comes of nonsense."""
+"""Parsing of pasted text: the position of every field is found, and nonsense is refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ documents = st.recursive(
 
 
 def paths(value: Any) -> list[list[str | int]]:
-    """Every way into a document."""
+    """Return every path into a document."""
     found: list[list[str | int]] = []
     for step, inner in _steps(value):
         found += [[step], *([step, *rest] for rest in paths(inner))]

@@ -1,4 +1,4 @@
-"""Formulas of discrimination, agreement and the histogram, and the making of cheats."""
+"""Statistics of discrimination, agreement and the histogram; answers of cheats and their reports."""
 
 from __future__ import annotations
 

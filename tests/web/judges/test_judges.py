@@ -1,4 +1,4 @@
-"""Judges: a team connects models that grade, holds their word against its own, and no key ever comes out."""
+"""Judges: teams connect them and compare them with people's labels; keys never leave the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adapters that people upload: what is kept, what is refused and why, and who may."""
+"""Uploads of adapters: what is stored, what is refused and why, and who may upload."""
 
 from __future__ import annotations
 

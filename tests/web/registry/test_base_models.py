@@ -1,4 +1,4 @@
-"""Base models are removed while nothing was made with them; models say what they are for."""
+"""Base models: inspection, and removal while nothing uses them; descriptions of models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports on the web: offered or refused before training, queued once, leased, checked, downloaded."""
+"""Exports on the web: offer or refusal before training, queue, lease, check, download."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Suites are chosen, recorded and shown; a model that may have lost too much is held back."""
+"""Suites: selection, records and pages; a model that may have lost too much is held back."""
 
 from __future__ import annotations
 
