@@ -15,9 +15,9 @@ EXAMPLE_SOURCE = '''import json
 
 
 def grade(sample, item):
-    """Share of right fields; a reply that is not the wanted JSON earns nothing.
+    """Share of right fields; a completion that is not JSON of this form earns 0.
 
-    sample["output_text"] is the model's reply, item holds the row's other fields.
+    sample["output_text"] is the completion, item holds the other fields of the row.
     """
     wanted = item["reference"]
     try:
