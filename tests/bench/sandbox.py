@@ -81,7 +81,7 @@ def in_process(source: str, answers: Answers) -> list[float]:
     def every() -> None:
         for text, item in answers:
             asked = build_request(text, item, 0)
-            told_text, told_item = json.loads(asked.told + "]")
+            told_text, told_item = json.loads(asked.content + "]")
             runner.grade(told_text, told_item, asked.seed)
 
     try:

@@ -19,7 +19,7 @@ SAMPLES = ("components/", "allauth/", "styleguide.html")
 CHANGE_S = 20
 # Template tags may hold what would end an element or its attribute.
 TEMPLATE_TAG = r"\{%.*?%\}|\{\{.*?\}\}"
-TAG = re.compile(rf"<(?:form|c-confirm|c-undo|c-filter-bar)\b(?:{TEMPLATE_TAG}|[^>])*>", re.DOTALL)
+TAG = re.compile(rf"<(?:form|c-confirm|c-undo|c-restore|c-filter-bar)\b(?:{TEMPLATE_TAG}|[^>])*>", re.DOTALL)
 SENDS = r"formaction|hx-(?:post|put|patch|delete)"
 VALUE = rf'="((?:{TEMPLATE_TAG}|[^"])*)"'
 SENDER = re.compile(rf"(?<![-\w])(?:{SENDS}){VALUE}", re.DOTALL)

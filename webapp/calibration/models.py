@@ -1,4 +1,4 @@
-"""Answers that people labelled, and how far a judge agrees with them."""
+"""Labels that people give to answers, and judge cards."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from django.db import models
 from django.urls import reverse
 
 from webapp.core.fields import PublicIdField
+from webapp.core.models import Authored
 from webapp.graders.models import Grader, GraderVersion
 from webapp.teams.models import Team, User
 from webapp.work.models import WorkItem
 
 
-class LabelTask(models.Model):
-    """Answers of one trial that people are to label; what they say holds for every version of the grader."""
+class LabelTask(Authored):
+    """Answers of one trial for people to label. The labels count for every version of the grader."""
 
     uid = PublicIdField("labels_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="+")
     grader = models.ForeignKey(Grader, models.CASCADE, related_name="label_tasks")
     rows = models.JSONField(help_text="[{row_id, messages, item}]")
     answers = models.JSONField(help_text="[{row, text}], in the order of labelling")
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering: ClassVar = ["-id"]
@@ -35,10 +34,10 @@ class LabelTask(models.Model):
 
 
 class HumanLabel(models.Model):
-    """What a person thinks of an answer, from 1 (bad) to 5 (good), without the judge's word before them."""
+    """A person's label of an answer, from 1 (bad) to 5 (good), given without seeing the judge's reward."""
 
     task = models.ForeignKey(LabelTask, models.CASCADE, related_name="labels")
-    answer = models.PositiveIntegerField(help_text="place among the task's answers")
+    answer = models.PositiveIntegerField(help_text="index in the task's answers")
     value = models.PositiveSmallIntegerField()
     labelled_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now=True)
@@ -54,16 +53,14 @@ class HumanLabel(models.Model):
         return f"{self.value} for answer {self.answer}"
 
 
-class JudgeCard(WorkItem):
-    """How far a judge agrees with people, measured on labelled answers; never changes once finished."""
+class JudgeCard(Authored, WorkItem):
+    """Agreement of a judge and people on labelled answers; never changes once finished."""
 
     uid = PublicIdField("judgecard_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="+")
     grader_version = models.ForeignKey(GraderVersion, models.CASCADE, related_name="judge_cards")
-    labels = models.JSONField(help_text="[{text, item, group, value}], as they were when the card was made")
-    results = models.JSONField(default=dict, help_text="the numbers, and the judge's word on each label")
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
+    labels = models.JSONField(help_text="[{text, item, prompt, group, value}], as the card was made")
+    results = models.JSONField(default=dict, help_text="statistics, and the judge's rewards by answer")
 
     class Meta:
         ordering: ClassVar = ["-id"]

@@ -1,24 +1,42 @@
-"""Collect people's labels, and make judge cards of them."""
+"""Collect people's labels of answers, and make judge cards from them."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from typing import Any
+from typing import TypedDict
 
 from django.db import transaction
 
 from webapp.calibration.models import HumanLabel, JudgeCard, LabelTask
 from webapp.calibration.queues import CARDS
 from webapp.endpoints.models import Endpoint
-from webapp.endpoints.services import endpoint_spec, endpoints_for
+from webapp.endpoints.services import build_endpoint_spec, find_endpoints
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
 from webapp.teams.models import Team, User
 from webapp.teams.services import record_event
 from workers import grading
+from workers.contract.json_types import JsonObject
 
 FEWEST_LABELS = 30
-Json = dict[str, Any]
+
+
+class LabelledAnswer(TypedDict):
+    """A labelled answer as ``JudgeCard.labels`` stores it. Answers to one prompt share a ``group``."""
+
+    text: str
+    item: JsonObject
+    prompt: str
+    group: str
+    value: int
+
+
+class Kappa(TypedDict):
+    """Cohen's kappa with its interval, as JSON."""
+
+    value: float | None
+    low: float | None
+    high: float | None
 
 
 class TooFewLabels(ValueError):
@@ -30,13 +48,13 @@ class TooFewLabels(ValueError):
 
 @transaction.atomic
 def create_label_task(grader: Grader, user: User, trial: GraderTrial) -> LabelTask:
-    """The trial's answers, each once, in an order that tells nobody where they come from.
+    """Create a task of the trial's answers, each once, in an order that hides their source.
 
-    The task of these answers that is there already, if there is one: no answer counts twice.
+    Returns the task that exists, if there is one of the same answers: no answer counts twice.
     """
     distinct = {(result["row"], result["answer"]): None for result in trial.results}
     answers = [{"row": row, "text": text} for row, text in distinct]
-    random.Random(trial.pk).shuffle(answers)  # noqa: S311 -- hides nothing
+    random.Random(trial.pk).shuffle(answers)  # noqa: S311 -- no secret
     task, _ = LabelTask.objects.get_or_create(
         team=grader.team, grader=grader, rows=trial.rows, answers=answers, defaults={"created_by": user}
     )
@@ -44,14 +62,14 @@ def create_label_task(grader: Grader, user: User, trial: GraderTrial) -> LabelTa
 
 
 class LabelledMeanwhile(ValueError):
-    """Somebody else has labelled the answer, which this person was not shown."""
+    """Somebody else labelled the answer after the page was shown."""
 
 
 @transaction.atomic
-def label(task: LabelTask, user: User, answer: int, value: int, seen: int | None = None) -> HumanLabel:
-    """What ``user`` thinks of an answer; a second thought replaces the first.
+def label_answer(task: LabelTask, user: User, answer: int, value: int, seen: int | None = None) -> HumanLabel:
+    """Store the user's label of the answer of this index; it replaces an earlier one.
 
-    Another person's label is replaced only by someone who has ``seen`` it. Raises ``LabelledMeanwhile``.
+    Another person's label is replaced only by a user who has ``seen`` it. Raises ``LabelledMeanwhile``.
     """
     before = task.labels.select_for_update().filter(answer=answer).first()
     if before and before.labelled_by != user and before.value != seen:
@@ -62,21 +80,21 @@ def label(task: LabelTask, user: User, answer: int, value: int, seen: int | None
     return given
 
 
-def labels_of(grader: Grader) -> list[Json]:
-    """Every label of the grader's answers, as a card keeps them."""
+def list_labels(grader: Grader) -> list[LabelledAnswer]:
+    """Return every labelled answer of the grader, as a card stores them."""
     tasks = grader.label_tasks.prefetch_related("labels")
-    return [_labelled(task, given) for task in tasks for given in task.labels.all()]
+    return [_build_labelled_answer(task, label) for task in tasks for label in task.labels.all()]
 
 
-def _labelled(task: LabelTask, given: HumanLabel) -> Json:
-    answer = task.answers[given.answer]
+def _build_labelled_answer(task: LabelTask, label: HumanLabel) -> LabelledAnswer:
+    answer = task.answers[label.answer]
     row = task.rows[answer["row"]]
     return {
         "text": answer["text"],
         "item": row["item"],
         "prompt": row["messages"][-1]["content"],
         "group": f"{task.uid} {row['row_id']}",
-        "value": given.value,
+        "value": label.value,
     }
 
 
@@ -85,8 +103,8 @@ def _labelled(task: LabelTask, given: HumanLabel) -> Json:
 
 @transaction.atomic
 def create_card(version: GraderVersion, user: User) -> JudgeCard:
-    """Have a worker hold the judge's word against the labels. Raises ``TooFewLabels``."""
-    labels = labels_of(version.grader)
+    """Enqueue a card: a worker compares the judge's rewards with the labels. Raises ``TooFewLabels``."""
+    labels = list_labels(version.grader)
     if len(labels) < FEWEST_LABELS:
         raise TooFewLabels(f"A card needs {FEWEST_LABELS} labels; there are {len(labels)}.")
     card = JudgeCard.objects.create(
@@ -97,53 +115,56 @@ def create_card(version: GraderVersion, user: User) -> JudgeCard:
     return card
 
 
-def card_for(version: GraderVersion) -> JudgeCard | None:
-    """The newest finished card of the same definition, made with the judges that answer to its names now."""
+def find_card(version: GraderVersion) -> JudgeCard | None:
+    """Return the newest finished card of the same definition and of the judges connected now."""
     finished = JudgeCard.objects.filter(
         team=version.grader.team, grader_version__sha256=version.sha256, state=JudgeCard.State.FINISHED
     ).select_related("grader_version")
-    now = judge_revisions(version)
+    now = hash_judges(version)
     return next((card for card in finished if card.results.get("judges") == now), None)
 
 
-def judge_revisions(version: GraderVersion) -> dict[str, str]:
-    """What stands behind each judge that the version names: a hash of address and model."""
-    endpoints = endpoints_for(version.grader.team, grading.validate(version.definition))
-    return {name: endpoint_spec(endpoint).revision for name, endpoint in endpoints.items()}
+def hash_judges(version: GraderVersion) -> dict[str, str]:
+    """Return a hash of URL and model for each judge that the version names."""
+    endpoints = find_endpoints(version.grader.team, version.parsed)
+    return {name: build_endpoint_spec(endpoint).revision for name, endpoint in endpoints.items()}
 
 
 def asks_judge(version: GraderVersion) -> bool:
-    """Whether the version's grader asks a model."""
-    return bool(grading.judge_models(grading.validate(version.definition)))
+    """Return True if the version's grader asks a judge."""
+    return bool(grading.judge_models(version.parsed))
 
 
-def agreements(team: Team, versions: Iterable[GraderVersion]) -> dict[int, Json | None]:
-    """How far people agree with each of the team's ``versions`` that ask a judge, by the version's key.
+def find_agreements(team: Team, versions: Iterable[GraderVersion]) -> dict[int, Kappa | None]:
+    """Return Cohen's kappa of judge and people for the ``versions`` that ask a judge, by the version's key.
 
-    Cohen's kappa as ``{value, low, high}``, of the newest card that counts; ``None`` without one.
+    It is that of the newest valid card; ``None`` without one.
     """
-    asked = {version: grading.judge_models(grading.validate(version.definition)) for version in set(versions)}
-    asking = {version: models for version, models in asked.items() if models}
-    if not asking:
+    models_by_version = {version: grading.judge_models(version.parsed) for version in set(versions)}
+    judged = {version: models for version, models in models_by_version.items() if models}
+    if not judged:
         return {}
-    endpoints = Endpoint.objects.filter(team=team, deleted_at=None).select_related("base_model")
-    now = {endpoint.name: endpoint_spec(endpoint).revision for endpoint in endpoints}
+    endpoints = Endpoint.objects.alive().filter(team=team).select_related("base_model")
+    now = {endpoint.name: build_endpoint_spec(endpoint).revision for endpoint in endpoints}
     finished = JudgeCard.objects.filter(team=team, state=JudgeCard.State.FINISHED)
     cards = list(finished.values_list("grader_version__sha256", "results__judges", "results__kappa"))
 
-    def measured(version: GraderVersion, models: list[str]) -> Json | None:
+    def find_kappa(version: GraderVersion, models: list[str]) -> Kappa | None:
         revisions = {name: now[name] for name in models if name in now}
-        counting = (kappa or {} for *made, kappa in cards if made == [version.sha256, revisions])
-        return next(counting, None)
+        # A card is valid for the same definition, and while its judges are what they were.
+        for sha256, judges, kappa in cards:
+            if (sha256, judges) == (version.sha256, revisions):
+                return kappa or Kappa(value=None, low=None, high=None)
+        return None
 
-    return {version.pk: measured(version, models) for version, models in asking.items()}
+    return {version.pk: find_kappa(version, models) for version, models in judged.items()}
 
 
-def uncalibrated(team: Team, versions: Iterable[GraderVersion]) -> set[int]:
-    """Which of the team's ``versions`` ask a judge that nobody has held against people's labels, by key."""
-    return {key for key, kappa in agreements(team, versions).items() if kappa is None}
+def find_uncalibrated(team: Team, versions: Iterable[GraderVersion]) -> set[int]:
+    """Return the keys of the ``versions`` that ask a judge without a valid card."""
+    return {key for key, kappa in find_agreements(team, versions).items() if kappa is None}
 
 
 def is_uncalibrated(version: GraderVersion) -> bool:
-    """Whether the version asks a judge that nobody has held against people's labels."""
-    return asks_judge(version) and card_for(version) is None
+    """Return True if the version asks a judge without a valid card."""
+    return asks_judge(version) and find_card(version) is None

@@ -1,4 +1,4 @@
-"""A checkpoint's adapter to download, and its promotion to a model."""
+"""Views of checkpoints: download the adapter, promote it to a model."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from webapp.teams.services import record_event
 
-PROMOTED = "Queued. The checkpoint is evaluated and packaged; the model appears here when that is done."
+PROMOTED = "Queued. The checkpoint will be evaluated and packaged. Then its model appears here."
 
 
-def _checkpoint(access: Access, uid: str, step: int) -> Checkpoint:
+def _find_checkpoint(access: Access, uid: str, step: int) -> Checkpoint:
     job = access.get(Job.objects.select_related("team", "base_model"), uid=uid)
     return get_object_or_404(job.checkpoints.select_related("job__base_model", "job__team"), step=step)
 
@@ -28,39 +28,38 @@ def _checkpoint(access: Access, uid: str, step: int) -> Checkpoint:
 @member(Role.EDITOR)
 @require_http_methods(["GET", "POST"])
 def download(request: HttpRequest, access: Access, uid: str, step: int) -> HttpResponseBase:
-    """The adapter of a checkpoint, a PEFT folder in a zip file."""
-    checkpoint = _checkpoint(access, uid, step)
+    """Download the adapter of a checkpoint, a PEFT folder in a zip file."""
+    checkpoint = _find_checkpoint(access, uid, step)
     try:
         packed = checkpoints.pack_adapter(checkpoint)
     except checkpoints.CheckpointUnusable as error:
         messages.error(request, str(error))
         return redirect(checkpoint.job)
     what = f"step {step} of {checkpoint.job}"
-    if asked := download_gate.confirm_download(
-        request, access, what, checkpoint.job, find_gate_reasons(checkpoint)
-    ):
-        return asked
+    reasons = find_gate_reasons(checkpoint)
+    if page := download_gate.confirm_download(request, access, what, checkpoint.job, reasons):
+        return page
     record_event(access.team, access.user, "downloaded checkpoint", what)
     headers = build_attachment_headers(f"{checkpoints.folder_name(checkpoint)}.zip", len(packed))
     return StreamingHttpResponse(stream_lazily(iter(packed)), content_type="application/zip", headers=headers)
 
 
 def find_gate_reasons(checkpoint: Checkpoint) -> list[str]:
-    """Why the retention gate does not let the checkpoint pass; empty if it does or nothing is gated."""
-    word = gate.of_job(checkpoint.job)
-    if not word.gated:
+    """Return why the retention gate does not pass the checkpoint; empty if it does or nothing is gated."""
+    result = gate.check_job(checkpoint.job)
+    if not result.gated:
         return []
-    if word.state in (gate.READY, gate.RELEASED) and checkpoint.step == checkpoint.job.step:
+    if result.state in (gate.READY, gate.RELEASED) and checkpoint.step == checkpoint.job.step:
         return []
-    last = [f"The job's model: {reason}" for reason in word.reasons if word.state == gate.HELD_BACK]
+    last = [f"The job's model: {reason}" for reason in result.reasons if result.state == gate.HELD_BACK]
     return [*last, f"No suite was measured for the gate at step {checkpoint.step}."]
 
 
 @member(Role.EDITOR)
 @require_POST
 def promote(request: HttpRequest, access: Access, uid: str, step: int) -> HttpResponse:
-    """Queues the job that makes a model of the checkpoint and shows it."""
-    checkpoint = _checkpoint(access, uid, step)
+    """Enqueue the job that makes a model of the checkpoint, and show it."""
+    checkpoint = _find_checkpoint(access, uid, step)
     try:
         job = promotion.promote_checkpoint(checkpoint, access.user)
     except WrongState as error:

@@ -1,4 +1,4 @@
-"""Files that leave Groove although the retention gate holds their model back: asked first, and recorded."""
+"""Downloads of models that the retention gate holds back: confirmed first, and recorded."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ VERB = "downloaded held-back model"
 def confirm_download(
     request: HttpRequest, access: Access, what: str, source: TunedModel | Job, reasons: Sequence[str]
 ) -> HttpResponse | None:
-    """The page that asks before a download from ``source``; None without a reason, or once confirmed.
+    """Return a page that asks to confirm a download from ``source``; None without reasons, or if confirmed.
 
-    A confirmation is a POST to the same URL. The audit log keeps who confirmed, and for ``what``.
+    The confirmation is a POST to the same URL. The audit log stores who confirmed ``what``.
     """
     if not reasons:
         return None
@@ -35,7 +35,7 @@ def confirm_download(
 def confirm_model_download(
     request: HttpRequest, access: Access, model: TunedModel, what: str = ""
 ) -> HttpResponse | None:
-    """The same for a model, or for a file or an export of it."""
-    word = gate.of(model)
-    reasons = word.reasons if word.state == gate.HELD_BACK else []
+    """Return the same page for a model, or for a file or an export of it."""
+    result = gate.check_model(model)
+    reasons = result.reasons if result.state == gate.HELD_BACK else []
     return confirm_download(request, access, what or str(model), model, reasons)

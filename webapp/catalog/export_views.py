@@ -1,4 +1,4 @@
-"""A model's exports: where they stand, the button, the download."""
+"""Views of a model's exports: their state, a request, the download."""
 
 from __future__ import annotations
 
@@ -18,26 +18,25 @@ from webapp.teams.services import record_event
 from workers.contract.exports import KINDS
 
 
-def _model(access: Access, uid: str) -> TunedModel:
-    kept = TunedModel.objects.select_related("team", "base_model").filter(deleted_at=None)
-    return access.get(kept, uid=uid)
+def _find_model(access: Access, uid: str) -> TunedModel:
+    return access.get(TunedModel.objects.alive().select_related("team", "base_model"), uid=uid)
 
 
 @member()
 @require_GET
 def exports(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
-    """The section of the model's page; htmx asks again while something is being made."""
-    model = _model(access, uid)
+    """Show the section of the model's page; htmx reloads it while an export is being made."""
+    model = _find_model(access, uid)
     if not request.htmx:
         return redirect(f"{model.get_absolute_url()}#exports")
-    return render(request, "catalog/exports.html", {"model": model} | exporting.page(model))
+    return render(request, "catalog/exports.html", {"model": model} | exporting.build_context(model))
 
 
 @member(Role.EDITOR)
 @require_POST
 def request_export(request: HttpRequest, access: Access, uid: str, kind: str) -> HttpResponse:
-    """Queue an export for a worker."""
-    model = _model(access, uid)
+    """Enqueue an export."""
+    model = _find_model(access, uid)
     if kind not in KINDS:
         raise Http404(f"There is no export of the kind {kind!r}.")
     try:
@@ -50,14 +49,14 @@ def request_export(request: HttpRequest, access: Access, uid: str, kind: str) ->
 @member(Role.EDITOR)
 @require_http_methods(["GET", "POST"])
 def download(request: HttpRequest, access: Access, uid: str, kind: str) -> HttpResponseBase:
-    """A finished export as one zip file."""
-    model = _model(access, uid)
+    """Download a finished export as a zip file."""
+    model = _find_model(access, uid)
     export = get_object_or_404(model.exports, kind=kind, state=Export.State.FINISHED)
-    if asked := download_gate.confirm_model_download(request, access, model, str(export)):
-        return asked
+    if page := download_gate.confirm_model_download(request, access, model, str(export)):
+        return page
     record_event(access.team, access.user, "downloaded export", export)
     name = packages.export_folder(model, kind)
-    archive = packages.zipped(name, export.prefix, export.files)
+    archive = packages.zip_files(name, export.prefix, export.files)
     headers = build_attachment_headers(f"{name}.zip", len(archive))
     return StreamingHttpResponse(
         stream_lazily(iter(archive)), content_type="application/zip", headers=headers

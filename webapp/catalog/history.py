@@ -1,29 +1,28 @@
-"""What was measured of a model, in order: on its job's rows, its tasks and suites, and in other jobs."""
+"""Measurements of a model, in order: on its job's rows, tasks and suites, and in other jobs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from django.db.models import Q
 
-from webapp.evaluations.presenters import bounds_of, confidence
+from webapp.evaluations.presenters import find_bounds, read_confidence
 from webapp.jobs.models import Evaluation, Job, SuiteScore
 from webapp.registry.models import TunedModel
-from webapp.retention.presenters import change_of
+from webapp.retention.presenters import to_change
 from workers.contract.events import Interval
 from workers.contract.methods import METHODS
 
 ORDER = {"before": 0, "during": 1, "after": 2}
-ELSEWHERE = 20
-LEFT, RIGHT, AFTER = 12, 80, 93  # places of the first step, the last one, and after training; percent
-TOP, BOTTOM = 12, 172  # of the highest and the lowest reward; pixels
+MOST_OTHER_RESULTS = 20
+LEFT, RIGHT, AFTER = 12, 80, 93  # x of the first step, the last step, and after training, in percent
+TOP, BOTTOM = 12, 172  # y of the highest and the lowest reward, in pixels
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """One measurement on some rows; ``change`` is tuned minus base, paired by row."""
 
     stage: str
@@ -47,66 +46,66 @@ class Series:
     """Measurements on the same kind of rows, in order."""
 
     title: str
-    points: list[Measured]
+    points: list[Measurement]
 
     @property
     def compared(self) -> bool:
-        """Whether the tuned model was measured at all."""
+        """True if the tuned model was measured."""
         return any(point.tuned for point in self.points)
 
 
 @dataclass(frozen=True)
-class Elsewhere:
-    """Results of another job: one that continued from this model, or a control run of its job."""
+class OtherResult:
+    """Result of another job that measured this model: one that continued from it, or a control run."""
 
     job: Job
-    of: str
+    role: str
     reward: Interval
     rows: int
     split: str
 
 
-def of(model: TunedModel) -> dict[str, Any]:
-    """What the page shows: ``measured`` is the comparison after training."""
+def build_context(model: TunedModel) -> dict[str, object]:
+    """Return what the page shows; ``measured`` is the comparison after training."""
     job: Job | None = getattr(model, "job", None)
-    found = series(job) if job else []
+    found = build_series(job) if job else []
     return {
-        "measured": _final(job) if job else None,
+        "measured": _find_final_evaluation(job) if job else None,
         "series": found,
-        "figures": [figure(each, job.base_label) for each in found] if job else [],
+        "figures": [build_figure(each, job.base_label) for each in found] if job else [],
         "measurements": sum(len(each.points) for each in found),
-        "confidence": confidence(job) if job else None,
-        "elsewhere": elsewhere(model),
+        "confidence": read_confidence(job) if job else None,
+        "other_results": list_other_results(model),
     }
 
 
-def _final(job: Job) -> Evaluation | None:
+def _find_final_evaluation(job: Job) -> Evaluation | None:
     after = (each for each in job.evaluations.all() if each.stage == "after" and not each.task)
     return next((each for each in after if each.tuned), None)
 
 
-def series(job: Job) -> list[Series]:
-    """The job's own rows first, then its tasks, then its suites; only where something was measured."""
-    tasks: dict[str, list[Measured]] = {}
+def build_series(job: Job) -> list[Series]:
+    """Return the job's own rows first, then its tasks, then its suites, if the tuned model was measured."""
+    tasks: dict[str, list[Measurement]] = {}
     for evaluation in job.evaluations.all():
-        tasks.setdefault(evaluation.task, []).append(_evaluated(evaluation))
-    suites: dict[str, list[Measured]] = {}
+        tasks.setdefault(evaluation.task, []).append(_from_evaluation(evaluation))
+    suites: dict[str, list[Measurement]] = {}
     for score in job.suite_scores.all():
         if score.suite:
-            suites.setdefault(score.suite, []).append(_scored(score))
+            suites.setdefault(score.suite, []).append(_from_score(score))
     named = [(f"Task {name}" if name else "Held-out rows", tasks[name]) for name in sorted(tasks)]
     named += [(f"Suite {name}", points) for name, points in suites.items()]
     found = [Series(title, sorted(points, key=_order)) for title, points in named]
     return [each for each in found if each.compared]
 
 
-def _order(point: Measured) -> tuple[int, int]:
+def _order(point: Measurement) -> tuple[int, int]:
     return ORDER[point.stage], point.step
 
 
-def _evaluated(evaluation: Evaluation) -> Measured:
+def _from_evaluation(evaluation: Evaluation) -> Measurement:
     base, tuned = evaluation.base, evaluation.tuned
-    return Measured(
+    return Measurement(
         stage=evaluation.stage,
         step=evaluation.step,
         split=evaluation.split,
@@ -118,9 +117,9 @@ def _evaluated(evaluation: Evaluation) -> Measured:
     )
 
 
-def _scored(score: SuiteScore) -> Measured:
-    lost = score.forgetting
-    return Measured(
+def _from_score(score: SuiteScore) -> Measurement:
+    forgetting = score.forgetting
+    return Measurement(
         stage=score.stage,
         step=score.step,
         split="",
@@ -128,33 +127,29 @@ def _scored(score: SuiteScore) -> Measured:
         samples_per_row=score.samples_per_row,
         base=score.base,
         tuned=score.tuned,
-        change=change_of(lost) if lost else None,
+        change=to_change(forgetting) if forgetting else None,
     )
 
 
-def elsewhere(model: TunedModel) -> list[Elsewhere]:
-    """The newest first: jobs that continued from the model, and the control runs of the job that made it."""
+def list_other_results(model: TunedModel) -> list[OtherResult]:
+    """Return results of jobs that continued from the model, and of control runs of its job, newest first."""
     job: Job | None = getattr(model, "job", None)
-    beside = Q(job__initial_adapter=model, job__method="rft") | (
-        Q(job__control_of=job) if job else Q(pk=None)
-    )
-    found = Evaluation.objects.filter(beside, stage="after", task="", tuned__isnull=False)
-    return [
-        _elsewhere(model, evaluation)
-        for evaluation in found.select_related("job__team").defer("comparison").order_by("-id")[:ELSEWHERE]
-    ]
+    others = Q(job__start=model, job__method="rft") | (Q(job__control_of=job) if job else Q(pk=None))
+    found = Evaluation.objects.filter(others, stage="after", task="", tuned__isnull=False)
+    newest = found.select_related("job__team").defer("comparison").order_by("-id")[:MOST_OTHER_RESULTS]
+    return [_build_other_result(model, evaluation) for evaluation in newest]
 
 
-def _elsewhere(model: TunedModel, evaluation: Evaluation) -> Elsewhere:
+def _build_other_result(model: TunedModel, evaluation: Evaluation) -> OtherResult:
     job, tuned = evaluation.job, evaluation.tuned
     assert tuned, f"{evaluation} compares nothing"
-    of_model = job.initial_adapter_id == model.pk
-    return Elsewhere(
+    is_initial = job.initial_adapter_id == model.pk
+    control_run = f"{METHODS[job.method].label} control run, compared with this model"
+    return OtherResult(
         job=job,
-        of="this model, as its start"
-        if of_model
-        else f"{METHODS[job.method].label} control run, held against this model",
-        reward=(evaluation.base if of_model else tuned).reward,
+        role="this model, as its initial adapter" if is_initial else control_run,
+        # A job that starts from the model measures the model itself as its base.
+        reward=(evaluation.base if is_initial else tuned).reward,
         rows=evaluation.rows,
         split=evaluation.split,
     )
@@ -165,7 +160,7 @@ def _elsewhere(model: TunedModel, evaluation: Evaluation) -> Elsewhere:
 
 @dataclass(frozen=True)
 class Mark:
-    """A mean with its interval: a place across (CSS percentage), and heights in pixels."""
+    """A mean with its interval: ``x`` is a CSS percentage, the others are heights in pixels."""
 
     x: str
     mean: int
@@ -178,7 +173,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Side:
-    """One model's marks; ``joined`` are neighbours on the same rows."""
+    """One model's marks; ``joined`` are pairs of neighbours to connect by lines."""
 
     name: str
     marks: list[Mark]
@@ -187,7 +182,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Figure:
-    """Rewards by step; ``steps`` are (place, label, SVG's anchor) and ``levels`` (height, label)."""
+    """Rewards by step; ``steps`` are (x, label, SVG's anchor) and ``levels`` (height, label)."""
 
     title: str
     sides: list[Side]
@@ -198,23 +193,23 @@ class Figure:
     height = BOTTOM + 24
 
 
-def figure(shown: Series, base: str) -> Figure:
-    """Both models, from 0 to 1 or wider where rewards lie outside; after training stands apart."""
-    taken = [each for point in shown.points for each in (point.base, point.tuned) if each]
-    ends = [bound for each in taken for bound in bounds_of(each)]
+def build_figure(series: Series, base_label: str) -> Figure:
+    """Draw both models on an axis from 0 to 1, or wider if rewards lie outside; "after" is set apart."""
+    intervals = [each for point in series.points for each in (point.base, point.tuned) if each]
+    ends = [bound for interval in intervals for bound in find_bounds(interval)]
     low, high = min([0.0, *ends]), max([1.0, *ends])
-    last = max((point.step for point in shown.points if point.stage != "after"), default=0)
+    last = max((point.step for point in series.points if point.stage != "after"), default=0)
 
     def height(reward: float) -> int:
         return round(BOTTOM - (BOTTOM - TOP) * (reward - low) / (high - low))
 
-    def marks(rewards: Iterable[tuple[Measured, Interval | None]]) -> list[Mark]:
+    def build_marks(rewards: Iterable[tuple[Measurement, Interval | None]]) -> list[Mark]:
         return [
             Mark(
-                x=_place(point, last),
+                x=_find_x(point, last),
                 mean=height(reward.mean),
-                low=height(bounds_of(reward)[0]),
-                high=height(bounds_of(reward)[1]),
+                low=height(find_bounds(reward)[0]),
+                high=height(find_bounds(reward)[1]),
                 when=point.when,
                 after=point.stage == "after",
                 reward=reward,
@@ -225,28 +220,28 @@ def figure(shown: Series, base: str) -> Figure:
 
     values = [low + part * (high - low) / 4 for part in range(5)]
     return Figure(
-        title=shown.title,
+        title=series.title,
         sides=[
-            _side(base, marks((point, point.base) for point in shown.points)),
-            _side("Tuned", marks((point, point.tuned) for point in shown.points)),
+            _build_side(base_label, build_marks((point, point.base) for point in series.points)),
+            _build_side("Tuned", build_marks((point, point.tuned) for point in series.points)),
         ],
-        steps=_steps(last, any(point.stage == "after" for point in shown.points)),
+        steps=_build_ticks(last, any(point.stage == "after" for point in series.points)),
         levels=[(height(value), f"{value:.2f}") for value in values],
     )
 
 
-def _place(point: Measured, last: int) -> str:
+def _find_x(point: Measurement, last: int) -> str:
     if point.stage == "after":
         return f"{AFTER}%"
     return f"{LEFT + (RIGHT - LEFT) * point.step / max(last, 1):.2f}%"
 
 
-def _side(name: str, marks: list[Mark]) -> Side:
-    on_the_way = [mark for mark in marks if not mark.after]
-    return Side(name, marks, list(pairwise(on_the_way)))
+def _build_side(name: str, marks: list[Mark]) -> Side:
+    during = [mark for mark in marks if not mark.after]
+    return Side(name, marks, list(pairwise(during)))
 
 
-def _steps(last: int, after: bool) -> list[tuple[str, str, str]]:
+def _build_ticks(last: int, after: bool) -> list[tuple[str, str, str]]:
     ticks = [(f"{LEFT}%", "step 0", "start")]
     if last:
         ticks.append((f"{RIGHT}%", f"step {last}", "end"))

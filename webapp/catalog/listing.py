@@ -1,13 +1,12 @@
-"""The lists of a team's models, a page at a time: found by text, base and origin, sorted; and the deleted."""
+"""The list of a team's models, and the deleted ones."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.core.paginator import Paginator
 from django.db.models import Prefetch, Q, QuerySet
 from django.http import QueryDict
 
+from webapp.core.deletion import find_undoable
+from webapp.core.listing import ListQuery, Sorts
 from webapp.jobs.evaluations import order_by_gain
 from webapp.jobs.models import Evaluation, SuiteScore
 from webapp.jobs.monitor.openings import jobs_with_openings
@@ -15,8 +14,7 @@ from webapp.registry.models import BaseModel, TunedModel
 from webapp.retention import gate
 from webapp.teams.models import Team
 
-PAGE = 50
-SORTS: dict[str, tuple[str, tuple[Any, ...]]] = {
+SORTS: Sorts = {
     "": ("Newest first", ("-id",)),
     "oldest": ("Oldest first", ("id",)),
     "gain": ("Greatest gain", (order_by_gain("job"), "-id")),
@@ -27,7 +25,7 @@ ORIGINS = {"job": ("Made by a job", Q(uploaded=False)), "upload": ("Uploaded", Q
 
 
 def models_with_results() -> QuerySet[TunedModel]:
-    """Models with what made them and, as ``job.evaluations``, what was measured after training."""
+    """Return models with their sources and, as ``job.evaluations``, the results after training."""
     after = Evaluation.objects.filter(stage="after", tuned__isnull=False, task="")
     return _models().prefetch_related(
         Prefetch("job__evaluations", after.defer("comparison")),
@@ -36,7 +34,7 @@ def models_with_results() -> QuerySet[TunedModel]:
 
 
 def models_with_history() -> QuerySet[TunedModel]:
-    """The same with every measurement, also before and during training."""
+    """Return the same with every result, also before and during training."""
     every = Evaluation.objects.defer("comparison")
     return _models().prefetch_related(Prefetch("job__evaluations", every), "job__suite_scores")
 
@@ -48,48 +46,34 @@ def _models() -> QuerySet[TunedModel]:
     ).prefetch_related("job__suites")  # fmt: skip
 
 
-def of(team: Team, query: QueryDict) -> dict[str, Any]:
-    """The page of models that the address asks for, and what its filters hold."""
-    chosen = {name: query.get(name, "").strip() for name in ("q", "base", "origin", "sort")}
-    page = Paginator(_found(team, chosen), PAGE).get_page(query.get("page"))
-    models = gate.marked(page)
+def build_context(team: Team, query: QueryDict) -> dict[str, object]:
+    """Return what ``catalog/list.html`` shows: the page that the query string asks for, and its filters."""
+    wanted = ListQuery(query, SORTS, ("base", "origin"))
+    page = wanted.paginate(_filter_models(team, wanted.filters))
+    models = gate.add_gates(page)
     jobs = (getattr(model, "job", None) for model in models)
-    return {
+    bases = TunedModel.objects.alive().filter(team=team).order_by().values("base_model").distinct()
+    return wanted.build_context() | {
         "page": page,
         "models": models,
         "test_opened": jobs_with_openings([job for job in jobs if job]),
-        "chosen": chosen,
-        "filtered": any(chosen[name] for name in ("q", "base", "origin")),
-        "bases": BaseModel.objects.filter(pk__in=_kept(team).order_by().values("base_model").distinct()),
+        "bases": BaseModel.objects.filter(pk__in=bases),
         "origins": [(key, title) for key, (title, _) in ORIGINS.items()],
-        "sorts": [(key, title) for key, (title, _) in SORTS.items()],
-        "undo": restorable(team).filter(uid=query.get("deleted", "")).first() if "deleted" in query else None,
+        "undo": find_undoable(list_restorable(team), query),
     }
 
 
-def deleted(team: Team, query: QueryDict) -> dict[str, Any]:
-    """The page of deleted models whose files are still there, the last deleted first."""
-    page = Paginator(restorable(team).order_by("-deleted_at"), PAGE).get_page(query.get("page"))
-    return {"page": page, "models": page.object_list}
+def list_restorable(team: Team) -> QuerySet[TunedModel]:
+    """Return the team's deleted models whose files are still there."""
+    return TunedModel.objects.deleted().filter(team=team).exclude(files=[]).select_related("team")
 
 
-def restorable(team: Team) -> QuerySet[TunedModel]:
-    """Deleted models of the team that can come back."""
-    return (
-        TunedModel.objects.filter(team=team).exclude(deleted_at=None).exclude(files=[]).select_related("team")
-    )
-
-
-def _kept(team: Team) -> QuerySet[TunedModel]:
-    return TunedModel.objects.filter(team=team, deleted_at=None)
-
-
-def _found(team: Team, chosen: dict[str, str]) -> QuerySet[TunedModel]:
+def _filter_models(team: Team, filters: dict[str, str]) -> QuerySet[TunedModel]:
     models = models_with_results().filter(team=team, deleted_at=None)
-    if chosen["origin"] in ORIGINS:
-        models = models.filter(ORIGINS[chosen["origin"]][1])
-    if chosen["base"]:
-        models = models.filter(base_model__uid=chosen["base"])
-    if text := chosen["q"]:
+    if filters["origin"] in ORIGINS:
+        models = models.filter(ORIGINS[filters["origin"]][1])
+    if filters["base"]:
+        models = models.filter(base_model__uid=filters["base"])
+    if text := filters["q"]:
         models = models.filter(Q(name__icontains=text) | Q(uid=text) | Q(job__name__icontains=text))
-    return models.order_by(*SORTS.get(chosen["sort"], SORTS[""])[1])
+    return models

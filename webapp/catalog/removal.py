@@ -1,4 +1,4 @@
-"""Models that leave: deleted, which can be undone; restored; deleted for good, with their files."""
+"""Delete models, which can be undone; restore them; delete them for good, with their files."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ from collections.abc import Iterator
 
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.utils import timezone
 
+from webapp.core.deletion import RemovalRefused
 from webapp.jobs.states import TERMINAL
 from webapp.registry.models import Export, TunedModel
 from webapp.teams.models import User
 from webapp.teams.services import record_event
 
 NAMED = 3
-
-
-class RemovalRefused(ValueError):
-    """The model must stay as it is; the message says why and what to do."""
 
 
 @transaction.atomic
@@ -31,8 +27,8 @@ def delete_model(model: TunedModel, user: User) -> None:
             f"{', '.join(f'“{name}”' for name in names[:NAMED])}{more} trains from this model. "
             "Wait until it ends or cancel it, then delete the model."
         )
-    if locked.deleted_at is None:
-        _mark(model, locked, user, deleted=True)
+    if model.mark_deleted():
+        record_event(locked.team, user, "deleted model", locked)
 
 
 @transaction.atomic
@@ -41,8 +37,8 @@ def restore_model(model: TunedModel, user: User) -> None:
     locked = _locked(model)
     if locked.purged:
         raise RemovalRefused("This model was deleted for good: its files are gone. Train or upload it again.")
-    if locked.deleted_at is not None:
-        _mark(model, locked, user, deleted=False)
+    if model.mark_restored():
+        record_event(locked.team, user, "restored model", locked)
 
 
 @transaction.atomic
@@ -66,12 +62,6 @@ def purge_model(model: TunedModel, user: User) -> None:
 
 def _locked(model: TunedModel) -> TunedModel:
     return TunedModel.objects.select_for_update(of=("self",)).select_related("team").get(pk=model.pk)
-
-
-def _mark(model: TunedModel, locked: TunedModel, user: User, *, deleted: bool) -> None:
-    locked.deleted_at = model.deleted_at = timezone.now() if deleted else None
-    locked.save(update_fields=["deleted_at"])
-    record_event(locked.team, user, "deleted model" if deleted else "restored model", locked)
 
 
 def _keys(model: TunedModel) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Pages of models: what was tuned, its files, and the bases to start from."""
+"""Views of tuned models: the list, a model's page, its files, uploads."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from workers.contract.adapter import AdapterInvalid
 @member()
 @require_GET
 def model_list(request: HttpRequest, access: Access) -> HttpResponse:
-    return render(request, "catalog/list.html", listing.of(access.team, request.GET))
+    return render(request, "catalog/list.html", listing.build_context(access.team, request.GET))
 
 
 @member()
 @require_GET
 def model(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """What made the model, what it measured, its files and how to use them."""
-    shown = access.get(listing.models_with_history(), uid=uid)
+    """Show the model's lineage, measurements, files and how to use them."""
+    tuned_model = access.get(listing.models_with_history(), uid=uid)
     context = {
-        "model": shown,
-        "lineage": lineage.of(shown),
-        "has_card": model_card.exists(shown) and not shown.deleted_at,
-        "bytes": sum(file["bytes"] for file in shown.files),
-        "folder": packages.folder_name(shown),
-        "peft": packages.peft_code(shown),
-        "vllm": packages.vllm_command(shown),
-        **history.of(shown),
-        **exporting.page(shown),
-        "gate": gate.of(shown),
+        "model": tuned_model,
+        "lineage": lineage.build_lineage(tuned_model),
+        "has_card": model_card.has_card(tuned_model) and not tuned_model.deleted_at,
+        "bytes": sum(file["bytes"] for file in tuned_model.files),
+        "folder": packages.folder_name(tuned_model),
+        "peft": packages.peft_code(tuned_model),
+        "vllm": packages.vllm_command(tuned_model),
+        **history.build_context(tuned_model),
+        **exporting.build_context(tuned_model),
+        "gate": gate.check_model(tuned_model),
         "release_form": ReleaseForm(),
     }
     return render(request, "catalog/model.html", context)
@@ -54,72 +54,79 @@ def model(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @member()
 @require_GET
 def card(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """README.md of the package, readable."""
-    shown = access.get(TunedModel.objects.filter(deleted_at=None).select_related("team"), uid=uid)
-    if not model_card.exists(shown):
-        raise Http404(f"{shown} has no card.")
-    text = model_card.text(shown)
-    context = {"model": shown, "card": model_card.html(text), "text": text, "file": model_card.FILE}
+    """Show the README.md of the package."""
+    tuned_model = access.get(TunedModel.objects.alive().select_related("team"), uid=uid)
+    if not model_card.has_card(tuned_model):
+        raise Http404(f"{tuned_model} has no card.")
+    text = model_card.read_card(tuned_model)
+    context = {
+        "model": tuned_model,
+        "card": model_card.render_card(text),
+        "text": text,
+        "file": model_card.FILE,
+    }
     return render(request, "catalog/card.html", context)
 
 
 @member(Role.EDITOR)
 @require_http_methods(["GET", "POST"])
 def download(request: HttpRequest, access: Access, uid: str, name: str) -> HttpResponseBase:
-    """One file of the package, as it lies in storage."""
-    shown = access.get(TunedModel.objects.filter(deleted_at=None).select_related("team"), uid=uid)
-    file = next((file for file in shown.files if file["name"] == name), None)
+    """Download one file of the package."""
+    tuned_model = access.get(TunedModel.objects.alive().select_related("team"), uid=uid)
+    file = next((file for file in tuned_model.files if file["name"] == name), None)
     if file is None:
-        raise Http404(f"{shown} has no file {name!r}.")
-    if asked := download_gate.confirm_model_download(request, access, shown, f"{name} of {shown}"):
-        return asked
-    record_event(access.team, access.user, "downloaded file", f"{name} of {shown}")
+        raise Http404(f"{tuned_model} has no file {name!r}.")
+    if page := download_gate.confirm_model_download(request, access, tuned_model, f"{name} of {tuned_model}"):
+        return page
+    record_event(access.team, access.user, "downloaded file", f"{name} of {tuned_model}")
     headers = build_attachment_headers(name.rpartition("/")[2], file["bytes"])
     return StreamingHttpResponse(
-        stream_chunks(f"{shown.prefix}/{name}"), content_type="application/octet-stream", headers=headers
+        stream_chunks(f"{tuned_model.prefix}/{name}"),
+        content_type="application/octet-stream",
+        headers=headers,
     )
 
 
 @member(Role.EDITOR)
 @require_http_methods(["GET", "POST"])
 def archive(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
-    """The whole package as one zip file."""
-    shown = access.get(TunedModel.objects.filter(deleted_at=None).select_related("team"), uid=uid)
-    if asked := download_gate.confirm_model_download(request, access, shown):
-        return asked
-    record_event(access.team, access.user, "downloaded adapter", shown)
-    zipped = packages.archive(shown)
-    headers = build_attachment_headers(f"{packages.folder_name(shown)}.zip", len(zipped))
+    """Download the whole package as a zip file."""
+    tuned_model = access.get(TunedModel.objects.alive().select_related("team"), uid=uid)
+    if page := download_gate.confirm_model_download(request, access, tuned_model):
+        return page
+    record_event(access.team, access.user, "downloaded adapter", tuned_model)
+    zipped = packages.archive(tuned_model)
+    headers = build_attachment_headers(f"{packages.folder_name(tuned_model)}.zip", len(zipped))
     return StreamingHttpResponse(stream_lazily(iter(zipped)), content_type="application/zip", headers=headers)
 
 
 @member(Role.EDITOR)
 @require_POST
 def describe(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    shown = access.get(TunedModel.objects.filter(deleted_at=None).select_related("team"), uid=uid)
+    tuned_model = access.get(TunedModel.objects.alive().select_related("team"), uid=uid)
     try:
-        services.describe(shown, access.user, request.POST.get("description", ""))
+        services.describe_model(tuned_model, access.user, request.POST.get("description", ""))
     except ValueError as error:
         messages.error(request, str(error))
-    return redirect(shown)
+    return redirect(tuned_model)
 
 
 @member(Role.EDITOR)
 @require_http_methods(["GET", "POST"])
 def upload(request: HtmxRequest, access: Access) -> HttpResponse:
-    """Brings an adapter along. What is wrong with it is said beside the file."""
-    known = BaseModel.objects.filter(Q(team=access.team) | Q(team=None))
-    sent = (request.POST, request.FILES) if request.method == "POST" else ()
-    form = AdapterForm(*sent, base_models=known)
+    """Upload an adapter; errors are shown next to the file field."""
+    bases = BaseModel.objects.filter(Q(team=access.team) | Q(team=None))
+    data = (request.POST, request.FILES) if request.method == "POST" else ()
+    form = AdapterForm(*data, base_models=bases)
     if form.is_bound and form.is_valid():
         try:
-            kept = uploads.upload_adapter(access.team, access.user, **form.cleaned_data)
+            uploaded = uploads.upload_adapter(access.team, access.user, **form.cleaned_data)
         except AdapterInvalid as error:
             form.add_error("archive", str(error))
         else:
-            messages.success(request, f"Uploaded “{kept}”. A job can continue from it.")
-            url = kept.get_absolute_url()
+            messages.success(request, f"Uploaded “{uploaded}”. A job can continue from it.")
+            url = uploaded.get_absolute_url()
             return HttpResponseClientRedirect(url) if request.htmx else redirect(url)
-    # htmx shows no answer that says it failed.
-    wrong = form.errors and not request.htmx
-    return render(request, "catalog/upload.html", {"form": form}, status=422 if wrong else 200)
+    # htmx swaps in responses with status 200 only.
+    status = 422 if form.errors and not request.htmx else 200
+    return render(request, "catalog/upload.html", {"form": form}, status=status)

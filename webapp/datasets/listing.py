@@ -1,17 +1,18 @@
-"""The list of a team's datasets: search, sorting, pages, and deleted datasets."""
+"""The list of a team's datasets, and the deleted ones."""
 
 from __future__ import annotations
 
-from django.core.paginator import Paginator
 from django.db.models import Prefetch
 from django.http import QueryDict
 
+from webapp.core.deletion import find_undoable
+from webapp.core.listing import ListQuery, Sorts
 from webapp.datasets.models import DatasetVersion, Upload
 from webapp.teams.models import Team
 
-PAGE = 30
+PAGE_SIZE = 30
 WAITING_SHOWN = 5
-SORTS = {
+SORTS: Sorts = {
     "": ("Newest first", ("-id",)),
     "oldest": ("Oldest first", ("id",)),
     "name": ("Name", ("name", "-id")),
@@ -19,19 +20,15 @@ SORTS = {
 
 
 def build_context(team: Team, query: QueryDict) -> dict[str, object]:
-    """Build the template's context from the query string. ``deleted=1`` lists deleted datasets."""
-    chosen = {name: query.get(name, "").replace("\x00", "").strip() for name in ("q", "sort")}
+    """Return what ``datasets/list.html`` shows; with ``deleted=1`` the page of deleted datasets."""
+    wanted = ListQuery(query, SORTS)
     deleted = query.get("deleted") == "1"
-    datasets = team.datasets.filter(deleted_at__isnull=not deleted, name__icontains=chosen["q"])
-    ordered = datasets.order_by(*SORTS.get(chosen["sort"], SORTS[""])[1])
+    datasets = team.datasets.deleted() if deleted else team.datasets.alive()
+    found = datasets.filter(name__icontains=wanted.filters["q"])
     versions = Prefetch("versions", DatasetVersion.objects.defer("report"))
-    undo = team.datasets.exclude(deleted_at=None).filter(uid=query["undo"]) if "undo" in query else None
-    return {
-        "page": Paginator(ordered.prefetch_related(versions), PAGE).get_page(query.get("page")),
-        "chosen": chosen,
-        "filtered": bool(chosen["q"]),
-        "sorts": [(key, title) for key, (title, _) in SORTS.items()],
+    return wanted.build_context() | {
+        "page": wanted.paginate(found.prefetch_related(versions), PAGE_SIZE),
         "deleted": deleted,
-        "undo": undo.first() if undo is not None else None,
+        "undo": find_undoable(team.datasets.deleted(), query),
         "waiting": team.uploads.filter(state=Upload.State.CHECKED).order_by("-id")[:WAITING_SHOWN],
     }

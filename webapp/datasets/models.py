@@ -8,6 +8,7 @@ from django.db import models
 from django.urls import reverse
 
 from webapp.core.fields import PublicIdField
+from webapp.core.models import Authored, SoftDeleted
 from webapp.teams.models import Team, User
 from webapp.work.models import WorkItem
 
@@ -16,15 +17,12 @@ if TYPE_CHECKING:
     from workers.contract.json_types import JsonObject
 
 
-class Dataset(models.Model):
+class Dataset(Authored, SoftDeleted):
     """A named series of versions."""
 
     uid = PublicIdField("ds_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="datasets")
     name = models.CharField(max_length=120)
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
-    deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering: ClassVar = ["-id"]
@@ -36,7 +34,7 @@ class Dataset(models.Model):
         return reverse("datasets:detail", args=[self.team.slug, self.uid])
 
 
-class Upload(models.Model):
+class Upload(Authored):
     """A checked file that is not a version yet. It is deleted if nobody commits it in time."""
 
     class State(models.TextChoices):
@@ -59,8 +57,6 @@ class Upload(models.Model):
     report: models.JSONField[UploadReport, UploadReport] = models.JSONField(
         default=dict, help_text="counts, errors by line, duplicates, overlap, first rows"
     )
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
         return self.filename
@@ -119,7 +115,7 @@ class DatasetImport(WorkItem):
         return reverse("datasets:import", args=[self.team.slug, self.uid])
 
 
-class DatasetVersion(models.Model):
+class DatasetVersion(Authored):
     """Immutable rows, split once into train, validation and sealed test."""
 
     uid = PublicIdField("file-")
@@ -132,8 +128,6 @@ class DatasetVersion(models.Model):
     rows = models.PositiveIntegerField()
     report: models.JSONField[VersionReport, VersionReport] = models.JSONField(default=dict)
     filename = models.CharField(max_length=255)
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
     test_opened_at = models.DateTimeField(null=True, blank=True, help_text="when the test split was opened")
     test_opened_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.db import transaction
-from django.utils import timezone
 
 from webapp.core.fields import replace_nul
 from webapp.datasets.models import Dataset
@@ -29,20 +28,15 @@ def rename_dataset(dataset: Dataset, user: User, name: str) -> None:
     Dataset.objects.filter(pk=dataset.pk).update(name=name)
 
 
+@transaction.atomic
 def delete_dataset(dataset: Dataset, user: User) -> None:
     """Hide a dataset. Its files stay: running jobs can read them, and it can be restored."""
-    _set_deleted(dataset, user, deleted=True)
-
-
-def restore_dataset(dataset: Dataset, user: User) -> None:
-    """Restore a deleted dataset."""
-    _set_deleted(dataset, user, deleted=False)
+    if dataset.mark_deleted():
+        record_event(dataset.team, user, "deleted dataset", dataset)
 
 
 @transaction.atomic
-def _set_deleted(dataset: Dataset, user: User, deleted: bool) -> None:
-    changed = Dataset.objects.filter(pk=dataset.pk, deleted_at__isnull=deleted).update(
-        deleted_at=timezone.now() if deleted else None
-    )
-    if changed:
-        record_event(dataset.team, user, "deleted dataset" if deleted else "restored dataset", dataset)
+def restore_dataset(dataset: Dataset, user: User) -> None:
+    """Restore a deleted dataset."""
+    if dataset.mark_restored():
+        record_event(dataset.team, user, "restored dataset", dataset)

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.text import slugify
 from django.views.decorators.http import require_GET, require_POST
 
+from webapp.core.deletion import redirect_to_undo
 from webapp.core.streaming import format_csv, stream_lazily
 from webapp.datasets import listing, services
 from webapp.datasets.forms import ImportForm, OptionsForm, UploadForm
@@ -154,7 +155,7 @@ def delete(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     """Hide a dataset; its files stay."""
     dataset = access.get(Dataset.objects.all(), uid=uid)
     services.delete_dataset(dataset, access.user)
-    return redirect(f"{reverse('datasets:list', args=[access.team.slug])}?undo={dataset.uid}")
+    return redirect_to_undo(reverse("datasets:list", args=[access.team.slug]), [dataset.uid])
 
 
 @member(Role.EDITOR)

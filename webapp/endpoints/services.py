@@ -1,4 +1,4 @@
-"""Connect endpoints of judge models, check them, and find those that a grader asks."""
+"""Connect and check endpoints of judge models; find the endpoints that a grader asks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LIMITS = (
 @sensitive_variables()
 @transaction.atomic
 def connect_endpoint(team: Team, user: User, *, api_key: str = "", **values: Any) -> Endpoint:
-    """A judge model for this team's graders; ``values`` are the model's fields."""
+    """Connect a judge model for the team's graders; ``values`` are the fields of ``Endpoint``."""
     endpoint = Endpoint.objects.create(
         team=team, created_by=user, api_key=api_key, key_hint=_hint(api_key), **values
     )
@@ -40,7 +40,8 @@ def connect_endpoint(team: Team, user: User, *, api_key: str = "", **values: Any
 @sensitive_variables()
 @transaction.atomic
 def update_endpoint(endpoint: Endpoint, user: User, *, api_key: str = "", **values: Any) -> None:
-    """Change an endpoint; without a new key the old one stays, unless the address changes."""
+    """Change an endpoint. Without a new key the old one stays, unless the URL changes."""
+    # A key goes to the server that it was entered for and to no other.
     moved = values.get("base_url", endpoint.base_url) != endpoint.base_url
     changed = dict(values)
     if api_key or moved:
@@ -52,19 +53,19 @@ def update_endpoint(endpoint: Endpoint, user: User, *, api_key: str = "", **valu
     record_event(endpoint.team, user, "changed judge", endpoint)
 
 
-def unreadable(api_key: str) -> bool:
-    """Whether a key came out of the database as it lies there: this process has another secret."""
+def is_undecrypted(api_key: str) -> bool:
+    """Return True if a key came out of the database encrypted: this process has another secret."""
     return api_key.startswith(FERNET_MARK)
 
 
 def _hint(api_key: str) -> str:
-    """Enough to tell two keys apart; nothing of a short one."""
+    """Return the end of a key, enough to tell two apart; nothing of a short one."""
     return api_key[-HINT_CHARACTERS:] if len(api_key) >= 4 * HINT_CHARACTERS else ""
 
 
 @transaction.atomic
 def delete_endpoint(endpoint: Endpoint, user: User) -> None:
-    """Forget the key at once; graders that name the judge cannot be used until another one has its name."""
+    """Hide the endpoint and delete its key. Graders that name it wait for another endpoint of that name."""
     endpoint.deleted_at, endpoint.api_key, endpoint.key_hint = timezone.now(), None, ""
     endpoint.save(update_fields=["deleted_at", "api_key", "key_hint"])
     EndpointCheck.objects.filter(endpoint=endpoint).delete()
@@ -73,32 +74,32 @@ def delete_endpoint(endpoint: Endpoint, user: User) -> None:
 
 @transaction.atomic
 def request_check(endpoint: Endpoint) -> None:
-    """Have a worker ask the judge one small question."""
+    """Enqueue a check: a worker asks the judge one small question."""
     check, _ = EndpointCheck.objects.get_or_create(endpoint=endpoint)
     ENDPOINT_CHECKS.enqueue(check, seconds=None)
 
 
 def has_pending_check(endpoints: Iterable[Endpoint]) -> bool:
-    """True while a worker asks one of the endpoints, or is to ask it."""
+    """Return True if a check of one of the endpoints waits or runs."""
     pending = (WorkState.QUEUED, WorkState.RUNNING)
     return EndpointCheck.objects.filter(endpoint__in=endpoints, state__in=pending).exists()
 
 
-def endpoints_for(team: Team, grader: graders.Grader) -> dict[str, Endpoint]:
-    """The endpoints of the models that the grader asks, by the names it has for them, as far as known."""
+def find_endpoints(team: Team, grader: graders.Grader) -> dict[str, Endpoint]:
+    """Return the connected endpoints of the judges that the grader asks, by their names."""
     wanted = grading.judge_models(grader)
-    found = Endpoint.objects.filter(team=team, deleted_at=None, name__in=wanted).select_related("base_model")
+    found = Endpoint.objects.alive().filter(team=team, name__in=wanted).select_related("base_model")
     return {endpoint.name: endpoint for endpoint in found}
 
 
-def missing_endpoints(team: Team, grader: graders.Grader) -> list[str]:
-    """The models that the grader asks and nobody has connected."""
-    known = endpoints_for(team, grader)
+def list_missing_judges(team: Team, grader: graders.Grader) -> list[str]:
+    """Return the judges that the grader asks and nobody has connected."""
+    known = find_endpoints(team, grader)
     return [model for model in grading.judge_models(grader) if model not in known]
 
 
-def endpoint_spec(endpoint: Endpoint, base_url: str = "") -> spec.JudgeEndpoint:
-    """The endpoint as the engine is told of it, without its key."""
+def build_endpoint_spec(endpoint: Endpoint, base_url: str = "") -> spec.JudgeEndpoint:
+    """Return the endpoint as the engine gets it, without its key."""
     base = endpoint.base_model
     model = endpoint.model or (base.model_id if base else endpoint.name)
     identity = [endpoint.base_url, model]

@@ -1,4 +1,4 @@
-"""What tuning changed, in words and for the chart: presents ``contract.events.Comparison``."""
+"""The effect of tuning in words, and data of its chart. Presents ``contract.events.Comparison``."""
 
 from __future__ import annotations
 
@@ -6,24 +6,28 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import comb
-from typing import Any, Literal
+from typing import Literal
 
 from django.db.models import Q
-from pydantic import BaseModel
 
-from webapp.evaluations.row_outcomes import outcomes_of
+from webapp.evaluations.row_outcomes import build_outcomes
 from webapp.jobs.models import ComparedRow, Evaluation
 from webapp.jobs.monitor.openings import find_openings
 from workers.contract.events import Comparison, Interval, PairedPoint, PassCurves
 from workers.contract.statistics import FEWEST_ROWS, allow_interval
 
-FEW_ROWS = 200  # below, intervals come out too narrow: arXiv 2503.01747 and docs/statistics.md
-MORE_ERRORS = 0.01  # share of answers without a grade, tuned's beyond base's, that is worth a word
-LUCK = 0.05
-LISTED = 5
+FEW_ROWS = 200  # below, intervals are too narrow: arXiv 2503.01747 and docs/statistics.md
+MORE_ERRORS = 0.01  # share of completions without a grade, tuned minus base, that is reported
+LUCK = 0.05  # level of the sign test
+MOST_LISTED = 5
 
 GAINED = Q(base_right=0, tuned_right__gt=0)
 LOST = Q(base_right__gt=0, tuned_right=0)
+
+
+def parse_comparison(evaluation: Evaluation) -> Comparison | None:
+    """Return the stored comparison; None if no row was graded for both models."""
+    return evaluation.comparison and Comparison.model_validate(evaluation.comparison)
 
 
 # --- in words --------------------------------------------------------------------------------------
@@ -31,34 +35,35 @@ LOST = Q(base_right__gt=0, tuned_right=0)
 
 @dataclass(frozen=True)
 class Verdict:
-    """One sentence that answers "did it help?", and what must be known to read it rightly."""
+    """One sentence that answers "did it help?", and sentences that qualify it."""
 
     kind: Literal["success", "warning", "info"]
     title: str
     sentences: list[str]
 
 
-def verdict(evaluation: Evaluation, level: float) -> Verdict:
-    """From the paired difference; a gain with a reservation is no success."""
+def build_verdict(evaluation: Evaluation, level: float) -> Verdict:
+    """Return the verdict on the paired difference; a gain with doubts is no success."""
     if evaluation.difference is None or evaluation.tuned is None:
-        return Verdict("warning", "Nothing can be said: no row was graded for both models.", [])
-    difference, found = evaluation.difference, evaluation.comparison
-    doubts = list(_doubts(found, difference, evaluation.job.base_label.lower())) if found else []
-    doubts += _ungraded(evaluation)
-    notes = list(_notes(found, difference)) if found else []
-    kind, title = _answer(difference, bool(doubts), found.rows if found else evaluation.rows)
-    return Verdict(kind, title, [_measured(evaluation, difference, level), *doubts, *notes])
+        return Verdict("warning", "No result: no row was graded for both models.", [])
+    difference = Interval.model_validate(evaluation.difference)
+    found = parse_comparison(evaluation)
+    doubts = list(_find_doubts(found, difference, evaluation.job.base_label.lower())) if found else []
+    doubts += _describe_ungraded(evaluation)
+    notes = list(_describe_precision(found, difference)) if found else []
+    kind, title = _decide(difference, bool(doubts), found.rows if found else evaluation.rows)
+    return Verdict(kind, title, [_describe_means(evaluation, difference, level), *doubts, *notes])
 
 
-def _answer(
-    difference: Interval, reserved: bool, rows: int
+def _decide(
+    difference: Interval, doubtful: bool, rows: int
 ) -> tuple[Literal["success", "warning", "info"], str]:
     if difference.low is None or not allow_interval(rows):
         return "info", f"Fewer than {FEWEST_ROWS} rows cannot show whether training helped."
     if difference.is_above_zero:
         return (
             ("warning", "Training helped, with reservations.")
-            if reserved
+            if doubtful
             else ("success", "Training helped.")
         )
     if difference.is_below_zero:
@@ -66,7 +71,7 @@ def _answer(
     return "info", "These rows do not show whether training helped."
 
 
-def _measured(evaluation: Evaluation, difference: Interval, level: float) -> str:
+def _describe_means(evaluation: Evaluation, difference: Interval, level: float) -> str:
     assert evaluation.tuned is not None, f"{evaluation} compares nothing"
     rows = evaluation.comparison.rows if evaluation.comparison else evaluation.rows
     base, tuned = evaluation.base.reward.mean, evaluation.tuned.reward.mean
@@ -74,30 +79,30 @@ def _measured(evaluation: Evaluation, difference: Interval, level: float) -> str
     kind = f"{100 * level:.0f} % interval{together}, " if difference.low is not None else ""
     return (
         f"The mean reward went from {base:.3f} to {tuned:.3f}. Row by row the change is "
-        f"{_interval(difference)} ({kind}{rows} row{'s' * (rows != 1)})."
+        f"{_format_interval(difference)} ({kind}{rows} row{'s' * (rows != 1)})."
     )
 
 
-def _interval(interval: Interval) -> str:
+def _format_interval(interval: Interval) -> str:
     text = f"{interval.mean:+.3f}"
     if interval.low is not None:
         text += f", between {interval.low:+.3f} and {interval.high:+.3f}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def _doubts(found: Comparison, difference: Interval, base: str) -> Iterator[str]:
-    """What takes something from a gain."""
+def _find_doubts(found: Comparison, difference: Interval, base: str) -> Iterator[str]:
+    """Yield reasons to doubt a gain."""
     matched = found.length_matched
     if matched and difference.is_above_zero and not matched.gain.is_above_zero:
         longer = f"{matched.length_change:+.1f}".replace("-", "\N{MINUS SIGN}")
         yield (
-            f"At equal length the gain is {_interval(matched.gain)}: the change of {longer} tokens per "
-            "answer may be all there is to it."
+            f"At equal length the gain is {_format_interval(matched.gain)}: the change of {longer} tokens "
+            "per answer may explain all of it."
         )
     if found.curves and _overtakes(found.curves):
         yield (
             f"From {found.curves.crossover} answers per row on, the {base} model is ahead, and beyond noise: "
-            "tuning made some right answers surer at the cost of others."
+            "tuning made some right answers more likely and others less likely."
         )
     if _more_than_luck(found.coverage.lost, found.coverage.gained):
         yield (
@@ -107,32 +112,32 @@ def _doubts(found: Comparison, difference: Interval, base: str) -> Iterator[str]
 
 
 def _more_than_luck(lost: int, gained: int) -> bool:
-    """Sign test, one-sided: had nothing changed, a row would as often be gained as lost."""
+    """One-sided sign test: without a change, a row would be lost as often as gained."""
     changed = lost + gained
     return bool(lost) and sum(comb(changed, k) for k in range(lost, changed + 1)) / 2**changed < LUCK
 
 
-def _ungraded(evaluation: Evaluation) -> list[str]:
-    """Answers that have no grade are left out; where they are tuned's, a loss may hide among them."""
+def _describe_ungraded(evaluation: Evaluation) -> list[str]:
+    """Completions without a grade are left out: those of the tuned model may hide a loss."""
     assert evaluation.tuned is not None, f"{evaluation} compares nothing"
     base, tuned = evaluation.base.grading_error_share, evaluation.tuned.grading_error_share
     if tuned <= base + MORE_ERRORS:
         return []
     return [
-        f"{tuned:.1%} of the tuned model's answers have no grade, against {base:.1%} before: they are left "
-        "out and may hide a loss."
+        f"{tuned:.1%} of the tuned model's answers have no grade, compared with {base:.1%} before. They are "
+        "left out and may hide a loss."
     ]
 
 
 def _overtakes(curves: PassCurves) -> bool:
-    """Whether base is ahead somewhere beyond the crossover, with the whole interval."""
+    """Return True if base is ahead beyond the crossover, by a whole interval."""
     if curves.crossover is None:
         return False
     return any(point.difference.is_below_zero for point in curves.points[curves.crossover - 1 :])
 
 
-def _notes(found: Comparison, difference: Interval) -> Iterator[str]:
-    """How far the numbers reach."""
+def _describe_precision(found: Comparison, difference: Interval) -> Iterator[str]:
+    """Yield what the number of rows can and cannot show."""
     undecided = not (difference.is_above_zero or difference.is_below_zero)
     if undecided and found.detectable is not None and allow_interval(found.rows):
         yield (
@@ -140,26 +145,26 @@ def _notes(found: Comparison, difference: Interval) -> Iterator[str]:
             f"to see 0.02, test {found.rows_for_2_points:,} rows."
         )
     if not allow_interval(found.rows):
-        yield f"No interval is shown below {FEWEST_ROWS} rows: it would claim more than these rows can tell."
+        yield f"No interval is shown below {FEWEST_ROWS} rows: it would be misleading."
     elif found.rows < FEW_ROWS:
         yield (
-            f"Only {found.rows} row{'s' * (found.rows != 1)}: below about {FEW_ROWS} such intervals come out "
-            "too narrow, so read them as hints."
+            f"Only {found.rows} row{'s' * (found.rows != 1)}: below about {FEW_ROWS} such intervals are too "
+            "narrow, so read them as hints."
         )
 
 
 # --- curves ----------------------------------------------------------------------------------------
 
 
-def drawn(curves: PassCurves, base_label: str) -> str:
-    """The curves as ``static/js/curves.js`` reads them: JSON."""
+def build_curves_json(curves: PassCurves, base_label: str) -> str:
+    """Return the curves as JSON for ``static/js/curves.js``."""
     marks = [{"x": curves.trusted_k, "label": f"reliable up to k = {curves.trusted_k}"}]
     if curves.crossover:
         marks.append({"x": curves.crossover, "label": f"{base_label} overtakes"})
     sides = [(base_label, [p.base for p in curves.points]), ("Tuned", [p.tuned for p in curves.points])]
     series = [
-        {"name": name, **{part: [getattr(each, part) for each in made] for part in ("mean", "low", "high")}}
-        for name, made in sides
+        {"name": name, **{part: [getattr(each, part) for each in side] for part in ("mean", "low", "high")}}
+        for name, side in sides
     ]
     most = len(curves.points)
     return json.dumps(
@@ -174,8 +179,8 @@ def drawn(curves: PassCurves, base_label: str) -> str:
     )
 
 
-def listed(curves: PassCurves) -> list[PairedPoint]:
-    """The points of the table: powers of 2, the last, and those that something is said of."""
+def select_points(curves: PassCurves) -> list[PairedPoint]:
+    """Return the points of the table: powers of 2, the last, and those that the page mentions."""
     most = len(curves.points)
     wanted = {2**power for power in range(most.bit_length())} | {curves.trusted_k, curves.crossover, most}
     return [point for point in curves.points if point.k in wanted]
@@ -186,7 +191,7 @@ def listed(curves: PassCurves) -> list[PairedPoint]:
 
 @dataclass(frozen=True)
 class Side:
-    """Rows that changed hands: how many, how many by luck alone, and the first of them."""
+    """Rows gained or lost: their number, the number expected by chance, and the first rows."""
 
     show: str
     title: str
@@ -195,61 +200,55 @@ class Side:
     rows: list[ComparedRow]
 
 
-def ledger(evaluation: Evaluation, found: Comparison) -> list[Side]:
-    """Rows gained, rows lost."""
+def build_ledger(evaluation: Evaluation, found: Comparison) -> list[Side]:
+    """Return the rows gained and the rows lost."""
     gained, lost = (
-        list(evaluation.compared_rows.filter(q).defer("base", "tuned")[:LISTED]) for q in (GAINED, LOST)
+        list(evaluation.compared_rows.filter(q).defer("base", "tuned")[:MOST_LISTED]) for q in (GAINED, LOST)
     )
-    kept = found.coverage
+    coverage = found.coverage
     return [
-        Side("gained", "Newly solved", kept.gained, kept.gained_by_chance, gained),
-        Side("lost", "No longer solved", kept.lost, kept.lost_by_chance, lost),
+        Side("gained", "Newly solved", coverage.gained, coverage.gained_by_chance, gained),
+        Side("lost", "No longer solved", coverage.lost, coverage.lost_by_chance, lost),
     ]
 
 
-def context(evaluation: Evaluation) -> dict[str, Any]:
-    """What ``evaluations/paired.html`` shows; nothing for a comparison without pairs."""
-    found = evaluation.comparison
+def build_context(evaluation: Evaluation) -> dict[str, object]:
+    """Return what ``evaluations/paired.html`` shows; nothing for a comparison without pairs."""
+    found = parse_comparison(evaluation)
     if found is None:
         return {}
     several = found.curves if found.curves and len(found.curves.points) > 1 else None
     return {
         "found": found,
         "curves": several,
-        "curves_json": drawn(several, evaluation.job.base_label) if several else "",
+        "curves_json": build_curves_json(several, evaluation.job.base_label) if several else "",
         "overtakes": several is not None and _overtakes(several),
-        "points": listed(several) if several else [],
-        "ledger": ledger(evaluation, found),
+        "points": select_points(several) if several else [],
+        "ledger": build_ledger(evaluation, found),
         "no_intervals": None if allow_interval(found.rows) else FEWEST_ROWS,
         "few_rows": FEW_ROWS if found.rows < FEW_ROWS else None,
     }
 
 
-def exported(evaluation: Evaluation, level: float) -> dict[str, Any]:
-    """Every number of the comparison as data, without the answers."""
-    names = ("stage", "split", "task", "step", "rows", "samples_per_row", "wins", "ties", "losses")
-    reports = ("base", "tuned", "difference", "comparison")
+def export_numbers(evaluation: Evaluation, level: float) -> dict[str, object]:
+    """Return every number of the comparison as JSON data, without the completions."""
+    names = ("stage", "split", "task", "step", "rows", "samples_per_row", "base", "tuned", "difference")
     rows = evaluation.compared_rows
-    counted = outcomes_of(evaluation, level)
+    outcomes = build_outcomes(evaluation, level)
     return {
         "job": evaluation.job.uid,
         "confidence": level,
         "fewest_rows_for_intervals": FEWEST_ROWS,
-        "won_of_decided": counted and {"share": counted.won, "low": counted.low, "high": counted.high},
-        **{name: getattr(evaluation, name) for name in names},
-        **{name: _dump(getattr(evaluation, name)) for name in reports},
-        "test_openings": _openings(evaluation),
+        "won_of_decided": outcomes and {"share": outcomes.won, "low": outcomes.low, "high": outcomes.high},
+        **{name: getattr(evaluation, name) for name in (*names, "wins", "ties", "losses", "comparison")},
+        "test_openings": _list_openings(evaluation),
         "gained": list(rows.filter(GAINED).values_list("row_id", flat=True)),
         "lost": list(rows.filter(LOST).values_list("row_id", flat=True)),
     }
 
 
-def _dump(report: BaseModel | None) -> dict[str, Any] | None:
-    return report.model_dump(mode="json") if report else None
-
-
-def _openings(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Openings of test splits before the job's end; none for a comparison on validation rows."""
+def _list_openings(evaluation: Evaluation) -> list[dict[str, object]]:
+    """Return the openings of test splits before the job's end; none for a comparison on validation rows."""
     openings = find_openings([evaluation.job]) if evaluation.split == "test" else []
     return [
         {

@@ -1,4 +1,4 @@
-"""Votes and notes of people on compared answers."""
+"""People's votes and notes on compared completions."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from django.db import models
 from webapp.jobs.models import ComparedRow
 from webapp.teams.models import User
 
-SAME = 1e-9  # as workers.engine.evaluation.statistics counts ties
+SAME = 1e-9  # the same as in workers.engine.evaluation.statistics
 
 
 class Vote(models.Model):
-    """Which of a row's two first answers a person prefers, who was not told whose they are."""
+    """A blind vote: which of a row's two first completions a person prefers."""
 
     class Preferred(models.TextChoices):
         TUNED = "tuned"
@@ -36,7 +36,7 @@ class Vote(models.Model):
 
 
 class Note(models.Model):
-    """What a member remarks on a row's answers, for the whole team to read."""
+    """A member's note on a compared row, for the whole team."""
 
     LONGEST = 2000
 

@@ -1,4 +1,4 @@
-"""How a comparison is chosen, drawn, sorted, filtered and exported."""
+"""Select a comparison; filter, sort, draw and export its rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import TypedDict
 
 from django.db.models import Exists, F, Func, OrderBy, OuterRef, Prefetch, Q, QuerySet, TextField
 
@@ -21,7 +21,7 @@ from webapp.jobs.rollouts.references import JobRows
 from workers.contract.events import Interval, SideSummary
 
 BATCH = 50
-NO_ROW = -1  # the place of a row whose number is greater than any place
+NO_ROW = -1  # index of no row, for numbers that are too large
 COLUMNS = ("row", "row_id", "side", "sample", "reward", "error", "tokens", "truncated")
 ROW_COLUMNS = (
     *(
@@ -35,7 +35,7 @@ ROW_COLUMNS = (
     *("row_notes", "prompt", "completion"),
 )
 
-SHOWN = {
+SHOWS = {
     "win": ("Wins", Q(change__gt=SAME)),
     "tie": ("Ties", Q(change__gte=-SAME, change__lte=SAME)),
     "loss": ("Losses", Q(change__lt=-SAME)),
@@ -68,27 +68,27 @@ MARKS = {
 FIELDS = {"change": "change", "base": "base_reward", "tuned": "tuned_reward"}
 
 
-def comparisons(job: Job) -> QuerySet[Evaluation]:
+def list_comparisons(job: Job) -> QuerySet[Evaluation]:
     """The job's evaluations in which both models answered rows."""
     return job.evaluations.filter(tuned__isnull=False, compared_rows__isnull=False).distinct()
 
 
-def chosen(evaluations: list[Evaluation], wanted: str) -> Evaluation | None:
-    """The one with this id, otherwise the one made after training, otherwise the latest."""
+def select_comparison(evaluations: list[Evaluation], wanted: str) -> Evaluation | None:
+    """Return the one with this id, otherwise the one made after training, otherwise the latest."""
     by_id = {str(evaluation.pk): evaluation for evaluation in evaluations}
     after = [evaluation for evaluation in evaluations if evaluation.stage == "after"]
     return by_id.get(wanted) or next(iter([*after[-1:], *evaluations[-1:]]), None)
 
 
-def arrived(evaluations: list[Evaluation], seen: str) -> Evaluation | None:
-    """The latest that came after the one that a page was drawn with."""
+def find_newer(evaluations: list[Evaluation], seen: str) -> Evaluation | None:
+    """Return the latest comparison if it is newer than the page, which knows the id ``seen``."""
     known = parse_whole_number(seen, GREATEST) or 0
     later = [each for each in evaluations if each.pk > known]
     return later[-1] if later else None
 
 
-def confidence(job: Job) -> float:
-    """The level of the job's intervals, such as 0.95."""
+def read_confidence(job: Job) -> float:
+    """Return the level of the job's intervals, such as 0.95."""
     return job.settings.evaluation.confidence
 
 
@@ -96,32 +96,32 @@ def confidence(job: Job) -> float:
 
 
 class _Answers(Func):
-    """All answers of one side as one text."""
+    """All completions of one side as one text."""
 
     template = "jsonb_path_query_array(%(expressions)s, '$[*].completion')::text"
     output_field = TextField()
 
 
-def asked(query: Mapping[str, str]) -> dict[str, str]:
-    """What of the address is about rows."""
+def read_row_query(query: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of the query string that filters and sorts rows."""
     return {name: value for name in NAMES if (value := query.get(name, "").strip())}
 
 
-def selected(evaluation: Evaluation, query: Mapping[str, str]) -> QuerySet[ComparedRow]:
-    """The rows that the query's filters leave, in its order; what cannot be read is ignored."""
+def select_rows(evaluation: Evaluation, query: Mapping[str, str]) -> QuerySet[ComparedRow]:
+    """Return the rows that match the query, in its order; invalid filters are ignored."""
     notes = Prefetch("notes", Note.objects.select_related("author"))
-    rows = evaluation.compared_rows.filter(**_limits(query)).prefetch_related(notes)
-    if shown := SHOWN.get(query.get("show", "")):
-        rows = rows.filter(shown[1])
+    rows = evaluation.compared_rows.filter(**_build_lookups(query)).prefetch_related(notes)
+    if show := SHOWS.get(query.get("show", "")):
+        rows = rows.filter(show[1])
     if task := replace_nul(query.get("task", "")):
         rows = rows.filter(row_id__startswith=f"{task}/")
     if text := replace_nul(query.get("text", "").strip()):
-        rows = _holding(rows, text)
-    return rows.order_by(*_order(query.get("sort", "")), "index")
+        rows = _filter_by_text(rows, text)
+    return rows.order_by(*_build_order(query.get("sort", "")), "index")
 
 
-def _limits(query: Mapping[str, str]) -> dict[str, float]:
-    """Lookups of one row by its place, and of the tuned model's reward and length of its first answer."""
+def _build_lookups(query: Mapping[str, str]) -> dict[str, float]:
+    """Return lookups of a row's index, and of the reward and length of the tuned model's first completion."""
     found: dict[str, float] = {}
     for name, lookup in RANGES.items():
         with suppress(ValueError):
@@ -132,7 +132,7 @@ def _limits(query: Mapping[str, str]) -> dict[str, float]:
     return {lookup: value for lookup, value in found.items() if isfinite(value)}
 
 
-def _holding(rows: QuerySet[ComparedRow], text: str) -> QuerySet[ComparedRow]:
+def _filter_by_text(rows: QuerySet[ComparedRow], text: str) -> QuerySet[ComparedRow]:
     inside_json = json.dumps(text, ensure_ascii=False)[1:-1]
     return rows.alias(base_answers=_Answers("base"), tuned_answers=_Answers("tuned")).filter(
         Q(prompt__icontains=text)
@@ -142,7 +142,7 @@ def _holding(rows: QuerySet[ComparedRow], text: str) -> QuerySet[ComparedRow]:
     )
 
 
-def _order(sort: str) -> list[OrderBy]:
+def _build_order(sort: str) -> list[OrderBy]:
     field = FIELDS.get(sort.removeprefix("-"))
     if not field:
         return []
@@ -152,24 +152,24 @@ def _order(sort: str) -> list[OrderBy]:
 # --- expected answers ------------------------------------------------------------------------------
 
 
-def references(job: Job, rows: Iterable[ComparedRow]) -> dict[int, RowReference]:
-    """What the graders of these rows expect, by the row's index."""
-    known = JobRows(job)
-    return {row.index: known.reference(row.row_id, row.row) for row in rows}
+def build_references(job: Job, rows: Iterable[ComparedRow]) -> dict[int, RowReference]:
+    """Return the answers that the graders of these rows expect, by the row's index."""
+    job_rows = JobRows(job)
+    return {row.index: job_rows.reference(row.row_id, row.row) for row in rows}
 
 
-def judged_rows(job: Job, rows: Iterable[ComparedRow]) -> dict[int, bool]:
-    """True for rows whose grader asks a judge, by the row's index."""
-    known = JobRows(job)
-    return {row.index: known.is_judged(row.row_id) for row in rows}
+def find_judged_rows(job: Job, rows: Iterable[ComparedRow]) -> dict[int, bool]:
+    """Return True for rows whose grader asks a judge, by the row's index."""
+    job_rows = JobRows(job)
+    return {row.index: job_rows.is_judged(row.row_id) for row in rows}
 
 
-def differences(wanted: str, found: Mapping[int, RowReference]) -> dict[str, Any]:
-    """Which differences the page marks: against the expected answers if there are any, unless asked else."""
-    expected = any(reference.expected for reference in found.values())
+def build_marks_context(wanted: str, references: Mapping[int, RowReference]) -> dict[str, object]:
+    """Return which differences the page marks: those to the expected answers by default, if there are any."""
+    expected = any(reference.expected for reference in references.values())
     choices = {name: label for name, label in MARKS.items() if expected or name != "expected"}
     return {
-        "references": found,
+        "references": references,
         "any_expected": expected,
         "marks_choices": choices.items(),
         "marks_chosen": wanted in choices,
@@ -182,7 +182,7 @@ def differences(wanted: str, found: Mapping[int, RowReference]) -> dict[str, Any
 
 @dataclass(frozen=True)
 class Bar:
-    """One model's mean and interval, as places on the axis (CSS percentages)."""
+    """One model's mean and interval, as positions on the axis (CSS percentages)."""
 
     name: str
     interval: Interval
@@ -193,49 +193,48 @@ class Bar:
 
 @dataclass(frozen=True)
 class Figure:
-    """Means with their intervals on one axis; ``ticks`` are (place, label)."""
+    """Means with their intervals on one axis; ``ticks`` are (position, label)."""
 
     bars: list[Bar]
     ticks: list[tuple[str, str]]
 
 
-def figure(evaluation: Evaluation) -> Figure:
-    """Drawn from 0 to 1, or wider where rewards lie outside."""
-    base, tuned = _summaries(evaluation)
-    return drawn({evaluation.job.base_label: base.reward, "Tuned": tuned.reward})
+def build_figure(evaluation: Evaluation) -> Figure:
+    """Return the figure of both models' mean rewards."""
+    base, tuned = _get_summaries(evaluation)
+    return draw_intervals({evaluation.job.base_label: base.reward, "Tuned": tuned.reward})
 
 
-def drawn(sides: Mapping[str, Interval]) -> Figure:
-    """The same for any sides, by their names."""
-    values = [value for interval in sides.values() for value in bounds_of(interval)]
+def draw_intervals(sides: Mapping[str, Interval]) -> Figure:
+    """Draw ``contract.events.Interval`` by name, on an axis from 0 to 1, or wider if rewards lie outside."""
+    values = [value for interval in sides.values() for value in find_bounds(interval)]
     low, high = min(0.0, *values), max(1.0, *values)
 
-    def place(value: float) -> str:
-        return f"{3 + 94 * (value - low) / (high - low):.2f}%"
+    def position(value: float) -> str:
+        return f"{3 + 94 * (value - low) / (high - low):.2f}%"  # leaves room at both ends
 
     bars = [
-        Bar(name, interval, place(interval.mean), *(map(place, bounds_of(interval))))
+        Bar(name, interval, position(interval.mean), *map(position, find_bounds(interval)))
         for name, interval in sides.items()
     ]
     ticks = [low + part * (high - low) / 4 for part in range(5)]
-    return Figure(bars, [(place(value), f"{value:.2f}") for value in ticks])
+    return Figure(bars, [(position(value), f"{value:.2f}") for value in ticks])
 
 
-def bounds_of(interval: Interval) -> tuple[float, float]:
-    """Where an interval begins and ends, for drawing; the mean itself if the rows allow no interval."""
+def find_bounds(interval: Interval) -> tuple[float, float]:
+    """Return both ends of an interval for drawing; the mean if the rows are too few for an interval."""
     if interval.low is None or interval.high is None:
         return interval.mean, interval.mean
     return interval.low, interval.high
 
 
-def pass_at(evaluation: Evaluation) -> list[tuple[str, float | None, float | None]]:
-    """(k, base, tuned), k rising."""
-    base, tuned = (summary.pass_at_k for summary in _summaries(evaluation))
+def list_pass_at_k(evaluation: Evaluation) -> list[tuple[str, float | None, float | None]]:
+    """Return (k, base, tuned), in ascending order of k."""
+    base, tuned = (summary.pass_at_k for summary in _get_summaries(evaluation))
     return [(k, base.get(k), tuned.get(k)) for k in sorted(base.keys() | tuned.keys(), key=int)]
 
 
-def _summaries(evaluation: Evaluation) -> tuple[SideSummary, SideSummary]:
-    """The results of both models."""
+def _get_summaries(evaluation: Evaluation) -> tuple[SideSummary, SideSummary]:
     assert evaluation.tuned is not None, f"{evaluation} compares nothing"
     return evaluation.base, evaluation.tuned
 
@@ -243,46 +242,61 @@ def _summaries(evaluation: Evaluation) -> tuple[SideSummary, SideSummary]:
 # --- CSV -------------------------------------------------------------------------------------------
 
 
-def table(rows: QuerySet[ComparedRow]) -> Iterator[Sequence[object]]:
-    """A header, then an answer a row: every sample of both models on each of these rows."""
-    names = sorted({name for row in _batches(rows) for _, _, s in _samples(row) for name in s["sub_rewards"]})
-    yield [*COLUMNS, *(f"sub_reward.{name}" for name in names), *ROW_COLUMNS]
-    for row in _batches(rows):
-        yield from _lines(row, names)
+def build_table(rows: QuerySet[ComparedRow]) -> Iterator[Sequence[object]]:
+    """Yield a header, then a line for every completion of both models to these rows."""
+    names: set[str] = set()
+    for row in _read_in_batches(rows):
+        names.update(name for _, _, sample in _walk_samples(row) for name in sample["sub_rewards"])
+    sub_rewards = sorted(names)
+    yield [*COLUMNS, *(f"sub_reward.{name}" for name in sub_rewards), *ROW_COLUMNS]
+    for row in _read_in_batches(rows):
+        yield from _build_lines(row, sub_rewards)
 
 
-def _batches(rows: QuerySet[ComparedRow]) -> Iterator[ComparedRow]:
-    """The rows by their place, a batch a query, so that no cursor stays open while a slow reader pauses."""
+def _read_in_batches(rows: QuerySet[ComparedRow]) -> Iterator[ComparedRow]:
+    """Yield the rows by index, with a query for each batch: no cursor stays open for a slow reader."""
     last = -1
     while batch := list(rows.order_by("index").filter(index__gt=last)[:BATCH]):
         yield from batch
         last = batch[-1].index
 
 
-def _samples(row: ComparedRow) -> Iterator[tuple[str, int, dict[str, Any]]]:
+class StoredSample(TypedDict):
+    """The fields of ``contract.events.EvaluationSample`` that the table holds."""
+
+    completion: str
+    reward: float | None
+    sub_rewards: dict[str, float | None]
+    error_class: str | None
+    length: int
+    truncated: bool
+
+
+def _walk_samples(row: ComparedRow) -> Iterator[tuple[str, int, StoredSample]]:
+    """Yield (side, number, completion)."""
     for side, samples in (("base", row.base), ("tuned", row.tuned)):
         for number, sample in enumerate(samples, start=1):
             yield side, number, sample
 
 
-def _lines(row: ComparedRow, names: list[str]) -> Iterator[list[object]]:
-    for side, number, sample in _samples(row):
+def _build_lines(row: ComparedRow, sub_rewards: list[str]) -> Iterator[list[object]]:
+    for side, number, sample in _walk_samples(row):
         yield [
             *(row.index, row.row_id, side, number, sample["reward"], sample["error_class"]),
             *(sample["length"], sample["truncated"]),
-            *(sample["sub_rewards"].get(name) for name in names),
+            *(sample["sub_rewards"].get(name) for name in sub_rewards),
             *(row.base_reward, row.tuned_reward, row.change),
-            *(row.base_right, row.tuned_right, _coverage(row)),
-            *(_remarks(row), row.prompt, sample["completion"]),
+            *(row.base_right, row.tuned_right, _describe_coverage(row)),
+            *(_join_notes(row), row.prompt, sample["completion"]),
         ]
 
 
-def _coverage(row: ComparedRow) -> str:
-    """As ``GAINED`` and ``LOST`` say."""
+def _describe_coverage(row: ComparedRow) -> str:
+    """Return what ``GAINED`` and ``LOST`` say of the row."""
     if row.base_right is None or row.tuned_right is None or (row.base_right > 0) == (row.tuned_right > 0):
         return ""
     return "gained" if row.tuned_right else "lost"
 
 
-def _remarks(row: ComparedRow) -> str:
+def _join_notes(row: ComparedRow) -> str:
     return "\n".join(f"{note.author or 'a former member'}: {note.text}" for note in row.notes.all())

@@ -1,4 +1,4 @@
-"""Rows won, tied and lost: the share won of those that were decided, with its interval."""
+"""Rows won, tied and lost: the share of wins among the decided rows, with its interval."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from webapp.jobs.models import Evaluation
 from workers.contract.statistics import wilson
 
-FEW_DECIDED = 10  # below, even a clean sweep says little; docs/statistics.md
+FEW_DECIDED = 10  # fewer cannot tell, even if all are won: docs/statistics.md
 
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of the bar; ``start`` and ``width`` are CSS percentages."""
+    """A segment of the bar; ``start`` and ``width`` are CSS percentages."""
 
     name: str
     kind: str
@@ -24,7 +24,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """``won`` is the share of the decided rows that the tuned model won; ``None`` where all were ties."""
+    """``won`` is the share of the decided rows that the tuned model won; ``None`` if all were ties."""
 
     parts: list[Part]
     decided: int
@@ -34,11 +34,11 @@ class Outcomes:
 
     @property
     def words(self) -> str:
-        """What the interval says of the two."""
+        """The interval in words."""
         if self.won is None:
-            return "No row was decided: both models got the same on every row."
+            return "No row was decided: both models earned the same reward on every row."
         if self.decided < FEW_DECIDED:
-            return f"Fewer than {FEW_DECIDED} rows were decided, too few to tell."
+            return f"Fewer than {FEW_DECIDED} rows were decided, too few to compare the models."
         if self.low > 0.5:
             return "The interval lies above one half: the tuned model wins more rows than it loses."
         if self.high < 0.5:
@@ -46,17 +46,16 @@ class Outcomes:
         return "The interval includes one half: as many rows may be lost as won."
 
 
-def outcomes(wins: int, ties: int, losses: int, confidence: float) -> Outcomes | None:
-    """``None`` where no row was graded for both models."""
+def count_outcomes(wins: int, ties: int, losses: int, confidence: float) -> Outcomes | None:
+    """Return the outcomes; ``None`` if no row was graded for both models."""
     total, decided = wins + ties + losses, wins + losses
     if not total:
         return None
     counts = [("won", "win", wins), ("tied", "tie", ties), ("lost", "loss", losses)]
     parts, start = [], 0
     for name, kind, count in counts:
-        parts.append(
-            Part(name, kind, count, count / total, *(f"{100 * at / total:.2f}%" for at in (start, count)))
-        )
+        left, width = (f"{100 * rows / total:.2f}%" for rows in (start, count))
+        parts.append(Part(name, kind, count, count / total, left, width))
         start += count
     if not decided:
         return Outcomes(parts, 0, None, 0.0, 1.0)
@@ -64,6 +63,6 @@ def outcomes(wins: int, ties: int, losses: int, confidence: float) -> Outcomes |
     return Outcomes(parts, decided, won.mean, won.low or 0.0, won.high or 0.0)
 
 
-def outcomes_of(evaluation: Evaluation, confidence: float) -> Outcomes | None:
-    """The outcomes of a comparison."""
-    return outcomes(evaluation.wins or 0, evaluation.ties or 0, evaluation.losses or 0, confidence)
+def build_outcomes(evaluation: Evaluation, confidence: float) -> Outcomes | None:
+    """Return the outcomes of a comparison."""
+    return count_outcomes(evaluation.wins or 0, evaluation.ties or 0, evaluation.losses or 0, confidence)

@@ -1,4 +1,4 @@
-"""Notes of people on compared answers."""
+"""Notes on compared rows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from webapp.teams.models import User
 
 
 def write_note(row: ComparedRow, author: User, text: str) -> Note | None:
-    """Keep a member's one note on a row; a new text replaces the old one, an empty one removes it.
+    """Save a member's note on a row: a new text replaces the old one, an empty text deletes it.
 
-    Raises ValueError with what to change.
+    Raises ``ValueError`` with what to change.
     """
     text = replace_nul(text.replace("\r\n", "\n")).strip()
     if len(text) > Note.LONGEST:

@@ -1,4 +1,4 @@
-"""Addresses of a job's comparison, below ``/t/<team>/jobs/<uid>/compare/``."""
+"""URLs of a job's comparison, below ``/t/<team>/jobs/<uid>/compare/``."""
 
 from django.urls import path
 

@@ -1,8 +1,7 @@
-"""The comparison of a job: base against tuned on rows that training never saw."""
+"""Views of a job's comparison: base and tuned model on rows that training never saw."""
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
@@ -24,62 +23,65 @@ from webapp.core.input_checks import GREATEST, parse_whole_number
 from webapp.core.streaming import format_csv, stream_lazily
 from webapp.evaluations import comparison_report, presenters, services, voting
 from webapp.evaluations.models import Note
-from webapp.evaluations.row_outcomes import outcomes_of
+from webapp.evaluations.row_outcomes import build_outcomes
 from webapp.jobs.models import ComparedRow, Evaluation, Job
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
 
-PAGE, LINES = 10, 50
+ROWS_A_PAGE, LINES_A_PAGE = 10, 50
 RELATED = ("team", "tuned_model", "dataset_version", "grader_version__grader")
 
 
 @member()
 @require_GET
 def compare(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
-    """The numbers first, then the answers of both models row by row, or as a table.
+    """Show the statistics, then the completions of both models row by row, or as a table.
 
-    While the job runs, htmx asks which comparisons have come since the page was drawn.
+    While the job runs, htmx asks for comparisons that are newer than the page.
     """
     jobs = Job.objects.with_cursor().select_related(*RELATED)
     job = access.get(jobs, uid=uid)
-    evaluations = list(presenters.comparisons(job))
-    evaluation = presenters.chosen(evaluations, request.GET.get("evaluation", ""))
-    context = {"job": job, "evaluations": evaluations, "evaluation": evaluation}
+    evaluations = list(presenters.list_comparisons(job))
+    evaluation = presenters.select_comparison(evaluations, request.GET.get("evaluation", ""))
+    context: dict[str, object] = {"job": job, "evaluations": evaluations, "evaluation": evaluation}
     if request.htmx.target == "comparisons":
-        context["arrived"] = presenters.arrived(evaluations, request.GET.get("seen", ""))
+        context["arrived"] = presenters.find_newer(evaluations, request.GET.get("seen", ""))
         return render(request, "evaluations/comparisons.html", context)
     if job.live:
         context |= {"seen": max((each.pk for each in evaluations), default=0)}
     if evaluation:
-        context |= _shown(request, access, evaluation)
+        context |= _build_comparison_context(request, access, evaluation)
     return render(request, "evaluations/compare.html", context)
 
 
-def _shown(request: HttpRequest, access: Access, evaluation: Evaluation) -> dict[str, Any]:
-    """The numbers of a comparison, and its rows as the address asks for them."""
-    job, query = evaluation.job, presenters.asked(request.GET)
-    rows, table = presenters.selected(evaluation, query), request.GET.get("view") == "table"
-    level = presenters.confidence(job)
-    page = Paginator(rows, LINES if table else PAGE).get_page(request.GET.get("page"))
-    references = presenters.references(job, page)
+def _build_comparison_context(
+    request: HttpRequest, access: Access, evaluation: Evaluation
+) -> dict[str, object]:
+    """Return the statistics of a comparison, and the rows that the query string asks for."""
+    job, query = evaluation.job, presenters.read_row_query(request.GET)
+    rows, table = presenters.select_rows(evaluation, query), request.GET.get("view") == "table"
+    level = presenters.read_confidence(job)
+    size = LINES_A_PAGE if table else ROWS_A_PAGE
+    page = Paginator(rows, size).get_page(request.GET.get("page"))
+    references = presenters.build_references(job, page)
     return {
         "confidence": level,
-        "outcomes": outcomes_of(evaluation, level),
-        "verdict": comparison_report.verdict(evaluation, level),
-        **comparison_report.context(evaluation),
-        "figure": presenters.figure(evaluation),
-        "pass_at": presenters.pass_at(evaluation),
-        "shows": [(key, label) for key, (label, _) in presenters.SHOWN.items()],
+        "outcomes": build_outcomes(evaluation, level),
+        "verdict": comparison_report.build_verdict(evaluation, level),
+        **comparison_report.build_context(evaluation),
+        "figure": presenters.build_figure(evaluation),
+        "pass_at": presenters.list_pass_at_k(evaluation),
+        "shows": [(key, label) for key, (label, _) in presenters.SHOWS.items()],
         "sorts": presenters.SORTS.items(),
         "query": query,
-        "address": urlencode({"evaluation": evaluation.pk} | query),
+        "query_string": urlencode({"evaluation": evaluation.pk} | query),
         "tasks": [task.name for task in job.loaded_tasks],
-        **_votes(evaluation, access),
+        **_build_votes_context(evaluation, access),
         "longest": Note.LONGEST,
         "back": request.GET.urlencode(),
         "table": table,
-        **presenters.differences(request.GET.get("marks", ""), references),
-        "judged_rows": presenters.judged_rows(job, page),
+        **presenters.build_marks_context(request.GET.get("marks", ""), references),
+        "judged_rows": presenters.find_judged_rows(job, page),
         "fold": "row" not in query and query.get("show") != "tie",
         "page": page,
     }
@@ -87,28 +89,28 @@ def _shown(request: HttpRequest, access: Access, evaluation: Evaluation) -> dict
 
 @member(Role.EDITOR)
 def vote(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """Two answers side by side, and no word on whose they are; ``?row=`` shows one again."""
-    evaluation = _wanted(request, access, uid)
-    rows = voting.pairs(evaluation)
+    """Show two completions without their models, and store a vote; ``?row=`` shows a row again."""
+    evaluation = _find_comparison(request, access, uid)
+    rows = voting.list_votable_rows(evaluation)
     if request.method == "POST" and request.POST.get("side") in voting.SIDES:
-        judged = get_object_or_404(rows, pk=_number(request.POST.get("row")))
-        if not voting.saw(judged, access.user, request.POST.get("shown", "")):
-            messages.error(request, "This page was too old to know which answer stood left. Look again.")
-            return redirect(f"{request.path}?evaluation={evaluation.pk}&row={judged.pk}")
-        voting.vote(judged, access.user, request.POST["side"])
-        return redirect(f"{request.path}?evaluation={evaluation.pk}&last={judged.pk}")
-    row = _asked_row(request, access, evaluation)
-    given = row and row.votes.filter(user=access.user).select_related("user").first()
-    context: dict[str, Any] = {
+        voted = get_object_or_404(rows, pk=_read_key(request.POST.get("row")))
+        if not voting.are_sides_valid(voted, access.user, request.POST.get("shown", "")):
+            messages.error(request, "This page was out of date, so your vote was not counted. Vote again.")
+            return redirect(f"{request.path}?evaluation={evaluation.pk}&row={voted.pk}")
+        voting.save_vote(voted, access.user, request.POST["side"])
+        return redirect(f"{request.path}?evaluation={evaluation.pk}&last={voted.pk}")
+    row = _find_row(request, access, evaluation)
+    own_vote = row and row.votes.filter(user=access.user).select_related("user").first()
+    context: dict[str, object] = {
         "job": evaluation.job,
         "evaluation": evaluation,
         "row": row,
-        "shown": voting.shown(row, access.user) if row else "",
-        "answers": _blind(row, access.user) if row else [],
-        "given": voting.side_of(given, row) if given and row else "",
+        "shown": voting.sign_sides(row, access.user) if row else "",
+        "answers": _list_completions(row, access.user) if row else [],
+        "given": voting.find_side(own_vote, row) if own_vote and row else "",
         "all": rows.count(),
-        "mine": voting.votes_on(evaluation).filter(user=access.user).count(),
-        "last": _number(request.GET.get("last")),
+        "mine": voting.list_votes(evaluation).filter(user=access.user).count(),
+        "last": _read_key(request.GET.get("last")),
     }
     return render(request, "evaluations/vote.html", context)
 
@@ -116,7 +118,7 @@ def vote(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @member(Role.EDITOR)
 @require_POST
 def note(request: HtmxRequest, access: Access, uid: str, row: int) -> HttpResponse:
-    """Keep, change or, where it comes empty, remove one's note on a row."""
+    """Save the member's note on a row; an empty text deletes it."""
     job = access.get(Job.objects.all(), uid=uid)
     noted = get_object_or_404(ComparedRow, evaluation__job=job, pk=row)
     typed, problem = request.POST.get("text", ""), ""
@@ -135,17 +137,18 @@ def note(request: HtmxRequest, access: Access, uid: str, row: int) -> HttpRespon
     return redirect(f"{page}?{request.GET.urlencode()}#row-{noted.index}")
 
 
-def _asked_row(request: HttpRequest, access: Access, evaluation: Evaluation) -> ComparedRow | None:
-    if again := _number(request.GET.get("row")):
-        return get_object_or_404(voting.pairs(evaluation), pk=again)
-    return voting.next_row(evaluation, access.user, _number(request.GET.get("skip")) or None)
+def _find_row(request: HttpRequest, access: Access, evaluation: Evaluation) -> ComparedRow | None:
+    if again := _read_key(request.GET.get("row")):
+        return get_object_or_404(voting.list_votable_rows(evaluation), pk=again)
+    return voting.find_next_row(evaluation, access.user, _read_key(request.GET.get("skip")) or None)
 
 
-def _number(text: str | None) -> int:
+def _read_key(text: str | None) -> int:
     return parse_whole_number(text, GREATEST) or 0
 
 
-def _blind(row: ComparedRow, user: User) -> list[str]:
+def _list_completions(row: ComparedRow, user: User) -> list[str]:
+    """Return the two completions, left and right."""
     base, tuned = row.base[0]["completion"], row.tuned[0]["completion"]
     return [tuned, base] if voting.tuned_is_left(row, user) else [base, tuned]
 
@@ -153,37 +156,40 @@ def _blind(row: ComparedRow, user: User) -> list[str]:
 @member()
 @require_GET
 def csv(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
-    """Every answer of the chosen comparison on the rows that the address asks for."""
-    evaluation = _wanted(request, access, uid)
-    headers = _download(evaluation, "csv")
-    lines = stream_lazily(format_csv(presenters.table(presenters.selected(evaluation, request.GET))))
+    """Download every completion to the rows that the query string selects."""
+    evaluation = _find_comparison(request, access, uid)
+    headers = _build_download_header(evaluation, "csv")
+    lines = stream_lazily(format_csv(presenters.build_table(presenters.select_rows(evaluation, request.GET))))
     return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
 
 
 @member()
 @require_GET
 def numbers(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """Every number of the chosen comparison."""
-    evaluation = _wanted(request, access, uid)
-    content = comparison_report.exported(evaluation, presenters.confidence(evaluation.job))
-    return JsonResponse(content, json_dumps_params={"indent": 2}, headers=_download(evaluation, "json"))
+    """Download every number of the comparison as JSON."""
+    evaluation = _find_comparison(request, access, uid)
+    content = comparison_report.export_numbers(evaluation, presenters.read_confidence(evaluation.job))
+    headers = _build_download_header(evaluation, "json")
+    return JsonResponse(content, json_dumps_params={"indent": 2}, headers=headers)
 
 
-def _votes(evaluation: Evaluation, access: Access) -> dict[str, Any]:
-    """What people said; whoever may vote is told after having voted."""
-    mine = voting.votes_on(evaluation).filter(user=access.user).exists()
-    told = mine or not access.can_edit
-    return {"votes": voting.results(evaluation) if told else None, "may_vote": access.can_edit, "voted": mine}
+def _build_votes_context(evaluation: Evaluation, access: Access) -> dict[str, object]:
+    """Return the results of votes. Members who may vote see them after their own vote."""
+    voted = voting.list_votes(evaluation).filter(user=access.user).exists()
+    visible = voted or not access.can_edit
+    results = voting.count_votes(evaluation) if visible else None
+    return {"votes": results, "may_vote": access.can_edit, "voted": voted}
 
 
-def _wanted(request: HttpRequest, access: Access, uid: str) -> Evaluation:
+def _find_comparison(request: HttpRequest, access: Access, uid: str) -> Evaluation:
     job = access.get(Job.objects.all(), uid=uid)
-    evaluation = presenters.chosen(list(presenters.comparisons(job)), request.GET.get("evaluation", ""))
+    evaluations = list(presenters.list_comparisons(job))
+    evaluation = presenters.select_comparison(evaluations, request.GET.get("evaluation", ""))
     if evaluation is None:
-        raise Http404("This job has no comparison yet; it is made once training has ended.")
+        raise Http404("This job has no comparison yet. It is made when training ends.")
     return evaluation
 
 
-def _download(evaluation: Evaluation, kind: str) -> dict[str, str]:
+def _build_download_header(evaluation: Evaluation, kind: str) -> dict[str, str]:
     name = f"{evaluation.job.uid}-{evaluation.stage}-step-{evaluation.step}.{kind}"
     return {"Content-Disposition": f'attachment; filename="{name}"'}

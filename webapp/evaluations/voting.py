@@ -1,4 +1,4 @@
-"""Blind votes: people choose between two answers without knowing whose they are, and are then counted."""
+"""Blind votes: people choose between two completions without knowing the models; the votes are counted."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from webapp.jobs.models import ComparedRow, Evaluation
 from webapp.teams.models import User
 from workers.contract.statistics import FEWEST_ROWS, allow_interval
 
-WORTH = {Vote.Preferred.TUNED: 1.0, Vote.Preferred.TIE: 0.0, Vote.Preferred.BASE: -1.0}
+VALUES = {Vote.Preferred.TUNED: 1.0, Vote.Preferred.TIE: 0.0, Vote.Preferred.BASE: -1.0}
 SIDES = ("left", "right", "tie")
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How often people and grader prefer the same answer, where both prefer one."""
+    """Agreement of people and grader, over votes where both prefer one completion."""
 
     votes: int
     same: float
@@ -30,7 +30,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Results:
-    """``preference`` is the share that prefers the tuned answer minus the share that prefers the base's.
+    """``preference`` is the share that prefers the tuned completion minus the share that prefers the base's.
 
     It is a mean over rows, each the mean of its votes, with a 95 % bootstrap interval over rows.
     """
@@ -45,7 +45,7 @@ class Results:
 
     @property
     def preference_interval(self) -> dict[str, float | None]:
-        """The preference as pages show intervals."""
+        """The preference as an interval for pages."""
         mean, low, high = self.preference
         return {"mean": mean, "low": low, "high": high}
 
@@ -54,57 +54,58 @@ class Results:
         """The result in words."""
         _, low, high = self.preference
         if low is None or high is None:
-            return f"Too few rows to tell; vote on at least {FEWEST_ROWS}."
+            return f"Too few rows to tell. Vote on at least {FEWEST_ROWS} rows."
         if low > 0:
             return "People prefer the tuned model's answers."
         if high < 0:
             return "People prefer the base model's answers."
-        return "The votes do not tell the two apart; more rows make the interval narrower."
+        return "The votes do not show which model people prefer. Vote on more rows to narrow the interval."
 
 
 # --- voting ----------------------------------------------------------------------------------------
 
 
-def pairs(evaluation: Evaluation) -> QuerySet[ComparedRow]:
-    """The rows on which the two models' first answers differ; of equal ones nobody can prefer one."""
+def list_votable_rows(evaluation: Evaluation) -> QuerySet[ComparedRow]:
+    """Return the rows on which the first completions of the two models differ."""
     rows = evaluation.compared_rows.exclude(base=[]).exclude(tuned=[])
     named = rows.alias(base_answer=F("base__0__completion"), tuned_answer=F("tuned__0__completion"))
     return named.exclude(base_answer=F("tuned_answer"))
 
 
-def next_row(evaluation: Evaluation, user: User, after: int | None = None) -> ComparedRow | None:
-    """The next row without this person's vote, in an order of their own; behind the row ``after``."""
-    open_rows = pairs(evaluation).exclude(votes__user=user).values_list("pk", flat=True)
-    order = sorted(open_rows, key=lambda row: _dice(row, user))
-    later = [row for row in order if after is None or _dice(row, user) > _dice(after, user)]
-    chosen = next(iter([*later, *order]), None)
-    return evaluation.compared_rows.get(pk=chosen) if chosen else None
+def find_next_row(evaluation: Evaluation, user: User, after: int | None = None) -> ComparedRow | None:
+    """Return the next row without the user's vote, behind the row ``after``. Each user has another order."""
+    open_rows = list_votable_rows(evaluation).exclude(votes__user=user).values_list("pk", flat=True)
+    order = sorted(open_rows, key=lambda row: _draw(row, user))
+    later = [row for row in order if after is None or _draw(row, user) > _draw(after, user)]
+    following = next(iter([*later, *order]), None)
+    return evaluation.compared_rows.get(pk=following) if following else None
 
 
 def tuned_is_left(row: ComparedRow, user: User) -> bool:
-    """Always the same for a person and a row, and as good as tossed for everybody else."""
-    return int(_dice(row.pk, user)[-1], 16) % 2 == 0
+    """Return the side of the tuned model: fixed for a user and a row, random over users and rows."""
+    return int(_draw(row.pk, user)[-1], 16) % 2 == 0
 
 
-def shown(row: ComparedRow, user: User) -> str:
-    """What a voting page sends back with its vote, so that the sides it showed are known to still hold.
+def sign_sides(row: ComparedRow, user: User) -> str:
+    """Return a signature that a voting page sends with its vote, to prove that its sides are still valid.
 
-    They follow from the secret key; under another one a page that was open would count the wrong way.
+    The sides follow from the secret key: after a change of the key, an open page shows them wrongly.
     """
-    return salted_hmac("webapp.evaluations.voting.shown", f"{row.pk}:{user.pk}").hexdigest()
+    return salted_hmac("webapp.evaluations.voting.sign_sides", f"{row.pk}:{user.pk}").hexdigest()
 
 
-def saw(row: ComparedRow, user: User, sent: str) -> bool:
-    """Whether the page that sends this showed the sides as they are now."""
-    return constant_time_compare(sent, shown(row, user))
+def are_sides_valid(row: ComparedRow, user: User, signature: str) -> bool:
+    """Return True if the page with this signature showed the sides as they are now."""
+    return constant_time_compare(signature, sign_sides(row, user))
 
 
-def _dice(row: int, user: User) -> str:
+def _draw(row: int, user: User) -> str:
+    """Return a pseudo-random number for a row and a user, in hex."""
     return salted_hmac("webapp.evaluations.voting", f"{row}:{user.pk}").hexdigest()
 
 
-def vote(row: ComparedRow, user: User, side: str) -> Vote:
-    """Keep what a person says of the answers as they saw them: ``left``, ``right`` or ``tie``."""
+def save_vote(row: ComparedRow, user: User, side: str) -> Vote:
+    """Store a vote for the ``left`` or ``right`` completion, as the user saw them, or a ``tie``."""
     preferred = Vote.Preferred.TIE
     if side != "tie":
         preferred = (
@@ -113,52 +114,53 @@ def vote(row: ComparedRow, user: User, side: str) -> Vote:
     return Vote.objects.update_or_create(row=row, user=user, defaults={"preferred": preferred})[0]
 
 
-def side_of(given: Vote, row: ComparedRow) -> str:
-    """The vote as its person gave it."""
-    if given.preferred == Vote.Preferred.TIE:
+def find_side(vote: Vote, row: ComparedRow) -> str:
+    """Return the side that the user voted for."""
+    if vote.preferred == Vote.Preferred.TIE:
         return "tie"
-    tuned = given.preferred == Vote.Preferred.TUNED
-    return "left" if tuned == tuned_is_left(row, given.user) else "right"
+    tuned = vote.preferred == Vote.Preferred.TUNED
+    return "left" if tuned == tuned_is_left(row, vote.user) else "right"
 
 
 # --- counting --------------------------------------------------------------------------------------
 
 
-def votes_on(evaluation: Evaluation) -> QuerySet[Vote]:
+def list_votes(evaluation: Evaluation) -> QuerySet[Vote]:
     return Vote.objects.filter(row__evaluation=evaluation)
 
 
-def votes_told(user: User, may_vote: bool) -> QuerySet[Vote]:
-    """The votes that this person may know of: who may vote is told of a comparison after having voted."""
+def list_visible_votes(user: User, may_vote: bool) -> QuerySet[Vote]:
+    """Return the votes that the user may see: those who may vote see them after their own first vote."""
     if not may_vote:
         return Vote.objects.all()
     return Vote.objects.filter(row__evaluation__in=Evaluation.objects.filter(compared_rows__votes__user=user))
 
 
-def results(evaluation: Evaluation) -> Results | None:
-    """``None`` before the first vote."""
-    given = list(votes_on(evaluation).values_list("row_id", "user_id", "preferred"))
-    if not given:
+def count_votes(evaluation: Evaluation) -> Results | None:
+    """Return the results; ``None`` before the first vote."""
+    votes = list(list_votes(evaluation).values_list("row_id", "user_id", "preferred"))
+    if not votes:
         return None
     by_row: dict[int, list[float]] = defaultdict(list)
-    for row, _, preferred in given:
-        by_row[row].append(WORTH[Vote.Preferred(preferred)])
-    counted = [preferred for _, _, preferred in given]
+    for row, _, preferred in votes:
+        by_row[row].append(VALUES[Vote.Preferred(preferred)])
+    counted = [preferred for _, _, preferred in votes]
     return Results(
-        people=len({user for _, user, _ in given}),
+        people=len({user for _, user, _ in votes}),
         rows=len(by_row),
         tuned=counted.count(Vote.Preferred.TUNED),
         tie=counted.count(Vote.Preferred.TIE),
         base=counted.count(Vote.Preferred.BASE),
-        preference=_preference(sorted(fmean(worths) for worths in by_row.values())),
-        agreement=agreement(votes_on(evaluation)),
+        preference=_measure_preference(sorted(fmean(values) for values in by_row.values())),
+        agreement=measure_agreement(list_votes(evaluation)),
     )
 
 
-def _preference(rows: list[float]) -> tuple[float, float | None, float | None]:
-    """Mean and interval. One row more for each side keeps it open where all rows say the same.
+def _measure_preference(rows: list[float]) -> tuple[float, float | None, float | None]:
+    """Return mean and interval.
 
-    The pseudo-observations follow Agresti and Coull (1998) and widen the interval alone, not the mean.
+    One more row for each side keeps the interval from closing if all rows agree. These pseudo-observations
+    follow Agresti and Coull (1998); they widen the interval and leave the mean.
     """
     if not allow_interval(len(rows)):
         return fmean(rows), None, None
@@ -166,8 +168,8 @@ def _preference(rows: list[float]) -> tuple[float, float | None, float | None]:
     return fmean(rows), low, high
 
 
-def agreement(votes: QuerySet[Vote]) -> Agreement | None:
-    """People against the grader, over the votes for one answer on rows whose two rewards differ."""
+def measure_agreement(votes: QuerySet[Vote]) -> Agreement | None:
+    """Return the agreement of people and grader, over votes for a side on rows whose two rewards differ."""
     rewards = votes.exclude(preferred=Vote.Preferred.TIE).values_list(
         "preferred", "row__base__0__reward", "row__tuned__0__reward"
     )
@@ -178,5 +180,5 @@ def agreement(votes: QuerySet[Vote]) -> Agreement | None:
     ]
     if not both:
         return None
-    people, grader = [person for person, _ in both], [machine for _, machine in both]
+    people, grader = [by_people for by_people, _ in both], [by_grader for _, by_grader in both]
     return Agreement(len(both), fmean(a == b for a, b in both), cohen_kappa(people, grader))

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from webapp.core.statistics import bootstrap_mean
 from webapp.core.templatetags.groove import score, seconds, signed
-from webapp.evaluations.presenters import Bar, drawn
+from webapp.evaluations.presenters import Bar, draw_intervals
 from webapp.experiments.control_runs import TEMPLATE, list_control_runs
 from webapp.jobs.models import ComparedRow, Evaluation, Job, SuiteScore
-from webapp.retention.presenters import change_of
+from webapp.retention.presenters import to_change
 from workers.contract.events import Interval, SideSummary
 from workers.contract.methods import METHODS
 from workers.contract.statistics import FEWEST_ROWS
@@ -111,7 +111,7 @@ def build_results(job: Job) -> Results | None:
     sides = {job.base_label: evaluation.base.reward}
     sides |= {run.name: run.summary.reward for run in runs if run.summary}
     methods = ["base", *(run.method for run in runs if run.summary)]
-    figure = drawn(sides)
+    figure = draw_intervals(sides)
     return Results(
         evaluation=evaluation,
         base=evaluation.base,
@@ -212,8 +212,8 @@ def _conclude_sft(rft: Run, sft: Run) -> Conclusion:
 def _compare_forgetting(rft: Run, sft: Run) -> list[str]:
     """Sentences on the forgetting of both runs, suite by suite, or on why it is unknown."""
     sentences = [
-        f"Reward elsewhere, {suite}: RFT {_format_change(change_of(rft.forgetting[suite]))}, "
-        f"SFT {_format_change(change_of(lost))}."
+        f"Reward elsewhere, {suite}: RFT {_format_change(to_change(rft.forgetting[suite]))}, "
+        f"SFT {_format_change(to_change(lost))}."
         for suite, lost in sft.forgetting.items()
         if suite in rft.forgetting
     ]

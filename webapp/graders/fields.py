@@ -1,4 +1,4 @@
-"""A model field that gives JSON back as somebody wrote it."""
+"""A model field for JSON that keeps the order of keys."""
 
 from __future__ import annotations
 

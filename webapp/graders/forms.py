@@ -1,7 +1,8 @@
-"""What people type about graders."""
+"""Forms of graders."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django import forms
@@ -12,8 +13,9 @@ from webapp.core.input_checks import load_json
 from webapp.datasets.content.problems import RowError
 from webapp.datasets.content.rows import Columns, build_row
 from webapp.datasets.models import Dataset
-from webapp.graders.definitions.parsing import Json, TextInvalid, read_json
+from webapp.graders.definitions.parsing import TextInvalid, read_json
 from webapp.graders.models import Grader, GraderTest
+from workers.contract.json_types import JsonObject
 from workers.grading import KINDS, GraderInvalid, validate
 from workers.grading.template import Reference, TemplateInvalid, parse_template
 
@@ -36,30 +38,30 @@ class DefinitionForm(forms.Form):
     )
     invalid: TextInvalid | None = None
 
-    def __init__(self, *args: Any, latest: Json | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, latest: JsonObject | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.latest = latest or {"type": "python", "name": "grader"}
 
     @property
     def is_source(self) -> bool:
-        """Whether it holds Python source, not JSON."""
-        given: Any = self.data if self.is_bound else self.initial
-        return "source" in given and not given.get("definition")
+        """True if the text is Python source, not JSON."""
+        values: Any = self.data if self.is_bound else self.initial
+        return "source" in values and not values.get("definition")
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if not self.errors:
-            cleaned["parsed"] = self._parsed(cleaned)
+            cleaned["parsed"] = self._parse(cleaned)
         return cleaned
 
-    def _parsed(self, cleaned: dict[str, Any]) -> Json | None:
+    def _parse(self, cleaned: Mapping[str, str]) -> JsonObject | None:
         try:
             if self.is_source:
                 source = cleaned.get("source", "").replace("\r\n", "\n")
                 definition = self.latest | {"source": source}
                 validate(definition)
                 return definition
-            imported: Json = read_json(cleaned.get("definition", "")).definition
+            imported: JsonObject = read_json(cleaned.get("definition", "")).definition
             return imported
         except GraderInvalid as error:
             self.add_error("source", error.message)
@@ -70,7 +72,7 @@ class DefinitionForm(forms.Form):
 
 
 class SaveForm(DefinitionForm):
-    """The text of the bench, saved as a version with a note on what changed."""
+    """The text of the bench, to save as a version, with a note on what changed."""
 
     note = forms.CharField(max_length=200, required=False, label="What changed")
 
@@ -86,14 +88,14 @@ class SaveForm(DefinitionForm):
 
 
 class DescriptionForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A grader's name, and what it is for in one line."""
+    """A grader's name, and its purpose in one line."""
 
     class Meta:
         model = Grader
         fields = ("name", "description")
         help_texts: ClassVar = {
-            "name": "Pages of jobs show it too, also of those that ran.",
-            "description": "One line for the list: what it rewards.",
+            "name": "Pages of jobs show it too, also of finished jobs.",
+            "description": "What it rewards, in one line.",
         }
 
 
@@ -109,15 +111,15 @@ class NewGraderForm(forms.Form):
 
     @property
     def groups(self) -> list[tuple[str, str, list[tuple[str, str]]]]:
-        """(title, remark, [(kind, explanation)]), in the order shown."""
+        """The kinds by group: (title, remark, [(kind, explanation)])."""
         return [
             (title, remark, [(k.type, k.explanation) for k in KINDS.values() if k.is_openai == is_openai])
             for title, remark, is_openai in KIND_GROUPS
         ]
 
     @property
-    def chosen(self) -> str:
-        """The kind that is marked."""
+    def selected_kind(self) -> str:
+        """The kind that is selected."""
         return str(self["kind"].value())
 
 
@@ -125,7 +127,7 @@ class ImportForm(DefinitionForm):
     """A grader as JSON: pasted, or uploaded as a file."""
 
     name = forms.CharField(
-        max_length=120, required=False, help_text="Left empty, the name in the JSON is taken."
+        max_length=120, required=False, help_text="Leave empty to use the name in the JSON."
     )
     file = forms.FileField(
         required=False, allow_empty_file=True, label="JSON file", help_text="Or paste it below."
@@ -142,21 +144,21 @@ class ImportForm(DefinitionForm):
         if file := self.cleaned_data.get("file"):
             text = file.read().decode("utf-8-sig", "replace")
             self.cleaned_data["definition"] = text
-            self.data = {**self.data, "definition": text}  # shown again beside what is wrong
+            self.data = {**self.data, "definition": text}  # shown again next to the error
         return super().clean()
 
     def grader_name(self) -> str:
-        """The name typed, or the definition's own."""
+        """Return the name typed, or the definition's own."""
         own = replace_nul(self.cleaned_data["parsed"].get("name"))[:120]
         return self.cleaned_data["name"] or own or "Imported grader"
 
 
 class CheckingForm(forms.Form):
-    """How the versions of a grader are checked."""
+    """Sets how the versions of a grader are checked."""
 
     dataset = forms.ModelChoiceField(
         Dataset.objects.none(), required=False, empty_label="chosen automatically", label="Rows from",
-        help_text="Left to Groove: the dataset tried last, else the newest that has the fields it reads.",
+        help_text="Automatic: the dataset tried last, else the newest with the fields that the grader reads.",
     )  # fmt: skip
     reference_field = forms.CharField(
         max_length=200, required=False, label="Field with the right answer",
@@ -165,12 +167,12 @@ class CheckingForm(forms.Form):
     full_answer = forms.CharField(
         max_length=10_000, required=False, label="Full-marks answer",
         widget=forms.Textarea(attrs={"rows": 3, "class": "font-mono"}),
-        help_text="If the right answer stands in several fields, write it as a template: "
+        help_text="If the right answer is in several fields, write it as a template: "
         "{\"total\": {{item.total}}, \"vendor\": \"{{item.vendor}}\"}. "
-        "Leave empty to detect it from the grader's own references.",
+        "Leave empty to detect it from the grader's references.",
     )  # fmt: skip
     cheat_threshold = forms.FloatField(
-        initial=0.3, label="Warn above", help_text="The reward that a cheat may earn at most."
+        initial=0.3, label="Warn above", help_text="The highest reward that a cheat may earn."
     )
 
     def __init__(self, *args: Any, datasets: Any, **kwargs: Any) -> None:
@@ -184,12 +186,12 @@ class CheckingForm(forms.Form):
         except TemplateInvalid as error:
             raise forms.ValidationError(str(error)) from error
         if any(isinstance(piece, Reference) and piece.namespace == "sample" for piece in pieces):
-            raise forms.ValidationError("It is made from the row alone: name fields as {{item.…}}.")
+            raise forms.ValidationError("Use only fields of the row, as {{item.…}}.")
         return template
 
 
 class KnownAnswerForm(forms.Form):
-    """An answer that is known to be good or bad, with the row it answers."""
+    """A known good or bad answer, with its row."""
 
     kind = forms.ChoiceField(choices=GraderTest.Kind.choices, label="It is")
     prompt = forms.CharField(widget=forms.Textarea(attrs={"rows": 2}), label="Prompt")
@@ -205,13 +207,13 @@ class KnownAnswerForm(forms.Form):
     )
     note = forms.CharField(max_length=200, required=False, label="Note")
 
-    def clean_item(self) -> Json:
+    def clean_item(self) -> JsonObject:
         try:
             item = load_json(self.cleaned_data["item"] or "{}")
         except (ValueError, RecursionError) as error:
             raise forms.ValidationError(f"This is not JSON: {error}") from error
         if not isinstance(item, dict):
-            raise forms.ValidationError("Write an object in braces.")
+            raise forms.ValidationError("Write a JSON object in braces.")
         return item
 
     def clean(self) -> dict[str, Any]:

@@ -1,23 +1,27 @@
-"""Graders: immutable versions of what a team rewards, their trials on rows, and their checks."""
+"""Graders, their immutable versions, their trials on rows, and their checks."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import ClassVar
 
 from django.db import models
 from django.urls import reverse
 
 from webapp.core.fields import PublicIdField
+from webapp.core.models import Authored, SoftDeleted
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.graders.fields import WrittenJSONField
 from webapp.registry.models import BaseModel
-from webapp.teams.models import Team, User
+from webapp.teams.models import Team
 from webapp.work.models import WorkItem
+from workers import grading
+from workers.contract.graders import Grader as Definition
 
-FULL_MARKS = 0.9  # what an answer that should earn full marks must earn at least
+FULL_MARKS = 0.9  # least reward of an answer that should earn full marks
 
 
-class Grader(models.Model):
+class Grader(Authored, SoftDeleted):
     """A named series of versions."""
 
     uid = PublicIdField("grader_")
@@ -26,18 +30,15 @@ class Grader(models.Model):
     description = models.CharField(max_length=200, blank=True)
     dataset = models.ForeignKey(
         Dataset, models.SET_NULL, null=True, blank=True, related_name="+",
-        help_text="gives the rows of checks; none: chosen each time",
+        help_text="rows of checks; none: chosen at each check",
     )  # fmt: skip
     reference_field = models.CharField(
-        max_length=200, blank=True, help_text="field of a row that holds the right answer; empty: chosen"
+        max_length=200, blank=True, help_text="field of a row with the right answer; empty: guessed"
     )
     full_answer = models.TextField(
         blank=True, help_text="template of an answer that earns full marks; empty: guessed"
     )
-    cheat_threshold = models.FloatField(default=0.3, help_text="a cheat that earns more is warned of")
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
-    deleted_at = models.DateTimeField(null=True, blank=True)
+    cheat_threshold = models.FloatField(default=0.3, help_text="highest reward of a cheat without a warning")
 
     class Meta:
         ordering: ClassVar = ["-id"]
@@ -49,8 +50,8 @@ class Grader(models.Model):
         return reverse("graders:detail", args=[self.team.slug, self.uid])
 
 
-class GraderVersion(models.Model):
-    """One grader definition in OpenAI's JSON shape, as it was written; never changes."""
+class GraderVersion(Authored):
+    """A grader definition in OpenAI's JSON shape, as its author wrote it; never changes."""
 
     uid = PublicIdField("graderv_")
     grader = models.ForeignKey(Grader, models.PROTECT, related_name="versions")
@@ -58,8 +59,6 @@ class GraderVersion(models.Model):
     definition = WrittenJSONField()
     sha256 = models.CharField(max_length=64, help_text="hash of the definition's normal form")
     note = models.CharField(max_length=200, blank=True, help_text="what changed, in its author's words")
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering: ClassVar = ["-number"]
@@ -73,9 +72,14 @@ class GraderVersion(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("graders:version", args=[self.grader.team.slug, self.grader.uid, self.number])
 
+    @cached_property
+    def parsed(self) -> Definition:
+        """The validated definition. Raises ``grading.GraderInvalid`` if an older release stored it."""
+        return grading.validate(self.definition)
 
-class GraderTrial(WorkItem):
-    """A grader tried on rows, by a worker, in the sandbox. Also the unsaved text of an editor."""
+
+class GraderTrial(Authored, WorkItem):
+    """A trial of a grader on rows, in the sandbox; also of an editor's unsaved text."""
 
     uid = PublicIdField("trial_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="grader_trials")
@@ -91,14 +95,12 @@ class GraderTrial(WorkItem):
         GraderVersion, models.SET_NULL, null=True, blank=True, related_name="+",
         help_text="grades the same answers, to compare",
     )  # fmt: skip
-    choices = models.JSONField(default=dict, help_text="the bench's form: rows and answers that were chosen")
+    choices = models.JSONField(default=dict, help_text="values of the form: rows and sources of answers")
     rows = WrittenJSONField(help_text="[{row_id, messages, item}]")
     results = models.JSONField(
         default=list, help_text="[{row, source, number, answer, …GradeResult, second?}], row by row"
     )
     summary = models.JSONField(default=dict, help_text="{answers, mean, errors}")
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering: ClassVar = ["-id"]
@@ -110,8 +112,8 @@ class GraderTrial(WorkItem):
         return reverse("graders:trial", args=[self.team.slug, self.uid])
 
 
-class GraderTest(models.Model):
-    """An answer that the team knows to be good or bad: every version must pay it accordingly."""
+class GraderTest(Authored):
+    """A known answer: the team knows if it is good or bad, and every version must reward it so."""
 
     class Kind(models.TextChoices):
         GOOD = "good", "Known good"
@@ -124,8 +126,6 @@ class GraderTest(models.Model):
     kind = models.CharField(max_length=4, choices=Kind.choices)
     limit = models.FloatField(help_text="a good answer earns at least this, a bad one at most")
     note = models.CharField(max_length=200, blank=True)
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering: ClassVar = ["id"]
@@ -134,14 +134,14 @@ class GraderTest(models.Model):
         return f"{self.get_kind_display()} answer for {self.grader}"
 
     def passed_by(self, reward: float | None) -> bool:
-        """Whether a version that pays ``reward`` pays as it must; one that cannot grade does not."""
+        """Return True if ``reward`` is as it must be; None, an answer not graded, is not."""
         if reward is None:
             return False
         return reward >= self.limit if self.kind == self.Kind.GOOD else reward <= self.limit
 
 
 class GraderCheck(WorkItem):
-    """What a version pays for cheats and for the known answers."""
+    """A check of a version: its rewards for cheats and for the known answers."""
 
     version = models.OneToOneField(GraderVersion, models.CASCADE, related_name="check_run")
     dataset_version = models.ForeignKey(
@@ -154,19 +154,19 @@ class GraderCheck(WorkItem):
 
     @property
     def warnings(self) -> list[dict[str, object]]:
-        """The cheats that this version pays, as in ``results``."""
+        """The cheats that this version rewards, as in ``results``."""
         return [cheat for cheat in self.results.get("cheats", []) if cheat["warned"]]
 
     @property
     def failed_tests(self) -> int:
-        """How many known answers it pays wrongly."""
+        """The number of known answers with a wrong reward."""
         return sum(not outcome["passed"] for outcome in self.results.get("tests", {}).values())
 
     @property
     def low_reference(self) -> bool:
         """True if the answers that should earn full marks earn less than ``FULL_MARKS``, or are not graded.
 
-        A grader that compares answers pays by rank, so there only the order counts.
+        A grader that compares answers rewards ranks, so there they must only earn more than a cheat may.
         """
         reference = self.results.get("reference", {})
         if not reference.get("tried"):
@@ -178,14 +178,16 @@ class GraderCheck(WorkItem):
 
     @property
     def findings(self) -> list[tuple[str, str]]:
-        """What is to be known at a glance, worst first: (kind of badge, words)."""
-        found = [
-            ("error", self.failed_tests, "known answer{} paid wrongly"),
+        """Badges of the most important results, worst first: (kind of badge, text)."""
+        counts = [
+            ("error", self.failed_tests, "known answer{} scored wrongly"),
             ("error", self.results.get("failures", 0), "answer{} not graded"),
             ("warning", len(self.warnings), "exploit{} rewarded"),
         ]
-        said = [(kind, f"{n} {words.format('' if n == 1 else 's')}") for kind, n, words in found if n]
+        badges = [(kind, f"{n} {text.format('' if n == 1 else 's')}") for kind, n, text in counts if n]
         if self.low_reference and self.results["reference"]["graded"]:
-            said.insert(0, ("error", "Reference answers score low"))
-        well = ("", "waits for rows") if self.state == self.State.WAITING_FOR_ROWS else ("success", "checked")
-        return said or [well]
+            badges.insert(0, ("error", "Reference answers score low"))
+        if badges:
+            return badges
+        waiting = self.state == self.State.WAITING_FOR_ROWS
+        return [("", "waiting for rows") if waiting else ("success", "checked")]

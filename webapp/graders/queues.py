@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderCheck, GraderTrial, GraderVersion
-from webapp.graders.trials.row_selection import dataset_version
+from webapp.graders.trials.row_selection import find_dataset_version
 from webapp.work.errors import WorkFailed
 from webapp.work.models import WorkState
 from webapp.work.queue import Queue
@@ -24,7 +24,7 @@ TRIALS = Queue(
 
 
 class CheckQueue(Queue[GraderCheck]):
-    """Checks of which a failed one leaves no results: those of an earlier run no longer count."""
+    """A queue whose failed checks lose the results of earlier runs: they no longer count."""
 
     def fail(self, item: GraderCheck, error: WorkFailed, **values: Any) -> bool:
         return super().fail(item, error, results={}, **values)
@@ -41,13 +41,13 @@ CHECKS = CheckQueue(
 
 @transaction.atomic
 def request_check(version: GraderVersion) -> None:
-    """Have a worker check the version, again if it was checked before. Earlier results show until then."""
+    """Enqueue a check of the version, also a repeated one. Pages show the earlier results until it ends."""
     check, _ = GraderCheck.objects.get_or_create(version=version)
     CHECKS.enqueue(check)
 
 
 def enqueue_checks_with_new_rows() -> None:
-    """Queue the checks that waited for rows and whose team has rows now."""
+    """Enqueue the checks that wait for rows and whose team has new rows."""
     newer = DatasetVersion.objects.filter(
         dataset__team=OuterRef("version__grader__team"), created_at__gt=OuterRef("finished_at")
     )
@@ -55,5 +55,5 @@ def enqueue_checks_with_new_rows() -> None:
         Exists(newer), state=WorkState.WAITING_FOR_ROWS, version__grader__deleted_at=None
     ).select_related("version__grader__team", "version__grader__dataset")
     for check in waiting:
-        if dataset_version(check.version.grader, check.version.definition):
+        if find_dataset_version(check.version.grader, check.version.definition):
             CHECKS.enqueue(check)

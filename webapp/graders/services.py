@@ -1,34 +1,34 @@
-"""Graders: make versions, try them on rows, keep known answers, throw graders away and bring them back."""
+"""Create, change, delete and restore graders; try them on rows; save known answers."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from django.db import transaction
-from django.utils import timezone
 
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.graders.models import Grader, GraderCheck, GraderTest, GraderTrial, GraderVersion
 from webapp.graders.queues import TRIALS, request_check
+from webapp.graders.rows import Grade, Row
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
 from webapp.teams.services import record_event
 from workers import grading
+from workers.contract.json_types import JsonObject
 
-Json = dict[str, Any]
-GOOD_LIMIT = 0.7  # what a known-good answer must earn unless somebody says otherwise
+GOOD_LIMIT = 0.7  # least reward of a known-good answer, unless its author sets another
 MAX_TESTS = 200
 
 
-def sha256_of(definition: Json) -> str:
-    """The hash of the definition's normal form. Raises ``grading.GraderInvalid``."""
+def hash_definition(definition: JsonObject) -> str:
+    """Return the hash of the definition's normal form. Raises ``grading.GraderInvalid``."""
     return grading.sha256(grading.validate(definition))
 
 
 @transaction.atomic
-def create_grader(team: Team, user: User | None, name: str, definition: Json) -> Grader:
-    """A new grader with its first version. Raises ``workers.grading.GraderInvalid``."""
-    sha256 = sha256_of(definition)
+def create_grader(team: Team, user: User | None, name: str, definition: JsonObject) -> Grader:
+    """Create a grader with its first version. Raises ``workers.grading.GraderInvalid``."""
+    sha256 = hash_definition(definition)
     grader = Grader.objects.create(team=team, name=name, created_by=user)
     version = GraderVersion.objects.create(
         grader=grader, number=1, definition=definition, sha256=sha256, created_by=user
@@ -40,14 +40,14 @@ def create_grader(team: Team, user: User | None, name: str, definition: Json) ->
 
 @transaction.atomic
 def add_version(
-    grader: Grader, user: User | None, definition: Json, note: str = ""
+    grader: Grader, user: User | None, definition: JsonObject, note: str = ""
 ) -> tuple[GraderVersion, bool]:
-    """The version that holds ``definition``, and whether it is new: unchanged meaning makes no version.
+    """Return the version with this definition, and True if it is new.
 
-    ``note`` says what changed.
+    A definition that means the same as the newest version's makes no version. ``note`` says what changed.
     Raises ``workers.grading.GraderInvalid``.
     """
-    sha256 = sha256_of(definition)
+    sha256 = hash_definition(definition)
     latest = Grader.objects.select_for_update().get(pk=grader.pk).versions.first()
     if latest and latest.sha256 == sha256:
         return latest, False
@@ -66,7 +66,7 @@ def add_version(
 
 @transaction.atomic
 def describe_grader(grader: Grader, user: User, name: str, description: str) -> None:
-    """Give the grader another name and description. Jobs show the new name too."""
+    """Change the grader's name and description. Pages of its jobs show the new name too."""
     before = grader.name
     grader.name, grader.description = name, description
     grader.save(update_fields=["name", "description"])
@@ -77,17 +77,15 @@ def describe_grader(grader: Grader, user: User, name: str, description: str) -> 
 @transaction.atomic
 def delete_grader(grader: Grader, user: User) -> None:
     """Hide the grader. Its versions stay: jobs pin them."""
-    grader.deleted_at = timezone.now()
-    grader.save(update_fields=["deleted_at"])
-    record_event(grader.team, user, "deleted grader", grader)
+    if grader.mark_deleted():
+        record_event(grader.team, user, "deleted grader", grader)
 
 
 @transaction.atomic
 def restore_grader(grader: Grader, user: User) -> None:
     """Undo ``delete_grader``."""
-    grader.deleted_at = None
-    grader.save(update_fields=["deleted_at"])
-    record_event(grader.team, user, "restored grader", grader)
+    if grader.mark_restored():
+        record_event(grader.team, user, "restored grader", grader)
 
 
 @transaction.atomic
@@ -100,7 +98,7 @@ def set_checking(
     cheat_threshold: float,
     full_answer: str = "",
 ) -> None:
-    """How versions are checked from now on; the newest is checked again."""
+    """Set how versions are checked, and check the newest one again."""
     grader.dataset, grader.reference_field = dataset, reference_field
     grader.cheat_threshold, grader.full_answer = cheat_threshold, full_answer
     grader.save(update_fields=["dataset", "reference_field", "full_answer", "cheat_threshold"])
@@ -121,19 +119,20 @@ def _check_newest(grader: Grader) -> None:
 def create_trial(
     team: Team,
     user: User,
-    definition: Json,
-    rows: list[Json],
-    choices: Json,
+    definition: JsonObject,
+    rows: list[Row],
+    choices: Mapping[str, object],
     *,
     grader: Grader | None = None,
     dataset_version: DatasetVersion | None = None,
     base_model: BaseModel | None = None,
     second: GraderVersion | None = None,
 ) -> GraderTrial:
-    """Have a worker grade answers to ``rows`` in the sandbox; ``choices`` says which answers.
+    """Enqueue a trial: a worker grades answers to ``rows`` in the sandbox.
 
-    ``answers`` is a list out of ``field`` (with ``field``), ``typed`` (with ``answer``) and ``base_model``
-    (with ``samples``, written by ``base_model``). Raises ``workers.grading.GraderInvalid``.
+    ``choices["answers"]`` lists the sources of answers: ``field`` (of the name ``choices["field"]``),
+    ``typed`` (``choices["answer"]``) and ``base_model`` (``choices["samples"]`` completions of
+    ``base_model``). Raises ``workers.grading.GraderInvalid``.
     """
     grading.validate(definition)
     trial = GraderTrial.objects.create(
@@ -155,7 +154,7 @@ def create_trial(
 
 
 class TooManyTests(ValueError):
-    """A grader has as many known answers as a check can run."""
+    """The grader has as many known answers as a check can run."""
 
     def __init__(self) -> None:
         super().__init__(f"A grader has at most {MAX_TESTS} known answers. Delete one first.")
@@ -163,12 +162,12 @@ class TooManyTests(ValueError):
 
 @transaction.atomic
 def keep_answer(
-    grader: Grader, user: User, row: Json, answer: str, kind: str, *,
+    grader: Grader, user: User, row: Row, answer: str, kind: str, *,
     limit: float | None = None, note: str = "",
 ) -> GraderTest:  # fmt: skip
-    """Keep an answer that every version must pay as its ``kind`` deserves. Raises ``TooManyTests``.
+    """Save a known answer: every version must reward it as its ``kind`` deserves. Raises ``TooManyTests``.
 
-    Without a ``limit`` a good answer must earn ``GOOD_LIMIT`` and a bad one at most what a cheat may.
+    Without a ``limit`` a good answer must earn ``GOOD_LIMIT``, and a bad one at most what a cheat may.
     """
     if grader.tests.count() >= MAX_TESTS:
         raise TooManyTests
@@ -184,55 +183,50 @@ def keep_answer(
 
 @transaction.atomic
 def delete_test(test: GraderTest, user: User) -> None:
-    """Forget a known answer."""
+    """Delete a known answer."""
     grader, kind = test.grader, test.kind
     test.delete()
     record_event(grader.team, user, f"forgot a known {kind} answer of", grader)
     _check_newest(grader)
 
 
-def unmet_conditions(version: GraderVersion) -> list[str]:
-    """Why a job may not use this version yet: known answers that it has not been seen to pay rightly.
+def list_unmet_conditions(version: GraderVersion) -> list[str]:
+    """Return why a job may not use this version yet: known answers that it does not reward correctly.
 
     A grader without known answers has no conditions; cheats only warn.
     """
     tests = list(version.grader.tests.all())
-    return unmet_by(version, tests, check_of(version)) if tests else []
+    check = GraderCheck.objects.filter(version=version).first()
+    return list_unmet_tests(version, tests, check) if tests else []
 
 
-def unmet_by(version: GraderVersion, tests: list[GraderTest], check: GraderCheck | None) -> list[str]:
-    """The same by a check that is at hand, if there is one."""
-    seen: Json = check.results.get("tests", {}) if check else {}
-    open_tests = [test for test in tests if test.uid not in seen]
-    wrong = [test for test in tests if test.uid in seen and not test.passed_by(seen[test.uid]["reward"])]
-    unmet = [_wrongly_paid(version, test, seen[test.uid]) for test in wrong]
-    if open_tests:
-        unmet.append(_not_yet_seen(version, len(open_tests), check))
+def list_unmet_tests(version: GraderVersion, tests: list[GraderTest], check: GraderCheck | None) -> list[str]:
+    """Return the same from a check that the caller has read; None if the version has none."""
+    outcomes: dict[str, Grade] = check.results.get("tests", {}) if check else {}
+    unmet: list[str] = []
+    for test in tests:
+        outcome = outcomes.get(test.uid)
+        if outcome and not test.passed_by(outcome["reward"]):
+            unmet.append(_describe_failure(version, test, outcome["reward"]))
+    if not_checked := sum(test.uid not in outcomes for test in tests):
+        unmet.append(_describe_missing_check(version, not_checked, check))
     return unmet
 
 
-def check_of(version: GraderVersion) -> GraderCheck | None:
-    """The version's check as it stands now, if it has been asked for."""
-    return GraderCheck.objects.filter(version=version).first()
-
-
-def _wrongly_paid(version: GraderVersion, test: GraderTest, outcome: Json) -> str:
-    reward, label = outcome["reward"], test.get_kind_display().lower()
-    paid = "could not grade it" if reward is None else f"pays it {reward:.3f}"
+def _describe_failure(version: GraderVersion, test: GraderTest, reward: float | None) -> str:
+    label = test.get_kind_display().lower()
+    graded = "could not grade it" if reward is None else f"scores it {reward:.3f}"
     due = f"at least {test.limit:g}" if test.kind == GraderTest.Kind.GOOD else f"at most {test.limit:g}"
-    return f"{version} {paid}, but a {label} answer must earn {due}: {_excerpt(test.answer)}"
+    excerpt = " ".join(test.answer.split())[:80]
+    answer = f"“{excerpt}”" if excerpt else "an empty answer"
+    return f"{version} {graded}, but a {label} answer must earn {due}: {answer}"
 
 
-def _excerpt(answer: str) -> str:
-    shown = " ".join(answer.split())[:80]
-    return f"“{shown}”" if shown else "an empty answer"
-
-
-def _not_yet_seen(version: GraderVersion, count: int, check: GraderCheck | None) -> str:
+def _describe_missing_check(version: GraderVersion, count: int, check: GraderCheck | None) -> str:
     answers = "1 known answer" if count == 1 else f"{count} known answers"
     if check and check.pending:
         return f"{version} is still being checked on {answers}. Wait until a worker has done so."
     if check and check.state == GraderCheck.State.FAILED:
         message = check.error.message if check.error else ""
         return f"The check of {version} failed, so {answers} were not graded: {message}"
-    return f"{version} was not checked on {answers} yet. Have it checked."
+    return f"{version} was not checked on {answers} yet. Check it."

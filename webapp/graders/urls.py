@@ -1,4 +1,4 @@
-"""Addresses of graders, below ``/t/<team>/graders/``."""
+"""URLs of graders, below ``/t/<team>/graders/``."""
 
 from django.urls import path
 

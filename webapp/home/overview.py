@@ -187,7 +187,7 @@ def list_results(team: Team, found: Counts) -> list[Result]:
         )[:RESULTS_SHOWN]
     )
     rewards, evaluations = metrics.sample_rewards(jobs), _find_evaluations(jobs)
-    uncalibrated = calibration.uncalibrated(team, [job.grader_version for job in jobs])
+    uncalibrated = calibration.find_uncalibrated(team, [job.grader_version for job in jobs])
     opened = jobs_with_openings(jobs) if found.opened else set()
     return [
         Result(

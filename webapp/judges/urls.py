@@ -1,4 +1,4 @@
-"""Addresses of judges, below ``/t/<team>/judges/``."""
+"""URLs of judges, below ``/t/<team>/judges/``."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""The page of base models: what jobs may start from."""
+"""Views of base models."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from webapp.teams.models import Role
 @member()
 @require_http_methods(["GET", "POST"])
 def bases(request: HttpRequest, access: Access) -> HttpResponse:
-    """The models that jobs may start from. A POST adds one."""
+    """List the models that jobs can start from. A POST adds one."""
     form = BaseModelForm(request.POST if request.method == "POST" else None, team=access.team)
     if request.method == "POST":
         access.require(Role.EDITOR)
         if form.is_valid():
             added = services.add_base_model(access.team, access.user, **form.cleaned_data)
-            messages.success(request, f"Added {added}. A worker inspects it now.")
+            messages.success(request, f"Added {added}. A worker is inspecting it.")
             return redirect("registry:base", access.team.slug, added.uid)
     shared = BaseModel.objects.filter(Q(team=access.team) | Q(team=None))
     models = shared.select_related("inspection")
@@ -36,16 +36,16 @@ def bases(request: HttpRequest, access: Access) -> HttpResponse:
 @member()
 @require_GET
 def base_model(request: HtmxRequest, access: Access, base: str) -> HttpResponse:
-    """What its inspection found; htmx asks again for that section while it runs."""
+    """Show the inspection of a base model; htmx reloads that section while it runs."""
     found = access.get(BaseModel.objects.select_related("team"), uid=base)
     part = "inspection" if request.htmx else "base_model"
-    return render(request, f"registry/{part}.html", {"base": found} | inspections.page(found))
+    return render(request, f"registry/{part}.html", {"base": found} | inspections.build_context(found))
 
 
 @member(Role.EDITOR)
 @require_POST
 def inspect_base(request: HttpRequest, access: Access, base: str) -> HttpResponse:
-    """Have a worker look at the files again, after they were mended."""
+    """Enqueue a repeated inspection, after the files were corrected."""
     found = access.get(BaseModel.objects.select_related("team"), uid=base)
     inspections.request_again(found, access.user)
     return redirect("registry:base", access.team.slug, found.uid)
@@ -54,7 +54,7 @@ def inspect_base(request: HttpRequest, access: Access, base: str) -> HttpRespons
 @member(Role.EDITOR)
 @require_POST
 def remove(request: HttpRequest, access: Access, base: str) -> HttpResponse:
-    """A model of the team's own that nothing was made from leaves the list."""
+    """Remove a base model of the team that nothing was made from."""
     found = access.get(BaseModel.objects.select_related("team"), uid=base)
     try:
         services.remove_base_model(found, access.user)

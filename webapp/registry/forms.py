@@ -1,4 +1,4 @@
-"""What people type about models."""
+"""Forms of base models and adapters."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from webapp.registry.models import BaseModel
 from webapp.teams.models import Team
 from workers.contract.base_models import chat_templates
 from workers.contract.base_models.sources import SOURCES, find_source
+from workers.contract.json_types import JsonObject
 from workers.contract.spec import MAX_TEMPLATE, BaseModelRef
 
 OWN, TYPED = "", "typed"
@@ -21,20 +22,20 @@ REVISION = re.compile(r"[\w./-]*", re.ASCII)
 
 
 class AdapterForm(forms.Form):
-    """A PEFT adapter to bring along."""
+    """A PEFT adapter to upload."""
 
-    name = forms.CharField(max_length=160, help_text="What the list and jobs call it.")
+    name = forms.CharField(max_length=160, help_text="The name in lists and jobs.")
     base_model = forms.ModelChoiceField(
         BaseModel.objects.none(),
         to_field_name="uid",
         empty_label="Choose one",
-        help_text="The model that it was trained on. Another one of the same size would load and answer "
+        help_text="The model that it was trained on. Another model of the same size would load, and write "
         "nonsense.",
     )
     archive = forms.FileField(
         label="Adapter, as a zip file",
-        help_text="The folder that PEFT's save_pretrained wrote: adapter_config.json and "
-        "adapter_model.safetensors are taken, the rest is ignored.",
+        help_text="The folder that PEFT's save_pretrained wrote. Only adapter_config.json and "
+        "adapter_model.safetensors are used.",
     )
 
     def __init__(self, *args: Any, base_models: Any, **kwargs: Any) -> None:
@@ -44,7 +45,7 @@ class AdapterForm(forms.Form):
     def clean_archive(self) -> Any:
         archive = self.cleaned_data["archive"]
         if archive.size > settings.MAX_UPLOAD_BYTES:
-            raise forms.ValidationError("The file is larger than this server takes.")
+            raise forms.ValidationError("The file is larger than this server allows.")
         return archive
 
 
@@ -59,7 +60,7 @@ class BaseModelForm(forms.Form):
     revision = forms.CharField(
         max_length=80,
         required=False,
-        help_text="Branch, tag or commit. A commit makes runs repeatable; empty means the newest.",
+        help_text="Branch, tag or commit. A commit makes runs repeatable. Empty: the newest.",
     )
     path = forms.CharField(
         max_length=500,
@@ -75,8 +76,8 @@ class BaseModelForm(forms.Form):
             *((key, label) for key, (label, _) in chat_templates.SHIPPED.items()),
             (TYPED, "Typed below"),
         ],
-        help_text="Only for a model without one, or with one that does not suit. It must be the one that the "
-        "model was trained with.",
+        help_text="Only for a model without a suitable template. It must be the template that the model was "
+        "trained with.",
     )
     typed_template = forms.CharField(
         max_length=MAX_TEMPLATE,
@@ -84,13 +85,13 @@ class BaseModelForm(forms.Form):
         strip=False,
         label="Chat template in Jinja",
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
-        help_text="As in tokenizer.chat_template. It is tried on a question before it is kept.",
+        help_text="As in tokenizer.chat_template. It is tested on a question before it is saved.",
     )
     template_arguments = ObjectField(
         required=False,
         initial=dict,
         label="Chat template arguments",
-        help_text="A JSON object that every job with this model gives the template, such as "
+        help_text="A JSON object that every job with this model passes to the template, such as "
         '{"enable_thinking": false}. Jobs can add to it.',
     )
 
@@ -98,8 +99,8 @@ class BaseModelForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.team = team
 
-    def clean_template_arguments(self) -> dict[str, Any]:
-        arguments: dict[str, Any] = self.cleaned_data["template_arguments"]
+    def clean_template_arguments(self) -> JsonObject:
+        arguments: JsonObject = self.cleaned_data["template_arguments"]
         try:
             BaseModelRef(id="any", template_arguments=arguments)
         except ValidationError as error:
@@ -119,11 +120,11 @@ class BaseModelForm(forms.Form):
         if not self.errors:
             self._choose_template(cleaned)
         if not self.errors and BaseModel.objects.filter(team=self.team, **cleaned).exists():
-            self.add_error("model_id", "This team has the same model already.")
+            self.add_error("model_id", "This team already has this model.")
         return cleaned
 
     def _choose_template(self, cleaned: dict[str, Any]) -> None:
-        """Puts the text of the chosen template in the place of the choice, once it has been tried."""
+        """Replace the key of the selected template by its text, after a test."""
         key, typed = cleaned["chat_template"], cleaned.pop("typed_template")
         if key == OWN:
             if typed.strip():
@@ -132,7 +133,7 @@ class BaseModelForm(forms.Form):
         name = "typed_template" if key == TYPED else "chat_template"
         template = typed if key == TYPED else chat_templates.SHIPPED[key][1]
         if not template.strip():
-            self.add_error(name, "Type the template, or choose another.")
+            self.add_error(name, "Enter the template, or choose another one.")
             return
         try:
             chat_templates.check(template, cleaned["template_arguments"])
@@ -148,7 +149,7 @@ class BaseModelForm(forms.Form):
 
 
 class PurgeForm(forms.Form):
-    """What an owner types before a model's files are removed."""
+    """The confirmation before a model's files are removed."""
 
     confirmed = forms.CharField(label="The model's id, to confirm")
 

@@ -1,7 +1,8 @@
-"""Inspections of base models: how one is requested, what it found, what the page shows."""
+"""Inspections of base models: request one, store its report, build the page's context."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
@@ -12,34 +13,34 @@ from webapp.registry.queues import INSPECTIONS
 from webapp.teams.models import User
 from webapp.teams.services import record_event
 from webapp.work import nodes
+from workers.contract.json_types import JsonObject
 
-Json = dict[str, Any]
 State = Inspection.State
 GIB = 2**30
 
 
 def request_inspection(base: BaseModel) -> None:
-    """Have a worker inspect ``base``, anew if it was inspected before."""
+    """Enqueue an inspection of ``base``, also a repeated one."""
     inspection, _ = Inspection.objects.get_or_create(base=base)
     INSPECTIONS.enqueue(inspection, report={})
 
 
 @transaction.atomic
 def request_again(base: BaseModel, user: User) -> None:
-    """The same, for a person."""
-    assert base.team is not None, "a model of everyone's ships with Groove"
+    """Enqueue a repeated inspection that a person requested."""
+    assert base.team is not None, "a shared model ships with Groove"
     record_event(base.team, user, "inspected base model", base)
     request_inspection(base)
 
 
-def finish_inspection(inspection: Inspection, report: Json) -> bool:
-    """Store what was found. False, and nothing changes, if the attempt has lost the inspection."""
+def finish_inspection(inspection: Inspection, report: JsonObject) -> bool:
+    """Store the report. Return False, without a change, if the attempt has lost the inspection."""
     state = State.FAILED if report.get("problem") else State.FINISHED
     return INSPECTIONS.finish(inspection, state, report=storable_json(report))
 
 
 def storable_json(value: Any) -> Any:
-    """``value`` with texts that PostgreSQL can hold: files of others may bring NUL along."""
+    """Return ``value`` with texts that PostgreSQL can hold: foreign files may contain NUL."""
     if isinstance(value, str):
         return replace_nul(value)
     if isinstance(value, dict):
@@ -47,10 +48,10 @@ def storable_json(value: Any) -> Any:
     return [storable_json(each) for each in value] if isinstance(value, list) else value
 
 
-def page(base: BaseModel) -> Json:
-    """What the section of the base model's page shows."""
+def build_context(base: BaseModel) -> dict[str, object]:
+    """Return what the section of the base model's page shows."""
     inspection = Inspection.objects.filter(base=base).first()
-    report: Json = inspection.report if inspection else {}
+    report = inspection.report if inspection else {}
     facts = report.get("facts") or {}
     return {
         "inspection": inspection,
@@ -59,17 +60,27 @@ def page(base: BaseModel) -> Json:
         "problem": report.get("problem") or (inspection and inspection.error),
         "notes": report.get("notes") or [],
         "facts": facts,
-        "rooms": rooms(facts["parameters"]) if facts.get("parameters") else [],
+        "rooms": compare_memory(facts["parameters"]) if facts.get("parameters") else [],
     }
 
 
-def rooms(parameters: int) -> list[Json]:
-    """For CPU and GPU: GiB that the weights alone take, and the most memory that a worker online has."""
+@dataclass(frozen=True)
+class DeviceMemory:
+    """GiB that the weights need on a kind of device, and the largest memory of the workers online."""
+
+    device: str
+    needed: float
+    most: float | None
+
+    @property
+    def fits(self) -> bool:
+        return self.most is not None and self.needed < self.most
+
+
+def compare_memory(parameters: int) -> list[DeviceMemory]:
+    """Return the memory that the weights need on CPU and GPU, and what workers have."""
     cpus = [node.health.get("memory_gib", 0.0) for node in nodes.find_online()]
-    found = []
-    for device, size, most in (("CPU", 4, max(cpus, default=None)), ("GPU", 2, nodes.find_largest_gpu())):
-        needed = parameters * size / GIB
-        found.append(
-            {"device": device, "needed": needed, "most": most, "fits": most is not None and needed < most}
-        )
-    return found
+    return [
+        DeviceMemory("CPU", parameters * 4 / GIB, max(cpus, default=None)),
+        DeviceMemory("GPU", parameters * 2 / GIB, nodes.find_largest_gpu()),
+    ]

@@ -1,14 +1,15 @@
-"""Models: the bases that can be tuned and the adapters that came out."""
+"""Base models, tuned models and their exports."""
 
 from __future__ import annotations
 
 import json
-from typing import ClassVar
+from typing import ClassVar, TypedDict
 
 from django.db import models
 from django.urls import reverse
 
 from webapp.core.fields import PublicIdField
+from webapp.core.models import SoftDeleted
 from webapp.teams.models import Team, User
 from webapp.work.models import Node, WorkItem
 from workers.contract.base_models.sources import BaseSource, find_source
@@ -16,8 +17,24 @@ from workers.contract.exports import KINDS
 from workers.contract.spec import BaseModelRef
 
 
+class StoredFile(TypedDict):
+    """A file below the ``prefix`` of a model or export."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+class LoraShape(TypedDict):
+    """Shape of an adapter, as in the section ``lora`` of a job's settings."""
+
+    rank: int
+    alpha: int
+    targets: str
+
+
 class BaseModel(models.Model):
-    """A model that jobs start from: a Hugging Face id or a folder on the workers. No team: everyone's."""
+    """A model that jobs start from, on the Hugging Face hub or in a folder on workers. No team: shared."""
 
     uid = PublicIdField("base_")
     team = models.ForeignKey(Team, models.CASCADE, null=True, blank=True, related_name="base_models")
@@ -37,7 +54,7 @@ class BaseModel(models.Model):
         return self.model_id
 
     def ref(self) -> BaseModelRef:
-        """The model as workers, pages and commands know it."""
+        """Return the reference that workers and the engine use."""
         return BaseModelRef(
             id=self.model_id,
             revision=self.revision or None,
@@ -48,7 +65,7 @@ class BaseModel(models.Model):
 
     @property
     def source(self) -> BaseSource:
-        """Where its files come from."""
+        """The source of its files."""
         return find_source(self.model_id, self.revision, self.path)
 
     @property
@@ -58,7 +75,7 @@ class BaseModel(models.Model):
 
 
 class Inspection(WorkItem):
-    """What a worker found in a base model's files before any job starts from it."""
+    """A worker's inspection of a base model's files, before a job starts from it."""
 
     base = models.OneToOneField(BaseModel, models.CASCADE, related_name="inspection")
     report = models.JSONField(default=dict, help_text="{problem, facts, notes} of the engine's inspection")
@@ -67,20 +84,19 @@ class Inspection(WorkItem):
         return f"Inspection of {self.base}"
 
 
-class TunedModel(models.Model):
+class TunedModel(SoftDeleted):
     """An adapter package, complete and checked."""
 
     uid = PublicIdField("model_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="tuned_models")
     base_model = models.ForeignKey(BaseModel, models.PROTECT, related_name="tuned_models")
     name = models.CharField(max_length=160, help_text="ft:BASE:TEAM:SUFFIX:RANDOM")
-    description = models.CharField(max_length=200, blank=True, help_text="what it is for, in a line")
+    description = models.CharField(max_length=200, blank=True, help_text="its purpose in a line")
     prefix = models.CharField(max_length=255, help_text="folder in storage")
     files = models.JSONField(help_text="[{name, bytes, sha256}]")
-    uploaded = models.BooleanField(default=False, help_text="brought along, not made by a job here")
+    uploaded = models.BooleanField(default=False, help_text="not made by a job of this server")
     shape = models.JSONField(default=dict, help_text="{rank, alpha, targets} of an uploaded adapter")
     created_at = models.DateTimeField(auto_now_add=True)
-    deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering: ClassVar = ["-id"]
@@ -98,14 +114,14 @@ class TunedModel(models.Model):
 
 
 class Export(WorkItem):
-    """A tuned model in another format: asked for, made and checked by a worker, kept in storage."""
+    """A tuned model in another format, made and checked by a worker, stored for download."""
 
     model = models.ForeignKey(TunedModel, models.CASCADE, related_name="exports")
     kind = models.CharField(max_length=20, help_text="a key of workers.contract.exports.KINDS")
     node = models.ForeignKey(
         Node, models.SET_NULL, null=True, blank=True, related_name="exports", help_text="makes or made it"
     )
-    shortage = models.CharField(max_length=300, blank=True, help_text="what the last node asked lacks for it")
+    shortage = models.CharField(max_length=300, blank=True, help_text="what the last node lacked for it")
     prefix = models.CharField(max_length=255, blank=True, help_text="folder in storage")
     files = models.JSONField(default=list, help_text="[{name, bytes, sha256}]")
     verification = models.JSONField(default=dict, help_text="workers.engine.export.checking.Verification")

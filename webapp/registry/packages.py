@@ -1,17 +1,16 @@
-"""An adapter package as it leaves Groove: one archive, and the commands that use it."""
+"""Archives of adapter packages and exports, and the commands that use them."""
 
 from __future__ import annotations
 
 import json
 import re
 import shlex
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from django.core.files.storage import default_storage
 from zipstream import ZipStream
 
-from webapp.registry.models import TunedModel
+from webapp.registry.models import StoredFile, TunedModel
 from workers.contract.exports import ExportKind
 
 CHUNK_BYTES = 2**18
@@ -36,67 +35,70 @@ print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_to
 
 
 def folder_name(model: TunedModel) -> str:
-    """The archive's only folder; safe on every file system."""
+    """Return the name of the archive's only folder; safe on every file system."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", model.name).strip("-.") or model.uid
 
 
 def archive(model: TunedModel) -> ZipStream:
-    """All files in one folder, uncompressed, read from storage while sent; ``len()`` is its size in bytes."""
-    return zipped(folder_name(model), model.prefix, model.files)
+    """Return all files in one folder, uncompressed, read from storage while sent."""
+    return zip_files(folder_name(model), model.prefix, model.files)
 
 
-def zipped(folder: str, prefix: str, files: list[dict[str, Any]]) -> ZipStream:
-    """Files of storage in one folder of a zip archive; ``len()`` is its size in bytes."""
-    zipped = ZipStream(sized=True)
+def zip_files(folder: str, prefix: str, files: Iterable[StoredFile]) -> ZipStream:
+    """Return stored files in one folder of a zip archive; ``len()`` is its size in bytes."""
+    archive = ZipStream(sized=True)
     for file in files:
-        blocks = _blocks(f"{prefix}/{file['name']}")
-        zipped.add(blocks, arcname=f"{folder}/{file['name']}", size=file["bytes"])
-    return zipped
+        blocks = _read_blocks(f"{prefix}/{file['name']}")
+        archive.add(blocks, arcname=f"{folder}/{file['name']}", size=file["bytes"])
+    return archive
 
 
-def _blocks(key: str) -> Iterator[bytes]:
+def _read_blocks(key: str) -> Iterator[bytes]:
     with default_storage.open(key) as file:
         while block := file.read(CHUNK_BYTES):
             yield block
 
 
 def peft_code(model: TunedModel) -> str:
-    """Python that loads the unpacked archive and answers one prompt."""
+    """Return Python code that loads the unpacked archive and answers one prompt."""
     source = model.base_model.source
-    job = getattr(model, "job", None)
-    tokens = job.settings.grpo.max_completion_length if job else DEFAULT_TOKENS
+    tokens = _read_settings(model).get("grpo", {}).get("max_completion_length", DEFAULT_TOKENS)
     return PEFT.format(
-        adapter=_quoted(folder_name(model)),
-        base=_quoted(source.load_name),
-        tokenizer=_quoted(source.load_name) if model.uploaded else "adapter",
-        revision=f", revision={_quoted(source.load_revision)}" if source.load_revision else "",
+        adapter=_quote(folder_name(model)),
+        base=_quote(source.load_name),
+        tokenizer=_quote(source.load_name) if model.uploaded else "adapter",
+        revision=f", revision={_quote(source.load_revision)}" if source.load_revision else "",
         tokens=tokens,
     )
 
 
 def vllm_command(model: TunedModel) -> str:
-    """A shell command that serves base and adapter by vLLM."""
+    """Return a shell command that serves base and adapter with vLLM."""
     source, folder = model.base_model.source, folder_name(model)
-    job = getattr(model, "job", None)
-    rank = model.shape.get("rank") or (job.settings.lora.rank if job else DEFAULT_RANK)
+    rank = (model.shape or _read_settings(model).get("lora", {})).get("rank", DEFAULT_RANK)
     words = ["vllm", "serve", source.load_name]
     if source.load_revision:
         words += ["--revision", source.load_revision]
-    allowed = next(each for each in VLLM_RANKS if each >= rank)
-    words += ["--enable-lora", "--max-lora-rank", str(allowed), "--lora-modules", f"{folder}=./{folder}"]
+    max_rank = next(each for each in VLLM_RANKS if each >= rank)
+    words += ["--enable-lora", "--max-lora-rank", str(max_rank), "--lora-modules", f"{folder}=./{folder}"]
     return shlex.join(words)
 
 
 def export_folder(model: TunedModel, kind_id: str) -> str:
-    """The only folder of an export's archive."""
+    """Return the name of the only folder of an export's archive."""
     return f"{folder_name(model)}-{kind_id}"
 
 
 def export_commands(model: TunedModel, kind: ExportKind) -> list[str]:
-    """Shell commands that serve an unpacked export, run beside its folder."""
+    """Return shell commands that serve an unpacked export, to run next to its folder."""
     return kind.format_commands(folder_name(model), export_folder(model, kind.id))
 
 
-def _quoted(text: str) -> str:
-    """A Python string literal; JSON's escapes are among Python's."""
+def _quote(text: str) -> str:
+    """Return a Python string literal: JSON's escapes are valid in Python."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def _read_settings(model: TunedModel) -> dict[str, dict[str, int]]:
+    job = getattr(model, "job", None)
+    return job.settings if job else {}

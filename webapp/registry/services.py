@@ -1,8 +1,6 @@
-"""Base models to start from, and the adapters that jobs made."""
+"""Add and remove base models; register and describe tuned models."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -12,14 +10,15 @@ from django.utils.text import slugify
 
 from webapp.core.fields import replace_nul
 from webapp.registry import inspections
-from webapp.registry.models import BaseModel, TunedModel
+from webapp.registry.models import BaseModel, StoredFile, TunedModel
 from webapp.teams.models import Team, User
 from webapp.teams.services import record_event
+from workers.contract.json_types import JsonObject
 
 DESCRIPTION_LENGTH = 200
 STARTER_ID = "groove/starter"
 STARTER_PATH = "workers/starter/model"
-STARTER_SETTINGS: dict[str, Any] = {
+STARTER_SETTINGS: JsonObject = {
     "lora": {"rank": 16, "alpha": 32},
     "grpo": {
         "learning_rate": 1e-3,
@@ -36,7 +35,7 @@ STARTER_SETTINGS: dict[str, Any] = {
 
 
 def ensure_starter_model() -> BaseModel:
-    """The model that ships with Groove; every team may use it. Its path is relative to the checkout."""
+    """Create or update the shared model that ships with Groove, by a path relative to the checkout."""
     cores = min(2, settings.CPU_CORES)
     values = {
         "path": STARTER_PATH,
@@ -55,9 +54,9 @@ def add_base_model(
     revision: str = "",
     path: str = "",
     chat_template: str = "",
-    template_arguments: dict[str, Any] | None = None,
+    template_arguments: JsonObject | None = None,
 ) -> BaseModel:
-    """A model for this team: a Hugging Face id, or a folder on the workers under any name."""
+    """Add a model for the team: a Hugging Face id, or a folder on the workers with any name."""
     model = BaseModel.objects.create(
         team=team,
         model_id=model_id,
@@ -72,39 +71,39 @@ def add_base_model(
 
 
 class InUse(ValueError):
-    """A base model that something was made from stays."""
+    """The base model is in use."""
 
 
 @transaction.atomic
 def remove_base_model(base: BaseModel, user: User) -> None:
-    """Take a team's base model off its list. Raises ``InUse`` if jobs, models or judges need it."""
-    assert base.team is not None, "a model of everyone's stays"
+    """Remove a team's base model. Raises ``InUse`` if jobs, models or judges need it."""
+    assert base.team is not None, "a shared model stays"
     record_event(base.team, user, "removed base model", base)
     try:
         base.delete()
     except ProtectedError as error:
         users = ", ".join(sorted({str(each._meta.verbose_name_plural) for each in error.protected_objects}))
-        raise InUse(f"{base} stays: {users} of the team were made with it.") from error
+        raise InUse(f"{base} cannot be removed: {users} of the team use it.") from error
 
 
 @transaction.atomic
-def describe(model: TunedModel, user: User, text: str) -> None:
-    """Say in a line what a model is for. Raises ValueError if it is too long."""
+def describe_model(model: TunedModel, user: User, text: str) -> None:
+    """Set the description of a model. Raises ``ValueError`` if it is too long."""
     text = " ".join(replace_nul(text).split())
     if len(text) > DESCRIPTION_LENGTH:
-        raise ValueError(f"The line has {len(text)} characters of at most {DESCRIPTION_LENGTH}.")
+        raise ValueError(f"The description has {len(text)} characters of at most {DESCRIPTION_LENGTH}.")
     TunedModel.objects.filter(pk=model.pk).update(description=text)
     record_event(model.team, user, "described model", model)
 
 
-def tuned_name(base_model: BaseModel, team: Team, job_name: str) -> str:
-    """``ft:BASE:TEAM:SUFFIX:RANDOM``, as OpenAI names tuned models."""
+def build_tuned_name(base_model: BaseModel, team: Team, job_name: str) -> str:
+    """Return ``ft:BASE:TEAM:SUFFIX:RANDOM``, as OpenAI names tuned models."""
     base = base_model.model_id.replace(":", "-")
     return f"ft:{base}:{team.slug}:{slugify(job_name)[:18]}:{get_random_string(8)}"[:160]
 
 
 def register_model(
-    team: Team, base_model: BaseModel, name: str, prefix: str, files: list[dict[str, Any]]
+    team: Team, base_model: BaseModel, name: str, prefix: str, files: list[StoredFile]
 ) -> TunedModel:
-    """An adapter package that lies complete and checked in storage."""
+    """Register an adapter package that is complete and checked in storage."""
     return TunedModel.objects.create(team=team, base_model=base_model, name=name, prefix=prefix, files=files)

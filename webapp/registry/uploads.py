@@ -1,4 +1,4 @@
-"""Adapters that people bring along: checked without being run, kept like those that jobs make."""
+"""Uploads of adapters: checked without running them, stored like those that jobs make."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ import tempfile
 import zipfile
 import zlib
 from pathlib import PurePosixPath
-from typing import IO, Any
+from typing import IO
 
 from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.db import transaction
 
-from webapp.registry.models import BaseModel, TunedModel
+from webapp.registry.models import BaseModel, LoraShape, StoredFile, TunedModel
 from webapp.teams.models import Team, User
 from webapp.teams.services import record_event
 from workers.contract import adapter
 from workers.contract.adapter import AdapterInvalid
-from workers.contract.spec import LoraSettings
 
 BLOCK = 1 << 20
 MAX_ENTRIES = 2_000
@@ -35,13 +34,13 @@ UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
 def upload_adapter(
     team: Team, user: User, *, name: str, base_model: BaseModel, archive: IO[bytes]
 ) -> TunedModel:
-    """Keeps the PEFT adapter of a zip file. Raises ``AdapterInvalid`` with what is wrong with it.
+    """Store the PEFT adapter of a zip file. Raises ``AdapterInvalid`` with what is wrong.
 
     Only ``adapter_config.json`` and ``adapter_model.safetensors`` are taken from the archive; nothing in it
-    is unpickled or run. Nothing is stored before all is checked, and nothing stays if the row is not kept.
+    is unpickled or run. Nothing is stored before all checks pass; if saving the row fails, files are deleted.
     """
     with tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as weights:
-        content = _unpacked(archive, weights)
+        content = _unpack(archive, weights)
         config = adapter.read_config(content)
         size = weights.tell()
         weights.seek(0)
@@ -64,26 +63,26 @@ def upload_adapter(
     return model
 
 
-def _unpacked(archive: IO[bytes], weights: IO[bytes]) -> bytes:
-    """Writes the weights to ``weights`` and returns the config. Raises ``AdapterInvalid``."""
+def _unpack(archive: IO[bytes], weights: IO[bytes]) -> bytes:
+    """Write the weights to ``weights`` and return the config. Raises ``AdapterInvalid``."""
     try:
         _check_directory(archive)
         with zipfile.ZipFile(archive) as packed:
             _check_names(packed)
-            config = _entry(packed, adapter.CONFIG, adapter.MAX_CONFIG_BYTES)
-            with packed.open(_entry(packed, adapter.WEIGHTS, settings.MAX_UPLOAD_BYTES)) as source:
+            config = _find_entry(packed, adapter.CONFIG, adapter.MAX_CONFIG_BYTES)
+            with packed.open(_find_entry(packed, adapter.WEIGHTS, settings.MAX_UPLOAD_BYTES)) as source:
                 shutil.copyfileobj(source, weights, BLOCK)
             return packed.read(config)
     except AdapterInvalid:
         raise
     except UNREADABLE as error:
         raise AdapterInvalid(
-            "The file is no readable zip archive. Pack the adapter's folder again."
+            "The file is no readable zip archive. Zip the adapter's folder again."
         ) from error
 
 
 def _check_directory(archive: IO[bytes]) -> None:
-    """Raises ``AdapterInvalid`` for too many entries, before a list of them is made in memory."""
+    """Refuse too many entries before a list of them takes memory. Raises ``AdapterInvalid``."""
     end = getattr(zipfile, "_EndRecData")(archive)  # noqa: B009 - typeshed does not know it
     if end and (end[4] > MAX_ENTRIES or end[5] > MAX_DIRECTORY_BYTES):
         raise AdapterInvalid(
@@ -92,7 +91,7 @@ def _check_directory(archive: IO[bytes]) -> None:
 
 
 def _check_names(packed: zipfile.ZipFile) -> None:
-    """Raises ``AdapterInvalid`` for names that lead out of the archive, and for links."""
+    """Refuse names outside of the archive, and links. Raises ``AdapterInvalid``."""
     for entry in packed.infolist():
         path = PurePosixPath(entry.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
@@ -105,8 +104,8 @@ def _check_names(packed: zipfile.ZipFile) -> None:
             )
 
 
-def _entry(packed: zipfile.ZipFile, name: str, most_bytes: int) -> zipfile.ZipInfo:
-    """The only entry of this name, in whatever folder. Raises ``AdapterInvalid``."""
+def _find_entry(packed: zipfile.ZipFile, name: str, most_bytes: int) -> zipfile.ZipInfo:
+    """Return the only entry of this name, in any folder. Raises ``AdapterInvalid``."""
     found = [entry for entry in packed.infolist() if PurePosixPath(entry.filename).name == name]
     if len(found) != 1:
         many = "more than one" if found else "no"
@@ -125,7 +124,7 @@ def _entry(packed: zipfile.ZipFile, name: str, most_bytes: int) -> zipfile.ZipIn
     return entry
 
 
-def _store(model: TunedModel, name: str, file: IO[bytes]) -> dict[str, Any]:
+def _store(model: TunedModel, name: str, file: IO[bytes]) -> StoredFile:
     file.seek(0)
     sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     size = file.tell()
@@ -134,14 +133,11 @@ def _store(model: TunedModel, name: str, file: IO[bytes]) -> dict[str, Any]:
     return {"name": name, "bytes": size, "sha256": sha256}
 
 
-def shape_of(model: TunedModel) -> dict[str, Any]:
-    """Rank, alpha and targets of an adapter, as the section ``lora`` of a job's settings has them."""
-    if model.shape:
-        return dict(model.shape)
+def read_lora_shape(model: TunedModel) -> LoraShape:
+    """Return the shape of an adapter: stored with an upload, in its job's settings, or in its config."""
     job = getattr(model, "job", None)
-    if job is not None:
-        lora: LoraSettings = job.settings.lora
-        return lora.model_dump(include={"rank", "alpha", "targets"})
+    if shape := model.shape or (job and job.settings["lora"]):
+        return {"rank": shape["rank"], "alpha": shape["alpha"], "targets": shape["targets"]}
     with default_storage.open(f"{model.prefix}/{adapter.CONFIG}") as file:
         config = adapter.AdapterConfig.model_validate(json.load(file))
     return {"rank": config.r, "alpha": config.lora_alpha, "targets": config.targets}

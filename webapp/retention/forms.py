@@ -6,11 +6,11 @@ from django import forms
 
 
 class ReleaseForm(forms.Form):
-    """Why a model that the gate holds back is ready all the same."""
+    """The reason to release a model that the gate holds back."""
 
     reason = forms.CharField(
         max_length=500,
         strip=True,
         widget=forms.Textarea(attrs={"rows": 3}),
-        label="Why it is ready all the same",
+        label="Why is it ready?",
     )

@@ -1,8 +1,8 @@
-"""The gate: a tuned model is ready only if no suite with a margin may have lost more than it.
+"""The gate: a tuned model is ready only if no suite with a margin may have lost more than the margin.
 
-Of each such suite the whole interval must lie within the margin: the upper bound of the loss, which is the
-lower bound of the change turned around, must not exceed ``max_loss``. Too few rows show nothing, and answers
-that only the tuned model gives so that nobody can grade them may hide a loss: neither passes.
+For each such suite the whole interval must lie within the margin: the upper bound of the loss (minus the
+lower bound of the change) must not exceed ``max_loss``. A suite with too few rows does not pass, nor one with
+many more completions without a grade than before: they may hide a loss.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from webapp.registry.models import TunedModel
 from webapp.retention.models import Release
 from workers.contract.statistics import FEWEST_ROWS, allow_interval
 
-MOST_ERRORS = 0.02  # of tuned's answers without a grade, beyond base's
+MOST_ERRORS = 0.02  # share of completions without a grade, tuned minus base
 
 READY, HELD_BACK, RELEASED, WAITING, NONE = "ready", "held back", "released", "waiting", ""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One suite with what it scored after training. ``passed`` is ``None`` for one without a margin."""
+    """A suite with its score after training. ``passed`` is ``None`` without a margin."""
 
     suite: JobSuite
     score: SuiteScore | None
@@ -30,14 +30,14 @@ class Verdict:
 
     @property
     def reason(self) -> str:
-        """Why it does not pass, in words; empty if it does or has no margin."""
+        """Why the suite does not pass; empty if it does or has no margin."""
         if self.passed is not False:
             return ""
         if self.score is None or self.score.forgetting is None:
             return f"{self.suite} was not measured after training."
         loss, allowed = self.score.forgetting.high, self.suite.max_loss
         if not allow_interval(self.score.rows) or loss is None:
-            return f"{self.suite} has {self.score.rows} graded rows: fewer than {FEWEST_ROWS} show nothing."
+            return f"{self.suite} has {self.score.rows} graded rows, but {FEWEST_ROWS} are needed."
         if self.score.grading_errors > MOST_ERRORS:
             share = f"{self.score.grading_errors:.0%}"
             return (
@@ -48,7 +48,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Gate:
-    """``state`` is one of the constants above: nothing is gated, or the gate's word."""
+    """The gate's decision; ``state`` is one of the constants above."""
 
     state: str
     verdicts: list[Verdict]
@@ -56,7 +56,7 @@ class Gate:
 
     @property
     def gated(self) -> int:
-        """Suites with a margin."""
+        """The number of suites with a margin."""
         return sum(verdict.passed is not None for verdict in self.verdicts)
 
     @property
@@ -65,10 +65,10 @@ class Gate:
         return [verdict.reason for verdict in self.verdicts if verdict.reason]
 
 
-def within(score: SuiteScore | None, max_loss: float | None) -> bool | None:
-    """Whether all of the loss's interval stays within the margin; ``None`` without a margin.
+def is_within_margin(score: SuiteScore | None, max_loss: float | None) -> bool | None:
+    """Return True if the whole interval of the loss lies within the margin; ``None`` without a margin.
 
-    What was not measured, or not well enough to tell, does not pass.
+    A suite that was not measured, or not precisely enough, does not pass.
     """
     if max_loss is None:
         return None
@@ -80,38 +80,37 @@ def within(score: SuiteScore | None, max_loss: float | None) -> bool | None:
     return bound <= max_loss
 
 
-def verdicts(suites: Iterable[JobSuite], scores: Iterable[SuiteScore]) -> list[Verdict]:
-    """Every suite with its last score after training."""
+def judge_suites(suites: Iterable[JobSuite], scores: Iterable[SuiteScore]) -> list[Verdict]:
+    """Return a verdict on every suite, by its last score after training."""
     after = {score.suite: score for score in scores if score.stage == "after"}
-    return [_verdict(suite, after.get(suite.name)) for suite in suites]
+    return [
+        Verdict(suite, after.get(suite.name), is_within_margin(after.get(suite.name), suite.max_loss))
+        for suite in suites
+    ]
 
 
-def _verdict(suite: JobSuite, score: SuiteScore | None) -> Verdict:
-    return Verdict(suite, score, within(score, suite.max_loss))
-
-
-def of_job(job: Job) -> Gate:
-    """The gate of a job whose model may not be there yet."""
-    judged = verdicts(job.suites.all(), job.suite_scores.all())
-    if all(verdict.passed is None for verdict in judged):
-        return Gate(NONE, judged)
+def check_job(job: Job) -> Gate:
+    """Return the gate of a job, which may have no model yet."""
+    verdicts = judge_suites(job.suites.all(), job.suite_scores.all())
+    if all(verdict.passed is None for verdict in verdicts):
+        return Gate(NONE, verdicts)
     if job.tuned_model is None:
-        return Gate(WAITING, judged)
-    if all(verdict.passed is not False for verdict in judged):
-        return Gate(READY, judged)
+        return Gate(WAITING, verdicts)
+    if all(verdict.passed is not False for verdict in verdicts):
+        return Gate(READY, verdicts)
     release = getattr(job.tuned_model, "release", None)
-    return Gate(RELEASED if release else HELD_BACK, judged, release)
+    return Gate(RELEASED if release else HELD_BACK, verdicts, release)
 
 
-def marked(models: Iterable[TunedModel]) -> list[TunedModel]:
-    """The models, each with its ``gate``."""
-    shown = list(models)
-    for model in shown:
-        model.gate = of(model)  # type: ignore[attr-defined]
-    return shown
-
-
-def of(model: TunedModel) -> Gate:
-    """The gate of a model; one that no job here made has nothing to pass."""
+def check_model(model: TunedModel) -> Gate:
+    """Return the gate of a model; an uploaded one has nothing to pass."""
     job = getattr(model, "job", None)
-    return of_job(job) if job else Gate(NONE, [])
+    return check_job(job) if job else Gate(NONE, [])
+
+
+def add_gates(models: Iterable[TunedModel]) -> list[TunedModel]:
+    """Return the models, each with its ``gate``."""
+    found = list(models)
+    for model in found:
+        model.gate = check_model(model)  # type: ignore[attr-defined]
+    return found

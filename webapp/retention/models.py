@@ -9,7 +9,7 @@ from webapp.teams.models import User
 
 
 class Release(models.Model):
-    """An owner's word that a model is ready although the gate held it back."""
+    """An owner's decision that a model is ready although the gate held it back."""
 
     model = models.OneToOneField(TunedModel, models.CASCADE, related_name="release")
     released_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")

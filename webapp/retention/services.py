@@ -1,4 +1,4 @@
-"""Release of a model that the retention gate held back."""
+"""Release models that the retention gate holds back."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class NotHeldBack(ValueError):
 
 @transaction.atomic
 def release_model(model: TunedModel, user: User, reason: str) -> Release:
-    """Mark a held-back model as ready all the same. Raises ``NotHeldBack``."""
+    """Mark a held-back model as ready. Raises ``NotHeldBack``."""
     TunedModel.objects.select_for_update().get(pk=model.pk)
-    if gate.of(model).state != gate.HELD_BACK:
+    if gate.check_model(model).state != gate.HELD_BACK:
         raise NotHeldBack("The gate does not hold this model back.")
     release = Release.objects.create(model=model, released_by=user, reason=reason)
     record_event(model.team, user, "released model that the retention gate held back", model)

@@ -1,4 +1,4 @@
-"""Addresses of retention, below ``/t/<team>/``."""
+"""URLs of retention, below ``/t/<team>/``."""
 
 from django.urls import path
 

@@ -31,7 +31,7 @@ from webapp.jobs.models import (
 )
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel, TunedModel
-from webapp.registry.services import ensure_starter_model, tuned_name
+from webapp.registry.services import build_tuned_name, ensure_starter_model
 from webapp.seeding.made_up_text import Prompt, prompts
 from webapp.teams.models import AuditEvent, Team, User
 from webapp.work import nodes
@@ -124,7 +124,7 @@ def _models(team: Team, base: BaseModel, states: Sequence[State]) -> list[TunedM
     prefix = f"teams/{team.pk}/models/seeded"
     files = _adapter_files(prefix, base)
     made = iter(TunedModel.objects.bulk_create(
-        (TunedModel(team=team, base_model=base, name=tuned_name(base, team, "Invoices"), prefix=prefix,
+        (TunedModel(team=team, base_model=base, name=build_tuned_name(base, team, "Invoices"), prefix=prefix,
                     files=files) for state in states if state == State.SUCCEEDED), BATCH,
     ))  # fmt: skip
     return [next(made) if state == State.SUCCEEDED else None for state in states]

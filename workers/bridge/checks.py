@@ -8,11 +8,11 @@ from pathlib import Path
 
 from webapp.core.fields import replace_nul
 from webapp.datasets.models import DatasetVersion
-from webapp.graders.checks.cheats import Cheat, Graded, cheats, reference_report, verdict
+from webapp.graders.checks.cheats import Cheat, GradedCheat, list_cheats, report_cheat, report_references
 from webapp.graders.definitions.full_marks import FullAnswer
-from webapp.graders.definitions.parsing import Row
 from webapp.graders.models import FULL_MARKS, GraderCheck, GraderTest, GraderVersion
 from webapp.graders.queues import CHECKS
+from webapp.graders.rows import Row
 from webapp.graders.trials import row_selection
 from webapp.work.models import WorkState
 from workers import grading
@@ -31,7 +31,7 @@ def run_check(check_id: int) -> None:
 
 
 def _run_check(check: GraderCheck, folder: Path, lost: threading.Event) -> None:
-    version = row_selection.dataset_version(check.version.grader, check.version.definition)
+    version = row_selection.find_dataset_version(check.version.grader, check.version.definition)
     exam, tests = _build_exam(check, version), list(check.version.grader.tests.all())
     answers = [_to_answer(test) for test in tests] + exam.list_answers()
     references = _fill_references(check.version, tests) if exam.relative else []
@@ -52,7 +52,7 @@ def _fill_references(version: GraderVersion, tests: list[GraderTest]) -> list[An
     found: dict[str, Answer] = {}
     for test in tests:
         item, group = test.row.get("item", {}), _to_answer(test).group
-        full = row_selection.full_answer_of(version.grader, version.definition, list(item))
+        full = row_selection.find_full_answer(version.grader, version.definition, list(item))
         if text := full.fill({"item": item}):
             found[group] = Answer(text, item, group)
     return list(found.values())
@@ -83,7 +83,7 @@ class Exam:
     grades: list[GradeResult] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        references = [self.full_answer.fill(row) if self.full_answer else None for row in self.rows]
+        references = [self.full_answer.fill(row["item"]) if self.full_answer else None for row in self.rows]
         sources: list[tuple[Cheat | None, list[str | None]]] = [
             (None, references),
             *((cheat, cheat.answers(self.rows, references)) for cheat in self.cheats),
@@ -109,9 +109,9 @@ class Exam:
             "answer": str(self.full_answer),
             "threshold": self.threshold,
             "relative": self.relative,
-            "reference": reference_report(self._collect(None), FULL_MARKS),
+            "reference": report_references(self._collect(None), FULL_MARKS),
             "cheats": [
-                verdict(each, self._collect(each), self.threshold, relative=self.relative)
+                report_cheat(each, self._collect(each), self.threshold, relative=self.relative)
                 for each in self.cheats
             ],
             "failures": len(failures),
@@ -120,7 +120,7 @@ class Exam:
             "cost": sum(use["cost"] for use in usage),
         }
 
-    def _collect(self, cheat: Cheat | None) -> list[Graded]:
+    def _collect(self, cheat: Cheat | None) -> list[GradedCheat]:
         """Return the graded answers of one cheat, or of the references, with each row's reference."""
         graded = list(zip(self.entries, self.grades, strict=True))
         references = {
@@ -132,7 +132,7 @@ class Exam:
                 reference, reference_reward = references.get(row["row_id"], (None, None))
                 why = grade.error_detail or grade.explanation
                 found.append(
-                    Graded(row, answer, grade.reward, answer == reference, reference_reward, why or "")
+                    GradedCheat(row, answer, grade.reward, answer == reference, reference_reward, why or "")
                 )
         return found
 
@@ -144,6 +144,6 @@ def _build_exam(check: GraderCheck, version: DatasetVersion | None) -> Exam:
     judged, relative = bool(grading.judge_models(parsed)), grading.compares_answers(parsed)
     if version is None:
         return Exam([], FullAnswer(), grader.cheat_threshold, [], relative)
-    rows = row_selection.randomly(version, "train", ROWS_WITH_JUDGE if judged else ROWS, SEED)
-    full = row_selection.full_answer_of(grader, definition, row_selection.field_names(version))
-    return Exam(rows, full, grader.cheat_threshold, cheats(judged), relative)
+    rows = row_selection.random_rows(version, "train", ROWS_WITH_JUDGE if judged else ROWS, SEED)
+    full = row_selection.find_full_answer(grader, definition, row_selection.list_field_names(version))
+    return Exam(rows, full, grader.cheat_threshold, list_cheats(judged), relative)

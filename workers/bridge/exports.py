@@ -8,7 +8,7 @@ from pathlib import Path
 
 from django.core.files.storage import default_storage
 
-from webapp.registry.models import Export
+from webapp.registry.models import Export, StoredFile
 from webapp.registry.queues import EXPORTS, claim_export
 from webapp.work.errors import WorkFailed
 from workers.bridge import nodes
@@ -51,7 +51,7 @@ def _run_engine(export: Export, folder: Path, lost: threading.Event) -> None:
 def _store(export: Export, folder: Path) -> None:
     """Store the files; delete them if the worker has lost its lease."""
     prefix = f"exports/{export.model.uid}/{export.kind}-{export.attempt}"
-    stored: list[files.StoredFile] = []
+    stored: list[StoredFile] = []
     for path in sorted((folder / "out/export").iterdir()):
         files.store(path, f"{prefix}/{path.name}")
         stored.append({"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256_of(path)})

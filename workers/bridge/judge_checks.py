@@ -13,7 +13,7 @@ from webapp.calibration import services as calibration
 from webapp.calibration import statistics
 from webapp.calibration.models import JudgeCard
 from webapp.calibration.queues import CARDS
-from webapp.calibration.statistics import Judged
+from webapp.calibration.statistics import JudgedAnswer
 from webapp.core.fields import replace_nul
 from webapp.endpoints.models import Endpoint, EndpointCheck
 from webapp.endpoints.queues import ENDPOINT_CHECKS
@@ -98,7 +98,7 @@ def _measure(card: JudgeCard, folder: Path, lost: threading.Event) -> dict[str, 
         for label, result in zip(card.labels, first, strict=True)
     ]
     judged = [
-        Judged(word["label"], reward, len(word["text"]))
+        JudgedAnswer(word["label"], reward, len(word["text"]))
         for word in words
         if (reward := word["reward"]) is not None
     ]
@@ -110,17 +110,17 @@ def _measure(card: JudgeCard, folder: Path, lost: threading.Event) -> dict[str, 
             "Check its endpoint, then make the card again.",
         )
     costs = [usage["cost"] for result in first for usage in result.usage.values()]
-    agreement = partial(statistics.agreement, threshold=THRESHOLD)
+    agreement = partial(statistics.measure_passing_kappa, threshold=THRESHOLD)
     return {
         "labels": len(words),
         "failures": len(words) - len(judged),
-        "agreed": statistics.agreed(judged, THRESHOLD),
-        "kappa": asdict(statistics.interval(judged, agreement)),
-        "levels": asdict(statistics.interval(judged, statistics.levels_agreement)),
-        "slope": asdict(statistics.interval(judged, statistics.length_slope)),
+        "agreed": statistics.measure_raw_agreement(judged, THRESHOLD),
+        "kappa": asdict(statistics.bootstrap_interval(judged, agreement)),
+        "levels": asdict(statistics.bootstrap_interval(judged, statistics.measure_levels_kappa)),
+        "slope": asdict(statistics.bootstrap_interval(judged, statistics.measure_length_slope)),
         "consistency": _measure_consistency(definition, first, again),
         "cost": fmean(costs) if costs else None,
-        "judges": calibration.judge_revisions(card.grader_version),
+        "judges": calibration.hash_judges(card.grader_version),
         "words": sorted(words, key=_disagreement, reverse=True),
     }
 
@@ -158,4 +158,4 @@ def _disagreement(word: Word) -> float:
     """Return the distance of label and reward, both from 0 to 1; -1 without a reward, to sort it last."""
     if word["reward"] is None:
         return -1.0
-    return abs(statistics.share(word["label"]) - float(word["reward"]))
+    return abs(statistics.to_reward(word["label"]) - float(word["reward"]))

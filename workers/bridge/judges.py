@@ -15,7 +15,7 @@ from pathlib import Path
 from django.conf import settings
 
 from webapp.endpoints.models import Endpoint
-from webapp.endpoints.services import endpoint_spec, endpoints_for, unreadable
+from webapp.endpoints.services import build_endpoint_spec, find_endpoints, is_undecrypted
 from webapp.teams.models import Team
 from webapp.work.errors import WorkFailed
 from workers import grading
@@ -72,7 +72,7 @@ def connect_judges(
     """
     used: dict[str, Endpoint] = {}
     for definition in definitions:
-        used |= endpoints_for(team, grading.validate(definition))
+        used |= find_endpoints(team, grading.validate(definition))
     with ExitStack() as stack:
         endpoints: dict[str, JudgeEndpoint] = {}
         keys: dict[str, str] = {}
@@ -84,14 +84,14 @@ def connect_judges(
                 "spent": (spent or {}).get(name, 0.0),
                 "on_this_worker": endpoint.base_model is not None,
             }
-            endpoints[name] = endpoint_spec(endpoint, base_url).model_copy(update=update)
+            endpoints[name] = build_endpoint_spec(endpoint, base_url).model_copy(update=update)
         yield Connection(endpoints, keys)
 
 
 def _read_key(endpoint: Endpoint) -> str:
     """Return the decrypted key. Raises ``JudgeUnreachable`` if this process has another secret."""
     key = endpoint.api_key or ""
-    if unreadable(key):
+    if is_undecrypted(key):
         raise JudgeUnreachable(
             f"This worker cannot read the key of the judge {endpoint.name!r}: its GROOVE_SECRET_KEY differs "
             "from the one with which the key was stored."

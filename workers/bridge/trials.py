@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from webapp.core.fields import replace_nul
-from webapp.graders.definitions.parsing import text_of
+from webapp.graders.definitions.parsing import field_as_text
 from webapp.graders.models import GraderTrial
 from webapp.graders.queues import TRIALS
 from webapp.graders.trials.statistics import mean
@@ -57,7 +57,7 @@ def _collect_answers(trial: GraderTrial, folder: Path, lost: threading.Event) ->
     sampled = _sample(trial, folder, lost) if "base_model" in sources else [[] for _ in trial.rows]
     answers: list[TrialAnswer] = []
     for index, row in enumerate(trial.rows):
-        if "field" in sources and (text := text_of(row, trial.choices.get("field", ""))) is not None:
+        if "field" in sources and (text := field_as_text(row, trial.choices.get("field", ""))) is not None:
             answers.append({"row": index, "source": "field", "number": 1, "answer": text})
         if "typed" in sources:
             text = trial.choices.get("answer", "")

@@ -46,7 +46,7 @@ def main() -> None:
         write_whole(arguments.out, grade_request(request, judges))
 
 
-def grade_request(request: dict[str, Any], judges: Judges) -> dict[str, Any]:
+def grade_request(request: Any, judges: Judges) -> dict[str, object]:
     """Return the results of one request, or why it cannot be graded."""
     items = request["items"]
     answers = [(answer["output_text"], answer.get("item") or {}) for answer in items]
@@ -60,7 +60,7 @@ def grade_request(request: dict[str, Any], judges: Judges) -> dict[str, Any]:
         return {"unavailable": {"reason": error.reason, "remedy": error.remedy}}
 
 
-def write_whole(path: Path, result: dict[str, Any]) -> None:
+def write_whole(path: Path, result: dict[str, object]) -> None:
     """Write the file so that a reader sees the whole result or none."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(result))

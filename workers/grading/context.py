@@ -1,4 +1,4 @@
-"""What graders of every kind open themselves with."""
+"""The context in which graders of every kind are opened."""
 
 from __future__ import annotations
 

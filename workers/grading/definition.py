@@ -1,22 +1,22 @@
-"""From what a person or an API client wrote to a grader that will run, or the field that prevents it."""
+"""Read a grader's definition, as a person or an API client wrote it; name the field that is wrong."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from workers.contract.graders import Grader, JudgeMessage
+from workers.contract.json_types import JsonObject
 from workers.grading.kinds import KINDS
 from workers.grading.results import GraderInvalid, errors_below
 from workers.grading.template import TemplateInvalid, parse_template
 
 BLOCKS = ("input_text", "output_text")
 TEMPLATE_FIELDS = ("input", "reference", "context")
-Json = dict[str, Any]
 _ADAPTER: TypeAdapter[Grader] = TypeAdapter(Grader)
 
 
@@ -57,7 +57,7 @@ def sha256(grader: Grader) -> str:
     return hashlib.sha256(canonical(grader).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-# --- what a grader asks for ------------------------------------------------------------------------
+# --- properties of a grader ------------------------------------------------------------------------
 
 
 def judge_models(grader: Grader) -> list[str]:
@@ -68,7 +68,7 @@ def judge_models(grader: Grader) -> list[str]:
 
 
 def compares_answers(grader: Grader) -> bool:
-    """Return whether an answer's reward depends on the other answers to its prompt (``ranking``)."""
+    """Return True if a reward depends on the other completions to the prompt (``ranking``)."""
     return any(KINDS[part.type].compares_answers for part in _walk(grader))
 
 
@@ -82,15 +82,15 @@ def _walk(grader: Grader) -> Iterator[Grader]:
 # --- normal form -----------------------------------------------------------------------------------
 
 
-def _normalise(raw: Any) -> Json:
+def _normalise(raw: object) -> JsonObject:
     if not isinstance(raw, dict):
         raise GraderInvalid("", "a grader is a JSON object with a type")
     kind = raw.get("type")
     if not isinstance(kind, str) or kind not in KINDS:
         raise GraderInvalid("type", f"{kind!r} is none of {', '.join(KINDS)}")
     definition = {key: value for key, value in raw.items() if key != "pass_threshold"}
-    if isinstance(definition.get("input"), list):
-        _check_messages(definition["input"])
+    if isinstance(messages := definition.get("input"), list):
+        _check_messages(messages)
     return KINDS[kind].normalise(definition, _normalise)
 
 
@@ -98,18 +98,18 @@ def _check_messages(messages: list[Any]) -> None:
     """Refuse a block that no judge here can read, by its path; the schema checks the rest."""
     for number, message in enumerate(messages):
         content = message.get("content") if isinstance(message, dict) else None
-        place = f"input.{number}.content"
-        blocks = {place: content}
+        path = f"input.{number}.content"
+        blocks = {path: content}
         if isinstance(content, list):
-            blocks = {f"{place}.{index}": block for index, block in enumerate(content)}
-        for at, block in blocks.items():
+            blocks = {f"{path}.{index}": block for index, block in enumerate(content)}
+        for param, block in blocks.items():
             if isinstance(block, dict):
-                _check_block(block, at)
+                _check_block(block, param)
             elif not isinstance(block, str | None):
-                raise GraderInvalid(at, "content is text, a block of text or a list of them")
+                raise GraderInvalid(param, "content is text, a block of text or a list of them")
 
 
-def _check_block(block: dict[str, Any], param: str) -> None:
+def _check_block(block: Mapping[str, object], param: str) -> None:
     kind = block.get("type", BLOCKS[0])
     if kind not in BLOCKS:
         what = {"input_image": "images", "input_audio": "sound"}.get(str(kind), "this kind of content")
@@ -125,14 +125,14 @@ def _check_block(block: dict[str, Any], param: str) -> None:
 def _build_error(error: ValidationError) -> GraderInvalid:
     """Return pydantic's first error, without the types that its path names behind each grader."""
     problem = error.errors(include_url=False)[0]
-    place = [str(part) for part in problem["loc"]]
-    steps = [step for index, step in enumerate(place) if not _names_type(place, index)]
+    path = [str(part) for part in problem["loc"]]
+    steps = [step for index, step in enumerate(path) if not _names_type(path, index)]
     return GraderInvalid(".".join(steps), problem["msg"])
 
 
-def _names_type(place: list[str], index: int) -> bool:
-    before = place[:index]
-    return place[index] in KINDS and (not before or before[-1] == "grader" or before[-2:-1] == ["graders"])
+def _names_type(path: list[str], index: int) -> bool:
+    before = path[:index]
+    return path[index] in KINDS and (not before or before[-1] == "grader" or before[-2:-1] == ["graders"])
 
 
 # --- templates -------------------------------------------------------------------------------------
@@ -142,11 +142,11 @@ def _check_templates(grader: Grader) -> None:
     for field in TEMPLATE_FIELDS:
         value = getattr(grader, field, None)
         texts = _list_texts(value) if isinstance(value, list) else {"": value} if value else {}
-        for place, text in texts.items():
+        for path, text in texts.items():
             try:
                 parse_template(text)
             except TemplateInvalid as error:
-                raise GraderInvalid(field + place, str(error)) from error
+                raise GraderInvalid(field + path, str(error)) from error
 
 
 def _list_texts(messages: list[JudgeMessage]) -> dict[str, str]:
@@ -155,6 +155,6 @@ def _list_texts(messages: list[JudgeMessage]) -> dict[str, str]:
     for number, message in enumerate(messages):
         content = message.content if isinstance(message.content, list) else [message.content]
         for index, block in enumerate(content):
-            place = f".{number}.content" + (f".{index}" if isinstance(message.content, list) else "")
-            texts[place] = block if isinstance(block, str) else block.text
+            path = f".{number}.content" + (f".{index}" if isinstance(message.content, list) else "")
+            texts[path] = block if isinstance(block, str) else block.text
     return texts

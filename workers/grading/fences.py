@@ -22,41 +22,41 @@ class Block(NamedTuple):
 
 
 def fenced_blocks(text: str) -> list[Block]:
-    """Every block, in order. A block that is never closed goes on to the end of the text."""
-    return [block for block in _parts(text) if isinstance(block, Block)]
+    """Return every block, in order. A block that is never closed ends with the text."""
+    return [block for block in _split(text) if isinstance(block, Block)]
 
 
 def outside_blocks(text: str) -> str:
-    """The text without its blocks."""
-    return "\n".join(part for part in _parts(text) if not isinstance(part, Block)).strip()
+    """Return the text without its blocks."""
+    return "\n".join(part for part in _split(text) if not isinstance(part, Block)).strip()
 
 
 def last_block(text: str, tags: Collection[str]) -> str | None:
-    """The body of the last block that is not empty and has one of ``tags``."""
+    """Return the body of the last block that is not empty and has one of ``tags``."""
     bodies = [block.body for block in fenced_blocks(text) if block.tag in tags and block.body.strip()]
     return bodies[-1] if bodies else None
 
 
 def without_backticks(text: str) -> str:
-    """The text itself, or what stands between a pair of backticks around the whole of it."""
+    """Return the text without a pair of backticks around the whole of it."""
     inline = _INLINE.fullmatch(text)
     return inline[1] if inline else text
 
 
-def _parts(text: str) -> Iterator[Block | str]:
-    """Blocks, and the lines between them."""
+def _split(text: str) -> Iterator[Block | str]:
+    """Yield the blocks, and the lines between them."""
     lines = iter(text.splitlines())
     for line in lines:
         opening = _OPENING.match(line)
         if opening is None:
-            yield from _of_line(line)
+            yield from _split_line(line)
             continue
-        body = list(_until_closed(lines, opening["fence"]))
+        body = list(_read_until_closed(lines, opening["fence"]))
         yield Block(_tag(opening["info"]), "\n".join(body))
 
 
-def _of_line(line: str) -> Iterator[Block | str]:
-    """A line with blocks that open and close in it."""
+def _split_line(line: str) -> Iterator[Block | str]:
+    """Yield the parts of a line with blocks that open and close in it."""
     at = 0
     for match in _ONE_LINE.finditer(line):
         yield line[at : match.start()]
@@ -65,7 +65,7 @@ def _of_line(line: str) -> Iterator[Block | str]:
     yield line[at:]
 
 
-def _until_closed(lines: Iterator[str], fence: str) -> Iterator[str]:
+def _read_until_closed(lines: Iterator[str], fence: str) -> Iterator[str]:
     closing = re.compile(rf"(?P<last>.*?)[ \t>]*{re.escape(fence)}{re.escape(fence[0])}*[ \t.]*$")
     for line in lines:
         closed = closing.match(line)

@@ -57,7 +57,7 @@ class Formula:
     node: Node
 
     def value(self, variables: Mapping[str, float]) -> float:
-        """Raises ``FormulaFailed`` on division by zero, overflow or a value outside a function's domain."""
+        """Return the value. Raises ``FormulaFailed`` for division by zero, overflow, or outside a domain."""
         try:
             return self.node(variables)
         except (ArithmeticError, ValueError) as error:
@@ -65,25 +65,25 @@ class Formula:
 
 
 def parse_formula(text: str) -> Formula:
-    """Raises ``FormulaInvalid``."""
+    """Return the formula. Raises ``FormulaInvalid``."""
     if len(text) > MAX_CHARACTERS:
         raise FormulaInvalid(f"a formula has at most {MAX_CHARACTERS} characters, this one {len(text)}")
-    parser = _Parser(_tokens(text))
+    parser = _Parser(_tokenize(text))
     node = parser.expression()
     if parser.kind != "end":
-        raise FormulaInvalid(f"unexpected {parser.text!r} at character {parser.place}")
+        raise FormulaInvalid(f"unexpected {parser.text!r} at character {parser.position}")
     return Formula(text, frozenset(parser.names), node)
 
 
-def _tokens(text: str) -> list[tuple[str, str, int]]:
-    """Kind, text and place (1-based) of every token; the last is ``end``."""
+def _tokenize(text: str) -> list[tuple[str, str, int]]:
+    """Return kind, text and position (1-based) of every token; the last is ``end``."""
     found: list[tuple[str, str, int]] = []
     at, end = 0, len(text.rstrip())
     while at < end:
         token = _TOKEN.match(text, at)
         if token is None:
-            place = at + len(text[at:]) - len(text[at:].lstrip())
-            raise FormulaInvalid(f"unexpected {text[place]!r} at character {place + 1}")
+            position = at + len(text[at:]) - len(text[at:].lstrip())
+            raise FormulaInvalid(f"unexpected {text[position]!r} at character {position + 1}")
         kind = token.lastgroup or ""
         found.append((kind, token[kind], token.start(kind) + 1))
         at = token.end()
@@ -100,10 +100,10 @@ class _Parser:
         self._next()
 
     def _next(self) -> None:
-        self.kind, self.text, self.place = next(self._tokens)
+        self.kind, self.text, self.position = next(self._tokens)
 
     def _take(self, *marks: str) -> str | None:
-        """The present token's text, and on to the next one, if it is one of ``marks``."""
+        """Return the current token's text and advance, if it is one of ``marks``; else return None."""
         if self.kind != "mark" or self.text not in marks:
             return None
         taken = self.text
@@ -112,7 +112,7 @@ class _Parser:
 
     def _expect(self, mark: str) -> None:
         if self._take(mark) is None:
-            raise FormulaInvalid(f"expected {mark!r} at character {self.place}, found {self.text!r}")
+            raise FormulaInvalid(f"expected {mark!r} at character {self.position}, found {self.text!r}")
 
     def expression(self) -> Node:
         return self._chain(self._term, "+", "-")
@@ -125,82 +125,82 @@ class _Parser:
         rest: list[tuple[Callable[[float, float], float], Node]] = []
         while mark := self._take(*marks):
             rest.append((_OPERATORS[mark], part()))
-        return _folded(first, rest) if rest else first
+        return _fold(first, rest) if rest else first
 
     def _unary(self) -> Node:
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise FormulaInvalid(f"nested more than {MAX_DEPTH} levels deep at character {self.place}")
-        node = _negated(self._unary()) if self._take("-") else self._power()
+            raise FormulaInvalid(f"nested more than {MAX_DEPTH} levels deep at character {self.position}")
+        node = _negate(self._unary()) if self._take("-") else self._power()
         self._depth -= 1
         return node
 
     def _power(self) -> Node:
         base = self._atom()
-        return _raised(base, self._unary()) if self._take("^") else base
+        return _raise_to(base, self._unary()) if self._take("^") else base
 
     def _atom(self) -> Node:
-        kind, text, place = self.kind, self.text, self.place
+        kind, text, position = self.kind, self.text, self.position
         if self._take("("):
             node = self.expression()
             self._expect(")")
             return node
         if kind not in ("number", "name"):
-            raise FormulaInvalid(f"expected a number, a name or '(' at character {place}, found {text!r}")
+            raise FormulaInvalid(f"expected a number, a name or '(' at character {position}, found {text!r}")
         self._next()
         if kind == "number":
-            return _constant(text, place)
-        return self._call(text, place) if self._take("(") else self._variable(text, place)
+            return _build_constant(text, position)
+        return self._call(text, position) if self._take("(") else self._variable(text, position)
 
-    def _variable(self, name: str, place: int) -> Node:
+    def _variable(self, name: str, position: int) -> Node:
         if name in FUNCTIONS:
-            raise FormulaInvalid(f"expected '(' behind {name} at character {place}")
+            raise FormulaInvalid(f"expected '(' behind {name} at character {position}")
         self.names.add(name)
         return lambda variables: variables[name]
 
-    def _call(self, name: str, place: int) -> Node:
+    def _call(self, name: str, position: int) -> Node:
         if name not in FUNCTIONS:
             known = ", ".join(FUNCTIONS)
-            raise FormulaInvalid(f"unknown function {name!r} at character {place}; known: {known}")
+            raise FormulaInvalid(f"unknown function {name!r} at character {position}; known: {known}")
         arguments = [self.expression()]
         while self._take(","):
             arguments.append(self.expression())
         self._expect(")")
         if len(arguments) > 1 and name not in _VARIADIC:
-            raise FormulaInvalid(f"{name} takes one argument, found {len(arguments)} at character {place}")
-        return _applied(FUNCTIONS[name], arguments)
+            raise FormulaInvalid(f"{name} takes one argument, found {len(arguments)} at character {position}")
+        return _apply(FUNCTIONS[name], arguments)
 
 
-def _finite(value: float) -> float:
+def _check_finite(value: float) -> float:
     if not math.isfinite(value):
         raise OverflowError("the number is too large")
     return value
 
 
-def _constant(text: str, place: int) -> Node:
+def _build_constant(text: str, position: int) -> Node:
     value = float(text)
     if not math.isfinite(value):
-        raise FormulaInvalid(f"{text} at character {place} is too large")
+        raise FormulaInvalid(f"{text} at character {position} is too large")
     return lambda _: value
 
 
-def _negated(node: Node) -> Node:
+def _negate(node: Node) -> Node:
     return lambda variables: -node(variables)
 
 
-def _raised(base: Node, exponent: Node) -> Node:
+def _raise_to(base: Node, exponent: Node) -> Node:
     return lambda variables: math.pow(base(variables), exponent(variables))
 
 
-def _applied(function: Callable[..., float], arguments: list[Node]) -> Node:
+def _apply(function: Callable[..., float], arguments: list[Node]) -> Node:
     return lambda variables: float(function(*(argument(variables) for argument in arguments)))
 
 
-def _folded(first: Node, rest: list[tuple[Callable[[float, float], float], Node]]) -> Node:
+def _fold(first: Node, rest: list[tuple[Callable[[float, float], float], Node]]) -> Node:
     def fold(variables: Mapping[str, float]) -> float:
         value = first(variables)
         for apply, node in rest:
-            value = _finite(apply(value, node(variables)))
+            value = _check_finite(apply(value, node(variables)))
         return value
 
     return fold

@@ -7,20 +7,21 @@ from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
 from workers.contract.graders import Grader
+from workers.contract.json_types import JsonObject
 from workers.contract.schema import Frozen
 from workers.grading.context import GradingContext
 from workers.grading.form_fields import FormField
 from workers.grading.results import Grade
 
 Definition = TypeVar("Definition", bound=Frozen)
-Json = dict[str, Any]
+NormalisePart = Callable[[object], JsonObject]
 
 
 def _accept(definition: Any) -> None:
     """Accept every definition."""
 
 
-def _keep(raw: Json, normalise_part: Callable[[Any], Json]) -> Json:
+def _keep(raw: JsonObject, normalise_part: NormalisePart) -> JsonObject:
     return raw
 
 
@@ -30,7 +31,7 @@ def _list_no_parts(definition: Any) -> dict[str, Grader]:
 
 @dataclass(frozen=True)
 class GraderKind(Generic[Definition]):
-    """One kind of grader: its definition, its texts on pages, and what it does.
+    """A kind of grader: its definition, its texts on pages, and its functions.
 
     ``example`` is a definition to start from; ``fields`` are those that a form edits. ``normalise`` turns
     what a person wrote into what the schema reads, and gets the function that does so for a part. ``check``
@@ -41,10 +42,10 @@ class GraderKind(Generic[Definition]):
     definition: type[Definition]
     label: str
     explanation: str
-    example: Json
+    example: JsonObject
     fields: tuple[FormField, ...]
     open: Callable[[Definition, GradingContext], Grade]
-    normalise: Callable[[Json, Callable[[Any], Json]], Json] = _keep
+    normalise: Callable[[JsonObject, NormalisePart], JsonObject] = _keep
     check: Callable[[Definition], None] = _accept
     parts: Callable[[Definition], dict[str, Grader]] = _list_no_parts
     is_openai: bool = False
@@ -60,7 +61,7 @@ class GraderKind(Generic[Definition]):
         """The id in the field ``type``."""
         return str(self.definition.model_fields["type"].default)
 
-    def describe_form(self) -> Json:
+    def describe_form(self) -> dict[str, object]:
         """Return what ``static/js/grader_form.js`` needs, as JSON."""
         fields = [asdict(field) for field in self.fields]
         return {"fields": fields, "has_form": self.has_form, "example": self.example}

@@ -1,8 +1,8 @@
-"""What grading answers with, and the ways in which it fails.
+"""Results of grading, and its errors.
 
-Who is at fault decides. A fault of the *sample* (text that is not JSON, a field the model did not write) is
-worth 0.0 with its class, so that training goes on and learns. A fault of the *grader* leaves the reward
-missing (``None``): nothing is known about the sample.
+A fault of the *sample* (text that is not JSON, a field that the model did not write) earns 0.0 with its error
+class, so that training continues and learns from it. A fault of the *grader* leaves the reward missing
+(``None``): nothing is known about the sample.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from workers.contract.events import GradingErrorClass
+from workers.contract.json_types import JsonObject
 from workers.grading.sample import sample_fields
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What Python source may use.
+    """Limits of Python source in the sandbox.
 
-    ``memory_bytes`` is address space. Of what an item prints, ``stdout_characters`` are kept; more than
-    ``printed_characters`` is an error. ``grace_seconds`` is how long the host waits beyond a time limit,
-    which the process keeps itself, before it kills. With ``verdicts``, which is for sources of ours alone,
-    ``grade`` returns a whole verdict (``pool.Outcome``'s fields) in place of a number.
+    ``memory_bytes`` is address space. Of the text that an item prints, ``stdout_characters`` are kept; more
+    than ``printed_characters`` is an error. A process enforces its time limits itself; the host kills it
+    ``grace_seconds`` later. With ``verdicts``, for Groove's own sources, ``grade`` returns a whole verdict
+    (the fields of ``pool.Outcome``) instead of a number.
     """
 
     item_seconds: float = 5.0
@@ -40,10 +41,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class GradeResult:
-    """One answer's grade.
+    """The grade of a completion.
 
-    ``seconds`` is the time its grading took, ``stdout`` what Python source printed, ``explanation`` the
-    reasons that a judge or a grader of ours gives, ``usage`` the tokens by model, ``cached`` whether every
+    ``seconds`` is the time of grading, ``stdout`` the text that Python source printed, ``explanation`` the
+    reasons that a judge or one of Groove's graders gives, ``usage`` the tokens by model. ``cached`` if every
     verdict came from the cache.
     """
 
@@ -59,7 +60,7 @@ class GradeResult:
 
 
 class TokenUsage(TypedDict):
-    """What one model read and wrote; ``cost`` by the endpoint's prices."""
+    """Tokens that a model read and wrote; ``cost`` by the endpoint's prices."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -85,7 +86,7 @@ def join_explanations(parts: Mapping[str, GradeResult]) -> str:
 
 
 class GradingUnavailable(Exception):
-    """This machine cannot run the grader. ``remedy`` says what its operator can do."""
+    """This machine cannot run the grader. ``remedy`` tells its operator what to do."""
 
     def __init__(self, reason: str, remedy: str) -> None:
         super().__init__(f"{reason} {remedy}")
@@ -93,7 +94,7 @@ class GradingUnavailable(Exception):
 
 
 class GraderInvalid(ValueError):
-    """A definition that no sample could be graded by. ``param`` is the field's dotted path."""
+    """The definition is invalid. ``param`` is the field's dotted path."""
 
     def __init__(self, param: str, message: str) -> None:
         super().__init__(f"{param}: {message}" if param else message)
@@ -111,28 +112,29 @@ def errors_below(path: str) -> Iterator[None]:
 
 
 class GradingFault(Exception):
-    """One answer could not be graded."""
+    """One completion could not be graded; ``of_sample`` if it is at fault itself."""
 
     def __init__(self, error_class: GradingErrorClass, detail: str, *, of_sample: bool = False) -> None:
         super().__init__(detail)
         self.error_class, self.detail, self.of_sample = error_class, detail, of_sample
 
     def result(self, seconds: float) -> GradeResult:
+        """Return the result of the completion, graded in so many seconds."""
         reward = 0.0 if self.of_sample else None
         return GradeResult(reward, error_class=self.error_class, error_detail=self.detail, seconds=seconds)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is graded: the model's text and the fields of its row. Answers to one prompt share a ``group``."""
+    """A completion with the fields of its row. Completions of one prompt share a ``group``."""
 
     text: str
-    item: dict[str, Any]
+    item: JsonObject
     group: str = ""
 
     @property
-    def sample(self) -> dict[str, Any]:
-        """The text as graders see it."""
+    def sample(self) -> dict[str, object]:
+        """The namespace ``sample`` of templates and Python graders."""
         return sample_fields(self.text)
 
 
@@ -140,16 +142,16 @@ Grade = Callable[[Sequence[Subject]], list[GradeResult]]
 
 
 def one_by_one(score: Callable[[Subject], float | tuple[float, str]]) -> Grade:
-    """A batch grader out of a function for one subject; every failure stays with its subject.
+    """Turn a function for one subject into a batch grader; an error affects its subject only.
 
     ``score`` returns the reward, or the reward and its explanation.
     """
 
-    def graded(subject: Subject) -> GradeResult:
+    def grade(subject: Subject) -> GradeResult:
         started = time.perf_counter()
         try:
-            given = score(subject)
-            reward, explanation = given if isinstance(given, tuple) else (given, "")
+            scored = score(subject)
+            reward, explanation = scored if isinstance(scored, tuple) else (scored, "")
             return GradeResult(reward, seconds=time.perf_counter() - started, explanation=explanation)
         except GradingFault as fault:
             return fault.result(time.perf_counter() - started)
@@ -157,4 +159,4 @@ def one_by_one(score: Callable[[Subject], float | tuple[float, str]]) -> Grade:
             other = GradingFault("other_error", f"{type(error).__name__}: {error}")
             return other.result(time.perf_counter() - started)
 
-    return lambda subjects: [graded(subject) for subject in subjects]
+    return lambda subjects: [grade(subject) for subject in subjects]

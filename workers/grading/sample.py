@@ -1,4 +1,4 @@
-"""The ``sample`` namespace: one answer of the model, under OpenAI's names."""
+"""The ``sample`` namespace: a completion under OpenAI's names. Also runs inside the sandbox."""
 
 from __future__ import annotations
 
@@ -8,28 +8,31 @@ from typing import Any, NoReturn
 
 SAMPLE_FIELDS = ("output_text", "output_json", "output_tools", "choices", "reasoning")
 
-# json refuses to go deeper than the stack has room for, which depends on the caller; this does not.
+# The json module's own limit depends on the free stack of the caller; this one does not.
 MAX_NESTING = 100
 TOO_DEEP = f"nested more than {MAX_NESTING} levels deep"
 
 
 class Completion(str):
-    """A completion as graders see it. ``reasoning`` are the thoughts that came before its final answer."""
+    """A completion as graders get it. ``reasoning`` are the thoughts before its final answer."""
 
     reasoning: str
 
     def __new__(cls, text: str, reasoning: str = "") -> Completion:
-        made = super().__new__(cls, text)
-        made.reasoning = reasoning
-        return made
+        completion = super().__new__(cls, text)
+        completion.reasoning = reasoning
+        return completion
 
 
-def sample_fields(answer: str | list[str]) -> dict[str, Any]:
-    """A completion, or its text and its thoughts, as graders see it.
+def sample_fields(completion: str | list[str]) -> dict[str, object]:
+    """Return the namespace of a completion, or of its text and its thoughts.
 
     ``output_json`` is ``None`` unless the whole text is JSON.
     """
-    text, reasoning = (answer, getattr(answer, "reasoning", "")) if isinstance(answer, str) else answer
+    if isinstance(completion, str):
+        text, reasoning = completion, getattr(completion, "reasoning", "")
+    else:
+        text, reasoning = completion
     try:
         parsed = parse_json(text)
     except ValueError:
@@ -45,7 +48,7 @@ def sample_fields(answer: str | list[str]) -> dict[str, Any]:
 
 
 def parse_json(text: str) -> Any:
-    """The value that ``text`` is the JSON of. NaN and infinities are none. Raises ``ValueError``."""
+    """Return the JSON value of ``text``. Raises ``ValueError``, also for NaN and infinities."""
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:
@@ -56,21 +59,21 @@ def parse_json(text: str) -> Any:
 
 
 def may_nest_too_deeply(text: str) -> bool:
-    """Whether JSON ``text`` has brackets enough for it; most has not, and telling so is quick."""
+    """Return True if JSON ``text`` has enough brackets for it: a quick test that most texts fail."""
     return text.count("[") + text.count("{") > MAX_NESTING
 
 
 def nested_too_deeply(value: Any) -> bool:
-    """Whether lists and objects lie more than ``MAX_NESTING`` levels within one another."""
+    """Return True if lists and objects are nested more than ``MAX_NESTING`` levels deep."""
     level = [value]
     for _ in range(MAX_NESTING):
-        level = [part for whole in level for part in _parts(whole)]
+        level = [part for whole in level for part in _list_parts(whole)]
         if not level:
             return False
     return any(isinstance(part, dict | list) for part in level)
 
 
-def _parts(value: Any) -> Iterable[Any]:
+def _list_parts(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()

@@ -1,12 +1,13 @@
-"""Opens graders of any kind, and grades answers with them until they are closed."""
+"""Open graders of any kind, and grade completions with them until they are closed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 from workers.contract.graders import Grader
+from workers.contract.json_types import JsonObject
 from workers.grading.context import GradingContext
 from workers.grading.definition import check
 from workers.grading.judge import Judges
@@ -15,10 +16,10 @@ from workers.grading.results import Grade, GradeResult, Limits, Subject
 
 
 class GradeAnswers(Protocol):
-    """Grades (output text, item) pairs, in order. Answers to one prompt share a group."""
+    """Grades (completion, item) pairs, in order. Completions of one prompt share a group."""
 
     def __call__(
-        self, answers: Sequence[tuple[str, dict[str, Any]]], groups: Sequence[str] | None = None
+        self, answers: Sequence[tuple[str, JsonObject]], groups: Sequence[str] | None = None
     ) -> list[GradeResult]: ...
 
 
@@ -60,7 +61,7 @@ def _take_answers(grade: Grade) -> GradeAnswers:
     """Turn a grader of subjects into one of answers. Without groups, each answer is a group of its own."""
 
     def grade_answers(
-        answers: Sequence[tuple[str, dict[str, Any]]], groups: Sequence[str] | None = None
+        answers: Sequence[tuple[str, JsonObject]], groups: Sequence[str] | None = None
     ) -> list[GradeResult]:
         named = groups or [str(number) for number in range(len(answers))]
         return grade([Subject(t, item or {}, g) for (t, item), g in zip(answers, named, strict=True)])

@@ -1,4 +1,4 @@
-"""What can be said of a Python grader without running it. Its source is parsed here, never executed."""
+"""Static checks of a Python grader: its source is parsed here, never executed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workers.contract.graders import MAX_PYTHON_SOURCE_BYTES
 
 FUNCTION = "grade"
 
-# Python 3.11 searches a whole f-string for the place of each of its fields: this bounds it to about a second.
+# Python 3.11 searches the whole f-string for each of its fields: this bounds the time to about a second.
 MAX_FSTRING_WORK = 1_000_000_000
 _FSTRING = re.compile(r"""[fF][rR]?["']""")
 
@@ -25,7 +25,7 @@ class Problem(TypedDict):
 
 
 def python_problems(source: str) -> list[Problem]:
-    """Why ``source`` cannot grade: its size, its syntax, or no ``grade(sample, item)``. Empty if it can."""
+    """Return why ``source`` cannot grade: size, syntax, or no ``grade(sample, item)``. Empty if it can."""
     size = len(source.encode("utf-8", "surrogatepass"))
     if size >= MAX_PYTHON_SOURCE_BYTES:
         return [_problem(1, 1, f"the source has {size} bytes; the limit is {MAX_PYTHON_SOURCE_BYTES}")]
@@ -53,7 +53,7 @@ def _function_problems(tree: ast.Module) -> list[Problem]:
 
 
 def _names(node: ast.stmt) -> list[str]:
-    """The names that a top-level statement gives a value."""
+    """Return the names that a top-level statement assigns."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return [node.name]
     targets = node.targets if isinstance(node, ast.Assign) else []
@@ -72,9 +72,9 @@ def _problem(line: int, column: int, message: str) -> Problem:
     return {"line": line, "column": column, "message": message}
 
 
-# --- what its sandbox wants to know ----------------------------------------------------------------
+# --- what the sandbox needs to know -----------------------------------------------------------------
 
-# Imported before the sandbox is locked, so nothing whose import does more than to define names.
+# Imported before the sandbox is locked, so only modules whose import has no side effects.
 WARM_MODULES = {
     "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "deepdiff", "difflib", "enum",
     "fractions", "functools", "heapq", "html", "itertools", "jsonschema", "latex2sympy2_extended",
@@ -90,7 +90,7 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
 def warm_imports(source: str) -> list[str]:
-    """The modules that ``source`` imports and that may be imported for it beforehand."""
+    """Return the imported modules that may be imported in advance."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -101,7 +101,7 @@ def warm_imports(source: str) -> list[str]:
 
 
 def keeps_state(source: str) -> bool:
-    """Whether some function of ``source`` seems to change what outlives its call: a global, or a default."""
+    """Return True if a function seems to change state that outlives its call: a global, or a default."""
     tree = ast.parse(source)
     top = {name for node in tree.body for name in _bound(node)}
     functions = [node for node in ast.walk(tree) if isinstance(node, _Function)]
@@ -109,7 +109,7 @@ def keeps_state(source: str) -> bool:
 
 
 def _makes_state(tree: ast.Module) -> bool:
-    """Whether the top level calls a function or class of its own that keeps state by itself."""
+    """Return True if the top level calls an own function or class that keeps state."""
     rest = [node for node in tree.body if not isinstance(node, _Function | ast.ClassDef)]
     calls = [call for node in rest for call in ast.walk(node) if isinstance(call, ast.Call)]
     made = {_root(call.func) for call in calls}
@@ -118,7 +118,7 @@ def _makes_state(tree: ast.Module) -> bool:
 
 
 def _keeps(node: ast.AST) -> bool:
-    """A closure's ``nonlocal``, or a method other than ``__init__`` that changes its own object."""
+    """Return True for ``nonlocal``, or a method other than ``__init__`` that changes its own object."""
     if isinstance(node, ast.Nonlocal):
         return True
     if not isinstance(node, ast.ClassDef):
@@ -133,7 +133,7 @@ def _keeps(node: ast.AST) -> bool:
 
 
 def _bound(node: ast.stmt) -> Iterator[str]:
-    """The names that a top-level statement binds, modules aside."""
+    """Yield the names that a top-level statement binds, without modules."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         yield node.name
     elif not isinstance(node, ast.Import | ast.ImportFrom):
@@ -152,7 +152,7 @@ def _changes(function: _Function, top: set[str]) -> bool:
 
 
 def _changed(node: ast.AST) -> ast.expr | None:
-    """The expression whose value ``node`` changes in place, if it does."""
+    """Return the expression whose value ``node`` changes in place, if it does."""
     if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
         return node.value
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
@@ -163,7 +163,7 @@ def _changed(node: ast.AST) -> ast.expr | None:
 
 
 def _root(node: ast.expr | None) -> str | None:
-    """The name at the beginning of ``name.x[0].y``."""
+    """Return the name at the beginning of ``name.x[0].y``."""
     while isinstance(node, ast.Subscript | ast.Attribute):
         node = node.value
     return node.id if isinstance(node, ast.Name) else None

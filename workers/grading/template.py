@@ -21,26 +21,26 @@ _STEP = re.compile(r"""\.(\w[\w-]*) | \[(\d{1,9})\] | \["([^"]*)"\] | \['([^']*)
 
 
 class TemplateInvalid(ValueError):
-    """The text is no template; the message says why and shows the place."""
+    """The text is no valid template; the message says why and where."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A path into one of the two namespaces. ``text`` is how its author wrote it."""
+    """A path into one of the two namespaces; ``text`` is its source."""
 
     text: str
     namespace: str
     path: tuple[str | int, ...]
 
     def value(self, subject: Subject) -> Any:
-        """Raises ``GradingFault`` where the path leads nowhere."""
+        """Return the value. Raises ``GradingFault`` if there is none at the path."""
         if self.namespace == "item":
             return self._walk(subject.item, self.path)
         if self.path[0] == "output_json":
-            return self._walk(self._parsed(subject.text), self.path[1:])
+            return self._walk(self._parse_output(subject.text), self.path[1:])
         return self._walk(subject.sample, self.path)
 
-    def _parsed(self, text: str) -> Any:
+    def _parse_output(self, text: str) -> Any:
         try:
             return parse_json(text)
         except ValueError as error:
@@ -51,7 +51,7 @@ class Reference:
     def _walk(self, value: Any, path: Sequence[str | int]) -> Any:
         for step in path:
             try:
-                value = value[_fitting(step, value)]
+                value = value[_check_step(step, value)]
             except (KeyError, IndexError) as error:
                 detail = f"{self.text}: no {step!r} here"
                 fault = self.namespace == "sample"
@@ -59,8 +59,8 @@ class Reference:
         return value
 
 
-def _fitting(step: str | int, value: Any) -> Any:
-    """``step`` if a value of this type can be entered by it; names enter objects, numbers lists."""
+def _check_step(step: str | int, value: Any) -> Any:
+    """Return ``step`` if it fits the value: names for objects, numbers for lists. Raises ``KeyError``."""
     if isinstance(value, dict if isinstance(step, str) else list):
         return step
     raise KeyError(step)
@@ -68,18 +68,18 @@ def _fitting(step: str | int, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Template:
-    """A parsed template: fixed texts and references in turn."""
+    """A parsed template: texts and references in order."""
 
     pieces: tuple[str | Reference, ...]
 
     def fill(self, subject: Subject) -> str:
-        """The text for one subject. Raises ``GradingFault`` for an unknown variable."""
+        """Return the text for one subject. Raises ``GradingFault`` for an unknown variable."""
         return "".join(
             piece if isinstance(piece, str) else as_text(piece.value(subject)) for piece in self.pieces
         )
 
     def fill_within(self, characters: int, subject: Subject, what: str) -> str:
-        """``fill``; a text that is too long is the sample's fault, unless it would be so without it."""
+        """Return the text. If it is too long, the sample is at fault, unless it is too long without it."""
         text = self.fill(subject)
         if len(text) <= characters:
             return text
@@ -90,24 +90,24 @@ class Template:
 
 
 def without_answer(template: Template) -> Template:
-    """What stands in ``template`` whatever the model answers."""
-    kept = (p for p in template.pieces if isinstance(p, str) or p.namespace != "sample")
-    return Template(tuple(kept))
+    """Return ``template`` without its references to the sample."""
+    pieces = (p for p in template.pieces if isinstance(p, str) or p.namespace != "sample")
+    return Template(tuple(pieces))
 
 
 def as_text(value: Any) -> str:
-    """A string as it is, any other value as compact JSON."""
+    """Return a string as it is, any other value as compact JSON."""
     if isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def parse_template(text: str) -> Template:
-    """Raises ``TemplateInvalid`` for a foreign namespace, an unknown sample field or a broken reference."""
+    """Return the template. Raises ``TemplateInvalid`` for a wrong namespace, sample field or reference."""
     pieces: list[str | Reference] = []
     for number, part in enumerate(_REFERENCE.split(text)):
         if number % 2:
-            pieces.append(_reference(part))
+            pieces.append(_parse_reference(part))
         elif "{{" in part:
             raise TemplateInvalid(f"'{{{{' without '}}}}' at {_excerpt(part[part.index('{{') :])}")
         elif part:
@@ -115,32 +115,32 @@ def parse_template(text: str) -> Template:
     return Template(tuple(pieces))
 
 
-def _reference(inner: str) -> Reference:
-    shown = _excerpt("{{" + inner + "}}")
+def _parse_reference(inner: str) -> Reference:
+    excerpt = _excerpt("{{" + inner + "}}")
     head = _NAMESPACE.match(inner)
     if head is None:
-        raise TemplateInvalid(f"{shown} does not begin with item or sample")
+        raise TemplateInvalid(f"{excerpt} does not begin with item or sample")
     namespace = head[1]
     if namespace not in ("item", "sample"):
-        raise TemplateInvalid(f"{shown}: unknown namespace {namespace!r}; use item or sample")
-    path = _path(inner[head.end() :].rstrip(), shown)
+        raise TemplateInvalid(f"{excerpt}: unknown namespace {namespace!r}; use item or sample")
+    path = _parse_steps(inner[head.end() :].rstrip(), excerpt)
     if namespace == "sample" and (not path or path[0] not in SAMPLE_FIELDS):
-        raise TemplateInvalid(f"{shown}: a sample has {', '.join(SAMPLE_FIELDS)}")
-    return Reference(shown, namespace, path)
+        raise TemplateInvalid(f"{excerpt}: a sample has {', '.join(SAMPLE_FIELDS)}")
+    return Reference(excerpt, namespace, path)
 
 
 def parse_path(text: str) -> tuple[str | int, ...]:
-    """The steps of a path that stands alone: ``total``, ``lines[0].price``. Raises ``TemplateInvalid``."""
-    return _path(text if text.startswith("[") else f".{text}", _excerpt(text))
+    """Return the steps of a path such as ``lines[0].price``. Raises ``TemplateInvalid``."""
+    return _parse_steps(text if text.startswith("[") else f".{text}", _excerpt(text))
 
 
-def _path(text: str, shown: str) -> tuple[str | int, ...]:
+def _parse_steps(text: str, excerpt: str) -> tuple[str | int, ...]:
     steps: list[str | int] = []
     at = 0
     while at < len(text):
         step = _STEP.match(text, at)
         if step is None:
-            raise TemplateInvalid(f"{shown}: cannot read {text[at:]!r}; write .name, [0] or ['a key']")
+            raise TemplateInvalid(f"{excerpt}: cannot read {text[at:]!r}; write .name, [0] or ['a key']")
         steps.append(int(step[2]) if step[2] else next(s for s in step.group(1, 3, 4) if s is not None))
         at = step.end()
     return tuple(steps)

@@ -15,7 +15,7 @@ _BARE_CHANNELS = re.compile(r"\Aanalysis.*?assistantfinal", re.DOTALL)
 
 
 def split_thoughts(text: str) -> tuple[str, str]:
-    """(thoughts, answer). An opened thought that is never closed leaves an empty answer.
+    """Return (thoughts, answer). Without the end of the thoughts, the answer is empty.
 
     A closing tag alone counts too: some templates write the opening one into the prompt.
     """
@@ -31,7 +31,7 @@ def split_thoughts(text: str) -> tuple[str, str]:
 
 
 def without_thoughts(text: str) -> str:
-    """The answer alone."""
+    """Return the answer without the thoughts."""
     return split_thoughts(text)[1]
 
 

@@ -1,4 +1,4 @@
-"""A grader that a team can trust, as its users click it: import, try, keep what is known, see who cheats."""
+"""Graders in a browser: import, run on rows, save known answers, find exploits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from webapp.graders.models import Grader
-from webapp.graders.services import unmet_conditions
+from webapp.graders.services import list_unmet_conditions
 from webapp.home.sample_project import HACKABLE
 from webapp.registry.services import ensure_starter_model
 
@@ -46,7 +46,7 @@ def type_json(page: Page, text: str) -> None:
 
 
 def import_json(page: Page) -> None:
-    """A wrong field is underlined and named; the mended JSON becomes a grader."""
+    """A wrong field is underlined and named; the corrected JSON becomes a grader."""
     page.get_by_role("link", name="New grader").click()
     audit(page)
     page.get_by_role("link", name="Import grader JSON").click()
@@ -84,8 +84,8 @@ def keep_known_bad(page: Page) -> None:
     """One click keeps a polite nothing as known bad; this version pays it nothing and passes."""
     polite = page.get_by_role("listitem").filter(has_text="Typed").last
     polite.get_by_role("button", name="Keep as known bad").click()
-    expect(page.get_by_text("Kept as known bad.")).to_be_visible()
-    expect(page.get_by_text("as it must")).to_be_visible(timeout=WORKER_MS)
+    expect(page.get_by_text("Saved as known bad.")).to_be_visible()
+    expect(page.get_by_text("as required")).to_be_visible(timeout=WORKER_MS)
     expect(page.locator("#check-badge")).not_to_contain_text("checking")
     audit(page)
 
@@ -99,8 +99,8 @@ def break_it(page: Page, grader: Grader) -> None:
     expect(page.get_by_text("over 12 answers to 6 rows")).to_be_visible()
     refusal = page.get_by_text("a known bad answer must earn at most 0.3")
     expect(refusal).to_be_visible(timeout=WORKER_MS)
-    assert "known bad answer" in unmet_conditions(grader.versions.get(number=2))[0]
-    assert unmet_conditions(grader.versions.get(number=1)) == []
+    assert "known bad answer" in list_unmet_conditions(grader.versions.get(number=2))[0]
+    assert list_unmet_conditions(grader.versions.get(number=1)) == []
     page.get_by_role("link", name="v2", exact=True).click()
     expect(page.locator("ins").first).to_be_visible()
     audit(page)

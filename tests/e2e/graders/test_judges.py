@@ -1,4 +1,4 @@
-"""A judge that a team can trust, as its users click it: connected, asked, held against people's labels."""
+"""Judges in a browser: connect, test, compare with people's labels."""
 
 from __future__ import annotations
 
@@ -90,10 +90,10 @@ def run_on_rows(page: Page) -> None:
 def start_labelling(page: Page) -> None:
     """From the word that warns to the answers, with nothing on them but prompt and answer."""
     page.get_by_role("link", name="uncalibrated").first.click()
-    expect(page.get_by_text(f"0 labels so far, {LABELS} more to go.")).to_be_visible()
+    expect(page.get_by_text(f"0 labels so far, {LABELS} more needed.")).to_be_visible()
     expect(page.get_by_role("button", name="Make the card")).to_be_disabled()
     audit(page)
-    page.get_by_role("button", name="Label them").click()
+    page.get_by_role("button", name="Label answers").click()
     expect(page.get_by_role("heading", name="Answer 1 of 40")).to_be_visible()
     audit(page)
 
@@ -148,7 +148,7 @@ def make_card(page: Page) -> None:
     expect(page.get_by_text(f"on {LABELS} labels")).to_be_visible(timeout=WORKER_MS)
     expect(page.get_by_text("Agreement, Cohen's κ").locator("..")).to_contain_text(expected_kappa())
     expect(page.get_by_role("img").locator("circle")).to_have_count(LABELS)
-    apart = page.get_by_role("region", name="Furthest apart").get_by_role("listitem").first
+    apart = page.get_by_role("region", name="Largest disagreements").get_by_role("listitem").first
     expect(apart).to_contain_text("label 3, judge 0.667")
     audit(page)
 

@@ -95,7 +95,7 @@ def release(page: Page) -> None:
     expect(page.get_by_text("Held back by the retention gate")).to_be_visible()
     audit(page)
     page.get_by_role("button", name="Override and approve").click()
-    page.get_by_label("Why it is ready all the same").fill("Nobody wants prose.")
+    page.get_by_label("Why is it ready?").fill("Nobody wants prose.")
     page.get_by_role("dialog").get_by_role("button", name="Override and approve").click()
     expect(page.get_by_text("released by an owner")).to_be_visible()
     expect(page.get_by_text("Nobody wants prose.")).to_be_visible()

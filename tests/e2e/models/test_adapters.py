@@ -1,4 +1,4 @@
-"""An adapter is brought along in a browser: what is wrong with it is said in place, then it is kept."""
+"""Upload of an adapter in a browser: errors are shown at the field, then it is stored."""
 
 from __future__ import annotations
 

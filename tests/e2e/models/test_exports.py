@@ -1,4 +1,4 @@
-"""A tuned model leaves in another format: asked for, made by the worker, checked, downloaded."""
+"""Export of a tuned model in a browser: request, wait for the worker, download."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAKING_MS = 120_000
 
 
 def stored(dana: User, package: Path) -> TunedModel:
-    """A model of hers, as a job leaves it."""
+    """A tuned model, as a job stores it."""
     team, prefix, files = dana.memberships.get().team, "jobs/exported/adapter-1", []
     for path in package.iterdir():
         default_storage.save(f"{prefix}/{path.name}", ContentFile(path.read_bytes()))

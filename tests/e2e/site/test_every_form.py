@@ -74,7 +74,7 @@ GRADERS = (
     Step("graders:check", "graders:version", shows="Waiting for a worker"),
     Step("graders/describe.html", "graders:describe", {"name": "Due dates"}, shows="Due dates"),
     Step("graders:add_known", "graders:detail", KNOWN | {"item": "["}, status=422, shows="This is not JSON"),
-    Step("graders/known.html", "", {"item": "{}"}, shows="Kept as known"),
+    Step("graders/known.html", "", {"item": "{}"}, shows="Saved as known"),
     Step("graders:checking", "graders:detail", {"cheat_threshold": "0.4"}),
     Step("graders:delete_test", "graders:detail", shows="The known answer was deleted."),
     Step("judges:check", "judges:list"),

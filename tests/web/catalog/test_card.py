@@ -1,4 +1,4 @@
-"""A model's card: readable, harmless, and downloadable as it is."""
+"""A model's card: rendered safely, and downloadable unchanged."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_the_card_is_read_by_all_and_downloaded_as_it_is(
 )
 def test_nothing_in_a_card_acts(markdown: str) -> None:
     """Whatever is HTML there is shown as text or is gone."""
-    html = model_card.html(markdown)
+    html = model_card.render_card(markdown)
     for tag in ("script", "img", "iframe", "form", "input", "svg", "style"):
         assert f"<{tag}" not in html
     assert "javascript:" not in html.partition('href="')[2].partition('"')[0]

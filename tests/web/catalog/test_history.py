@@ -1,4 +1,4 @@
-"""What was measured of a model over time: drawn and listed, and nothing that was not measured."""
+"""Measurements of a model over time, in a figure and a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.test import Client
 
 from tests.web.comparison import compare, finished_job, row, sample, side_summary
 from webapp.catalog import history
-from webapp.catalog.history import Measured, Series, figure
+from webapp.catalog.history import Measurement, Series, build_figure
 from webapp.jobs.models import Evaluation, Job, SuiteScore
 from webapp.registry.models import TunedModel
 from webapp.teams.models import User
@@ -33,9 +33,9 @@ def evaluate(job: Job, stage: str, step: int, base: float, tuned: float | None, 
     )  # fmt: skip
 
 
-def measured(stage: str, step: int, base: float | None, tuned: float | None) -> Measured:
+def measured(stage: str, step: int, base: float | None, tuned: float | None) -> Measurement:
     base_interval, tuned_interval = (None if mean is None else interval(mean) for mean in (base, tuned))
-    return Measured(stage, step, "", 20, 2, base_interval, tuned_interval, None)
+    return Measurement(stage, step, "", 20, 2, base_interval, tuned_interval, None)
 
 
 def lines(page: str) -> list[list[str]]:
@@ -56,7 +56,7 @@ def test_marks_stand_where_their_numbers_are() -> None:
         measured("during", 20, 0.2, 0.7),
         measured("after", 20, 0.1, 0.9),
     ]
-    base, tuned = figure(Series("Held-out rows", points), "Base").sides
+    base, tuned = build_figure(Series("Held-out rows", points), "Base").sides
     assert [mark.x for mark in base.marks] == ["12.00%", "46.00%", "80.00%", "93%"]
     assert [mark.x for mark in tuned.marks] == ["46.00%", "80.00%", "93%"]
     assert len(base.joined) == 2
@@ -67,7 +67,7 @@ def test_marks_stand_where_their_numbers_are() -> None:
 
 
 def test_the_scale_widens_for_rewards_beyond_0_and_1() -> None:
-    drawn = figure(Series("x", [measured("after", 5, -1.9, 3.9)]), "Base")
+    drawn = build_figure(Series("x", [measured("after", 5, -1.9, 3.9)]), "Base")
     assert [label for _, label in drawn.levels] == ["-2.00", "-0.50", "1.00", "2.50", "4.00"]
     assert all(
         mark.high >= history.TOP and mark.low <= history.BOTTOM for a in drawn.sides for mark in a.marks
@@ -113,7 +113,7 @@ def test_tasks_are_drawn_one_by_one(model: TunedModel, alice: User, as_user: Sig
 def test_measurements_in_other_jobs_are_this_models_own(
     model: TunedModel, alice: User, as_user: SignIn
 ) -> None:
-    """A job that continues from it measured it as its start; an side is held against it."""
+    """A job that continues from it measures it as its base; a control run is compared with it."""
     rows = [row("a", [sample(0.5, "x")], [sample(0.9, "y")])]
     onward, arm_job = finished_job(model.team, alice, "Goes on"), finished_job(model.team, alice, "Lots")
     Job.objects.filter(pk=onward.pk).update(initial_adapter=model)
@@ -121,13 +121,13 @@ def test_measurements_in_other_jobs_are_this_models_own(
     compare(onward, rows)
     compare(arm_job, [row("a", [sample(0.5, "x")], [sample(0.6, "y")])])
     compare(finished_job(model.team, alice, "Unrelated"), rows)
-    found = history.elsewhere(model)
-    assert [(each.job.name, each.of, each.reward.mean) for each in found] == [
-        ("Lots", "Placebo control run, held against this model", 0.6),
-        ("Goes on", "this model, as its start", 0.5),
+    found = history.list_other_results(model)
+    assert [(each.job.name, each.role, each.reward.mean) for each in found] == [
+        ("Lots", "Placebo control run, compared with this model", 0.6),
+        ("Goes on", "this model, as its initial adapter", 0.5),
     ]
     page = as_user(alice).get(model.get_absolute_url()).text
-    assert "this model, as its start" in page
+    assert "this model, as its initial adapter" in page
     assert "Unrelated" not in page
 
 

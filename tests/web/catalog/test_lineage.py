@@ -1,4 +1,4 @@
-"""The lineage of a model: drawn with links, the same in words, and deleted things without links."""
+"""The lineage of a model: a drawing with links, a list, and deleted objects without links."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from tests.web.comparison import finished_job, tuned_model
 from webapp.catalog import lineage
-from webapp.catalog.lineage import Node, arranged
+from webapp.catalog.lineage import Node, draw
 from webapp.endpoints.models import Endpoint
 from webapp.graders.models import GraderVersion
 from webapp.jobs.models import Job, JobTask
@@ -43,9 +43,7 @@ def test_causes_stand_left_of_effects_and_nothing_overlaps() -> None:
     judge, grader, data, job, end = (
         Node("K", name, "/x") for name in ("judge", "grader", "data", "job", "end")
     )
-    drawing = arranged(
-        [judge, grader, data, job, end], [(judge, grader), (grader, job), (data, job), (job, end)]
-    )
+    drawing = draw([judge, grader, data, job, end], [(judge, grader), (grader, job), (data, job), (job, end)])
     at = {placed.node.label: placed for placed in drawing.placed}
     assert at["judge"].x < at["grader"].x == at["data"].x < at["job"].x < at["end"].x
     assert at["data"].y >= at["grader"].y + lineage.HEIGHT
@@ -57,7 +55,7 @@ def test_causes_stand_left_of_effects_and_nothing_overlaps() -> None:
 
 
 def test_a_lone_node_is_drawn() -> None:
-    drawing = arranged([Node("Model", "alone", here=True)], [])
+    drawing = draw([Node("Model", "alone", here=True)], [])
     assert drawing.curves == []
     assert drawing.width == lineage.WIDTH + 2 * lineage.MARGIN
 
@@ -122,7 +120,7 @@ def test_many_children_are_folded_in_the_drawing_and_listed_in_words(
     children = [finished_job(model.team, alice, f"Goes on {number}") for number in range(7)]
     Job.objects.filter(pk__in=[child.pk for child in children]).update(initial_adapter=model)
     page = as_user(alice).get(model.get_absolute_url()).text
-    assert sum(child.get_absolute_url() in drawn(page) for child in children) == lineage.FOLDED - 1
+    assert sum(child.get_absolute_url() in drawn(page) for child in children) == lineage.MOST_DRAWN - 1
     assert all(child.get_absolute_url() in words(page) for child in children)
     assert 'href="#made-of"' in drawn(page)
 

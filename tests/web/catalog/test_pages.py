@@ -120,7 +120,7 @@ def test_only_listed_files_leave(model: TunedModel, alice: User, as_user: SignIn
 def test_viewers_read_but_do_not_download(model: TunedModel, bob: User, as_user: SignIn) -> None:
     client = as_user(bob)
     page = client.get(model.get_absolute_url()).text
-    assert "Ask an owner for the role of editor" in page
+    assert "Ask an owner for the editor role" in page
     assert address(model, "archive") not in page
     for url in (address(model, "download", WEIGHTS), address(model, "archive")):
         assert client.get(url).status_code == 403
@@ -186,7 +186,7 @@ def test_an_editor_adds_a_base_model(team: Team, alice: User, as_user: SignIn) -
         ({"model_id": "mine", "path": "/models/../etc"}, "has no .. in it"),
         ({"model_id": "mine", "path": "/etc/mine"}, "Models must be below"),
         ({"model_id": "a/b", "revision": "main; rm"}, "A revision has only letters"),
-        ({"model_id": "a/there"}, "has the same model already"),
+        ({"model_id": "a/there"}, "already has this model"),
     ],
 )
 def test_a_base_model_that_cannot_be_is_explained(

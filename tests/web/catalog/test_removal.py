@@ -30,7 +30,7 @@ def models(team: Team, name: str = "list", query: str = "") -> str:
 def test_a_deletion_is_undone(model: TunedModel, alice: User, as_user: SignIn) -> None:
     client = as_user(alice)
     page = client.post(address(model, "delete"), follow=True).text
-    assert "You can restore it." in page
+    assert "You can restore it later." in page
     assert address(model, "restore") in page
     assert model.get_absolute_url() not in client.get(models(model.team)).text
     assert model.get_absolute_url() in client.get(models(model.team, "deleted")).text
@@ -139,7 +139,7 @@ def test_the_list_is_found_and_sorted_by_its_address(model: TunedModel, alice: U
     assert shown(f"?q={brought.uid}") == ["brought"]
     assert shown("?origin=upload") == ["brought"]
     assert shown(f"?origin=job&base={model.base_model.uid}&sort=name") == [model.name, "ft:zeta"]
-    assert "No model fits" in client.get(models(team, query="?q=nothing")).text
+    assert "No model matches" in client.get(models(team, query="?q=nothing")).text
 
 
 def test_a_new_job_lists_the_newest_models_and_takes_any(

@@ -270,7 +270,7 @@ def test_few_rows_make_every_number_a_hint(job: Job, bob: User, as_user: SignIn)
     assert "No interval is shown below 20 rows" in said
     assert "too narrow" not in client.get(address(job)).text
     compare(job, many(50, lambda n: answers(0, n % 2), lambda n: answers(1, n % 2)))
-    assert "Only 50 rows: below about 200 such intervals come out too narrow" in verdict(client, job)
+    assert "Only 50 rows: below about 200 such intervals are too narrow" in verdict(client, job)
     assert "With 50 rows all intervals here are somewhat too narrow" in client.get(address(job)).text
     compare(job, many(200, lambda n: answers(0, n % 2), lambda n: answers(1, n % 2)))
     assert "too narrow" not in client.get(address(job)).text
@@ -299,7 +299,7 @@ def test_answers_that_nobody_could_grade_take_something_from_a_gain(
     compare(job, many(50, lambda n: answers(0, n % 2), lambda n: ungraded))
     said = verdict(as_user(bob), job)
     assert said.startswith("Training helped, with reservations.")
-    assert "50.0% of the tuned model's answers have no grade, against 0.0% before" in said
+    assert "50.0% of the tuned model's answers have no grade, compared with 0.0% before" in said
 
 
 def test_the_ledger_shows_rows_gained_and_lost_with_their_text(job: Job, bob: User, as_user: SignIn) -> None:
@@ -375,12 +375,12 @@ def test_a_comparison_with_one_answer_a_row_has_no_curve(job: Job, bob: User, as
     compare(job, [row("only", answers(0), answers(1))])
     answer = as_user(bob).get(address(job))
     assert answer.context["curves"] is None
-    assert "Not available: all rows changed alike." in answer.text
+    assert "Not available: all rows changed equally." in answer.text
 
 
 def test_nothing_is_claimed_when_no_row_was_graded_for_both(job: Job, bob: User, as_user: SignIn) -> None:
     compare(job, LEDGER[:1])
     job.evaluations.update(comparison=None, difference=None, wins=0, ties=0, losses=0)
     client = as_user(bob)
-    assert verdict(client, job) == "Nothing can be said: no row was graded for both models."
+    assert verdict(client, job) == "No result: no row was graded for both models."
     assert "ledger" not in client.get(address(job)).context

@@ -52,8 +52,8 @@ def job(team: Team, alice: User) -> Job:
 def test_every_page_says_that_there_is_no_interval(
     job: Job, alice: User, as_user: Callable[[User], object], name: str
 ) -> None:
-    uid = {"catalog:model": [job.tuned_model.uid], "jobs:list": []}  # type: ignore[union-attr]
-    arguments = uid.get(name, [job.uid])
+    uid = {"catalog": [job.tuned_model.uid], "jobs:list": []}  # type: ignore[union-attr]
+    arguments = uid.get(name, uid.get(name.partition(":")[0], [job.uid]))
     text = as_user(alice).get(reverse(name, args=[job.team.slug, *arguments])).text  # type: ignore[attr-defined]
     assert SAYS in text
     assert not BRACKETS.search(text)

@@ -1,4 +1,4 @@
-"""Notes on compared rows: written by editors, read by the team, kept as long as the answers are the same."""
+"""Notes on compared rows: editors write them, the team reads them, changed completions delete them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows won, tied and lost: their interval, and what the page says of it."""
+"""Rows won, tied and lost: their interval, and its text on the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.web.comparison import compare, finished_job, row, sample
-from webapp.evaluations.row_outcomes import outcomes
+from webapp.evaluations.row_outcomes import count_outcomes
 from webapp.teams.models import Team, User
 from workers.contract.statistics import wilson
 
@@ -23,7 +23,7 @@ COUNTS = st.integers(0, 400)
 def test_the_share_won_lies_in_its_interval_and_turns_with_the_sides(
     wins: int, ties: int, losses: int, confidence: float
 ) -> None:
-    found, turned = (outcomes(a, ties, b, confidence) for a, b in ((wins, losses), (losses, wins)))
+    found, turned = (count_outcomes(a, ties, b, confidence) for a, b in ((wins, losses), (losses, wins)))
     if not wins + ties + losses:
         assert found is None
         return

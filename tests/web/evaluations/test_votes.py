@@ -1,4 +1,4 @@
-"""Blind votes: nobody is told whose answer is whose, a vote counts once, people are held to the grader."""
+"""Blind votes: models stay hidden, a vote counts once, votes are compared with the grader."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_votes_are_counted_for_the_model_whose_answer_was_chosen(
     for number in range(ROWS):
         answer(client, evaluation, "base" if number < 1 else "tuned")
     assert "You have judged all 24 rows" in client.get(place(evaluation)).text
-    result = voting.results(evaluation)
+    result = voting.count_votes(evaluation)
     assert result is not None
     assert (result.tuned, result.tie, result.base, result.rows) == (23, 0, 1, ROWS)
     mean, low, high = result.preference
@@ -88,7 +88,7 @@ def test_the_result_is_told_to_those_who_have_voted(
 
 
 def test_a_vote_can_be_changed_and_counts_once(evaluation: Evaluation, alice: User, as_user: SignIn) -> None:
-    client, first = as_user(alice), voting.next_row(evaluation, alice)
+    client, first = as_user(alice), voting.find_next_row(evaluation, alice)
     assert first is not None
     for side in ("left", "right", "tie"):
         send(client, evaluation, first, side)
@@ -110,7 +110,7 @@ def test_rows_of_another_comparison_take_no_vote(
 
 @given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=60))
 def test_the_interval_holds_the_mean_and_never_claims_certainty(rows: list[float]) -> None:
-    mean, low, high = voting._preference(rows)
+    mean, low, high = voting._measure_preference(rows)
     if len(rows) < FEWEST_ROWS:
         assert (low, high) == (None, None)
         return
@@ -129,7 +129,7 @@ def test_a_page_that_was_open_while_the_secret_changed_counts_nothing(
     settings.SECRET_KEY = "another secret, as long as it has to be to count as one at all"
     client = as_user(alice)
     answer = client.post(place(evaluation), {"row": row.pk, "side": "left", "shown": shown}, follow=True)
-    assert "Look again" in answer.text
+    assert "Vote again" in answer.text
     assert answer.context["row"] == row
     assert not Vote.objects.exists()
 
@@ -138,6 +138,6 @@ def test_agreement_is_told_to_voters_after_their_vote_and_to_viewers(
     evaluation: Evaluation, alice: User, bob: User, as_user: SignIn
 ) -> None:
     answer(as_user(alice), evaluation, "tuned")
-    assert voting.votes_told(alice, may_vote=True).count() == 1
-    assert voting.votes_told(bob, may_vote=True).count() == 0
-    assert voting.votes_told(bob, may_vote=False).count() == 1
+    assert voting.list_visible_votes(alice, may_vote=True).count() == 1
+    assert voting.list_visible_votes(bob, may_vote=True).count() == 0
+    assert voting.list_visible_votes(bob, may_vote=False).count() == 1

@@ -1,4 +1,4 @@
-"""The bench: chosen rows, answers side by side, a histogram to filter by, what training could learn."""
+"""The bench: row selection, answers side by side, a histogram as filter, what training could learn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import Grader, GraderTrial
 from webapp.graders.services import add_version, create_grader
 from webapp.graders.trials import row_selection
-from webapp.graders.trials.error_groups import error_groups
+from webapp.graders.trials.error_groups import group_errors
 from webapp.home.sample_project import create_sample_project
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
@@ -69,7 +69,8 @@ def test_the_sealed_test_split_cannot_be_chosen(
 def test_a_random_draw_is_the_same_for_the_same_seed(sample: tuple[DatasetVersion, Grader]) -> None:
     version, _ = sample
     train = [row["row_id"] for row in split_rows(version, "train")]
-    drawn = [[r["row_id"] for r in row_selection.randomly(version, "train", 200, seed)] for seed in (1, 1, 2)]
+    draws = [row_selection.random_rows(version, "train", 200, seed) for seed in (1, 1, 2)]
+    drawn = [[row["row_id"] for row in rows] for rows in draws]
     assert drawn[0] == drawn[1] != drawn[2]
     assert len(set(drawn[0])) == 200
     assert drawn[0] == [row_id for row_id in train if row_id in set(drawn[0])]
@@ -93,7 +94,7 @@ def test_a_choice_that_leaves_no_row_says_so_and_keeps_the_text(
     form = bench_form(*sample, pick="search", text="no row says this") | {"answer": "typed!"}
     answer = as_user(alice).post(f"/t/{team.slug}/graders/try/", form)
     assert answer.status_code == 422
-    assert "No row of this split is like that." in answer.content.decode()
+    assert "No row of this split matches." in answer.content.decode()
     assert "typed!" in answer.content.decode()
 
 
@@ -105,7 +106,7 @@ def test_a_refused_run_says_so_beside_the_button_and_leaves_the_results(
     refused = client.post(f"/t/{team.slug}/graders/try/", form, headers=htmx)
     assert (refused["HX-Retarget"], refused["HX-Reswap"]) == ("#refused", "outerHTML")
     assert 'id="refused"' in refused.content.decode()
-    assert "No row of this split is like that." in refused.content.decode()
+    assert "No row of this split matches." in refused.content.decode()
     begun = client.post(f"/t/{team.slug}/graders/try/", bench_form(*sample), headers=htmx)
     assert "HX-Retarget" not in begun
     assert '<div id="trial"' in begun.content.decode()
@@ -209,7 +210,7 @@ def test_equal_errors_are_told_once_with_their_rows(
     form = bench_form(*sample, answers=["typed", "field"], answer="odd", count=20)
     trial = tried(as_user(alice), team, form | {"source": source, "definition": ""})
     run_trial(trial.pk)
-    first, second = error_groups(GraderTrial.objects.get(pk=trial.pk))
+    first, second = group_errors(GraderTrial.objects.get(pk=trial.pk))
     assert {first.count, second.count} == {20}
     assert [len(first.rows), first.more_rows] == [12, 8]
     page = as_user(alice).get(f"{sample[1].get_absolute_url()}?trial={trial.uid}").content.decode()

@@ -24,8 +24,8 @@ from webapp.graders.services import (
     create_trial,
     delete_test,
     keep_answer,
+    list_unmet_conditions,
     set_checking,
-    unmet_conditions,
 )
 from webapp.graders.trials import row_selection
 from webapp.home.sample_project import create_sample_project
@@ -90,7 +90,7 @@ def test_the_hackable_sample_grader_is_caught_with_evidence_and_the_honest_one_p
 def test_every_version_is_checked_on_the_same_train_rows(team: Team, alice: User) -> None:
     version = dataset(team, alice, "Capitals", capitals("reference"))
     grader = create_grader(team, alice, "G", LENIENT)
-    rows = row_selection.randomly(version, "train", 24, 0)
+    rows = row_selection.random_rows(version, "train", 24, 0)
     evidence = []
     for definition in (LENIENT, LENIENT | {"name": "renamed"}):
         check = checked(add_version(grader, alice, definition)[0])
@@ -134,12 +134,12 @@ def test_a_check_takes_the_newest_dataset_that_has_the_fields_then_the_one_tried
     )
     definition = EXACT | {"reference": "{{item.label}}"}
     grader = create_grader(team, alice, "G", definition)
-    assert row_selection.dataset_version(grader, definition) == fitting
-    assert row_selection.reference_of(grader, definition, fitting) == "label"
+    assert row_selection.find_dataset_version(grader, definition) == fitting
+    assert row_selection.find_reference_field(grader, definition, fitting) == "label"
     create_trial(team, alice, definition, [ROW], {"answers": ["typed"]}, grader=grader, dataset_version=older)
-    assert row_selection.dataset_version(grader, definition) == older
+    assert row_selection.find_dataset_version(grader, definition) == older
     set_checking(grader, alice, dataset=other.dataset, reference_field="answer", cheat_threshold=0.3)
-    assert row_selection.dataset_version(grader, definition) == other
+    assert row_selection.find_dataset_version(grader, definition) == other
     assert checked(grader.versions.get()).results["field"] == "answer"
 
 
@@ -168,27 +168,27 @@ def test_a_check_without_rows_waits_for_them(team: Team, alice: User) -> None:
 def test_a_version_that_pays_a_known_bad_answer_may_not_be_used_by_jobs(team: Team, alice: User) -> None:
     grader = create_grader(team, alice, "G", EXACT)
     first = grader.versions.get()
-    assert unmet_conditions(first) == []
+    assert list_unmet_conditions(first) == []
     keep_answer(grader, alice, ROW, "I hope this helps!", "bad")
     keep_answer(grader, alice, ROW, "Paris", "good", limit=1.0)
-    assert "still being checked on 2 known answers" in unmet_conditions(first)[0]
+    assert "still being checked on 2 known answers" in list_unmet_conditions(first)[0]
     assert checked(first).results["tests"]
-    assert unmet_conditions(first) == []
+    assert list_unmet_conditions(first) == []
     second = add_version(grader, alice, LENIENT)[0]
     assert checked(second).failed_tests == 2
-    reasons = unmet_conditions(second)
-    assert "pays it 1.000, but a known bad answer must earn at most 0.3: “I hope this helps!”" in reasons[0]
-    assert "pays it 0.000, but a known good answer must earn at least 1: “Paris”" in reasons[1]
+    reasons = list_unmet_conditions(second)
+    assert "scores it 1.000, but a known bad answer must earn at most 0.3: “I hope this helps!”" in reasons[0]
+    assert "scores it 0.000, but a known good answer must earn at least 1: “Paris”" in reasons[1]
     for test in list(grader.tests.all()):
         delete_test(test, alice)
-    assert unmet_conditions(second) == []
+    assert list_unmet_conditions(second) == []
 
 
 def test_a_version_that_cannot_grade_a_known_answer_may_not_be_used(team: Team, alice: User) -> None:
     grader = create_grader(team, alice, "G", EXACT)
     keep_answer(grader, alice, ROW | {"item": {}}, "Paris", "bad")
     checked(grader.versions.get())
-    assert "could not grade it" in unmet_conditions(grader.versions.get())[0]
+    assert "could not grade it" in list_unmet_conditions(grader.versions.get())[0]
 
 
 def test_a_check_that_fails_later_leaves_nothing_of_an_earlier_one(team: Team, alice: User) -> None:
@@ -196,14 +196,14 @@ def test_a_check_that_fails_later_leaves_nothing_of_an_earlier_one(team: Team, a
     keep_answer(grader, alice, ROW, "Rome", "bad")
     version = grader.versions.get()
     checked(version)
-    assert unmet_conditions(version) == []
+    assert list_unmet_conditions(version) == []
     request_check(version)
     again = CHECKS.claim(version.check_run.pk)
     assert again is not None
     CHECKS.fail(again, WorkFailed("No sandbox.", "Install one."))
     version = grader.versions.get()
     assert version.check_run.results == {}
-    assert "failed" in unmet_conditions(version)[0]
+    assert "failed" in list_unmet_conditions(version)[0]
 
 
 def test_an_answer_kept_while_a_check_runs_is_not_lost(team: Team, alice: User) -> None:
@@ -214,7 +214,7 @@ def test_an_answer_kept_while_a_check_runs_is_not_lost(team: Team, alice: User) 
     CHECKS.finish(running, results={"cheats": [], "tests": {}})
     assert GraderCheck.objects.get().state == State.QUEUED
     checked(grader.versions.get())
-    assert unmet_conditions(grader.versions.get()) == []
+    assert list_unmet_conditions(grader.versions.get()) == []
 
 
 def test_a_result_is_kept_with_one_click_and_shows_on_the_bench(
@@ -229,7 +229,7 @@ def test_a_result_is_kept_with_one_click_and_shows_on_the_bench(
     kept = grader.tests.get()
     assert (kept.answer, kept.kind, kept.limit, kept.row) == ("Lyon", "bad", grader.cheat_threshold, ROW)
     assert "Lyon" in answer.content.decode()
-    assert "not yet seen" in answer.content.decode()
+    assert "not checked yet" in answer.content.decode()
     for wrong in ({"index": 1}, {"index": "-1"}, {"kind": "ugly"}, {"trial": "x"}):
         assert as_user(alice).post(f"{grader.get_absolute_url()}keep/", form | wrong).status_code == 404
     monkeypatch.setattr(services, "MAX_TESTS", 1)

@@ -1,4 +1,4 @@
-"""Graders: versions that never change, imports that name the wrong field, a lint that never runs anything."""
+"""Graders: versions never change, imports name the wrong field, the lint never runs code."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from webapp.graders.definitions.parsing import item_fields, problems
-from webapp.graders.definitions.positions import Place, place_of
+from webapp.graders.definitions.parsing import find_item_fields, find_problems
+from webapp.graders.definitions.positions import Position, find_position
 from webapp.graders.models import Grader
 from webapp.graders.services import add_version, create_grader
 from webapp.teams.models import Team, User
@@ -135,7 +135,7 @@ def test_an_import_names_the_field_that_is_wrong_and_its_line(
     answer = as_user(alice).post(f"/t/{team.slug}/graders/import/", form)
     assert answer.status_code == 422
     invalid = answer.context["form"].invalid
-    assert (invalid.param, invalid.place.line) == (param, line)
+    assert (invalid.param, invalid.position.line) == (param, line)
     assert param in answer.content.decode()
     assert f"Line {line}:" in answer.content.decode()
     assert not Grader.objects.exists()
@@ -145,16 +145,16 @@ def test_an_import_names_the_field_that_is_wrong_and_its_line(
 
 def test_a_place_is_found_behind_strange_keys_and_in_lists() -> None:
     text = '{"a.b": {"c": [10, {"name": "x",\n "d": "}]\\""}]},\n "a": 1}'
-    assert place_of(text, "a.b.c.x.d") == Place(2, 2)
-    assert place_of(text, "a.b.c.0") == Place(1, 16)
-    assert place_of(text, "a") == Place(3, 2)
-    assert place_of(text, "a.b.c.7.z") == Place(1, 10)
-    assert place_of(text, "nothing") == Place(1, 1)
+    assert find_position(text, "a.b.c.x.d") == Position(2, 2)
+    assert find_position(text, "a.b.c.0") == Position(1, 16)
+    assert find_position(text, "a") == Position(3, 2)
+    assert find_position(text, "a.b.c.7.z") == Position(1, 10)
+    assert find_position(text, "nothing") == Position(1, 1)
 
 
 def test_a_text_nested_without_end_is_a_problem_and_no_crash() -> None:
-    assert len(problems("[" * 100_000)) == 1
-    assert len(problems('{"type":"multi","graders":' + '{"a":' * 5_000 + "1" + "}" * 5_001)) == 1
+    assert len(find_problems("[" * 100_000)) == 1
+    assert len(find_problems('{"type":"multi","graders":' + '{"a":' * 5_000 + "1" + "}" * 5_001)) == 1
 
 
 def test_syntax_errors_are_found_without_running_the_source(
@@ -185,7 +185,7 @@ def test_a_new_source_keeps_the_name_that_was_imported(team: Team, alice: User, 
     ],
 )
 def test_the_fields_that_a_grader_reads_are_known(definition: dict[str, Any], fields: list[str]) -> None:
-    assert item_fields(definition) == fields
+    assert find_item_fields(definition) == fields
 
 
 def test_a_viewer_reads_but_neither_saves_nor_tries(
@@ -195,7 +195,7 @@ def test_a_viewer_reads_but_neither_saves_nor_tries(
     assert client.get(address).status_code == 200
     assert client.post(address, {"definition": "{}"}).status_code == 403
     assert client.post(f"/t/{team.slug}/graders/try/", {}).status_code == 403
-    assert "Keep it" not in client.get(address).content.decode()
+    assert "Save known answer" not in client.get(address).content.decode()
 
 
 def test_a_grader_that_cannot_be_saved_is_shown_as_it_was_typed(

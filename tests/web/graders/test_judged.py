@@ -1,4 +1,4 @@
-"""Graders with judges on the bench: words, tokens and cache show; a judge that obeys the answer is caught."""
+"""Graders with judges on the bench: explanations, tokens, cache; a judge that obeys answers is reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROW: dict[str, Any] = {
 
 
 def gullible(body: dict[str, Any], number: int) -> Answer:
-    """Obeys what it should judge, and knows nothing else."""
+    """A judge that obeys the answer that it should judge."""
     told = json.dumps(body["messages"])
     said = {"description": "looked", "conclusion": "it said so" if "full marks" in told else "no"}
     return Answer(json.dumps({"steps": [said], "result": float("full marks" in told)}))

@@ -1,4 +1,4 @@
-"""Graders as a team keeps them: found in the list, named, deleted and restored; versions brought back."""
+"""Pages of graders: find in the list, rename, delete and restore, edit an older version."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def grader(team: Team, alice: User) -> Grader:
 
 
 def names(client: Client, team: Team, **query: Any) -> list[str]:
-    return [grader.name for grader in client.get(f"/t/{team.slug}/graders/", query).context["graders"]]
+    return [grader.name for grader in client.get(f"/t/{team.slug}/graders/", query).context["page"]]
 
 
 # --- the list --------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ def test_a_list_that_is_long_has_pages_and_says_when_nothing_fits(
     )
     client = as_user(alice)
     assert names(client, team, sort="name", page=2) == ["G50"]
-    assert "No grader fits" in client.get(f"/t/{team.slug}/graders/?q=zzz").content.decode()
+    assert "No grader matches" in client.get(f"/t/{team.slug}/graders/?q=zzz").content.decode()
 
 
 # --- names and deletion ----------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def test_a_deleted_grader_offers_only_its_restoration_and_takes_no_version(
 def test_an_older_version_is_edited_and_saved_with_a_note(
     grader: Grader, alice: User, as_user: SignIn
 ) -> None:
-    """Also when the newest is of another kind: the text is taken for what it was."""
+    """The text keeps its kind, also if the newest version is of another kind."""
     client, source = as_user(alice), KINDS["python"].example
     python, _ = add_version(grader, alice, source)
     add_version(grader, alice, KINDS["regex"].example)

@@ -1,4 +1,4 @@
-"""Whatever is pasted: the place of every field is found, and nothing but a refusal comes of nonsense."""
+"""Parsing of pasted text: the position of every field is found, and nonsense is refused."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.web.graders.test_graders import SignIn
-from webapp.graders.definitions.parsing import TextInvalid, item_fields, problems, read_json
-from webapp.graders.definitions.positions import place_of
+from webapp.graders.definitions.parsing import TextInvalid, find_item_fields, find_problems, read_json
+from webapp.graders.definitions.positions import find_position
 from webapp.graders.models import Grader
 from webapp.teams.models import Team, User
 from workers.grading import KINDS
@@ -29,7 +29,7 @@ documents = st.recursive(
 
 
 def paths(value: Any) -> list[list[str | int]]:
-    """Every way into a document."""
+    """Return every path into a document."""
     found: list[list[str | int]] = []
     for step, inner in _steps(value):
         found += [[step], *([step, *rest] for rest in paths(inner))]
@@ -49,7 +49,7 @@ def test_every_field_is_found_where_it_stands(document: Any, indent: int | None,
     if not ways:
         return
     way, text = data.draw(st.sampled_from(ways)), json.dumps(document, indent=indent)
-    place = place_of(text, ".".join(map(str, way)))
+    place = find_position(text, ".".join(map(str, way)))
     there = text.split("\n")[place.line - 1][place.column - 1 :]
     value: Any = document
     for step in way:
@@ -60,7 +60,7 @@ def test_every_field_is_found_where_it_stands(document: Any, indent: int | None,
 
 @given(st.text(max_size=60) | documents.map(json.dumps))
 def test_nonsense_is_refused_with_a_place_in_the_text(text: str) -> None:
-    for problem in problems(text):
+    for problem in find_problems(text):
         assert 1 <= problem["line"] <= text.count("\n") + 1
         assert 1 <= problem["column"] <= len(text) + 1
     with suppress(TextInvalid):
@@ -76,11 +76,11 @@ def test_a_grader_with_any_one_value_changed_is_read_or_refused(kind: str, data:
         holder = holder[step]
     holder[way[-1]] = data.draw(documents)
     text = json.dumps(definition, indent=1)
-    refused = problems(text)
+    refused = find_problems(text)
     assert all(problem["message"] for problem in refused)
     if not refused:
         assert read_json(text).definition == definition
-        assert all(isinstance(name, str) for name in item_fields(definition))
+        assert all(isinstance(name, str) for name in find_item_fields(definition))
 
 
 @pytest.mark.parametrize("strange", ["\\ud800", "\\u0000"])

@@ -161,7 +161,7 @@ def test_a_promotion_is_a_job_with_the_same_settings_and_the_checkpoint(
     assert job.promotions.count() == 1
     assert not list(list_control_runs(job))
     model = tuned_model(made, "ft:promoted")
-    drawn = [placed.node.label for placed in lineage.of(model).drawing.placed]
+    drawn = [placed.node.label for placed in lineage.build_lineage(model).drawing.placed]
     assert [job.name, "step 20 of 60", made.name] == [each for each in drawn if each in
         (job.name, "step 20 of 60", made.name)]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Judges: a team connects models that grade, holds their word against its own, and no key ever comes out."""
+"""Judges: teams connect them and compare them with people's labels; keys never leave the server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.workers.judge_server import KEY, Answer, JudgeServer
 from webapp.calibration import services as calibration
 from webapp.calibration import statistics
 from webapp.calibration.models import HumanLabel, JudgeCard
-from webapp.calibration.statistics import Judged
+from webapp.calibration.statistics import JudgedAnswer
 from webapp.core.statistics import cohen_kappa
 from webapp.endpoints import services as endpoints
 from webapp.endpoints.models import Endpoint, EndpointCheck
@@ -262,8 +262,8 @@ def test_a_worker_with_another_secret_says_so_and_sends_nothing(
 
 def test_a_grader_is_told_which_of_its_judges_nobody_has_connected(team: Team, endpoint: Endpoint) -> None:
     known, unknown = (grading.validate(DEFINITION | {"model": model}) for model in ("gpt-judge", "other"))
-    assert endpoints.missing_endpoints(team, known) == []
-    assert endpoints.missing_endpoints(team, unknown) == ["other"]
+    assert endpoints.list_missing_judges(team, known) == []
+    assert endpoints.list_missing_judges(team, unknown) == ["other"]
 
 
 # --- labels and cards ------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ def test_labels_see_what_the_judge_sees_and_replace_nobodys_word_unseen(
     page = as_user(alice).get(task.get_absolute_url()).content.decode()
     assert "a polite tone" in page
     assert "not for the judge" not in page
-    calibration.label(task, erin, 0, 5)
+    calibration.label_answer(task, erin, 0, 5)
     as_user(alice).post(task.get_absolute_url(), {"answer": 0, "value": 1})
     assert task.labels.get().value == 5
     again = as_user(alice).get(f"{task.get_absolute_url()}?at=0").content.decode()
@@ -317,7 +317,7 @@ def labelled(grader: Grader, trial: GraderTrial, user: User, number: int) -> Non
     """Labels as the answers deserve: by length."""
     task = calibration.create_label_task(grader, user, trial)
     for place, answer in enumerate(task.answers[:number]):
-        calibration.label(task, user, place, answer["text"].count("good"))
+        calibration.label_answer(task, user, place, answer["text"].count("good"))
 
 
 def by_length(body: Any, number: int) -> Answer:
@@ -372,10 +372,10 @@ def test_a_card_does_not_count_for_another_model_behind_the_same_name(
     judge_checks.make_card(calibration.create_card(grader.versions.get(), alice).pk)
     assert not calibration.is_uncalibrated(grader.versions.get())
     endpoints.update_endpoint(endpoint, alice, model="another")
-    [(_, [use])] = presenters.with_uses(grader.team, [endpoint])
+    [(_, [use])] = presenters.list_uses(grader.team, [endpoint])
     assert (use.grader, use.kappa) == (grader, None)
     assert calibration.is_uncalibrated(grader.versions.get())
-    assert calibration.uncalibrated(grader.team, grader.versions.all()) == {grader.versions.get().pk}
+    assert calibration.find_uncalibrated(grader.team, grader.versions.all()) == {grader.versions.get().pk}
 
 
 @pytest.mark.parametrize("wrong", [{"concurrency": 257}, {"timeout_seconds": 601}, {"budget": 0}])
@@ -387,12 +387,14 @@ def test_limits_that_no_job_could_run_with_are_refused_in_the_form(
 
 
 def test_a_judge_that_pays_for_length_is_found_out() -> None:
-    judged = [Judged(1 + n % 5, min(1.0, n / 40), 10 * n) for n in range(40)]
-    found = statistics.interval(judged, statistics.length_slope)
+    judged = [JudgedAnswer(1 + n % 5, min(1.0, n / 40), 10 * n) for n in range(40)]
+    found = statistics.bootstrap_interval(judged, statistics.measure_length_slope)
     assert found.low is not None
     assert found.value is not None
     assert 0 < found.low <= found.value
-    agreement = statistics.interval(judged, lambda some: statistics.agreement(some, 0.5))
+    agreement = statistics.bootstrap_interval(
+        judged, lambda some: statistics.measure_passing_kappa(some, 0.5)
+    )
     assert agreement.low is not None
     assert agreement.low < 0.3
 
@@ -501,4 +503,4 @@ def test_weighted_kappa_is_symmetric_and_1_in_full_agreement(pairs: list[tuple[i
 
 @given(st.integers(1, 5))
 def test_a_label_and_its_share_are_the_same_level(label: int) -> None:
-    assert statistics.level(statistics.share(label)) == label
+    assert statistics.to_label(statistics.to_reward(label)) == label

@@ -1,4 +1,4 @@
-"""Adapters that people upload: what is kept, what is refused and why, and who may."""
+"""Uploads of adapters: what is stored, what is refused and why, and who may upload."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.web.adapters import CONFIG, good, packed, weights
 from webapp.registry import uploads
 from webapp.registry.models import TunedModel
 from webapp.registry.services import ensure_starter_model
-from webapp.registry.uploads import shape_of
+from webapp.registry.uploads import read_lora_shape
 from webapp.teams.models import AuditEvent, Team, User
 from workers.contract import adapter
 from workers.contract.adapter import AdapterInvalid
@@ -81,7 +81,7 @@ def test_an_uploaded_adapter_is_kept_as_it_is_and_listed(
     with default_storage.open(f"{model.prefix}/adapter_model.safetensors") as file:
         assert file.read() == weights()
     assert model.files[1]["sha256"] == hashlib.sha256(weights()).hexdigest()
-    assert shape_of(model) == {"rank": 4, "alpha": 8, "targets": r"(.*\.)?(q_proj|v_proj)"}
+    assert read_lora_shape(model) == {"rank": 4, "alpha": 8, "targets": r"(.*\.)?(q_proj|v_proj)"}
     assert AuditEvent.objects.filter(verb="uploaded adapter").exists()
     assert "Ours" in as_user(bob).get(reverse("catalog:list", args=[team.slug])).text
 
@@ -199,7 +199,7 @@ def test_a_damaged_archive_is_refused_in_words_and_never_otherwise(place: int, b
     damaged = bytearray(good())
     damaged[place] = byte
     with suppress(AdapterInvalid), tempfile.TemporaryFile() as unpacked:
-        config = adapter.read_config(uploads._unpacked(io.BytesIO(bytes(damaged)), unpacked))
+        config = adapter.read_config(uploads._unpack(io.BytesIO(bytes(damaged)), unpacked))
         size = unpacked.tell()
         unpacked.seek(0)
         adapter.check_weights(unpacked, size, config)

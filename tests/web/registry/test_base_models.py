@@ -1,4 +1,4 @@
-"""Base models are removed while nothing was made with them; models say what they are for."""
+"""Base models: inspection, and removal while nothing uses them; descriptions of models."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_base_model_that_jobs_need_stays(team: Team, alice: User, base: BaseMo
     job = finished_job(team, alice)
     job.base_model = base
     job.save()
-    assert "acme/tpyo stays: jobs of the team were made with it." in remove(as_user(alice), team, base)
+    assert "acme/tpyo cannot be removed: jobs of the team use it." in remove(as_user(alice), team, base)
     assert BaseModel.objects.filter(pk=base.pk).exists()
     assert not AuditEvent.objects.filter(verb="removed base model").exists()
 

@@ -1,4 +1,4 @@
-"""A base model without a chat template gets one in the form, tried before anything is loaded."""
+"""A base model without a chat template gets one in the form, tested before anything is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports on the web: offered or refused before training, queued once, leased, checked, downloaded."""
+"""Exports on the web: offer or refusal before training, queue, lease, check, download."""
 
 from __future__ import annotations
 
@@ -137,17 +137,17 @@ def test_a_model_from_the_hub_is_known_once_it_is_in_the_cache(
 ) -> None:
     base = BaseModel.objects.create(team=model.team, model_id="org/name")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    assert exporting.outlook(base)["exports_known"] is False
+    assert exporting.build_forecast_context(base)["exports_known"] is False
     cached = tmp_path / "models--org--name"
     (cached / "refs").mkdir(parents=True)
     (cached / "refs/main").write_text("abc")
     (cached / "snapshots/abc").mkdir(parents=True)
     config = {"architectures": ["MambaForCausalLM"], "model_type": "mamba"}
     (cached / "snapshots/abc/config.json").write_text(json.dumps(config))
-    outlook = exporting.outlook(base)
+    outlook = exporting.build_forecast_context(base)
     assert [bool(offer.refused) for offer in outlook["export_offers"]] == [False, True, True]
     (cached / "snapshots/abc/config.json").write_text("[")
-    assert exporting.outlook(base)["exports_known"] is False
+    assert exporting.build_forecast_context(base)["exports_known"] is False
 
 
 def test_an_export_that_keeps_killing_its_worker_fails_and_can_be_asked_for_again(
@@ -195,7 +195,7 @@ def test_an_export_waits_for_room_and_the_page_says_what_is_missing(
     assert taken
     assert (taken.node, taken.shortage) == (node, "")
     assert claim_export(other.pk, "small") is None
-    assert model.exports.get(pk=other.pk).shortage == "small makes another export."
+    assert model.exports.get(pk=other.pk).shortage == "small is making another export."
     assert EXPORTS.finish(taken)
     assert claim_export(other.pk, "small")
 

@@ -1,4 +1,4 @@
-"""Suites are chosen, recorded and shown; a model that may have lost too much is held back."""
+"""Suites: selection, records and pages; a model that may have lost too much is held back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from webapp.jobs.queue import claim_job
 from webapp.registry.services import ensure_starter_model
 from webapp.retention import gate
 from webapp.retention.models import Release
-from webapp.retention.presenters import plane
+from webapp.retention.presenters import build_plane
 from webapp.teams.models import AuditEvent, Membership, Role, Team, User
 from webapp.work import nodes
 from workers.bridge.jobs.job_specs import build_job_spec, list_definitions
@@ -207,28 +207,28 @@ def test_a_suite_passes_if_even_the_lower_bound_of_its_change_is_within_the_marg
 ) -> None:
     change = Interval(low=bounds[0], mean=bounds[1], high=bounds[2])
     score = SuiteScore(rows=30, forgetting=negate(change).model_dump())
-    assert gate.within(score, margin) is (change.low >= -margin)
+    assert gate.is_within_margin(score, margin) is (change.low >= -margin)
 
 
 def test_a_suite_with_few_rows_or_ungraded_answers_does_not_pass(job: Job) -> None:
     """Nothing was lost on what was graded, and nothing is shown by it."""
     for changes, reason in (
-        ({"rows": 5}, "Tickets has 5 graded rows: fewer than 20 show nothing."),
+        ({"rows": 5}, "Tickets has 5 graded rows, but 20 are needed."),
         (
             {"grading_errors": 0.5},
             "Tickets: 50% more of the tuned model's answers than of the base's have no",
         ),
     ):
         record_retention(job, told("Tickets", 0.0, **changes))
-        word = gate.of_job(job)
+        word = gate.check_job(job)
         assert word.state == gate.HELD_BACK
         assert word.reasons[0].startswith(reason)
 
 
 def test_a_suite_that_was_not_measured_does_not_pass(job: Job) -> None:
-    assert gate.within(None, 0.5) is False
-    assert gate.within(None, None) is None
-    word = gate.of_job(job)
+    assert gate.is_within_margin(None, 0.5) is False
+    assert gate.is_within_margin(None, None) is None
+    word = gate.check_job(job)
     assert word.state == gate.HELD_BACK
     assert word.reasons == ["Tickets was not measured after training."]
 
@@ -236,19 +236,19 @@ def test_a_suite_that_was_not_measured_does_not_pass(job: Job) -> None:
 def test_a_model_without_a_margin_or_a_job_has_nothing_to_pass(job: Job, bob: User, as_user: SignIn) -> None:
     job.suites.update(max_loss=None)
     assert job.tuned_model
-    assert gate.of(job.tuned_model).state == gate.NONE
+    assert gate.check_model(job.tuned_model).state == gate.NONE
     assert "Nothing is gated" in as_user(bob).get(page(job)).text
     shown = as_user(bob).get(job.tuned_model.get_absolute_url()).text
     assert "held back" not in shown
     job.tuned_model.job = None
-    assert gate.of(job.tuned_model).state == gate.NONE
+    assert gate.check_model(job.tuned_model).state == gate.NONE
 
 
 @pytest.mark.parametrize(("loss", "state"), [(0.04, gate.READY), (0.07, gate.HELD_BACK)])
 def test_the_whole_interval_counts_not_the_mean(job: Job, loss: float, state: str) -> None:
     record_retention(job, told("Tickets", loss))
     record_retention(job, told("Orders", 0.6))  # without a margin, it holds nothing back
-    assert gate.of_job(job).state == state
+    assert gate.check_job(job).state == state
 
 
 def test_an_owner_releases_a_held_back_model_and_the_reason_is_kept(
@@ -273,7 +273,7 @@ def test_an_owner_releases_a_held_back_model_and_the_reason_is_kept(
     assert "Tickets go &lt;i&gt;elsewhere&lt;/i&gt; now" in kept
     assert "alice@example.com" in kept
     assert "Override and approve" not in kept
-    assert gate.of_job(Job.objects.get(pk=job.pk)).state == gate.RELEASED
+    assert gate.check_job(Job.objects.get(pk=job.pk)).state == gate.RELEASED
     audit = AuditEvent.objects.get(verb__startswith="released model")
     assert (audit.user, audit.target) == (alice, model.name)
     assert "does not hold this model back" in owner.post(release(job), {"reason": "x"}, follow=True).text
@@ -303,7 +303,7 @@ def test_every_evaluated_checkpoint_is_a_point_of_the_plane(job: Job, bob: User,
         record_retention(job, told("Tickets", step / 300, stage=stage, step=step))
         record_retention(job, told("Orders", -0.1, stage=stage, step=step))
         record_retention(job, own_rows(stage, step, kl))  # type: ignore[arg-type]
-    points = [(p.label, round(p.gain, 3), round(p.kept, 3), p.suite, p.kl) for p in plane(job)]
+    points = [(p.label, round(p.gain, 3), round(p.kept, 3), p.suite, p.kl) for p in build_plane(job)]
     assert points == [
         ("base", 0.0, 0.0, "", 0.0),
         ("20", 0.1, -0.067, "Tickets", 0.1),

@@ -73,7 +73,7 @@ def test_a_damaged_package_is_not_exported(model: TunedModel, alice: User) -> No
 def test_the_worker_refuses_what_the_web_could_not_know(
     model: TunedModel, alice: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(exporting, "refusals", lambda _: None)
+    monkeypatch.setattr(exporting, "find_refusals", lambda _: None)
     model.base_model.path = str(unknown_split(tmp_path / "unknown"))
     model.base_model.save()
     export = made(model, alice, "gguf")

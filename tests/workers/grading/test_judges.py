@@ -156,7 +156,7 @@ def test_every_judge_is_told_that_an_answer_is_data(server: JudgeServer) -> None
         (Answer(status=500), "model_grader_server_error", "status 500", 3),
         (Answer(status=429, retry_after="0.01"), "model_grader_server_error", "limits", 3),
         (Answer(status=401), "model_grader_server_error", "Check the key", 1),
-        (Answer(status=404), "model_grader_server_error", "address and the model's name", 1),
+        (Answer(status=404), "model_grader_server_error", "base URL and the model's name", 1),
         (Answer(cut=True), "model_grader_server_error", "cannot be reached", 3),
         (Answer(delay=0.6), "model_grader_server_error", "within 0.2 s", 3),
         (Answer(body="{}"), "model_grader_server_error", "no chat completion", 1),

@@ -81,7 +81,7 @@ LOCKS = {
 def only(layer: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A sandbox of one layer."""
     wall = WALLS["bubblewrap"] if layer == "bubblewrap" else walls.INNER_ONLY
-    whole = process._command
+    whole = process._build_command
 
     def weakened(*arguments: Any) -> list[str]:
         command = whole(*arguments)
@@ -89,7 +89,7 @@ def only(layer: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
         command[place] += f"\n\ndef lock(readable, memory_bytes):\n    {LOCKS[layer]}\n"
         return command
 
-    monkeypatch.setattr(process, "_command", weakened)
+    monkeypatch.setattr(process, "_build_command", weakened)
     with Sandbox(ATTACKS, LIMITS, wall) as sandbox:
         yield sandbox
 

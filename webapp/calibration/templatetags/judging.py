@@ -1,4 +1,4 @@
-"""Judges as pages show them."""
+"""Template filters of judges."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ register = template.Library()
 
 @register.filter
 def is_uncalibrated(version: GraderVersion) -> bool:
-    """Whether a judge gives this version's rewards that nobody has held against people's labels."""
+    """Return True if a judge without a valid card gives this version's rewards."""
     return calibration.is_uncalibrated(version)

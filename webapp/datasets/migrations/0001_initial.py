@@ -15,10 +15,10 @@ class Migration(migrations.Migration):
             name='Dataset',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', webapp.core.fields.PublicIdField(prefix='ds_')),
-                ('name', models.CharField(max_length=120)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('deleted_at', models.DateTimeField(blank=True, null=True)),
+                ('uid', webapp.core.fields.PublicIdField(prefix='ds_')),
+                ('name', models.CharField(max_length=120)),
             ],
             options={
                 'ordering': ['-id'],
@@ -51,6 +51,7 @@ class Migration(migrations.Migration):
             name='DatasetVersion',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('uid', webapp.core.fields.PublicIdField(prefix='file-')),
                 ('number', models.PositiveIntegerField()),
                 ('sha256', models.CharField(help_text='hash of the three split hashes', max_length=64)),
@@ -58,7 +59,6 @@ class Migration(migrations.Migration):
                 ('rows', models.PositiveIntegerField()),
                 ('report', models.JSONField(default=dict)),
                 ('filename', models.CharField(max_length=255)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('test_opened_at', models.DateTimeField(blank=True, help_text='when the test split was opened', null=True)),
             ],
             options={
@@ -83,6 +83,7 @@ class Migration(migrations.Migration):
             name='Upload',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('uid', webapp.core.fields.PublicIdField(prefix='upload_')),
                 ('name', models.CharField(help_text='name of a new dataset', max_length=120)),
                 ('filename', models.CharField(max_length=255)),
@@ -92,7 +93,9 @@ class Migration(migrations.Migration):
                 ('state', models.CharField(choices=[('checked', 'Checked'), ('refused', 'Refused'), ('committed', 'Committed')], max_length=10)),
                 ('options', models.JSONField(default=dict, help_text='prompt column, columns left out, shares')),
                 ('report', models.JSONField(default=dict, help_text='counts, errors by line, duplicates, overlap, first rows')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
+            options={
+                'abstract': False,
+            },
         ),
     ]

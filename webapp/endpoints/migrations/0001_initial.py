@@ -16,10 +16,12 @@ class Migration(migrations.Migration):
             name='Endpoint',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('deleted_at', models.DateTimeField(blank=True, null=True)),
                 ('uid', webapp.core.fields.PublicIdField(prefix='endpoint_')),
-                ('name', models.CharField(help_text='the model that graders name', max_length=120)),
+                ('name', models.CharField(help_text="the judge's name in graders", max_length=120)),
                 ('base_url', models.URLField(blank=True, max_length=500)),
-                ('model', models.CharField(blank=True, help_text="the endpoint's own name of the model", max_length=200)),
+                ('model', models.CharField(blank=True, help_text="the model's name at the endpoint", max_length=200)),
                 ('api_key', encrypted_fields.fields.EncryptedTextField(blank=True, null=True)),
                 ('key_hint', models.CharField(blank=True, max_length=4)),
                 ('requests_per_minute', models.PositiveIntegerField(blank=True, null=True)),
@@ -29,8 +31,6 @@ class Migration(migrations.Migration):
                 ('input_price', models.FloatField(default=0.0)),
                 ('output_price', models.FloatField(default=0.0)),
                 ('budget', models.FloatField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('deleted_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={
                 'ordering': ['name'],

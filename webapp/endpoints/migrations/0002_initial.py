@@ -15,6 +15,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='endpoint',
             name='base_model',
-            field=models.ForeignKey(blank=True, help_text='served by our own workers, if set', null=True, on_delete=django.db.models.deletion.PROTECT, to='registry.basemodel'),
+            field=models.ForeignKey(blank=True, help_text='served by workers, if set', null=True, on_delete=django.db.models.deletion.PROTECT, to='registry.basemodel'),
         ),
     ]

@@ -14,5 +14,5 @@ register = template.Library()
 
 @register.filter
 def written_by(notes: Iterable[Note], author: User) -> Note | None:
-    """The note that this person wrote."""
+    """Return the note that this person wrote."""
     return next((note for note in notes if note.author_id == author.pk), None)

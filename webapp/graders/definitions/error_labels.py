@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 ERROR_LABELS = {
-    "formula_parse_error": "The formula gave no number",
+    "formula_parse_error": "The formula returned no number",
     "sample_parse_error": "The answer could not be read",
     "truncated_observation_error": "The answer is too long",
     "unresponsive_reward_error": "This answer took too long to grade",

@@ -1,24 +1,22 @@
-"""What a grader's text says: its definition, the field that is wrong and where, the fields that it reads."""
+"""Read the text of a grader: its definition, the position of an error, the fields of a row that it reads."""
 
 from __future__ import annotations
 
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from webapp.core.input_checks import load_json
-from webapp.graders.definitions.positions import Place, at, place_of
+from webapp.graders.definitions.positions import Position, find_position, to_position
 from workers import grading
+from workers.contract.json_types import JsonObject, JsonValue
 from workers.grading.sample import TOO_DEEP
 
-Json = dict[str, Any]
-Row = dict[str, Any]
-"""``row_id``, ``messages`` and ``item``, the other fields."""
 JOB_PATH = ("method", "reinforcement", "grader")
-# Tried in this order where a grader does not say which field holds the right answer.
+# Tried in this order if the grader does not say which field holds the right answer.
 REFERENCE_NAMES = (
     "reference", "reference_answer", "answer", "correct_answer", "expected", "expected_output",
     "label", "target", "solution", "gold", "output",
@@ -27,48 +25,51 @@ _FIELD = re.compile(r"""\{\{\s*item(?:\.(\w[\w-]*)|\[\s*["']([^"']+)["']\s*\])""
 
 
 class TextInvalid(ValueError):
-    """A text that holds no valid grader: the field by its dotted path, what is wrong, and where it stands."""
+    """A text without a valid grader. ``param`` is the dotted path of the field that is wrong."""
 
-    def __init__(self, param: str, message: str, place: Place | None, line: str = "") -> None:
+    def __init__(self, param: str, message: str, position: Position, line: str = "") -> None:
         super().__init__(f"{param}: {message}" if param else message)
-        self.param, self.message, self.place, self.excerpt = param, message, place, line
+        self.param, self.message, self.position, self.excerpt = param, message, position, line
 
 
 @dataclass(frozen=True)
 class Import:
-    """A grader read from a text. ``path`` says where in it the definition stood."""
+    """A definition read from a text; ``path`` is its dotted path there."""
 
     definition: Any
     path: str = ""
 
 
 def read_json(text: str) -> Import:
-    """A valid grader: the object itself, or the one in a fine-tuning job. Raises TextInvalid."""
-    found = _grader_in(_parsed(text))
+    """Return the valid grader in a text, also one inside a fine-tuning job. Raises ``TextInvalid``."""
+    found = _find_grader(_parse(text))
     try:
         grading.validate(found.definition)
     except grading.GraderInvalid as error:
         param = ".".join(filter(None, (found.path, error.param)))
-        place = place_of(text, param)
-        raise TextInvalid(param, error.message, place, text.splitlines()[place.line - 1].strip()) from error
+        position = find_position(text, param)
+        line = text.splitlines()[position.line - 1].strip()
+        raise TextInvalid(param, error.message, position, line) from error
     return found
 
 
-def _parsed(text: str) -> Any:
+def _parse(text: str) -> Any:
     try:
         return load_json(text)
     except json.JSONDecodeError as error:
-        place = at(text, error.pos)
-        line = (text.splitlines() or [""])[min(place.line, max(len(text.splitlines()), 1)) - 1]
-        raise TextInvalid("", f"This is not JSON: {error.msg}.", place, line.strip()) from error
+        position = to_position(text, error.pos)
+        lines = text.splitlines() or [""]
+        # The error may stand behind the last line break, where splitlines() has no line any more.
+        line = lines[min(position.line, len(lines)) - 1].strip()
+        raise TextInvalid("", f"This is not JSON: {error.msg}.", position, line) from error
     except RecursionError as error:
-        raise TextInvalid("", f"This is {TOO_DEEP}.", Place(1, 1)) from error
+        raise TextInvalid("", f"This is {TOO_DEEP}.", Position(1, 1)) from error
     except ValueError as error:
-        raise TextInvalid("", f"This cannot be read as JSON: {error}.", Place(1, 1)) from error
+        raise TextInvalid("", f"This cannot be read as JSON: {error}.", Position(1, 1)) from error
 
 
-def _grader_in(value: Any) -> Import:
-    """Descends into a job, as far as one is there."""
+def _find_grader(value: Any) -> Import:
+    """Return the grader inside a job or a part of one, or ``value`` itself."""
     if isinstance(value, dict) and "type" not in value:
         if "grader" in value:
             return Import(value["grader"], "grader")
@@ -81,55 +82,55 @@ def _grader_in(value: Any) -> Import:
     return Import(value)
 
 
-def problems(text: str) -> list[Json]:
-    """What is wrong with a definition's text, for an editor to underline: ``{line, column, message}``."""
+def find_problems(text: str) -> list[grading.Problem]:
+    """Return the first problem of a definition's text, for an editor to underline; empty if it is valid."""
     try:
         read_json(text)
     except TextInvalid as error:
-        place = error.place or Place(1, 1)
-        return [{"line": place.line, "column": place.column, "message": str(error)}]
+        position = error.position
+        return [{"line": position.line, "column": position.column, "message": str(error)}]
     return []
 
 
-# --- what it reads of a row ------------------------------------------------------------------------
+# --- fields of a row that a grader reads ------------------------------------------------------------
 
 
-def item_fields(definition: Json) -> list[str]:
-    """The fields of a row that the grader names, in order: in templates, and in Python as ``item["…"]``."""
+def find_item_fields(definition: JsonObject) -> list[str]:
+    """Return the fields of a row that the grader names, in order: in templates and in Python source."""
     found: list[str] = []
-    for key, text in texts(definition):
-        found += _in_source(text) if key == "source" else [a or b for a, b in _FIELD.findall(text)]
+    for key, text in walk_texts(definition):
+        found += _find_source_fields(text) if key == "source" else [a or b for a, b in _FIELD.findall(text)]
     return list(dict.fromkeys(found))
 
 
-def texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Every text of a definition with the key it stands under."""
+def walk_texts(value: JsonValue, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every text of a definition, with its key."""
     if isinstance(value, str):
         yield key, value
     elif isinstance(value, dict):
         for name, part in value.items():
-            yield from texts(part, name)
+            yield from walk_texts(part, name)
     elif isinstance(value, list):
         for part in value:
-            yield from texts(part, key)
+            yield from walk_texts(part, key)
 
 
-def _in_source(source: str) -> list[str]:
-    """``item["x"]`` and ``item.get("x")``, whatever the second argument of ``grade`` is called."""
+def _find_source_fields(source: str) -> list[str]:
+    """Return the fields read by ``item["x"]`` and ``item.get("x")``; the argument may have another name."""
     tree = ast.parse(source)
-    name = grade_argument(tree)
-    constants = [key.value for key in _keys(tree, name) if isinstance(key, ast.Constant)]
+    name = find_item_argument(tree)
+    constants = [key.value for key in _list_keys(tree, name) if isinstance(key, ast.Constant)]
     return [value for value in constants if isinstance(value, str)]
 
 
-def grade_argument(tree: ast.Module) -> str:
-    """What ``grade`` calls its second argument, the row's fields."""
+def find_item_argument(tree: ast.Module) -> str:
+    """Return the name of the second argument of ``grade``, the row's fields."""
     grade = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "grade"]
     arguments = [*grade[-1].args.posonlyargs, *grade[-1].args.args] if grade else []
     return arguments[1].arg if len(arguments) > 1 else "item"
 
 
-def _keys(tree: ast.AST, name: str) -> Iterator[ast.expr]:
+def _list_keys(tree: ast.AST, name: str) -> Iterator[ast.expr]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Subscript) and is_name(node.value, name):
             yield node.slice
@@ -139,13 +140,13 @@ def _keys(tree: ast.AST, name: str) -> Iterator[ast.expr]:
 
 
 def is_name(node: ast.expr, name: str) -> bool:
-    """True if the expression is the variable ``name``."""
+    """Return True if the expression is the variable ``name``."""
     return isinstance(node, ast.Name) and node.id == name
 
 
-def reference_field(definition: Json, fields: list[str]) -> str:
-    """Which of a dataset's ``fields`` holds the right answer, as far as names tell; empty if none does."""
-    read = [name for name in item_fields(definition) if name in fields]
+def guess_reference_field(definition: JsonObject, fields: list[str]) -> str:
+    """Return which of a dataset's ``fields`` seems to hold the right answer; empty if none does."""
+    read = [name for name in find_item_fields(definition) if name in fields]
     for candidates in (read, fields):
         for name in REFERENCE_NAMES:
             if name in candidates:
@@ -153,9 +154,9 @@ def reference_field(definition: Json, fields: list[str]) -> str:
     return read[0] if read else ""
 
 
-def text_of(row: Row, field: str) -> str | None:
-    """A field as the answer that a model would write; None if the row lacks it."""
-    value = row["item"].get(field)
+def field_as_text(item: Mapping[str, JsonValue], field: str) -> str | None:
+    """Return a field as a model would write it; None if the row lacks it."""
+    value = item.get(field)
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)

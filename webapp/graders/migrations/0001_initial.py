@@ -16,14 +16,14 @@ class Migration(migrations.Migration):
             name='Grader',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('deleted_at', models.DateTimeField(blank=True, null=True)),
                 ('uid', webapp.core.fields.PublicIdField(prefix='grader_')),
                 ('name', models.CharField(max_length=120)),
                 ('description', models.CharField(blank=True, max_length=200)),
-                ('reference_field', models.CharField(blank=True, help_text='field of a row that holds the right answer; empty: chosen', max_length=200)),
+                ('reference_field', models.CharField(blank=True, help_text='field of a row with the right answer; empty: guessed', max_length=200)),
                 ('full_answer', models.TextField(blank=True, help_text='template of an answer that earns full marks; empty: guessed')),
-                ('cheat_threshold', models.FloatField(default=0.3, help_text='a cheat that earns more is warned of')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('deleted_at', models.DateTimeField(blank=True, null=True)),
+                ('cheat_threshold', models.FloatField(default=0.3, help_text='highest reward of a cheat without a warning')),
             ],
             options={
                 'ordering': ['-id'],
@@ -51,13 +51,13 @@ class Migration(migrations.Migration):
             name='GraderTest',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('uid', webapp.core.fields.PublicIdField(prefix='gradertest_')),
                 ('row', models.JSONField(help_text='{row_id, messages, item}')),
                 ('answer', models.TextField(blank=True)),
                 ('kind', models.CharField(choices=[('good', 'Known good'), ('bad', 'Known bad')], max_length=4)),
                 ('limit', models.FloatField(help_text='a good answer earns at least this, a bad one at most')),
                 ('note', models.CharField(blank=True, max_length=200)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={
                 'ordering': ['id'],
@@ -67,6 +67,7 @@ class Migration(migrations.Migration):
             name='GraderTrial',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: every write names its attempt')),
                 ('crashes', models.PositiveIntegerField(default=0, help_text='attempts that ended without a result')),
                 ('lease_until', models.DateTimeField(blank=True, null=True)),
@@ -77,11 +78,10 @@ class Migration(migrations.Migration):
                 ('queued_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('uid', webapp.core.fields.PublicIdField(prefix='trial_')),
                 ('definition', webapp.graders.fields.WrittenJSONField()),
-                ('choices', models.JSONField(default=dict, help_text="the bench's form: rows and answers that were chosen")),
+                ('choices', models.JSONField(default=dict, help_text='values of the form: rows and sources of answers')),
                 ('rows', webapp.graders.fields.WrittenJSONField(help_text='[{row_id, messages, item}]')),
                 ('results', models.JSONField(default=list, help_text='[{row, source, number, answer, …GradeResult, second?}], row by row')),
                 ('summary', models.JSONField(default=dict, help_text='{answers, mean, errors}')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={
                 'ordering': ['-id'],
@@ -91,12 +91,12 @@ class Migration(migrations.Migration):
             name='GraderVersion',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('uid', webapp.core.fields.PublicIdField(prefix='graderv_')),
                 ('number', models.PositiveIntegerField()),
                 ('definition', webapp.graders.fields.WrittenJSONField()),
                 ('sha256', models.CharField(help_text="hash of the definition's normal form", max_length=64)),
                 ('note', models.CharField(blank=True, help_text="what changed, in its author's words", max_length=200)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={
                 'ordering': ['-number'],

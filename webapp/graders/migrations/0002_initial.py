@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='grader',
             name='dataset',
-            field=models.ForeignKey(blank=True, help_text='gives the rows of checks; none: chosen each time', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='datasets.dataset'),
+            field=models.ForeignKey(blank=True, help_text='rows of checks; none: chosen at each check', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='datasets.dataset'),
         ),
         migrations.AddField(
             model_name='grader',

@@ -1,4 +1,4 @@
-"""Graders and grading as pages show them."""
+"""Template filters of graders and grading."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def grading_error(error_class: str) -> str:
 
 @register.filter
 def differs_from(reference: RowReference | None, answer: str) -> bool:
-    """Whether a word difference between an answer and what was expected is worth showing."""
+    """Return True if a word diff of an answer and the expected answer is worth showing."""
     return bool(reference) and reference.is_comparable(answer)  # type: ignore[union-attr]

@@ -1,25 +1,24 @@
-"""The errors of a trial, equal ones together."""
+"""The errors of a trial, grouped by class and text."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from webapp.graders.models import GraderTrial
+from webapp.graders.rows import Grade, GradedAnswer
 
-ROWS_NAMED = 12
+MOST_ROWS = 12
 _OBJECT_ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class ErrorGroup:
-    """Answers that failed alike.
+    """Answers that failed in the same way.
 
-    ``rows`` are the first (row id, number of its answers that failed so); ``graded`` if they earned a reward
-    all the same.
+    ``rows`` are the first (row id, number of its failed answers); ``graded`` if they have a reward
+    nevertheless.
     """
 
     key: tuple[str, str]
@@ -34,29 +33,30 @@ class ErrorGroup:
         return self.key[0]
 
 
-def error_groups(trial: GraderTrial) -> list[ErrorGroup]:
-    """The most frequent error first."""
-    found: dict[tuple[str, str], list[Json]] = {}
+def group_errors(trial: GraderTrial) -> list[ErrorGroup]:
+    """Return the errors of the trial's results, the most frequent one first."""
+    found: dict[tuple[str, str], list[GradedAnswer]] = {}
     for result in trial.results:
         if result.get("error_class"):
-            found.setdefault(_key(result), []).append(result)
-    groups = [_group(trial, key, results) for key, results in found.items()]
+            found.setdefault(_build_key(result), []).append(result)
+    groups = [_build_group(trial, key, results) for key, results in found.items()]
     return sorted(groups, key=lambda group: -group.count)
 
 
-def is_repeated(result: Json, groups: list[ErrorGroup]) -> bool:
-    """True if another answer failed like this one, so that a group tells its error."""
-    return bool(result.get("error_class")) and any(g.count > 1 and g.key == _key(result) for g in groups)
+def is_repeated(result: Grade, groups: list[ErrorGroup]) -> bool:
+    """Return True if other answers failed in the same way, so that their group shows the error."""
+    failed = bool(result.get("error_class"))
+    return failed and any(group.count > 1 and group.key == _build_key(result) for group in groups)
 
 
-def _key(result: Json) -> tuple[str, str]:
-    """Equal for errors that differ in the addresses of objects alone."""
-    return result["error_class"], _OBJECT_ADDRESS.sub("0x…", result.get("error_detail") or "")
+def _build_key(result: Grade) -> tuple[str, str]:
+    """Return a key that is equal for errors that differ only in the memory addresses of objects."""
+    return result["error_class"] or "", _OBJECT_ADDRESS.sub("0x…", result.get("error_detail") or "")
 
 
-def _group(trial: GraderTrial, key: tuple[str, str], results: list[Json]) -> ErrorGroup:
+def _build_group(trial: GraderTrial, key: tuple[str, str], results: list[GradedAnswer]) -> ErrorGroup:
     by_row = Counter(result["row"] for result in results)
     rows = [(trial.rows[row]["row_id"], count) for row, count in by_row.items()]
-    named, more = rows[:ROWS_NAMED], max(0, len(rows) - ROWS_NAMED)
+    named, more = rows[:MOST_ROWS], max(0, len(rows) - MOST_ROWS)
     graded = results[0]["reward"] is not None
     return ErrorGroup(key, results[0].get("error_detail") or "", len(results), graded, named, more)

@@ -1,4 +1,4 @@
-"""How well a grader tells answers apart. Rewards come in groups: the answers to one prompt.
+"""Statistics of rewards: how well a grader distinguishes answers. A group is the answers to one prompt.
 
 A reward that is missing (``None``) was not graded. As in training, a group with a missing reward says
 nothing about spread: it is left out there.
@@ -36,8 +36,8 @@ class Agreement:
     difference: float | None
 
 
-def discrimination(groups: Sequence[Group]) -> Discrimination:
-    """What GRPO could learn from these groups.
+def measure_discrimination(groups: Sequence[Group]) -> Discrimination:
+    """Return how much GRPO could learn from these groups.
 
     ``spread`` is the mean over whole groups of the sample standard deviation (n - 1), by which advantages
     are scaled; ``no_signal`` the share of whole groups whose rewards are all equal (TRL's
@@ -61,8 +61,8 @@ def _whole(group: Group) -> list[float]:
     return [reward for reward in group if reward is not None] if None not in group else []
 
 
-def agreement(first: Sequence[Group], second: Sequence[Group]) -> Agreement:
-    """How alike two graders order the same answers, group by group.
+def measure_agreement(first: Sequence[Group], second: Sequence[Group]) -> Agreement:
+    """Return how similarly two graders order the same answers, group by group.
 
     With C pairs of answers ordered alike, D ordered opposite and T tied by exactly one grader, ``alike`` is
     (C + T / 2) / (C + D + T): 1 is full agreement, 0.5 none, 0 the opposite. It is (1 + t) / 2 of Kendall's
@@ -81,14 +81,14 @@ def _graded_twice(first: Group, second: Group) -> Iterator[Pair]:
 
 
 def _verdict(pair: tuple[Pair, Pair]) -> float | None:
-    """1 if both order the two answers alike, 0 if opposite, a half if one ties, None if both do."""
+    """Return 1 if both order the two answers alike, 0 if opposite, 0.5 if one ties, None if both do."""
     (a1, b1), (a2, b2) = pair
     by_first, by_second = (a1 > a2) - (a1 < a2), (b1 > b2) - (b1 < b2)
     return None if not by_first and not by_second else (1 + by_first * by_second) / 2
 
 
 def mean(values: Iterable[float]) -> float | None:
-    """None of nothing."""
+    """Return the mean; None without values."""
     collected = list(values)
     return fmean(collected) if collected else None
 
@@ -105,19 +105,19 @@ class Bin:
 BINS = 10
 
 
-def edges(rewards: Sequence[float]) -> list[float]:
-    """The borders of ten equal bins over 0 to 1, or wider where rewards lie outside."""
+def find_edges(rewards: Sequence[float]) -> list[float]:
+    """Return the borders of ten equal bins from 0 to 1, or wider if rewards lie outside."""
     low, high = min([0.0, *rewards]), max([1.0, *rewards])
     return [low + (high - low) * number / BINS for number in range(BINS)] + [high]
 
 
-def bin_of(reward: float, borders: Sequence[float]) -> int:
-    """The number of the bin that holds ``reward``."""
-    return next((n for n, high in enumerate(borders[1:-1]) if reward < high), len(borders) - 2)
+def find_bin(reward: float, edges: Sequence[float]) -> int:
+    """Return the index of the bin that holds ``reward``."""
+    return next((index for index, high in enumerate(edges[1:-1]) if reward < high), len(edges) - 2)
 
 
-def histogram(rewards: Sequence[float]) -> list[Bin]:
-    """How many rewards lie in each bin."""
-    borders = edges(rewards)
-    places = [bin_of(reward, borders) for reward in rewards]
-    return [Bin(low, high, places.count(n)) for n, (low, high) in enumerate(pairwise(borders))]
+def build_histogram(rewards: Sequence[float]) -> list[Bin]:
+    """Count the rewards in each bin."""
+    edges = find_edges(rewards)
+    bins = [find_bin(reward, edges) for reward in rewards]
+    return [Bin(low, high, bins.count(index)) for index, (low, high) in enumerate(pairwise(edges))]

@@ -1,11 +1,9 @@
-"""Trials as pages show them: the form of their rows and answers, where they stand, their results."""
+"""Template contexts of trials: the form of their rows and answers, their state, their results."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.db.models import Q
-from django.http import HttpRequest
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, QueryDict
 
 from webapp.core.input_checks import GREATEST, parse_whole_number
 from webapp.datasets.models import DatasetVersion
@@ -16,84 +14,73 @@ from webapp.registry.models import BaseModel
 from webapp.teams.access import Access
 from webapp.work import nodes
 
-Json = dict[str, Any]
-State = GraderTrial.State
 
-
-def form(
+def build_form(
     access: Access, grader: Grader | None, edited: GraderVersion | None,
-    trial: GraderTrial | None = None, data: Any = None,
+    trial: GraderTrial | None = None, data: QueryDict | None = None,
 ) -> TrialForm:  # fmt: skip
-    """The rows and answers to choose, with those of ``trial`` chosen; ``edited`` is what the editor shows."""
+    """Return the form, filled in from ``trial`` if there is one. ``edited`` is the version in the editor."""
     second = GraderVersion.objects.filter(grader__team=access.team, grader__deleted_at=None)
-    version = _chosen(access, grader, edited, trial, data)
+    if data is not None:
+        version = _find_version(access, data.get("version", ""))
+    elif trial:
+        version = trial.dataset_version
+    elif grader and edited:
+        version = row_selection.find_dataset_version(grader, edited.definition)
+    else:
+        version = None
     return TrialForm(
         data,
-        versions=_versions(access).defer("report").order_by("-id"),
+        versions=_list_versions(access).defer("report").order_by("-id"),
         base_models=BaseModel.objects.filter(Q(team=access.team) | Q(team=None)),
         graders=second.select_related("grader").defer("definition").order_by("-id"),
-        field_names=row_selection.field_names(version) if version else [],
+        field_names=row_selection.list_field_names(version) if version else [],
         latest=edited.definition if edited else None,
-        initial=_choices(trial) if trial else _first_choices(grader, edited, version),
+        initial=_read_choices(trial) if trial else _propose_choices(grader, edited, version),
     )
 
 
-def _chosen(
-    access: Access, grader: Grader | None, edited: GraderVersion | None,
-    trial: GraderTrial | None, data: Any,
-) -> DatasetVersion | None:  # fmt: skip
-    """Whose rows the form has chosen."""
-    if data is not None:
-        return _version(access, data.get("version", ""))
-    if trial:
-        return trial.dataset_version
-    return row_selection.dataset_version(grader, edited.definition) if grader and edited else None
+def list_field_names(access: Access, version: str) -> list[str]:
+    """Return the fields of the team's dataset version with this key; none if there is no such version."""
+    found = _find_version(access, version)
+    return row_selection.list_field_names(found) if found else []
 
 
-def field_names(access: Access, version: str) -> list[str]:
-    """The fields of the team's dataset version with this key; none if it is not there."""
-    shown = _version(access, version)
-    return row_selection.field_names(shown) if shown else []
-
-
-def _version(access: Access, key: str) -> DatasetVersion | None:
+def _find_version(access: Access, key: str) -> DatasetVersion | None:
     number = parse_whole_number(key, GREATEST)
-    found: DatasetVersion | None = _versions(access).filter(pk=number).first() if number else None
-    return found
+    return _list_versions(access).filter(pk=number).first() if number else None
 
 
-def _versions(access: Access) -> Any:
-    return DatasetVersion.objects.filter(
-        dataset__team=access.team, dataset__deleted_at=None
-    ).select_related("dataset")  # fmt: skip
+def _list_versions(access: Access) -> QuerySet[DatasetVersion]:
+    versions = DatasetVersion.objects.filter(dataset__team=access.team, dataset__deleted_at=None)
+    return versions.select_related("dataset")
 
 
-def _choices(trial: GraderTrial) -> Json:
-    chosen = {"version": trial.dataset_version_id, "second": trial.second_id}
+def _read_choices(trial: GraderTrial) -> dict[str, object]:
     base = {"base_model": trial.base_model_id} if trial.base_model_id else {}
-    return {**trial.choices, **chosen, **base}
+    return {**trial.choices, "version": trial.dataset_version_id, "second": trial.second_id, **base}
 
 
-def _first_choices(
+def _propose_choices(
     grader: Grader | None, edited: GraderVersion | None, version: DatasetVersion | None
-) -> Json:
-    """The dataset that fits the grader, and its right answers."""
+) -> dict[str, object]:
+    """Propose the dataset that fits the grader, and its right answers."""
     if not (grader and edited and version):
         return {}
-    reference = row_selection.reference_of(grader, edited.definition, version)
+    reference = row_selection.find_reference_field(grader, edited.definition, version)
     return {"version": version.pk, "field": reference or "reference"}
 
 
-def context(request: HttpRequest, trial: GraderTrial) -> Json:
-    """What ``graders/trial.html`` shows."""
-    home = presenters.home(trial)
-    about = {
+def build_context(request: HttpRequest, trial: GraderTrial) -> dict[str, object]:
+    """Return what ``graders/trial.html`` shows."""
+    home = presenters.build_trial_url(trial)
+    context: dict[str, object] = {
         "trial": trial,
-        "chosen": presenters.chosen(trial),
+        "description": presenters.describe_trial(trial),
         "home": home + ("&" if "?" in home else "?"),
         "pending": trial.pending,
         "worker_online": nodes.find_online().exists(),
     }
-    if trial.state == State.FINISHED:
-        about["shown"] = presenters.shown(trial, request.GET.dict())
-    return about
+    if trial.state == GraderTrial.State.FINISHED:
+        context["shown"] = presenters.present_results(trial, request.GET.dict())
+    return context

@@ -1,4 +1,4 @@
-"""Which rows a grader is tried on, and which answers to them."""
+"""The form of a trial: its rows and the answers to them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from django import forms
 from webapp.core.labels import build_distinct_labels
 from webapp.datasets.labels import describe_version
 from webapp.datasets.models import DatasetVersion
-from webapp.graders.definitions.parsing import Json, Row
 from webapp.graders.forms import DefinitionForm
 from webapp.graders.models import GraderVersion
+from webapp.graders.rows import Row
 from webapp.graders.trials import row_selection
 from webapp.registry.models import BaseModel
 
@@ -20,8 +20,8 @@ MAX_SAMPLES = 8
 PICKS = (
     ("first", "The first"),
     ("random", "A random draw"),
-    ("search", "Those that hold a text"),
-    ("ids", "Particular rows"),
+    ("search", "Rows with a text"),
+    ("ids", "Rows by id"),
 )
 ANSWERS = (
     ("field", "A field of the row"),
@@ -29,24 +29,23 @@ ANSWERS = (
     ("base_model", "Samples of a base model"),
 )
 
+MOST_NAMED = 10
 
-NAMED = 10
 
-
-def newest_first(versions: list[Any], series: str, describe: Callable[[Any], str] = str) -> list[Any]:
-    """Choices of versions, newest first: the newest of each series, then the older ones in a group."""
+def build_choices(versions: list[Any], series: str, describe: Callable[[Any], str] = str) -> list[Any]:
+    """Return choices of versions, newest first: the newest of each series, then the older ones in a group."""
     labels = build_distinct_labels(versions, describe)
     newest: dict[int, Any] = {}
     for version in versions:
         newest.setdefault(getattr(version, series), version)
     first = {each.pk for each in newest.values()}
     older = [(each.pk, labels[each.pk]) for each in versions if each.pk not in first]
-    chosen = [(each.pk, labels[each.pk]) for each in newest.values()]
-    return [*chosen, ("Older versions", older)] if older else chosen
+    choices = [(each.pk, labels[each.pk]) for each in newest.values()]
+    return [*choices, ("Older versions", older)] if older else choices
 
 
 class TrialForm(DefinitionForm):
-    """Which rows to try a grader on, and where the answers come from."""
+    """The rows to try a grader on, and the sources of the answers."""
 
     version = forms.ModelChoiceField(DatasetVersion.objects.none(), label="Dataset")
     split = forms.ChoiceField(
@@ -60,7 +59,7 @@ class TrialForm(DefinitionForm):
     text = forms.CharField(max_length=500, required=False, label="Text in the row")
     ids = forms.CharField(
         required=False, widget=forms.Textarea(attrs={"rows": 2}), label="Row ids",
-        help_text="By spaces or lines; the first characters are enough.",
+        help_text="Separated by spaces or lines; the first characters are enough.",
     )  # fmt: skip
     answers = forms.MultipleChoiceField(
         choices=ANSWERS, initial=["field"], label="Answers", widget=forms.CheckboxSelectMultiple
@@ -91,21 +90,21 @@ class TrialForm(DefinitionForm):
         self.field_names = field_names
         self.offered = list(versions)
         bases, seconds = list(base_models), list(graders)
-        self._offer(
-            "version", versions, newest_first(self.offered, "dataset_id", describe_version), "---------"
+        self._set_choices(
+            "version", versions, build_choices(self.offered, "dataset_id", describe_version), "---------"
         )
-        self._offer("base_model", base_models, [(each.pk, str(each)) for each in bases], "---------")
-        self._offer("second", graders, newest_first(seconds, "grader_id"), "nothing")
+        self._set_choices("base_model", base_models, [(each.pk, str(each)) for each in bases], "---------")
+        self._set_choices("second", graders, build_choices(seconds, "grader_id"), "nothing")
         self.fields["base_model"].initial = bases[0].pk if bases else None
 
-    def _offer(self, name: str, objects: Any, choices: list[Any], nothing: str) -> None:
-        """Read once: the page asks for the choices more than once."""
+    def _set_choices(self, name: str, objects: Any, choices: list[Any], nothing: str) -> None:
+        """Set the choices as a list: the page reads them several times, and each would be a query."""
         field: Any = self.fields[name]
         field.queryset = objects
         field.choices = [("", nothing), *choices]
 
     def has_rows(self) -> bool:
-        """Whether there is a dataset to try the grader on."""
+        """Return True if there is a dataset to try the grader on."""
         return bool(self.offered)
 
     def clean(self) -> dict[str, Any]:
@@ -116,31 +115,31 @@ class TrialForm(DefinitionForm):
         if "base_model" in cleaned.get("answers", []) and not cleaned.get("base_model"):
             self.add_error("base_model", "Choose the model that writes the answers.")
         if cleaned.get("pick") == "search" and not cleaned.get("text"):
-            self.add_error("text", "Say which text the rows should hold.")
+            self.add_error("text", "Enter the text to search for.")
         if cleaned.get("pick") == "ids" and not cleaned.get("ids", "").split():
-            self.add_error("ids", "Say which rows, by their ids.")
+            self.add_error("ids", "Enter the ids of the rows.")
         if "field" in cleaned.get("answers", []) and cleaned.get("version"):
             self._check_field(cleaned["version"], cleaned.get("field", ""), self.field_names)
         return cleaned
 
     def _check_field(self, version: DatasetVersion, field: str, known: list[str]) -> None:
         if field not in known:
-            offered = f"It has {', '.join(known[:NAMED])}" if known else "Its rows have messages only"
-            more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
+            offered = f"It has {', '.join(known[:MOST_NAMED])}" if known else "Its rows have messages only"
+            more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
             self.add_error("field", f"{version} has no field “{field}”. {offered}{more}.")
 
     def rows(self) -> list[Row]:
-        """The rows that were chosen."""
+        """Return the selected rows."""
         data = self.cleaned_data
         version, split, count = data["version"], data["split"], data["count"]
-        pick: dict[str, Callable[[], list[Row]]] = {
-            "first": lambda: row_selection.first(version, split, count),
-            "random": lambda: row_selection.randomly(version, split, count, data["seed"]),
-            "search": lambda: row_selection.searched(version, split, count, data["text"]),
-            "ids": lambda: row_selection.named(version, split, data["ids"].replace(",", " ").split()),
+        select: dict[str, Callable[[], list[Row]]] = {
+            "first": lambda: row_selection.first_rows(version, split, count),
+            "random": lambda: row_selection.random_rows(version, split, count, data["seed"]),
+            "search": lambda: row_selection.search_rows(version, split, count, data["text"]),
+            "ids": lambda: row_selection.rows_by_id(version, split, data["ids"].replace(",", " ").split()),
         }
-        return pick[data["pick"]]()
+        return select[data["pick"]]()
 
-    def choices(self) -> Json:
-        """What was filled in, to be kept with the trial."""
+    def choices(self) -> dict[str, object]:
+        """Return the form's values, to be stored with the trial."""
         return {name: self.cleaned_data[name] for name in self.choice_names}

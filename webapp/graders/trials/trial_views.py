@@ -1,4 +1,4 @@
-"""Trials: have a worker grade answers with the text in the editor, and see what came of it."""
+"""Views of trials: a worker grades answers with the text in the editor; a page shows the results."""
 
 from __future__ import annotations
 
@@ -18,40 +18,42 @@ from webapp.teams.models import Role
 @member(Role.EDITOR)
 @require_POST
 def try_grader(request: HtmxRequest, access: Access) -> HttpResponse:
-    """Have a worker grade answers with the text as it stands in the editor."""
+    """Enqueue a trial of the text in the editor."""
     uid = request.POST.get("grader")
-    grader = access.get(bench.graders().filter(deleted_at=None), uid=uid) if uid else None
-    edited = bench.edited(grader, request.POST) if grader else None
-    form = trial_context.form(access, grader, edited, data=request.POST)
+    grader = access.get(bench.list_graders().alive(), uid=uid) if uid else None
+    edited = bench.find_edited_version(grader, request.POST) if grader else None
+    form = trial_context.build_form(access, grader, edited, data=request.POST)
     rows = form.rows() if form.is_valid() else []
     if form.is_valid() and not rows:
-        form.add_error("pick", "No row of this split is like that.")
+        form.add_error("pick", "No row of this split matches.")
     if form.errors:
-        return _refused(request, access, grader, form)
+        return _show_errors(request, access, grader, form)
     data = form.cleaned_data
     trial = services.create_trial(
         access.team, access.user, data["parsed"], rows, form.choices(), grader=grader,
         dataset_version=data["version"], second=data["second"],
         base_model=data["base_model"] if "base_model" in data["answers"] else None,
     )  # fmt: skip
-    return _started(request, trial)
+    return _show_trial(request, trial)
 
 
-def _refused(request: HtmxRequest, access: Access, grader: Grader | None, form: TrialForm) -> HttpResponse:
-    """What is wrong, beside the button: results that are there stay."""
+def _show_errors(
+    request: HtmxRequest, access: Access, grader: Grader | None, form: TrialForm
+) -> HttpResponse:
+    """Show the errors next to the button; earlier results stay on the page."""
     if grader and not request.htmx:
-        return bench.page(request, access, grader, form=form, trial_form=form)
+        return bench.render_page(request, access, grader, form=form, trial_form=form)
     response = render(request, "graders/refused.html", {"trial_form": form})
     response["HX-Retarget"], response["HX-Reswap"] = "#refused", "outerHTML"
     return response
 
 
-def _started(request: HtmxRequest, trial: GraderTrial) -> HttpResponse:
-    home = presenters.home(trial)
+def _show_trial(request: HtmxRequest, trial: GraderTrial) -> HttpResponse:
+    home = presenters.build_trial_url(trial)
     if not request.htmx:
         return redirect(f"{home}#results-title")
-    context = trial_context.context(request, trial)
-    context |= bench.trials_context(trial.grader, trial) if trial.grader else {}
+    context = trial_context.build_context(request, trial)
+    context |= bench.build_trials_context(trial.grader, trial) if trial.grader else {}
     response = render(request, "graders/started.html", context)
     response["HX-Push-Url"], response["HX-Trigger-After-Swap"] = home, "trial"
     return response
@@ -60,19 +62,19 @@ def _started(request: HtmxRequest, trial: GraderTrial) -> HttpResponse:
 @member()
 @require_GET
 def trial(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
-    """A trial's results; htmx asks again while it runs, and for what a filter leaves."""
+    """Show a trial's results. htmx reloads them while it runs, and when a filter changes."""
     related = ("team", "grader__team", "second__grader", "dataset_version__dataset", "base_model")
     trials = GraderTrial.objects.select_related(*related).defer("dataset_version__report")
-    shown = access.get(trials, uid=uid)
+    found = access.get(trials, uid=uid)
     part = "#results" if request.htmx else ""
-    if shown.grader and not part:
-        return redirect(presenters.address(shown.grader, request.GET.dict() | {"trial": shown.uid}))
-    return render(request, f"graders/trial.html{part}", trial_context.context(request, shown))
+    if found.grader and not part:
+        return redirect(presenters.build_bench_url(found.grader, request.GET.dict() | {"trial": found.uid}))
+    return render(request, f"graders/trial.html{part}", trial_context.build_context(request, found))
 
 
 @member()
 @require_GET
 def fields(request: HtmxRequest, access: Access) -> HttpResponse:
-    """The names of a dataset version's fields, for the bench to offer."""
-    names = trial_context.field_names(access, request.GET.get("version", ""))
+    """List the names of a dataset version's fields, as suggestions on the bench."""
+    names = trial_context.list_field_names(access, request.GET.get("version", ""))
     return render(request, "graders/fields.html", {"field_names": names})

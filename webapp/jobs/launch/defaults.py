@@ -48,7 +48,7 @@ def _find_last_tried_version(
 def _find_fitting_version(grader: GraderVersion, versions: Iterable[DatasetVersion]) -> DatasetVersion | None:
     newest = islice(versions, TRIED)
     return next(
-        (version for version in newest if not required_fields.refusal(grader, version)),
+        (version for version in newest if not required_fields.find_refusal(grader, version)),
         next(iter(versions), None),
     )
 
@@ -70,6 +70,6 @@ def _find_last_tried_grader(
 def _find_fitting_grader(version: DatasetVersion, graders: Iterable[GraderVersion]) -> GraderVersion | None:
     newest = islice(graders, TRIED)
     return next(
-        (grader for grader in newest if not required_fields.refusal(grader, version)),
+        (grader for grader in newest if not required_fields.find_refusal(grader, version)),
         next(iter(graders), None),
     )

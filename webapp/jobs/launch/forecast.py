@@ -128,7 +128,7 @@ def estimate_memory(base: BaseModel | None, settings: JobSettings) -> Memory | N
     model's shape is not known.
     """
     gpus, grpo = settings.resources.gpus, settings.grpo
-    shape = base_files.shape(base, size=2 if gpus else 4) if base else None
+    shape = base_files.read_shape(base, size=2 if gpus else 4) if base else None
     if shape is None:
         return None
     own = max(settings.grpo.rollouts_per_step // max(gpus, 1), grpo.group_size)
@@ -141,7 +141,7 @@ def estimate_memory(base: BaseModel | None, settings: JobSettings) -> Memory | N
 
 def uses_judge(grader: GraderVersion | None) -> bool:
     """True if a judge grades anywhere in the grader, which costs money."""
-    return bool(grader and grading.judge_models(grading.validate(grader.definition)))
+    return bool(grader and grading.judge_models(grader.parsed))
 
 
 def estimate_judge_cost(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from webapp.calibration import services as calibration
-from webapp.graders import services as graders
 from webapp.graders.definitions import required_fields
 from webapp.graders.models import GraderCheck, GraderVersion
 from webapp.jobs.launch.request import TaskChoice
@@ -24,7 +23,7 @@ def find_grader_problems(version: GraderVersion | None) -> list[Finding]:
     """Return what a person should know about the grader before launching a job with it."""
     if version is None:
         return []
-    check = graders.check_of(version)
+    check = GraderCheck.objects.filter(version=version).first()
     paid = ", ".join(str(cheat["title"]).lower() for cheat in check.warnings) if check else ""
     findings = [Finding("error", condition) for condition in find_unmet_conditions_of_check(version, check)]
     if check and check.low_reference:

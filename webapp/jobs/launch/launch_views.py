@@ -155,7 +155,7 @@ def _forecast_context(access: Access, form: JobForm, source: Job | None) -> dict
     """Return what the side column shows for the values that are filled in."""
     return (
         forecast.forecast_job(access.team, form, source)
-        | exporting.outlook(form.values["base_model"])
+        | exporting.build_forecast_context(form.values["base_model"])
         | {"overlaps": _overlaps(form)}
     )
 

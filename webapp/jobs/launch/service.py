@@ -21,7 +21,7 @@ from webapp.jobs.models import Job, JobSuite, JobTask
 from webapp.jobs.states import State
 from webapp.jobs.transitions import change_state
 from webapp.registry.models import TunedModel
-from webapp.registry.uploads import shape_of
+from webapp.registry.uploads import read_lora_shape
 from webapp.teams.services import record_event
 from webapp.work import messages
 from webapp.work.errors import WorkError
@@ -125,7 +125,7 @@ def _settings_in_full(request: JobRequest) -> JobSettings | Mapping[str, object]
     """The request's settings, with the shape of the adapter that training continues from."""
     if request.initial_adapter is None:
         return request.settings
-    shape = shape_of(request.initial_adapter)
+    shape = read_lora_shape(request.initial_adapter)
     given = request.settings
     if isinstance(given, JobSettings):
         return given.model_copy(update={"lora": given.lora.model_copy(update=shape)})
@@ -183,7 +183,7 @@ def _task_problems(tasks: Sequence[TaskChoice]) -> Problems:
 
 def _find_grader_problem(version: GraderVersion, rows: DatasetVersion) -> str:
     """Return why the grader may not grade these rows; empty if it may."""
-    return " ".join(find_unmet_conditions(version)) or required_fields.refusal(version, rows)
+    return " ".join(find_unmet_conditions(version)) or required_fields.find_refusal(version, rows)
 
 
 def _grader_problems(task: TaskChoice, held_out: GraderVersion | None) -> Problems:
@@ -192,24 +192,24 @@ def _grader_problems(task: TaskChoice, held_out: GraderVersion | None) -> Proble
     if held_out is None:
         return
     if (reason := refuse_held_out(held_out, task.grader_version)) or (
-        reason := required_fields.refusal(held_out, task.dataset_version)
+        reason := required_fields.find_refusal(held_out, task.dataset_version)
     ):
         yield "held_out_grader", reason
 
 
 def find_unmet_conditions(version: GraderVersion) -> list[str]:
     """Return why no job may use this version yet: known answers graded wrongly, judges not connected."""
-    return [*graders.unmet_conditions(version), *_find_missing_judges(version)]
+    return [*graders.list_unmet_conditions(version), *_find_missing_judges(version)]
 
 
 def find_unmet_conditions_of_check(version: GraderVersion, check: GraderCheck | None) -> list[str]:
     """``find_unmet_conditions`` by a check that has been loaded already, or its absence."""
     tests = list(version.grader.tests.all())
-    return [*graders.unmet_by(version, tests, check), *_find_missing_judges(version)]
+    return [*graders.list_unmet_tests(version, tests, check), *_find_missing_judges(version)]
 
 
 def _find_missing_judges(version: GraderVersion) -> list[str]:
-    missing = endpoints.missing_endpoints(version.grader.team, grading.validate(version.definition))
+    missing = endpoints.list_missing_judges(version.grader.team, version.parsed)
     connect = "Nobody has connected the judge {!r} that it asks: an owner does so under Judges."
     return [connect.format(model) for model in missing]
 

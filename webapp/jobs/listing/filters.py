@@ -1,15 +1,15 @@
-"""Filters, orders, columns and pages of a team's list of jobs."""
+"""The list of a team's jobs: its columns, filters and sort orders."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TypedDict
 
-from django.core.paginator import Page, Paginator
-from django.db.models import Case, Exists, OrderBy, OuterRef, Prefetch, Q, QuerySet
+from django.core.paginator import Page
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.http import QueryDict
 from django.utils import timezone
 
+from webapp.core.listing import ListQuery, Sorts
 from webapp.jobs.evaluations import order_by_gain
 from webapp.jobs.listing import pinned_jobs, tags
 from webapp.jobs.models import Alarm, Evaluation, Job, Pin
@@ -17,8 +17,8 @@ from webapp.jobs.states import State
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team, User
 
-PAGE = 50
-FIELDS = ("q", "state", "model", "by", "tag", "sort")
+PAGE_SIZE = 50
+FILTERS = ("state", "model", "by", "tag")
 COLUMNS = {
     "state": "State",
     "reward": "Reward",
@@ -34,7 +34,7 @@ COLUMNS = {
 }
 DEFAULT_COLUMNS = ("state", "reward", "gain", "data", "launched")
 RECENT_FAILURE = timedelta(days=7)
-SORTS: dict[str, tuple[str, tuple[str | OrderBy | Case, ...]]] = {
+SORTS: Sorts = {
     "": ("Pinned, then newest", (pinned_jobs.PINNED_FIRST, "-id")),
     "newest": ("Newest first", ("-id",)),
     "oldest": ("Oldest first", ("id",)),
@@ -65,58 +65,38 @@ def match_attention() -> Q:
 GROUPS = {"active": ("Running and queued", match_active), "attention": ("Needs attention", match_attention)}
 
 
-class ListContext(TypedDict):
-    """The context of ``jobs/list.html`` that follows from the query string."""
-
-    page: Page[Job]
-    chosen: dict[str, str]
-    filtered: bool
-    tags: list[tuple[str, str]]
-    changing: bool
-    people: QuerySet[User]
-    baseline: Job | None
-    states: list[tuple[str, str]]
-    models: QuerySet[BaseModel]
-    sorts: list[tuple[str, str]]
-
-
-def build_page_context(team: Team, query: QueryDict) -> ListContext:
-    """Return the page of jobs that match the query, and the values and options of its filters."""
-    values = {name: query.get(name, "").replace("\x00", "").strip() for name in FIELDS}
-    jobs = _select_jobs(team, values).prefetch_related(
-        Prefetch("evaluations", Evaluation.objects.defer("comparison"))
-    )
-    page = Paginator(jobs, PAGE).get_page(query.get("page", "1"))
-    return {
+def build_context(team: Team, query: QueryDict) -> tuple[Page[Job], dict[str, object]]:
+    """Return the page of jobs that the query string asks for, and what ``jobs/list.html`` shows of it."""
+    wanted = ListQuery(query, SORTS, FILTERS)
+    page = wanted.paginate(_filter_jobs(team, wanted.filters), PAGE_SIZE)
+    return page, wanted.build_context() | {
         "page": page,
-        "chosen": values,
-        "filtered": any(values[name] for name in FIELDS if name != "sort"),
         "tags": [(tag, tag) for tag in tags.list_tags(team)],
         "changing": any(job.live for job in page),
         "people": User.objects.filter(pk__in=team.jobs.values("created_by")).order_by("email"),
         "baseline": pinned_jobs.list_pinned(team).filter(pin=Pin.BASELINE).first(),
         "states": [*((key, title) for key, (title, _) in GROUPS.items()), *State.choices],
         "models": BaseModel.objects.filter(jobs__team=team).distinct(),
-        "sorts": [(key, title) for key, (title, _) in SORTS.items()],
     }
 
 
-def _select_jobs(team: Team, values: dict[str, str]) -> QuerySet[Job]:
-    jobs = Job.objects.filter(team=team, deleted_at=None).select_related(
+def _filter_jobs(team: Team, filters: dict[str, str]) -> QuerySet[Job]:
+    jobs = Job.objects.alive().filter(team=team).select_related(
         "team", "base_model", "created_by", "dataset_version__dataset", "grader_version__grader"
     ).defer("dataset_version__report")  # fmt: skip
-    if values["state"] in State.values:
-        jobs = jobs.filter(state=values["state"])
-    elif values["state"] in GROUPS:
-        jobs = jobs.filter(GROUPS[values["state"]][1]())
-    if values["tag"]:
-        jobs = jobs.filter(tags__contains=[values["tag"]])
-    if values["model"]:
-        jobs = jobs.filter(base_model__uid=values["model"])
-    if values["by"]:
-        jobs = jobs.filter(created_by__email=values["by"])
-    if text := values["q"]:
+    jobs = jobs.prefetch_related(Prefetch("evaluations", Evaluation.objects.defer("comparison")))
+    if filters["state"] in State.values:
+        jobs = jobs.filter(state=filters["state"])
+    elif filters["state"] in GROUPS:
+        jobs = jobs.filter(GROUPS[filters["state"]][1]())
+    if filters["tag"]:
+        jobs = jobs.filter(tags__contains=[filters["tag"]])
+    if filters["model"]:
+        jobs = jobs.filter(base_model__uid=filters["model"])
+    if filters["by"]:
+        jobs = jobs.filter(created_by__email=filters["by"])
+    if text := filters["q"]:
         data, grader = "dataset_version__dataset__name", "grader_version__grader__name"
         own = Q(name__icontains=text) | Q(uid=text) | Q(notes__icontains=text) | Q(tags__contains=[text])
         jobs = jobs.filter(own | Q(**{f"{data}__icontains": text}) | Q(**{f"{grader}__icontains": text}))
-    return jobs.order_by(*SORTS.get(values["sort"], SORTS[""])[1])
+    return jobs

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webapp.calibration import services as calibration
+from webapp.core import deletion
 from webapp.core.http import HtmxRequest
 from webapp.jobs.errors import ActionRefused
 from webapp.jobs.listing import bulk_actions, filters, removal, tags
@@ -24,20 +23,18 @@ from webapp.teams.models import Role, User
 @member()
 @require_GET
 def job_list(request: HtmxRequest, access: Access) -> HttpResponse:
-    """The team's jobs. htmx requests the table again while some of them change."""
-    found = filters.build_page_context(access.team, request.GET)
-    jobs = list(found["page"])
+    """The team's jobs; htmx asks for the table again while some of them change."""
+    page, context = filters.build_context(access.team, request.GET)
+    jobs = list(page)
     presenters.add_results(jobs)
-    undo = request.GET.getlist("undo")
-    context = {
-        **found,
+    context |= {
         "jobs": jobs,
         "columns": filters.list_columns(access.user),
         "offered_columns": filters.COLUMNS.items(),
         "actions": bulk_actions.ACTIONS.items(),
-        "uncalibrated": calibration.uncalibrated(access.team, [job.grader_version for job in jobs]),
+        "uncalibrated": calibration.find_uncalibrated(access.team, [job.grader_version for job in jobs]),
         "test_opened": jobs_with_openings(jobs),
-        "undo": list(removal.list_deleted(access.team, undo)) if undo else [],
+        "undo": deletion.find_undoable(removal.list_restorable(access.team), request.GET),
     }
     part = "#table" if request.htmx.target == "job-table" else ""
     return render(request, f"jobs/list.html{part}", context)
@@ -56,9 +53,9 @@ def columns(request: HttpRequest, access: Access) -> HttpResponse:
 @member()
 @require_GET
 def deleted(request: HttpRequest, access: Access) -> HttpResponse:
-    """The team's deleted jobs, with buttons to restore them."""
-    page = Paginator(removal.list_deleted(access.team), filters.PAGE).get_page(request.GET.get("page"))
-    return render(request, "jobs/deleted.html", {"page": page, "days": removal.KEPT_DAYS})
+    """The team's deleted jobs, to restore."""
+    jobs = removal.list_restorable(access.team)
+    return deletion.render_deleted(request, "jobs/deleted.html", jobs, days=removal.KEPT_DAYS)
 
 
 @member(Role.EDITOR)
@@ -103,7 +100,7 @@ def _redirect_with_result(
         messages.warning(request, reason)
     url = reverse("jobs:list", args=[access.team.slug])
     if done and action is bulk_actions.ACTIONS["delete"]:
-        return HttpResponseRedirect(f"{url}?{urlencode({'undo': [job.uid for job in done]}, doseq=True)}")
+        return deletion.redirect_to_undo(url, [job.uid for job in done])
     if done:
         messages.success(request, f"{action.done} {len(done)} job{'s' * (len(done) != 1)}.")
     return HttpResponseRedirect(url)
@@ -112,21 +109,21 @@ def _redirect_with_result(
 @member(Role.EDITOR)
 @require_POST
 def delete(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """Hide the job, then redirect to the list with a button that restores it."""
-    job = access.get(Job.objects.filter(deleted_at=None).select_related("team"), uid=uid)
+    """Hides the job and shows the list, with a button that undoes it."""
+    job = access.get(Job.objects.alive().select_related("team"), uid=uid)
     try:
         removal.delete_job(job, access.user)
-    except removal.RemovalRefused as error:
+    except deletion.RemovalRefused as error:
         messages.error(request, str(error))
         return redirect(job)
-    return redirect(f"{reverse('jobs:list', args=[access.team.slug])}?undo={job.uid}")
+    return deletion.redirect_to_undo(reverse("jobs:list", args=[access.team.slug]), [job.uid])
 
 
 @member(Role.EDITOR)
 @require_POST
 def restore(request: HttpRequest, access: Access) -> HttpResponse:
-    """Restore the deleted jobs that ``job`` names."""
-    jobs = list(removal.list_deleted(access.team, request.POST.getlist("job")))
+    """Shows deleted jobs again, those that ``job`` names."""
+    jobs = list(removal.list_restorable(access.team).filter(uid__in=request.POST.getlist("job")))
     for job in jobs:
         removal.restore_job(job, access.user)
     if not jobs:

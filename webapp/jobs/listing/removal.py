@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from webapp.core import deletion
 from webapp.jobs import checkpoints
 from webapp.jobs.errors import ActionRefused
 from webapp.jobs.models import Checkpoint, Job, JobEvent, Rollout
@@ -20,7 +20,7 @@ KEPT_DAYS = 30
 NAMED_JOBS = 3
 
 
-class RemovalRefused(ActionRefused):
+class RemovalRefused(ActionRefused, deletion.RemovalRefused):
     """The job cannot be deleted now. The message has the reason and a remedy."""
 
 
@@ -44,17 +44,16 @@ def delete_job(job: Job, user: User) -> None:
     locked = _lock(job)
     if reason := explain_refusal(locked):
         raise RemovalRefused(reason)
-    if locked.deleted_at is None:
-        Job.objects.filter(pk=job.pk).update(deleted_at=timezone.now(), pin="")
+    if locked.mark_deleted():
+        Job.objects.filter(pk=job.pk).update(pin="")
         record_event(locked.team, user, "deleted job", locked)
 
 
 @transaction.atomic
 def restore_job(job: Job, user: User) -> None:
-    """Undo ``delete_job``. Purged rollouts, log lines and checkpoints do not come back."""
+    """Undo ``delete_job``; rollouts, log and checkpoints that are gone for good do not come back."""
     locked = _lock(job)
-    if locked.deleted_at is not None:
-        Job.objects.filter(pk=job.pk).update(deleted_at=None)
+    if locked.mark_restored():
         record_event(locked.team, user, "restored job", locked)
 
 
@@ -62,10 +61,9 @@ def _lock(job: Job) -> Job:
     return Job.objects.select_for_update(of=("self",)).select_related("team").get(pk=job.pk)
 
 
-def list_deleted(team: Team, uids: Iterable[str] | None = None) -> QuerySet[Job]:
-    """Return the team's deleted jobs, the last deleted first; with ``uids`` only these."""
-    jobs = Job.objects.filter(team=team).exclude(deleted_at=None).select_related("team")
-    return (jobs if uids is None else jobs.filter(uid__in=uids)).order_by("-deleted_at", "-pk")
+def list_restorable(team: Team) -> QuerySet[Job]:
+    """Return the team's deleted jobs, the last deleted first."""
+    return Job.objects.deleted().filter(team=team).select_related("team").order_by("-deleted_at", "-pk")
 
 
 def purge_deleted() -> int:

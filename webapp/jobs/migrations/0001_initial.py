@@ -74,6 +74,8 @@ class Migration(migrations.Migration):
             name='Job',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('deleted_at', models.DateTimeField(blank=True, null=True)),
                 ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: every write names its attempt')),
                 ('crashes', models.PositiveIntegerField(default=0, help_text='attempts that ended without a result')),
                 ('lease_until', models.DateTimeField(blank=True, null=True)),
@@ -82,8 +84,6 @@ class Migration(migrations.Migration):
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
                 ('uid', webapp.core.fields.PublicIdField(prefix='ftjob-')),
                 ('name', models.CharField(max_length=120)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('deleted_at', models.DateTimeField(blank=True, null=True)),
                 ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=30), blank=True, default=list, size=None)),
                 ('notes', models.TextField(blank=True, help_text='plain text')),
                 ('pin', models.CharField(blank=True, choices=[('pinned', 'Pinned'), ('baseline', 'Baseline')], max_length=10)),
@@ -224,9 +224,9 @@ class Migration(migrations.Migration):
             name='SavedView',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('name', models.CharField(max_length=60)),
                 ('query', models.CharField(blank=True, max_length=2000)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={
                 'ordering': ['name'],

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from webapp.core.fields import PublicIdField, pydantic_field
+from webapp.core.models import Authored, SoftDeleted, SoftDeletedQuerySet
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.jobs.states import TERMINAL, State
@@ -64,7 +65,7 @@ class JobEstimate(Frozen):
     jobs: int = 0
 
 
-class JobQuerySet(models.QuerySet["Job"]):
+class JobQuerySet(SoftDeletedQuerySet["Job"]):
     """A query of jobs for live pages."""
 
     def with_cursor(self) -> JobQuerySet:
@@ -77,15 +78,12 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.annotate(cursor=Coalesce(Subquery(newest), 0))
 
 
-class Job(Leased):
+class Job(Authored, SoftDeleted, Leased):
     """A training job: RFT, one of its control runs, or the promotion of a checkpoint."""
 
     uid = PublicIdField("ftjob-")
     team = models.ForeignKey(Team, models.CASCADE, related_name="jobs")
     name = models.CharField(max_length=120)
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
-    deleted_at = models.DateTimeField(null=True, blank=True)
     tags = ArrayField(models.CharField(max_length=30), default=list, blank=True)
     notes = models.TextField(blank=True, help_text="plain text")
     pin = models.CharField(max_length=10, blank=True, choices=Pin.choices)
@@ -151,7 +149,7 @@ class Job(Leased):
     train_seconds = models.FloatField(default=0)
     tuned_model = models.OneToOneField(TunedModel, models.SET_NULL, null=True, blank=True, related_name="job")
 
-    objects = JobQuerySet.as_manager()
+    objects: ClassVar = JobQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["-id"]

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from django.db import models
 
+from webapp.core.models import Authored
 from webapp.jobs.models.job import Job
 from webapp.jobs.states import State
 from webapp.teams.models import Team, User
@@ -33,14 +34,12 @@ class JobNotice(models.Model):
         return f"{self.user}: {self.job} {self.state}"
 
 
-class SavedView(models.Model):
+class SavedView(Authored):
     """Filters of the rollouts page under a name; ``query`` is the query string."""
 
     team = models.ForeignKey(Team, models.CASCADE, related_name="saved_views")
     name = models.CharField(max_length=60)
     query = models.CharField(max_length=2000, blank=True)
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering: ClassVar = ["name"]

@@ -1,4 +1,4 @@
-"""Forgetting as pages show it."""
+"""Template filter of forgetting."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ register = template.Library()
 
 @register.filter
 def change(forgetting: Interval | None) -> Interval | None:
-    """Forgetting as a change of the reward: below 0 for a loss."""
-    return retention.change_of(forgetting) if forgetting else None
+    """Return forgetting as a change of the reward: below 0 for a loss."""
+    return retention.to_change(forgetting) if forgetting else None

@@ -24,7 +24,7 @@ from webapp.jobs.models import Job
 from webapp.jobs.queue import JOBS, claim_job, requested_stop
 from webapp.jobs.states import State
 from webapp.jobs.transitions import change_state
-from webapp.registry.services import register_model, tuned_name
+from webapp.registry.services import build_tuned_name, register_model
 from webapp.work import messages
 from webapp.work.errors import LeaseLost
 from webapp.work.queue import fence_item
@@ -312,7 +312,7 @@ class Attempt:
         """Store the adapter and register it with the job's success, or neither."""
         assert done.package, "the engine succeeded without a package"
         prefix, stored = files.store_package(self.job, self.out / done.package)
-        name = tuned_name(self.job.base_model, self.job.team, self.job.name)
+        name = build_tuned_name(self.job.base_model, self.job.team, self.job.name)
         with transaction.atomic():
             model = register_model(
                 self.job.team, self.job.base_model, name, prefix, [{**file} for file in stored]

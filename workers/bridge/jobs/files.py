@@ -9,7 +9,6 @@ import tarfile
 import time
 import uuid
 from pathlib import Path
-from typing import TypedDict
 
 from django.conf import settings
 from django.core.files import File
@@ -18,7 +17,7 @@ from django.core.files.storage import default_storage
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
-from webapp.registry.models import BaseModel
+from webapp.registry.models import BaseModel, StoredFile
 from webapp.work.errors import WorkFailed
 from workers.contract.spec import BaseModelRef, DataFile
 
@@ -27,14 +26,6 @@ CACHE = "cache"
 CACHE_SECONDS = 7 * 24 * 3600
 CHECKSUMS = "SHA256SUMS"
 SCRATCH = ("exports", "inspections", "trials", "checks", "cards", "endpoint_checks", "imports")
-
-
-class StoredFile(TypedDict):
-    """An entry in the list of a model's or export's files."""
-
-    name: str
-    bytes: int
-    sha256: str
 
 
 class Damaged(WorkFailed):

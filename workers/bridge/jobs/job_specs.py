@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from webapp.jobs.models import Job
-from workers import grading
 from workers.bridge.jobs import files, suites, task_files
 from workers.contract.json_types import JsonObject
 from workers.contract.spec import AdapterRef, DatasetFiles, JobSpec, JudgeEndpoint, SftSettings, Suite
@@ -38,7 +37,7 @@ def build_job_spec(
             "model_name": job.name,
             "base_model": files.local_ref(job.base_model),
             "dataset": dataset,
-            "grader": grading.validate(grader.definition),
+            "grader": grader.parsed,
             "judges": judges,
             "grader_sha256": grader.sha256,
             "tasks": task_files.build_task_specs(job),
@@ -49,7 +48,7 @@ def build_job_spec(
             "suites": suites,
             "labels": {"team": job.team.slug, "dataset": str(job.dataset_version), "grader": str(grader)},
             **dict(job.settings),
-            "alarm": alarm | {"grader": grading.validate(held_out.definition) if held_out else None},
+            "alarm": alarm | {"grader": held_out.parsed if held_out else None},
             "preflight": preflight,
         }
     )

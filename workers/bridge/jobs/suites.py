@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 from webapp.jobs.models import Job, JobSuite
-from workers import grading
 from workers.bridge.jobs import files
 from workers.contract.graders import Grader
 from workers.contract.spec import DataFile, Suite
@@ -41,4 +40,4 @@ def _fetch_own(suite: JobSuite, target: Path) -> tuple[DataFile, Grader]:
     assert suite.grader_version, f"the suite {suite} has no grader"
     rows = files.fetch_split(suite.dataset_version, "validation", target)
     assert rows, f"{suite.dataset_version} has no validation rows"
-    return rows, grading.validate(suite.grader_version.definition)
+    return rows, suite.grader_version.parsed

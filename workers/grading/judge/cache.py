@@ -1,4 +1,4 @@
-"""Verdicts that were paid for, kept by the hash of all that was asked."""
+"""A cache of verdicts, by the hash of everything that they depend on."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ FILE = "verdicts.sqlite3"
 BUSY_SECONDS = 30.0
 
 
-def key_of(*asked: Any) -> str:
-    """The hash of everything that a verdict depends on, in hex."""
+def build_key(*asked: Any) -> str:
+    """Return the hash of everything that a verdict depends on, in hex."""
     text = json.dumps(asked, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class VerdictCache:
-    """A table on disk from key to verdict, shared by the processes of a node. Without a folder, nothing."""
+    """A table on disk from key to verdict, shared by the processes of a node; empty without a folder."""
 
     def __init__(self, folder: Path | None) -> None:
         self._connection: sqlite3.Connection | None = None
@@ -32,14 +32,14 @@ class VerdictCache:
             self._connection.execute("create table if not exists verdicts (key text primary key, value text)")
 
     def get(self, key: str) -> Any | None:
-        """The verdict, or ``None``."""
+        """Return the verdict, or ``None``."""
         if self._connection is None:
             return None
         row = self._connection.execute("select value from verdicts where key = ?", [key]).fetchone()
         return json.loads(row[0]) if row else None
 
     def put(self, key: str, verdict: Any) -> None:
-        """Keep a verdict; the first one stays."""
+        """Store a verdict, unless there is one."""
         if self._connection is not None:
             self._connection.execute(
                 "insert or ignore into verdicts values (?, ?)", [key, json.dumps(verdict)]

@@ -1,4 +1,4 @@
-"""Asks a judge model, through the ``openai`` client, for JSON in a stated form."""
+"""Asks a judge model for JSON of a given schema, through the ``openai`` client."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from pydantic import BaseModel, Field, ValidationError
 
 from workers.contract.events import GradingErrorClass
 from workers.contract.graders import SamplingParams
+from workers.contract.json_types import JsonObject
 from workers.contract.spec import JudgeEndpoint
-from workers.grading.judge.cache import VerdictCache, key_of
+from workers.grading.judge.cache import VerdictCache, build_key
 from workers.grading.judge.limits import Limits
-from workers.grading.judge.verdicts import content_text, parse_verdict, refusal_of
+from workers.grading.judge.verdicts import content_text, find_refusal, parse_verdict
 from workers.grading.results import TokenUsage, add_usage
 from workers.grading.thoughts import without_thoughts
 from workers.outbound import AddressRefused, AllowList, Caps, OutboundTransport, check_url, explain
 
 T = TypeVar("T")
-Json = dict[str, Any]
+ChatMessage = dict[str, str]
+"""``role`` and ``content``."""
 
-MAX_RETRIES = (
-    2  # the client's own: after connection errors, 408, 409, 429 and 5xx, with backoff or retry-after
-)
+# By the client itself: after connection errors, 408, 409, 429 and 5xx, with backoff or retry-after.
+MAX_RETRIES = 2
 MAX_ANSWER_BYTES = 4 * 2**20
 EXCERPT = 400
-FORM_VERSION = 1  # part of cache keys: raise it when a prompt of ours changes
+FORM_VERSION = 1  # part of cache keys: raise it when one of Groove's prompts changes
 
-# How the form of the answer is asked for, and whether temperature 0 is; each is tried when the one before was
-# answered by 400, and what worked is kept.
+# (response format, is temperature 0 allowed). After status 400 the next way is tried, and kept if it works.
 WAYS = (("json_schema", True), ("json_schema", False), ("json_object", False), ("text", False))
 
 
 @dataclass(frozen=True)
 class Question:
-    """``read`` turns the answer's JSON into what is wanted; it raises ``ValueError`` for a wrong answer.
+    """``read`` turns the JSON of the reply into a verdict; it raises ``ValueError`` for a wrong reply.
 
     ``cold`` asks for temperature 0 where ``sampling`` names none and the model permits it.
     """
 
-    messages: list[Json]
-    schema: Json
+    messages: list[ChatMessage]
+    schema: JsonObject
     read: Callable[[Any], Any]
     sampling: SamplingParams | None = None
     cold: bool = False
@@ -56,7 +56,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Reply:
-    """``value`` is what the question's ``read`` made of the answer, or ``error_class`` says why not."""
+    """``value`` is the verdict that the question's ``read`` returned, or ``error_class`` says why not."""
 
     value: Any = None
     error_class: GradingErrorClass | None = None
@@ -87,7 +87,7 @@ class _Usage(BaseModel):
 
 
 class _Completion(BaseModel):
-    """What is read of a chat completion; servers add much, and leave much out."""
+    """The fields of a chat completion that are read; servers add others, and leave many out."""
 
     choices: list[_Choice] = Field(min_length=1)
     usage: _Usage = _Usage()
@@ -130,16 +130,15 @@ class Judge:
             api_key=key or "none",
             max_retries=MAX_RETRIES,
             timeout=endpoint.timeout_seconds,
-            http_client=_http_client(endpoint),
+            http_client=_build_http_client(endpoint),
         )
 
-    def all(self, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-        """Runs coroutines of this judge at once, within its limits; results in order."""
-
+    def run_all(self, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        """Run coroutines of this judge at once, within its limits. Returns their results in order."""
         return self._loop.submit(self.gather(work)).result()
 
     async def gather(self, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-        """The same from within a coroutine of this judge. Raises the first exception once all have ended."""
+        """Do the same in a coroutine of this judge. Raises the first exception after all have ended."""
         ended = await asyncio.gather(*work, return_exceptions=True)
         for result in ended:
             if isinstance(result, BaseException):
@@ -150,24 +149,24 @@ class Judge:
         self._loop.submit(self._client.close()).result()
 
     async def ask(self, question: Question) -> Reply:
-        """The reply, from the cache or from a like question under way if there is one. Never raises."""
+        """Return the reply from the cache, an equal question in flight, or the judge. Never raises."""
         sampling = question.sampling.model_dump() if question.sampling else None
         endpoint = self._endpoint
-        key = key_of(
+        key = build_key(
             FORM_VERSION, endpoint.revision or endpoint.base_url, endpoint.model, question.messages,
             question.schema, sampling, question.cold,
         )  # fmt: skip
-        if (known := self._known(key, question)) is not None:
-            return known
+        if (cached := self._find_cached(key, question)) is not None:
+            return cached
         if key in self._pending:
             first = await asyncio.shield(self._pending[key])
             return Reply(first.value, first.error_class, first.detail, cached=not first.error_class)
         self._pending[key] = asyncio.get_running_loop().create_future()
-        reply = await self._asked(question, key)
+        reply = await self._ask_judge(question, key)
         self._pending.pop(key).set_result(reply)
         return reply
 
-    def _known(self, key: str, question: Question) -> Reply | None:
+    def _find_cached(self, key: str, question: Question) -> Reply | None:
         verdict = self._cache.get(key)
         if verdict is None:
             return None
@@ -176,15 +175,15 @@ class Judge:
         except ValueError:
             return None
 
-    async def _asked(self, question: Question, key: str) -> Reply:
-        """Asks, and once more with the complaint if the answer has the wrong form."""
+    async def _ask_judge(self, question: Question, key: str) -> Reply:
+        """Ask, and ask once more with a complaint if the reply has the wrong form."""
         started = time.perf_counter()
         usage: list[TokenUsage] = []
         messages = question.messages
         failure = _Failed("other_error", "")
         try:
             for _ in range(2):
-                text = await self._text(question, messages, usage)
+                text = await self._request_text(question, messages, usage)
                 try:
                     verdict = parse_verdict(text)
                     value = question.read(verdict)
@@ -199,52 +198,54 @@ class Judge:
                     failure = _Failed("model_grader_parse_error", detail)
                 else:
                     self._cache.put(key, verdict)
-                    return Reply(value, usage=self._sum(usage), seconds=time.perf_counter() - started)
+                    return Reply(value, usage=self._sum_usage(usage), seconds=time.perf_counter() - started)
         except _Failed as error:
             failure = error
         except Exception as error:
             failure = _Failed("model_grader_server_error", f"{self._name} failed: {type(error).__name__}")
         seconds = time.perf_counter() - started
-        return Reply(None, failure.error_class, failure.detail, self._sum(usage), seconds=seconds)
+        return Reply(None, failure.error_class, failure.detail, self._sum_usage(usage), seconds=seconds)
 
-    async def _text(self, question: Question, messages: list[Json], usage: list[TokenUsage]) -> str:
-        """One answer's text. Raises ``_Failed``."""
+    async def _request_text(
+        self, question: Question, messages: list[ChatMessage], usage: list[TokenUsage]
+    ) -> str:
+        """Return the text of one reply. Raises ``_Failed``."""
         characters = sum(len(message["content"]) for message in messages)
         async with self._limits.slot(characters):
             if self._limits.exhausted:
-                said = f"{self._name}: this job's budget of {self._endpoint.budget:g} is spent"
-                raise _Failed("model_grader_server_error", said)
-            completion = await self._completion(question, messages)
+                detail = f"{self._name}: this job's budget of {self._endpoint.budget:g} is spent"
+                raise _Failed("model_grader_server_error", detail)
+            completion = await self._request_completion(question, messages)
         try:
             answer = _Completion.model_validate(completion)
         except ValidationError as error:
             raise _Failed("model_grader_server_error", f"{self._name} sent no chat completion") from error
         cached = answer.usage.prompt_tokens_details or _Details()
         tokens = answer.usage.prompt_tokens, answer.usage.completion_tokens, cached.cached_tokens or 0
-        usage.append(await self._limits.used(*tokens, characters))
+        usage.append(await self._limits.record_usage(*tokens, characters))
         choice = answer.choices[0]
-        refusal = choice.message.refusal or refusal_of(choice.message.content)
+        refusal = choice.message.refusal or find_refusal(choice.message.content)
         if refusal or choice.finish_reason == "content_filter":
-            said = refusal or "its content filter stopped the answer"
-            raise _Failed("model_grader_refusal_error", f"{self._name} refused: {_excerpt(said)}")
+            reason = refusal or "its content filter stopped the answer"
+            raise _Failed("model_grader_refusal_error", f"{self._name} refused: {_excerpt(reason)}")
         return content_text(choice.message.content or "")
 
-    async def _completion(self, question: Question, messages: list[Json]) -> Any:
-        """Tries each way of asking until one is not answered by 400."""
+    async def _request_completion(self, question: Question, messages: list[ChatMessage]) -> object:
+        """Try the ways of asking, until the status of one is not 400."""
         way = self._way
-        self._check_address()
+        self._check_url()
         while True:
             try:
-                # The method for chat completions spends more time on types than all the rest takes.
-                body = self._request(question, messages, way)
+                # The client's method for chat completions spends most of its time on building types.
+                body = self._build_request(question, messages, way)
                 answer = await self._client.post("/chat/completions", body=body, cast_to=object)
             except openai.BadRequestError as error:
-                following = _next_way(way, question)
+                following = _find_next_way(way, question)
                 if following is None:
-                    raise _Failed("model_grader_server_error", self._said(error)) from None
+                    raise _Failed("model_grader_server_error", self._describe_status(error)) from None
                 way = following
             except openai.APIStatusError as error:
-                raise _Failed("model_grader_server_error", self._said(error)) from None
+                raise _Failed("model_grader_server_error", self._describe_status(error)) from None
             except openai.APITimeoutError:
                 seconds = self._endpoint.timeout_seconds
                 detail = f"{self._name} did not answer within {seconds:g} s ({MAX_RETRIES + 1} tries)"
@@ -258,7 +259,7 @@ class Judge:
                 self._way = max(self._way, way)
                 return answer
 
-    def _check_address(self) -> None:
+    def _check_url(self) -> None:
         if not self._endpoint.on_this_worker:
             try:
                 check_url(self._endpoint.base_url)
@@ -269,43 +270,43 @@ class Judge:
         detail = f"{self._name} cannot be reached at {self._endpoint.base_url}: {explain(cause)}"
         return _Failed("model_grader_server_error", detail)
 
-    def _request(self, question: Question, messages: list[Json], way: int) -> Json:
+    def _build_request(self, question: Question, messages: list[ChatMessage], way: int) -> dict[str, object]:
         form, cold = WAYS[way]
-        request: Json = {"model": self._endpoint.model, "messages": messages}
+        request: dict[str, object] = {"model": self._endpoint.model, "messages": messages}
         if form == "json_schema":
             schema = {"name": "verdict", "schema": question.schema, "strict": True}
             request["response_format"] = {"type": "json_schema", "json_schema": schema}
         else:
-            stated = f"Answer with one JSON object that satisfies this schema: {json.dumps(question.schema)}"
-            request["messages"] = [*messages, {"role": "user", "content": stated}]
+            task = f"Answer with one JSON object that satisfies this schema: {json.dumps(question.schema)}"
+            request["messages"] = [*messages, {"role": "user", "content": task}]
         if form == "json_object":
             request["response_format"] = {"type": "json_object"}
         if question.cold and cold:
             request["temperature"] = 0
-        chosen = question.sampling.model_dump(exclude_none=True) if question.sampling else {}
-        if "max_completions_tokens" in chosen:
-            chosen["max_completion_tokens"] = chosen.pop("max_completions_tokens")
-        return request | chosen
+        sampling = question.sampling.model_dump(exclude_none=True) if question.sampling else {}
+        if "max_completions_tokens" in sampling:  # the name in OpenAI's graders, not in its API
+            sampling["max_completion_tokens"] = sampling.pop("max_completions_tokens")
+        return request | sampling
 
-    def _said(self, error: openai.APIStatusError) -> str:
+    def _describe_status(self, error: openai.APIStatusError) -> str:
         remedy = {
             401: "Check the key.",
             403: "Check what the key may use.",
-            404: "Check the address and the model's name.",
+            404: "Check the base URL and the model's name.",
             429: "Lower the limits, or raise them at the provider.",
         }
         if error.status_code in range(300, 400):
             return f"{self._name} redirects to another URL (status {error.status_code}). Give that URL."
-        advice = remedy.get(error.status_code, "Its server or our request is at fault.")
+        advice = remedy.get(error.status_code, "Its server or Groove's request is at fault.")
         return f"{self._name} answered with status {error.status_code}. {advice}"
 
-    def _sum(self, usage: list[TokenUsage]) -> dict[str, TokenUsage]:
-        """Under the name that the grader calls the judge by."""
+    def _sum_usage(self, usage: list[TokenUsage]) -> dict[str, TokenUsage]:
+        """Return the sum by the name of the judge in graders."""
         return {self._name: add_usage(usage)} if usage else {}
 
 
-def _http_client(endpoint: JudgeEndpoint) -> httpx2.AsyncClient:
-    """A client that follows no redirect and reaches allowed addresses only."""
+def _build_http_client(endpoint: JudgeEndpoint) -> httpx2.AsyncClient:
+    """Return a client that follows no redirects and reaches only allowed addresses."""
     allow = None
     if endpoint.on_this_worker:
         url = httpx2.URL(endpoint.base_url)
@@ -316,8 +317,8 @@ def _http_client(endpoint: JudgeEndpoint) -> httpx2.AsyncClient:
     )
 
 
-def _next_way(way: int, question: Question) -> int | None:
-    """The next way that differs for this question."""
+def _find_next_way(way: int, question: Question) -> int | None:
+    """Return the next way that differs for this question."""
     following = way + 1
     if following < len(WAYS) and WAYS[following][0] == WAYS[way][0] and not question.cold:
         following += 1

@@ -1,4 +1,4 @@
-"""Where a job's judges answer."""
+"""Endpoints and keys of a job's judges."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Judges:
     cache: Path | None = None
 
     def endpoint(self, model: str) -> JudgeEndpoint:
-        """Raises ``GradingUnavailable`` if nobody said where ``model`` answers."""
+        """Return the endpoint of a judge. Raises ``GradingUnavailable`` if none is connected."""
         if model not in self.endpoints:
             raise GradingUnavailable(
                 f"no endpoint is connected for the judge model {model!r}.",
@@ -34,7 +34,7 @@ class Judges:
 
 
 def read_keys(descriptor: int | None) -> dict[str, str]:
-    """The judges' keys, a JSON object by judge, from an inherited pipe; none without a descriptor."""
+    """Read the judges' keys, a JSON object by judge, from an inherited pipe; none without a descriptor."""
     if descriptor is None:
         return {}
     with os.fdopen(descriptor, "rb") as pipe:

@@ -1,4 +1,4 @@
-"""The limits of an endpoint: requests in flight, requests and tokens a minute, money."""
+"""Limits of an endpoint: requests in flight, requests and tokens a minute, money."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from workers.contract.spec import JudgeEndpoint
 from workers.grading.results import TokenUsage
 
 MINUTE = 60.0
-TOKEN_SECONDS = 10.0  # tokens are counted over windows of this length, so that a minute has no burst
+TOKEN_SECONDS = 10.0  # window of the token limit; shorter than a minute, to avoid bursts
 MILLION = 1_000_000
 CHARACTERS_A_TOKEN = 4  # for the tokens of a request that has not been sent yet
 
 
 class Limits:
-    """Waits where waiting helps; ``exhausted`` says when the money is spent. Belongs to one event loop."""
+    """Delays requests to stay within the rates; ``exhausted`` if the budget is spent. For one event loop."""
 
     def __init__(self, endpoint: JudgeEndpoint) -> None:
         self._endpoint = endpoint
@@ -30,21 +30,21 @@ class Limits:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the job's money for this endpoint is spent."""
+        """True if the job's budget for this endpoint is spent."""
         budget = self._endpoint.budget
         return budget is not None and self._spent >= budget
 
     @asynccontextmanager
     async def slot(self, characters: int) -> AsyncIterator[None]:
-        """Room for one request of about so many characters."""
+        """Wait until one request of about so many characters may be sent."""
         async with self._slots:
             if self._requests:
                 await self._requests.acquire()
             await self._take_tokens(characters / CHARACTERS_A_TOKEN)
             yield
 
-    async def used(self, prompt: int, completion: int, cached: int, characters: int) -> TokenUsage:
-        """Counts what a request really took; the tokens beyond the estimate delay the next ones."""
+    async def record_usage(self, prompt: int, completion: int, cached: int, characters: int) -> TokenUsage:
+        """Record the tokens of a request; those beyond the estimate delay later requests."""
         await self._take_tokens(prompt + completion - characters / CHARACTERS_A_TOKEN)
         prices = self._endpoint.input_price, self._endpoint.output_price
         cost = (prompt * prices[0] + completion * prices[1]) / MILLION

@@ -1,4 +1,4 @@
-"""Reads the verdict out of what a judge wrote: thoughts, fences and words around its JSON are left out."""
+"""Read the verdict in a judge's reply, without thoughts, fences and words around its JSON."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ _DECODER = json.JSONDecoder()
 
 
 def parse_verdict(text: str) -> Any:
-    """The JSON of an answer. Raises ``ValueError``.
+    """Return the JSON in a reply. Raises ``ValueError``.
 
     The whole text is tried first, so that a tag or a fence inside of a reason changes nothing.
     """
     try:
-        return _loaded(text)
+        return _load(text)
     except ValueError as error:
         problem = error
     thoughts, answer = split_thoughts(text)
     if thoughts and not answer:
-        raise ValueError("it holds thoughts alone")
+        raise ValueError("it holds only thoughts")
     block = last_block(answer, JSON_TAGS) or last_block(answer, {""})
-    for candidate in (answer, block, _last_object(answer)):
+    for candidate in (answer, block, _find_last_object(answer)):
         if candidate is not None:
             try:
-                return _loaded(candidate)
+                return _load(candidate)
             except ValueError as error:
                 problem = error
     raise problem
 
 
 def content_text(content: Any) -> str:
-    """The text of a message's content: a text or a list of typed parts. Thoughts are left out."""
+    """Return the text of a message's content, a text or a list of typed parts, without thoughts."""
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else [content]
     return "".join(_part_text(part) for part in parts)
 
 
-def refusal_of(content: Any) -> str:
-    """The refusal among the parts of a message's content; empty if there is none."""
+def find_refusal(content: Any) -> str:
+    """Return the refusal among the parts of a message's content; empty if there is none."""
     parts = content if isinstance(content, list) else []
     refusals = [part.get("refusal") for part in parts if isinstance(part, dict)]
     return next((each for each in refusals if isinstance(each, str) and each), "")
 
 
 def as_number(value: Any) -> Any:
-    """A number that a judge wrote as text, as the number; anything else as it is."""
+    """Turn a number that a judge wrote as text into a number; return anything else as it is."""
     if not isinstance(value, str):
         return value
     try:
@@ -63,7 +63,7 @@ def as_number(value: Any) -> Any:
 
 
 def as_truth(value: Any) -> Any:
-    """``"true"`` and ``"yes"`` as truth values; anything else as it is."""
+    """Turn ``"true"`` and ``"yes"`` into truth values; return anything else as it is."""
     words = {"true": True, "yes": True, "false": False, "no": False}
     return words.get(value.strip().lower(), value) if isinstance(value, str) else value
 
@@ -76,8 +76,8 @@ def _part_text(part: Any) -> str:
     return part["text"] if isinstance(part.get("text"), str) else ""
 
 
-def _last_object(text: str) -> str | None:
-    """The last JSON object that stands in the text, outside of other objects."""
+def _find_last_object(text: str) -> str | None:
+    """Return the last JSON object in the text that is not inside another one."""
     found, at = None, text.find("{")
     while at >= 0:
         try:
@@ -89,7 +89,7 @@ def _last_object(text: str) -> str | None:
     return found
 
 
-def _loaded(text: str) -> Any:
+def _load(text: str) -> Any:
     try:
         return json.loads(text)
     except RecursionError as error:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from workers.contract.graders import JsonSchemaGrader
+from workers.contract.json_types import JsonObject
 from workers.grading import form_fields
 from workers.grading.context import GradingContext
 from workers.grading.examples import ANSWER, REFERENCE
 from workers.grading.form_fields import FormField
-from workers.grading.kind import GraderKind, Json
+from workers.grading.kind import GraderKind, NormalisePart
 from workers.grading.results import Grade, GraderInvalid
 from workers.grading.sandboxed import Source, open_source
 from workers.grading.template import TemplateInvalid, parse_path
@@ -44,7 +45,7 @@ KEYWORDS = ASSERTIONS | {
 ALIKE = 0.75
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
-SOURCE = Source("json_schema.py", modules=("thoughts", "fences"))
+SOURCE = Source("json_schema.py", modules=("thoughts", "fences", "sandboxed.verdicts"))
 
 
 def open_json_schema(grader: JsonSchemaGrader, context: GradingContext) -> Grade:
@@ -57,7 +58,7 @@ def open_json_schema(grader: JsonSchemaGrader, context: GradingContext) -> Grade
     return open_source(SOURCE, grader, context, config)
 
 
-def normalise_json_schema(raw: Json, _: Callable[[Any], Json]) -> Json:
+def normalise_json_schema(raw: JsonObject, _: NormalisePart) -> JsonObject:
     """Read a schema in OpenAI's ``response_format`` as the schema itself."""
     return raw | {"json_schema": _unwrap_schema(raw.get("json_schema"))}
 
@@ -89,7 +90,7 @@ def check_json_schema(grader: JsonSchemaGrader) -> None:
         raise GraderInvalid("json_schema", "it is nested too deeply") from error
 
 
-def _check_schema(schema: dict[str, Any]) -> None:
+def _check_schema(schema: JsonObject) -> None:
     from jsonschema import Draft202012Validator, SchemaError
     from referencing.jsonschema import DRAFT202012
 
@@ -101,31 +102,31 @@ def _check_schema(schema: dict[str, Any]) -> None:
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
-        place = ".".join(map(str, ["json_schema", *error.absolute_path]))
-        raise GraderInvalid(place, error.message[:300]) from error
-    for path, part in _subschemas(schema, "json_schema"):
+        position = ".".join(map(str, ["json_schema", *error.absolute_path]))
+        raise GraderInvalid(position, error.message[:300]) from error
+    for path, part in _walk_subschemas(schema, "json_schema"):
         _check_keywords(path, part)
     if schema and not schema.keys() & ASSERTIONS:
         raise GraderInvalid("json_schema", "it allows every JSON value; say at least its type and properties")
     _check_references(DRAFT202012.create_resource(schema))
 
 
-def _subschemas(schema: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _walk_subschemas(schema: Any, path: str) -> Iterator[tuple[str, JsonObject]]:
     """Yield every schema within the schema, with its path."""
     if not isinstance(schema, dict):
         return
     yield path, schema
     for key in ONE_BELOW:
-        yield from _subschemas(schema.get(key), f"{path}.{key}")
+        yield from _walk_subschemas(schema.get(key), f"{path}.{key}")
     for key in NAMED_BELOW:
         for name, below in schema.get(key, {}).items():
-            yield from _subschemas(below, f"{path}.{key}.{name}")
+            yield from _walk_subschemas(below, f"{path}.{key}.{name}")
     for key in LISTED_BELOW:
         for number, below in enumerate(schema.get(key, [])):
-            yield from _subschemas(below, f"{path}.{key}.{number}")
+            yield from _walk_subschemas(below, f"{path}.{key}.{number}")
 
 
-def _check_keywords(path: str, schema: dict[str, Any]) -> None:
+def _check_keywords(path: str, schema: JsonObject) -> None:
     """Refuse misspelt keywords: JSON Schema ignores them, so they would allow everything."""
     known = {keyword.casefold(): keyword for keyword in KEYWORDS}
     for key in schema.keys() - KEYWORDS:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from workers.contract.graders import LabelModelGrader
+from workers.contract.json_types import JsonValue
 from workers.grading import form_fields
 from workers.grading.context import GradingContext
 from workers.grading.examples import JUDGE, TASK
@@ -16,6 +17,12 @@ from workers.grading.kind import GraderKind
 from workers.grading.results import Grade, GradeResult, GraderInvalid, Subject
 
 
+@dataclass(frozen=True)
+class _Verdict:
+    label: str
+    reason: str
+
+
 def open_label_model(grader: LabelModelGrader, context: GradingContext) -> Grade:
     """Return the grader, ready to grade batches. Raises ``GradingUnavailable`` for an unknown judge."""
     judge = context.judge(grader.model)
@@ -24,21 +31,23 @@ def open_label_model(grader: LabelModelGrader, context: GradingContext) -> Grade
         f'{quote_data(grader.labels)}, in JSON: {{"reason": …, "label": …}}.'
     )
     messages = Messages(grader.input, task)
-    schema = build_schema({"reason": {"type": "string"}, "label": {"type": "string", "enum": grader.labels}})
+    labels: list[JsonValue] = list(grader.labels)
+    schema = build_schema({"reason": {"type": "string"}, "label": {"type": "string", "enum": labels}})
 
-    def read(verdict: Any) -> dict[str, Any]:
-        label = verdict.get("label") if isinstance(verdict, dict) else None
+    def read(verdict: object) -> _Verdict:
+        fields = verdict if isinstance(verdict, dict) else {}
+        label = fields.get("label")
         label = label.strip() if isinstance(label, str) and label not in grader.labels else label
         if label not in grader.labels:
             raise ValueError(f"its label is none of {quote_data(grader.labels)}")
-        return {**verdict, "label": label}
+        return _Verdict(str(label), str(fields.get("reason", "")))
 
     def question(subject: Subject) -> Question:
-        return Question(messages.filled(subject), schema, read, grader.sampling_params)
+        return Question(messages.fill(subject), schema, read, grader.sampling_params)
 
-    def result(verdict: dict[str, Any]) -> GradeResult:
-        passing = verdict["label"] in grader.passing_labels
-        return GradeResult(float(passing), explanation=f"{verdict['label']}: {verdict.get('reason', '')}")
+    def result(verdict: _Verdict) -> GradeResult:
+        passing = verdict.label in grader.passing_labels
+        return GradeResult(float(passing), explanation=f"{verdict.label}: {verdict.reason}")
 
     def grade(subjects: Sequence[Subject]) -> list[GradeResult]:
         return grade_with_judge(judge, subjects, question, result)

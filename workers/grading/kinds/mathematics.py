@@ -10,7 +10,7 @@ from workers.grading.kind import GraderKind
 from workers.grading.results import Grade
 from workers.grading.sandboxed import Source, open_source
 
-MODULES = ("final_answer", "quantities", "values", "equality")
+MODULES = ("verdicts", "final_answer", "quantities", "values", "equality")
 SOURCE = Source(
     "mathematics.py", modules=("thoughts", *(f"sandboxed.{name}" for name in MODULES)), harmless="0"
 )
@@ -24,7 +24,7 @@ def open_mathematics(grader: MathGrader, context: GradingContext) -> Grade:
 KIND = GraderKind(
     definition=MathGrader,
     label="Mathematics",
-    explanation="1 or 0: reply and reference are mathematically the same.",
+    explanation="1 or 0: completion and reference are mathematically equal.",
     example={"type": "math", "name": "equal", "input": ANSWER, "reference": REFERENCE},
     fields=(
         form_fields.INPUT,

@@ -1,20 +1,20 @@
 """``multi``: a formula over the rewards of several graders.
 
-A grader whose fault leaves a reward missing leaves the whole missing; one that a bad sample failed counts 0.
-Both raise their class on the whole.
+If a part has no reward, the whole has none. A part that a bad completion failed counts 0. Either way the
+whole has the error class of the part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 from workers.contract.graders import Grader, MultiGrader
+from workers.contract.json_types import JsonObject, JsonValue
 from workers.grading.context import GradingContext
 from workers.grading.examples import ANSWER, REFERENCE
 from workers.grading.form_fields import FormField
 from workers.grading.formula import FUNCTIONS, Formula, FormulaFailed, FormulaInvalid, parse_formula
-from workers.grading.kind import GraderKind, Json
+from workers.grading.kind import GraderKind, NormalisePart
 from workers.grading.results import (
     Grade,
     GradeResult,
@@ -46,7 +46,7 @@ def open_multi(grader: MultiGrader, context: GradingContext) -> Grade:
 
 
 def combine_results(formula: Formula, parts: dict[str, GradeResult]) -> GradeResult:
-    """Return the whole out of its parts, by name."""
+    """Return the result of the whole from its parts, by name."""
     missing = [name for name, part in parts.items() if part.reward is None]
     flagged = missing or [name for name, part in parts.items() if part.error_class]
     name = flagged[0] if flagged else None
@@ -73,16 +73,16 @@ def combine_results(formula: Formula, parts: dict[str, GradeResult]) -> GradeRes
 
 def _sum_usage(parts: Iterable[GradeResult]) -> dict[str, TokenUsage]:
     """Return the tokens of all parts, by model."""
-    taken: dict[str, list[TokenUsage]] = {}
+    by_model: dict[str, list[TokenUsage]] = {}
     for part in parts:
         for model, usage in part.usage.items():
-            taken.setdefault(model, []).append(usage)
-    return {model: add_usage(usages) for model, usages in taken.items()}
+            by_model.setdefault(model, []).append(usage)
+    return {model: add_usage(usages) for model, usages in by_model.items()}
 
 
-def normalise_multi(raw: Json, normalise_part: Callable[[Any], Json]) -> Json:
+def normalise_multi(raw: JsonObject, normalise_part: NormalisePart) -> JsonObject:
     """Read a list of graders as a map by name, and normalise each."""
-    parts: dict[str, Json] = {}
+    parts: dict[str, JsonValue] = {}
     for name, part in _name_parts(raw.get("graders")):
         with errors_below(f"graders.{name}"):
             normalised = normalise_part(part)
@@ -90,13 +90,13 @@ def normalise_multi(raw: Json, normalise_part: Callable[[Any], Json]) -> Json:
                 raise GraderInvalid("", "a multi grader cannot hold another one")
             if name in parts:
                 raise GraderInvalid("", "two graders have this name")
-        parts[name] = {"name": name} | normalised
+        parts[name] = {"name": name, **normalised}
     return raw | {"graders": parts}
 
 
-def _name_parts(graders: Any) -> list[tuple[str, Any]]:
+def _name_parts(graders: object) -> list[tuple[str, object]]:
     if isinstance(graders, dict) and isinstance(graders.get("type"), str):
-        graders = [graders]  # the SDK's type says one grader
+        graders = [graders]  # OpenAI's SDK declares a single grader
     if isinstance(graders, dict):
         return list(graders.items())
     if not isinstance(graders, list):

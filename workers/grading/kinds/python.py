@@ -15,9 +15,9 @@ EXAMPLE_SOURCE = '''import json
 
 
 def grade(sample, item):
-    """Share of right fields; a reply that is not the wanted JSON earns nothing.
+    """Share of right fields; a completion that is not JSON of this form earns 0.
 
-    sample["output_text"] is the model's reply, item holds the row's other fields.
+    sample["output_text"] is the completion, item holds the other fields of the row.
     """
     wanted = item["reference"]
     try:
@@ -47,7 +47,7 @@ def check_python(grader: PythonGrader) -> None:
 KIND = GraderKind(
     definition=PythonGrader,
     label="Python code",
-    explanation="Your own function over the reply and the row. Runs in a sandbox without network or files.",
+    explanation="Your own function of completion and row. Runs in a sandbox without network or files.",
     example={"type": "python", "name": "fields", "source": EXAMPLE_SOURCE},
     fields=(FormField("source", "Python source", "textarea"),),
     open=open_python,

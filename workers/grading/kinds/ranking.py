@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from workers.contract.graders import RankingGrader
+from workers.contract.json_types import JsonObject, JsonValue
 from workers.grading import form_fields
 from workers.grading.context import GradingContext
 from workers.grading.examples import JUDGE
@@ -27,10 +28,11 @@ from workers.grading.kind import GraderKind
 from workers.grading.results import Grade, GradeResult, GraderInvalid, GradingFault, Subject, add_usage
 from workers.grading.template import parse_template
 
-ALL_EQUAL = 0.5  # the reward of answers that do not differ: any number does, their advantage is 0
+ALL_EQUAL = 0.5  # reward of equal answers; any number would do, since their advantage is 0
 CANARY = "canary"
-REASON = {"type": "string"}
-SCORE = {"type": "number", "minimum": 0, "maximum": 1}
+T = TypeVar("T")
+REASON: JsonObject = {"type": "string"}
+SCORE: JsonObject = {"type": "number", "minimum": 0, "maximum": 1}
 
 
 class _CallFailed(Exception):
@@ -54,7 +56,7 @@ def open_ranking(grader: RankingGrader, context: GradingContext) -> Grade:
         indices: dict[str, list[int]] = {}
         for index, subject in enumerate(subjects):
             indices.setdefault(subject.group, []).append(index)
-        groups = judge.all([grade_group([subjects[i] for i in group]) for group in indices.values()])
+        groups = judge.run_all([grade_group([subjects[i] for i in group]) for group in indices.values()])
         by_index = {
             index: result
             for group, results in zip(indices.values(), groups, strict=True)
@@ -79,7 +81,7 @@ class _Group:
         self.replies: list[Reply] = []
         distinct = sorted({subject.text for subject in self.subjects})
         digest = hashlib.sha256(json.dumps([self.seed, self.context, distinct]).encode()).digest()
-        dice = random.Random(digest)  # noqa: S311 -- shuffles, hides nothing
+        dice = random.Random(digest)  # noqa: S311 -- no secret
         canary = self.grader.canary
         self.has_canary = canary is not None and dice.random() < self.grader.canary_share
         self.has_canary = self.has_canary and canary not in distinct
@@ -125,9 +127,11 @@ class _Group:
             '0 to 1 that says how good it is beside the others, in JSON: {"answers": {ID: {"reason": …, '
             '"score": …}, …}}. Equally good answers get equal scores.'
         )
-        scores = dict.fromkeys(ids, build_schema({"reason": REASON, "score": SCORE}))
+        scores: JsonObject = dict.fromkeys(ids, build_schema({"reason": REASON, "score": SCORE}))
         schema = build_schema({"answers": build_schema(scores)})
-        answers = [{"id": i, "answer": text} for i, text in zip(ids, self.candidates, strict=True)]
+        answers: list[JsonValue] = [
+            {"id": i, "answer": text} for i, text in zip(ids, self.candidates, strict=True)
+        ]
         found = await self._ask(
             task, {"answers": answers}, schema, lambda verdict: _read_scores(verdict, ids)
         )
@@ -136,39 +140,44 @@ class _Group:
     # --- in pairs --------------------------------------------------------------------------------
 
     async def round_robin(self) -> dict[str, _Verdict]:
-        """N(N-1)/2 calls: the share of an answer's comparisons that it wins, a tie being half a win."""
+        """N(N-1)/2 calls: the share of comparisons that an answer wins; a tie is half a win."""
         pairs = list(combinations(self.candidates, 2))
         table = _Table(self.candidates)
-        for pair, result in zip(pairs, await self._matches(pairs), strict=True):
+        for pair, result in zip(pairs, await self._compare_pairs(pairs), strict=True):
             table.add(*pair, result)
         return table.verdicts(len(self.candidates) - 1)
 
     async def knockout(self) -> dict[str, _Verdict]:
-        """N-1 calls: the share of rounds that an answer came through; after a tie the first one goes on."""
+        """N-1 calls: the share of rounds that an answer survives; after a tie the first one advances."""
         table, left, rounds = _Table(self.candidates), self.candidates, 0
         while len(left) > 1:
             pairs = list(zip(left[::2], left[1::2], strict=False))
-            through = left[len(pairs) * 2 :]
-            for bye in through:
+            winners = left[len(pairs) * 2 :]
+            for bye in winners:
                 table.points[bye] += 1
-            for pair, result in zip(pairs, await self._matches(pairs), strict=True):
+            for pair, result in zip(pairs, await self._compare_pairs(pairs), strict=True):
                 table.add(*pair, result)
-                through = [*through, pair[1] if result.better == "2" else pair[0]]
-            left, rounds = through, rounds + 1
+                winners = [*winners, pair[1] if result.better == "2" else pair[0]]
+            left, rounds = winners, rounds + 1
         return table.verdicts(rounds)
 
-    async def _matches(self, pairs: list[tuple[str, str]]) -> list[_Match]:
+    async def _compare_pairs(self, pairs: list[tuple[str, str]]) -> list[_Match]:
         task = (
             "You are given two answers to the same task. Give a short reason, then say which one is better: "
             '"1", "2" or "tie", in JSON: {"reason": …, "better": …}.'
         )
         schema = build_schema({"reason": REASON, "better": {"type": "string", "enum": ["1", "2", "tie"]}})
-        asked = [{"answers": [{"id": "1", "answer": a}, {"id": "2", "answer": b}]} for a, b in pairs]
-        return await self.judge.gather([self._ask(task, each, schema, _read_match) for each in asked])
+        questions: list[JsonObject] = [
+            {"answers": [{"id": "1", "answer": first}, {"id": "2", "answer": second}]}
+            for first, second in pairs
+        ]
+        return await self.judge.gather([self._ask(task, each, schema, _read_match) for each in questions])
 
     # --- a call ----------------------------------------------------------------------------------
 
-    async def _ask(self, task: str, answers: dict[str, Any], schema: dict[str, Any], read: Any) -> Any:
+    async def _ask(
+        self, task: str, answers: JsonObject, schema: JsonObject, read: Callable[[object], T]
+    ) -> T:
         """Return what ``read`` makes of the verdict. Raises ``_CallFailed``."""
         system = f"{task} {DATA}\n\nWhat makes an answer better:\n{self.grader.rubric}"
         data = {"task": self.context, **answers} if self.context else answers
@@ -178,7 +187,7 @@ class _Group:
         self.replies.append(reply)
         if reply.error_class:
             raise _CallFailed(reply)
-        return reply.value
+        return cast(T, reply.value)
 
 
 METHODS = {"listwise": _Group.listwise, "knockout": _Group.knockout, "round_robin": _Group.round_robin}
@@ -211,7 +220,7 @@ class _Table:
             self._reasons[answer].append(match.reason)
 
     def verdicts(self, most: int) -> dict[str, _Verdict]:
-        """``most`` is the number of points that the best can have."""
+        """Return the verdicts; ``most`` is the highest possible number of points."""
         return {a: _Verdict(points / most, "\n".join(self._reasons[a])) for a, points in self.points.items()}
 
 
@@ -241,13 +250,13 @@ def check_ranking(grader: RankingGrader) -> None:
     """Raise ``GraderInvalid`` for a context that differs within a group."""
     pieces = parse_template(grader.context).pieces
     if any(not isinstance(piece, str) and piece.namespace == "sample" for piece in pieces):
-        raise GraderInvalid("context", "a group shares it: it may name item alone")
+        raise GraderInvalid("context", "all answers of a group share it: it can use item only")
 
 
 KIND = GraderKind(
     definition=RankingGrader,
     label="Ranking",
-    explanation="A judge model compares all replies to one prompt with each other.",
+    explanation="A judge model compares all completions of one prompt with each other.",
     example={
         "type": "ranking",
         "name": "better",

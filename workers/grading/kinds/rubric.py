@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from workers.contract.graders import Criterion, Grader, RubricGrader
+from workers.contract.json_types import JsonObject, JsonValue
 from workers.grading import form_fields
 from workers.grading.context import GradingContext
 from workers.grading.examples import JUDGE, TASK
@@ -14,7 +15,7 @@ from workers.grading.form_fields import FormField
 from workers.grading.judge.asking import Messages, build_schema, grade_with_judge, quote_data
 from workers.grading.judge.client import Question
 from workers.grading.judge.verdicts import as_truth
-from workers.grading.kind import GraderKind, Json
+from workers.grading.kind import GraderKind, NormalisePart
 from workers.grading.results import (
     Grade,
     GradeResult,
@@ -31,8 +32,8 @@ PROMPT = (
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """The judge's verdict on every question: met and why, by name."""
+class _JudgedCriteria:
+    """The judge's verdicts on the questions, by name."""
 
     met: dict[str, bool]
     reasons: str
@@ -51,9 +52,9 @@ def open_rubric(grader: RubricGrader, context: GradingContext) -> Grade:
         ]
         if ask is None:
             return [_weigh(grader, result) for result in first]
-        still_open = [index for index, result in enumerate(first) if _needs_judge(grader, result)]
-        second = iter(ask([subjects[index] for index in still_open]))
-        for index in still_open:
+        undecided = [index for index, result in enumerate(first) if _needs_judge(grader, result)]
+        second = iter(ask([subjects[index] for index in undecided]))
+        for index in undecided:
             first[index] = _merge_results(first[index], next(second))
         return [_weigh(grader, result) for result in first]
 
@@ -115,24 +116,24 @@ def _open_judge(grader: RubricGrader, context: GradingContext) -> Grade | None:
     schema = _build_verdict_schema(asked)
     names = {criterion.name for criterion in asked}
 
-    def read(verdict: Any) -> _Judged:
+    def read(verdict: Any) -> _JudgedCriteria:
         return _read_verdict(verdict, names)
 
     def question(subject: Subject) -> Question:
-        return Question(messages.filled(subject), schema, read, grader.sampling_params, cold=True)
+        return Question(messages.fill(subject), schema, read, grader.sampling_params, cold=True)
 
-    def result(judged: _Judged) -> GradeResult:
+    def result(judged: _JudgedCriteria) -> GradeResult:
         return GradeResult(0.0, {n: float(met) for n, met in judged.met.items()}, explanation=judged.reasons)
 
     return lambda subjects: grade_with_judge(judge, subjects, question, result)
 
 
-def _build_verdict_schema(asked: list[Criterion]) -> dict[str, Any]:
+def _build_verdict_schema(asked: list[Criterion]) -> JsonObject:
     one = build_schema({"reason": {"type": "string"}, "met": {"type": "boolean"}})
     return build_schema({"criteria": build_schema({criterion.name: one for criterion in asked})})
 
 
-def _read_verdict(verdict: Any, names: set[str]) -> _Judged:
+def _read_verdict(verdict: Any, names: set[str]) -> _JudgedCriteria:
     """Return which criteria are met. Raises ``ValueError`` unless every one is there."""
     found = verdict.get("criteria") if isinstance(verdict, dict) else None
     if not isinstance(found, dict) or found.keys() != names:
@@ -141,15 +142,16 @@ def _read_verdict(verdict: Any, names: set[str]) -> _Judged:
     if len(met) < len(found) or not all(isinstance(each, bool) for each in met.values()):
         raise ValueError("met must be true or false")
     reasons = [f"{n}: {'met' if met[n] else 'not met'}. {one.get('reason', '')}" for n, one in found.items()]
-    return _Judged(met, "\n".join(reasons))
+    return _JudgedCriteria(met, "\n".join(reasons))
 
 
-def normalise_rubric(raw: Json, normalise_part: Callable[[Any], Json]) -> Json:
+def normalise_rubric(raw: JsonObject, normalise_part: NormalisePart) -> JsonObject:
     """Normalise the graders of the criteria."""
-    if not isinstance(raw.get("criteria"), list):
+    written = raw.get("criteria")
+    if not isinstance(written, list):
         return raw
-    criteria = []
-    for number, criterion in enumerate(raw["criteria"]):
+    criteria: list[JsonValue] = []
+    for number, criterion in enumerate(written):
         if isinstance(criterion, dict) and isinstance(criterion.get("grader"), dict):
             with errors_below(f"criteria.{number}.grader"):
                 criterion = criterion | {"grader": normalise_part(criterion["grader"])}

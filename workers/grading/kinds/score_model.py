@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from workers.contract.graders import ScoreModelGrader
+from workers.contract.json_types import JsonObject
 from workers.grading import form_fields
 from workers.grading.context import GradingContext
 from workers.grading.examples import JUDGE, TASK
@@ -16,8 +17,8 @@ from workers.grading.judge.verdicts import as_number
 from workers.grading.kind import GraderKind
 from workers.grading.results import Grade, GradeResult, GraderInvalid, Subject
 
-TEXT = {"type": "string"}
-STEPS = {"type": "array", "items": build_schema({"description": TEXT, "conclusion": TEXT})}
+TEXT: JsonObject = {"type": "string"}
+STEPS: JsonObject = {"type": "array", "items": build_schema({"description": TEXT, "conclusion": TEXT})}
 
 
 def open_score_model(grader: ScoreModelGrader, context: GradingContext) -> Grade:
@@ -32,9 +33,9 @@ def open_score_model(grader: ScoreModelGrader, context: GradingContext) -> Grade
     schema = build_schema({"steps": STEPS, "result": {"type": "number", "minimum": low, "maximum": high}})
 
     def question(subject: Subject) -> Question:
-        return Question(messages.filled(subject), schema, read_result, grader.sampling_params)
+        return Question(messages.fill(subject), schema, read_result, grader.sampling_params)
 
-    def result(verdict: dict[str, Any]) -> GradeResult:
+    def result(verdict: JsonObject) -> GradeResult:
         reward = clamp_result(verdict["result"], low, high)
         return GradeResult(reward, explanation=join_steps(verdict.get("steps")))
 
@@ -44,7 +45,7 @@ def open_score_model(grader: ScoreModelGrader, context: GradingContext) -> Grade
     return grade
 
 
-def read_result(verdict: Any) -> dict[str, Any]:
+def read_result(verdict: Any) -> JsonObject:
     """Return the verdict. Raises ``ValueError`` if it holds no result."""
     if not isinstance(verdict, dict) or "result" not in verdict:
         raise ValueError("there is no result in it")

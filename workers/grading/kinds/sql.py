@@ -19,7 +19,7 @@ from workers.grading.sandboxed import Source, open_source
 MAX_SCRIPT_CHARACTERS = 1_000_000
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
-SOURCE = Source("sql.py", modules=("thoughts", "fences"), harmless="SELECT 1")
+SOURCE = Source("sql.py", modules=("thoughts", "fences", "sandboxed.verdicts"), harmless="SELECT 1")
 
 
 def open_sql(grader: SqlGrader, context: GradingContext) -> Grade:

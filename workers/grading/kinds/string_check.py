@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from workers.contract.graders import StringCheckGrader
+from workers.contract.json_types import JsonObject
 from workers.grading import form_fields
 from workers.grading.context import GradingContext
 from workers.grading.examples import ANSWER, REFERENCE
 from workers.grading.form_fields import FormField
-from workers.grading.kind import GraderKind, Json
+from workers.grading.kind import GraderKind, NormalisePart
 from workers.grading.results import Grade, Subject, one_by_one
 from workers.grading.template import parse_template
 
@@ -33,7 +33,7 @@ def open_string_check(grader: StringCheckGrader, _: GradingContext) -> Grade:
     return one_by_one(score)
 
 
-def normalise_string_check(raw: Json, _: Callable[[Any], Json]) -> Json:
+def normalise_string_check(raw: JsonObject, _: NormalisePart) -> JsonObject:
     """Read ``neq`` as ``ne``."""
     return raw | {"operation": "ne"} if raw.get("operation") == "neq" else raw
 
@@ -41,7 +41,7 @@ def normalise_string_check(raw: Json, _: Callable[[Any], Json]) -> Json:
 KIND = GraderKind(
     definition=StringCheckGrader,
     label="String check",
-    explanation="1 or 0: the reply equals, differs from or contains the reference.",
+    explanation="1 or 0: the completion equals, differs from or contains the reference.",
     example={
         "type": "string_check",
         "name": "exact",

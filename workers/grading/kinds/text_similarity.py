@@ -14,11 +14,12 @@ from typing import Any
 import regex
 
 from workers.contract.graders import TextSimilarityGrader
+from workers.contract.json_types import JsonObject
 from workers.grading import form_fields
 from workers.grading.context import GradingContext
 from workers.grading.examples import ANSWER, REFERENCE
 from workers.grading.form_fields import FormField
-from workers.grading.kind import GraderKind, Json
+from workers.grading.kind import GraderKind, NormalisePart
 from workers.grading.results import Grade, GraderInvalid, Subject, one_by_one
 from workers.grading.template import parse_template
 
@@ -67,7 +68,7 @@ def meteor(text: str, reference: str) -> float:
 
 
 def rouge_n(n: int) -> Metric:
-    """F1 of the n-grams of words, by the package rouge-score."""
+    """Return a metric: F1 of the n-grams of words, by the package rouge-score."""
     variant = f"rouge{n}"
 
     def score(text: str, reference: str) -> float:
@@ -77,7 +78,7 @@ def rouge_n(n: int) -> Metric:
 
 
 def rouge_l(text: str, reference: str) -> float:
-    """rouge-score's ``rougeL``, but for its table of all word pairs: 10 GB at the longest texts."""
+    """Return rouge-score's ``rougeL`` without its table of all word pairs (10 GB for the longest texts)."""
     from rapidfuzz.distance import LCSseq
     from rouge_score.scoring import fmeasure
 
@@ -162,7 +163,7 @@ def open_text_similarity(grader: TextSimilarityGrader, _: GradingContext) -> Gra
 NO_COSINE = "cosine compares embeddings, and no embedding model is set; take another metric, such as rouge_l"
 
 
-def normalise_text_similarity(raw: Json, _: Callable[[Any], Json]) -> Json:
+def normalise_text_similarity(raw: JsonObject, _: NormalisePart) -> JsonObject:
     """Refuse OpenAI's metric ``cosine`` by a reason of its own."""
     if raw.get("evaluation_metric") == "cosine":
         raise GraderInvalid("evaluation_metric", NO_COSINE)
@@ -172,7 +173,7 @@ def normalise_text_similarity(raw: Json, _: Callable[[Any], Json]) -> Json:
 KIND = GraderKind(
     definition=TextSimilarityGrader,
     label="Text similarity",
-    explanation="Between 0 and 1: how alike reply and reference are, by BLEU, ROUGE and others.",
+    explanation="Between 0 and 1: how similar completion and reference are, by BLEU, ROUGE and others.",
     example={
         "type": "text_similarity",
         "name": "similar",

@@ -1,4 +1,4 @@
-"""Where Python graders run: an inner wall that is always there, an outer one where the machine has it.
+"""The sandbox of Python graders: an inner wall always, an outer one if the machine supports it.
 
 See ``docs/sandbox.md`` for what stops what.
 """
@@ -55,10 +55,10 @@ def grade(sample, item):
 
 @dataclass(frozen=True)
 class SandboxStatus:
-    """Whether Python graders can run here. ``reason`` and ``remedy`` are empty if they can.
+    """Availability of the sandbox. ``reason`` and ``remedy`` are empty if graders can run here.
 
-    Where only the outer wall or the packages are missing, ``available`` is true and ``remedy`` says how to
-    get them.
+    If only the outer wall or the packages are missing, ``available`` is true and ``remedy`` says how to get
+    them.
     """
 
     available: bool
@@ -74,53 +74,56 @@ class _Survey:
 
 
 def probe() -> SandboxStatus:
-    """Starts a locked-in process that tries attacks, and requires that each is denied."""
+    """Start a locked-in process that tries attacks, and require that each is denied."""
     return _survey(_PROBE_LIMITS).status
 
 
 def open_sandbox(source: str, limits: Limits) -> Sandbox:
-    """A sandbox for one source. Raises ``GradingUnavailable``."""
-    return Sandbox(source, limits, _proven_wall())
+    """Return a sandbox for one source. Raises ``GradingUnavailable``."""
+    return Sandbox(source, limits, _find_wall())
 
 
 @cache
-def _proven_wall() -> Wall:
-    """Tried once a process; a failure is tried again, it may have passed."""
-    found = _survey(_PROBE_LIMITS)
-    if found.wall is None:
-        raise GradingUnavailable(found.status.reason, found.status.remedy)
-    return found.wall
+def _find_wall() -> Wall:
+    """Return the outer wall that works. Only success is cached: a failure may be temporary."""
+    survey = _survey(_PROBE_LIMITS)
+    if survey.wall is None:
+        raise GradingUnavailable(survey.status.reason, survey.status.remedy)
+    return survey.wall
 
 
 def _survey(limits: Limits) -> _Survey:
-    """The best outer wall that starts here, tried out."""
+    """Try the outer walls, best first, and return the first one that starts."""
     if sys.platform != "linux":
-        return _unavailable(
+        return _report_unavailable(
             f"{sys.platform} has no seccomp or Landlock.", "Run the worker in a Linux container."
         )
     failures: list[str] = []
     for wall in outer_walls():
         try:
-            return _tried(wall, limits, failures)
+            return _try_wall(wall, limits, failures)
         except StartFailed as failure:
             failures.append(str(failure))
         except GradingUnavailable as error:
-            return _unavailable(error.reason, error.remedy)
-    return _unavailable(f"no process could be started: {'; '.join(failures)}", "See docs/sandbox.md.")
+            return _report_unavailable(error.reason, error.remedy)
+    return _report_unavailable(f"no process could be started: {'; '.join(failures)}", "See docs/sandbox.md.")
 
 
-def _unavailable(reason: str, remedy: str) -> _Survey:
+def _report_unavailable(reason: str, remedy: str) -> _Survey:
     return _Survey(SandboxStatus(False, [], reason, remedy))
 
 
-def _tried(wall: Wall, limits: Limits, failures: list[str]) -> _Survey:
+def _try_wall(wall: Wall, limits: Limits, failures: list[str]) -> _Survey:
     with Sandbox(_PROBE, limits, wall) as sandbox:
         layers = sandbox.start()
         (outcome,) = sandbox.grade([Request('["",{}', 0)])
     if outcome.reward is None:
-        return _unavailable(f"the sandbox's own test failed: {outcome.detail}", "See docs/sandbox.md.")
+        reason = f"the sandbox's own test failed: {outcome.detail}"
+        return _report_unavailable(reason, "See docs/sandbox.md.")
     if outcome.reward:
-        return _unavailable(f"the sandbox lets a grader {outcome.stdout}.", "Do not grade on this machine.")
+        return _report_unavailable(
+            f"the sandbox lets a grader {outcome.stdout}.", "Do not grade on this machine."
+        )
     reasons, remedies = [], []
     if not (wall.prefix or wall.namespaces):
         reasons.append(f"no outer wall: {'; '.join(failures)}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any
 
+from workers.contract.json_types import JsonObject
 from workers.grading.results import Grade, GradeResult, Subject
 from workers.grading.sample import TOO_DEEP, may_nest_too_deeply, nested_too_deeply
 from workers.grading.sandbox.pool import Outcome, Request, Sandbox
@@ -27,20 +27,20 @@ def grade_in(sandbox: Sandbox, seed: int) -> Grade:
 
 
 def _request_for(subject: Subject, seed: int) -> Request | None:
-    """Return what is sent, or ``None`` if the row is nested too deeply."""
+    """Return the request, or ``None`` if the row is nested too deeply."""
     try:
         request = build_request(subject.text, subject.item, seed)
     except RecursionError:
         return None
-    return None if may_nest_too_deeply(request.told) and nested_too_deeply(subject.item) else request
+    return None if may_nest_too_deeply(request.content) and nested_too_deeply(subject.item) else request
 
 
-def build_request(text: str, item: dict[str, Any], seed: int) -> Request:
-    """Build a request whose dice depend on the job's seed, the answer and its row alone."""
+def build_request(text: str, item: JsonObject, seed: int) -> Request:
+    """Build a request whose random seed depends only on the job's seed, the completion and its row."""
     thoughts = getattr(text, "reasoning", "")
-    told = _encode(([text, thoughts] if thoughts else text, item))[:-1]
-    digest = hashlib.sha256(f"{seed}\n{told}".encode()).digest()
-    return Request(told, int.from_bytes(digest[:4], "big"))
+    content = _encode(([text, thoughts] if thoughts else text, item))[:-1]
+    digest = hashlib.sha256(f"{seed}\n{content}".encode()).digest()
+    return Request(content, int.from_bytes(digest[:4], "big"))
 
 
 def _as_result(outcome: Outcome) -> GradeResult:

@@ -30,7 +30,7 @@ class CgroupUnusable(OSError):
 
 
 class Cgroup:
-    """A group of its own for one pool."""
+    """A control group for one pool."""
 
     def __init__(self, parent: Path, limits: Limits) -> None:
         try:
@@ -47,11 +47,11 @@ class Cgroup:
             raise CgroupUnusable(f"{VARIABLE}: {error}") from error
 
     def command(self, command: list[str]) -> list[str]:
-        """``command``, started inside the group."""
+        """Return a command that starts ``command`` inside the group."""
         return ["/bin/sh", "-c", JOIN, str(self.folder), *command]
 
     def remove(self) -> None:
-        """Removes the group once its last process is gone, which takes the kernel a moment."""
+        """Remove the group after its last process has gone, which takes the kernel a moment."""
         end = time.monotonic() + EMPTY_SECONDS
         while self.folder.exists() and time.monotonic() < end:
             with suppress(OSError):
@@ -61,6 +61,6 @@ class Cgroup:
 
 
 def new_cgroup(limits: Limits) -> Cgroup | None:
-    """A group below the one that the operator prepared, or ``None``. Raises ``CgroupUnusable``."""
+    """Return a group below the one that the operator prepared, or ``None``. Raises ``CgroupUnusable``."""
     parent = os.environ.get(VARIABLE)
     return Cgroup(Path(parent), limits) if parent else None

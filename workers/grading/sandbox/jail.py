@@ -1,7 +1,7 @@
-"""The inner wall: what a process gives up, for good, before it runs a user's source.
+"""The inner wall: rights that a process gives up for good before it runs a user's source.
 
-Standard library and ctypes only, and no import of ours: the host hands this file's text to a fresh
-interpreter (``pool.py``), which sees nothing of the checkout. Sources: landlock(7), seccomp(2),
+Imports only the standard library: the host passes this file's text to a fresh interpreter (``process.py``),
+which cannot read the checkout. Sources: landlock(7), seccomp(2),
 ``linux/filter.h``, ``linux/landlock.h``, ``asm/unistd.h`` of x86-64 and of AArch64.
 """
 
@@ -18,11 +18,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class JailUnavailable(Exception):
-    """The kernel lacks what the inner wall is made of. ``args`` are the reason and the remedy."""
+    """The kernel does not support the inner wall. ``args`` are the reason and the remedy."""
 
 
 def lock(readable: list[str], memory_bytes: int) -> list[str]:
-    """Locks this process in and names the layers. Only the files under ``readable`` can still be read.
+    """Lock this process in and return the layers. It can then read only files under ``readable``.
 
     The process must have one thread. Raises ``JailUnavailable``.
     """
@@ -49,7 +49,7 @@ CAPABILITY_VERSION_3 = 0x20080522
 
 
 def _syscall(number: int, *arguments: object) -> int:
-    """The raw call; integers are passed as whole registers. Raises ``OSError``."""
+    """Make the raw call; integers are passed as whole registers. Raises ``OSError``."""
     words = [ctypes.c_void_p(a) if isinstance(a, int) else a for a in arguments]
     result = int(_libc.syscall(ctypes.c_long(number), *words))
     if result < 0:
@@ -62,7 +62,7 @@ def _prctl(option: int, argument: int) -> int:
 
 
 def drop_capabilities(machine: Machine) -> None:
-    """Takes root's powers away: no capability is left, nor can one come back."""
+    """Drop all capabilities for good."""
     for capability in range(LAST_CAPABILITY + 1):
         _prctl(PR_CAPBSET_DROP, capability)
     header = struct.pack("Ii", CAPABILITY_VERSION_3, 0)
@@ -70,7 +70,7 @@ def drop_capabilities(machine: Machine) -> None:
 
 
 def set_limits(memory_bytes: int) -> None:
-    """Address space, and nothing written to files, no core dumps, few descriptors, no processes."""
+    """Limit address space and descriptors; forbid file output, core dumps and processes."""
     limits = {
         resource.RLIMIT_AS: memory_bytes,
         resource.RLIMIT_CORE: 0,
@@ -102,7 +102,7 @@ ABI_WITH_SCOPES = 6
 
 
 def restrict_files(readable: list[str]) -> int:
-    """Denies every file but reading those beneath ``readable``; where the kernel can, TCP and signals too.
+    """Allow only reading below ``readable``. Denies TCP and signals too, if the kernel can.
 
     Returns the kernel's Landlock ABI. Raises ``JailUnavailable``.
     """
@@ -224,7 +224,7 @@ OFFSET_NUMBER, OFFSET_ARCH, OFFSET_ARGUMENTS = 0, 4, 16
 
 
 def filter_calls(machine: Machine) -> None:
-    """Installs the allow-list; whatever it does not name fails with EPERM. Raises ``JailUnavailable``."""
+    """Install the list of allowed calls; others fail with EPERM. Raises ``JailUnavailable``."""
     try:
         install(machine, program(machine, os.getpid()))
     except OSError as error:
@@ -235,7 +235,7 @@ def filter_calls(machine: Machine) -> None:
 
 
 def install(machine: Machine, instructions: list[bytes]) -> None:
-    """Puts a BPF program before every later system call of this process. Raises ``OSError``."""
+    """Install a BPF program that runs before every later system call. Raises ``OSError``."""
     code = ctypes.create_string_buffer(b"".join(instructions))
     fprog = struct.pack("HxxxxxxQ", len(instructions), ctypes.addressof(code))
     _syscall(machine.seccomp, SECCOMP_SET_MODE_FILTER, 0, ctypes.c_char_p(fprog))
@@ -262,7 +262,7 @@ def _answer(number: int, verdict: int) -> list[bytes]:
 
 
 def _if_argument(number: int, index: int, values: tuple[int, ...]) -> list[bytes]:
-    """Allows call ``number`` if its int argument ``index`` is among ``values``; the kernel reads 32 bits."""
+    """Allow call ``number`` if its int argument ``index`` is in ``values``; the kernel reads 32 bits."""
     body = [_load(OFFSET_ARGUMENTS + 8 * index)]
     for value in values:
         body += _answer(value, RETURN_ALLOW)
@@ -271,7 +271,7 @@ def _if_argument(number: int, index: int, values: tuple[int, ...]) -> list[bytes
 
 
 def _if_null_pointer(number: int, index: int) -> list[bytes]:
-    """Allows call ``number`` if both halves of its pointer argument ``index`` are zero."""
+    """Allow call ``number`` if both halves of its pointer argument ``index`` are zero."""
     low = OFFSET_ARGUMENTS + 8 * index
     body = [
         _load(low),
@@ -289,7 +289,7 @@ def _load(offset: int) -> bytes:
 
 
 def _jump(test: int, operand: int, if_true: int, if_false: int) -> bytes:
-    """``if_true`` and ``if_false`` count the instructions to skip."""
+    """Return a jump; ``if_true`` and ``if_false`` are numbers of instructions to skip."""
     return struct.pack("HBBI", test, if_true, if_false, operand)
 
 
@@ -305,12 +305,12 @@ NOBODY = 65534
 
 
 def die_with_parent() -> None:
-    """This process is killed when the thread that started it ends."""
+    """Have this process killed when the thread that started it ends."""
     _prctl(PR_SET_PDEATHSIG, SIGKILL)
 
 
 def enter_namespaces() -> None:
-    """Moves on into a child that is alone in its own user, network, process and mount namespaces.
+    """Continue in a child with its own user, network, process and mount namespaces.
 
     The present process stays behind, waits for the child and passes its end on. Raises ``OSError``.
     """

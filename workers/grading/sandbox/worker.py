@@ -1,8 +1,8 @@
 """The program inside the sandbox: locks itself in, then grades batches with one source.
 
-It sees nothing of ours: the host hands this file's text to ``zygote.py``'s interpreter. Both pipes carry
-frames, a 4-byte little-endian length and JSON. A batch is one frame in, and one frame out for each item as
-soon as it is graded, so the host knows which item was under way if this process dies.
+It cannot read Groove's files: the host passes this file's text to the interpreter of ``zygote.py``. Both
+pipes carry frames, a 4-byte little-endian length and JSON. A batch is one frame in, and one frame out for
+each item as soon as it is graded, so that the host knows the current item if this process dies.
 """
 
 from __future__ import annotations
@@ -22,12 +22,34 @@ import time
 import traceback
 import types
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypedDict
 
 FILE = "grader.py"
-OURS = ("<worker>", "<zygote>", "<string>")
+OWN_FILES = ("<worker>", "<zygote>", "<string>")
 TRACEBACK_FRAMES = 20
 PLAIN = {"reward", "seconds", "stdout"}
+Reply = dict[str, object]
+Namespace = dict[str, Any]
+
+
+class Limits(TypedDict):
+    """The fields of ``workers.grading.results.Limits`` that count in here."""
+
+    item_seconds: float
+    load_seconds: float
+    memory_bytes: int
+    printed_characters: int
+    stdout_characters: int
+    detail_characters: int
+    verdicts: bool
+
+
+class Config(TypedDict):
+    """What the host tells: readable paths, limits, and the function of ``sample.py``."""
+
+    readable: list[str]
+    limits: Limits
+    sample_of: Callable[[str], dict[str, object]]
 
 
 class TimeIsUp(BaseException):
@@ -46,7 +68,7 @@ class Printed(io.TextIOBase):
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew, for the next item."""
+        """Start again, for the next item."""
         self._count, self._text = 0, ""
 
     def write(self, text: str) -> int:
@@ -67,12 +89,12 @@ class Pipes:
         self._requests, self._replies = requests, replies
 
     def receive(self) -> Any:
-        """The host's next frame; ends this process when the host has gone."""
+        """Return the host's next frame; end this process if the host is gone."""
         (size,) = struct.unpack("<I", self._read(4))
         return json.loads(self._read(size))
 
-    def send(self, reply: dict[str, Any]) -> None:
-        """A reward with nothing beside it, as most are, is a shorter frame: ``[reward, seconds]``."""
+    def send(self, reply: Reply) -> None:
+        """Send a reply. A plain reward, the usual case, is a shorter frame: ``[reward, seconds]``."""
         if reply.keys() == PLAIN and not reply["stdout"]:
             data = f"[{reply['reward']!r},{reply['seconds']!r}]".encode()
         else:
@@ -93,45 +115,45 @@ class Pipes:
 
 
 class Runner:
-    """One source and the limits it runs under. ``sample_of`` makes the text into what graders see."""
+    """Runs one source within limits. ``sample_of`` turns a completion into the argument ``sample``."""
 
-    def __init__(self, limits: dict[str, Any], sample_of: Callable[[str], dict[str, Any]]) -> None:
+    def __init__(self, limits: Limits, sample_of: Callable[[str], dict[str, object]]) -> None:
         self._limits, self._sample_of = limits, sample_of
         self._printed = Printed(limits["stdout_characters"], limits["printed_characters"])
         self._module = types.ModuleType("grader")
         sys.modules["grader"] = self._module
-        signal.signal(signal.SIGALRM, _time_is_up)
+        signal.signal(signal.SIGALRM, _raise_time_is_up)
 
-    def load(self, source: str) -> dict[str, Any]:
-        """Runs the source's top level."""
+    def load(self, source: str) -> Reply:
+        """Run the source's top level."""
         linecache.cache[FILE] = (len(source), None, source.splitlines(keepends=True), FILE)
 
-        def run() -> dict[str, Any]:
+        def run() -> Reply:
             exec(compile(source, FILE, "exec"), self._module.__dict__)  # noqa: S102
             if not callable(getattr(self._module, "grade", None)):
                 raise NameError("the source defines no function grade(sample, item)")
             return {"reward": 0.0}
 
-        return self._guarded(run, self._limits["load_seconds"], "loading the source")
+        return self._run_within(run, self._limits["load_seconds"], "loading the source")
 
-    def grade(self, text: str, item: dict[str, Any], seed: int) -> dict[str, Any]:
-        """One item's verdict."""
+    def grade(self, text: str, item: dict[str, object], seed: int) -> Reply:
+        """Return the verdict on one item."""
         sample = self._sample_of(text)
         verdicts = self._limits["verdicts"]
 
-        def run() -> dict[str, Any]:
+        def run() -> Reply:
             _reseed(seed)
-            given = self._module.grade(sample, item)
-            return given if verdicts else {"reward": _number(given)}
+            result = self._module.grade(sample, item)
+            return result if verdicts else {"reward": _to_number(result)}
 
-        return self._guarded(run, self._limits["item_seconds"], "grade()")
+        return self._run_within(run, self._limits["item_seconds"], "grade()")
 
-    def _guarded(self, run: Callable[[], dict[str, Any]], seconds: float, what: str) -> dict[str, Any]:
-        """``run``'s value or why there is none. ``spent`` asks for a fresh process."""
+    def _run_within(self, run: Callable[[], Reply], seconds: float, what: str) -> Reply:
+        """Return the value of ``run``, or its error. ``spent`` asks for a fresh process."""
         printed = self._printed
         printed.forget()
         sys.stdout = sys.stderr = printed
-        reply: dict[str, Any]
+        reply: Reply
         started = time.perf_counter()
         try:
             try:
@@ -140,20 +162,20 @@ class Runner:
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except TimeIsUp as error:
-            said = f"{what} took longer than {seconds:g} seconds and was stopped.\n"
-            reply = {"error": said + self._traced(error), "spent": True}
+            stopped = f"{what} took longer than {seconds:g} seconds and was stopped.\n"
+            reply = {"error": stopped + self._format_traceback(error), "spent": True}
         except MemoryError as error:
-            reply = {"error": self._traced(error), "spent": True}
+            reply = {"error": self._format_traceback(error), "spent": True}
         except BaseException as error:
-            reply = {"error": self._traced(error)}
+            reply = {"error": self._format_traceback(error)}
         reply["seconds"] = time.perf_counter() - started
         reply["stdout"] = printed.text()
         return reply
 
-    def _traced(self, error: BaseException) -> str:
-        """The traceback through the user's lines and the libraries they call; its end, if it is long."""
+    def _format_traceback(self, error: BaseException) -> str:
+        """Return the end of the traceback, through the user's lines and the libraries that they call."""
         frames = traceback.extract_tb(error.__traceback__)
-        shown = traceback.StackSummary.from_list([f for f in frames if f.filename not in OURS])
+        shown = traceback.StackSummary.from_list([f for f in frames if f.filename not in OWN_FILES])
         lines = ["Traceback (most recent call last):\n", *traceback.format_list(shown[-TRACEBACK_FRAMES:])]
         lines += [] if isinstance(error, TimeIsUp) else traceback.format_exception_only(error)
         text = "".join(lines if shown else lines[1:])
@@ -162,7 +184,7 @@ class Runner:
         return text[-self._limits["detail_characters"] :].rstrip()
 
 
-def _time_is_up(*_: object) -> NoReturn:
+def _raise_time_is_up(*_: object) -> NoReturn:
     raise TimeIsUp
 
 
@@ -173,8 +195,8 @@ def _reseed(seed: int) -> None:
         numpy.random.seed(seed)
 
 
-def _number(value: Any) -> float:
-    """A finite float; any kind of real number and truth values count, NaN, text and ``None`` do not."""
+def _to_number(value: Any) -> float:
+    """Return a finite float. Refuses NaN, text and ``None``; takes all real numbers and truth values."""
     if callable(getattr(value, "item", None)) and getattr(value, "size", 1) == 1:
         value = value.item()  # numpy's and pandas' numbers, and arrays of one
     if not isinstance(value, numbers.Real | decimal.Decimal) and not getattr(
@@ -187,8 +209,8 @@ def _number(value: Any) -> float:
     return number
 
 
-def main(config: dict[str, Any], jail: dict[str, Any], requests: int, replies: int) -> None:
-    """``jail`` is the namespace of ``jail.py``. Serves until the host closes the pipe."""
+def main(config: Config, jail: Namespace, requests: int, replies: int) -> None:
+    """Serve until the host closes the pipe. ``jail`` is the namespace of ``jail.py``."""
     pipes = Pipes(requests, replies)
     try:
         layers = jail["lock"](config["readable"], config["limits"]["memory_bytes"])

@@ -12,8 +12,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
-from typing import Any, Protocol
+from typing import Protocol
 
+from workers.contract.json_types import JsonObject
 from workers.grading.context import GradingContext
 from workers.grading.results import Grade, GradeResult, GradingFault, Subject
 from workers.grading.sample import TOO_DEEP
@@ -22,7 +23,7 @@ from workers.grading.sandbox.batches import grade_in
 from workers.grading.template import Template, parse_template
 
 MAX_CHARACTERS = 65_536
-# None of its lines may end in a frame that a person is shown.
+# Compiled as "<string>", so that no frame of these modules appears in a traceback.
 _BUNDLE = """
 import sys, types
 for name in ("workers", "workers.grading", "workers.grading.sandboxed"):
@@ -31,7 +32,7 @@ for name, text in {texts!r}.items():
     sys.modules[name] = types.ModuleType(name)
     exec(compile(text, "<string>", "exec"), sys.modules[name].__dict__)
 """
-CONFIG_LINE = "CONFIG: dict[str, Any] = {}"
+CONFIG_LINE = "CONFIG: Any = {}"
 REMEDY = "make the grader or the row's reference simpler"
 
 
@@ -57,7 +58,7 @@ class Source:
     modules: tuple[str, ...]
     harmless: str | None = None
 
-    def text(self, config: Mapping[str, Any]) -> str:
+    def text(self, config: Mapping[str, object]) -> str:
         """Return the Python source that the sandbox runs."""
         folder = resources.files("workers.grading")
         texts = {
@@ -71,7 +72,7 @@ class Source:
 
 
 def open_source(
-    source: Source, grader: SandboxedGrader, context: GradingContext, config: Mapping[str, Any]
+    source: Source, grader: SandboxedGrader, context: GradingContext, config: Mapping[str, object]
 ) -> Grade:
     """Return a batch grader on a sandbox that holds the source. Raises ``GradingUnavailable``."""
     limits = replace(context.limits, verdicts=True)
@@ -92,14 +93,14 @@ class _Sandboxed:
     harmless: str | None
 
     def __call__(self, subjects: Sequence[Subject]) -> list[GradeResult]:
-        filled = [self._filled(subject) for subject in subjects]
-        told = iter(self.run([one for one in filled if isinstance(one, Subject)]))
-        return [self._read(one, next(told)) if isinstance(one, Subject) else one for one in filled]
+        filled = [self._fill(subject) for subject in subjects]
+        results = iter(self.run([one for one in filled if isinstance(one, Subject)]))
+        return [self._explain(one, next(results)) if isinstance(one, Subject) else one for one in filled]
 
-    def _filled(self, subject: Subject) -> Subject | GradeResult:
-        """Return what the source is told, or the result if it need not be asked."""
+    def _fill(self, subject: Subject) -> Subject | GradeResult:
+        """Return the filled templates, or the result if they cannot be filled."""
         try:
-            item: dict[str, Any] = {}
+            item: JsonObject = {}
             if self.reference:
                 item["reference"] = self.reference.fill_within(MAX_CHARACTERS, subject, self.kind)
             return Subject(self.input.fill_within(MAX_CHARACTERS, subject, self.kind), item)
@@ -108,22 +109,21 @@ class _Sandboxed:
         except RecursionError:
             return GradingFault("other_error", f"the row is {TOO_DEEP}").result(0.0)
 
-    def _read(self, told: Subject, result: GradeResult) -> GradeResult:
+    def _explain(self, filled: Subject, result: GradeResult) -> GradeResult:
+        """Return the result with its explanation, or with an error that says who is at fault."""
         if result.error_class is None:
             return replace(result, explanation=result.error_detail or "", error_detail=None)
         if result.error_class != "python_grader_runtime_error":
             return result
-        said = (result.error_detail or "").split("\nTraceback")[
-            0
-        ]  # a trace through Groove's lines helps nobody
-        if self._others_are_well(told):
-            detail = f"{self.kind} cannot grade this answer: {said}"
+        error = (result.error_detail or "").split("\nTraceback")[0]  # without Groove's own lines
+        if self._grades_harmless(filled):
+            detail = f"{self.kind} cannot grade this answer: {error}"
             return replace(result, reward=0.0, error_class="unresponsive_reward_error", error_detail=detail)
-        detail = f"{self.kind} failed; {REMEDY}: {said}"
+        detail = f"{self.kind} failed; {REMEDY}: {error}"
         return replace(result, error_class="other_error", error_detail=detail)
 
-    def _others_are_well(self, told: Subject) -> bool:
-        """True if grader and row are well, so that the answer is at fault."""
-        return (
-            self.harmless is not None and self.run([replace(told, text=self.harmless)])[0].reward is not None
-        )
+    def _grades_harmless(self, filled: Subject) -> bool:
+        """Return True if a harmless completion to the same row is graded, so that this one is at fault."""
+        if self.harmless is None:
+            return False
+        return self.run([replace(filled, text=self.harmless)])[0].reward is not None

@@ -1,4 +1,4 @@
-"""Runs inside the sandbox: says whether two mathematical values are equal.
+"""Runs inside the sandbox: compares two mathematical values.
 
 A decimal equals another number within a *relative* tolerance. Whole numbers, fractions and expressions
 without decimals are equal only if they are exactly equal.
@@ -40,7 +40,7 @@ FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "≠": "≠", "=": "=
 
 
 def equal(reference: Any, answer: Any) -> bool:
-    """True if the answer says what the reference says. The reference decides what form is asked for."""
+    """Return True if the answer equals the reference, in the form that the reference has."""
     if isinstance(reference, Named) and isinstance(answer, Named):
         return _named_equal(reference, answer)
     if isinstance(reference, Named):
@@ -55,7 +55,7 @@ def equal(reference: Any, answer: Any) -> bool:
 
 
 def _plainly_equal(reference: Any, answer: Any) -> bool:
-    """Neither has a name or a relation sign."""
+    """Compare values without a name or a relation sign."""
     if isinstance(reference, Union) or isinstance(answer, Union):
         return _unordered_equal(_parts(reference), _parts(answer))
     if isinstance(reference, Listing) or isinstance(answer, Listing):
@@ -70,7 +70,7 @@ def _plainly_equal(reference: Any, answer: Any) -> bool:
 
 
 def _with_unit(value: Any) -> Any:
-    """``5 m`` as the product that ``5m`` is read as."""
+    """Return ``5 m`` as the product that ``5m`` is read as."""
     if isinstance(value, Number) and len(value.unit) == 1 and value.unit.isalpha():
         return Expression(value.value * sympy.Symbol(value.unit, real=True), value.decimal)
     return value
@@ -104,7 +104,7 @@ def _numbers_equal(reference: Number, answer: Number) -> bool:
 
 
 def close(first: Any, second: Any, decimal: bool) -> bool:
-    """True if two numbers are equal: exactly, or within the tolerance that a decimal among them has."""
+    """Return True if two numbers are equal: exactly, or within the tolerance of a decimal among them."""
     if first == second:
         return True
     if not decimal:
@@ -118,7 +118,7 @@ def _both_rational(first: Any, second: Any) -> bool:
 
 
 def _terminates(value: Any) -> bool:
-    """True if the fraction can be written as a decimal."""
+    """Return True if the fraction can be written as a decimal."""
     below = int(value.q)
     for factor in (2, 5):
         while below % factor == 0:
@@ -127,7 +127,7 @@ def _terminates(value: Any) -> bool:
 
 
 def _near(first: Any, second: Any, tolerance: Any) -> bool:
-    """Both within ``tolerance`` of the greater one; never a fixed distance, so that 1e-30 is not 0."""
+    """Compare with a tolerance relative to the greater one; not an absolute one, so that 1e-30 is not 0."""
     if not _both_rational(first, second):
         first, second = sympy.N(first, DIGITS), sympy.N(second, DIGITS)
         if not (_finite(first) and _finite(second)):
@@ -166,7 +166,7 @@ def _exact(value: Any) -> Any:
 
 
 def _rebuilt(value: Any) -> Any:
-    """The same expression in sympy's own order; latex2sympy keeps the order of the text."""
+    """Return the same expression in sympy's order; latex2sympy keeps the order of the text."""
     if not isinstance(value, sympy.Basic) or not value.args:
         return value
     try:
@@ -185,7 +185,7 @@ def _matrices_equal(first: Any, second: Any, decimal: bool) -> bool:
 
 
 def _functions_equal(first: Any, second: Any, tolerance: Any) -> bool:
-    """True if they agree at every point where both are real. Falls back on sympy's simplification."""
+    """Return True if they agree at every point where both are real. Falls back on sympy's simplification."""
     if first.has(*SYMBOLIC) or second.has(*SYMBOLIC):
         first, second = _exact(first), _exact(second)
         if first.has(*SYMBOLIC) or second.has(*SYMBOLIC):
@@ -204,7 +204,7 @@ def _functions_equal(first: Any, second: Any, tolerance: Any) -> bool:
 
 
 def _sampled(first: Any, second: Any) -> Iterator[tuple[Any, Any]]:
-    """The values of both at points where both are real and finite."""
+    """Yield the values of both at points where both are real and finite."""
     symbols = sorted(first.free_symbols | second.free_symbols, key=str)
     for number in range(len(POINTS)):
         at = {symbol: POINTS[(number + 3 * place) % len(POINTS)] for place, symbol in enumerate(symbols)}
@@ -224,7 +224,7 @@ def _parts(value: Any) -> tuple[Any, ...]:
 
 
 def _listings_equal(reference: Any, answer: Any) -> bool:
-    """Bare lists and sets in any order; everything in other brackets in its own."""
+    """Compare bare lists and sets in any order, everything in other brackets in order."""
     if _is_decimal_comma(reference, answer) or _is_decimal_comma(answer, reference):
         return True
     first, second = _as_listing(reference), _as_listing(answer)
@@ -242,7 +242,7 @@ def _as_listing(value: Any) -> Listing:
 
 
 def _is_decimal_comma(listing: Any, number: Any) -> bool:
-    """``2,74`` beside 2.74: as much of the world writes it."""
+    """Return True for ``2,74`` and 2.74: the comma is a decimal separator in many countries."""
     if not (isinstance(listing, Listing) and isinstance(number, Number) and number.decimal):
         return False
     if listing.brackets or len(listing.items) != 2 or not all(isinstance(i, Number) for i in listing.items):
@@ -256,7 +256,7 @@ def _ordered_equal(first: tuple[Any, ...], second: tuple[Any, ...]) -> bool:
 
 
 def _unordered_equal(first: tuple[Any, ...], second: tuple[Any, ...]) -> bool:
-    """Each item has one partner; equality with a tolerance is near enough to transitive for that."""
+    """Pair each item with another one. Equality with a tolerance is nearly transitive, so greed works."""
     left = list(_distinct(second))
     wanted = list(_distinct(first))
     if len(left) != len(wanted):
@@ -283,7 +283,7 @@ def _named_equal(reference: Named, answer: Named) -> bool:
 
 
 def _equations_equal(reference: Any, answer: Any) -> bool:
-    """One is a constant multiple of the other. A bare number is no equation, but an equation ends in one."""
+    """Return True if one is a multiple of the other. A bare number is compared with an equation's end."""
     first, second = _difference(reference), _difference(answer)
     if first is not None and second is not None:
         return _proportional(first, second, signed=False)
@@ -295,7 +295,7 @@ def _equations_equal(reference: Any, answer: Any) -> bool:
 
 
 def _difference(value: Any) -> Any:
-    """Left side minus right side; ``None`` if it is no equation between expressions."""
+    """Return left side minus right side; ``None`` if it is no equation between expressions."""
     if isinstance(value, Equation):
         return value.left - value.right
     if isinstance(value, Named) and len(value.name) == 1 and isinstance(value.value, Number | Expression):
@@ -336,7 +336,7 @@ def _relations_equal(reference: Any, answer: Any) -> bool:
 
 
 def _pieces(value: Relations) -> list[tuple[Any, str]]:
-    """Each relation of a chain as (left side minus right side, sign)."""
+    """Return each relation of a chain as (left side minus right side, sign)."""
     pairs = zip(pairwise(value.sides), value.operators, strict=True)
     return [(left - right, operator) for (left, right), operator in pairs]
 

@@ -54,7 +54,7 @@ class Candidate(NamedTuple):
 
 
 def candidates(text: str) -> Iterator[str]:
-    """What may be the final answer, the likeliest first.
+    """Yield possible final answers, the most likely first.
 
     The last of: an ``<answer>`` tag, then ``\\boxed``, "the answer is …" and ``####``, whichever comes last;
     then formulas, emphasised words and numbers, whichever comes last.
@@ -70,7 +70,7 @@ def candidates(text: str) -> Iterator[str]:
 
 
 def plain(text: str) -> str:
-    """Without Markdown emphasis and without the punctuation of a sentence around it."""
+    """Return the text without Markdown emphasis and without punctuation around it."""
     text = text.strip()
     for _ in range(MOST_MARKS):
         previous = text
@@ -131,7 +131,7 @@ def _closing(text: str, at: int) -> int:
 
 
 def _marked(text: str) -> list[Candidate]:
-    """What follows "the answer is" and its like, to the end of its paragraph."""
+    """Return the text behind "the answer is" and similar phrases, to the end of its paragraph."""
     found = []
     for match in list(MARKER.finditer(text))[-LAST_MARKS:]:
         rest = text[match.end() :].lstrip()
@@ -143,7 +143,7 @@ def _marked(text: str) -> list[Candidate]:
 
 
 def _of_sentence(text: str) -> Iterator[str]:
-    """What "the answer is …" states: the formula it begins with, else the last thing that stands out."""
+    """Return the statement of "the answer is …": its first formula, else the last emphasised text."""
     text = re.sub(r"^[\s*_]*[:：]?[\s*_]*(?=\S)", "", text) if text[:1] in "*_:： " else text
     formula = FORMULA.match(text)
     if formula and not re.match(r"\s*(?:is|are|=|equals)\b", text[formula.end() :]):
@@ -175,7 +175,7 @@ def _inside(match: re.Match[str]) -> str:
 
 
 def _loose(text: str) -> list[Candidate]:
-    """Formulas, emphasised words and runs of plain mathematics, the last one first."""
+    """Yield formulas, emphasised words and runs of plain mathematics, the last one first."""
     found = [Candidate(_joined(text, match), match.start(), True) for match in FORMULA.finditer(text)]
     rest = FORMULA.sub(lambda match: "\n" * len(match[0]), text)
     for match in EMPHASIS.finditer(rest):
@@ -195,7 +195,7 @@ def _names_only(text: str) -> bool:
 
 
 def without_marks(text: str) -> str:
-    """Emphasis replaced by spaces, every other character at its position."""
+    """Return the text with spaces for emphasis marks, so that positions stay the same."""
     return re.sub(
         r"\*{2,}|_{2,}|`|(?<![\w)\s])\*(?=\S)|(?<=\S)\*(?![\w(\s])", lambda m: " " * len(m[0]), text
     )

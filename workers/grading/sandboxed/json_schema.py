@@ -1,4 +1,4 @@
-"""Runs inside the sandbox: whether an answer satisfies a JSON schema, and how its fields compare."""
+"""Runs inside the sandbox: checks an answer with a JSON schema and compares its fields."""
 
 import json
 import math
@@ -12,10 +12,11 @@ from jsonschema_specifications import REGISTRY
 from rapidfuzz import fuzz
 
 from workers.grading.fences import last_block, outside_blocks
+from workers.grading.sandboxed.verdicts import Verdict, build_verdict
 from workers.grading.thoughts import split_thoughts
 
-CONFIG: dict[str, Any] = {}
-SHOWN_ERRORS, SHOWN_CHARACTERS = 3, 300
+CONFIG: Any = {}
+MOST_ERRORS, ERROR_CHARACTERS = 3, 300
 MAX_NESTING = 100
 
 # A schema takes up to about ten frames a level.
@@ -25,102 +26,100 @@ VALIDATOR = Draft202012Validator(CONFIG["schema"], registry=REGISTRY)
 
 
 class Failed(Exception):
-    """The grader or the row is at fault; ``args`` are the class and the detail."""
+    """The grader or the row is at fault."""
+
+    def __init__(self, error_class: str, detail: str) -> None:
+        super().__init__(detail)
+        self.error_class, self.detail = error_class, detail
 
 
-def grade(sample: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+def grade(sample: dict[str, Any], item: dict[str, str]) -> Verdict:
     text = sample["output_text"]
     try:
-        answer = parsed(unfenced(text) if CONFIG["fenced"] else text)
+        answer = parse(extract_json(text) if CONFIG["fenced"] else text)
     except (ValueError, RecursionError) as error:
-        told_why = f"the answer is not JSON: {error}{hint(text)}"
-        return verdict(0.0, {"valid": 0.0}, "sample_parse_error", told_why)
+        detail = f"the answer is not JSON: {error}{find_hint(text)}"
+        return build_verdict(0.0, detail, "sample_parse_error", {"valid": 0.0})
     try:
-        problems = [told(error) for error in islice(VALIDATOR.iter_errors(answer), SHOWN_ERRORS)]
+        problems = [describe(error) for error in islice(VALIDATOR.iter_errors(answer), MOST_ERRORS)]
         if problems:
-            return verdict(0.0, {"valid": 0.0}, None, "\n".join(problems))
-        scores = {field["path"]: compared(field, answer, item) for field in CONFIG["fields"]}
+            return build_verdict(0.0, "\n".join(problems), None, {"valid": 0.0})
+        scores = {field["path"]: compare_field(field, answer, item) for field in CONFIG["fields"]}
     except RecursionError:
-        return verdict(None, {}, "other_error", "the schema refers to itself without end")
+        return build_verdict(None, "the schema refers to itself without end", "other_error")
     except Failed as failure:
-        return verdict(None, {}, *failure.args)
+        return build_verdict(None, failure.detail, failure.error_class)
     total = sum(field["weight"] for field in CONFIG["fields"])
     share = sum(f["weight"] * scores[f["path"]] for f in CONFIG["fields"]) / total if scores else 1.0
-    return verdict(share, {"valid": 1.0, **scores}, None, "")
+    return build_verdict(share, "", None, {"valid": 1.0, **scores})
 
 
-def verdict(
-    reward: float | None, parts: dict[str, float], error_class: str | None, detail: str
-) -> dict[str, Any]:
-    return {"reward": reward, "sub_rewards": parts, "error_class": error_class, "detail": detail}
+def extract_json(text: str) -> str:
+    """Return the last block of JSON, or the text itself; thoughts are left out."""
+    answer = split_thoughts(text)[1]
+    block = last_block(answer, {"json", "json5", "jsonc"})
+    return last_block(answer, {""}) or answer if block is None else block
 
 
-def unfenced(text: str) -> str:
-    """The last block of JSON, or the text itself; thoughts are left out."""
-    said = split_thoughts(text)[1]
-    block = last_block(said, {"json", "json5", "jsonc"})
-    return last_block(said, {""}) or said if block is None else block
-
-
-def hint(text: str) -> str:
-    """What to set, if the JSON is there but not alone."""
+def find_hint(text: str) -> str:
+    """Return which setting would accept the text, if it holds more than JSON; else nothing."""
     if CONFIG["fenced"] or not text.strip():
         return ""
     try:
-        parsed(unfenced(text))
+        parse(extract_json(text))
     except (ValueError, RecursionError):
         return ""
-    alone = "" if outside_blocks(text) else "stands in a fence"
-    return f"; JSON {alone or 'stands beside other text'} (set fenced to accept that)"
+    where = "among other text" if outside_blocks(text) else "in a fence"
+    return f"; the JSON is {where} (set fenced to accept that)"
 
 
-def parsed(text: str) -> Any:
-    """Raises ``ValueError``; NaN and infinities are not JSON."""
-    value = json.loads(text, parse_constant=refuse)
+def parse(text: str) -> Any:
+    """Return the JSON value. Raises ``ValueError``, also for NaN and infinities."""
+    value = json.loads(text, parse_constant=refuse_constant)
     level = [value]
     for _ in range(MAX_NESTING):
-        level = [part for whole in level for part in parts_of(whole)]
+        level = [part for whole in level for part in list_parts(whole)]
     if any(isinstance(part, dict | list) for part in level):
         raise ValueError(f"nested more than {MAX_NESTING} levels deep")
     return value
 
 
-def parts_of(value: Any) -> Any:
+def list_parts(value: Any) -> Any:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
 
 
-def refuse(name: str) -> NoReturn:
+def refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def told(error: Any) -> str:
-    return f"{error.json_path}: {error.message}"[:SHOWN_CHARACTERS]
+def describe(error: Any) -> str:
+    return f"{error.json_path}: {error.message}"[:ERROR_CHARACTERS]
 
 
 # --- fields ----------------------------------------------------------------------------------------
 
 
-def compared(field: dict[str, Any], answer: Any, item: dict[str, Any]) -> float:
-    """How well one field fits the reference's, 0 to 1. Raises ``Failed`` if the reference lacks it."""
+def compare_field(field: Any, answer: Any, item: dict[str, str]) -> float:
+    """Return how well one field equals the reference's, 0 to 1. Raises ``Failed`` if that is missing."""
     try:
-        reference = parsed(item["reference"])
+        reference = parse(item["reference"])
     except (ValueError, RecursionError) as error:
         raise Failed("other_error", f"the reference is not JSON: {error}") from error
     try:
-        expected = found(reference, field["steps"])
+        expected = walk(reference, field["steps"])
     except LookupError as error:
         raise Failed("invalid_variable_error", f"the reference has no {field['path']}") from error
     try:
-        given = found(answer, field["steps"])
+        given = walk(answer, field["steps"])
     except LookupError:
         return 0.0
     return float(COMPARISONS[field["compare"]](given, expected, field["tolerance"]))
 
 
-def found(value: Any, steps: list[Any]) -> Any:
-    """Raises ``LookupError`` where the path leads nowhere."""
+def walk(value: Any, steps: list[Any]) -> Any:
+    """Return the value at the path. Raises ``LookupError`` if there is none."""
     for step in steps:
         if not isinstance(value, dict if isinstance(step, str) else list):
             raise KeyError(step)
@@ -128,38 +127,38 @@ def found(value: Any, steps: list[Any]) -> Any:
     return value
 
 
-def same(given: Any, expected: Any, tolerance: float = 0.0) -> bool:
-    """JSON's equality: 1 is 1.0, but true is not 1."""
+def are_equal(given: Any, expected: Any, tolerance: float = 0.0) -> bool:
+    """Return True by JSON's equality: 1 is 1.0, but true is not 1."""
     if isinstance(given, bool) or isinstance(expected, bool):
         return given is expected
     if isinstance(given, dict) and isinstance(expected, dict):
-        return given.keys() == expected.keys() and all(same(given[key], expected[key]) for key in given)
+        return given.keys() == expected.keys() and all(are_equal(given[key], expected[key]) for key in given)
     if isinstance(given, list) and isinstance(expected, list):
-        return len(given) == len(expected) and all(map(same, given, expected))
+        return len(given) == len(expected) and all(map(are_equal, given, expected))
     return bool(given == expected)
 
 
-def near(given: Any, expected: Any, tolerance: float) -> bool:
-    if not number(expected):
+def are_near(given: Any, expected: Any, tolerance: float) -> bool:
+    if not is_number(expected):
         raise Failed("other_error", f"the reference has no number to compare with: {expected!r}"[:300])
     try:
-        return number(given) and math.isclose(given, expected, rel_tol=1e-9, abs_tol=tolerance)
+        return is_number(given) and math.isclose(given, expected, rel_tol=1e-9, abs_tol=tolerance)
     except OverflowError:
         return bool(given == expected)
 
 
-def number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def text(value: Any) -> str:
-    """Case and white space put aside; anything but text as JSON."""
+def to_plain_text(value: Any) -> str:
+    """Return text without differences of case and white space; any other value as JSON."""
     return " ".join((value if isinstance(value, str) else json.dumps(value)).split()).casefold()
 
 
 COMPARISONS: dict[str, Callable[[Any, Any, float], float]] = {
-    "exact": same,
-    "text": lambda given, expected, _: text(given) == text(expected),
-    "number": near,
-    "fuzzy": lambda given, expected, _: fuzz.ratio(text(given), text(expected)) / 100,
+    "exact": are_equal,
+    "text": lambda given, expected, _: to_plain_text(given) == to_plain_text(expected),
+    "number": are_near,
+    "fuzzy": lambda given, expected, _: fuzz.ratio(to_plain_text(given), to_plain_text(expected)) / 100,
 }

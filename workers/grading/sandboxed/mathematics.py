@@ -1,4 +1,4 @@
-"""Runs inside the sandbox: whether the final answer of a text is mathematically the reference."""
+"""Runs inside the sandbox: compares the final answer of a text with the reference as mathematics."""
 
 import logging
 from functools import lru_cache
@@ -11,38 +11,38 @@ import sympy  # noqa: F401
 from workers.grading.sandboxed.equality import equal
 from workers.grading.sandboxed.final_answer import candidates, is_formula, plain
 from workers.grading.sandboxed.quantities import Unreadable
-from workers.grading.sandboxed.values import read, respelled
+from workers.grading.sandboxed.values import read, respell
+from workers.grading.sandboxed.verdicts import Verdict, build_verdict
 from workers.grading.thoughts import split_thoughts
 
-SHOWN_CHARACTERS = 300
+DETAIL_CHARACTERS = 300
 MOST_CANDIDATES = 40
-# latex2sympy reports what it cannot read.
+# latex2sympy logs everything that it cannot read.
 logging.disable()
-
-
-def grade(sample: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
-    reference = found(item["reference"])
-    if reference is None:
-        return verdict(None, "other_error", "the reference holds nothing that can be read as mathematics")
-    thoughts, said = split_thoughts(sample["output_text"])
-    answer = found(said)
-    if answer is None:
-        why = "the thoughts are not closed, so there is no answer" if thoughts and not said else UNREADABLE
-        return verdict(0.0, "sample_parse_error", why)
-    return verdict(float(equal(reference[1], answer[1])), None, shown(answer[0]))
 
 
 UNREADABLE = "the answer holds nothing that can be read as mathematics"
 
 
-def verdict(reward: float | None, error_class: str | None, detail: str) -> dict[str, Any]:
-    return {"reward": reward, "sub_rewards": {}, "error_class": error_class, "detail": detail}
+def grade(sample: dict[str, Any], item: dict[str, str]) -> Verdict:
+    reference = find_answer(item["reference"])
+    if reference is None:
+        message = "the reference holds nothing that can be read as mathematics"
+        return build_verdict(None, message, "other_error")
+    thoughts, text = split_thoughts(sample["output_text"])
+    answer = find_answer(text)
+    if answer is None:
+        unclosed = thoughts and not text
+        why = "the thoughts are not closed, so there is no answer" if unclosed else UNREADABLE
+        return build_verdict(0.0, why, "sample_parse_error")
+    detail = f"the answer was read as {answer[0]}"[:DETAIL_CHARACTERS]
+    return build_verdict(float(equal(reference[1], answer[1])), detail)
 
 
 @lru_cache(maxsize=1024)
-def found(text: str) -> tuple[str, Any] | None:
-    """The final answer of a text, as it was written and as a value; ``None`` if there is none."""
-    text = respelled(text.strip())
+def find_answer(text: str) -> tuple[str, Any] | None:
+    """Return the final answer of a text, as written and as a value; ``None`` if there is none."""
+    text = respell(text.strip())
     for whole in dict.fromkeys((text, plain(text))):
         if is_formula(whole):
             try:
@@ -56,7 +56,3 @@ def found(text: str) -> tuple[str, Any] | None:
             except Unreadable:
                 continue
     return None
-
-
-def shown(answer: str) -> str:
-    return f"the answer was read as {answer}"[:SHOWN_CHARACTERS]

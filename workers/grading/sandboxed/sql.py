@@ -1,4 +1,4 @@
-"""Runs inside the sandbox: whether two queries give the same rows on every database."""
+"""Runs inside the sandbox: compares the rows of two queries on every database."""
 
 import re
 import sqlite3
@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from sqlparse import lexer, tokens
 
 from workers.grading.fences import fenced_blocks, last_block, outside_blocks, without_backticks
+from workers.grading.sandboxed.verdicts import Verdict, build_verdict
 from workers.grading.thoughts import split_thoughts
 
-CONFIG: dict[str, Any] = {}
+CONFIG: Any = {}
 BUILD_SECONDS, QUERY_SECONDS = 10.0, 2.0
 HANDLER_STEPS = 10_000
 MAX_ROWS, MAX_CELL_BYTES = 10_000, 100_000
@@ -21,11 +22,11 @@ HEAP_BYTES, DATABASE_PAGES = 512 << 20, 16_384
 # Two numbers are equal if they differ by no more than each of these, or by the noise of floating point.
 MOST_APART, MOST_APART_RELATIVE = 1e-4, 1e-4
 NOISE, NOISE_RELATIVE = 1e-12, 1e-9
-SHOWN_CHARACTERS = 1_000
+QUERY_CHARACTERS = 1_000
 
 READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
-# The same query must always give the same.
-BY_CHANCE = {"random", "randomblob"}
+# Refused: the same query must always return the same rows.
+RANDOM_FUNCTIONS = {"random", "randomblob"}
 SQL_TAGS = {
     "sql", "sqlite", "sqlite3", "postgresql", "postgres", "psql", "pgsql", "mysql", "mariadb", "duckdb",
     "tsql", "mssql", "plsql", "plpgsql", "snowflake", "bigquery", "sparksql",
@@ -60,11 +61,11 @@ class Clauses(NamedTuple):
     limit: tuple[int, int] | None
 
 
-class Wanted(NamedTuple):
-    """What the reference gives. ``groups`` are (rows to take, rows to take them from), in order.
+class ExpectedRows(NamedTuple):
+    """The rows of the reference. ``groups`` are (number of rows to take, rows to take them from), in order.
 
-    Rows that its ORDER BY leaves equal are one group; without ORDER BY all rows are. ``note`` says what the
-    reference leaves open.
+    Rows that are equal by its ORDER BY form a group; without ORDER BY all rows form one. ``note`` says what
+    the reference leaves open.
     """
 
     columns: int
@@ -77,7 +78,7 @@ class Wanted(NamedTuple):
 
 
 class Database:
-    """An in-memory database that a script has built and that can be read only."""
+    """A read-only database in memory, built by a script."""
 
     def __init__(self, script: str) -> None:
         self._connection = sqlite3.connect(":memory:", isolation_level=None)
@@ -91,25 +92,25 @@ class Database:
             f"hard_heap_limit={HEAP_BYTES}",
         ):
             self._connection.execute(f"PRAGMA {pragma}")
-        self._guarded(BUILD_SECONDS, lambda: self._connection.executescript(script))
+        self._run_within(BUILD_SECONDS, lambda: self._connection.executescript(script))
         self._connection.commit()
         self._connection.execute("PRAGMA query_only=ON")
         self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_CELL_BYTES)
         self._connection.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 100)
-        self._connection.set_authorizer(allowed)
+        self._connection.set_authorizer(authorize)
 
     def rows(self, query: str, most: int, seconds: float) -> Rows:
-        """What the query gives, ``most`` rows at most. Raises ``Failed``."""
-        found: Rows = self._guarded(seconds, lambda: self._run(query, most))
+        """Return the rows of the query, at most ``most``. Raises ``Failed``."""
+        found: Rows = self._run_within(seconds, lambda: self._run(query, most))
         return found
 
     def _run(self, query: str, most: int) -> Rows:
         cursor = self._connection.execute(query)
         if cursor.description is None:
-            raise Failed("there is no query that gives rows")
+            raise Failed("there is no query that returns rows")
         return Rows([each[0] for each in cursor.description], cursor.fetchmany(most))
 
-    def _guarded(self, seconds: float, run: Any) -> Any:
+    def _run_within(self, seconds: float, run: Any) -> Any:
         self._deadline = time.monotonic() + seconds
         try:
             return run()
@@ -117,63 +118,63 @@ class Database:
             raise Failed("it needs too much memory") from error
         except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
             late = time.monotonic() > self._deadline
-            raise Failed(f"it takes more than {seconds:g} seconds" if late else told(error)) from error
+            raise Failed(f"it takes more than {seconds:g} seconds" if late else describe(error)) from error
 
     def _late(self) -> bool:
         return time.monotonic() > self._deadline
 
 
-def allowed(action: int, _first: str | None, second: str | None, *_: str | None) -> int:
-    by_chance = action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in BY_CHANCE
-    return sqlite3.SQLITE_OK if action in READING and not by_chance else sqlite3.SQLITE_DENY
+def authorize(action: int, _first: str | None, second: str | None, *_: str | None) -> int:
+    is_random = action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in RANDOM_FUNCTIONS
+    return sqlite3.SQLITE_OK if action in READING and not is_random else sqlite3.SQLITE_DENY
 
 
-def told(error: Exception) -> str:
+def describe(error: Exception) -> str:
     denied = any(word in str(error) for word in ("authoriz", "prohibited"))
     return f"{error} (a query may only read, and nothing at random)" if denied else str(error)
 
 
-def built(number: int, script: str) -> Database | str:
-    """The database, or why there is none."""
+def build_database(number: int, script: str) -> Database | str:
+    """Return the database, or why it cannot be built."""
     try:
         return Database(script)
     except Failed as failure:
         return f"database {number} cannot be built: {failure}"
 
 
-DATABASES = [built(number, script) for number, script in enumerate(CONFIG["databases"], 1)]
+DATABASES = [build_database(number, script) for number, script in enumerate(CONFIG["databases"], 1)]
 BROKEN = [each for each in DATABASES if isinstance(each, str)]
 READY = [each for each in DATABASES if isinstance(each, Database)]
 
 
-def grade(sample: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+def grade(sample: dict[str, Any], item: dict[str, str]) -> Verdict:
     try:
         if BROKEN:
             raise Failed(BROKEN[0])
-        expected = given(query_of(item["reference"]))
+        expected = run_reference(extract_query(item["reference"]))
     except Failed as failure:
-        return verdict(None, {}, "other_error", str(failure))
-    query = query_of(split_thoughts(sample["output_text"])[1])
-    result = compared(query, expected)
+        return build_verdict(None, str(failure), "other_error")
+    query = extract_query(split_thoughts(sample["output_text"])[1])
+    result = compare_query(query, expected)
     if query != sample["output_text"].strip():
-        result["detail"] = "\n".join(filter(None, [result["detail"], f"run: {query[:SHOWN_CHARACTERS]}"]))
+        result["detail"] = "\n".join(filter(None, [result["detail"], f"run: {query[:QUERY_CHARACTERS]}"]))
     return result
 
 
-def query_of(text: str) -> str:
-    """The last block of SQL, else the last other block that begins as a query, else the text itself."""
+def extract_query(text: str) -> str:
+    """Return the last block of SQL, else the last other block that begins as a query, else the text."""
     tagged = last_block(text, SQL_TAGS)
     if tagged is not None:
         return tagged.strip()
     plain = [block.body for block in fenced_blocks(text) if not block.tag and block.body.strip()]
     queries = [body for body in plain if STARTS_QUERY.match(body)]
-    chosen = (queries or plain or [outside_blocks(text)])[-1]
-    return without_backticks(chosen.strip()).strip()
+    query = (queries or plain or [outside_blocks(text)])[-1]
+    return without_backticks(query.strip()).strip()
 
 
 @lru_cache(maxsize=64)
-def given(reference: str) -> list[Wanted]:
-    """What the reference query gives on each database. Raises ``Failed``."""
+def run_reference(reference: str) -> list[ExpectedRows]:
+    """Return the rows of the reference query on each database. Raises ``Failed``."""
     results = []
     for number, database in enumerate(READY, 1):
         try:
@@ -181,13 +182,13 @@ def given(reference: str) -> list[Wanted]:
         except Failed as failure:
             raise Failed(f"the reference query fails on database {number}: {failure}") from failure
         if len(found.rows) > MAX_ROWS:
-            raise Failed(f"the reference query gives more than {MAX_ROWS} rows on database {number}")
-        results.append(wanted(database, reference, found))
+            raise Failed(f"the reference query returns more than {MAX_ROWS} rows on database {number}")
+        results.append(group_rows(database, reference, found))
     return results
 
 
-def compared(query: str, expected: list[Wanted]) -> dict[str, Any]:
-    """The verdict on a query that should give ``expected``."""
+def compare_query(query: str, expected: list[ExpectedRows]) -> Verdict:
+    """Return the verdict on a query that should return the ``expected`` rows."""
     parts: dict[str, float] = {}
     differs: list[str] = []
     notes: list[str] = []
@@ -195,56 +196,51 @@ def compared(query: str, expected: list[Wanted]) -> dict[str, Any]:
         try:
             found = database.rows(query, rows.size + 1, QUERY_SECONDS / len(READY))
         except Failed as failure:
-            return verdict(0.0, {}, None, f"the query does not run on database {number}: {failure}")
-        difference = different(found, rows)
+            return build_verdict(0.0, f"the query does not run on database {number}: {failure}")
+        difference = find_difference(found, rows)
         parts[f"database_{number}"] = 0.0 if difference else 1.0
         differs += [f"database {number}: {difference}"] if difference else []
         notes += [f"database {number}: {rows.note}"] if rows.note else []
-    return verdict(CONFIG["partial"] if differs else 1.0, parts, None, "\n".join(differs + notes))
+    reward = CONFIG["partial"] if differs else 1.0
+    return build_verdict(reward, "\n".join(differs + notes), None, parts)
 
 
-def different(found: Rows, expected: Wanted) -> str:
-    """In what they differ; empty if they are the same."""
+def find_difference(found: Rows, expected: ExpectedRows) -> str:
+    """Return how the rows differ; empty if they are the same."""
     if len(found.names) != expected.columns:
-        return f"{len(found.names)} columns, the reference gives {expected.columns}"
+        return f"{len(found.names)} columns, the reference has {expected.columns}"
     if len(found.rows) > expected.size:
         return f"more than the {expected.size} rows of the reference"
     if len(found.rows) < expected.size:
-        return f"{len(found.rows)} rows, the reference gives {expected.size}"
+        return f"{len(found.rows)} rows, the reference has {expected.size}"
     start = 0
     for taken, rows in expected.groups:
-        if not taken_from(found.rows[start : start + taken], rows):
+        if not are_taken_from(found.rows[start : start + taken], rows):
             everything = [row for _, group in expected.groups for row in group]
-            if len(expected.groups) > 1 and taken_from(found.rows, everything):
+            if len(expected.groups) > 1 and are_taken_from(found.rows, everything):
                 return "another order than the reference"
             return "other rows than the reference"
         start += taken
     return ""
 
 
-def verdict(
-    reward: float | None, parts: dict[str, float], error_class: str | None, detail: str
-) -> dict[str, Any]:
-    return {"reward": reward, "sub_rewards": parts, "error_class": error_class, "detail": detail}
-
-
 # --- rows ------------------------------------------------------------------------------------------
 
 
-def taken_from(rows: list[tuple[Any, ...]], pool: list[tuple[Any, ...]]) -> bool:
-    """True if every row is one of ``pool``, each as often as there at most."""
+def are_taken_from(rows: list[tuple[Any, ...]], pool: list[tuple[Any, ...]]) -> bool:
+    """Return True if every row is in ``pool``, at most as often as there."""
     if not Counter(rows) - Counter(pool):
         return True
     left: dict[Any, list[tuple[Any, ...]]] = {}
     for row in pool:
-        left.setdefault(words_of(row), []).append(row)
+        left.setdefault(find_words(row), []).append(row)
     for group in left.values():
-        group.sort(key=numbers_of)
-    return all(taken(row, left.get(words_of(row), [])) for row in sorted(rows, key=numbers_of))
+        group.sort(key=find_numbers)
+    return all(take_equal(row, left.get(find_words(row), [])) for row in sorted(rows, key=find_numbers))
 
 
-def taken(row: tuple[Any, ...], group: list[tuple[Any, ...]]) -> bool:
-    """Takes the first row of the group whose numbers are equal to this one's."""
+def take_equal(row: tuple[Any, ...], group: list[tuple[Any, ...]]) -> bool:
+    """Remove the first row of the group with equal numbers. Return False if there is none."""
     for at, other in enumerate(group[:MOST_TRIED]):
         if all(map(same, row, other)):
             del group[at]
@@ -255,17 +251,17 @@ def taken(row: tuple[Any, ...], group: list[tuple[Any, ...]]) -> bool:
 MOST_TRIED = 64
 
 
-def words_of(row: tuple[Any, ...]) -> tuple[Any, ...]:
+def find_words(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(None if isinstance(value, int | float) else (value,) for value in row)
 
 
-def numbers_of(row: tuple[Any, ...]) -> tuple[float, ...]:
+def find_numbers(row: tuple[Any, ...]) -> tuple[float, ...]:
     return tuple(value for value in row if isinstance(value, int | float))
 
 
 def same(first: Any, second: Any) -> bool:
-    """Whole numbers and texts exactly; other numbers within a relative and an absolute tolerance."""
-    if not (isinstance(first, float) or isinstance(second, float)) or not numbers_of((first, second))[1:]:
+    """Compare whole numbers and texts exactly, other numbers within a relative and an absolute tolerance."""
+    if not (isinstance(first, float) or isinstance(second, float)) or not find_numbers((first, second))[1:]:
         return bool(first == second)
     apart, size = abs(first - second), max(abs(first), abs(second))
     if apart <= NOISE or apart <= NOISE_RELATIVE * size or first == second:
@@ -276,17 +272,17 @@ def same(first: Any, second: Any) -> bool:
 # --- what the reference leaves open ----------------------------------------------------------------
 
 
-def wanted(database: Database, reference: str, found: Rows) -> Wanted:
+def group_rows(database: Database, reference: str, found: Rows) -> ExpectedRows:
     """The reference's rows in groups of equal keys; in one group if nothing orders them."""
     clauses = clauses_of(reference)
     one = [(len(found.rows), found.rows)] if found.rows else []
     if not clauses.order:
         open_limit = clauses.limit is not None and len(found.rows) == clauses.limit[1] > 0
-        return Wanted(len(found.names), one, LIMIT_WITHOUT_ORDER if open_limit else "")
+        return ExpectedRows(len(found.names), one, LIMIT_WITHOUT_ORDER if open_limit else "")
     try:
-        rows, keys = keyed(database, clauses, found)
+        rows, keys = read_keyed_rows(database, clauses, found)
     except Failed:
-        return Wanted(len(found.names), [(1, [row]) for row in found.rows], "")
+        return ExpectedRows(len(found.names), [(1, [row]) for row in found.rows], "")
     first = clauses.limit[0] if clauses.limit else 0
     groups, note = [], ""
     for start, end in runs(keys):
@@ -294,7 +290,7 @@ def wanted(database: Database, reference: str, found: Rows) -> Wanted:
         if taken_rows > 0:
             groups.append((taken_rows, rows[start:end]))
             note = note or (TIE_AT_LIMIT if taken_rows < end - start else "")
-    return Wanted(len(found.names), groups, note)
+    return ExpectedRows(len(found.names), groups, note)
 
 
 LIMIT_WITHOUT_ORDER = "the reference has LIMIT without ORDER BY, which leaves open which rows it gives"
@@ -305,13 +301,15 @@ TIE_AT_LIMIT = (
 
 
 def runs(keys: list[tuple[Any, ...]]) -> list[tuple[int, int]]:
-    """Where equal keys begin and end."""
+    """Yield where equal keys begin and end."""
     starts = [at for at in range(len(keys)) if at == 0 or keys[at] != keys[at - 1]]
     return list(zip(starts, [*starts[1:], len(keys)], strict=True))
 
 
-def keyed(database: Database, clauses: Clauses, found: Rows) -> tuple[list[tuple[Any, ...]], list[Any]]:
-    """All rows that the reference would give without LIMIT, and the keys by which it orders them.
+def read_keyed_rows(
+    database: Database, clauses: Clauses, found: Rows
+) -> tuple[list[tuple[Any, ...]], list[Any]]:
+    """Return all rows of the reference without its LIMIT, and the keys that order them.
 
     A key is a column of the result by number or name, else the term itself, selected beside the others.
     Raises ``Failed`` where that cannot be told.
@@ -376,7 +374,7 @@ def _clauses(query: str, starts: dict[str, int], after: int, commas: list[int], 
 
 
 def _limit(match: re.Match[str] | None) -> tuple[int, int] | None:
-    """(first row, number of rows): ``LIMIT 5``, ``LIMIT 5 OFFSET 10``, ``LIMIT 10, 5``."""
+    """Return (first row, number of rows) of ``LIMIT 5``, ``LIMIT 5 OFFSET 10`` or ``LIMIT 10, 5``."""
     if match is None:
         return None
     return (int(match[1]), int(match[3])) if match[2] else (int(match[4] or 0), int(match[1]))

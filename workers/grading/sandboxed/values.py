@@ -134,21 +134,21 @@ def _deep(text: str) -> bool:
     return most > MAX_DEPTH
 
 
-def respelled(text: str) -> str:
-    """Signs beyond ASCII in LaTeX's spelling."""
+def respell(text: str) -> str:
+    """Return the text with LaTeX's spelling of non-ASCII signs."""
     return _SPELLING.sub(lambda match: SPELLINGS[match[0]], text)
 
 
 @lru_cache(maxsize=2048)
 def read(text: str) -> Any:
-    """The value that the text stands for. Raises ``Unreadable``."""
+    """Return the value of the text. Raises ``Unreadable``."""
     if len(text) > MAX_CHARACTERS:
         raise Unreadable("it is too long")
     if _deep(text):
         raise Unreadable("it is nested too deeply")
     if HUGE.search(text):
         raise Unreadable("an exponent is too large")
-    text = respelled(text.strip().replace(r"\$", ""))
+    text = respell(text.strip().replace(r"\$", ""))
     for pattern, by in _SUBSTITUTIONS:
         text = pattern.sub(by, text)
     return _value(re.sub(r"\s+", " ", text).strip(" ,;"))
@@ -174,7 +174,7 @@ def _value(text: str) -> Any:
 
 
 def _both_signs(text: str) -> Named | Listing:
-    """``a ± b`` is both values."""
+    """Return both values of ``a ± b``."""
     plus = _value(text.replace(r"\pm", "+").replace(r"\mp", "-"))
     minus = _value(text.replace(r"\pm", "-").replace(r"\mp", "+"))
     items = [*_items(plus), *_items(minus)]
@@ -188,7 +188,7 @@ def _items(value: Any) -> Sequence[Any]:
 
 
 def _clock(text: str) -> Clock | Number | None:
-    """``12:05`` is a time of day, ``3:4`` a ratio."""
+    """Read ``12:05`` as a time of day, ``3:4`` as a ratio."""
     if time := CLOCK.fullmatch(text):
         half = (time[4] or "").lower()
         return Clock((str(int(time[1])), time[2], time[3] or "00", half))
@@ -199,7 +199,7 @@ def _clock(text: str) -> Clock | Number | None:
 
 
 def _list(text: str) -> Any:
-    """A bare list ``1, 2, 3``; ``n = 1, 2, 3`` gives all of them the name."""
+    """Read a bare list ``1, 2, 3``; ``n = 1, 2, 3`` names all of them."""
     parts = [part for part in _split(text, ",;") if part.strip()]
     if len(parts) < 2:
         return None
@@ -216,7 +216,7 @@ def _ellipsis(text: str) -> Words | None:
 
 
 def _split(text: str, separators: str) -> list[str]:
-    """Splits outside of brackets. A closing bracket need not match its kind: ``[0, 1)``."""
+    """Split outside of brackets. A closing bracket may be of another kind: ``[0, 1)``."""
     parts, depth, start = [], 0, 0
     for at, character in enumerate(text):
         if character in OPENING:
@@ -233,7 +233,7 @@ _RELATION = re.compile(r"[=<>≤≥≠≈]")
 
 
 def _related(text: str) -> Any:
-    """Equations and inequalities."""
+    """Read equations and inequalities."""
     sides = _split(text, "=<>≤≥≠≈")
     if len(sides) < 2 or MATRIX.search(text):
         return None
@@ -245,7 +245,7 @@ def _related(text: str) -> Any:
 
 
 def _assigned(sides: list[str], operators: list[str]) -> Any:
-    """The last exact side counts: ``x = 2/6 = 1/3 ≈ 0.33`` is 1/3."""
+    """Return the last exact side: ``x = 2/6 = 1/3 ≈ 0.33`` is 1/3."""
     exact = operators.index("≈") if "≈" in operators[1:] else len(operators)
     first, last = sides[0].strip(), sides[exact]
     if not first:
@@ -274,7 +274,7 @@ def _union(text: str) -> Union | None:
 
 
 def _bracketed(text: str) -> Any:
-    """Tuples, intervals and sets; brackets around one value say nothing."""
+    """Read tuples, intervals and sets; brackets around one value mean nothing."""
     inner = text.removeprefix("\\").removesuffix("\\}") if text.endswith("\\}") else text
     braces = text.startswith("\\{") and text.endswith("\\}")
     if braces:
@@ -295,7 +295,7 @@ def _members(inside: str) -> tuple[Any, ...]:
 
 
 def _encloses(text: str) -> bool:
-    """True if the first bracket closes at the end."""
+    """Return True if the first bracket closes at the end."""
     depth = 0
     for at, character in enumerate(text):
         depth += (character in OPENING) - (character in CLOSING)
@@ -312,7 +312,7 @@ def _words(text: str) -> Any:
 
 
 def _expression(text: str) -> Any:
-    """By latex2sympy. Raises ``Unreadable``."""
+    """Read an expression by latex2sympy. Raises ``Unreadable``."""
     bare = re.sub(r"\\(?:text|begin|end)\{[^{}]*\}|\\[A-Za-z]+", " ", text)
     if re.search(r"[^\W\d_]{3,}", bare) or "\\ldots" in text or re.search(r"[^\x00-\x7f]", text):
         raise Unreadable("it holds words")

@@ -148,7 +148,7 @@ def test_fields_are_compared_with_what_the_rows_have(
     rows = dataset(
         team, alice, "Tickets", answer="a", nested={"total": 1}, half=lambda number: 1 if number % 2 else None
     )
-    refusal = required_fields.refusal(grader(team, alice, definition), rows)
+    refusal = required_fields.find_refusal(grader(team, alice, definition), rows)
     assert wrong in refusal
     assert bool(refusal) == bool(wrong)
 

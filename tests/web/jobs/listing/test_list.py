@@ -62,7 +62,7 @@ def test_jobs_are_found_by_text_state_and_model_and_sorted(
 def test_the_next_page_keeps_the_filters(
     team: Team, alice: User, jobs: list[Job], as_user: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(filters, "PAGE", 2)
+    monkeypatch.setattr(filters, "PAGE_SIZE", 2)
     client = as_user(alice)
     assert "sort=name&amp;page=2" in client.get(f"/t/{team.slug}/jobs/", {"sort": "name"}).content.decode()
     assert names(client, team, sort="name", page=2) == ["Gamma"]

@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.web.comparison import body, finished_job, tuned_model
+from webapp.core.deletion import RemovalRefused
 from webapp.jobs import transitions
 from webapp.jobs.listing import bulk_actions, filters, removal, tags
 from webapp.jobs.listing.pinned_jobs import pin_job
@@ -159,7 +160,7 @@ def test_an_active_or_needed_job_cannot_be_deleted(
 ) -> None:
     going, source, part = jobs
     Job.objects.filter(pk=going.pk).update(state=State.RUNNING)
-    with pytest.raises(removal.RemovalRefused, match="is running"):
+    with pytest.raises(RemovalRefused, match="is running"):
         removal.delete_job(Job.objects.get(pk=going.pk), alice)
     Job.objects.filter(pk=part.pk).update(state=State.QUEUED, promoted_from=source, promoted_step=20)
     answer = as_user(alice).post(address(team, "delete", source.uid), follow=True)
