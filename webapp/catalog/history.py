@@ -134,7 +134,9 @@ def _from_score(score: SuiteScore) -> Measurement:
 def list_other_results(model: TunedModel) -> list[OtherResult]:
     """Return results of jobs that continued from the model, and of control runs of its job, newest first."""
     job: Job | None = getattr(model, "job", None)
-    others = Q(job__start=model, job__method="rft") | (Q(job__control_of=job) if job else Q(pk=None))
+    others = Q(job__initial_adapter=model, job__method="rft") | (
+        Q(job__control_of=job) if job else Q(pk=None)
+    )
     found = Evaluation.objects.filter(others, stage="after", task="", tuned__isnull=False)
     newest = found.select_related("job__team").defer("comparison").order_by("-id")[:MOST_OTHER_RESULTS]
     return [_build_other_result(model, evaluation) for evaluation in newest]

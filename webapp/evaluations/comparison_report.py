@@ -25,11 +25,6 @@ GAINED = Q(base_right=0, tuned_right__gt=0)
 LOST = Q(base_right__gt=0, tuned_right=0)
 
 
-def parse_comparison(evaluation: Evaluation) -> Comparison | None:
-    """Return the stored comparison; None if no row was graded for both models."""
-    return evaluation.comparison and Comparison.model_validate(evaluation.comparison)
-
-
 # --- in words --------------------------------------------------------------------------------------
 
 
@@ -46,8 +41,8 @@ def build_verdict(evaluation: Evaluation, level: float) -> Verdict:
     """Return the verdict on the paired difference; a gain with doubts is no success."""
     if evaluation.difference is None or evaluation.tuned is None:
         return Verdict("warning", "No result: no row was graded for both models.", [])
-    difference = Interval.model_validate(evaluation.difference)
-    found = parse_comparison(evaluation)
+    difference = evaluation.difference
+    found = evaluation.comparison
     doubts = list(_find_doubts(found, difference, evaluation.job.base_label.lower())) if found else []
     doubts += _describe_ungraded(evaluation)
     notes = list(_describe_precision(found, difference)) if found else []
@@ -214,7 +209,7 @@ def build_ledger(evaluation: Evaluation, found: Comparison) -> list[Side]:
 
 def build_context(evaluation: Evaluation) -> dict[str, object]:
     """Return what ``evaluations/paired.html`` shows; nothing for a comparison without pairs."""
-    found = parse_comparison(evaluation)
+    found = evaluation.comparison
     if found is None:
         return {}
     several = found.curves if found.curves and len(found.curves.points) > 1 else None
@@ -232,7 +227,8 @@ def build_context(evaluation: Evaluation) -> dict[str, object]:
 
 def export_numbers(evaluation: Evaluation, level: float) -> dict[str, object]:
     """Return every number of the comparison as JSON data, without the completions."""
-    names = ("stage", "split", "task", "step", "rows", "samples_per_row", "base", "tuned", "difference")
+    names = ("stage", "split", "task", "step", "rows", "samples_per_row", "wins", "ties", "losses")
+    reports = {name: getattr(evaluation, name) for name in ("base", "tuned", "difference", "comparison")}
     rows = evaluation.compared_rows
     outcomes = build_outcomes(evaluation, level)
     return {
@@ -240,7 +236,8 @@ def export_numbers(evaluation: Evaluation, level: float) -> dict[str, object]:
         "confidence": level,
         "fewest_rows_for_intervals": FEWEST_ROWS,
         "won_of_decided": outcomes and {"share": outcomes.won, "low": outcomes.low, "high": outcomes.high},
-        **{name: getattr(evaluation, name) for name in (*names, "wins", "ties", "losses", "comparison")},
+        **{name: getattr(evaluation, name) for name in names},
+        **{name: report and report.model_dump(mode="json") for name, report in reports.items()},
         "test_openings": _list_openings(evaluation),
         "gained": list(rows.filter(GAINED).values_list("row_id", flat=True)),
         "lost": list(rows.filter(LOST).values_list("row_id", flat=True)),

@@ -62,7 +62,8 @@ def _read_blocks(key: str) -> Iterator[bytes]:
 def peft_code(model: TunedModel) -> str:
     """Return Python code that loads the unpacked archive and answers one prompt."""
     source = model.base_model.source
-    tokens = _read_settings(model).get("grpo", {}).get("max_completion_length", DEFAULT_TOKENS)
+    job = getattr(model, "job", None)
+    tokens = job.settings.grpo.max_completion_length if job else DEFAULT_TOKENS
     return PEFT.format(
         adapter=_quote(folder_name(model)),
         base=_quote(source.load_name),
@@ -75,7 +76,8 @@ def peft_code(model: TunedModel) -> str:
 def vllm_command(model: TunedModel) -> str:
     """Return a shell command that serves base and adapter with vLLM."""
     source, folder = model.base_model.source, folder_name(model)
-    rank = (model.shape or _read_settings(model).get("lora", {})).get("rank", DEFAULT_RANK)
+    job = getattr(model, "job", None)
+    rank = model.shape.get("rank") or (job.settings.lora.rank if job else DEFAULT_RANK)
     words = ["vllm", "serve", source.load_name]
     if source.load_revision:
         words += ["--revision", source.load_revision]
@@ -97,8 +99,3 @@ def export_commands(model: TunedModel, kind: ExportKind) -> list[str]:
 def _quote(text: str) -> str:
     """Return a Python string literal: JSON's escapes are valid in Python."""
     return json.dumps(text, ensure_ascii=False)
-
-
-def _read_settings(model: TunedModel) -> dict[str, dict[str, int]]:
-    job = getattr(model, "job", None)
-    return job.settings if job else {}

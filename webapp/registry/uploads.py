@@ -135,9 +135,12 @@ def _store(model: TunedModel, name: str, file: IO[bytes]) -> StoredFile:
 
 def read_lora_shape(model: TunedModel) -> LoraShape:
     """Return the shape of an adapter: stored with an upload, in its job's settings, or in its config."""
+    if model.shape:
+        return model.shape
     job = getattr(model, "job", None)
-    if shape := model.shape or (job and job.settings["lora"]):
-        return {"rank": shape["rank"], "alpha": shape["alpha"], "targets": shape["targets"]}
+    if job is not None:
+        lora = job.settings.lora
+        return {"rank": lora.rank, "alpha": lora.alpha, "targets": lora.targets}
     with default_storage.open(f"{model.prefix}/{adapter.CONFIG}") as file:
         config = adapter.AdapterConfig.model_validate(json.load(file))
     return {"rank": config.r, "alpha": config.lora_alpha, "targets": config.targets}
