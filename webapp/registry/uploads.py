@@ -11,7 +11,7 @@ import tempfile
 import zipfile
 import zlib
 from pathlib import PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from django.conf import settings
 from django.core.files.base import File
@@ -136,7 +136,7 @@ def _store(model: TunedModel, name: str, file: IO[bytes]) -> StoredFile:
 def read_lora_shape(model: TunedModel) -> LoraShape:
     """Return the shape of an adapter: stored with an upload, in its job's settings, or in its config."""
     if model.shape:
-        return model.shape
+        return cast(LoraShape, model.shape)
     job = getattr(model, "job", None)
     if job is not None:
         lora = job.settings.lora

@@ -57,7 +57,10 @@ def _collect_answers(trial: GraderTrial, folder: Path, lost: threading.Event) ->
     sampled = _sample(trial, folder, lost) if "base_model" in sources else [[] for _ in trial.rows]
     answers: list[TrialAnswer] = []
     for index, row in enumerate(trial.rows):
-        if "field" in sources and (text := field_as_text(row, trial.choices.get("field", ""))) is not None:
+        if (
+            "field" in sources
+            and (text := field_as_text(row["item"], trial.choices.get("field", ""))) is not None
+        ):
             answers.append({"row": index, "source": "field", "number": 1, "answer": text})
         if "typed" in sources:
             text = trial.choices.get("answer", "")

@@ -69,7 +69,7 @@ def test_a_version_that_pays_a_known_bad_answer_is_not_used(team: Team, alice: U
     test = GraderTest.objects.create(grader=grader, row={"item": {}}, answer="bad", kind="bad", limit=0.2)
     seen = {"tests": {test.uid: {"reward": 0.9, "passed": False}}}
     GraderCheck.objects.update_or_create(version=version, defaults={"state": "finished", "results": seen})
-    with pytest.raises(SettingsInvalid, match=r"pays it 0\.900, but a known bad answer must earn"):
+    with pytest.raises(SettingsInvalid, match=r"scores it 0\.900, but a known bad answer must earn"):
         launch(team, alice, version)
 
 
