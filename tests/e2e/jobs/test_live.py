@@ -30,7 +30,8 @@ def test_a_page_opened_in_the_queue_follows_the_job_to_its_end(
     page: Page, live: str, team: Team, alice: User
 ) -> None:
     job = finished_job(team, alice)
-    job.settings.resources.cpu_cores = CORES
+    resources = job.settings.resources.model_copy(update={"cpu_cores": CORES})
+    job.settings = job.settings.model_copy(update={"resources": resources})
     job.state, job.step, job.queued_at = State.QUEUED, 0, timezone.now()
     job.save()
 

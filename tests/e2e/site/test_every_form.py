@@ -81,8 +81,8 @@ GRADERS = (
 )
 JOBS = (
     Step("jobs/list.html", "jobs:list", {"q": "J"}, shows="Clear"),
-    Step("experiments:compare", "jobs:list", {"job": "{job}"}, shows="Choose a second job"),
-    Step("jobs/compare.html", "experiments:compare", {"job": "{job}"}, shows="Choose a second job"),
+    Step("experiments:compare", "jobs:list", {"job": "{job}"}, shows="Select a second job"),
+    Step("jobs/compare.html", "experiments:compare", {"job": "{job}"}, shows="Select a second job"),
     Step("jobs:pin", "jobs:detail", shows="Unpin"),
     Step("jobs:rename", "jobs:detail", {"name": "Invoices, small"}, shows="Invoices, small"),
     Step("jobs/rollouts.html", "jobs:rollouts", {"least": "0.1"}, shows="Save view"),

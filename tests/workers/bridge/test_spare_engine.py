@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.workers.engine_jobs import rows
 from workers.bridge import child
 from workers.bridge.jobs import spare_engine
+from workers.contract.devices import GivenDevices
 from workers.contract.events import parse
 
 
@@ -26,12 +27,12 @@ def test_the_spare_becomes_the_jobs_child_with_its_own_environment_log_and_lifel
     tmp_path, model_folder, settings
 ):
     settings.WARM_ENGINES = True
-    spare_engine.SPARES.fill(child.build_environment({}))
+    spare_engine.SPARES.fill(child.build_environment(GivenDevices()))
     spare = spare_engine.SPARES._spare
     assert spare
     log, out = tmp_path / "engine.log", tmp_path / "out"
     arguments = ["workers.engine", "sample", str(sample_spec(tmp_path, model_folder)), "--out", str(out)]
-    with child.start_child(arguments, {"cpu_cores": 1}, log) as process:
+    with child.start_child(arguments, GivenDevices(cpu_cores=1), log) as process:
         assert process.pid == spare.process.pid
         assert process.wait(90) == 0, log.read_text()
     assert len((out / "samples.jsonl").read_text().splitlines()) == 2
@@ -41,14 +42,14 @@ def test_the_spare_becomes_the_jobs_child_with_its_own_environment_log_and_lifel
 
 
 def test_a_spare_without_an_order_ends_when_its_worker_does():
-    spare = spare_engine.start_spare(child.build_environment({}))
+    spare = spare_engine.start_spare(child.build_environment(GivenDevices()))
     spare.orders.close()
     assert spare.process.wait(90) == 0
 
 
 def test_a_spare_that_died_is_noticed_and_a_fresh_process_does_the_job(tmp_path, model_folder, settings):
     settings.WARM_ENGINES = True
-    spare_engine.SPARES.fill(child.build_environment({}))
+    spare_engine.SPARES.fill(child.build_environment(GivenDevices()))
     assert spare_engine.SPARES._spare
     dead = spare_engine.SPARES._spare.process
     dead.kill()
@@ -56,7 +57,7 @@ def test_a_spare_that_died_is_noticed_and_a_fresh_process_does_the_job(tmp_path,
     arguments = ["workers.engine", "sample", str(sample_spec(tmp_path, model_folder)), "--out"]
     settings.WARM_ENGINES = False
     with child.start_child(
-        [*arguments, str(tmp_path / "out")], {"cpu_cores": 1}, tmp_path / "engine.log"
+        [*arguments, str(tmp_path / "out")], GivenDevices(cpu_cores=1), tmp_path / "engine.log"
     ) as process:
         assert process.pid != dead.pid
         assert process.wait(90) == 0
