@@ -125,9 +125,12 @@ def _check_block(block: Mapping[str, object], param: str) -> None:
 def _build_error(error: ValidationError) -> GraderInvalid:
     """Return pydantic's first error, without the types that its path names behind each grader."""
     problem = error.errors(include_url=False)[0]
-    path = [str(part) for part in problem["loc"]]
+    path, message = [str(part) for part in problem["loc"]], problem["msg"]
+    if problem["type"].startswith("recursion"):  # the path has a key and a type for each level of the value
+        path = path[: next(index for index, step in enumerate(path) if step in ("dict", "list")) - 1]
+        message = "it is nested too deeply"
     steps = [step for index, step in enumerate(path) if not _names_type(path, index)]
-    return GraderInvalid(".".join(steps), problem["msg"])
+    return GraderInvalid(".".join(steps), message)
 
 
 def _names_type(path: list[str], index: int) -> bool:
