@@ -19,7 +19,7 @@ from webapp.work import nodes
 from workers.contract.devices import NodeDevices
 from workers.contract.events import Event, PhaseEvent, ProgressEvent
 
-CORES = 500  # so many that no worker of this machine takes the job
+CORES = 200  # more than the machine has
 
 
 def progress(done: int, eta: float) -> ProgressEvent:
