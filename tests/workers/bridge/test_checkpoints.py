@@ -69,5 +69,5 @@ def test_a_job_finishes_early_through_a_crash_and_its_checkpoints_become_models(
         assert time.monotonic() < end
         time.sleep(0.2)
         broken.refresh_from_db()
-    assert (broken.state, (broken.error or {})["code"]) == (State.FAILED, "checkpoint_missing")
+    assert (broken.state, broken.error and broken.error.code) == (State.FAILED, "checkpoint_missing")
     assert broken.step == newest.step

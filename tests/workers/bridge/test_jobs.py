@@ -235,7 +235,8 @@ def test_an_engine_that_says_nothing_is_ended_and_its_job_goes_on(
 ) -> None:
     start_worker()
     job = launch()
-    Job.objects.filter(pk=job.pk).update(settings=job.settings | {"alarm": {"stuck_seconds": 10}})
+    alarm = job.settings.alarm.model_copy(update={"stuck_seconds": 10})
+    Job.objects.filter(pk=job.pk).update(settings=job.settings.model_copy(update={"alarm": alarm}))
     wait(job, at_step(3))
     os.kill(children(job)[0], signal.SIGSTOP)
     wait(job, lambda job: job.attempt == 2)

@@ -49,7 +49,7 @@ def test_a_judge_that_breaks_down_pauses_the_job_and_resuming_finishes_it(
     job = wait(launched(team, alice, version), in_state(State.PAUSED))
     assert job.error.code == "judge_failing"
     assert "status 401" in job.error.detail
-    assert KEY not in json.dumps(job.error)
+    assert KEY not in job.error.model_dump_json()
     spent = job.judge_cost["m"]
     assert spent == pytest.approx(0.1 * HEALTHY_REQUESTS)  # 100 tokens read, at 1,000 a million
     judge.behave = lambda body, number: score(body)

@@ -122,8 +122,8 @@ def test_a_process_that_has_trained_to_the_end_is_not_lost_while_the_leader_pack
     helped, failed = subprocess.Popen(["true"]), subprocess.Popen(["false"])
     helped.wait()
     failed.wait()
-    assert Followers([helped]).lost() is None
-    assert Followers([helped, failed]).lost() == 2
+    assert Followers([helped]).find_lost() is None
+    assert Followers([helped, failed]).find_lost() == 2
 
 
 def test_prompts_that_cannot_be_shared_evenly_are_refused(write_spec, tmp_path):
