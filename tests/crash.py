@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from pathlib import Path
 from statistics import median
@@ -30,7 +31,7 @@ from tests.course import without_clocks
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 
-PATIENCE = 600.0
+PATIENCE = 240.0  # seconds without any progress of the job, after which the script gives up
 FEWEST_STEPS, TIMED_STEPS = 60, 12
 SECONDS_EACH = 4.0  # of undisturbed training for each disturbance
 LIMIT = 300_000  # bytes by which files may still grow: less than a checkpoint's, more than a step's events
@@ -63,6 +64,7 @@ class Site:
             "DJANGO_SETTINGS_MODULE": "webapp.config.settings",
             "GROOVE_MAX_CRASHES": "100",  # more often than anyone would let a job die
             "GROOVE_CPU_CORES": "2",
+            "GROOVE_LEASE_SECONDS": "15",
         }
         self.processes[name] = subprocess.Popen(
             [sys.executable, "-m", "celery", "-A", "workers.celery", *arguments],
@@ -144,6 +146,17 @@ def events_files(job: Any) -> list[Path]:
     return list(Path(settings.WORK_DIR).glob(f"{job.uid}/attempt_*/out/events.jsonl"))
 
 
+def engine_logs(job: Any) -> list[Path]:
+    from django.conf import settings
+
+    return list(Path(settings.WORK_DIR).glob(f"{job.uid}/attempt_*/engine.log"))
+
+
+def is_running(job: Any, step: int) -> bool:
+    """Return True if an engine works on the job and has done so many steps."""
+    return bool(job.step >= step and children(job))
+
+
 def children(job: Any) -> list[int]:
     """Process ids of the engines that work on the job."""
     marks = {f"/{job.uid}/attempt_".encode(), b"workers.engine"}
@@ -203,15 +216,37 @@ def launch(steps: int) -> Any:
     )
 
 
-def finish(job: Any) -> Any:
-    from webapp.jobs.states import TERMINAL, State
+def wait_until(job: Any, reached: Callable[[], bool]) -> None:
+    """Reload the job until ``reached``. Raises AssertionError if it ends or makes no progress before."""
+    from webapp.jobs.states import State
 
-    until = time.monotonic() + PATIENCE
-    while job.state not in TERMINAL:
-        assert time.monotonic() < until, f"{job.state} {job.phase} step {job.step}: {job.error}"
-        time.sleep(0.2)
+    last, until = None, 0.0
+    while not reached():
+        assert job.state in {State.VALIDATING_FILES, State.QUEUED, State.RUNNING}, describe(job)
+        progress = (job.state, job.attempt, job.phase, job.step)
+        if progress != last:
+            last, until = progress, time.monotonic() + PATIENCE
+        assert time.monotonic() < until, f"No progress for {PATIENCE:.0f} s. {describe(job)}"
+        time.sleep(0.1)
         job.refresh_from_db()
-    assert job.state == State.SUCCEEDED, job.error
+
+
+def describe(job: Any) -> str:
+    """Return where the job stands, its latest events and, from each engine's process, its stack."""
+    pids = children(job)
+    for pid in pids:
+        os.kill(pid, signal.SIGUSR1)
+    time.sleep(1)
+    logs = [path.read_text(errors="replace")[-6000:] for path in engine_logs(job)]
+    lines = [f"{event.attempt}: {event.kind} {event.data}" for event in job.events.order_by("-id")[:20]]
+    place = f"The job is {job.state} in {job.phase}, step {job.step}, attempt {job.attempt}: {job.error}"
+    return "\n".join([place, f"Engines: {pids}", *reversed(lines), *logs])
+
+
+def finish(job: Any) -> Any:
+    from webapp.jobs.states import State
+
+    wait_until(job, lambda: job.state == State.SUCCEEDED)
     return job
 
 
@@ -245,11 +280,7 @@ def disturb(site: Site, job: Any, times: int, chance: random.Random, steps: int)
     met: list[int] = []
     for number, kind in enumerate(kinds):
         least = number * (steps - 2) // times
-        until = time.monotonic() + PATIENCE
-        while job.step < least or not children(job):
-            assert time.monotonic() < until, f"{job.state} {job.phase} step {job.step}: {job.error}"
-            time.sleep(0.1)
-            job.refresh_from_db()
+        wait_until(job, partial(is_running, job, least))
         time.sleep(chance.uniform(0, 1.5))
         job.refresh_from_db()
         print(f"  {number + 1:2}. step {job.step:3}, attempt {job.attempt:2}: {kind(site, job)}", flush=True)
