@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.e2e.browser import ARGUMENTS, executable
 
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright keeps an event loop in the test's thread
-PATIENCE_MS = 20_000
+PATIENCE_MS = 40_000
 expect.set_options(timeout=PATIENCE_MS)  # what is waited for comes late on a crowded machine
 # A form with mistakes, a question before a download, a stream that its page left, a test that goes offline,
 # takes the server away, or makes an element that htmx has no place for.

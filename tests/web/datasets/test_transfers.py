@@ -92,6 +92,7 @@ def test_a_waiting_page_gets_the_number_of_rows_done(
     client.post(report, {"commit": "1"})
     assert seen == ["2 rows checked", "2 rows checked", "2 rows written"]
     assert client.get(f"{current}progress/").text == ""
+    assert client.get(f"{url}progress/").status_code == 204, "a page may ask once more after the end"
 
 
 def test_a_broken_upload_continues_at_the_servers_offset(team: Team, alice: User, as_user: SignIn) -> None:

@@ -104,7 +104,9 @@ def _add_part(request: HttpRequest, found: Transfer) -> HttpResponse:
 @member(Role.EDITOR)
 @require_GET
 def progress(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
-    """Return the progress as text while ``finish`` runs."""
+    """Return the progress as text while ``finish`` runs. The page may ask once more after its end."""
+    if transfers.has_finished(uid, access.user):
+        return _respond(204)
     return _respond(200, row_progress.read_progress(_get_own(access, uid)))
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 
 from django.conf import settings
+from django.core.cache import cache
 from django.core.files import File
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
@@ -23,6 +24,7 @@ from webapp.datasets.uploads.validation import Options
 from webapp.teams.models import Team, User
 
 PART_BYTES = 8 * 2**20
+FINISHED_SECONDS = 60
 
 
 class WrongOffset(ValueError):
@@ -92,8 +94,18 @@ def finish_transfer(transfer: Transfer, user: User) -> Upload:
             upload = services.receive_file(
                 transfer.team, user, transfer.name, file, options, transfer.dataset, progress.count_checked
             )
+    cache.set(_finished_key(transfer.uid, user), True, FINISHED_SECONDS)
     discard_transfer(transfer)
     return upload
+
+
+def has_finished(uid: str, user: User) -> bool:
+    """Return True if the transfer is gone because the user finished it within the last minute."""
+    return bool(cache.get(_finished_key(uid, user)))
+
+
+def _finished_key(uid: str, user: User) -> str:
+    return f"finished-transfer:{user.pk}:{uid}"
 
 
 def discard_transfer(transfer: Transfer) -> None:
