@@ -11,11 +11,11 @@ from webapp.experiments.control_runs import TEMPLATE, list_control_runs
 from webapp.jobs.models import ComparedRow, Evaluation, Job, SuiteScore
 from webapp.retention.presenters import to_change
 from workers.contract.events import Interval, SideSummary
-from workers.contract.methods import METHODS
+from workers.contract.methods import METHODS, Method
 from workers.contract.statistics import FEWEST_ROWS
 
 BAR_HEIGHT = 54
-COLOURS = {"base": "text-secondary"} | {method.id: method.colour for method in METHODS.values()}
+BASE_COLOUR = "text-secondary"
 TOO_FEW = f"Fewer than {FEWEST_ROWS} held-out rows cannot tell them apart"
 
 
@@ -36,7 +36,7 @@ class Difference:
 class Run:
     """One run. ``evaluation``, ``forgetting`` and ``kl`` are measured after training."""
 
-    method: str
+    method: Method
     name: str
     job: Job
     evaluation: Evaluation | None
@@ -70,7 +70,7 @@ class Conclusion:
 
 @dataclass(frozen=True)
 class Results:
-    """The page's content. ``suites`` are the last columns; ``conclusions`` belong to questions."""
+    """The page's content. ``suites`` are the last columns; ``conclusions`` answer a method's question."""
 
     evaluation: Evaluation
     base: SideSummary
@@ -78,7 +78,7 @@ class Results:
     suites: list[str]
     bars: list[PlacedBar]
     ticks: list[tuple[str, str]]
-    conclusions: list[tuple[str, list[Conclusion]]]
+    conclusions: list[tuple[Method, list[Conclusion]]]
 
     @property
     def jobs(self) -> list[Job]:
@@ -110,7 +110,7 @@ def build_results(job: Job) -> Results | None:
     runs = [rft, *controls]
     sides = {job.base_label: evaluation.base.reward}
     sides |= {run.name: run.summary.reward for run in runs if run.summary}
-    methods = ["base", *(run.method for run in runs if run.summary)]
+    colours = [BASE_COLOUR, *(run.method.colour for run in runs if run.summary)]
     figure = draw_intervals(sides)
     return Results(
         evaluation=evaluation,
@@ -118,19 +118,14 @@ def build_results(job: Job) -> Results | None:
         runs=runs,
         suites=list(dict.fromkeys(suite for run in runs for suite in run.forgetting)),
         bars=[
-            PlacedBar(bar, 4 + index * BAR_HEIGHT, COLOURS[method])
-            for index, (bar, method) in enumerate(zip(figure.bars, methods, strict=True))
+            PlacedBar(bar, 4 + index * BAR_HEIGHT, colour)
+            for index, (bar, colour) in enumerate(zip(figure.bars, colours, strict=True))
         ],
         ticks=figure.ticks,
         conclusions=[
-            (
-                "Would SFT have been enough?",
-                [_conclude_sft(rft, run) for run in controls if run.method == "sft"],
-            ),
-            (
-                "How much is gained from random rewards?",
-                [_conclude_placebo(run) for run in controls if run.method == "placebo"],
-            ),
+            (method, [_conclude(rft, run) for run in controls if run.method == method])
+            for method in METHODS.values()
+            if method.control_run
         ],
     )
 
@@ -159,7 +154,7 @@ def _build_control_run(job: Job, rft: dict[str, float]) -> Run:
 def _build_run(job: Job, evaluation: Evaluation | None, rft_minus_run: Difference | None) -> Run:
     scores: list[SuiteScore] = list(job.suite_scores.filter(stage="after"))
     return Run(
-        method=job.method,
+        method=job.training_method,
         name=_name_run(job),
         job=job,
         evaluation=evaluation,
@@ -170,12 +165,14 @@ def _build_run(job: Job, evaluation: Evaluation | None, rft_minus_run: Differenc
 
 
 def _name_run(job: Job) -> str:
-    """The method; for SFT its demonstrations, too, and a number from the second run on."""
+    """The method; with demonstrations their source, too, and a number from the second run on."""
+    label = job.training_method.label
     if job.sft is None:
-        return METHODS[job.method].label
+        return label
     demonstrations = "a template" if job.sft.source == TEMPLATE else "accepted rollouts"
-    earlier = job.control_of.control_runs.filter(method="sft", pk__lt=job.pk).count() if job.control_of else 0
-    return f"SFT on {demonstrations}" + (f" ({earlier + 1})" if earlier else "")
+    siblings = job.control_of.control_runs if job.control_of else Job.objects.none()
+    earlier = siblings.filter(method=job.method, pk__lt=job.pk).count()
+    return f"{label} on {demonstrations}" + (f" ({earlier + 1})" if earlier else "")
 
 
 def measure_difference(first: dict[str, float], second: dict[str, float]) -> Difference | None:
@@ -189,59 +186,66 @@ def measure_difference(first: dict[str, float], second: dict[str, float]) -> Dif
 # --- conclusions ---------------------------------------------------------------------------------
 
 
-def _conclude_sft(rft: Run, sft: Run) -> Conclusion:
-    found = sft.rft_minus_run
-    if found is None:
-        return _conclude_later(sft)
-    measured = f"RFT minus {sft.name}: {found} over {found.rows} rows."
-    cost = f"Training took RFT {seconds(rft.job.train_seconds)} and SFT {seconds(sft.job.train_seconds)}."
-    forgotten = _compare_forgetting(rft, sft)
+def _conclude(rft: Run, run: Run) -> Conclusion:
+    if run.rft_minus_run is None:
+        return _conclude_later(run)
+    if run.method.can_be_baseline:
+        return _conclude_alternative(rft, run, run.rft_minus_run)
+    return _conclude_chance(run, run.rft_minus_run)
+
+
+def _conclude_alternative(rft: Run, run: Run, found: Difference) -> Conclusion:
+    """Tell if another method is as good as RFT, and its cost."""
+    times = seconds(rft.job.train_seconds), seconds(run.job.train_seconds)
+    measured = f"RFT minus {run.name}: {found} over {found.rows} rows."
+    cost = f"Training took RFT {times[0]} and {run.method.label} {times[1]}."
+    forgotten = _compare_forgetting(rft, run)
     sentences = [measured, cost, *forgotten]
     if found.low is None or found.high is None:
         return Conclusion("info", TOO_FEW, sentences)
     if found.low > 0:
-        return Conclusion("success", f"No: {sft.name} falls short of RFT by {score(found.mean)}", sentences)
+        return Conclusion("success", f"No: {run.name} falls short of RFT by {score(found.mean)}", sentences)
     if found.high < 0:
-        return Conclusion("warning", f"Yes: {sft.name} is better than RFT by {score(-found.mean)}", sentences)
+        return Conclusion("warning", f"Yes: {run.name} is better than RFT by {score(-found.mean)}", sentences)
     more = "The interval includes 0; more held-out rows make it narrower."
     return Conclusion(
-        "info", f"These rows do not tell {sft.name} and RFT apart", [measured, more, cost, *forgotten]
+        "info", f"These rows do not tell {run.name} and RFT apart", [measured, more, cost, *forgotten]
     )
 
 
-def _compare_forgetting(rft: Run, sft: Run) -> list[str]:
+def _compare_forgetting(rft: Run, run: Run) -> list[str]:
     """Sentences on the forgetting of both runs, suite by suite, or on why it is unknown."""
     sentences = [
         f"Reward elsewhere, {suite}: RFT {_format_change(to_change(rft.forgetting[suite]))}, "
-        f"SFT {_format_change(to_change(lost))}."
-        for suite, lost in sft.forgetting.items()
+        f"{run.method.label} {_format_change(to_change(lost))}."
+        for suite, lost in run.forgetting.items()
         if suite in rft.forgetting
     ]
     if not sentences:
         sentences = ["Forgetting was not measured: the job has no suites of what the model should still do."]
-    if rft.kl and sft.kl:
+    if rft.kl and run.kl:
         sentences.append(
             f"On the base's own completions RFT moved {rft.kl.mean:.3g} nats per completion from the base, "
-            f"SFT {sft.kl.mean:.3g}."
+            f"{run.method.label} {run.kl.mean:.3g}."
         )
     return sentences
 
 
-def _conclude_placebo(placebo: Run) -> Conclusion:
-    found = placebo.rft_minus_run
-    if found is None or placebo.evaluation is None:
-        return _conclude_later(placebo)
+def _conclude_chance(run: Run, found: Difference) -> Conclusion:
+    """Tell if RFT gains more than rewards without meaning."""
+    name = run.method.label_in_text
     sentences = []
-    if gain := placebo.evaluation.difference:
-        sentences.append(f"Random rewards changed the reward by {_format_change(gain)} from the base.")
-    sentences.append(f"RFT minus placebo: {found} over {found.rows} rows.")
+    if run.evaluation and run.evaluation.difference:
+        gain = _format_change(run.evaluation.difference)
+        sentences.append(f"Random rewards changed the reward by {gain} from the base.")
+    sentences.append(f"RFT minus {name}: {found} over {found.rows} rows.")
     if found.low is None:
         return Conclusion("info", TOO_FEW, sentences)
     if found.low > 0:
         sentences.append("This difference is attributable to the reward signal.")
-        return Conclusion("success", f"RFT is better than its placebo by {score(found.mean)}", sentences)
+        return Conclusion("success", f"RFT is better than its {name} by {score(found.mean)}", sentences)
     warning = "The gain is not shown to come from the reward: credit no more than the difference."
-    return Conclusion("warning", "RFT is not shown to be better than its placebo", [warning, *sentences])
+    return Conclusion("warning", f"RFT is not shown to be better than its {name}", [warning, *sentences])
 
 
 def _conclude_later(run: Run) -> Conclusion:

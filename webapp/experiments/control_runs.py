@@ -1,4 +1,4 @@
-"""Control runs: jobs with an RFT job's data, trained on demonstrations or random rewards."""
+"""Control runs: jobs with an RFT job's data, trained by another method."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def launch_control_run(job: Job, user: User, method: str, source: SftSource | No
     Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
     if reason := explain_refusal(job):
         raise WrongState(reason)
-    sft = _check_source(job, source or SftSource()) if method == "sft" else None
+    sft = _check_source(job, source or SftSource()) if METHODS[method].needs_demonstrations else None
     if has_control_run(job, method, sft):
         raise WrongState("This control run exists already.")
     return launch(

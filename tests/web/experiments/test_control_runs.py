@@ -29,9 +29,11 @@ from workers.bridge.jobs import task_files as bridge
 from workers.bridge.jobs.demonstrations import NoDemonstration, fetch_demonstrations
 from workers.bridge.jobs.job_specs import build_job_spec
 from workers.contract.events import Drift, Interval, RetentionEvent
+from workers.contract.methods import METHODS, Method
 from workers.contract.spec import JobSpec
 
 SignIn = Callable[[User], Client]
+CONTROLS = [method for method in METHODS.values() if method.control_run]
 ROWS = 20
 REWARDS = st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 1), max_size=8)
 
@@ -190,12 +192,45 @@ def test_a_viewer_sees_the_page_without_buttons(job: Job, bob: User, as_user: Si
     assert not job.control_runs.exists()
 
 
+@pytest.mark.parametrize("method", CONTROLS, ids=lambda method: method.id)
+def test_every_control_run_is_offered_launched_and_compared(
+    job: Job, alice: User, as_user: SignIn, method: Method
+) -> None:
+    assert method.control_run is not None
+    client = as_user(alice)
+    text = client.get(page(job)).text
+    assert method.control_run.question in text
+    assert f"Run {method.label_in_text}</button>" in text
+    sent = {
+        "source": "template",
+        "template": "{{item.x}}",
+        "epochs": 3,
+        "batch_size": 4,
+        "learning_rate": 1e-4,
+    }
+    client.post(page(job), {"method": method.id} | sent)
+    run = job.control_runs.get()
+    assert run.training_method == method
+    assert method.control_run.summary in client.get(run.get_absolute_url()).text
+    answered(run, 0.4)
+    text = client.get(page(job)).text
+    assert text.count("Not run yet") == len(CONTROLS) - 1
+    assert f"{method.label} run" in text
+    assert "by 0.500" in text
+
+
+def test_a_method_without_control_runs_is_not_launched(job: Job, alice: User, as_user: SignIn) -> None:
+    client = as_user(alice)
+    assert [client.post(page(job), {"method": each}).status_code for each in ("rft", "x")] == [404, 404]
+    assert not job.control_runs.exists()
+
+
 # --- the page ------------------------------------------------------------------------------------
 
 
 def test_the_page_answers_both_questions(job: Job, alice: User, as_user: SignIn) -> None:
     client = as_user(alice)
-    assert client.get(page(job)).text.count("Not run yet") == 2
+    assert client.get(page(job)).text.count("Not run yet") == len(CONTROLS)
     field = "{{item.x}}"
     sft, placebo = (
         launch_control_run(job, alice, "sft", from_template(field)),

@@ -9,7 +9,6 @@ from webapp.jobs.errors import WrongState
 from webapp.jobs.models import Job, Pin
 from webapp.teams.models import Team, User
 from webapp.teams.services import record_event
-from workers.contract.methods import METHODS
 
 MAX_PINS = 7
 VERBS = {"": "unpinned job", Pin.PINNED: "pinned job", Pin.BASELINE: "made the baseline"}
@@ -25,15 +24,17 @@ def list_pinned(team: Team) -> QuerySet[Job]:
 def pin_job(job: Job, user: User, kind: str) -> None:
     """Pin a job, make it the baseline (the old baseline stays pinned), or unpin it with ``""``.
 
-    Raises ``WrongState`` if too many jobs are pinned, and for a placebo as the baseline.
+    Raises ``WrongState`` if too many jobs are pinned, and for a method that cannot be the baseline.
     """
     # The lock keeps two members from pinning at once, past the limit or to two baselines.
     Team.objects.select_for_update().get(pk=job.team_id)
     others = list_pinned(job.team).exclude(pk=job.pk)
     if kind and others.count() >= MAX_PINS:
         raise WrongState(f"{MAX_PINS} jobs are pinned already; unpin one of them first.")
-    if kind == Pin.BASELINE and not METHODS[job.method].can_be_baseline:
-        raise WrongState("A placebo trains on random rewards, so it is no baseline. Choose its RFT job.")
+    method = job.training_method
+    if kind == Pin.BASELINE and not method.can_be_baseline:
+        name = method.label_in_text
+        raise WrongState(f"A {name} trains on random rewards, so it is no baseline. Choose its RFT job.")
     if kind == Pin.BASELINE:
         others.filter(pin=Pin.BASELINE).update(pin=Pin.PINNED)
     Job.objects.filter(pk=job.pk).update(pin=kind)

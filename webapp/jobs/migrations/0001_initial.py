@@ -88,7 +88,7 @@ class Migration(migrations.Migration):
                 ('notes', models.TextField(blank=True, help_text='plain text')),
                 ('pin', models.CharField(blank=True, choices=[('pinned', 'Pinned'), ('baseline', 'Baseline')], max_length=10)),
                 ('ticket', models.CharField(blank=True, help_text='of the launch form; used once', max_length=22)),
-                ('method', models.CharField(default='rft', help_text='rft, placebo or sft (``workers.contract.methods``)', max_length=10)),
+                ('method', models.CharField(default='rft', help_text='a key of workers.contract.methods.METHODS', max_length=10)),
                 ('sft', models.JSONField(blank=True, null=True)),
                 ('settings', models.JSONField()),
                 ('state', models.CharField(choices=[('validating_files', 'Validating files'), ('queued', 'Queued'), ('running', 'Running'), ('paused', 'Paused'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='validating_files', max_length=20)),

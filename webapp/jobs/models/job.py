@@ -23,6 +23,7 @@ from webapp.teams.models import Team, User
 from webapp.work.models import Leased, Node
 from workers.contract.devices import GivenDevices
 from workers.contract.events import PreflightEvent
+from workers.contract.methods import METHODS, Method
 from workers.contract.schema import Frozen
 from workers.contract.spec import JobSettings
 
@@ -106,7 +107,7 @@ class Job(Authored, SoftDeleted, Leased):
         help_text="the job of which this one trains some tasks, to measure interference",
     )  # fmt: skip
     method = models.CharField(
-        max_length=10, default="rft", help_text="rft, placebo or sft (``workers.contract.methods``)"
+        max_length=10, default="rft", help_text="a key of workers.contract.methods.METHODS"
     )
     control_of = models.ForeignKey(
         "self", models.CASCADE, null=True, blank=True, related_name="control_runs",
@@ -174,6 +175,11 @@ class Job(Authored, SoftDeleted, Leased):
 
     def get_absolute_url(self) -> str:
         return reverse("jobs:detail", args=[self.team.slug, self.uid])
+
+    @property
+    def training_method(self) -> Method:
+        """The description of the job's method."""
+        return METHODS[self.method]
 
     @cached_property
     def loaded_tasks(self) -> list[JobTask]:

@@ -15,8 +15,10 @@ from tests.workers.conftest import SpecWriter
 from tests.workers.engine.training.test_resume import adapter, course, newest_checkpoint
 from tests.workers.engine_jobs import events_of, of_type, rows, run_engine, small_spec, write_split
 from workers.contract.events import EventWriter
+from workers.contract.methods import METHODS
 from workers.contract.spec import JobSpec
 from workers.engine.run import Job, run_job
+from workers.engine.training.methods import TRAINERS
 from workers.engine.training.permuted_rewards import permute
 
 TRAIN = 9
@@ -47,6 +49,10 @@ def taught(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> tupl
     spec = sft_spec(folder, model_folder)
     assert run_engine("run", spec, "--out", folder / "out") == 0
     return spec, folder / "out"
+
+
+def test_every_method_has_a_trainer() -> None:
+    assert TRAINERS.keys() == METHODS.keys()
 
 
 def test_demonstrations_teach_the_answers_and_when_to_end(taught: tuple[Path, Path]) -> None:
