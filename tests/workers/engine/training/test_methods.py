@@ -17,7 +17,7 @@ from tests.workers.engine_jobs import events_of, of_type, rows, run_engine, smal
 from workers.contract.events import EventWriter
 from workers.contract.spec import JobSpec
 from workers.engine.run import Job, run_job
-from workers.engine.training.permuted_rewards import permute
+from workers.engine.training.rollouts.permuted_rewards import permute
 
 TRAIN = 9
 
