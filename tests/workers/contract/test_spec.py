@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.workers.minimal_spec import FILE, SPEC
 from workers.contract.methods import METHODS
 from workers.contract.spec import (
     MAX_ARGUMENTS,
@@ -24,18 +25,6 @@ from workers.contract.spec import (
     Resources,
 )
 
-FILE = {"path": "train.jsonl", "sha256": "a" * 64, "rows": 3}
-SPEC: dict[str, Any] = {
-    "job_id": "job-1",
-    "model_name": "tuned",
-    "base_model": {"id": "org/model"},
-    "dataset": {"sha256": "d" * 64, "train": FILE},
-    "grader": {
-        "type": "string_check", "name": "g", "input": "{{sample.output_text}}", "reference": "x",
-        "operation": "eq",
-    },
-    "grader_sha256": "e" * 64,
-}  # fmt: skip
 TASK = {"grader": SPEC["grader"], "grader_sha256": "e" * 64}
 
 
