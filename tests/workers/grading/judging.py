@@ -12,6 +12,15 @@ from workers.contract.spec import JudgeEndpoint
 from workers.grading import GradeResult, Judges, open_grader, validate
 
 Json = dict[str, Any]
+SCORE: Json = {
+    "type": "score_model",
+    "name": "judge",
+    "model": "m",
+    "range": [0, 1],
+    "input": [
+        {"role": "user", "content": "Reference {{item.ref}}, answer {{sample.output_text}}: score 0 to 1."}
+    ],
+}
 RANKING: Json = {
     "type": "ranking",
     "name": "best",

@@ -9,20 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.workers.grading.judging import RANKING, Json, grades, verdict
+from tests.workers.grading.judging import RANKING, SCORE, Json, grades, verdict
 from tests.workers.judge_server import KEY, Answer, JudgeServer
 from workers.contract.spec import JudgeEndpoint
 from workers.grading import GradingUnavailable, Judges, open_grader, validate
 
-SCORE: Json = {
-    "type": "score_model",
-    "name": "judge",
-    "model": "m",
-    "range": [0, 1],
-    "input": [
-        {"role": "user", "content": "Reference {{item.ref}}, answer {{sample.output_text}}: score 0 to 1."}
-    ],
-}
 LABEL: Json = {
     "type": "label_model",
     "name": "tone",
