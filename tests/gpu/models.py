@@ -21,7 +21,7 @@ from workers.engine.memory import MemoryPlan, shape_of
 from workers.engine.prompts.data import Row
 from workers.engine.training.grpo import Rft
 from workers.engine.training.interface import TrainContext
-from workers.engine.training.rollouts import Recorder
+from workers.engine.training.rollouts.recorder import Recorder
 from workers.engine.training.trainer import MeasuringTrainer
 from workers.grading import GradeResult
 

@@ -34,7 +34,7 @@ def fingerprint(spec: JobSpec) -> str:
     Fields with their default are left out, so that a field of a later version changes no hash.
     """
     values = spec.model_dump(mode="json", exclude=NOT_TRAINING, exclude_defaults=True)
-    values["base_model"].pop("path")
+    values["base_model"].pop("path", None)  # absent for a model of the hub
     values["initial_adapter"] = spec.initial_adapter and spec.initial_adapter.sha256
     for file in [*values["dataset"].values(), (values.get("sft") or {}).get("rows")]:
         if isinstance(file, dict):
@@ -72,7 +72,7 @@ def open_checkpoint(path: Path, spec_sha256: str) -> Checkpoint:
         manifest = json.loads((path / MANIFEST).read_text())
         files, owner = dict(manifest["files"]), manifest["spec_sha256"]
         found = Checkpoint(path, int(manifest["step"]), float(manifest["train_seconds"]))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise errors.checkpoint_damaged(path, f"its {MANIFEST} is missing or unreadable") from error
     for name, expected in files.items():
         if not (path / name).is_file() or sha256_of(path / name) != expected:

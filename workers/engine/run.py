@@ -17,7 +17,7 @@ from workers.contract.methods import METHODS
 from workers.contract.spec import DataFile, JobSpec
 from workers.contract.workload import RemainingWork, Workload
 from workers.engine import checkpoint, errors, parallel
-from workers.engine.base_model import initial_adapter
+from workers.engine.base_model import initial_adapter, model_errors
 from workers.engine.base_model.models import Base, adapter_sha256, embedding_rows, load, pick_device
 from workers.engine.base_model.targets import describe_frozen, find_layers
 from workers.engine.evaluation import retention, task_graders
@@ -244,9 +244,9 @@ class Job:
         try:
             ids = base.renderer.encode(row.messages, row.tools)
         except RenderingError as error:
-            raise errors.template_refuses(base.ref.id, row.row_id, str(error)) from error
+            raise model_errors.template_refuses(base.ref.id, row.row_id, str(error)) from error
         if (largest := max(ids, default=0)) >= embedding_rows(base.model):
-            raise errors.tokens_beyond_model(base.ref.id, largest, embedding_rows(base.model))
+            raise model_errors.tokens_beyond_model(base.ref.id, largest, embedding_rows(base.model))
         return len(ids)
 
     def _build(

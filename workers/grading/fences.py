@@ -11,6 +11,8 @@ _OPENING = re.compile(r"[ \t>]*(?:[-*+]\s+|\d+[.)]\s+)?(?P<fence>`{3,}|~{3,})[ \
 _ONE_LINE = re.compile(
     r"(?P<fence>`{3,}|~{3,})[ \t]*(?:(?P<tag>[A-Za-z][\w+.-]*)[ \t]+)?(?P<body>.*?)\s*(?P=fence)"
 )
+# Not splitlines, which also splits at characters that JSON and code may contain, such as U+2028.
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _INLINE = re.compile(r"\s*`([^`\n]+)`\s*")
 
 
@@ -45,7 +47,7 @@ def without_backticks(text: str) -> str:
 
 def _split(text: str) -> Iterator[Block | str]:
     """Yield the blocks, and the lines between them."""
-    lines = iter(text.splitlines())
+    lines = iter(_LINE_END.split(text.removesuffix("\n").removesuffix("\r")))
     for line in lines:
         opening = _OPENING.match(line)
         if opening is None:

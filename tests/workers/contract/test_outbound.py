@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.workers.grading.test_judges import SCORE
+from tests.workers.grading.judging import SCORE
 from tests.workers.judge_server import Answer, JudgeServer
 from workers.contract.spec import JudgeEndpoint
 from workers.grading import Judges, open_grader, validate

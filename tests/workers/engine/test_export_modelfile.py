@@ -27,9 +27,9 @@ def test_a_template_without_one_has_none() -> None:
 
 
 def test_thoughts_that_the_template_opens_are_opened_in_ollama() -> None:
-    made = bundled("qwen3_5_think")
-    found = translate(made)
-    assert found is None or found.template.endswith("<think>\n")
+    found = translate(bundled("qwen3_5_think"))
+    assert found is not None
+    assert (found.template, found.system) == (CHATML.template + "<think>\n", "")
     made = bundled("qwen3_instruct_2507")
     made.tokenizer.chat_template += "{% if add_generation_prompt %}<think>\n{% endif %}"  # type: ignore[operator]
     found = translate(made)

@@ -126,9 +126,17 @@ def _find_missing_weights(names: Collection[str], pickled: bool) -> Problem | No
     )
 
 
+def _parse(text: str | bytes) -> Any:
+    """Return the JSON value of a text. Raises ValueError, also if it is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def _read(path: Path) -> Mapping[str, Any]:
     """Read a JSON object. Raises ValueError if the file has something else."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = _parse(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise ValueError(f"{path.name} is not a JSON object")
     return content
@@ -256,9 +264,9 @@ def _find_truncation(path: Path) -> str | None:
         if len(begin) < 8 or length > min(MAX_HEADER_BYTES, size - 8):
             return f"it has {size:,} bytes and no complete header"
         try:
-            header = json.loads(file.read(length))
-            ends = [each["data_offsets"][1] for name, each in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            header = _parse(file.read(length))
+            ends = [int(each["data_offsets"][1]) for name, each in header.items() if name != "__metadata__"]
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError):
             return "its header is not a safetensors header"
     expected = 8 + length + max(ends, default=0)
     return None if expected == size else f"it has {size:,} bytes, its header expects {expected:,}"

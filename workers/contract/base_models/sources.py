@@ -16,6 +16,7 @@ from typing import ClassVar, Final
 
 NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 HUB_ID: Final = re.compile(rf"{NAME.pattern}/{NAME.pattern}", re.ASCII)
+REVISION: Final = re.compile(rf"{NAME.pattern}(/{NAME.pattern})*", re.ASCII)
 NO_HUB_ID: Final = (
     "This is not a Hugging Face id: write organisation/name with letters, digits and . _ - only."
 )
@@ -128,10 +129,12 @@ class HubSource(BaseSource):
         return self.revision
 
     def find_folder(self, root: Path, roots: Sequence[Path]) -> Path | None:
+        revision = self.revision or "main"
+        if not REVISION.fullmatch(revision):  # it could lead out of the model's own cache
+            return None
         home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface")
         hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
         cached = hub / f"models--{self.id.replace('/', '--')}"
-        revision = self.revision or "main"
         reference = cached / "refs" / revision
         commit = reference.read_text().strip() if reference.is_file() else revision
         folder = cached / "snapshots" / commit

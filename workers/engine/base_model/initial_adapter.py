@@ -17,6 +17,7 @@ from trl.trainer.utils import use_adapter
 from workers.contract import adapter
 from workers.contract.spec import AdapterRef, JobSpec, LoraSettings
 from workers.engine import errors
+from workers.engine.base_model import model_errors
 from workers.engine.base_model.targets import adapted_layers, find_layers, refuse_head
 from workers.engine.checkpoint import sha256_of
 from workers.engine.memory import is_out_of_memory
@@ -36,7 +37,7 @@ def attach(spec: JobSpec, model: PreTrainedModel, folder: Path) -> PeftModel | N
     config = _check_files(initial, path, spec.lora)
     # The targets must agree. ``layers_to_transform`` and the like remain the adapter's own.
     if find_layers(model, config.targets) != find_layers(model, spec.lora.targets):
-        raise errors.initial_adapter_disagrees(
+        raise model_errors.initial_adapter_disagrees(
             initial.id, f"the targets {config.targets}", f"the targets {spec.lora.targets}"
         )
     try:
@@ -46,7 +47,7 @@ def attach(spec: JobSpec, model: PreTrainedModel, folder: Path) -> PeftModel | N
     except Exception as error:  # PEFT has many exceptions for an adapter that does not fit
         if is_out_of_memory(error):
             raise
-        raise errors.initial_adapter_unusable(initial.id, str(error)) from error
+        raise model_errors.initial_adapter_unusable(initial.id, str(error)) from error
     _refuse_foreign_layers(initial, tuned)
     _refuse_other_weights(initial, path, tuned)
     return tuned
@@ -82,10 +83,10 @@ def _check_files(initial: AdapterRef, path: Path, lora: LoraSettings) -> adapter
     try:
         config = adapter.read_config((path / adapter.CONFIG).read_bytes())
     except adapter.AdapterInvalid as error:
-        raise errors.initial_adapter_unusable(initial.id, str(error)) from error
+        raise model_errors.initial_adapter_unusable(initial.id, str(error)) from error
     if (config.r, config.lora_alpha) != (lora.rank, lora.alpha):
         expected = f"rank {lora.rank} and alpha {lora.alpha}"
-        raise errors.initial_adapter_disagrees(
+        raise model_errors.initial_adapter_disagrees(
             initial.id, f"rank {config.r} and alpha {config.lora_alpha}", expected
         )
     return config
@@ -99,7 +100,7 @@ def _refuse_foreign_layers(initial: AdapterRef, model: PeftModel) -> None:
     for name in sorted(adapted):
         layer: Any = base.get_submodule(name)
         if not isinstance(layer.get_base_layer(), nn.Linear | Conv1D):
-            raise errors.initial_adapter_unusable(
+            raise model_errors.initial_adapter_unusable(
                 initial.id, f"it changes {name}, which is not a linear layer."
             )
 
@@ -112,4 +113,4 @@ def _refuse_other_weights(initial: AdapterRef, path: Path, model: PeftModel) -> 
     if stored != expected:
         odd = sorted(stored ^ expected)
         reason = f"{len(odd)} weights do not match, among them {odd[0]}"
-        raise errors.initial_adapter_unusable(initial.id, reason)
+        raise model_errors.initial_adapter_unusable(initial.id, reason)

@@ -12,8 +12,7 @@ from transformers import AutoModelForCausalLM
 from workers.contract.base_models import folder_check, model_config
 from workers.contract.json_types import JsonObject
 from workers.contract.spec import BaseModelRef
-from workers.engine import errors
-from workers.engine.base_model import loading, models
+from workers.engine.base_model import loading, model_errors, models
 from workers.engine.base_model.sources import fetch_texts
 from workers.engine.base_model.targets import ALL_LINEAR, describe_frozen, find_layers, is_tied, suffixes
 from workers.engine.errors import EngineError
@@ -69,7 +68,7 @@ def _inspect(ref: BaseModelRef, folder: Path, facts: JsonObject, notes: list[str
     if frozen := describe_frozen(model, layers):
         notes.append(frozen)
     if not models.end_tokens(model, tokenizer):
-        raise errors.no_end_token(ref.id)
+        raise model_errors.no_end_token(ref.id)
     _check_template(ref, tokenizer, models.embedding_rows(model), facts, notes)
 
 
@@ -108,9 +107,9 @@ def _check_template(
             "input_ids"
         ]
     except Exception as error:  # templates are code of the model's authors and raise any exception
-        raise errors.template_refuses(ref.id, "of one greeting", str(error)) from error
+        raise model_errors.template_refuses(ref.id, "of one greeting", str(error)) from error
     if (largest := max(ids, default=0)) >= rows:
-        raise errors.tokens_beyond_model(ref.id, largest, rows)
+        raise model_errors.tokens_beyond_model(ref.id, largest, rows)
     try:
         facts["system_role"] = "Be brief." in tokenizer.apply_chat_template(ORDER, tokenize=False)
     except Exception:  # many templates refuse a system message with an exception

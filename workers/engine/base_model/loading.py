@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from workers.contract.base_models import folder_check
-from workers.engine import errors
+from workers.engine.base_model import model_errors
 from workers.engine.base_model.tokenizer_files import write_tokenizer
 from workers.engine.errors import EngineError
 from workers.engine.memory import is_out_of_memory
@@ -52,7 +52,7 @@ def load_config(name: str, folder: Path) -> Any:
     except Exception as error:  # files of someone else
         raise explain(name, error) from error
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise errors.no_causal_model(name, str(config.model_type))
+        raise model_errors.no_causal_model(name, str(config.model_type))
     return config
 
 
@@ -89,7 +89,7 @@ def check_root(name: str, folder: Path) -> None:
     """Raise ``EngineError`` unless a folder, after following links, is below one of the operator's roots."""
     roots = [Path(root.strip()).resolve() for root in os.environ.get(ROOTS, "").split(",") if root.strip()]
     if roots and not any(folder.resolve().is_relative_to(root) for root in (STARTER, *roots)):
-        raise errors.outside_roots(name, ROOTS)
+        raise model_errors.outside_roots(name, ROOTS)
 
 
 def load_model(
@@ -137,9 +137,9 @@ def explain(name: str, error: Exception) -> EngineError:
         problem = folder_check.package_missing(found[1] or found[2], f"The base model {name}")
         return EngineError(problem.code, problem.message, problem.remedy, text)
     if is_out_of_memory(error):
-        return errors.base_too_large(name, text)
+        return model_errors.base_too_large(name, text)
     if "trust_remote_code" in text or "custom code" in text:
-        return errors.custom_code(name, text)
+        return model_errors.custom_code(name, text)
     if "does not recognize this architecture" in text or "Unrecognized model" in text:
-        return errors.unknown_architecture(name, transformers.__version__, text)
-    return errors.model_unusable(name, f"{type(error).__name__}: {text}")
+        return model_errors.unknown_architecture(name, transformers.__version__, text)
+    return model_errors.model_unusable(name, f"{type(error).__name__}: {text}")

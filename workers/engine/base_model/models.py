@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from workers.contract.base_models import folder_check
 from workers.contract.spec import BaseModelRef, ChatSettings
 from workers.engine import errors, parallel
-from workers.engine.base_model import loading
+from workers.engine.base_model import loading, model_errors
 from workers.engine.base_model.sources import locate
 from workers.engine.memory import release_heap
 from workers.engine.prompts.rendering import Renderer
@@ -70,13 +70,13 @@ def load(ref: BaseModelRef, folder: Path, device: torch.device, chat: ChatSettin
     if ref.chat_template:
         tokenizer.chat_template = ref.chat_template
     if tokenizer.chat_template is None:
-        raise errors.no_chat_template(ref.id)
+        raise model_errors.no_chat_template(ref.id)
     config = loading.load_config(ref.id, path)
     loading.turn_off_dropout(config)
     model = loading.load_model(ref.id, path, pick_dtype(device), config)
     ends = end_tokens(model, tokenizer)
     if not ends:
-        raise errors.no_end_token(ref.id)
+        raise model_errors.no_end_token(ref.id)
     choose_padding(tokenizer, ends, embedding_rows(model))
     return Base(ref, path, revision, model.to(device).eval(), tokenizer, ends, chat)
 

@@ -23,7 +23,7 @@ from workers.contract.base_models import folder_check
 from workers.contract.base_models.sources import FolderSource, HubSource
 from workers.contract.spec import BaseModelRef
 from workers.engine import errors
-from workers.engine.base_model import loading
+from workers.engine.base_model import loading, model_errors
 
 MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
 NOT_FETCHED = ["original/*", "consolidated*", "*/*.safetensors", "onnx/*", "coreml/*"]
@@ -57,7 +57,7 @@ def fetch_texts(ref: BaseModelRef, folder: Path) -> tuple[Path, dict[str, int]]:
 def _check_folder(ref: BaseModelRef, folder: Path) -> tuple[Path, str | None]:
     path = folder / ref.source.path
     if not path.is_dir():
-        raise errors.model_not_found(str(path))
+        raise model_errors.model_not_found(str(path))
     loading.check_root(ref.id, path)
     return path, ref.revision
 
@@ -108,13 +108,13 @@ def _hub_errors(ref: BaseModelRef) -> Iterator[None]:
     try:
         yield
     except GatedRepoError as error:
-        raise errors.model_gated(ref.id, str(error)) from error
+        raise model_errors.model_gated(ref.id, str(error)) from error
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
-        raise errors.model_not_found(ref.id, str(error)) from error
+        raise model_errors.model_not_found(ref.id, str(error)) from error
     except (LocalEntryNotFoundError, OSError, httpx2.HTTPError) as error:
         if errors.is_disk_full(error):
             raise errors.disk_full(str(error)) from error
-        raise errors.hub_unreachable(ref.id, str(error)) from error
+        raise model_errors.hub_unreachable(ref.id, str(error)) from error
 
 
 FETCHERS: Final[Mapping[str, Fetcher]] = {

@@ -17,7 +17,7 @@ from transformers.pytorch_utils import Conv1D
 from workers.contract.adapter import WEIGHTS
 from workers.contract.base_models import model_config
 from workers.contract.spec import LoraSettings
-from workers.engine import errors
+from workers.engine.base_model import model_errors
 
 ALL_LINEAR = "all-linear"
 ROUTERS = {"gate", "router", "shared_expert_gate", "wg"}
@@ -73,7 +73,7 @@ def choose_layers(model: PreTrainedModel, lora: LoraSettings) -> set[str]:
     """Return ``find_layers`` of a job. Raises ``EngineError`` without layers or for the head."""
     found = find_layers(model, lora.targets)
     if not found:
-        raise errors.no_layer_matches(lora.targets, suffixes(find_layers(model, ALL_LINEAR)))
+        raise model_errors.no_layer_matches(lora.targets, suffixes(find_layers(model, ALL_LINEAR)))
     refuse_head(model, found, "The job's LoRA targets")
     return found
 
@@ -83,7 +83,7 @@ def refuse_head(model: PreTrainedModel, names: set[str], whose: str) -> None:
     head = model.get_output_embeddings()
     for name, layer in model.named_modules():
         if layer is head and name in names:
-            raise errors.head_adapted(whose, name, is_tied(model))
+            raise model_errors.head_adapted(whose, name, is_tied(model))
 
 
 def is_tied(model: PreTrainedModel) -> bool:

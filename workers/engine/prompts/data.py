@@ -56,7 +56,7 @@ def _parse_row(path: Path, number: int, line: str) -> Row:
         task = str(value.get("task", ""))
         item, tools = Item(value["item"], task), value.get("tools") or []
         row = Row(str(value["row_id"]), value["messages"], item, task, tools)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise errors.bad_row(
             path, number, f"not an object with row_id, messages and item ({error})"
         ) from error

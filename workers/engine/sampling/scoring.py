@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
-from workers.engine import errors
+from workers.engine.base_model import model_errors
 from workers.engine.packaging.verify import completion_logprobs
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def refuse_disagreement(
         _check_both(base, trainer, [rows[0], rows[-1]], temperature)
     except (AttributeError, TypeError, ValueError, IndexError, KeyError, NotImplementedError) as error:
         detail = f"{type(error).__name__}: {error}"
-        raise errors.family_fails(base.model.config.model_type, detail) from error
+        raise model_errors.family_fails(base.model.config.model_type, detail) from error
 
 
 def _check_both(base: Base, trainer: CheckpointingMixin, pair: list[list[int]], temperature: float) -> None:
@@ -78,7 +78,7 @@ def _check_both(base: Base, trainer: CheckpointingMixin, pair: list[list[int]], 
 def _compare(base: Base, who: str, found: torch.Tensor, own: torch.Tensor) -> None:
     difference, most = float((found - own).abs().mean()), AGREEMENT[base.model.dtype]
     if not difference <= most:  # also when it is not a number
-        raise errors.sampling_disagrees(base.model.config.model_type, who, difference, most)
+        raise model_errors.sampling_disagrees(base.model.config.model_type, who, difference, most)
 
 
 @torch.no_grad()

@@ -13,9 +13,9 @@ from workers.contract.events import AlarmEvent, EvaluationEvent, Event
 from workers.contract.health.history import BLOCK, EARLY, WINDOW
 from workers.contract.spec import AlarmSettings, JobSpec
 from workers.engine import errors
-from workers.engine.training.example_rollouts import select_examples
-from workers.engine.training.measures import Moments, gains
-from workers.engine.training.rollouts import Recorder
+from workers.engine.training.rollouts.examples import select_examples
+from workers.engine.training.rollouts.measures import Moments, gains
+from workers.engine.training.rollouts.recorder import Recorder
 from workers.grading import GradeAnswers, Judges, open_grader
 
 FILE = "health.json"

@@ -10,7 +10,7 @@ from typing import Any
 from workers.engine import errors, parallel
 from workers.engine.base_model.models import adapter_sha256
 from workers.engine.randomness import Randomness
-from workers.engine.training.rollouts import Recorder
+from workers.engine.training.rollouts.recorder import Recorder
 
 
 class CheckpointingMixin:

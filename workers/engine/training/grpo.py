@@ -26,7 +26,7 @@ from workers.engine.prompts.rendering import Renderer
 from workers.engine.sampling import backends
 from workers.engine.training.alarms import SilentAlarms
 from workers.engine.training.interface import TrainContext, TrainingMethod
-from workers.engine.training.rollouts import Recorder
+from workers.engine.training.rollouts.recorder import Recorder
 from workers.engine.training.task_balance import Balance
 from workers.engine.training.trainer import MeasuringTrainer
 from workers.grading import GradeAnswers

@@ -18,7 +18,7 @@ from workers.engine.prompts.data import Row
 from workers.engine.training.alarms import Alarms
 from workers.engine.training.checkpointing import CheckpointingMixin
 from workers.engine.training.reporting import Reporter
-from workers.engine.training.rollouts import Recorder
+from workers.engine.training.rollouts.recorder import Recorder
 from workers.grading import GradeAnswers
 
 

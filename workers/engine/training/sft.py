@@ -29,7 +29,7 @@ from workers.engine.training.device_usage import Usage
 from workers.engine.training.grpo import lora_config
 from workers.engine.training.interface import TrainContext, TrainingMethod
 from workers.engine.training.reporting import Reporter
-from workers.engine.training.rollouts import Recorder
+from workers.engine.training.rollouts.recorder import Recorder
 
 SINCE_START = {"num_tokens"}  # TRL counts it from the start of the process: wrong after a resume
 WARMUP_SHARE = 10  # a tenth of the steps at most, or a short job would never reach its learning rate

@@ -24,7 +24,7 @@ from workers.engine.sampling.batches import Portion
 from workers.engine.training.batching import loss_weight, plan_passes
 from workers.engine.training.checkpointing import CheckpointingMixin
 from workers.engine.training.device_usage import Usage
-from workers.engine.training.rollouts import Recorder
+from workers.engine.training.rollouts.recorder import Recorder
 from workers.engine.training.task_balance import Balance, TaskSampler
 
 KL_SHARE = 0.05  # measuring the KL may add this share of a step's work

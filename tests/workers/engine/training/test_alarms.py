@@ -15,7 +15,7 @@ from workers.contract.events import AlarmEvent, Event
 from workers.contract.spec import AlarmSettings
 from workers.engine import errors
 from workers.engine.training.alarms import Alarms
-from workers.engine.training.rollouts import Recorder
+from workers.engine.training.rollouts.recorder import Recorder
 
 ROOT = Path(__file__).resolve().parents[4]
 STARTER = ROOT / "workers" / "starter"

@@ -19,7 +19,7 @@ from workers.contract.methods import METHODS
 from workers.contract.spec import JobSpec
 from workers.engine.run import Job, run_job
 from workers.engine.training.methods import TRAINERS
-from workers.engine.training.permuted_rewards import permute
+from workers.engine.training.rollouts.permuted_rewards import permute
 
 TRAIN = 9
 

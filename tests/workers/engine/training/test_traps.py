@@ -28,7 +28,7 @@ from workers.engine.prompts.rendering import Renderer
 from workers.engine.sampling.batches import Portion, Sampler
 from workers.engine.training.grpo import Rft
 from workers.engine.training.interface import TrainContext
-from workers.engine.training.rollouts import Recorder
+from workers.engine.training.rollouts.recorder import Recorder
 from workers.engine.training.trainer import MeasuringTrainer, find_first_of_each
 from workers.grading import GradeResult
 

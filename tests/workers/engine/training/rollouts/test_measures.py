@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from workers.engine.training.measures import (
+from workers.engine.training.rollouts.measures import (
     Moments,
     gains,
     known_mean,

@@ -8,8 +8,8 @@ from statistics import fmean
 
 from workers.contract.events import Rollout
 from workers.contract.health import Finding
-from workers.engine.training import measures
-from workers.engine.training.rollouts import Recorder, find_groups_without_signal
+from workers.engine.training.rollouts import measures
+from workers.engine.training.rollouts.recorder import Recorder, find_groups_without_signal
 
 MOST_EXAMPLES = 8
 Order = Callable[[Rollout], float]

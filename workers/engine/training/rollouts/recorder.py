@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from workers.contract.events import Rollout
 from workers.engine.prompts.data import Row
-from workers.engine.training import measures, permuted_rewards
+from workers.engine.training.rollouts import measures, permuted_rewards
 from workers.engine.training.task_balance import compute_advantages
 from workers.grading.sample import Completion
 
