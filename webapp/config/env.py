@@ -9,19 +9,24 @@ import secrets
 import sys
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
 from workers.outbound import AllowList
 
+DATABASE_SHAPE = "postgresql://user:password@host:port/name"
+MAIL_SHAPE = "smtp://user:password@host:port?tls=1, or smtps://…"
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
 def text(name: str, default: str = "") -> str:
     """Read a variable, or the file that ``<name>_FILE`` names (for mounted secrets)."""
     if file := os.environ.get(f"{name}_FILE"):
-        return Path(file).read_text().strip()
+        try:
+            return Path(file).read_text().strip()
+        except (OSError, UnicodeError) as error:
+            raise ImproperlyConfigured(f"{name}_FILE names {file}, which cannot be read: {error}") from error
     return os.environ.get(name, default)
 
 
@@ -49,7 +54,7 @@ def flag(name: str, default: bool) -> bool:
 def number(name: str, default: int, at_least: int = 0) -> int:
     """Read a whole number of at least ``at_least``."""
     value = text(name, str(default))
-    if not value.isdigit() or int(value) < at_least:
+    if not re.fullmatch(r"[0-9]{1,18}", value) or int(value) < at_least:
         raise ImproperlyConfigured(f"{name} is {value!r}; it must be a whole number of at least {at_least}")
     return int(value)
 
@@ -100,6 +105,18 @@ def read_embedded_urls(folder: Path) -> dict[str, str]:
     return json.loads(file.read_text()) if file.exists() else {}
 
 
+def _split_url(name: str, url: str, shape: str) -> SplitResult:
+    """Split a URL and check its port. The error shows nothing of the URL, which may contain a password."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"{name} cannot be read; it must look like {shape}, with special characters of a password as %40"
+        ) from None
+    return parts
+
+
 # Detect a vanished host after half a minute; TCP's own default is about a quarter of an hour.
 CONNECTION_OPTIONS = {
     "connect_timeout": "10", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3",
@@ -109,10 +126,10 @@ CONNECTION_OPTIONS = {
 
 def database(url: str) -> dict[str, object]:
     """Build a Django database from ``postgresql://user:password@host:port/name?option=value``."""
-    parts = urlsplit(url)
+    parts = _split_url("DATABASE_URL", url, DATABASE_SHAPE)
     if parts.scheme not in {"postgresql", "postgres"}:
         raise ImproperlyConfigured(
-            f"DATABASE_URL starts with {parts.scheme!r}; Groove needs postgresql://user:password@host:port/name"
+            f"DATABASE_URL starts with {parts.scheme!r}; Groove needs {DATABASE_SHAPE}"
         )
     return {
         "ENGINE": "django.db.backends.postgresql",
@@ -130,7 +147,7 @@ def storage(url: str) -> dict[str, object]:
 
     S3 credentials come from the usual AWS variables, never from the URL.
     """
-    parts = urlsplit(url)
+    parts = _split_url("STORAGE_URL", url, "file:///folder or s3://bucket/prefix")
     if parts.scheme == "file":
         return {
             "BACKEND": "django.core.files.storage.FileSystemStorage",
@@ -151,14 +168,12 @@ def mail(url: str, log: bool = True) -> dict[str, object]:
 
     Without a URL, e-mails go to the process's log, or nowhere without ``log``: they contain secret links.
     """
-    parts = urlsplit(url)
+    parts = _split_url("MAIL_URL", url, MAIL_SHAPE)
     if not url:
         kind = "console" if log else "dummy"
         return {"EMAIL_BACKEND": f"django.core.mail.backends.{kind}.EmailBackend"}
     if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
-        raise ImproperlyConfigured(
-            "MAIL_URL must look like smtp://user:password@host:port?tls=1, or smtps://…"
-        )
+        raise ImproperlyConfigured(f"MAIL_URL must look like {MAIL_SHAPE}")
     secure = parts.scheme == "smtps"
     return {
         "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from numbers import Number
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -29,9 +30,11 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def defuse_formula(value: object) -> object:
-    """Quote text that a spreadsheet would run as a formula. Numbers stay numbers."""
-    risky = isinstance(value, str) and value.lstrip(" ").startswith(FORMULA_STARTS)
-    return f"'{value}" if risky else value
+    """Quote text that a spreadsheet would run as a formula, also of an object. Numbers stay numbers."""
+    if value is None or isinstance(value, Number):
+        return value
+    text = str(value)
+    return f"'{text}" if text.lstrip(" ").startswith(FORMULA_STARTS) else text
 
 
 class _Line:

@@ -10,6 +10,7 @@ from django.core.files import File
 from django.db import transaction
 from django.utils import timezone
 
+from webapp.core.fields import replace_nul
 from webapp.datasets.models import Dataset, DatasetImport
 from webapp.datasets.uploads import services
 from webapp.datasets.uploads.row_progress import track_rows
@@ -69,7 +70,8 @@ def finish_import(found: DatasetImport, file: BinaryIO, url: str, received: int)
 
 def read_filename(url: str) -> str:
     """Return the last part of a URL's path, or a default name."""
-    return unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2]).replace("/", "_")[:255] or "import"
+    last = unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2])
+    return replace_nul(last).replace("/", "_")[:255] or "import"
 
 
 @transaction.atomic

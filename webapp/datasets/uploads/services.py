@@ -162,14 +162,19 @@ def find_errors(upload: Upload) -> Iterator[Problem]:
 
 
 def recheck_upload(upload: Upload, options: Options) -> None:
-    """Check the stored bytes with other options. Raises CannotCommit if they are gone."""
+    """Check the stored bytes with other options. Raises CannotCommit if they are gone.
+
+    A large file takes minutes, in which somebody else may commit the upload.
+    """
     _require_checked(upload)
     earlier = _find_earlier_splits(upload.dataset, options)
-    with default_storage.open(upload.file) as file, track_rows(upload) as progress:
+    with _open_bytes(upload) as file, track_rows(upload) as progress:
         kind = _detect_format(file, upload.filename)
         upload.report = check_file(_rewind(file), kind, options, earlier, progress.count_checked)
     upload.options, upload.state = options.as_json(), _choose_state(upload.report)
-    upload.save(update_fields=["report", "options", "state"])
+    with transaction.atomic():
+        _lock_checked(upload)
+        upload.save(update_fields=["report", "options", "state"])
     if upload.state == Upload.State.REFUSED:
         _delete_bytes(upload)
 
@@ -194,6 +199,21 @@ def _require_checked(upload: Upload) -> None:
         raise CannotCommit("This upload was already committed or refused. Upload the file again.")
 
 
+def _lock_checked(upload: Upload) -> None:
+    """Lock the row. Raises CannotCommit if it was committed, refused or discarded meanwhile."""
+    locked = Upload.objects.select_for_update().filter(pk=upload.pk).first()
+    if locked is None:
+        raise CannotCommit("This upload was discarded. Upload the file again.")
+    _require_checked(locked)
+
+
+def _open_bytes(upload: Upload) -> File[bytes]:
+    try:
+        return default_storage.open(upload.file)
+    except FileNotFoundError as error:
+        raise CannotCommit("The bytes of this upload are gone. Upload the file again.") from error
+
+
 def _require_usable(upload: Upload, choices: Choices) -> None:
     _require_checked(upload)
     report = upload.report
@@ -210,7 +230,7 @@ def _write_splits(
     """Write the split files. Returns them and the number of rows dropped because of overlap."""
     options, kind = Options.from_json(upload.options), upload.report["format"]
     earlier = _find_earlier_splits(upload.dataset, options)
-    with default_storage.open(upload.file) as file, open_index(options.shares, earlier) as index:
+    with _open_bytes(upload) as file, open_index(options.shares, earlier) as index:
         # Two passes: the splits of few prompts are final only after the last row.
         fill_index(index, Tally(), _rewind(file), kind, options, progress.count_checked)
         index.finish()
@@ -253,7 +273,7 @@ def _save_version(
 ) -> tuple[DatasetVersion, bool]:
     with ExitStack() as undo:
         with transaction.atomic():
-            _require_checked(Upload.objects.select_for_update().get(pk=upload.pk))
+            _lock_checked(upload)
             dataset, sha256 = _lock_dataset(upload, user), split_files.hash_splits(files)
             version, new = dataset.versions.filter(sha256=sha256).first(), False
             if version is None:

@@ -35,7 +35,10 @@ def _respond(status: int, text: str = "", **headers: str) -> HttpResponse:
 def _parse_metadata(header: str) -> dict[str, str]:
     """Parse ``name base64,name base64``. Raises ValueError."""
     pairs = (pair.strip().partition(" ") for pair in header.split(",") if pair.strip())
-    return {name: base64.b64decode(value, validate=True).decode() for name, _, value in pairs}
+    fields = {name: base64.b64decode(value, validate=True).decode() for name, _, value in pairs}
+    if any("\0" in text for text in fields.values()):
+        raise ValueError("a field contains NUL, which cannot be stored")
+    return fields
 
 
 @member(Role.EDITOR)
