@@ -18,7 +18,7 @@ import "./fold.js";
 
 window.htmx = htmx;
 
-const closest = (event, selector) => event.target.closest?.(selector);
+const findClosest = (event, selector) => event.target.closest?.(selector);
 
 function toggleTheme() {
   const root = document.documentElement;
@@ -32,7 +32,7 @@ function toggleTheme() {
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => document.body.dispatchEvent(new CustomEvent("theme")));
 
-async function copy(button) {
+async function copyText(button) {
   await navigator.clipboard.writeText(button.dataset.copy);
   const before = button.textContent;
   button.textContent = "Copied";
@@ -40,11 +40,11 @@ async function copy(button) {
 }
 
 document.addEventListener("click", (event) => {
-  if (closest(event, "[data-theme-toggle]")) toggleTheme();
-  const copied = closest(event, "[data-copy]");
-  if (copied) copy(copied);
-  if (closest(event, "[data-dialog-close]")) closest(event, "dialog").close();
-  const sheet = closest(event, "[data-dialog-open]");
+  if (findClosest(event, "[data-theme-toggle]")) toggleTheme();
+  const copied = findClosest(event, "[data-copy]");
+  if (copied) copyText(copied);
+  if (findClosest(event, "[data-dialog-close]")) findClosest(event, "dialog").close();
+  const sheet = findClosest(event, "[data-dialog-open]");
   if (sheet) document.getElementById(sheet.dataset.dialogOpen).showModal();
   for (const menu of document.querySelectorAll("details[data-menu][open]")) if (!menu.contains(event.target)) menu.open = false;
 });

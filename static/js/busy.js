@@ -2,15 +2,15 @@
 const PATIENCE_MS = 20_000; // a load that was stopped, or an answer that is a file, leaves the page as it was
 const sent = new Map();
 
-function release(form) {
+function releaseForm(form) {
   sent.get(form)?.removeAttribute("aria-busy");
   sent.delete(form);
 }
 
 // While the server tells how far it is, the button stays busy.
-function expire(form) {
-  if (form.querySelector("[data-progress-text]")?.textContent) setTimeout(expire, PATIENCE_MS, form);
-  else release(form);
+function expireForm(form) {
+  if (form.querySelector("[data-progress-text]")?.textContent) setTimeout(expireForm, PATIENCE_MS, form);
+  else releaseForm(form);
 }
 
 const isPost = (form, button) => /^post$/i.test(button?.getAttribute("formmethod") ?? form.getAttribute("method"));
@@ -21,8 +21,8 @@ document.addEventListener("submit", (event) => {
   if (sent.has(form)) return event.preventDefault();
   sent.set(form, button);
   button?.setAttribute("aria-busy", "true");
-  setTimeout(expire, PATIENCE_MS, form);
+  setTimeout(expireForm, PATIENCE_MS, form);
 });
 
 // Back may show the page as it was left.
-addEventListener("pageshow", () => [...sent.keys()].forEach(release));
+addEventListener("pageshow", () => [...sent.keys()].forEach(releaseForm));

@@ -7,23 +7,23 @@ import { Points } from "./charts/points.js";
 
 const RELOAD_MS = 300;
 
-async function load({ points, url }, weight) {
+async function loadPoints({ points, url }, weight) {
   const query = points.thinned && weight > 0 ? `?smooth=${weight}` : "";
   points.load(await (await fetch(url + query)).json(), weight);
 }
 
 // News that comes while the points are on their way is newer than they are, and waits for them.
-function follow(points, draw) {
+function followLiveEvents(points, draw) {
   let waiting = null;
-  const take = (change) => {
+  const applyChange = (change) => {
     if (waiting) return void waiting.push(change);
     change();
     draw();
   };
-  const hear = (kind, change) => document.body.addEventListener(`live:${kind}`, ({ detail }) => take(() => change(detail)));
-  hear("metrics", ({ points: news }) => news.forEach(({ step, values }) => points.add(step, values)));
-  hear("rewind", ({ step }) => points.rewind(step));
-  hear("evaluation", ({ step, validation }) => {
+  const listen = (kind, change) => document.body.addEventListener(`live:${kind}`, ({ detail }) => applyChange(() => change(detail)));
+  listen("metrics", ({ points: news }) => news.forEach(({ step, values }) => points.add(step, values)));
+  listen("rewind", ({ step }) => points.rewind(step));
+  listen("evaluation", ({ step, validation }) => {
     if (validation !== undefined) points.add(step, { "validation/reward": validation });
   });
   return async (loading) => {
@@ -35,33 +35,33 @@ function follow(points, draw) {
   };
 }
 
-async function start(root) {
+async function startCharts(root) {
   const sources = JSON.parse(root.dataset.sources).map((source) => ({ ...source, points: new Points() }));
   const own = sources[0].points;
   let weight = 0;
   let reload = 0;
-  const draw = () => {
+  const drawCharts = () => {
     charts.forEach((chart) => chart.draw());
     for (const part of root.querySelectorAll("[data-points]")) {
       part.hidden = (part.dataset.points === "some") === sources.every(({ points }) => points.steps.length === 0);
     }
   };
-  const during = follow(own, draw);
-  const loadAll = () => during(() => Promise.all(sources.map((source) => load(source, options.weight))));
+  const holdEventsWhile = followLiveEvents(own, drawCharts);
+  const loadAll = () => holdEventsWhile(() => Promise.all(sources.map((source) => loadPoints(source, options.weight))));
   // Many steps reach the browser thinned, so the server smooths them, over all of them.
-  const changed = () => {
-    draw();
+  const applyOptions = () => {
+    drawCharts();
     if (options.weight === weight || !sources.some(({ points }) => points.thinned)) return;
     weight = options.weight;
     clearTimeout(reload);
     reload = setTimeout(loadAll, RELOAD_MS);
   };
-  const options = new Options(root.querySelector("form[data-chart-toolbar]"), changed);
+  const options = new Options(root.querySelector("form[data-chart-toolbar]"), applyOptions);
   const charts = [...root.querySelectorAll("[data-chart]")].map((figure) => new Chart(figure, sources, options));
-  document.body.addEventListener("theme", draw);
+  document.body.addEventListener("theme", drawCharts);
   root.querySelector("[data-zoom-reset]")?.addEventListener("click", () => options.zoom(null, null));
   await loadAll();
-  changed();
+  applyOptions();
 }
 
-document.querySelectorAll("[data-sources]").forEach(start);
+document.querySelectorAll("[data-sources]").forEach(startCharts);

@@ -1,7 +1,7 @@
 // Curves with bands: {x, x_label, y_label, series: [{name, mean, low, high}]}, and if need be ticks: [x] and
 // marks: [{x, label}]; the table below has every value.
 import uPlot from "uplot";
-import { theme } from "./charts/ink.js";
+import { readTheme } from "./charts/ink.js";
 
 const HEIGHT = 260;
 const INK = {
@@ -11,14 +11,14 @@ const INK = {
 const DASHES = [[6, 4], []];
 
 // Upright lines with their names, one below the other so that neighbours stay legible.
-function mark(plot, marks, ink) {
+function drawMarks(plot, marks, ink) {
   const { ctx, bbox } = plot, dot = devicePixelRatio;
   ctx.save();
   ctx.font = `${12 * dot}px system-ui, sans-serif`;
   ctx.strokeStyle = ctx.fillStyle = ink.text;
   ctx.lineWidth = dot;
   ctx.setLineDash([2 * dot, 3 * dot]);
-  marks.forEach(({ x, label }, place) => {
+  marks.forEach(({ x, label }, index) => {
     const at = plot.valToPos(x, "x", true);
     ctx.beginPath();
     ctx.moveTo(at, bbox.top);
@@ -26,33 +26,33 @@ function mark(plot, marks, ink) {
     ctx.stroke();
     const left = at > bbox.left + 0.6 * bbox.width;
     ctx.textAlign = left ? "right" : "left";
-    ctx.fillText(label, at + (left ? -5 : 5) * dot, bbox.top + bbox.height - (8 + 16 * place) * dot);
+    ctx.fillText(label, at + (left ? -5 : 5) * dot, bbox.top + bbox.height - (8 + 16 * index) * dot);
   });
   ctx.restore();
 }
 
-function draw(figure) {
+function drawFigure(figure) {
   const curves = JSON.parse(figure.dataset.curves);
   const box = figure.querySelector("[data-plot]");
   let plot = null;
-  const create = () => {
+  const createPlot = () => {
     plot?.destroy();
-    const ink = INK[theme()];
-    const axis = (label) => ({
+    const ink = INK[readTheme()];
+    const buildAxis = (label) => ({
       label, stroke: ink.text, grid: { stroke: ink.grid, width: 1 }, ticks: { stroke: ink.grid, width: 1 },
     });
     const columns = [curves.x];
     const series = [{ label: curves.x_label }];
     const bands = [];
-    curves.series.forEach(({ name, mean, low, high }, place) => {
+    curves.series.forEach(({ name, mean, low, high }, index) => {
       // One curve alone takes the tuned model's colour, two are base and tuned.
-      const look = curves.series.length === 1 ? 1 : place;
+      const look = curves.series.length === 1 ? 1 : index;
       const colour = ink.lines[look];
       const edge = { stroke: "transparent", points: { show: false } };
       columns.push(high, low, mean);
       series.push({ label: `${name}, high`, ...edge }, { label: `${name}, low`, ...edge });
       series.push({ label: name, stroke: colour, width: 2, dash: DASHES[look], points: { show: true, size: 5 } });
-      bands.push({ series: [3 * place + 1, 3 * place + 2], fill: `${colour}2e` });
+      bands.push({ series: [3 * index + 1, 3 * index + 2], fill: `${colour}2e` });
     });
     plot = new uPlot(
       {
@@ -60,22 +60,22 @@ function draw(figure) {
         height: HEIGHT,
         scales: { x: { time: false, distr: 3, log: 2 }, y: { range: [0, 1] } },
         axes: [
-          { ...axis(curves.x_label), splits: () => curves.ticks ?? curves.x, values: (_, ticks) => ticks },
-          { ...axis(curves.y_label), size: 56 },
+          { ...buildAxis(curves.x_label), splits: () => curves.ticks ?? curves.x, values: (_, ticks) => ticks },
+          { ...buildAxis(curves.y_label), size: 56 },
         ],
         series,
         bands,
         legend: { show: false },
-        hooks: { draw: [(drawn) => mark(drawn, curves.marks ?? [], ink)] },
+        hooks: { draw: [(drawn) => drawMarks(drawn, curves.marks ?? [], ink)] },
       },
       columns,
       box,
     );
   };
   figure.hidden = false;
-  create();
-  document.body.addEventListener("theme", create);
+  createPlot();
+  document.body.addEventListener("theme", createPlot);
   new ResizeObserver(() => plot.setSize({ width: Math.max(box.clientWidth, 200), height: HEIGHT })).observe(box);
 }
 
-document.querySelectorAll("[data-curves]").forEach(draw);
+document.querySelectorAll("[data-curves]").forEach(drawFigure);

@@ -12,7 +12,7 @@ import { initGraderForm } from "./grader_form.js";
 
 const LANGUAGES = { python, json };
 
-function serverLint(url, name) {
+function createServerLinter(url, name) {
   return linter(async (view) => {
     if (!view.state.doc.length) return [];
     const body = new FormData();
@@ -22,9 +22,9 @@ function serverLint(url, name) {
     if (!response.ok) return [];
     const { problems } = await response.json();
     return problems.map(({ line, column, message }) => {
-      const place = view.state.doc.line(Math.min(Math.max(line, 1), view.state.doc.lines));
-      const from = Math.min(place.from + Math.max(column - 1, 0), place.to);
-      return { from, to: place.to, severity: "error", message };
+      const docLine = view.state.doc.line(Math.min(Math.max(line, 1), view.state.doc.lines));
+      const from = Math.min(docLine.from + Math.max(column - 1, 0), docLine.to);
+      return { from, to: docLine.to, severity: "error", message };
     });
   });
 }
@@ -32,14 +32,14 @@ function serverLint(url, name) {
 const SAMPLE_FIELDS = ["output_text", "output_json", "output_tools", "choices"];
 
 // The chosen dataset's fields; the page renews the list when another one is chosen.
-function itemFields() {
+function listItemFields() {
   return [...document.querySelectorAll("#fields option")].map((option) => option.value);
 }
 
-function options(names, quoted) {
-  const step = (name) => (/^\w+$/.test(name) ? `.${name}` : `["${name}"]`);
-  const option = (name) => (quoted ? { label: name } : { label: `.${name}`, apply: step(name) });
-  return names.map((name) => ({ ...option(name), type: "property" }));
+function buildOptions(names, quoted) {
+  const buildStep = (name) => (/^\w+$/.test(name) ? `.${name}` : `["${name}"]`);
+  const buildOption = (name) => (quoted ? { label: name } : { label: `.${name}`, apply: buildStep(name) });
+  return names.map((name) => ({ ...buildOption(name), type: "property" }));
 }
 
 // After `item` and `sample`: their fields, in templates and in Python's brackets.
@@ -48,9 +48,9 @@ function completeFields(context) {
   const dotted = quoted ? null : context.matchBefore(/\b(?:item|sample)\.\w*/);
   const found = quoted ?? dotted;
   if (!found) return null;
-  const names = found.text.startsWith("item") ? itemFields() : SAMPLE_FIELDS;
+  const names = found.text.startsWith("item") ? listItemFields() : SAMPLE_FIELDS;
   const start = quoted ? found.text.search(/["']/) + 1 : found.text.indexOf(".");
-  return { from: found.from + start, options: options(names, Boolean(quoted)), validFor: /^[.\w -]*$/ };
+  return { from: found.from + start, options: buildOptions(names, Boolean(quoted)), validFor: /^[.\w -]*$/ };
 }
 
 function initEditor(textarea) {
@@ -74,7 +74,7 @@ function initEditor(textarea) {
           textarea.value = update.state.doc.toString();
           textarea.dispatchEvent(new Event("input"));
         }),
-        ...(textarea.dataset.lintUrl ? [lintGutter(), serverLint(textarea.dataset.lintUrl, textarea.name)] : []),
+        ...(textarea.dataset.lintUrl ? [lintGutter(), createServerLinter(textarea.dataset.lintUrl, textarea.name)] : []),
       ],
     }),
   });

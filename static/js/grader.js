@@ -19,7 +19,7 @@ function showResults(form) {
 }
 
 function initBench(form) {
-  const press = (event, selector) => {
+  const pressButton = (event, selector) => {
     const button = form.querySelector(selector);
     if (!button) return;
     event.preventDefault();
@@ -27,8 +27,8 @@ function initBench(form) {
   };
   form.addEventListener("keydown", (event) => {
     if (!(event.ctrlKey || event.metaKey)) return;
-    if (event.key === "Enter") press(event, "[data-grader-run]");
-    if (event.key === "s") press(event, "[data-grader-save]");
+    if (event.key === "Enter") pressButton(event, "[data-grader-run]");
+    if (event.key === "s") pressButton(event, "[data-grader-save]");
   });
   form.addEventListener("change", () => showNeeded(form));
   document.body.addEventListener("trial", () => showResults(form));

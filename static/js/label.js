@@ -1,13 +1,13 @@
 // Keys of the pages that ask for a judgement: digits choose, the arrows and u go back and on.
-import { singleKey } from "./keys.js";
+import { readSingleKey } from "./keys.js";
 
-const PLACES = { ArrowLeft: "[data-label-back]", u: "[data-label-back]", ArrowRight: "[data-label-skip]" };
+const SELECTORS = { ArrowLeft: "[data-label-back]", u: "[data-label-back]", ArrowRight: "[data-label-skip]" };
 
 document.addEventListener("keydown", (event) => {
   const page = document.querySelector("[data-labelling]");
-  const key = singleKey(event);
+  const key = readSingleKey(event);
   if (!page || key === null) return;
   // A key held down, or pressed before the next answer is there, would judge an answer nobody has read.
   if (event.repeat || page.querySelector(".htmx-request")) return;
-  page.querySelector(PLACES[key] ?? `[data-label="${CSS.escape(key)}"]`)?.click();
+  page.querySelector(SELECTORS[key] ?? `[data-label="${CSS.escape(key)}"]`)?.click();
 });

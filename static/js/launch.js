@@ -1,5 +1,5 @@
 // The new-job form: a preset fills in its settings, a reset takes one back to what it was.
-function fill(form, values) {
+function fillForm(form, values) {
   let last = null;
   for (const [name, value] of Object.entries(values)) {
     const field = form.elements.namedItem(name);
@@ -11,7 +11,7 @@ function fill(form, values) {
   last?.dispatchEvent(new Event("change", { bubbles: true }));
 }
 
-function mark() {
+function markPresets() {
   for (const preset of document.querySelectorAll("[data-preset]")) {
     const { elements } = preset.closest("form");
     const values = Object.entries(JSON.parse(preset.dataset.preset));
@@ -25,9 +25,9 @@ document.addEventListener("click", (event) => {
   const preset = event.target.closest?.("[data-preset]");
   if (preset) {
     event.preventDefault();
-    fill(preset.closest("form"), JSON.parse(preset.dataset.preset));
+    fillForm(preset.closest("form"), JSON.parse(preset.dataset.preset));
   }
   const reset = event.target.closest?.("[data-reset]");
-  if (reset) fill(reset.closest("form"), { [reset.dataset.reset]: reset.dataset.value });
+  if (reset) fillForm(reset.closest("form"), { [reset.dataset.reset]: reset.dataset.value });
 });
-for (const kind of ["input", "change"]) document.addEventListener(kind, mark);
+for (const kind of ["input", "change"]) document.addEventListener(kind, markPresets);

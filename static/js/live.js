@@ -9,25 +9,25 @@ const KINDS = [
 // and never robbed of the last. (htmx's own `throttle` drops the last, and mutes the element's other triggers.)
 const CALM_MS = { metrics: 3000, progress: 1000, log: 1000, rollouts: 1000 };
 
-function calm(kind, pause) {
+function emitCalmEvents(kind, pause) {
   let resting = false;
   let missed = false;
-  function tell() {
+  function emit() {
     missed = false;
     resting = true;
     setTimeout(() => {
       resting = false;
-      if (missed) tell();
+      if (missed) emit();
     }, pause);
     document.body.dispatchEvent(new CustomEvent(`calm:${kind}`));
   }
   document.body.addEventListener(`live:${kind}`, () => {
     if (resting) missed = true;
-    else tell();
+    else emit();
   });
 }
 
-function show(text) {
+function showStatus(text) {
   const status = document.querySelector("[data-live-status]");
   if (status) status.textContent = text;
 }
@@ -39,46 +39,46 @@ const PARK_MS = 60_000; // a browser opens six connections to a host: tabs that 
 
 // The browser reconnects by itself after a lost connection, but not after an answer such as a proxy's 502.
 // A short break is not worth a word; after a longer one the status says that the page is waiting.
-function follow(url, wait = FIRST_RETRY_MS) {
+function followStream(url, wait = FIRST_RETRY_MS) {
   const source = new EventSource(url);
   const seen = new AbortController();
   let cursor = null;
   let silence = null;
   let parked = null;
-  const rest = () => {
+  const buildResumeUrl = () => {
     const left = new URL(url, location);
     if (cursor) left.searchParams.set("after", cursor);
     return left;
   };
-  const leave = () => {
+  const stopWatching = () => {
     seen.abort();
     clearTimeout(parked);
     clearTimeout(silence);
   };
-  const park = () => {
+  const parkStream = () => {
     source.close();
-    leave();
-    document.addEventListener("visibilitychange", () => follow(rest()), { once: true });
+    stopWatching();
+    document.addEventListener("visibilitychange", () => followStream(buildResumeUrl()), { once: true });
   };
-  const turn = () => {
+  const scheduleParking = () => {
     clearTimeout(parked);
-    if (document.hidden) parked = setTimeout(park, PARK_MS);
+    if (document.hidden) parked = setTimeout(parkStream, PARK_MS);
   };
-  document.addEventListener("visibilitychange", turn, { signal: seen.signal });
-  turn();
+  document.addEventListener("visibilitychange", scheduleParking, { signal: seen.signal });
+  scheduleParking();
   source.onopen = () => {
     clearTimeout(silence);
     silence = null;
     wait = FIRST_RETRY_MS;
-    show("Live");
+    showStatus("Live");
   };
   source.onerror = (event) => {
     if (event.data !== undefined) return;
-    silence ??= setTimeout(() => show("Reconnecting…"), SILENCE_MS);
+    silence ??= setTimeout(() => showStatus("Reconnecting…"), SILENCE_MS);
     if (source.readyState !== EventSource.CLOSED) return;
-    leave();
-    show("Reconnecting…");
-    setTimeout(() => follow(rest(), Math.min(2 * wait, LAST_RETRY_MS)), wait);
+    stopWatching();
+    showStatus("Reconnecting…");
+    setTimeout(() => followStream(buildResumeUrl(), Math.min(2 * wait, LAST_RETRY_MS)), wait);
   };
   for (const kind of KINDS) {
     source.addEventListener(kind, (event) => {
@@ -89,17 +89,17 @@ function follow(url, wait = FIRST_RETRY_MS) {
   }
   source.addEventListener("end", () => {
     source.close();
-    leave();
-    show("");
+    stopWatching();
+    showStatus("");
     document.body.dispatchEvent(new CustomEvent("live:end"));
   });
 }
 
-for (const [kind, pause] of Object.entries(CALM_MS)) calm(kind, pause);
+for (const [kind, pause] of Object.entries(CALM_MS)) emitCalmEvents(kind, pause);
 // What is new is offered, not thrown at somebody who reads.
 for (const element of document.querySelectorAll("[data-live-news]")) {
   for (const kind of element.dataset.liveNews.split(" ")) {
     document.body.addEventListener(`live:${kind}`, () => (element.hidden = false));
   }
 }
-for (const element of document.querySelectorAll("[data-live-url]")) follow(element.dataset.liveUrl);
+for (const element of document.querySelectorAll("[data-live-url]")) followStream(element.dataset.liveUrl);

@@ -1,12 +1,12 @@
 // The command palette: a dialog whose results come from the server; without scripts, the search page.
 import Combobox from "@github/combobox-nav";
-import { singleKey } from "./keys.js";
+import { readSingleKey } from "./keys.js";
 
 const palette = document.getElementById("palette");
 const input = palette?.querySelector("input");
 const list = document.getElementById("palette-results");
 
-function open() {
+function openPalette() {
   document.getElementById("sidebar")?.hidePopover?.();
   if (palette.open) return;
   palette.showModal();
@@ -26,12 +26,12 @@ if (palette) {
   document.addEventListener("click", (event) => {
     if (!event.target.closest?.("[data-palette-open]") || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    open();
+    openPalette();
   });
   document.addEventListener("keydown", (event) => {
     const command = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "k";
-    if (!command && singleKey(event) !== "/") return;
+    if (!command && readSingleKey(event) !== "/") return;
     event.preventDefault();
-    open();
+    openPalette();
   });
 }

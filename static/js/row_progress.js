@@ -1,17 +1,17 @@
 // Progress of a slow form: ask the server once a second until the next page loads.
 const EVERY_MS = 1000;
 
-export function followProgress(address, place) {
-  const first = place.textContent;
+export function followProgress(url, output) {
+  const first = output.textContent;
   const timer = setInterval(async () => {
-    const answer = await fetch(address).catch(() => null);
-    place.textContent = (answer?.ok && (await answer.text())) || first;
+    const response = await fetch(url).catch(() => null);
+    output.textContent = (response?.ok && (await response.text())) || first;
   }, EVERY_MS);
   addEventListener("pagehide", () => clearInterval(timer), { once: true });
 }
 
 document.addEventListener("submit", (event) => {
-  const address = event.target.getAttribute("data-progress");
-  if (!address || event.defaultPrevented) return;
-  followProgress(address, event.target.querySelector("[data-progress-text]"));
+  const url = event.target.getAttribute("data-progress");
+  if (!url || event.defaultPrevented) return;
+  followProgress(url, event.target.querySelector("[data-progress-text]"));
 });

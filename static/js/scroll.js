@@ -1,21 +1,21 @@
-// Back and forward over addresses that htmx pushed load the page anew, so its filters are right; this brings
-// the place on the page back, too. The browser itself does that for ordinary links.
+// Back and forward over URLs that htmx pushed load the page anew, so that its filters are right; this restores
+// the scroll position, too. The browser itself does that for ordinary links.
 const RETURNING = "returning";
-const key = (address) => `scroll ${address}`;
-let address = location.href;
+const buildKey = (url) => `scroll ${url}`;
+let url = location.href;
 
-const remember = () => sessionStorage.setItem(key(address), scrollY);
+const rememberScroll = () => sessionStorage.setItem(buildKey(url), scrollY);
 
-document.body.addEventListener("htmx:beforeHistorySave", remember);
-document.body.addEventListener("htmx:pushedIntoHistory", () => (address = location.href));
+document.body.addEventListener("htmx:beforeHistorySave", rememberScroll);
+document.body.addEventListener("htmx:pushedIntoHistory", () => (url = location.href));
 addEventListener("popstate", () => {
-  remember();
+  rememberScroll();
   sessionStorage.setItem(RETURNING, location.href);
   history.scrollRestoration = "manual";
 });
 
-if (sessionStorage.getItem(RETURNING) === address) {
-  scrollTo(0, Number(sessionStorage.getItem(key(address)) ?? 0));
+if (sessionStorage.getItem(RETURNING) === url) {
+  scrollTo(0, Number(sessionStorage.getItem(buildKey(url)) ?? 0));
   addEventListener("pagehide", () => (history.scrollRestoration = "auto"));
 }
 sessionStorage.removeItem(RETURNING);

@@ -1,15 +1,15 @@
-// A form that htmx sends with a file says how far it is: `[data-sent]` inside it holds a progress bar and words.
+// A form that htmx sends with a file shows its progress: `[data-sent]` inside it holds a progress bar and a text.
 const MIB = 2 ** 20;
 
 document.addEventListener("htmx:xhr:progress", ({ target, detail }) => {
-  const place = target.querySelector?.("[data-sent]");
-  const bar = place?.querySelector("progress");
-  if (!bar || !detail.lengthComputable || detail.total < bar.max) return; // the answer's own bytes are told, too
-  place.hidden = false;
+  const status = target.querySelector?.("[data-sent]");
+  const bar = status?.querySelector("progress");
+  if (!bar || !detail.lengthComputable || detail.total < bar.max) return; // the response's own bytes are reported, too
+  status.hidden = false;
   bar.max = detail.total;
   bar.value = detail.loaded;
   const done = detail.loaded === detail.total;
-  const mib = (bytes) => (bytes / MIB).toFixed(1);
-  place.querySelector("[role=status]").textContent =
-    done ? "Sent. Checking it…" : `${mib(detail.loaded)} of ${mib(detail.total)} MiB sent`;
+  const formatMib = (bytes) => (bytes / MIB).toFixed(1);
+  status.querySelector("[role=status]").textContent =
+    done ? "Sent. Checking it…" : `${formatMib(detail.loaded)} of ${formatMib(detail.total)} MiB sent`;
 });

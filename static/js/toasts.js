@@ -3,7 +3,7 @@ const STAY_MS = 10_000;
 const region = document.getElementById("toasts");
 
 // Errors stay until they are dismissed; the rest goes by itself, unless it is being read.
-function leave(card) {
+function removeLater(card) {
   if (card.dataset.toast === "error") return;
   const timer = setInterval(() => {
     if (card.matches(":hover, :focus-within")) return;
@@ -16,16 +16,16 @@ function leave(card) {
 function readAloud() {
   const cards = [...region.querySelectorAll("[data-toast]")];
   cards.forEach((card) => card.remove());
-  requestAnimationFrame(() => cards.forEach((card) => (region.append(card), leave(card))));
+  requestAnimationFrame(() => cards.forEach((card) => (region.append(card), removeLater(card))));
 }
 
-export function toast(text, kind = "info", url = "") {
+export function showToast(text, kind = "info", url = "") {
   const card = document.getElementById(`toast-${kind}`).content.firstElementChild.cloneNode(true);
   const words = card.querySelector("[data-words]");
   if (url) words.append(Object.assign(document.createElement("a"), { className: "link", href: url, textContent: text }));
   else words.textContent = text;
   region.append(card);
-  leave(card);
+  removeLater(card);
 }
 
 // Says something to screen readers only.
@@ -33,7 +33,7 @@ export function announce(text) {
   document.getElementById("announce").textContent = text;
 }
 
-document.body.addEventListener("toast", (event) => toast(event.detail.text, event.detail.kind));
+document.body.addEventListener("toast", (event) => showToast(event.detail.text, event.detail.kind));
 document.addEventListener("click", (event) => {
   if (event.target.closest?.("[data-dismiss]")) event.target.closest("[data-toast]").remove();
 });
@@ -44,21 +44,21 @@ const ANSWERS = {
   404: "What this page shows was deleted or moved. Reload it.",
 };
 
-function causeOf(xhr) {
+function explainFailure(xhr) {
   if (!xhr?.status) return "The server could not be reached. Nothing was changed; try again.";
   return ANSWERS[xhr.status] ?? `The server answered ${xhr.status}. Nothing was changed; try again.`;
 }
 
 // What a person asked for and did not get is said; what refreshes by itself tries again in silence.
 const ASKED = ["click", "submit", "change", "input", "keydown"];
-function failed({ detail: { requestConfig, xhr } }, text = causeOf(xhr)) {
-  if (ASKED.includes(requestConfig?.triggeringEvent?.type) && xhr?.status !== 422) toast(text, "error");
+function showFailure({ detail: { requestConfig, xhr } }, text = explainFailure(xhr)) {
+  if (ASKED.includes(requestConfig?.triggeringEvent?.type) && xhr?.status !== 422) showToast(text, "error");
 }
-document.body.addEventListener("htmx:responseError", (event) => failed(event));
-document.body.addEventListener("htmx:sendError", (event) => failed(event));
+document.body.addEventListener("htmx:responseError", (event) => showFailure(event));
+document.body.addEventListener("htmx:sendError", (event) => showFailure(event));
 // The answer is there and may have had its effect, but has no place on this page any more.
-document.body.addEventListener("htmx:onLoadError", (event) => failed(event, OUTDATED));
+document.body.addEventListener("htmx:onLoadError", (event) => showFailure(event, OUTDATED));
 // Before any request, so who asked is not known; what refreshes by itself always has its place.
-document.body.addEventListener("htmx:targetError", () => toast(OUTDATED, "error"));
+document.body.addEventListener("htmx:targetError", () => showToast(OUTDATED, "error"));
 
 readAloud();

@@ -1,7 +1,7 @@
 // A link with data-key is also followed by that key: [ and ] turn from one match to the next.
-import { singleKey } from "./keys.js";
+import { readSingleKey } from "./keys.js";
 
 document.addEventListener("keydown", (event) => {
-  const key = singleKey(event);
+  const key = readSingleKey(event);
   if (key !== null && !event.repeat) document.querySelector(`a[data-key="${CSS.escape(key)}"]`)?.click();
 });

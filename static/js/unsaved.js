@@ -8,20 +8,20 @@ export function guardText(form) {
   const shown = !mark.hidden; // the server says so of text that it shows, but has not as a version
   const refused = mark.dataset.unsaved === "refused"; // and that it has nowhere
   const key = `draft ${location.pathname} ${text.name}`;
-  const changed = () => refused || text.value !== text.defaultValue;
-  const keep = () => sessionStorage.setItem(key, text.value);
-  const forget = () => {
+  const isChanged = () => refused || text.value !== text.defaultValue;
+  const keepDraft = () => sessionStorage.setItem(key, text.value);
+  const forgetDraft = () => {
     sessionStorage.removeItem(key);
     offer.hidden = true;
   };
 
   const kept = sessionStorage.getItem(key);
   offer.hidden = kept === null || kept === text.value;
-  if (refused) keep();
+  if (refused) keepDraft();
 
   text.addEventListener("input", () => {
-    mark.hidden = !(shown || changed());
-    if (changed()) keep();
+    mark.hidden = !(shown || isChanged());
+    if (isChanged()) keepDraft();
     else if (offer.hidden) sessionStorage.removeItem(key);
   });
   form.querySelector("[data-draft-restore]").addEventListener("click", () => {
@@ -29,14 +29,14 @@ export function guardText(form) {
     text.dispatchEvent(new Event("replaced"));
     offer.hidden = true;
   });
-  form.querySelector("[data-draft-drop]").addEventListener("click", forget);
+  form.querySelector("[data-draft-drop]").addEventListener("click", forgetDraft);
 
   let leaving = false;
   form.addEventListener("submit", () => {
     leaving = true;
-    forget();
+    forgetDraft();
   });
   addEventListener("beforeunload", (event) => {
-    if (!leaving && changed()) event.preventDefault();
+    if (!leaving && isChanged()) event.preventDefault();
   });
 }

@@ -8,41 +8,41 @@ const TOKEN = "csrfmiddlewaretoken";
 function initUpload(form) {
   const input = form.querySelector("input[type=file]");
   const zone = form.querySelector("[data-upload-zone]");
-  const named = () => say(form, "name", input.files[0]?.name ?? "");
+  const showName = () => showText(form, "name", input.files[0]?.name ?? "");
   form.querySelector("[data-upload-hint]").hidden = false;
-  input.addEventListener("change", named);
-  const over = (now) => zone.toggleAttribute("data-over", now);
+  input.addEventListener("change", showName);
+  const markDraggedOver = (now) => zone.toggleAttribute("data-over", now);
   zone.addEventListener("dragover", (event) => {
     event.preventDefault();
-    over(true);
+    markDraggedOver(true);
   });
-  zone.addEventListener("dragleave", () => over(false));
+  zone.addEventListener("dragleave", () => markDraggedOver(false));
   zone.addEventListener("drop", (event) => {
     event.preventDefault();
-    over(false);
+    markDraggedOver(false);
     input.files = event.dataTransfer.files;
-    named();
+    showName();
   });
   form.addEventListener("submit", (event) => {
     if (!input.files.length || !form.checkValidity()) return;
     event.preventDefault();
-    send(form, input.files[0]);
+    sendFile(form, input.files[0]);
   });
 }
 
-function say(form, place, text) {
-  form.querySelector(`[data-upload-${place}]`).textContent = text;
+function showText(form, part, text) {
+  form.querySelector(`[data-upload-${part}]`).textContent = text;
 }
 
-function busy(form, now) {
+function setBusy(form, now) {
   form.querySelector("[data-upload-progress]").hidden = !now;
   form.querySelector("button:not([type=button])").disabled = now;
 }
 
-const size = (bytes) => (bytes / MIB).toFixed(bytes < 10 * MIB ? 1 : 0);
+const formatSize = (bytes) => (bytes / MIB).toFixed(bytes < 10 * MIB ? 1 : 0);
 
 // Speed and remaining time, from what this page has sent.
-function pace() {
+function createSpeedometer() {
   let began = null;
   return (sent, total) => {
     began ??= { at: performance.now(), sent };
@@ -50,17 +50,17 @@ function pace() {
     const rate = (sent - began.sent) / seconds;
     if (seconds < 1 || !(rate > 0)) return "";
     const left = Math.ceil((total - sent) / rate);
-    return `, ${size(rate)} MiB/s, about ${left < 90 ? `${left} s` : `${Math.ceil(left / 60)} min`} left`;
+    return `, ${formatSize(rate)} MiB/s, about ${left < 90 ? `${left} s` : `${Math.ceil(left / 60)} min`} left`;
   };
 }
 
-function show(form, sent, total, paced) {
+function showProgress(form, sent, total, describeSpeed) {
   const share = total ? (100 * sent) / total : 100;
   form.querySelector("progress").value = share;
-  say(form, "status", `${Math.floor(share)} %, ${size(sent)} of ${size(total)} MiB sent${paced(sent, total)}. The sent part is saved.`);
+  showText(form, "status", `${Math.floor(share)} %, ${formatSize(sent)} of ${formatSize(total)} MiB sent${describeSpeed(sent, total)}. The sent part is saved.`);
 }
 
-function reasonOf(error) {
+function explainError(error) {
   if (error === null) return "Stopped. Upload the same file again to continue.";
   const answer = error.originalResponse;
   if (answer?.getStatus() >= 400 && answer.getStatus() < 500) return answer.getBody() || `The server answered ${answer.getStatus()}.`;
@@ -69,39 +69,39 @@ function reasonOf(error) {
 }
 
 // Read attributes by name: a field named "dataset" hides the dataset property of its form.
-function filledFields(form) {
+function readFields(form) {
   const texts = [...new FormData(form)].filter(([name, value]) => typeof value === "string" && value && name !== TOKEN);
   return Object.fromEntries(texts);
 }
 
-const tokenOf = (form) => form.querySelector(`[name=${TOKEN}]`);
+const findToken = (form) => form.querySelector(`[name=${TOKEN}]`);
 
-async function send(form, file) {
-  busy(form, true);
-  say(form, "name", file.name);
-  const paced = pace();
+async function sendFile(form, file) {
+  setBusy(form, true);
+  showText(form, "name", file.name);
+  const describeSpeed = createSpeedometer();
   try {
     const { sendInParts } = await import(form.getAttribute("data-resumable"));
-    const address = await sendInParts(file, {
+    const url = await sendInParts(file, {
       endpoint: form.getAttribute("data-transfers"),
-      token: tokenOf(form).value,
-      fields: filledFields(form),
-      progress: (sent, total) => show(form, sent, total, paced),
+      token: findToken(form).value,
+      fields: readFields(form),
+      progress: (sent, total) => showProgress(form, sent, total, describeSpeed),
       stop: (breakOff) => (form.querySelector("[data-upload-stop]").onclick = breakOff),
     });
-    say(form, "status", "Sent. Checking every row…");
-    followProgress(`${address}progress/`, form.querySelector("[data-upload-status]"));
-    check(form, `${address}finish/`);
+    showText(form, "status", "Sent. Checking every row…");
+    followProgress(`${url}progress/`, form.querySelector("[data-upload-status]"));
+    requestCheck(form, `${url}finish/`);
   } catch (error) {
-    busy(form, false);
-    say(form, "name", reasonOf(error));
+    setBusy(form, false);
+    showText(form, "name", explainError(error));
   }
 }
 
 // Post a plain form, so that the browser navigates to the report.
-function check(form, address) {
-  const asked = Object.assign(document.createElement("form"), { method: "post", action: address, hidden: true });
-  asked.append(tokenOf(form).cloneNode());
+function requestCheck(form, url) {
+  const asked = Object.assign(document.createElement("form"), { method: "post", action: url, hidden: true });
+  asked.append(findToken(form).cloneNode());
   document.body.append(asked);
   asked.submit();
 }

@@ -17,14 +17,19 @@ CONFIG = {
 }
 
 
-def weights(rank: int = 4, kind: str = "F32", names: tuple[str, ...] = ("lora_A", "lora_B")) -> bytes:
+LAYER = "model.layers.0.self_attn.q_proj"
+
+
+def weights(
+    rank: int = 4, kind: str = "F32", names: tuple[str, ...] = ("lora_A", "lora_B"), layer: str = LAYER
+) -> bytes:
     """A safetensors file with one layer, all zeros."""
     header: dict[str, Any] = {}
     end = 0
     for name in names:
         shape = [rank, 8] if name == "lora_A" else [16, rank]
         begin, end = end, end + 4 * shape[0] * shape[1]
-        header[f"base_model.model.model.layers.0.self_attn.q_proj.{name}.weight"] = {
+        header[f"base_model.model.{layer}.{name}.weight"] = {
             "dtype": kind,
             "shape": shape,
             "data_offsets": [begin, end],
@@ -41,7 +46,7 @@ def packed(files: dict[str, bytes], folder: str = "adapter/") -> bytes:
     return archive.getvalue()
 
 
-def good(**config: Any) -> bytes:
-    """A whole archive, its config changed by ``config``."""
+def good(layer: str = LAYER, **config: Any) -> bytes:
+    """A whole archive with weights of ``layer``, its config changed by ``config``."""
     content = json.dumps(CONFIG | config).encode()
-    return packed({"adapter_config.json": content, "adapter_model.safetensors": weights()})
+    return packed({"adapter_config.json": content, "adapter_model.safetensors": weights(layer=layer)})

@@ -10,6 +10,7 @@ from django.db.models import Q
 
 from webapp.evaluations.presenters import find_bounds, read_confidence
 from webapp.jobs.models import Evaluation, Job, SuiteScore
+from webapp.jobs.monitor.openings import jobs_with_openings
 from webapp.registry.models import TunedModel
 from webapp.retention.presenters import to_change
 from workers.contract.events import Interval
@@ -69,13 +70,15 @@ def build_context(model: TunedModel) -> dict[str, object]:
     """Return what the page shows; ``measured`` is the comparison after training."""
     job: Job | None = getattr(model, "job", None)
     found = build_series(job) if job else []
+    others = list_other_results(model)
     return {
         "measured": _find_final_evaluation(job) if job else None,
         "series": found,
         "figures": [build_figure(each, job.base_label) for each in found] if job else [],
         "measurements": sum(len(each.points) for each in found),
         "confidence": read_confidence(job) if job else None,
-        "other_results": list_other_results(model),
+        "other_results": others,
+        "test_opened": jobs_with_openings([other.job for other in others]),
     }
 
 

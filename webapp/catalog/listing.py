@@ -7,6 +7,7 @@ from django.http import QueryDict
 
 from webapp.core.deletion import find_undoable
 from webapp.core.listing import ListQuery, Sorts
+from webapp.core.models import SoftDeletedQuerySet
 from webapp.jobs.evaluations import order_by_gain
 from webapp.jobs.models import Evaluation, SuiteScore
 from webapp.jobs.monitor.openings import jobs_with_openings
@@ -24,7 +25,7 @@ SORTS: Sorts = {
 ORIGINS = {"job": ("Made by a job", Q(uploaded=False)), "upload": ("Uploaded", Q(uploaded=True))}
 
 
-def models_with_results() -> QuerySet[TunedModel]:
+def models_with_results() -> SoftDeletedQuerySet[TunedModel]:
     """Return models with their sources and, as ``job.evaluations``, the results after training."""
     after = Evaluation.objects.filter(stage="after", tuned__isnull=False, task="")
     return _models().prefetch_related(
@@ -33,13 +34,13 @@ def models_with_results() -> QuerySet[TunedModel]:
     )
 
 
-def models_with_history() -> QuerySet[TunedModel]:
+def models_with_history() -> SoftDeletedQuerySet[TunedModel]:
     """Return the same with every result, also before and during training."""
     every = Evaluation.objects.defer("comparison")
     return _models().prefetch_related(Prefetch("job__evaluations", every), "job__suite_scores")
 
 
-def _models() -> QuerySet[TunedModel]:
+def _models() -> SoftDeletedQuerySet[TunedModel]:
     return TunedModel.objects.select_related(
         "team", "base_model", "job__team", "job__initial_adapter__team",
         "job__dataset_version__dataset__team", "job__grader_version__grader__team", "release__released_by",
@@ -69,7 +70,7 @@ def list_restorable(team: Team) -> QuerySet[TunedModel]:
 
 
 def _filter_models(team: Team, filters: dict[str, str]) -> QuerySet[TunedModel]:
-    models = models_with_results().filter(team=team, deleted_at=None)
+    models = models_with_results().alive().filter(team=team)
     if filters["origin"] in ORIGINS:
         models = models.filter(ORIGINS[filters["origin"]][1])
     if filters["base"]:

@@ -15,7 +15,7 @@ NAME_LENGTH = 120
 
 def get_target(access: Access, uid: str | None) -> Dataset | None:
     """Return the dataset that gets a new version, or None without a ``uid``. Raises Http404."""
-    return access.get(Dataset.objects.filter(deleted_at=None), uid=uid) if uid else None
+    return access.get(Dataset.objects.alive(), uid=uid) if uid else None
 
 
 @transaction.atomic

@@ -75,9 +75,7 @@ def has_control_run(job: Job, method: str, sft: SftSource | None = None) -> bool
 
 def list_control_runs(job: Job) -> QuerySet[Job]:
     """Return the job's control runs that neither failed nor were cancelled."""
-    return (
-        job.control_runs.filter(promoted_step=None, deleted_at=None).exclude(state__in=FAILED).order_by("pk")
-    )
+    return job.control_runs.alive().filter(promoted_step=None).exclude(state__in=FAILED).order_by("pk")
 
 
 def find_root(job: Job) -> Job:

@@ -50,15 +50,15 @@ class Counts:
 
 def count_objects(team: Team) -> Counts:
     """All of them, in one query."""
-    active = team.jobs.filter(deleted_at=None).filter(filters.match_active())
+    active = team.jobs.alive().filter(filters.match_active())
     values = (
-        _count_rows(team.datasets.filter(deleted_at=None)),
-        _count_rows(team.graders.filter(deleted_at=None)),
-        _count_rows(team.tuned_models.filter(deleted_at=None)),
-        _count_rows(team.jobs.filter(deleted_at=None)),
+        _count_rows(team.datasets.alive()),
+        _count_rows(team.graders.alive()),
+        _count_rows(team.tuned_models.alive()),
+        _count_rows(team.jobs.alive()),
         _count_rows(active.filter(state=State.RUNNING)),
         _count_rows(active.exclude(state=State.RUNNING)),
-        _count_rows(team.jobs.filter(deleted_at=None).filter(filters.match_attention())),
+        _count_rows(team.jobs.alive().filter(filters.match_attention())),
         _count_rows(nodes.find_online()),
         Exists(audit.find_model_downloads(team)),
         Exists(find_opened(team.pk)),
@@ -112,7 +112,7 @@ class Attention:
 
 def find_attention(team: Team, found: Counts) -> list[Attention]:
     """A queue without workers, jobs that failed or paused, and jobs that run with an alarm; at most six."""
-    jobs = team.jobs.filter(deleted_at=None).filter(filters.match_attention()).select_related("team")
+    jobs = team.jobs.alive().filter(filters.match_attention()).select_related("team")
     worst = list(jobs.order_by(F("finished_at").desc(nulls_last=True), "state", "-id")[:ATTENTION_SHOWN])
     running = [job for job in worst if job.state == State.RUNNING]
     alarms = Alarm.objects.filter(job__in=running).order_by("job_id", "-step", "id").distinct("job_id")
@@ -158,9 +158,7 @@ def _describe_stopped_job(job: Job) -> Attention:
 def list_running(team: Team) -> list[Job]:
     """Return at most ten active jobs: running ones first, then the newest."""
     first = Case(When(state=State.RUNNING, then=0), default=1)
-    jobs = (
-        team.jobs.filter(deleted_at=None).filter(filters.match_active()).select_related("base_model", "team")
-    )
+    jobs = team.jobs.alive().filter(filters.match_active()).select_related("base_model", "team")
     return list(jobs.order_by(first, "-id")[:RUNNING_SHOWN])
 
 
@@ -182,9 +180,9 @@ class Result:
 def list_results(team: Team, found: Counts) -> list[Result]:
     """Return the latest succeeded jobs."""
     jobs = list(
-        team.jobs.filter(deleted_at=None, state=State.SUCCEEDED).select_related(
-            "team", "base_model", "tuned_model__team", "grader_version__grader"
-        )[:RESULTS_SHOWN]
+        team.jobs.alive()
+        .filter(state=State.SUCCEEDED)
+        .select_related("team", "base_model", "tuned_model__team", "grader_version__grader")[:RESULTS_SHOWN]
     )
     rewards, evaluations = metrics.sample_rewards(jobs), _find_evaluations(jobs)
     uncalibrated = calibration.find_uncalibrated(team, [job.grader_version for job in jobs])

@@ -82,14 +82,14 @@ def _matches(text: str, haystack: str) -> bool:
 
 
 def _find_named(objects: Named, access: Access, text: str, icon: str) -> list[Entry]:
-    found = objects.filter(team=access.team, deleted_at=None, name__icontains=text).select_related("team")
+    found = objects.filter(team=access.team, name__icontains=text).select_related("team")
     return [
         Entry(each.name, each.get_absolute_url(), icon) for each in found.order_by("-id")[:RESULTS_PER_KIND]
     ]
 
 
 def _find_jobs(access: Access, text: str) -> list[Entry]:
-    kept = Job.objects.filter(team=access.team, deleted_at=None).select_related("team")
+    kept = Job.objects.alive().filter(team=access.team).select_related("team")
     found = kept.filter(Q(name__icontains=text) | Q(uid=text) | Q(tags__contains=[text]))
     jobs = found.defer("settings", "preflight").order_by("-id")[:RESULTS_PER_KIND]
     return [Entry(job.name, job.get_absolute_url(), "activity", State(job.state).label) for job in jobs]
@@ -101,9 +101,9 @@ def find_entries(access: Access, text: str) -> list[tuple[str, list[Entry]]]:
     groups = [("Jobs", _find_jobs(access, text))]
     if text:
         groups += [
-            ("Datasets", _find_named(Dataset.objects.all(), access, text, "database")),
-            ("Graders", _find_named(Grader.objects.all(), access, text, "scale")),
-            ("Models", _find_named(TunedModel.objects.all(), access, text, "package")),
+            ("Datasets", _find_named(Dataset.objects.alive(), access, text, "database")),
+            ("Graders", _find_named(Grader.objects.alive(), access, text, "scale")),
+            ("Models", _find_named(TunedModel.objects.alive(), access, text, "package")),
         ]
     team = [access.team.slug]
     fixed = [

@@ -28,11 +28,11 @@ def create_sample_project(team: Team, user: User) -> tuple[Dataset, Grader]:
     A hackable grader is created too, to show what checks catch.
     """
     Team.objects.select_for_update().get(pk=team.pk)
-    dataset = team.datasets.filter(name=DATASET, deleted_at=None).first() or _create_dataset(team, user)
+    dataset = team.datasets.alive().filter(name=DATASET).first() or _create_dataset(team, user)
     if not team.graders.filter(name=HACKABLE).exists():
         source = (FOLDER / "hackable.py").read_text(encoding="utf-8")
         create_grader(team, user, HACKABLE, {"type": "python", "name": "field_names", "source": source})
-    grader = team.graders.filter(name=GRADER, deleted_at=None).first()
+    grader = team.graders.alive().filter(name=GRADER).first()
     if grader is None:
         definition = json.loads((FOLDER / "grader.json").read_text(encoding="utf-8"))
         grader = create_grader(team, user, GRADER, definition)

@@ -40,7 +40,7 @@ def act(
     ``allow_deleted=False`` a deleted job is not found.
     """
     jobs = Job.objects.select_related("team")
-    job = access.get(jobs if allow_deleted else jobs.filter(deleted_at=None), uid=uid)
+    job = access.get(jobs if allow_deleted else jobs.alive(), uid=uid)
     try:
         service(job, access.user)
     except ActionRefused as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import reprlib
+from collections.abc import Iterable
 from math import prod
-from typing import IO, Annotated, Any, Final
+from typing import IO, Annotated, Any, Final, Self
 
 from pydantic import (
     BaseModel,
@@ -16,6 +17,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from workers.contract.json_types import JsonObject, JsonValue
@@ -32,6 +34,11 @@ MODULE: Final = re.compile(r"[\w.-]+", re.ASCII)
 REPEATED_REPEAT: Final = re.compile(r"\([^()]*[*+}][^()]*\)[*+{]")
 """A repeated group that repeats something itself: such a pattern may never end on a name."""
 
+HEADS: Final = frozenset({"lm_head", "embed_out"})
+"""Names of the layer that computes the logits. Training reads its weights without an adapter."""
+
+ALL_LINEAR: Final = "all-linear"
+LAYER_INDEX: Final = re.compile(r".*?\.[^.]*\.(\d+)\.")
 BYTES: Final = {"F32": 4, "F16": 2, "BF16": 2}
 TENSOR: Final = re.compile(r"base_model\.model\.(?P<layer>.+)\.lora_(?P<part>[AB])\.weight")
 
@@ -64,6 +71,13 @@ class AdapterConfig(BaseModel):
             raise ValueError("a number or a truth value is expected, not text")
         return value
 
+    @field_validator("layers_pattern")
+    @classmethod
+    def _no_pattern(cls, value: list[str] | str | None) -> list[str] | str | None:
+        if isinstance(value, str) and not MODULE.fullmatch(value):
+            raise ValueError(f"{value[:40]!r} is not a module's name")
+        return value
+
     @field_validator("target_modules", "exclude_modules", "layers_pattern")
     @classmethod
     def _names(cls, value: list[str] | str | None) -> list[str] | str | None:
@@ -76,12 +90,52 @@ class AdapterConfig(BaseModel):
                 raise ValueError(f"{odd[0][:40]!r} is not a module's name")
         return value
 
+    @model_validator(mode="after")
+    def _layers_of_named_modules(self) -> Self:
+        """Refuse combinations that PEFT refuses."""
+        if self.layers_pattern and self.layers_to_transform is None:
+            raise ValueError("layers_pattern needs layers_to_transform")
+        if isinstance(self.target_modules, str):
+            for name in ("layers_to_transform", "layers_pattern"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} needs a list of names as target_modules")
+        return self
+
+    def adapts(self, layer: str) -> bool:
+        """Return True if PEFT adapts a layer of this name (its ``check_target_module_exists``)."""
+        if self.exclude_modules and _matches(self.exclude_modules, layer):
+            return False
+        if isinstance(self.target_modules, str):
+            if self.target_modules.lower() == ALL_LINEAR:
+                return layer.rpartition(".")[2] not in HEADS
+            return _matches(self.target_modules, layer)
+        if layer in self.target_modules:
+            return True
+        return _matches(self.target_modules, layer) and self._has_chosen_index(layer)
+
+    def _has_chosen_index(self, layer: str) -> bool:
+        """Return True if ``layers_to_transform`` has the layer's index, or restricts nothing."""
+        if self.layers_to_transform is None or self.layers_to_transform == []:
+            return True
+        parents = [self.layers_pattern] if isinstance(self.layers_pattern, str) else self.layers_pattern
+        patterns = [re.compile(rf"(?:^|.*?\.){parent}\.(\d+)\.") for parent in parents or []]
+        found = next(filter(None, (each.match(layer) for each in patterns or [LAYER_INDEX])), None)
+        chosen = self.layers_to_transform
+        return found is not None and int(found[1]) in (chosen if isinstance(chosen, list) else [chosen])
+
     @property
     def targets(self) -> str:
         """The target modules as one pattern over module names, as in ``LoraSettings.targets``."""
         if isinstance(self.target_modules, str):
             return self.target_modules
         return rf"(.*\.)?({'|'.join(re.escape(name) for name in sorted(self.target_modules))})"
+
+
+def _matches(names: list[str] | str, layer: str) -> bool:
+    """Return True if the pattern matches the layer, or one of the names is its end."""
+    if isinstance(names, str):
+        return re.fullmatch(names, layer) is not None
+    return any(layer == name or layer.endswith(f".{name}") for name in names)
 
 
 def _check_pattern(pattern: str) -> None:
@@ -154,7 +208,8 @@ def read_config(content: bytes) -> AdapterConfig:
 def check_weights(file: IO[bytes], size: int, config: AdapterConfig) -> None:
     """Raise ``AdapterInvalid`` unless the safetensors file has an A and a B of rank r for every layer.
 
-    Only the header is read: names, types and shapes of the tensors.
+    The layers must be among the config's targets, and none may be the head. Only the header is read: names,
+    types and shapes of the tensors.
     """
     parts: dict[str, dict[str, list[int]]] = {}
     begin = 0
@@ -171,8 +226,26 @@ def check_weights(file: IO[bytes], size: int, config: AdapterConfig) -> None:
                 f"{WEIGHTS}: {layer} has A {a} and B {b}; with r {config.r} they are "
                 f"[{config.r}, inputs] and [outputs, {config.r}]. Upload config and weights of one adapter."
             )
+        if not config.adapts(layer):
+            raise AdapterInvalid(
+                f"{WEIGHTS}: {layer} is no target of {CONFIG}. Upload config and weights of one adapter."
+            )
     if not parts:
         raise AdapterInvalid(f"{WEIGHTS}: it holds no weights. Upload what PEFT saved.")
+    _refuse_head(config, parts)
+
+
+def _refuse_head(config: AdapterConfig, layers: Iterable[str]) -> None:
+    """Raise ``AdapterInvalid`` if the head has weights or is a target: PEFT adds it to the model then."""
+    heads = [layer for layer in layers if layer.rpartition(".")[2] in HEADS]
+    if heads or config.adapts("lm_head"):
+        file, head = (WEIGHTS, heads[0]) if heads else (CONFIG, "lm_head")
+        raise AdapterInvalid(
+            f"{file}: the adapter changes {head}, the model's head, which cannot be continued here: the "
+            f"loss reads the head's own weights. Train it again without {head} in target_modules. Or merge "
+            "it into its base (PEFT's merge_and_unload; with tied embeddings, untie them first) and add the "
+            "result as a base model."
+        )
 
 
 def _read_header(file: IO[bytes], size: int) -> dict[str, Tensor]:

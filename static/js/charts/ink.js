@@ -8,5 +8,5 @@ export const PAPER = {
   dark: { text: "#a3abb2", grid: "#2b3036", ground: "#1b1f23", baseline: "#9aa2a9" },
 };
 
-export const theme = () =>
+export const readTheme = () =>
   document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");

@@ -1,27 +1,27 @@
-// How the charts are looked at: kept in the address, so that a link shows what its sender saw.
+// The view of the charts, kept in the URL, so that a link shows what its sender saw.
 const DEFAULTS = { smooth: "0", raw: "line", x: "step", log: "", clip: "", from: "", to: "" };
 
-const number = (text) => (text === "" || Number.isNaN(Number(text)) ? null : Number(text));
+const parseNumber = (text) => (text === "" || Number.isNaN(Number(text)) ? null : Number(text));
 
-function asked() {
+function readQuery() {
   const query = new URLSearchParams(location.search);
   return Object.fromEntries(Object.entries(DEFAULTS).map(([name, usual]) => [name, query.get(name) ?? usual]));
 }
 
 export class Options {
-  #given = asked();
+  #given = readQuery();
 
-  constructor(form, changed) {
+  constructor(form, onChange) {
     this.form = form;
-    this.changed = changed;
-    this.#show();
+    this.onChange = onChange;
+    this.#fillForm();
     form?.addEventListener("input", ({ target }) => {
-      if (target.name in DEFAULTS) this.#take();
+      if (target.name in DEFAULTS) this.#readForm();
     });
   }
 
   get weight() {
-    return Math.min(Math.max(number(this.#given.smooth) ?? 0, 0), 0.99);
+    return Math.min(Math.max(parseNumber(this.#given.smooth) ?? 0, 0), 0.99);
   }
   get raw() {
     return this.#given.raw;
@@ -36,10 +36,10 @@ export class Options {
     return this.#given.clip === "1";
   }
   get from() {
-    return number(this.#given.from);
+    return parseNumber(this.#given.from);
   }
   get to() {
-    return number(this.#given.to);
+    return parseNumber(this.#given.to);
   }
   // What decides how a chart is made, beyond its numbers.
   get shape() {
@@ -49,11 +49,11 @@ export class Options {
 
   zoom(from, to) {
     Object.assign(this.#given, { from: from ?? "", to: to ?? "" });
-    this.#show();
-    this.#write();
+    this.#fillForm();
+    this.#writeUrl();
   }
 
-  #show() {
+  #fillForm() {
     for (const [name, value] of Object.entries(this.#given)) {
       const field = this.form?.elements.namedItem(name);
       if (field?.type === "checkbox") field.checked = value === "1";
@@ -61,23 +61,23 @@ export class Options {
     }
   }
 
-  #take() {
+  #readForm() {
     const axis = this.#given.x;
     for (const name in DEFAULTS) {
       const field = this.form.elements.namedItem(name);
       if (field) this.#given[name] = field.type === "checkbox" ? (field.checked ? "1" : "") : field.value;
     }
     if (axis !== this.#given.x) this.zoom(null, null); // another unit
-    else this.#write();
+    else this.#writeUrl();
   }
 
-  #write() {
+  #writeUrl() {
     const url = new URL(location);
     for (const [name, value] of Object.entries(this.#given)) {
       if (value === DEFAULTS[name]) url.searchParams.delete(name);
       else url.searchParams.set(name, value);
     }
     history.replaceState(history.state, "", url);
-    this.changed();
+    this.onChange();
   }
 }

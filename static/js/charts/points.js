@@ -14,9 +14,9 @@ export class Points {
     for (const [name, column] of Object.entries(x)) columns[`x/${name}`] = column;
     for (const [name, column] of Object.entries(smoothed ?? {})) columns[`~${name}`] = column;
     const entries = Object.entries(columns);
-    steps.forEach((step, place) => {
+    steps.forEach((step, index) => {
       const values = this.#bySteps.get(step) ?? {};
-      for (const [name, column] of entries) values[name] = column[place];
+      for (const [name, column] of entries) values[name] = column[index];
       this.#bySteps.set(step, values);
     });
     this.#columns.clear();
@@ -46,11 +46,11 @@ export class Points {
   }
 
   get steps() {
-    return this.#kept(" steps", () => [...this.#bySteps.keys()].sort((a, b) => a - b));
+    return this.#cache(" steps", () => [...this.#bySteps.keys()].sort((a, b) => a - b));
   }
 
   get names() {
-    return this.#kept(" names", () => {
+    return this.#cache(" names", () => {
       const names = new Set();
       for (const values of this.#bySteps.values()) {
         for (const name in values) if (values[name] !== null && !/^(x\/|~)/.test(name)) names.add(name);
@@ -59,36 +59,36 @@ export class Points {
     });
   }
 
-  column(name) {
-    return this.#kept(name, () => this.steps.map((step) => this.#bySteps.get(step)[name] ?? null));
+  getColumn(name) {
+    return this.#cache(name, () => this.steps.map((step) => this.#bySteps.get(step)[name] ?? null));
   }
 
   // The steps themselves, or what had been spent by then.
-  axis(name) {
-    return name === "step" ? this.steps : this.column(`x/${name}`);
+  getAxis(name) {
+    return name === "step" ? this.steps : this.getColumn(`x/${name}`);
   }
 
-  smoothed(name, weight) {
-    if (this.thinned) return this.column(`~${name}`);
-    return this.#kept(`~${weight} ${name}`, () => smooth(this.column(name), weight));
+  getSmoothed(name, weight) {
+    if (this.thinned) return this.getColumn(`~${name}`);
+    return this.#cache(`~${weight} ${name}`, () => smooth(this.getColumn(name), weight));
   }
 
-  #kept(key, make) {
+  #cache(key, make) {
     if (!this.#columns.has(key)) this.#columns.set(key, make());
     return this.#columns.get(key);
   }
 }
 
-export const known = (value) => value !== null && value !== undefined && value !== "";
+export const isKnown = (value) => value !== null && value !== undefined && value !== "";
 
-// Where the last known value stands at or before a place; null where there is none.
-export function lastKnown(column, place = column.length - 1) {
-  const found = column.slice(0, place + 1).findLastIndex(known);
+// Index of the last known value, at `index` or before; null if there is none.
+export function findLastKnown(column, index = column.length - 1) {
+  const found = column.slice(0, index + 1).findLastIndex(isKnown);
   return found < 0 ? null : found;
 }
 
 // What fewer than half of the steps measure is drawn as it is: smoothing would mix values of far steps.
-export const isSparse = (column) => column.length > 2 && 2 * column.filter(known).length < column.length;
+export const isSparse = (column) => column.length > 2 && 2 * column.filter(isKnown).length < column.length;
 
 // Exponential moving average over the raw values, with the bias of its start removed.
 export function smooth(values, weight) {
@@ -103,22 +103,22 @@ export function smooth(values, weight) {
 }
 
 // The least and the greatest value within as many steps as the smoothing looks back on.
-export function envelope(values, weight) {
+export function findEnvelope(values, weight) {
   const reach = Math.max(1, Math.round(0.5 / (1 - weight)));
-  const around = (place) => values.slice(Math.max(0, place - reach), place + reach + 1).filter((value) => value !== null);
-  const over = (choose) => values.map((_, place) => {
-    const near = around(place);
+  const selectAround = (index) => values.slice(Math.max(0, index - reach), index + reach + 1).filter((value) => value !== null);
+  const reduceAround = (choose) => values.map((_, index) => {
+    const near = selectAround(index);
     return near.length ? choose(...near) : null;
   });
-  return [over(Math.max), over(Math.min)];
+  return [reduceAround(Math.max), reduceAround(Math.min)];
 }
 
 // The range that holds the inner 98 % of the values.
-export function withoutOutliers(columns, from, to) {
+export function findInnerRange(columns, from, to) {
   const known = columns
     .flatMap((column) => column.slice(from, to + 1))
     .filter((value) => value !== null && value !== undefined)
     .sort((a, b) => a - b);
-  const at = (share) => known[Math.round(share * (known.length - 1))];
-  return known.length ? [at(0.01), at(0.99)] : [null, null];
+  const findQuantile = (share) => known[Math.round(share * (known.length - 1))];
+  return known.length ? [findQuantile(0.01), findQuantile(0.99)] : [null, null];
 }

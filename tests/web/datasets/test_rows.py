@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import shutil
+import subprocess
 from contextlib import suppress
 from typing import Any
 
@@ -101,10 +104,7 @@ def test_no_bytes_break_the_reader(data: bytes) -> None:
         ('{"messages": [{"role": "user", "content": 3}]}\n', "not text"),
         ('{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}\n', "part that is not text"),
         ('{"messages": [{"role": "user", "content": "  "}]}\n', "prompt is empty"),
-        (
-            '{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}\n',
-            "last message is the assistant's",
-        ),
+        ('{"messages": [{"role": "system", "content": "x"}]}\n', "number 1, has the role 'system'"),
         (line("x", a=float("nan")), "NaN"),
         (line("x", a=float("inf")), "Infinity"),
         (line("x", a=1).replace(": 1}", ": 1e999}"), "NaN or infinite"),
@@ -127,6 +127,25 @@ def test_a_bad_line_is_refused_with_its_reason_and_a_remedy(text: str | bytes, r
     assert isinstance(found, RowError)
     assert reason in found.reason
     assert found.remedy
+
+
+def test_a_row_of_an_sft_file_is_refused_with_the_command_that_makes_it_usable() -> None:
+    """OpenAI's service refuses it too: the last message of its RFT files is the user's."""
+    ask, reply = {"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}
+    text = json.dumps({"messages": [ask, reply], "label": 1})
+    found = only(text)
+    assert isinstance(found, RowError)
+    assert found.reason == (
+        "The last message, number 2, has the role 'assistant'; a prompt ends with a user message."
+    )
+    program = re.search(r"jq -c '(.+)' data.jsonl > rows.jsonl", found.remedy)
+    assert program
+    if not (jq := shutil.which("jq")):
+        pytest.skip("jq is not installed")
+    done = subprocess.run([jq, "-c", program[1]], input=text, capture_output=True, text=True, check=True)
+    row = only(done.stdout)
+    assert isinstance(row, Row)
+    assert (row.messages, row.item) == ([ask], {"label": 1, "reference": "y"})
 
 
 def test_a_json_row_may_keep_its_prompt_in_a_field_of_its_own() -> None:

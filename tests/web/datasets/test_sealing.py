@@ -120,6 +120,25 @@ def test_results_of_several_jobs_name_those_that_ended_after_the_opening(
     assert [(each.before_launch, each.jobs) for each in openings] == [(True, [late]), (False, [during])]
 
 
+def test_a_models_results_in_other_jobs_say_whose_test_split_was_opened(
+    team: Team, alice: User, as_user: SignIn, version: DatasetVersion
+) -> None:
+    model = tuned_model(finished_job(team, alice, "Root"))
+    for name in ("Early", "Late"):
+        job = finished_job(team, alice, name)
+        job.dataset_version, job.initial_adapter, job.finished_at = version, model, timezone.now()
+        job.save()
+        compare(job, [row("r", [sample(0.0, "a")], [sample(1.0, "b")])])
+    client, page = as_user(alice), model.get_absolute_url()
+    assert "test split opened" not in client.get(page).text
+    open_test_split(version, alice)
+    Job.objects.filter(name="Late").update(finished_at=timezone.now())
+    table = client.get(page).text.partition('aria-label="Measured in other jobs"')[2].partition("</table>")[0]
+    late, early = table.split("<tr>")[2:]
+    assert ["Late" in late, "test split opened" in late] == [True, True]
+    assert ["Early" in early, "test split opened" in early] == [True, False]
+
+
 def test_the_numbers_of_a_comparison_mention_the_opening(
     team: Team, alice: User, as_user: SignIn, version: DatasetVersion
 ) -> None:

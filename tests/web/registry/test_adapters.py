@@ -120,6 +120,24 @@ def test_an_uploaded_adapter_is_kept_as_it_is_and_listed(
         (good(layers_to_transform="all"), "layers_to_transform"),
         (good(exclude_modules=7), "exclude_modules"),
         (
+            good("lm_head", target_modules=["q_proj", "lm_head"]),
+            "adapter_model.safetensors: the adapter changes lm_head, the model&#x27;s head",
+        ),
+        (good("gpt_neox.embed_out", target_modules=".*"), "Train it again without gpt_neox.embed_out"),
+        (good(target_modules=["q_proj", "lm_head"]), "adapter_config.json: the adapter changes lm_head"),
+        (good(target_modules=r".*(q_proj|head)"), "adapter_config.json: the adapter changes lm_head"),
+        (good(target_modules=["v_proj"]), "q_proj is no target of adapter_config.json"),
+        (good(target_modules=r".*\.mlp\..*"), "q_proj is no target of adapter_config.json"),
+        (good(exclude_modules=["self_attn.q_proj"]), "q_proj is no target of adapter_config.json"),
+        (good(layers_to_transform=[1, 2]), "q_proj is no target of adapter_config.json"),
+        (good(layers_to_transform=0, layers_pattern="h"), "q_proj is no target of adapter_config.json"),
+        (good(layers_pattern=["layers"]), "layers_pattern needs layers_to_transform"),
+        (good(layers_pattern="(", layers_to_transform=0), "not a module&#x27;s name"),
+        (
+            good(target_modules=".*q_proj", layers_to_transform=[0]),
+            "layers_to_transform needs a list of names as target_modules",
+        ),
+        (
             packed({"adapter_config.json": TEXT, "adapter_model.safetensors": weights(), "../x": b""}),
             "outside",
         ),
@@ -162,6 +180,26 @@ def test_what_cannot_be_continued_is_refused_with_the_reason(
     assert said in answer.text
     assert not TunedModel.objects.exists()
     assert stored_adapters() == before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"target_modules": "all-linear"},
+        {"target_modules": r".*\.(q_proj|v_proj)"},
+        {"target_modules": ["q_proj", "lm_head"], "exclude_modules": ["lm_head"]},
+        {"layers_to_transform": [0, 3], "layers_pattern": "layers"},
+        {"layers_to_transform": 0},
+        {"target_modules": ["model.layers.0.self_attn.q_proj"]},
+    ],
+    ids=lambda config: "-".join(config),
+)
+def test_an_adapter_of_any_targets_but_the_head_is_accepted(
+    team: Team, alice: User, as_user: SignIn, config: dict[str, Any]
+) -> None:
+    send(as_user(alice), team, good(**config))
+    assert TunedModel.objects.exists()
 
 
 def stored_adapters() -> list[str]:

@@ -43,7 +43,7 @@ def read_conversation(value: object) -> list[Message]:
         raise problems.too_many_messages()
     messages = [_read_message(number, message) for number, message in enumerate(value, start=1)]
     if messages[-1]["role"] != "user":
-        raise problems.last_not_user(messages[-1]["role"])
+        raise problems.last_not_user(len(messages), messages[-1]["role"])
     if not messages[-1]["content"].strip():
         raise problems.empty_prompt()
     return messages

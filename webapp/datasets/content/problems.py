@@ -330,10 +330,15 @@ def bad_role(number: int, role: object) -> RowError:
     )
 
 
-def last_not_user(role: str) -> RowError:
+def last_not_user(number: int, role: str) -> RowError:
+    """Refuse what OpenAI's reinforcement fine-tuning refuses: the model answers a user's message."""
+    reason = f"The last message, number {number}, has the role {role!r}; a prompt ends with a user message."
+    if role != "assistant":
+        return RowError(reason, "End with a user message, or remove the row.")
     return RowError(
-        f"The last message is the {role}'s; the model has nothing to answer.",
-        "End with a user message. Move a reference answer into a separate field for the grader.",
+        reason,
+        "Move a reference answer into a field, which graders read as item.reference, for example with: "
+        "jq -c '.reference = .messages[-1].content | del(.messages[-1])' data.jsonl > rows.jsonl",
     )
 
 

@@ -69,7 +69,7 @@ def row(request: HttpRequest, access: Access, uid: str, number: int, row_id: str
         "found": found,
         "row": found.row,
         "search": encode_search(request.GET) if found.match else "",
-        "jobs": version.jobs.filter(deleted_at=None).select_related("team").order_by("-id")[:JOBS_SHOWN],
+        "jobs": version.jobs.alive().select_related("team").order_by("-id")[:JOBS_SHOWN],
     }
     return render(request, "datasets/row.html", context)
 

@@ -15,7 +15,7 @@ LISTED = 50  # adapters in the list; any other is chosen on its own page
 
 def find_adapters(team: Team) -> QuerySet[TunedModel]:
     """Return the team's adapters that a job can continue from, the newest first."""
-    return TunedModel.objects.filter(team=team, deleted_at=None).select_related("base_model").order_by("-id")
+    return TunedModel.objects.alive().filter(team=team).select_related("base_model").order_by("-id")
 
 
 def build_field(adapters: QuerySet[TunedModel], initial: TunedModel | None, data: Any) -> Any:

@@ -229,7 +229,7 @@ def _adapter_problems(request: JobRequest) -> Problems:
     if adapter is None:
         return
     # The lock is held until the job is saved: a deletion sees the job, or the job the deletion.
-    if not TunedModel.objects.select_for_update().filter(pk=adapter.pk, deleted_at=None).first():
+    if not TunedModel.objects.alive().select_for_update().filter(pk=adapter.pk).first():
         yield (
             "initial_adapter",
             f"{adapter} was deleted. Restore it under Models, Deleted, or choose another.",

@@ -61,7 +61,7 @@ ACTIONS = {
 
 def select_jobs(team: Team, uids: Sequence[str]) -> list[Job]:
     """Return the team's jobs with these ids, the newest first."""
-    jobs = Job.objects.filter(team=team, deleted_at=None, uid__in=uids[:MAX_JOBS])
+    jobs = Job.objects.alive().filter(team=team, uid__in=uids[:MAX_JOBS])
     return list(jobs.select_related("team").order_by("-pk"))
 
 

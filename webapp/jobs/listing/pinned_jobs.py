@@ -17,7 +17,7 @@ PINNED_FIRST = Case(When(pin=Pin.BASELINE, then=0), When(pin=Pin.PINNED, then=1)
 
 def list_pinned(team: Team) -> QuerySet[Job]:
     """The baseline, if there is one, then the pinned jobs, the newest first."""
-    return Job.objects.filter(team=team, deleted_at=None).exclude(pin="").order_by(PINNED_FIRST, "-pk")
+    return Job.objects.alive().filter(team=team).exclude(pin="").order_by(PINNED_FIRST, "-pk")
 
 
 @transaction.atomic

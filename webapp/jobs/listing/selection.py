@@ -55,7 +55,7 @@ def build_chooser_context(
     Offered are the selected jobs, then the pinned and the newest of those that match ``find``.
     """
     excluded = {job.pk for job in selected} | ({own.pk} if own else set())
-    trained = Job.objects.filter(team=team, deleted_at=None, step__gt=0, promoted_step=None)
+    trained = Job.objects.alive().filter(team=team, step__gt=0, promoted_step=None)
     others = trained.exclude(pk__in=excluded).select_related("team", "base_model")
     find = query.get("find", "").replace("\x00", "").strip()
     if find:

@@ -51,6 +51,6 @@ def change_tags(job: Job, user: User, add: Iterable[str], remove: Iterable[str])
 
 def list_tags(team: Team) -> list[str]:
     """Return all tags of the team's jobs in alphabetical order."""
-    jobs = Job.objects.filter(team=team, deleted_at=None).order_by()
+    jobs = Job.objects.alive().filter(team=team).order_by()
     found = jobs.annotate(tag=Func(F("tags"), function="unnest")).values_list("tag", flat=True).distinct()
     return sorted(found, key=str.casefold)

@@ -82,6 +82,8 @@ def _check_files(initial: AdapterRef, path: Path, lora: LoraSettings) -> adapter
         raise errors.hash_differs(path / adapter.WEIGHTS, initial.sha256, found)
     try:
         config = adapter.read_config((path / adapter.CONFIG).read_bytes())
+        with (path / adapter.WEIGHTS).open("rb") as file:
+            adapter.check_weights(file, (path / adapter.WEIGHTS).stat().st_size, config)
     except adapter.AdapterInvalid as error:
         raise model_errors.initial_adapter_unusable(initial.id, str(error)) from error
     if (config.r, config.lora_alpha) != (lora.rank, lora.alpha):

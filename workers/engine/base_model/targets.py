@@ -14,12 +14,11 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from workers.contract.adapter import WEIGHTS
+from workers.contract.adapter import ALL_LINEAR, WEIGHTS
 from workers.contract.base_models import model_config
 from workers.contract.spec import LoraSettings
 from workers.engine.base_model import model_errors
 
-ALL_LINEAR = "all-linear"
 ROUTERS = {"gate", "router", "shared_expert_gate", "wg"}
 """Parts of layer names of routers in a mixture of experts: training them unbalances the experts."""
 
