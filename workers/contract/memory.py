@@ -11,7 +11,9 @@ from typing import Any
 from workers.contract.base_models import model_config
 
 CPU_TOKENS = 4096  # above, a pass is limited by memory bandwidth, not by arithmetic
-LOGIT_ROWS = 256  # positions that TRL's fused head projects at once
+TILE_ROWS, TILE_COLUMNS = 4096, 32_768  # positions and tokens that TRL's fused head projects at once
+CPU_TILES = 6  # copies of a tile in its backward pass without Triton: logits, scaled, logs, exps, gradient, sum
+GPU_TILES = 2  # Triton's kernel works in place
 LEAST_PASS = 8  # rows of full length; if fewer fit, a GPU uses gradient checkpointing
 FUSED_PARAMETERS = 300_000_000  # above, a second copy of the weights costs more than fewer calls save
 PROCESS = 500 * 2**20  # Python and its libraries; on a GPU CUDA's context, which is similar
@@ -128,7 +130,7 @@ def estimate(shape: Shape, rank: int, work: Work, tokens: int, checkpointing: bo
         + _count_copied_keys(shape, work, tokens)
         + back,
         cache=work.cached_tokens * 2 * shape.keys * shape.layers * shape.size + _count_folded_weights(shape),
-        logits=3 * LOGIT_ROWS * shape.vocabulary * 4,
+        logits=_count_logits(shape, tokens),
     )
 
 
@@ -145,6 +147,12 @@ def token_bytes(shape: Shape, checkpointing: bool) -> int:
     if checkpointing:
         return shape.layers * shape.hidden * shape.size + layer
     return shape.layers * layer
+
+
+def _count_logits(shape: Shape, tokens: int) -> int:
+    """Return bytes of the fused head's largest tile, in float32 on a CPU and in 16 bits on a GPU."""
+    copies = CPU_TILES if shape.size == 4 else GPU_TILES
+    return copies * min(tokens, TILE_ROWS) * min(shape.vocabulary, TILE_COLUMNS) * shape.size
 
 
 def _count_copied_keys(shape: Shape, work: Work, tokens: int) -> int:
