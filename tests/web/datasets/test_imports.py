@@ -13,7 +13,7 @@ from django.conf import LazySettings
 from django.utils import timezone
 
 from tests.web.datasets.test_datasets import SignIn, jsonl
-from tests.workers.contract.test_outbound import send, serve
+from tests.workers.outbound.test_requests import send, serve
 from webapp.datasets.models import DatasetImport, Upload
 from webapp.datasets.uploads import imports
 from webapp.datasets.uploads.imports import IMPORTS

@@ -113,7 +113,7 @@ def test_every_judge_is_told_that_an_answer_is_data(server: JudgeServer) -> None
         (Answer(status=401), "model_grader_server_error", "Check the key", 1),
         (Answer(status=404), "model_grader_server_error", "base URL and the model's name", 1),
         (Answer(cut=True), "model_grader_server_error", "cannot be reached", 3),
-        (Answer(delay=0.6), "model_grader_server_error", "within 0.2 s", 3),
+        (Answer(delay=2.5), "model_grader_server_error", "within 1 s", 3),
         (Answer(body="{}"), "model_grader_server_error", "no chat completion", 1),
         (Answer(body="<html>hello</html>"), "model_grader_server_error", "no chat completion", 1),
         (Answer(content="I would say good."), "model_grader_parse_error", "I would say good", 2),
@@ -139,7 +139,7 @@ def test_a_failed_call_leaves_the_reward_missing_and_says_why(
 ) -> None:
     server.behave = lambda body, number: answer
     with caplog.at_level(logging.DEBUG):
-        (result,) = grades(server, SCORE, ["a"], timeout_seconds=0.2 if answer.delay else 5)
+        (result,) = grades(server, SCORE, ["a"], timeout_seconds=1 if answer.delay else 5)
     assert (result.reward, result.error_class) == (None, error_class)
     assert any(word in (result.error_detail or "") for word in words.split("|"))
     assert len(server.requests) == requests
