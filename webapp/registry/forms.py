@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from django import forms
@@ -13,12 +12,11 @@ from webapp.core.object_field import ObjectField
 from webapp.registry.models import BaseModel
 from webapp.teams.models import Team
 from workers.contract.base_models import chat_templates
-from workers.contract.base_models.sources import SOURCES, find_source
+from workers.contract.base_models.sources import REVISION, SOURCES, find_source
 from workers.contract.json_types import JsonObject
 from workers.contract.spec import MAX_TEMPLATE, BaseModelRef
 
 OWN, TYPED = "", "typed"
-REVISION = re.compile(r"[\w./-]*", re.ASCII)
 
 
 class AdapterForm(forms.Form):
@@ -109,8 +107,8 @@ class BaseModelForm(forms.Form):
 
     def clean_revision(self) -> str:
         revision: str = self.cleaned_data["revision"]
-        if not REVISION.fullmatch(revision):
-            raise forms.ValidationError("A revision has only letters, digits and . _ / -")
+        if revision and not REVISION.fullmatch(revision):
+            raise forms.ValidationError("A revision is a branch, tag or commit: letters, digits and . _ / -")
         return revision
 
     def clean(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from tests.web.comparison import finished_job
 from webapp.registry import inspections
+from webapp.registry.forms import BaseModelForm
 from webapp.registry.models import BaseModel, Inspection, TunedModel
 from webapp.registry.queues import INSPECTIONS
 from webapp.registry.services import add_base_model, ensure_starter_model
@@ -37,6 +38,16 @@ def test_a_mistyped_base_model_is_removed(team: Team, alice: User, base: BaseMod
     assert "Removed acme/tpyo" in remove(as_user(alice), team, base)
     assert not BaseModel.objects.filter(pk=base.pk).exists()
     assert AuditEvent.objects.filter(verb="removed base model", target="acme/tpyo").exists()
+
+
+@pytest.mark.parametrize(
+    ("revision", "fault"),
+    [("main", ""), ("refs/pr/3", ""), ("v1.0", ""), ("../../other", "A revision"), ("/srv/x", "A revision")],
+)
+def test_a_revision_leads_nowhere_but_into_its_model(team: Team, revision: str, fault: str) -> None:
+    form = BaseModelForm({"model_id": "acme/base", "revision": revision}, team=team)
+    form.is_valid()
+    assert form.errors.get("revision", [""])[0][: len("A revision")] == fault
 
 
 def test_a_base_model_that_jobs_need_stays(team: Team, alice: User, base: BaseModel, as_user: SignIn) -> None:
