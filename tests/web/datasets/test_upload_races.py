@@ -61,7 +61,7 @@ def test_a_file_for_a_deleted_dataset_waits_until_it_is_restored(team: Team, ali
     dataset = version.dataset
     more = receive_file(team, alice, "", _named("more.jsonl", jsonl(40)), Options(), dataset)
     delete_dataset(dataset, alice)
-    with pytest.raises(CannotCommit, match="Data was deleted. Restore it"):
+    with pytest.raises(CannotCommit, match="Data was deleted"):
         commit_upload(more, alice, Choices())
     assert dataset.versions.count() == 1
     restore_dataset(dataset, alice)
