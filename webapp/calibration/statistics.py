@@ -62,14 +62,14 @@ def measure_raw_agreement(judged: Sequence[JudgedAnswer], threshold: float) -> f
 def measure_length_slope(judged: Sequence[JudgedAnswer]) -> float | None:
     """Return the judge's reward beyond the person's, per 100 characters: the least-squares slope.
 
-    Above 0 the judge rewards length, which people do not.
+    Above 0 the judge rewards length, which people do not. None if all answers are equally long.
     """
+    if len({one.length for one in judged}) < 2:
+        return None
     lengths = [one.length / CHARACTERS for one in judged]
     excess = [one.reward - to_reward(one.label) for one in judged]
     middle, mean_excess = fmean(lengths), fmean(excess)
     spread = sum((length - middle) ** 2 for length in lengths)
-    if spread == 0:
-        return None
     return sum((x - middle) * (y - mean_excess) for x, y in zip(lengths, excess, strict=True)) / spread
 
 

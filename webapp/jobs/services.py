@@ -21,6 +21,7 @@ from webapp.work import messages
 
 NAME_LENGTH = 120
 NAME_STEM = 110  # leaves room for a number
+NUMBERED_NAME = re.compile(r"(.*?)(?: (\d{1,6}))?", re.DOTALL)  # a name may have line breaks
 PREFLIGHT = "preflight"  # code of the error of a job that its preflight paused
 FINISHING = "Finishing early: training ends at the next step boundary, then evaluation begins."
 
@@ -51,7 +52,7 @@ def rename(job: Job, user: User, name: str) -> None:
 
 def next_name(job: Job) -> str:
     """Return the job's name with the next number that is free among the team's jobs."""
-    stem, number = re.fullmatch(r"(.*?)(?: (\d{1,6}))?", job.name).groups()  # type: ignore[union-attr]
+    stem, number = NUMBERED_NAME.fullmatch(job.name).groups()  # type: ignore[union-attr]
     stem = stem[:NAME_STEM]
     names = set(Job.objects.filter(team=job.team, name__startswith=stem).values_list("name", flat=True))
     return next(name for n in count(int(number or 1) + 1) if (name := f"{stem} {n}") not in names)

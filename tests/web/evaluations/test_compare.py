@@ -20,7 +20,7 @@ from django.urls import reverse
 from tests.web.comparison import body, compare, finished_job, row, sample
 from webapp.core.streaming import defuse_formula
 from webapp.jobs.models import Job
-from webapp.teams.models import Team, User
+from webapp.teams.models import User
 from workers.contract.events import EvaluationRow, EvaluationSample
 
 Answering = Callable[[int], list[EvaluationSample]]
@@ -32,11 +32,6 @@ ROWS = [
     row("same", [sample(0.5, "a")] * 2, [sample(0.5, "a"), sample(0.5, "b")]),
     row("broken", [sample(None, "c"), sample(None, "d")], [sample(0.7, "e"), sample(0.7, "f")]),
 ]  # fmt: skip
-
-
-@pytest.fixture
-def job(team: Team, alice: User) -> Job:
-    return finished_job(team, alice)
 
 
 def address(job: Job, name: str = "compare") -> str:

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from tests.web.comparison import address, compare, finished_job, row, sample, tuned_model
+from tests.web.comparison import address, compare, row, sample, tuned_model
 from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.validation import Options
 from webapp.graders.models import GraderCheck
@@ -32,11 +31,6 @@ JUDGED = {
     "input": [{"role": "user", "content": "{{sample.output_text}}"}],
 }  # fmt: skip
 ROWS = b"".join(b'{"messages":[{"role":"user","content":"p%d"}]}\n' % number for number in range(20))
-
-
-@pytest.fixture
-def job(team: Team, alice: User) -> Job:
-    return finished_job(team, alice)
 
 
 def like(job: Job, count: int, state: State, **values: Any) -> list[Job]:

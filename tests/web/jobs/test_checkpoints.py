@@ -17,7 +17,7 @@ from django.db import transaction
 from django.test import Client
 
 from tests.web.adapters import CONFIG, weights
-from tests.web.comparison import body, finished_job, side_summary, tuned_model
+from tests.web.comparison import body, side_summary, tuned_model
 from webapp.catalog import lineage
 from webapp.experiments.control_runs import _settings_without_preflight, list_control_runs
 from webapp.jobs import checkpoints, recording, services
@@ -26,15 +26,10 @@ from webapp.jobs.models import Checkpoint, Job, JobSuite, Metric
 from webapp.jobs.promotion import promote_checkpoint
 from webapp.jobs.queue import JOBS, requested_stop
 from webapp.jobs.states import State
-from webapp.teams.models import AuditEvent, Team, User
+from webapp.teams.models import AuditEvent, User
 
 SignIn = Callable[[User], Client]
 WEIGHTS = weights()
-
-
-@pytest.fixture
-def job(team: Team, alice: User) -> Job:
-    return finished_job(team, alice)
 
 
 def stored(job: Job, step: int, config: dict[str, Any] | None = None) -> Checkpoint:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.web.concurrency import run_at_once
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording, services
 from webapp.jobs.errors import SettingsInvalid, WrongState
@@ -151,22 +152,8 @@ def test_simultaneous_claims_give_a_job_to_one_worker(job: Job) -> None:
     names = [f"node-{number}" for number in range(4)]
     for name in names:
         nodes.register_node(name, {}, NODE, {})
-    claimed: list[Job] = []
-    barrier = threading.Barrier(len(names))
-
-    def look(name: str) -> None:
-        barrier.wait()
-        if found := claim_job(name):
-            claimed.append(found)
-        connection.close()
-
-    threads = [threading.Thread(target=look, args=[name]) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(claimed) == 1
-    assert claimed[0].attempt == 1
+    claimed = [job for job in run_at_once(*(partial(claim_job, name) for name in names)) if job]
+    assert [getattr(each, "attempt", each) for each in claimed] == [1]
 
 
 @pytest.mark.django_db

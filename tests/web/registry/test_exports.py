@@ -19,13 +19,13 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from tests.web.comparison import body, finished_job, tuned_model
+from tests.web.comparison import address, body
 from webapp.jobs.models import Job
 from webapp.jobs.queue import claim_job
 from webapp.registry import exporting, packages
 from webapp.registry.models import BaseModel, Export, TunedModel
 from webapp.registry.queues import EXPORTS, claim_export
-from webapp.teams.models import Team, User
+from webapp.teams.models import User
 from webapp.work import nodes
 from webapp.work.errors import WorkFailed
 from workers.contract.devices import NodeDevices
@@ -35,15 +35,6 @@ SignIn = Callable[[User], Client]
 State = Export.State
 CHECKED = {"how": "loaded with transformers", "against": "base and adapter loaded by peft", "tensors": 46,
            "tokens": 72, "difference": 2.5e-6, "tolerance": 1e-3}  # fmt: skip
-
-
-@pytest.fixture
-def model(team: Team, alice: User) -> TunedModel:
-    return tuned_model(finished_job(team, alice))
-
-
-def address(model: TunedModel, name: str, *arguments: str) -> str:
-    return reverse(f"catalog:{name}", args=[model.team.slug, model.uid, *arguments])
 
 
 def ready(model: TunedModel, user: User, kind: str = "merged") -> Export:

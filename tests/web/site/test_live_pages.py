@@ -357,7 +357,7 @@ def test_pages_that_wait_for_a_worker_show_its_end(team: Team, alice: User, as_u
     ]  # fmt: skip
     tabs = [Tab(client, url) for url in urls]
     seen = {name for tab in tabs for name in tab.ever_live}
-    assert seen == OTHER_PAGES - {"card"}  # tests/web/judges/test_judges.py follows a card
+    assert seen == OTHER_PAGES - {"card"}  # tests/web/judges/test_cards.py follows a card
     taken: list[tuple[Queue[Any], Any]] = []
 
     def take() -> None:

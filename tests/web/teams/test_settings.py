@@ -7,7 +7,6 @@ import io
 from collections.abc import Callable
 from datetime import timedelta
 
-import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -30,11 +29,6 @@ SignIn = Callable[[User], Client]
 
 def build_url(name: str, team: Team) -> str:
     return reverse(name, args=[team.slug])
-
-
-@pytest.fixture
-def job(team: Team, alice: User) -> Job:
-    return finished_job(team, alice)
 
 
 def queued(job: Job, name: str) -> Job:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 
 from tests.web.comparison import finished_job, tuned_model
+from tests.web.concurrency import run_at_once
 from webapp.calibration.models import JudgeCard
 from webapp.datasets.uploads import imports
 from webapp.endpoints import services as endpoints
@@ -150,18 +149,6 @@ def test_enqueueing_a_running_item_ends_its_attempt(queue: Queue[Any], team: Tea
 
 @pytest.mark.django_db(transaction=True)
 def test_only_one_of_many_concurrent_claims_gets_the_item(team: Team, alice: User) -> None:
-    check, claimed = queued_check(team, alice), []
-    barrier = threading.Barrier(6)
-
-    def claim() -> None:
-        barrier.wait()
-        if found := CHECKS.claim(check.pk):
-            claimed.append(found.attempt)
-        connection.close()
-
-    threads = [threading.Thread(target=claim) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert claimed == [1]
+    check = queued_check(team, alice)
+    claims = run_at_once(*(lambda: CHECKS.claim(check.pk) for _ in range(6)))
+    assert [getattr(claim, "attempt", claim) for claim in claims if claim is not None] == [1]

@@ -54,8 +54,18 @@ class FullAnswer:
 
 
 def from_field(name: str) -> FullAnswer:
-    """Return the answer that one field holds; an empty one without a name."""
-    return FullAnswer(f'{{{{item["{name}"]}}}}') if name else FullAnswer()
+    """Return the answer that one field holds; an empty one without a name that a template can write."""
+    return FullAnswer(_name_field(name)) if name else FullAnswer()
+
+
+def _name_field(name: str) -> str:
+    """Return the template of a field; empty if no template can write its name, such as one with ``}}``."""
+    for quote in ('"', "'"):
+        template = f"{{{{item[{quote}{name}{quote}]}}}}"
+        reference = _single_reference(template)
+        if reference and reference.path == (name,):
+            return template
+    return ""
 
 
 def guess_full_answer(definition: JsonObject, fields: list[str]) -> FullAnswer:
@@ -114,7 +124,7 @@ def _guess_by_fields(definition: JsonObject, fields: list[str]) -> FullAnswer:
         if named:
             return from_field(named)
     if len(read) > 1:
-        return FullAnswer(parts={(name,): f'{{{{item["{name}"]}}}}' for name in read})
+        return FullAnswer(parts={(name,): template for name in read if (template := _name_field(name))})
     return from_field(read[0] if read else "")
 
 

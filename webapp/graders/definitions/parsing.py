@@ -48,8 +48,7 @@ def read_json(text: str) -> Import:
     except grading.GraderInvalid as error:
         param = ".".join(filter(None, (found.path, error.param)))
         position = find_position(text, param)
-        line = text.splitlines()[position.line - 1].strip()
-        raise TextInvalid(param, error.message, position, line) from error
+        raise TextInvalid(param, error.message, position, _quote_line(text, position)) from error
     return found
 
 
@@ -58,14 +57,17 @@ def _parse(text: str) -> Any:
         return load_json(text)
     except json.JSONDecodeError as error:
         position = to_position(text, error.pos)
-        lines = text.splitlines() or [""]
-        # The error may stand behind the last line break, where splitlines() has no line any more.
-        line = lines[min(position.line, len(lines)) - 1].strip()
-        raise TextInvalid("", f"This is not JSON: {error.msg}.", position, line) from error
+        excerpt = _quote_line(text, position)
+        raise TextInvalid("", f"This is not JSON: {error.msg}.", position, excerpt) from error
     except RecursionError as error:
         raise TextInvalid("", f"This is {TOO_DEEP}.", Position(1, 1)) from error
     except ValueError as error:
         raise TextInvalid("", f"This cannot be read as JSON: {error}.", Position(1, 1)) from error
+
+
+def _quote_line(text: str, position: Position) -> str:
+    # Positions count line feeds only; splitlines() would also split at characters such as U+2028.
+    return text.split("\n")[position.line - 1].strip()
 
 
 def _find_grader(value: Any) -> Import:

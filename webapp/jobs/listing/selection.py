@@ -25,9 +25,9 @@ class Candidate:
     selected: bool
 
 
-def select_jobs(team: Team, query: QueryDict, name: str) -> list[Job]:
-    """Return the jobs that the query names, in its order, at most eight."""
-    uids = list(dict.fromkeys(query.getlist(name)))[:MAX_JOBS]
+def select_jobs(team: Team, query: QueryDict, name: str, own: Job | None = None) -> list[Job]:
+    """Return the jobs that the query names, in its order, at most eight, without ``own``, the page's job."""
+    uids = list(dict.fromkeys(uid for uid in query.getlist(name) if own is None or uid != own.uid))[:MAX_JOBS]
     found = {job.uid: job for job in _load_related(Job.objects.filter(team=team, uid__in=uids))}
     return [found[uid] for uid in uids if uid in found]
 

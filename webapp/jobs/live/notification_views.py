@@ -16,7 +16,9 @@ NOTICES = 20
 @login_required
 def ended_jobs(request: HttpRequest) -> JsonResponse:
     """Return the user's jobs that ended after notice ``after``; without it only the newest id."""
-    notices = JobNotice.objects.filter(user=require_user(request)).select_related("job__team").order_by("-id")
+    user = require_user(request)
+    notices = JobNotice.objects.filter(user=user, job__team__members=user)  # not of teams that they left
+    notices = notices.select_related("job__team").order_by("-id")
     after = parse_whole_number(request.GET.get("after"), GREATEST)
     last = notices.values_list("id", flat=True).first() or 0
     if after is None:

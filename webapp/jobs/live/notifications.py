@@ -62,7 +62,8 @@ def _send_next() -> bool:
     if notice is None:
         return False
     try:
-        build_email(notice).send()
+        if notice.job.team.memberships.filter(user=notice.user).exists():  # they may have left meanwhile
+            build_email(notice).send()
     except (SMTPException, OSError) as error:
         _postpone(notice, error)
     else:

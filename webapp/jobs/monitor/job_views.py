@@ -53,7 +53,7 @@ def detail(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
     if query := selection.expand_pinned(access.team, request.GET, "with"):
         return redirect(f"{job.get_absolute_url()}?{query}")
     evaluations = list(job.evaluations.all())
-    others = selection.select_jobs(access.team, request.GET, "with")
+    others = selection.select_jobs(access.team, request.GET, "with", own=job)
     position, steps = services.queue_position(job), phases.list_steps(job)
     context = charts.build_charts_context([job, *others], selection.find_baseline(others)) | {
         "job": job,
@@ -81,7 +81,7 @@ def metrics(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
     job = access.get(Job.objects.all(), uid=uid)
     if request.GET.get("format") != "csv":
         return JsonResponse(read_series(job, _read_weight(request.GET.get("smooth", ""))))
-    jobs = [job, *selection.select_jobs(access.team, request.GET, "with")]
+    jobs = [job, *selection.select_jobs(access.team, request.GET, "with", own=job)]
     lines = format_csv(build_table(jobs, request.GET.getlist("name")))
     headers = {"Content-Disposition": f'attachment; filename="{job.uid}.csv"'}
     return StreamingHttpResponse(stream_lazily(lines), content_type="text/csv", headers=headers)

@@ -50,11 +50,9 @@ NAMES = (*FILTERS, "only", "alarm", "sort")
 
 
 def read_query(query: Mapping[str, str]) -> dict[str, str]:
-    """Return the parameters that are about rollouts. ``step`` becomes a range of steps."""
-    found = {name: value for name in NAMES if (value := query.get(name))}
-    if step := query.get("step"):
-        found |= {"since": step, "until": step}
-    return found
+    """Return the parameters that are about rollouts, in fixed order. ``step`` becomes a range of steps."""
+    steps = dict.fromkeys(("since", "until"), query.get("step"))
+    return {name: value for name in NAMES if (value := steps.get(name) or query.get(name))}
 
 
 def _build_filter(job: Job, query: Mapping[str, str]) -> Q:

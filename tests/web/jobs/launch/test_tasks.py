@@ -36,6 +36,7 @@ from webapp.home.sample_project import create_sample_project
 from webapp.jobs import recording
 from webapp.jobs.launch.request import JobRequest, TaskChoice
 from webapp.jobs.launch.service import launch, validate_files
+from webapp.jobs.listing.removal import delete_job, restore_job
 from webapp.jobs.models import Evaluation, Job
 from webapp.jobs.queue import claim_job
 from webapp.jobs.states import State
@@ -369,6 +370,21 @@ def test_each_task_alone_draws_what_it_drew_together(job: Job, alice: User) -> N
     assert launch_interference(job, alice) == []
     Job.objects.filter(pk=parts[0].pk).update(state=State.FAILED)
     assert [part.tasks.get().name for part in launch_interference(job, alice)] == ["invoices"]
+
+
+def test_a_deleted_part_leaves_the_matrix_until_it_is_restored_or_measured_again(
+    job: Job, alice: User
+) -> None:
+    together = finished(job, rewards_of("invoices", 0.5))
+    parts = {part.tasks.get().name: part for part in launch_interference(together, alice)}
+    alone = finished(parts["invoices"], rewards_of("invoices", 0.7))
+    assert build_matrix(together).alone[0] == pytest.approx(0.7, abs=0.01)
+    delete_job(alone, alice)
+    assert build_matrix(together).alone[0] is None
+    restore_job(alone, alice)
+    assert build_matrix(together).alone[0] == pytest.approx(0.7, abs=0.01)
+    delete_job(alone, alice)
+    assert [part.tasks.get().name for part in launch_interference(together, alice)] == ["invoices"]
 
 
 @given(st.integers(1, 64), st.integers(1, 500), st.floats(0.02, 0.98))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -72,6 +73,16 @@ def test_the_url_of_charts_names_each_pinned_job(
         reverse("experiments:compare", args=[team.slug]), {"job": [jobs[1].uid, jobs[0].uid]}
     )
     assert compared.context["baseline"] == jobs[0], "not simply the first"
+
+
+def test_a_pinned_job_is_on_its_own_charts_once(
+    team: Team, alice: User, jobs: list[Job], as_user: SignIn
+) -> None:
+    client = as_user(alice)
+    press(client, jobs[0], "pinned")
+    press(client, jobs[1], "pinned")
+    page = client.get(jobs[0].get_absolute_url(), {"with": "pinned"}, follow=True)
+    assert [each["name"] for each in json.loads(page.context["sources"])] == ["First", "Job 1"]
 
 
 def test_each_team_has_its_own_baseline(

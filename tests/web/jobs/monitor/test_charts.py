@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from django.test import Client
 from django.urls import reverse
 from hypothesis import given
@@ -18,7 +17,7 @@ from tests.web.comparison import body, compare, finished_job, row, sample, side_
 from webapp.graders.services import create_grader
 from webapp.jobs.models import Job, Metric
 from webapp.jobs.monitor import metrics
-from webapp.teams.models import Team, User
+from webapp.teams.models import User
 
 EXACT = {
     "type": "string_check",
@@ -28,11 +27,6 @@ EXACT = {
     "operation": "eq",
 }
 SignIn = Callable[[User], Client]
-
-
-@pytest.fixture
-def job(team: Team, alice: User) -> Job:
-    return finished_job(team, alice)
 
 
 def measure(job: Job, steps: int, **columns: Callable[[int], float]) -> None:

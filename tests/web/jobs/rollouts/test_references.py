@@ -16,7 +16,7 @@ from webapp.graders.definitions.references import reference_reader
 from webapp.graders.models import Grader, GraderTrial
 from webapp.graders.services import create_grader
 from webapp.jobs.models import Job, Rollout
-from webapp.teams.models import Team, User
+from webapp.teams.models import User
 from workers.contract.events import EvaluationRow
 from workers.grading import KINDS
 
@@ -24,11 +24,6 @@ SignIn = Callable[[User], Client]
 PROMPT = "<|im_start|>user\nHow much?<|im_end|>\n<|im_start|>assistant\n"
 ERROR = "python_grader_runtime_error"
 CHECK = {"type": "string_check", "name": "c", "operation": "eq", "input": "{{sample.output_text}}"}
-
-
-@pytest.fixture
-def job(team: Team, alice: User) -> Job:
-    return comparison.finished_job(team, alice)
 
 
 def first_row(job: Job) -> dict[str, Any]:
