@@ -12,7 +12,7 @@ from workers.contract.base_models import model_config
 
 CPU_TOKENS = 4096  # above, a pass is limited by memory bandwidth, not by arithmetic
 TILE_ROWS, TILE_COLUMNS = 4096, 32_768  # positions and tokens that TRL's fused head projects at once
-CPU_TILES = 6  # copies of a tile in its backward pass without Triton: logits, scaled, logs, exps, gradient, sum
+CPU_TILES = 6  # of its backward pass without Triton: logits, scaled, logs, exponentials, gradient, sum
 GPU_TILES = 2  # Triton's kernel works in place
 LEAST_PASS = 8  # rows of full length; if fewer fit, a GPU uses gradient checkpointing
 FUSED_PARAMETERS = 300_000_000  # above, a second copy of the weights costs more than fewer calls save
