@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
+from workers.contract.adapter import ALL_LINEAR
 from workers.contract.memory import Shape, Work, cpu_tokens, estimate, least_tokens, shape
-from workers.engine.base_model.targets import ALL_LINEAR, find_layers
+from workers.engine.base_model.targets import find_layers
 
 KIB, GIB = 2**10, 2**30
 USABLE = 0.85  # of the free memory; the rest allows for fragmentation

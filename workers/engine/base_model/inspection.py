@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
+from workers.contract.adapter import ALL_LINEAR
 from workers.contract.base_models import folder_check, model_config
 from workers.contract.json_types import JsonObject
 from workers.contract.spec import BaseModelRef
 from workers.engine.base_model import loading, model_errors, models
 from workers.engine.base_model.sources import fetch_texts
-from workers.engine.base_model.targets import ALL_LINEAR, describe_frozen, find_layers, is_tied, suffixes
+from workers.engine.base_model.targets import describe_frozen, find_layers, is_tied, suffixes
 from workers.engine.errors import EngineError
 from workers.engine.fast.architecture import is_known
 
