@@ -154,6 +154,8 @@ def check_url(url: str, allow: AllowList | None = None) -> None:
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError as error:
         raise AddressRefused("The URL cannot be read.") from error
+    if not host.isprintable():  # the system's resolver fails on NUL
+        raise AddressRefused("The URL cannot be read.")
     if parts.scheme not in {"http", "https"} or not host:
         raise AddressRefused("The URL must begin with http:// or https:// and name a host.")
     if parts.username is not None or parts.password is not None:

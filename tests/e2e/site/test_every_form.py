@@ -161,7 +161,6 @@ SUBMITTED_ELSEWHERE = {
     "graders:keep": GRADER,
     "graders:try": GRADER,
     "experiments/control_runs.html": CONTROL_RUNS,
-    "experiments/control_runs.html 2": CONTROL_RUNS,
     "jobs/charts_first.html": ("tests/e2e/jobs/test_charts.py::test_chart_settings_are_in_the_url"),
     "jobs/interference.html": TASKS,
     "jobs/log.html": CHECKPOINTS,

@@ -185,7 +185,7 @@ def test_an_editor_adds_a_base_model(team: Team, alice: User, as_user: SignIn) -
         ({"model_id": "mine", "path": "models/mine"}, "begins with /"),
         ({"model_id": "mine", "path": "/models/../etc"}, "has no .. in it"),
         ({"model_id": "mine", "path": "/etc/mine"}, "Models must be below"),
-        ({"model_id": "a/b", "revision": "main; rm"}, "A revision has only letters"),
+        ({"model_id": "a/b", "revision": "main; rm"}, "A revision is a branch, tag or commit"),
         ({"model_id": "a/there"}, "already has this model"),
     ],
 )

@@ -7,7 +7,7 @@ import socket
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from workers.outbound.addresses import AddressRefused, AllowList, check_url, is_public, unwrap
@@ -123,7 +123,15 @@ def test_a_loopback_judge_opens_its_own_port_and_nothing_public() -> None:
 
 
 @given(st.text(max_size=30))
+@example("a\x00b")
+@example("\x7f")
 def test_any_url_is_allowed_or_refused_and_nothing_else_is_raised(text: str) -> None:
     for url in (text, f"http://{text}", f"https://host/{text}"):
         with suppress(AddressRefused):
             check_url(url, NOTHING)
+
+
+def test_a_host_with_a_character_that_nobody_sees_is_refused() -> None:
+    for host in ("a\x00b", "127.0.0.1\x00", "a\x7fb"):
+        with pytest.raises(AddressRefused, match="cannot be read"):
+            check_url(f"http://{host}/", NOTHING)
