@@ -98,10 +98,10 @@ def grade(page: Page) -> None:
     expect(page.locator(".cm-editor")).to_be_visible()
     page.get_by_role("button", name="Run on rows").click()
     expect(page.get_by_text("Mean reward 1.000")).to_be_visible(timeout=60_000)
-    page.get_by_text("Rows and answers").click()
+    page.get_by_text("Rows and completions").click()
     page.get_by_label("Samples of a base model").check()
     page.get_by_role("button", name="Run on rows").click()
-    expect(page.get_by_text("over 40 answers")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("over 40 completions")).to_be_visible(timeout=90_000)
     audit(page)
 
 

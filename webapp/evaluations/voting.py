@@ -82,7 +82,7 @@ def find_next_row(evaluation: Evaluation, user: User, after: int | None = None) 
 
 
 def tuned_is_left(row: ComparedRow, user: User) -> bool:
-    """Return the side of the tuned model: fixed for a user and a row, random over users and rows."""
+    """Return True if the tuned completion is left: fixed for a user and a row, random over users and rows."""
     return int(_draw(row.pk, user)[-1], 16) % 2 == 0
 
 

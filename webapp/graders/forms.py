@@ -161,13 +161,13 @@ class CheckingForm(forms.Form):
         help_text="Automatic: the dataset tried last, else the newest with the fields that the grader reads.",
     )  # fmt: skip
     reference_field = forms.CharField(
-        max_length=200, required=False, label="Field with the right answer",
+        max_length=200, required=False, label="Reference field",
         help_text="Leave empty to detect it automatically.",
     )  # fmt: skip
     full_answer = forms.CharField(
-        max_length=10_000, required=False, label="Full-marks answer",
+        max_length=10_000, required=False, label="Full marks",
         widget=forms.Textarea(attrs={"rows": 3, "class": "font-mono"}),
-        help_text="If the right answer is in several fields, write it as a template: "
+        help_text="The completion that should earn the highest reward. For several fields, write a template: "
         "{\"total\": {{item.total}}, \"vendor\": \"{{item.vendor}}\"}. "
         "Leave empty to detect it from the grader's references.",
     )  # fmt: skip

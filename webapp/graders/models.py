@@ -186,7 +186,7 @@ class GraderCheck(WorkItem):
         ]
         badges = [(kind, f"{n} {text.format('' if n == 1 else 's')}") for kind, n, text in counts if n]
         if self.low_reference and self.results["reference"]["graded"]:
-            badges.insert(0, ("error", "Reference answers score low"))
+            badges.insert(0, ("error", "References score low"))
         if badges:
             return badges
         waiting = self.state == self.State.WAITING_FOR_ROWS

@@ -16,7 +16,7 @@ from webapp.graders.rows import Row
 from webapp.graders.trials import row_selection
 from webapp.work.models import WorkState
 from workers import grading
-from workers.bridge.gradings import Answer, grade_answers
+from workers.bridge.gradings import Completion, grade_completions
 from workers.bridge.running import run_item
 from workers.grading import GradeResult
 
@@ -33,28 +33,28 @@ def run_check(check_id: int) -> None:
 def _run_check(check: GraderCheck, folder: Path, lost: threading.Event) -> None:
     version = row_selection.find_dataset_version(check.version.grader, check.version.definition)
     exam, tests = _build_exam(check, version), list(check.version.grader.tests.all())
-    answers = [_to_answer(test) for test in tests] + exam.list_answers()
+    answers = [_to_completion(test) for test in tests] + exam.list_completions()
     references = _fill_references(check.version, tests) if exam.relative else []
     team, definition = check.version.grader.team, check.version.definition
-    results = grade_answers(team, definition, answers + references, folder, lost)
+    results = grade_completions(team, definition, answers + references, folder, lost)
     known = {test.uid: _describe_outcome(test, result) for test, result in zip(tests, results, strict=False)}
     exam.grades = results[len(tests) : len(answers)]
     state = WorkState.FINISHED if version else WorkState.WAITING_FOR_ROWS
     CHECKS.finish(check, state, results=exam.report() | {"tests": known}, dataset_version=version)
 
 
-def _to_answer(test: GraderTest) -> Answer:
-    return Answer(test.answer, test.row.get("item", {}), f"known {test.row.get('row_id', test.uid)}")
+def _to_completion(test: GraderTest) -> Completion:
+    return Completion(test.answer, test.row.get("item", {}), f"known {test.row.get('row_id', test.uid)}")
 
 
-def _fill_references(version: GraderVersion, tests: list[GraderTest]) -> list[Answer]:
-    """Return the right answer to each row of the known answers, for a grader that compares with it."""
-    found: dict[str, Answer] = {}
+def _fill_references(version: GraderVersion, tests: list[GraderTest]) -> list[Completion]:
+    """Return the full marks for the rows of known answers, for a grader that compares completions."""
+    found: dict[str, Completion] = {}
     for test in tests:
-        item, group = test.row.get("item", {}), _to_answer(test).group
+        item, group = test.row.get("item", {}), _to_completion(test).group
         full = row_selection.find_full_answer(version.grader, version.definition, list(item))
         if text := full.fill({"item": item}):
-            found[group] = Answer(text, item, group)
+            found[group] = Completion(text, item, group)
     return list(found.values())
 
 
@@ -95,9 +95,9 @@ class Exam:
             if answer is not None
         ]
 
-    def list_answers(self) -> list[Answer]:
-        """Answers to one row are a group, so that a ranking compares the cheats with the reference."""
-        return [Answer(answer, row["item"], row["row_id"]) for _, row, answer in self.entries]
+    def list_completions(self) -> list[Completion]:
+        """Return the cheats and references; those of one row are a group, so that a ranking compares them."""
+        return [Completion(answer, row["item"], row["row_id"]) for _, row, answer in self.entries]
 
     def report(self) -> dict[str, object]:
         """Return ``GraderCheck.results``."""
@@ -121,7 +121,7 @@ class Exam:
         }
 
     def _collect(self, cheat: Cheat | None) -> list[GradedCheat]:
-        """Return the graded answers of one cheat, or of the references, with each row's reference."""
+        """Return the graded completions of one cheat, or of the references, with each row's reference."""
         graded = list(zip(self.entries, self.grades, strict=True))
         references = {
             row["row_id"]: (answer, grade.reward) for (source, row, answer), grade in graded if source is None
@@ -138,7 +138,7 @@ class Exam:
 
 
 def _build_exam(check: GraderCheck, version: DatasetVersion | None) -> Exam:
-    """Use the same rows for every version, so that versions can be compared."""
+    """Build the exam. Every version gets the same rows, so that versions can be compared."""
     grader, definition = check.version.grader, check.version.definition
     parsed = grading.validate(definition)
     judged, relative = bool(grading.judge_models(parsed)), grading.compares_answers(parsed)

@@ -1,4 +1,4 @@
-"""Grading of answers in a child process, in the sandbox and with the team's judges."""
+"""Grading of completions in a child process, in the sandbox and with the team's judges."""
 
 from __future__ import annotations
 
@@ -25,36 +25,38 @@ GRADING_SECONDS = 300
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An answer and the item of its row. Answers to one prompt share a ``group``."""
+class Completion:
+    """A completion and the item of its row. Completions of one prompt share a ``group``."""
 
     text: str
     item: JsonObject
     group: str
 
 
-def grade_answers(
+def grade_completions(
     team: Team,
     definition: JsonObject,
-    answers: Sequence[Answer],
+    completions: Sequence[Completion],
     folder: Path,
     lost: threading.Event,
     *,
     seed: int = 0,
     use_cache: bool = True,
 ) -> list[GradeResult]:
-    """Return the grade of each answer, in order; texts are such that the database can store them.
+    """Return the grade of each completion, in order; texts are such that the database can store them.
 
     Raises ``WorkFailed``. Raises ``LeaseLost`` if the attempt has ``lost`` its lease, before judges are paid.
     Without ``use_cache`` judges are asked again.
     """
     if lost.is_set():
         raise LeaseLost
-    if not answers:
+    if not completions:
         return []
     try:
         with judges.connect_judges(team, [definition]) as connection:
-            items = [{"output_text": each.text, "item": each.item, "group": each.group} for each in answers]
+            items = [
+                {"output_text": each.text, "item": each.item, "group": each.group} for each in completions
+            ]
             request = {"grader": definition, "items": items, "judges": connection.json, "seed": seed}
             cache = judges.cache_folder(team) if use_cache else None
             results = _run_grading(request, folder, connection, cache)

@@ -19,7 +19,7 @@ from webapp.endpoints.models import Endpoint, EndpointCheck
 from webapp.endpoints.queues import ENDPOINT_CHECKS
 from webapp.work.errors import WorkFailed
 from workers import grading
-from workers.bridge.gradings import Answer, grade_answers
+from workers.bridge.gradings import Completion, grade_completions
 from workers.bridge.running import run_item
 from workers.contract.graders import LabelModelGrader, RankingGrader, ScoreModelGrader
 from workers.contract.json_types import JsonObject
@@ -48,8 +48,8 @@ def check_endpoint(check_id: int) -> None:
 
 
 def _ask(check: EndpointCheck, folder: Path, lost: threading.Event) -> None:
-    endpoint, answers = check.endpoint, [Answer("4", {}, "")]
-    (result,) = grade_answers(
+    endpoint, answers = check.endpoint, [Completion("4", {}, "")]
+    (result,) = grade_completions(
         endpoint.team, _build_question(endpoint), answers, folder, lost, use_cache=False
     )
     if result.error_class:
@@ -83,8 +83,10 @@ def _make_card(card: JudgeCard, folder: Path, lost: threading.Event) -> None:
 
 def _measure(card: JudgeCard, folder: Path, lost: threading.Event) -> dict[str, object]:
     definition = card.grader_version.definition
-    answers = [Answer(label["text"], label["item"], label["group"]) for label in card.labels]
-    grade = partial(grade_answers, card.team, answers=answers, folder=folder, lost=lost, use_cache=False)
+    answers = [Completion(label["text"], label["item"], label["group"]) for label in card.labels]
+    grade = partial(
+        grade_completions, card.team, completions=answers, folder=folder, lost=lost, use_cache=False
+    )
     first = grade(definition)
     again = grade(_swap_options(definition), seed=OTHER_SEED)
     words: list[Word] = [

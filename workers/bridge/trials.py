@@ -1,4 +1,4 @@
-"""Trials of a grader on rows: a base model samples answers if requested, then the sandbox grades."""
+"""Trials of a grader on rows: a base model samples completions if requested, then the sandbox grades."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from webapp.graders.models import GraderTrial
 from webapp.graders.queues import TRIALS
 from webapp.graders.trials.statistics import mean
 from webapp.work.errors import WorkFailed
-from workers.bridge.gradings import Answer, grade_answers
+from workers.bridge.gradings import Completion, grade_completions
 from workers.bridge.jobs.files import local_ref
 from workers.bridge.running import run_engine, run_item
 from workers.contract.spec import SampleSpec
@@ -25,8 +25,8 @@ SAMPLING_SECONDS = 300
 SLOW = "Try fewer rows or samples, or a smaller model."
 
 
-class TrialAnswer(TypedDict):
-    """An answer to grade: the index of its row, its source and its number there; the length of samples."""
+class TrialCompletion(TypedDict):
+    """A completion to grade: the index of its row, its source and its number there; the length of samples."""
 
     row: int
     source: str
@@ -42,48 +42,48 @@ def run_trial(trial_id: int) -> None:
 
 
 def _run_trial(trial: GraderTrial, folder: Path, lost: threading.Event) -> None:
-    results = _grade(trial, _collect_answers(trial, folder, lost), folder, lost)
+    results = _grade(trial, _collect_completions(trial, folder, lost), folder, lost)
     scored = [reward for result in results if isinstance(reward := result["reward"], int | float)]
     summary = {"answers": len(results), "mean": mean(scored), "errors": len(results) - len(scored)}
     TRIALS.finish(trial, results=results, summary=summary)
 
 
-# --- answers ---------------------------------------------------------------------------------------
+# --- completions -----------------------------------------------------------------------------------
 
 
-def _collect_answers(trial: GraderTrial, folder: Path, lost: threading.Event) -> list[TrialAnswer]:
-    """Return the answers to grade, row by row."""
+def _collect_completions(trial: GraderTrial, folder: Path, lost: threading.Event) -> list[TrialCompletion]:
+    """Return the completions to grade, row by row."""
     sources = trial.choices.get("answers", [])
     sampled = _sample(trial, folder, lost) if "base_model" in sources else [[] for _ in trial.rows]
-    answers: list[TrialAnswer] = []
+    completions: list[TrialCompletion] = []
     for index, row in enumerate(trial.rows):
         if (
             "field" in sources
             and (text := field_as_text(row["item"], trial.choices.get("field", ""))) is not None
         ):
-            answers.append({"row": index, "source": "field", "number": 1, "answer": text})
+            completions.append({"row": index, "source": "field", "number": 1, "answer": text})
         if "typed" in sources:
             text = trial.choices.get("answer", "")
-            answers.append({"row": index, "source": "typed", "number": 1, "answer": text})
-        answers += sampled[index]
-    if not answers:
+            completions.append({"row": index, "source": "typed", "number": 1, "answer": text})
+        completions += sampled[index]
+    if not completions:
         raise WorkFailed(
             f"No row has a field {trial.choices.get('field', '')!r}.", "Choose a field that the rows have."
         )
-    return answers
+    return completions
 
 
-def _sample(trial: GraderTrial, folder: Path, lost: threading.Event) -> list[list[TrialAnswer]]:
-    """Sample the base model's answers to each row."""
+def _sample(trial: GraderTrial, folder: Path, lost: threading.Event) -> list[list[TrialCompletion]]:
+    """Sample the base model's completions of each row."""
     if trial.base_model is None:
         raise WorkFailed("The base model of the trial was deleted.", "Choose another base model.")
     (folder / "samples.json").write_text(_sample_spec(trial).model_dump_json())
     arguments = ["sample", str(folder / "samples.json"), "--out", str(folder)]
     run_engine(arguments, folder, SAMPLING_SECONDS, lost, SLOW)
-    answers: list[list[TrialAnswer]] = [[] for _ in trial.rows]
+    completions: list[list[TrialCompletion]] = [[] for _ in trial.rows]
     with (folder / "samples.jsonl").open() as file:
         for line in map(json.loads, file):
-            of_row = answers[line["row_index"]]
+            of_row = completions[line["row_index"]]
             of_row.append(
                 {
                     "row": line["row_index"],
@@ -94,7 +94,7 @@ def _sample(trial: GraderTrial, folder: Path, lost: threading.Event) -> list[lis
                     "truncated": line["truncated"],
                 }
             )
-    return answers
+    return completions
 
 
 def _sample_spec(trial: GraderTrial) -> SampleSpec:
@@ -116,16 +116,16 @@ def _sample_spec(trial: GraderTrial) -> SampleSpec:
 
 
 def _grade(
-    trial: GraderTrial, answers: Sequence[TrialAnswer], folder: Path, lost: threading.Event
+    trial: GraderTrial, completions: Sequence[TrialCompletion], folder: Path, lost: threading.Event
 ) -> list[dict[str, object]]:
-    """Return the answers with their grades, and with those of the second grader if there is one."""
+    """Return the completions with their grades, and with those of the second grader if there is one."""
     texts = [
-        Answer(answer["answer"], trial.rows[answer["row"]]["item"], str(answer["row"])) for answer in answers
+        Completion(each["answer"], trial.rows[each["row"]]["item"], str(each["row"])) for each in completions
     ]
-    grade_with = partial(grade_answers, trial.team, answers=texts, folder=folder, lost=lost)
+    grade_with = partial(grade_completions, trial.team, completions=texts, folder=folder, lost=lost)
     results: list[dict[str, object]] = [
-        {**answer, **asdict(grade), "answer": replace_nul(answer["answer"])}
-        for answer, grade in zip(answers, grade_with(trial.definition), strict=True)
+        {**each, **asdict(grade), "answer": replace_nul(each["answer"])}
+        for each, grade in zip(completions, grade_with(trial.definition), strict=True)
     ]
     if trial.second:
         for result, grade in zip(results, grade_with(trial.second.definition), strict=True):

@@ -67,17 +67,17 @@ def run_on_rows(page: Page) -> None:
     """Typed and true answers side by side; a bar of the histogram shows its rows, and the address says so."""
     page.get_by_label("Rows", exact=True).select_option("random")
     page.get_by_label("How many").fill("6")
-    page.get_by_label("An answer I type").check()
-    page.get_by_label("Answer", exact=True).fill(POLITE)
+    page.get_by_label("A completion I type").check()
+    page.get_by_label("Completion", exact=True).fill(POLITE)
     page.get_by_role("button", name="Run on rows").click()
-    expect(page.get_by_text("over 12 answers to 6 rows")).to_be_visible(timeout=WORKER_MS)
+    expect(page.get_by_text("over 12 completions of 6 rows")).to_be_visible(timeout=WORKER_MS)
     assert "?trial=" in page.url
     audit(page)
     page.get_by_role("link", name="6 answers, reward 0.9 to 1").click()
-    expect(page.get_by_text("6 rows with an answer in reward 0.9 to 1, marked.")).to_be_visible()
+    expect(page.get_by_text("6 rows with a completion in reward 0.9 to 1, marked.")).to_be_visible()
     assert "bin=9" in page.url
     page.reload()
-    expect(page.get_by_text("6 rows with an answer in reward 0.9 to 1, marked.")).to_be_visible()
+    expect(page.get_by_text("6 rows with a completion in reward 0.9 to 1, marked.")).to_be_visible()
 
 
 def keep_known_bad(page: Page) -> None:
@@ -96,7 +96,7 @@ def break_it(page: Page, grader: Grader) -> None:
     type_json(page, json.dumps(everybody, indent=1))
     page.get_by_role("button", name="Save version").click()
     expect(page.get_by_text("Saved as version 2.")).to_be_visible()
-    expect(page.get_by_text("over 12 answers to 6 rows")).to_be_visible()
+    expect(page.get_by_text("over 12 completions of 6 rows")).to_be_visible()
     refusal = page.get_by_text("a known bad answer must earn at most 0.3")
     expect(refusal).to_be_visible(timeout=WORKER_MS)
     assert "known bad answer" in list_unmet_conditions(grader.versions.get(number=2))[0]

@@ -81,10 +81,10 @@ def import_grader(page: Page) -> None:
 def run_on_rows(page: Page) -> None:
     """The right answer and a polite nothing on 20 rows: enough answers to label."""
     page.get_by_label("How many").fill("20")
-    page.get_by_label("An answer I type").check()
-    page.get_by_label("Answer", exact=True).fill(POLITE)
+    page.get_by_label("A completion I type").check()
+    page.get_by_label("Completion", exact=True).fill(POLITE)
     page.get_by_role("button", name="Run on rows").click()
-    expect(page.get_by_text("over 40 answers to 20 rows")).to_be_visible(timeout=WORKER_MS)
+    expect(page.get_by_text("over 40 completions of 20 rows")).to_be_visible(timeout=WORKER_MS)
 
 
 def start_labelling(page: Page) -> None:

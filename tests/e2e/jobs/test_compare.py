@@ -69,19 +69,24 @@ def test_votes_by_keys_and_notes_in_place(page: Page, live: str, team: Team, ali
     write_a_note(page)
 
 
-def test_a_phone_folds_the_rows_of_a_comparison(page: Page, live: str, team: Team, alice: User) -> None:
+def test_a_phone_folds_what_makes_a_comparison_long(page: Page, live: str, team: Team, alice: User) -> None:
     job = finished_job(team, alice)
     told = {"messages": [{"role": "user", "content": "An invoice with many lines. " * 40}]}
-    base = [sample(0.2, f"Line {n}: 12 crates of pears. " * 20) for n in range(4)]
-    tuned = [sample(0.9, f"Line {n}: 12 crates of plums. " * 20) for n in range(4)]
-    compare(job, [row(f"{n}", base, tuned).model_copy(update=told) for n in range(10)])
+    base = [sample(n % 2, f"Line {n}: 12 crates of pears. " * 20) for n in range(8)]
+    tuned = [sample(n % 3 / 2, f"Line {n}: 12 crates of plums. " * 20) for n in range(8)]
+    compare(job, [row(f"{n}", base[n % 3 :], tuned).model_copy(update=told) for n in range(40)])
     sign_in(page, live, alice)
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{job.get_absolute_url()}compare/")
     rows = page.get_by_role("article")
     expect(rows).to_have_count(10)
     heights = rows.evaluate_all("rows => rows.map(row => row.offsetHeight)")
-    assert max(heights) < 200, heights
+    assert max(heights) < 150, heights
+    assert page.evaluate("document.documentElement.scrollHeight") < 4500
     expect(rows.first.get_by_label("Tuned answers")).to_be_hidden()
     rows.first.get_by_role("button", name="Prompt and answers").click()
     expect(rows.first.get_by_label("Tuned answers")).to_be_visible()
+    checks = page.get_by_text("McNemar's exact test")
+    expect(checks).to_be_hidden()
+    page.get_by_role("button", name="Tests and detectable gain").click()
+    expect(checks).to_be_visible()

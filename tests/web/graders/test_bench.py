@@ -214,7 +214,7 @@ def test_equal_errors_are_told_once_with_their_rows(
     assert {first.count, second.count} == {20}
     assert [len(first.rows), first.more_rows] == [12, 8]
     page = as_user(alice).get(f"{sample[1].get_absolute_url()}?trial={trial.uid}").content.decode()
-    assert page.count("20 answers were not graded") == 2
+    assert page.count("20 completions were not graded") == 2
     assert "and 8 more" in page
     assert '<details class="mt-1 text-sm" open>' not in page
 

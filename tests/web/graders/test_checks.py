@@ -117,7 +117,7 @@ def test_a_grader_that_fails_on_every_answer_is_not_called_safe(
     check = checked(grader.versions.get())
     assert check.results["failures"] == 24 * 8
     page = as_user(alice).get(grader.get_absolute_url()).content.decode()
-    assert "192 answers could not be graded" in page
+    assert "192 completions could not be graded" in page
     assert check.findings == [("error", "192 answers not graded")]
     assert "line 2" in page
 
@@ -147,7 +147,7 @@ def test_a_grader_that_pays_the_truth_little_is_found_out(team: Team, alice: Use
     dataset(team, alice, "Capitals", capitals("reference"))
     grader = create_grader(team, alice, "G", EXACT | {"reference": "{{item.reference}}!"})
     set_checking(grader, alice, dataset=None, reference_field="reference", cheat_threshold=0.3)
-    assert checked(grader.versions.get()).findings[0] == ("error", "Reference answers score low")
+    assert checked(grader.versions.get()).findings[0] == ("error", "References score low")
 
 
 def test_a_check_without_rows_waits_for_them(team: Team, alice: User) -> None:
@@ -256,7 +256,7 @@ def test_a_known_answer_by_form_says_what_is_wrong_with_its_row(
     assert GraderTest.objects.filter(limit=F("limit"), grader=grader).count() == 1
 
 
-# --- what a full-marks answer is -------------------------------------------------------------------
+# --- the full marks ------------------------------------------------------------------------------
 
 PATHS = {
     "type": "multi",
@@ -312,7 +312,7 @@ def test_a_template_says_what_the_full_answer_is(team: Team, alice: User) -> Non
     grader = create_grader(team, alice, "G", {"type": "python", "source": source})
     check = checked(grader.versions.get())
     assert check.results["reference"]["mean"] == 0.0
-    assert check.findings[0] == ("error", "Reference answers score low")
+    assert check.findings[0] == ("error", "References score low")
     assert check.results["reference"]["evidence"][0]["answer"].startswith("City ")
     set_checking(
         grader, alice, dataset=None, reference_field="", cheat_threshold=0.3,
@@ -334,7 +334,7 @@ def test_a_reference_below_full_marks_is_said_first_on_the_page_and_in_the_job_f
     check = checked(version)
     assert [kind for kind, _ in check.findings] == ["error"]
     page = as_user(alice).get(grader.get_absolute_url()).content.decode()
-    alert = page.index("Reference answers score low: 0.6")
+    alert = page.index("References score low: 0.6")
     assert alert < page.index("Polite boilerplate")
     first = find_grader_problems(version)[0]
     assert first.kind == "error"

@@ -165,7 +165,7 @@ def test_next_is_the_most_useful_thing_that_is_true(
     team, home = job.team, job.team.get_absolute_url()
     model = tuned_model(job)
     compare(job, [row("a", [sample(0.2, "a")], [sample(0.7, "b")])])
-    check = {"cheats": [{"title": "An empty answer", "warned": True}]}
+    check = {"cheats": [{"title": "An empty completion", "warned": True}]}
     GraderCheck.objects.update_or_create(
         version=job.grader_version, defaults={"state": GraderCheck.State.FINISHED, "results": check}
     )

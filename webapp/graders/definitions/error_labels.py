@@ -4,9 +4,9 @@ from __future__ import annotations
 
 ERROR_LABELS = {
     "formula_parse_error": "The formula returned no number",
-    "sample_parse_error": "The answer could not be read",
-    "truncated_observation_error": "The answer is too long",
-    "unresponsive_reward_error": "This answer took too long to grade",
+    "sample_parse_error": "The completion could not be read",
+    "truncated_observation_error": "The completion is too long",
+    "unresponsive_reward_error": "This completion took too long to grade",
     "invalid_variable_error": "A field is missing",
     "other_error": "It could not be graded",
     "python_grader_server_error": "The sandbox failed",

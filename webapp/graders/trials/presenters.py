@@ -1,4 +1,4 @@
-"""The page of a trial: answers side by side, a histogram to filter by, what training could learn."""
+"""The page of a trial: completions side by side, a histogram to filter by, what training could learn."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def build_trial_url(trial: GraderTrial) -> str:
 
 
 def describe_trial(trial: GraderTrial) -> str:
-    """Describe the rows and answers of a trial in one line."""
+    """Describe the rows and completions of a trial in one line."""
     count, text = len(trial.rows), trial.choices.get("text")
     rows = f"{count} row{'' if count == 1 else 's'}"
     picks = {"first": f"The first {rows}", "random": f"{rows} at random", "search": f"{rows} with “{text}”"}
@@ -103,7 +103,7 @@ def describe_trial(trial: GraderTrial) -> str:
         description += f" of {trial.dataset_version}, {trial.choices.get('split', 'train')}"
     sources = {
         "field": f"field {trial.choices.get('field')}",
-        "typed": "an answer typed",
+        "typed": "a typed completion",
         "base_model": f"{trial.choices.get('samples')} samples of {trial.base_model}",
     }
     answers = [sources[source] for source in trial.choices.get("answers", []) if source in sources]
@@ -111,7 +111,7 @@ def describe_trial(trial: GraderTrial) -> str:
 
 
 def present_results(trial: GraderTrial, query: Mapping[str, str]) -> TrialResults:
-    """Return the trial's results; with ``?bin=`` only the rows with an answer in that bin."""
+    """Return the trial's results; with ``?bin=`` only the rows with a completion in that bin."""
     rewards = [result["reward"] for result in trial.results]
     graded = [reward for reward in rewards if reward is not None]
     selected, errors = query.get("bin", ""), group_errors(trial)
@@ -158,7 +158,7 @@ def _build_rows(
 
 
 def _label_source(trial: GraderTrial, result: GradedAnswer) -> str:
-    """Return where an answer came from."""
+    """Return the source of a completion."""
     if result["source"] == "base_model":
         return f"Sample {result['number']}"
     return "Typed" if result["source"] == "typed" else str(trial.choices.get("field"))
@@ -198,7 +198,7 @@ def _measure_agreement(trial: GraderTrial) -> Agreement | None:
 def _group_rewards(
     trial: GraderTrial, reward: Callable[[GradedAnswer], float | None], *, samples_only: bool = False
 ) -> list[list[float | None]]:
-    """Return the rewards of the answers to each row."""
+    """Return the rewards of the completions of each row."""
     groups: dict[int, list[float | None]] = {}
     for result in trial.results:
         if not samples_only or result["source"] == "base_model":

@@ -1,4 +1,4 @@
-"""The form of a trial: its rows and the answers to them."""
+"""The form of a trial: its rows and completions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PICKS = (
 )
 ANSWERS = (
     ("field", "A field of the row"),
-    ("typed", "An answer I type"),
+    ("typed", "A completion I type"),
     ("base_model", "Samples of a base model"),
 )
 
@@ -45,7 +45,7 @@ def build_choices(versions: list[Any], series: str, describe: Callable[[Any], st
 
 
 class TrialForm(DefinitionForm):
-    """The rows to try a grader on, and the sources of the answers."""
+    """The rows to try a grader on, and the sources of the completions."""
 
     version = forms.ModelChoiceField(DatasetVersion.objects.none(), label="Dataset")
     split = forms.ChoiceField(
@@ -62,14 +62,14 @@ class TrialForm(DefinitionForm):
         help_text="Separated by spaces or lines; the first characters are enough.",
     )  # fmt: skip
     answers = forms.MultipleChoiceField(
-        choices=ANSWERS, initial=["field"], label="Answers", widget=forms.CheckboxSelectMultiple
+        choices=ANSWERS, initial=["field"], label="Completions", widget=forms.CheckboxSelectMultiple
     )
     field = forms.CharField(
         required=False, max_length=200, initial="reference", label="Field",
         widget=forms.TextInput(attrs={"list": "fields", "autocomplete": "off"}),
     )  # fmt: skip
     answer = forms.CharField(
-        required=False, strip=False, widget=forms.Textarea(attrs={"rows": 3}), label="Answer"
+        required=False, strip=False, widget=forms.Textarea(attrs={"rows": 3}), label="Completion"
     )
     base_model = forms.ModelChoiceField(BaseModel.objects.none(), required=False, label="Base model")
     samples = forms.IntegerField(
@@ -77,7 +77,7 @@ class TrialForm(DefinitionForm):
     )
     second = forms.ModelChoiceField(
         GraderVersion.objects.none(), required=False, label="Compare with",
-        help_text="Checks whether both graders rank answers the same way.",
+        help_text="Checks whether both graders rank completions the same way.",
     )  # fmt: skip
     choice_names = (
         "split", "pick", "count", "seed", "text", "ids", "answers", "field", "answer", "samples",
@@ -113,7 +113,7 @@ class TrialForm(DefinitionForm):
             if cleaned.get(name) in ("", None):
                 cleaned[name] = self.fields[name].initial
         if "base_model" in cleaned.get("answers", []) and not cleaned.get("base_model"):
-            self.add_error("base_model", "Choose the model that writes the answers.")
+            self.add_error("base_model", "Choose the model that writes the completions.")
         if cleaned.get("pick") == "search" and not cleaned.get("text"):
             self.add_error("text", "Enter the text to search for.")
         if cleaned.get("pick") == "ids" and not cleaned.get("ids", "").split():

@@ -39,7 +39,7 @@ def _describe_low_reference(check: GraderCheck) -> str:
     mean = check.results["reference"]["mean"]
     earned = "could not be graded" if mean is None else f"earn {mean:.2f} on average"
     return (
-        f"Answers that should earn full marks {earned}. Correct the grader, or its full-marks answer, before "
+        f"Completions that should earn full marks {earned}. Correct the grader, or its full marks, before "
         "you spend GPU time on it."
     )
 
