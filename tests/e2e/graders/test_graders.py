@@ -73,7 +73,7 @@ def run_on_rows(page: Page) -> None:
     expect(page.get_by_text("over 12 completions of 6 rows")).to_be_visible(timeout=WORKER_MS)
     assert "?trial=" in page.url
     audit(page)
-    page.get_by_role("link", name="6 answers, reward 0.9 to 1").click()
+    page.get_by_role("link", name="6 completions, reward 0.9 to 1").click()
     expect(page.get_by_text("6 rows with a completion in reward 0.9 to 1, marked.")).to_be_visible()
     assert "bin=9" in page.url
     page.reload()
