@@ -70,10 +70,12 @@ INSTALLED_APPS = [
     "csp",
     "django_cotton.apps.SimpleAppConfig",
     "django_htmx",
+    "ninja",
     "template_partials.apps.SimpleAppConfig",
     "webapp.config.apps.ConfigConfig",
     "webapp.core",
     "webapp.teams",
+    "webapp.keys",
     "webapp.work",
     "webapp.datasets",
     "webapp.registry",
@@ -90,6 +92,8 @@ INSTALLED_APPS = [
     "webapp.seeding",
 ]
 MIDDLEWARE = [
+    "webapp.core.request_ids.add_request_id",
+    "webapp.core.api.middleware.envelop_errors",
     "webapp.core.input_checks.refuse_unreadable",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -222,6 +226,8 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+API_REQUESTS_PER_MINUTE = env.number("GROOVE_API_REQUESTS_PER_MINUTE", 600, at_least=1)
+
 # Jobs
 LEASE_SECONDS = env.number("GROOVE_LEASE_SECONDS", 30, at_least=3)
 BELL_SECONDS = env.number("GROOVE_BELL_SECONDS", 10, at_least=1)
@@ -253,9 +259,18 @@ CELERY_BEAT_SCHEDULE = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}},
-    "filters": {"tokens": {"()": "webapp.config.redaction.TokenFilter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["tokens"]}},
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s %(request_id)s: %(message)s"}},
+    "filters": {
+        "tokens": {"()": "webapp.config.redaction.TokenFilter"},
+        "request_ids": {"()": "webapp.core.request_ids.RequestIdFilter"},
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["tokens", "request_ids"],
+        }
+    },
     "loggers": {name: {"level": "WARNING"} for name in ("celery.worker.strategy", "celery.app.trace")},
     "root": {"handlers": ["stderr"], "level": env.text("GROOVE_LOG_LEVEL", "INFO")},
 }

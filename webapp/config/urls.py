@@ -1,8 +1,9 @@
 """All URLs of the site. A team's pages are below ``/t/<team>/``."""
 
-from django.urls import include, path
+from django.urls import include, path, re_path
 
 from webapp.config import documents, views
+from webapp.config.api import api
 from webapp.core import input_checks
 from webapp.home import styleguide
 from webapp.jobs.live import notification_views
@@ -18,11 +19,14 @@ urlpatterns = [
     path("docs/", documents.list_documents, name="documents"),
     path("docs/images/<str:name>", documents.show_image, name="document_image"),
     path("docs/<str:name>/", documents.show_document, name="document"),
+    path("v1/", api.urls),
+    re_path("^v1/", views.show_unknown_url),
     path("healthz", views.check_health, name="healthz"),
     path("accounts/email/", account_views.change_email, name="account_email"),
     path("accounts/", include("allauth.account.urls")),
     path("", include("webapp.teams.urls")),
     path("", include("webapp.home.urls")),
+    path("t/<slug:team>/api-keys/", include("webapp.keys.urls")),
     path("t/<slug:team>/datasets/", include("webapp.datasets.urls")),
     path("t/<slug:team>/graders/", include("webapp.graders.urls")),
     path("t/<slug:team>/judges/", include("webapp.judges.urls")),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.views.decorators.csrf import csrf_exempt
 
+from webapp.core.api.errors import build_envelope
 from webapp.teams.access import require_user
 
 
@@ -22,6 +24,13 @@ def show_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     message = next(iter(exception.args), "")
     is_own = isinstance(message, str) and not message.endswith("matches the given query.")
     return render(request, "404.html", {"message": message if is_own else ""}, status=404)
+
+
+@csrf_exempt
+def show_unknown_url(request: HttpRequest) -> JsonResponse:
+    """Answer 404 for a URL below ``/v1`` that the API does not have."""
+    message = f"Unknown request URL: {request.method} {request.path}. See /docs/api/ for those that exist."
+    return JsonResponse(build_envelope(404, message), status=404)
 
 
 def check_health(request: HttpRequest) -> JsonResponse:

@@ -26,21 +26,18 @@ R = TypeVar("R", bound=HttpResponseBase)
 
 
 @dataclass(frozen=True)
-class Access:
-    """A signed-in member of a team."""
+class TeamAccess:
+    """The rights of a person or of a key in a team."""
 
-    user: User
     team: Team
     role: Role
-    teams: tuple[Team, ...] = ()  # all teams of the member, for the team switcher
-    checklist_hidden: bool = False  # the member hid the first steps
 
     def may(self, role: Role) -> bool:
-        """True if the member's role includes ``role``."""
+        """True if this role includes ``role``."""
         return RANK[self.role] >= RANK[role]
 
     def require(self, role: Role) -> None:
-        """Raise PermissionDenied, with a message for the member, unless the role includes ``role``."""
+        """Raise PermissionDenied, with a message for the caller, unless this role includes ``role``."""
         if not self.may(role):
             raise PermissionDenied(f"This needs the role of {role.label.lower()} in {self.team.name}.")
 
@@ -60,6 +57,15 @@ class Access:
         return get_object_or_404(objects, team=self.team, **lookup)
 
 
+@dataclass(frozen=True)
+class Access(TeamAccess):
+    """A signed-in member of a team."""
+
+    user: User
+    teams: tuple[Team, ...] = ()  # all teams of the member, for the team switcher
+    checklist_hidden: bool = False  # the member hid the first steps
+
+
 def require_user(request: HttpRequest) -> User:
     """Return the request's user. Raises Http404 without one."""
     if not isinstance(request.user, User):
@@ -74,7 +80,7 @@ def find_access(user: User, team_slug: str) -> Access:
     if found is None:
         raise Http404
     teams = tuple(each.team for each in memberships)
-    return Access(user, found.team, Role(found.role), teams, found.checklist_hidden)
+    return Access(found.team, Role(found.role), user, teams, found.checklist_hidden)
 
 
 def member(

@@ -53,7 +53,7 @@ def test_of_two_people_who_open_a_link_at_once_one_joins(team: Team, alice: User
     ],
 )
 def test_a_role_includes_those_below_it(role: Role, allowed: set[Role]) -> None:
-    access = Access(User(email="x@example.com"), Team(name="Acme"), role)
+    access = Access(Team(name="Acme"), role, User(email="x@example.com"))
     assert {each for each in Role if access.may(each)} == allowed
     for each in set(Role) - allowed:
         with pytest.raises(PermissionDenied, match=f"role of {each} in Acme"):

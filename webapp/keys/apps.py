@@ -1,0 +1,7 @@
+"""The app of API keys."""
+
+from django.apps import AppConfig
+
+
+class KeysConfig(AppConfig):
+    name = "webapp.keys"
