@@ -18,6 +18,7 @@ from webapp.jobs.live import notifications
 from webapp.jobs.queue import JOBS
 from webapp.jobs.rollouts import search
 from webapp.registry.queues import EXPORTS, INSPECTIONS
+from webapp.webhooks import deliveries
 from webapp.work import nodes
 from webapp.work.queue import LeaseQueue
 from workers.bridge import checks, exports, imports, inspections, judge_checks, trials
@@ -97,12 +98,19 @@ def send_mail() -> None:
 
 
 @app.task
+def deliver_webhook(delivery_id: int) -> None:
+    """Send an event to a webhook endpoint."""
+    deliveries.deliver(delivery_id)
+
+
+@app.task
 def reap() -> None:
     """Requeue work of silent workers, and notify workers of all queued work."""
     enqueue_checks_with_new_rows()
     for queue in QUEUES:
         queue.requeue_silent()
     notifications.notify_waiting()
+    deliveries.notify_waiting()
 
 
 @app.task
@@ -115,3 +123,4 @@ def tidy() -> None:
     search.delete_expired()
     removal.purge_deleted()
     nodes.delete_silent_nodes()
+    deliveries.delete_old()

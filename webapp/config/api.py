@@ -10,8 +10,10 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, Throttled, ValidationError
 
 from webapp.core.api.errors import ApiError, build_envelope
+from webapp.core.api.parsing import StorableParser
 from webapp.datasets.files.api import files, uploads
 from webapp.keys.authentication import KeyThrottle
+from webapp.webhooks.api import router as webhooks
 
 log = logging.getLogger(__name__)
 SERVER_FAULT = "The server met an unexpected error. It has been logged under this request's id."
@@ -23,7 +25,9 @@ api = NinjaAPI(
     docs_url=None,
     openapi_url=None,
     throttle=[KeyThrottle()],
+    parser=StorableParser(),
 )
+api.add_router("", webhooks)
 
 
 @api.exception_handler(ApiError)

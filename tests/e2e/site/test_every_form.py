@@ -53,6 +53,14 @@ MEMBERS = (
     Step("home:sample", "/t/{empty}/datasets/", shows="sample"),
     Step("teams/invitation.html", "/invitations/{token}/", shows="Elsewhere"),
 )
+HOOK = {"name": "CI", "url": "https://hook.example/"}
+WEBHOOKS = (
+    Step("webhooks/new.html", "webhooks:new", HOOK, shows="Copy the signing secret now"),
+    Step("webhooks:detail", "webhooks:detail", {"name": "Builds"}, shows="Saved"),
+    Step("webhooks:test", "webhooks:detail", shows="The test failed"),
+    Step("webhooks:rotate", "webhooks:detail", shows="Copy the signing secret now"),
+    Step("webhooks:replay", "webhooks:detail", shows="again"),
+)
 DATASETS = (
     Step("datasets/list.html", "datasets:list", {"q": "D"}, shows="Clear"),
     Step("datasets/row_search.html", "datasets:version", {"q": "p1"}, shows="row"),
@@ -109,6 +117,7 @@ DESTRUCTIVE = (
     Step("judges:delete", "judges:list", shows="Disconnected"),
     Step("datasets:delete", "datasets:detail", shows="Dataset deleted"),
     Step("datasets:restore", "datasets:detail"),
+    Step("webhooks:delete", "webhooks:detail", shows="and its signing secret"),
     Step("teams:remove", "teams:members", within="/{bob}/", shows="was removed"),
 )
 NEW_EMAIL = (
@@ -128,7 +137,7 @@ STRANGER = (
          {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}),
 )  # fmt: skip
 LEAVING = (Step("account/logout.html", "/accounts/logout/", shows="Sign in"),)
-TEAM_WALK = (*MEMBERS, *DATASETS, *GRADERS, *JOBS, *MODELS, *DESTRUCTIVE)
+TEAM_WALK = (*MEMBERS, *WEBHOOKS, *DATASETS, *GRADERS, *JOBS, *MODELS, *DESTRUCTIVE)
 WALK = (*TEAM_WALK, *NEW_EMAIL, *CONFIRMED, *ACCOUNT, *STRANGER, *LEAVING)
 
 PRESETS = "tests/e2e/jobs/test_job.py::test_a_preset_fills_in_the_estimate_follows_and_a_clone_resets"
