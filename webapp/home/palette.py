@@ -51,6 +51,7 @@ PAGES = (
     Page("Base models", "registry:bases", "layers"),
     Page("Workers", "jobs:workers", "server", words="nodes gpus queue"),
     Page("Members", "teams:members", "users", words="roles invitations settings"),
+    Page("API keys", "keys:list", "key-round", words="settings sdk openai secret token"),
     Page("Team settings", "home:settings", "settings", Role.OWNER, "name retention rollouts quota limit"),
     Page("Audit trail", "teams:audit", "scroll-text", Role.OWNER, "log who"),
 )
@@ -60,6 +61,7 @@ ACTIONS = (
     Page("Write a grader", "graders:new", "plus", Role.EDITOR, "new add"),
     Page("Import a grader", "graders:import", "upload", Role.EDITOR, "new add openai json"),
     Page("Connect a judge", "judges:new", "plug", Role.OWNER, "new add endpoint key"),
+    Page("Create an API key", "keys:list", "key-round", words="new add sdk openai"),
     Page("Invite member", "teams:members", "mail", Role.OWNER, "new add member"),
 )
 ANYWHERE = (

@@ -51,6 +51,11 @@ class ApiKey(Authored):
         return self.name
 
     @property
+    def scope_labels(self) -> list[str]:
+        """The names of the scopes, for pages."""
+        return [Scope(each).label for each in self.scopes]
+
+    @property
     def works(self) -> bool:
         """True unless the key is revoked or has expired."""
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
