@@ -15,6 +15,7 @@ from webapp.jobs.listing import removal
 from webapp.jobs.live import notifications
 from webapp.jobs.queue import JOBS
 from webapp.jobs.rollouts import search
+from webapp.keys.idempotency import delete_expired_answers
 from webapp.registry.queues import EXPORTS, INSPECTIONS
 from webapp.work import nodes
 from webapp.work.queue import LeaseQueue
@@ -105,9 +106,10 @@ def reap() -> None:
 
 @app.task
 def tidy() -> None:
-    """Delete stale uploads, expired rollouts, permanently deleted jobs and silent nodes."""
+    """Delete stale uploads, expired rollouts and answers, permanently deleted jobs and silent nodes."""
     discard_stale_uploads()
     transfers.discard_stale_transfers()
     search.delete_expired()
     removal.purge_deleted()
     nodes.delete_silent_nodes()
+    delete_expired_answers()

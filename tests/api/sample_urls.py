@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from django.http import HttpResponse, StreamingHttpResponse
@@ -27,6 +28,7 @@ def read(request: ApiRequest) -> dict[str, Any]:
 @sample.post("/write", auth=WRITE)
 def write(request: ApiRequest, body: Body[dict[str, Any]]) -> dict[str, Any]:
     CALLS.append(request.body.decode())
+    time.sleep(body.get("seconds", 0))
     return {"number": len(CALLS), "body": body}
 
 

@@ -25,8 +25,7 @@ api = Api(
 @api.exception_handler(ApiError)
 def answer_api_error(_request: HttpRequest, error: ApiError) -> HttpResponse:
     """Answer with the error's own envelope."""
-    headers = {"retry-after": str(error.retry_after)} if error.retry_after else {}
-    return JsonResponse(error.build_envelope(), status=error.status, headers=headers)
+    return error.build_response()
 
 
 @api.exception_handler(ValidationError)
