@@ -149,6 +149,7 @@ def objects(team: Team, alice: User) -> Objects:
     base = BaseModel.objects.create(team=team, model_id="tiny")
     model = tuned(team, base)
     job = finished_job(team, base, version, grader_version, model)
+    key, _ = create_key(team, alice, "K", Scope)
     membership = Membership.objects.get(team=team, user=alice)
     invitation = create_invitation(team, alice, "dora@example.com", Role.VIEWER)
     view = save_view(team, alice, "Cut", "only=truncated")
@@ -160,6 +161,7 @@ def objects(team: Team, alice: User) -> Objects:
     return {
         "": {"number": 1, "step": 1, "index": 0},
         "teams": {"membership": membership.pk, "invitation": invitation.pk},
+        "keys": {"uid": key.uid},
         "datasets": {"uid": version.dataset.uid, "since": 1},
         "datasets:row": {"uid": version.dataset.uid, "row_id": row["row_id"]},
         "datasets:upload": {"uid": trial.uid},
@@ -254,8 +256,8 @@ def everything() -> dict[str, list[dict[str, Any]]]:
 
 def test_the_walk_sees_the_whole_site() -> None:
     assert {name.partition(":")[0] for name in NAMES} == {
-        "teams", "home", "datasets", "graders", "judges", "jobs", "experiments", "evaluations", "retention",
-        "registry", "catalog", "keys", "webhooks",
+        "teams", "home", "keys", "webhooks", "datasets", "graders", "judges", "jobs", "experiments",
+        "evaluations", "retention", "registry", "catalog",
     }  # fmt: skip
 
 

@@ -1,4 +1,5 @@
 import django.contrib.postgres.fields
+import encrypted_fields.fields
 import webapp.core.fields
 from django.db import migrations, models
 
@@ -36,6 +37,17 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('address', models.GenericIPAddressField()),
                 ('first_used_at', models.DateTimeField(auto_now_add=True)),
+            ],
+        ),
+        migrations.CreateModel(
+            name='StoredAnswer',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(help_text="the header's value", max_length=255)),
+                ('request_sha256', models.CharField(max_length=64)),
+                ('status', models.PositiveSmallIntegerField()),
+                ('body', encrypted_fields.fields.EncryptedTextField()),
+                ('created_at', models.DateTimeField(db_index=True)),
             ],
         ),
     ]

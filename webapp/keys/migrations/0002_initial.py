@@ -34,8 +34,17 @@ class Migration(migrations.Migration):
             name='key',
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='addresses', to='keys.apikey'),
         ),
+        migrations.AddField(
+            model_name='storedanswer',
+            name='key',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='keys.apikey'),
+        ),
         migrations.AddConstraint(
             model_name='apikeyaddress',
             constraint=models.UniqueConstraint(fields=('key', 'address'), name='one_address_per_key'),
+        ),
+        migrations.AddConstraint(
+            model_name='storedanswer',
+            constraint=models.UniqueConstraint(fields=('key', 'name'), name='one_answer_per_name'),
         ),
     ]
