@@ -74,7 +74,7 @@ def retrieve_content(request: ApiRequest, file_id: str) -> HttpResponseBase:
     access, found = request.auth, _find_file(request, file_id)
     if found.purpose != Purpose.RESULTS:
         access.require(Role.EDITOR)
-        record_event(access.team, access.user, "downloaded file of the API", found)
+        record_event(access.team, access.user, "downloaded API file", found)
     headers = build_attachment_headers(found.filename, found.bytes)
     content = stream_lazily(read_chunks(found))
     return StreamingHttpResponse(content, content_type="application/octet-stream", headers=headers)
