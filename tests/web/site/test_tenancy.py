@@ -149,7 +149,6 @@ def objects(team: Team, alice: User) -> Objects:
     base = BaseModel.objects.create(team=team, model_id="tiny")
     model = tuned(team, base)
     job = finished_job(team, base, version, grader_version, model)
-    key, _ = create_key(team, alice, "K", Scope)
     membership = Membership.objects.get(team=team, user=alice)
     invitation = create_invitation(team, alice, "dora@example.com", Role.VIEWER)
     view = save_view(team, alice, "Cut", "only=truncated")
@@ -187,7 +186,6 @@ def objects(team: Team, alice: User) -> Objects:
         "catalog:checkpoint": {"uid": job.uid, "step": 1},
         "catalog:promote": {"uid": job.uid, "step": 1},
         "registry": {"base": base.uid},
-        "keys": {"uid": key.uid},
         "webhooks": {"uid": hook.uid},
         "webhooks:replay": {"uid": WebhookDelivery.objects.get().uid},
     }
