@@ -10,7 +10,9 @@ from playwright.sync_api import Page, expect
 from tests.conftest import free_port, until_up
 
 
-def test_the_reference_needs_no_other_host_and_breaks_no_policy(page: Page, start: Callable[..., Any]) -> None:
+def test_the_reference_needs_no_other_host_and_breaks_no_policy(
+    page: Page, start: Callable[..., Any]
+) -> None:
     port = free_port()
     start("uvicorn", "webapp.config.asgi:application", "--port", str(port), "--lifespan", "off")
     site = until_up(f"http://127.0.0.1:{port}")
