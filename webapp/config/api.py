@@ -11,6 +11,7 @@ from ninja.errors import HttpError, Throttled, ValidationError
 
 from webapp.core.api.errors import ApiError, build_envelope
 from webapp.core.api.parsing import StorableParser
+from webapp.datasets.files.api import files, uploads
 from webapp.keys.authentication import KeyThrottle
 from webapp.webhooks.api import router as webhooks
 
@@ -88,3 +89,7 @@ def answer_fault(request: HttpRequest, _error: Exception) -> HttpResponse:
     """Log the fault; the caller learns nothing of it."""
     log.exception("%s %s failed", request.method, request.path)
     return JsonResponse(build_envelope(500, SERVER_FAULT), status=500)
+
+
+api.add_router("/files", files)
+api.add_router("/uploads", uploads)
