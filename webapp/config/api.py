@@ -10,6 +10,7 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, Throttled, ValidationError
 
 from webapp.core.api.errors import ApiError, build_envelope
+from webapp.datasets.files.api import files
 from webapp.keys.authentication import KeyThrottle
 
 log = logging.getLogger(__name__)
@@ -84,3 +85,9 @@ def answer_fault(request: HttpRequest, _error: Exception) -> HttpResponse:
     """Log the fault; the caller learns nothing of it."""
     log.exception("%s %s failed", request.method, request.path)
     return JsonResponse(build_envelope(500, SERVER_FAULT), status=500)
+
+
+api.add_router("/files", files)
+api.add_router("/fine_tuning", "webapp.jobs.api.views.router")
+api.add_router("/fine_tuning/alpha/graders", "webapp.graders.api.router")
+api.add_router("/models", "webapp.catalog.api.router")
