@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from webapp.calibration.queues import CARDS
+from webapp.datasets.files.services import delete_removed_bytes
+from webapp.datasets.files.uploads import expire_uploads
 from webapp.datasets.uploads import transfers
 from webapp.datasets.uploads.imports import IMPORTS
 from webapp.datasets.uploads.services import discard_stale_uploads
@@ -105,9 +107,11 @@ def reap() -> None:
 
 @app.task
 def tidy() -> None:
-    """Delete stale uploads, expired rollouts, permanently deleted jobs and silent nodes."""
+    """Delete stale uploads, removed files, expired rollouts, permanently deleted jobs and silent nodes."""
     discard_stale_uploads()
     transfers.discard_stale_transfers()
+    expire_uploads()
+    delete_removed_bytes()
     search.delete_expired()
     removal.purge_deleted()
     nodes.delete_silent_nodes()

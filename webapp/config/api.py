@@ -9,8 +9,11 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 from ninja.errors import HttpError, Throttled, ValidationError
 
+from webapp.catalog.api import router as models
 from webapp.core.api.errors import ApiError, build_envelope
-from webapp.datasets.files.api import files
+from webapp.datasets.files.api import files, uploads
+from webapp.graders.api import router as graders
+from webapp.jobs.api.views import router as fine_tuning
 from webapp.keys.authentication import KeyThrottle
 
 log = logging.getLogger(__name__)
@@ -88,6 +91,7 @@ def answer_fault(request: HttpRequest, _error: Exception) -> HttpResponse:
 
 
 api.add_router("/files", files)
-api.add_router("/fine_tuning", "webapp.jobs.api.views.router")
-api.add_router("/fine_tuning/alpha/graders", "webapp.graders.api.router")
-api.add_router("/models", "webapp.catalog.api.router")
+api.add_router("/fine_tuning", fine_tuning)
+api.add_router("/fine_tuning/alpha/graders", graders)
+api.add_router("/models", models)
+api.add_router("/uploads", uploads)

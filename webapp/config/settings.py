@@ -204,6 +204,7 @@ OUTBOUND_ALLOW = env.outbound_allow("GROOVE_OUTBOUND_ALLOW")
 DATASET_IMPORTS = env.flag("GROOVE_DATASET_IMPORTS", True)
 HUB_URL = env.text("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 MAX_UPLOAD_BYTES = env.number("GROOVE_MAX_UPLOAD_BYTES", 8 * 2**30, at_least=1)
+MAX_API_FILE_BYTES = env.number("GROOVE_MAX_API_FILE_BYTES", 512 * 2**20, at_least=1)
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 BEHIND_PROXY = env.flag("GROOVE_BEHIND_PROXY", False)
