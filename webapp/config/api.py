@@ -9,9 +9,12 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 from ninja.errors import HttpError, Throttled, ValidationError
 
+from webapp.catalog.api import router as models
 from webapp.core.api.errors import ApiError, build_envelope
 from webapp.core.api.parsing import StorableParser
 from webapp.datasets.files.api import files, uploads
+from webapp.graders.api import router as graders
+from webapp.jobs.api.views import router as fine_tuning
 from webapp.keys.authentication import KeyThrottle
 from webapp.webhooks.api import router as webhooks
 
@@ -92,4 +95,7 @@ def answer_fault(request: HttpRequest, _error: Exception) -> HttpResponse:
 
 
 api.add_router("/files", files)
+api.add_router("/fine_tuning", fine_tuning)
+api.add_router("/fine_tuning/alpha/graders", graders)
+api.add_router("/models", models)
 api.add_router("/uploads", uploads)

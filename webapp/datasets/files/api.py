@@ -13,6 +13,7 @@ from webapp.core.api.lists import ListPage, Order, list_page, parse_limit
 from webapp.core.streaming import build_attachment_headers, stream_lazily
 from webapp.datasets.files import schemas, services
 from webapp.datasets.files import uploads as upload_services
+from webapp.datasets.files.file_content import read_chunks
 from webapp.datasets.files.models import ApiFile, Purpose
 from webapp.keys.authentication import READ, WRITE, ApiRequest
 from webapp.teams.models import Role
@@ -73,7 +74,7 @@ def retrieve_content(request: ApiRequest, file_id: str) -> HttpResponseBase:
         access.require(Role.EDITOR)
         record_event(access.team, access.user, "downloaded file of the API", found)
     headers = build_attachment_headers(found.filename, found.bytes)
-    content = stream_lazily(services.read_chunks(found))
+    content = stream_lazily(read_chunks(found))
     return StreamingHttpResponse(content, content_type="application/octet-stream", headers=headers)
 
 

@@ -19,6 +19,7 @@ from django.utils import timezone
 from webapp.core.api.errors import ApiError, NotFound
 from webapp.core.fields import replace_nul
 from webapp.datasets.files import services
+from webapp.datasets.files.file_content import CHUNK_BYTES
 from webapp.datasets.files.models import ApiPart, ApiUpload
 from webapp.teams.models import Team, User
 
@@ -137,7 +138,7 @@ def _join_parts(parts: Iterable[ApiPart], whole: IO[bytes]) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     for part in parts:
         with default_storage.open(part.key) as stored:
-            while chunk := stored.read(services.CHUNK_BYTES):
+            while chunk := stored.read(CHUNK_BYTES):
                 digest.update(chunk)
                 whole.write(chunk)
     whole.flush()
