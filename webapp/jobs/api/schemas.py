@@ -22,23 +22,32 @@ def _show_bounds(kind: str, **bounds: float) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [{"const": AUTO}, {"type": kind, **bounds}], "default": AUTO})
 
 
-# ``None`` stands for "auto". A union would put its members' names into the paths of errors.
+# ``None`` stands for "auto". The bounds are inside, because pydantic would apply them to None as well.
 _Auto = BeforeValidator(_read_auto)
-BatchSize = Annotated[int | None, _Auto, Field(ge=1, le=256), _show_bounds("integer", minimum=1, maximum=256)]
-Epochs = Annotated[int | None, _Auto, Field(ge=1, le=50), _show_bounds("integer", minimum=1, maximum=50)]
+BatchSize = Annotated[
+    Annotated[int, Field(ge=1, le=256)] | None, _Auto, _show_bounds("integer", minimum=1, maximum=256)
+]
+Epochs = Annotated[
+    Annotated[int, Field(ge=1, le=50)] | None, _Auto, _show_bounds("integer", minimum=1, maximum=50)
+]
 Multiplier = Annotated[
-    float | None, _Auto, Field(gt=0, allow_inf_nan=False), _show_bounds("number", exclusiveMinimum=0)
+    Annotated[float, Field(gt=0, allow_inf_nan=False)] | None,
+    _Auto,
+    _show_bounds("number", exclusiveMinimum=0),
 ]
 Compute = Annotated[
-    float | None,
+    Annotated[float, Field(gt=0.00001, le=10)] | None,
     _Auto,
-    Field(gt=0.00001, le=10),
     _show_bounds("number", exclusiveMinimum=0.00001, maximum=10),
 ]
 Interval = Annotated[
-    int | None, _Auto, Field(ge=1, le=2**31 - 1), _show_bounds("integer", minimum=1, maximum=2**31 - 1)
+    Annotated[int, Field(ge=1, le=2**31 - 1)] | None,
+    _Auto,
+    _show_bounds("integer", minimum=1, maximum=2**31 - 1),
 ]
-EvalSamples = Annotated[int | None, _Auto, Field(ge=1, le=64), _show_bounds("integer", minimum=1, maximum=64)]
+EvalSamples = Annotated[
+    Annotated[int, Field(ge=1, le=64)] | None, _Auto, _show_bounds("integer", minimum=1, maximum=64)
+]
 
 
 class Body(Schema):
