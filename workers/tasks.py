@@ -18,10 +18,11 @@ from webapp.jobs.live import notifications
 from webapp.jobs.queue import JOBS
 from webapp.jobs.rollouts import search
 from webapp.registry.queues import EXPORTS, INSPECTIONS
+from webapp.remote_imports.services import REMOTE_IMPORTS
 from webapp.webhooks import deliveries
 from webapp.work import nodes
 from webapp.work.queue import LeaseQueue
-from workers.bridge import checks, exports, imports, inspections, judge_checks, trials
+from workers.bridge import checks, exports, imports, inspections, judge_checks, remote_imports, trials
 from workers.bridge.jobs import attempts
 from workers.celery import app
 
@@ -34,6 +35,7 @@ QUEUES: tuple[LeaseQueue[Any], ...] = (
     EXPORTS,
     INSPECTIONS,
     IMPORTS,
+    REMOTE_IMPORTS,
 )
 
 
@@ -83,6 +85,12 @@ def run_export(export_id: int) -> None:
 def import_dataset(import_id: int) -> None:
     """Download a file that a user named, and check it as an upload."""
     imports.run_import(import_id)
+
+
+@app.task
+def run_remote_import(import_id: int) -> None:
+    """Take over files and jobs from another service."""
+    remote_imports.run_import(import_id)
 
 
 @app.task

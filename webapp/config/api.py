@@ -30,7 +30,6 @@ api = NinjaAPI(
     throttle=[KeyThrottle()],
     parser=StorableParser(),
 )
-api.add_router("", webhooks)
 
 
 @api.exception_handler(ApiError)
@@ -99,3 +98,4 @@ api.add_router("/fine_tuning", fine_tuning)
 api.add_router("/fine_tuning/alpha/graders", graders)
 api.add_router("/models", models)
 api.add_router("/uploads", uploads)
+api.add_router("", webhooks)
