@@ -19,10 +19,11 @@ from webapp.jobs.queue import JOBS
 from webapp.jobs.rollouts import search
 from webapp.keys.idempotency import delete_expired_answers
 from webapp.registry.queues import EXPORTS, INSPECTIONS
+from webapp.remote_imports.services import REMOTE_IMPORTS
 from webapp.webhooks import deliveries
 from webapp.work import nodes
 from webapp.work.queue import LeaseQueue
-from workers.bridge import checks, exports, imports, inspections, judge_checks, trials
+from workers.bridge import checks, exports, imports, inspections, judge_checks, remote_imports, trials
 from workers.bridge.jobs import attempts
 from workers.celery import app
 
@@ -35,6 +36,7 @@ QUEUES: tuple[LeaseQueue[Any], ...] = (
     EXPORTS,
     INSPECTIONS,
     IMPORTS,
+    REMOTE_IMPORTS,
 )
 
 
@@ -84,6 +86,12 @@ def run_export(export_id: int) -> None:
 def import_dataset(import_id: int) -> None:
     """Download a file that a user named, and check it as an upload."""
     imports.run_import(import_id)
+
+
+@app.task
+def run_remote_import(import_id: int) -> None:
+    """Take over files and jobs from another service."""
+    remote_imports.run_import(import_id)
 
 
 @app.task

@@ -43,6 +43,7 @@ SECTIONS = {
     "catalog": "exports",
     "catalog:upload": "tasks#uploading-an-adapter",
     "registry": "models",
+    "remote_imports": "openai-import",
     "webhooks": "webhooks",
     "registry:bases": "starter-model",
 }

@@ -89,6 +89,7 @@ INSTALLED_APPS = [
     "webapp.catalog",
     "webapp.experiments",
     "webapp.judges",
+    "webapp.remote_imports",
     "webapp.home",
     "webapp.seeding",
 ]

@@ -35,6 +35,7 @@ urlpatterns = [
     path("t/<slug:team>/jobs/", include("webapp.jobs.urls")),
     path("t/<slug:team>/jobs/<str:uid>/compare/", include("webapp.evaluations.urls")),
     path("t/<slug:team>/", include("webapp.retention.urls")),
+    path("t/<slug:team>/import/", include("webapp.remote_imports.urls")),
     path("t/<slug:team>/webhooks/", include("webapp.webhooks.urls")),
     path("t/<slug:team>/models/bases/", include("webapp.registry.urls")),
     path("t/<slug:team>/", include("webapp.catalog.urls")),

@@ -16,6 +16,7 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.utils import timezone
 from playwright.sync_api import Page
 
+from tests.api.conftest import make_secret
 from tests.conftest import PASSWORD, ROOT, free_port, until_up
 from tests.e2e.forms import Step, list_forms, submit
 from tests.e2e.site.test_every_page import sign_in
@@ -63,6 +64,12 @@ WEBHOOKS = (
     Step("webhooks:rotate", "webhooks:detail", shows="Copy the signing secret now"),
     Step("webhooks:replay", "webhooks:detail", shows="again"),
 )
+REMOTE = (
+    Step("remote_imports/connect.html", "remote_imports:connect",
+         {"base_url": "{api}", "api_key": "{secret}"}, shows="Choose what to import"),
+    Step("remote_imports:start", "", {"job": "{job}"}, shows="Waiting for a worker"),
+    Step("remote_imports:cancel", "", shows="The import was cancelled."),
+)  # fmt: skip
 DATASETS = (
     Step("datasets/list.html", "datasets:list", {"q": "D"}, shows="Clear"),
     Step("datasets/row_search.html", "datasets:version", {"q": "p1"}, shows="row"),
@@ -139,7 +146,7 @@ STRANGER = (
          {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}),
 )  # fmt: skip
 LEAVING = (Step("account/logout.html", "/accounts/logout/", shows="Sign in"),)
-TEAM_WALK = (*MEMBERS, *WEBHOOKS, *DATASETS, *GRADERS, *JOBS, *MODELS, *DESTRUCTIVE)
+TEAM_WALK = (*MEMBERS, *WEBHOOKS, *REMOTE, *DATASETS, *GRADERS, *JOBS, *MODELS, *DESTRUCTIVE)
 WALK = (*TEAM_WALK, *NEW_EMAIL, *CONFIRMED, *ACCOUNT, *STRANGER, *LEAVING)
 
 PRESETS = "tests/e2e/jobs/test_job.py::test_a_preset_fills_in_the_estimate_follows_and_a_clone_resets"
@@ -330,6 +337,7 @@ def test_every_form_answers(
 ) -> None:
     sign_in(page, live, alice)
     page.emulate_media(reduced_motion="reduce")
+    named |= {"api": f"{live}/v1", "secret": make_secret(team, alice)}
     walk(page, (*TEAM_WALK, *NEW_EMAIL), team, objects, named)
     confirmation = EmailConfirmationHMAC.create(EmailAddress.objects.get(email=NEW_ADDRESS))
     walk(page, CONFIRMED, team, objects, named | {"confirmation": confirmation.key})

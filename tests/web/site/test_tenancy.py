@@ -36,6 +36,7 @@ from webapp.jobs.states import State
 from webapp.keys.models import Scope
 from webapp.keys.services import create_key
 from webapp.registry.models import BaseModel, TunedModel
+from webapp.remote_imports.models import RemoteImport
 from webapp.teams.models import Membership, Role, Team, User
 from webapp.teams.services import create_invitation
 from webapp.webhooks.deliveries import create_event
@@ -156,6 +157,7 @@ def objects(team: Team, alice: User) -> Objects:
     hook, _ = create_endpoint(
         team, alice, name="CI", url="https://hook.example/", event_types=[EventType.JOB_FAILED]
     )
+    remote = RemoteImport.objects.create(team=team, created_by=alice, base_url="https://api.example/v1")
     create_event(team.pk, EventType.JOB_FAILED, job.uid)
     return {
         "": {"number": 1, "step": 1, "index": 0},
@@ -186,6 +188,7 @@ def objects(team: Team, alice: User) -> Objects:
         "catalog:checkpoint": {"uid": job.uid, "step": 1},
         "catalog:promote": {"uid": job.uid, "step": 1},
         "registry": {"base": base.uid},
+        "remote_imports": {"uid": remote.uid},
         "webhooks": {"uid": hook.uid},
         "webhooks:replay": {"uid": WebhookDelivery.objects.get().uid},
     }
@@ -254,8 +257,8 @@ def everything() -> dict[str, list[dict[str, Any]]]:
 
 def test_the_walk_sees_the_whole_site() -> None:
     assert {name.partition(":")[0] for name in NAMES} == {
-        "teams", "home", "keys", "webhooks", "datasets", "graders", "judges", "jobs", "experiments",
-        "evaluations", "retention", "registry", "catalog",
+        "teams", "home", "keys", "webhooks", "remote_imports", "datasets", "graders", "judges", "jobs",
+        "experiments", "evaluations", "retention", "registry", "catalog",
     }  # fmt: skip
 
 
