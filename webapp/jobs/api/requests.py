@@ -7,9 +7,8 @@ from pathlib import PurePath
 from django.db import transaction
 
 from webapp.core.api.errors import ApiError, NotFound
-from webapp.datasets.files.building import build_version
 from webapp.datasets.files.models import ApiFile, Purpose
-from webapp.datasets.files.services import find_file
+from webapp.datasets.files.services import build_version, find_file
 from webapp.graders import services as graders
 from webapp.graders.models import GraderVersion
 from webapp.jobs.api.schemas import JobBody, JsonDict, Reinforcement
