@@ -41,6 +41,9 @@ Interval = Annotated[
 EvalSamples = Annotated[int | None, _Auto, Field(ge=1, le=64), _show_bounds("integer", minimum=1, maximum=64)]
 
 
+Effort = Literal["default", "low", "medium", "high"]
+
+
 class Body(Schema):
     """A request's body. Unknown fields are refused, so that none is ignored by a typing mistake."""
 
@@ -56,7 +59,7 @@ class Hyperparameters(Body):
     compute_multiplier: Compute = None
     eval_interval: Interval = None
     eval_samples: EvalSamples = None
-    reasoning_effort: Literal["default", "low", "medium", "high"] = "default"
+    reasoning_effort: Effort = "default"
 
     def echo(self) -> JsonDict:
         """Return them as the job object shows them."""
