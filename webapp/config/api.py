@@ -10,6 +10,8 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, Throttled, ValidationError
 
 from webapp.core.api.errors import ApiError, build_envelope
+from webapp.deployments import api as deployments
+from webapp.interactions.api import completions, feedback, subjects
 from webapp.keys.authentication import KeyThrottle
 
 log = logging.getLogger(__name__)
@@ -84,3 +86,9 @@ def answer_fault(request: HttpRequest, _error: Exception) -> HttpResponse:
     """Log the fault; the caller learns nothing of it."""
     log.exception("%s %s failed", request.method, request.path)
     return JsonResponse(build_envelope(500, SERVER_FAULT), status=500)
+
+
+api.add_router("/chat/completions", completions.router)
+api.add_router("/deployments", deployments.router)
+api.add_router("/feedback", feedback.router)
+api.add_router("/subjects", subjects.router)
