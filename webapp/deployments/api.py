@@ -130,9 +130,7 @@ def list_deployments(
 ) -> ListPage:
     """List the team's deployments."""
     deployments = Deployment.objects.with_stable().filter(team=request.auth.team)
-    return list_page(
-        deployments, describe_deployment, after=after, limit=parse_limit(limit, 20), order=order
-    )
+    return list_page(deployments, describe_deployment, after=after, limit=parse_limit(limit, 20), order=order)
 
 
 @router.post("", auth=WRITE, response=DeploymentObject)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.db.models import Q
 
 from webapp.deployments.models import Deployment
 from webapp.deployments.services import NAME_RULE, REASON_LENGTH
-from webapp.registry.models import BaseModel, TunedModel
+from webapp.registry.models import TunedModel
+from webapp.registry.services import list_base_models
 from webapp.teams.models import Team
 
 
@@ -40,7 +40,7 @@ class DeployForm(forms.Form):
     def __init__(self, *args: Any, team: Team, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         tuned = TunedModel.objects.alive().filter(team=team).values_list("name", flat=True)
-        bases = BaseModel.objects.filter(Q(team=team) | Q(team=None)).values_list("model_id", flat=True)
+        bases = list_base_models(team).values_list("model_id", flat=True)
         field = self.fields["model"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [

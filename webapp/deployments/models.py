@@ -34,7 +34,9 @@ class DeploymentQuerySet(models.QuerySet["Deployment"]):
     def with_stable(self) -> DeploymentQuerySet:
         """Load the stable version of each deployment with one more query."""
         last = Promotion.objects.order_by("deployment_id", "-pk").distinct("deployment_id")
-        versions = last.select_related("version__base_model", "version__tuned_model__team", "version__checkpoint")
+        versions = last.select_related(
+            "version__base_model", "version__tuned_model__team", "version__checkpoint"
+        )
         return self.prefetch_related(models.Prefetch("promotions", versions, to_attr="last_promotions"))
 
 
@@ -81,9 +83,7 @@ class ServedVersion(WrittenOnce, Authored):
     class Meta:
         ordering: ClassVar = ["-number"]
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["deployment", "number"], name="served_version_numbers_are_unique"
-            )
+            models.UniqueConstraint(fields=["deployment", "number"], name="served_version_numbers_are_unique")
         ]
 
     def __str__(self) -> str:

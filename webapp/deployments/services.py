@@ -11,13 +11,15 @@ from webapp.catalog.model_names import ModelTarget
 from webapp.core.api.errors import ApiError
 from webapp.core.fields import replace_nul
 from webapp.deployments.models import Deployment, Promotion, ServedVersion
-from webapp.registry.models import BaseModel
+from webapp.registry.services import list_base_models
 from webapp.retention import gate
 from webapp.teams.models import Team, User
 from webapp.teams.services import record_event
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-NAME_RULE = "Use 1 to 64 lower-case letters, digits, dots, dashes and underscores; start with a letter or digit."
+NAME_RULE = (
+    "Use 1 to 64 lower-case letters, digits, dots, dashes and underscores; start with a letter or digit."
+)
 REASON_LENGTH = 300
 
 
@@ -40,7 +42,9 @@ class HeldBack(ApiError):
     """The retention gate holds the model back, and nobody gave a reason to deploy it."""
 
     def __init__(self, reasons: list[str]) -> None:
-        message = f"The gate holds this model back: {' '.join(reasons)} Give a reason to deploy it all the same."
+        message = (
+            f"The gate holds this model back: {' '.join(reasons)} Give a reason to deploy it all the same."
+        )
         super().__init__(message, param="reason", code="model_held_back")
 
 
@@ -162,14 +166,16 @@ def _find_or_add_version(deployment: Deployment, user: User | None, target: Mode
 def _check_name(team: Team, name: str) -> None:
     if not NAME.fullmatch(name):
         raise ApiError(f"{name!r} cannot name a deployment. {NAME_RULE}", param="name", code="invalid_value")
-    if BaseModel.objects.filter(Q(team=team) | Q(team=None), model_id=name).exists():
+    if list_base_models(team).filter(model_id=name).exists():
         raise ApiError(f"{name!r} is a base model. Choose another name.", param="name", code="name_taken")
 
 
 def _clean_reason(reason: str) -> str:
     reason = " ".join(replace_nul(reason).split())
     if len(reason) > REASON_LENGTH:
-        raise ApiError(f"A reason has at most {REASON_LENGTH} characters.", param="reason", code="invalid_value")
+        raise ApiError(
+            f"A reason has at most {REASON_LENGTH} characters.", param="reason", code="invalid_value"
+        )
     return reason
 
 

@@ -39,7 +39,9 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     log = deployment.promotions.select_related(
         "previous__deployment", "version__deployment", "version__tuned_model__team", "promoted_by"
     )
-    versions = deployment.versions.select_related("base_model", "tuned_model__team", "deployment", "created_by")
+    versions = deployment.versions.select_related(
+        "base_model", "tuned_model__team", "deployment", "created_by"
+    )
     context = {
         "deployment": deployment,
         "stable": deployment.stable,

@@ -14,7 +14,13 @@ from django.db.models import QuerySet
 
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.services import NAME_LENGTH
-from webapp.datasets.uploads.services import CannotCommit, Choices, commit_upload, discard_upload, receive_file
+from webapp.datasets.uploads.services import (
+    CannotCommit,
+    Choices,
+    commit_upload,
+    discard_upload,
+    receive_file,
+)
 from webapp.datasets.uploads.validation import Options
 from webapp.interactions.feedback import find_references
 from webapp.interactions.models import DatasetCopy, Interaction, Split

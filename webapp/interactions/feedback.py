@@ -60,7 +60,7 @@ def find_subject(team: Team, interaction: Interaction | None, episode: str = "")
 
 
 def check_feedback(subject: Subject, new: NewFeedback) -> Feedback.Kind:
-    """Return the kind of the feedback. Raises ApiError for an unknown metric, or a value that does not fit."""
+    """Return the kind of the feedback. Raises ApiError for an unknown metric, or a value of another kind."""
     if new.metric in TEXTS:
         return _check_text(subject, new)
     metrics = list_metrics(find_rules(subject.team))
@@ -131,7 +131,8 @@ def _redact(rules: InteractionRules, session_hash: str, new: NewFeedback) -> tup
 def _find_present(feedback: Feedback) -> Feedback | None:
     """Return the feedback of the same actor and metric that counts until now."""
     same = {
-        name: getattr(feedback, name) for name in ("team", "interaction", "session_hash", "actor_hash", "metric")
+        name: getattr(feedback, name)
+        for name in ("team", "interaction", "session_hash", "actor_hash", "metric")
     }
     return select_present(Feedback.objects.filter(**same)).first()
 

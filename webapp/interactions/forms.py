@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import phonenumbers
 from django import forms
+from django.http import QueryDict
 
 from webapp.core.fields import replace_nul
 from webapp.interactions.feedback import MOST_CHARACTERS, TEXTS
@@ -53,7 +52,8 @@ class RulesForm(forms.Form):
         required=False,
         widget=forms.Textarea(attrs={"rows": 4, "class": "font-mono", "spellcheck": "false"}),
         label="Your own patterns",
-        help_text="One a line: a name, a colon, a regular expression. customer: K-\\d{6} becomes <CUSTOMER_1>.",
+        help_text="One a line: a name, a colon, a regular expression. "
+        "“customer: K-\\d{6}” puts <CUSTOMER_1> in place of K-123456.",
     )
     metrics = forms.CharField(
         required=False,
@@ -63,11 +63,11 @@ class RulesForm(forms.Form):
         "“edit” are always there.",
     )
 
-    def __init__(self, *args: Any, rules: InteractionRules, **kwargs: Any) -> None:
+    def __init__(self, data: QueryDict | None, *, rules: InteractionRules) -> None:
         names = ("consent_rule", "retention_days", "kinds", "phone_region")
         initial = {name: getattr(rules, name) for name in names}
         initial |= {name: _join_lines(getattr(rules, name)) for name in ("patterns", "metrics")}
-        super().__init__(*args, initial=initial, **kwargs)
+        super().__init__(data, initial=initial)
 
     def clean_phone_region(self) -> str:
         region = str(self.cleaned_data["phone_region"]).upper()
@@ -106,7 +106,9 @@ def _read_lines(text: str) -> dict[str, str]:
     for line in filter(None, (line.strip() for line in replace_nul(text).splitlines())):
         name, colon, value = (part.strip() for part in line.partition(":"))
         if not colon or not name or not value:
-            raise forms.ValidationError(f"Write a name, a colon and a value: {line[:80]!r} is something else.")
+            raise forms.ValidationError(
+                f"Write a name, a colon and a value: {line[:80]!r} is something else."
+            )
         if name in pairs:
             raise forms.ValidationError(f"{name} stands twice.")
         pairs[name] = value

@@ -31,7 +31,7 @@ USES = [("train", "May train"), ("mismatch", "Another adapter answered")]
 
 
 def build_context(team: Team, query: QueryDict) -> dict[str, object]:
-    """Return what ``interactions/list.html`` shows: the page that the query string asks for, and its filters."""
+    """Return what ``interactions/list.html`` shows: the page that the query string asks for, and filters."""
     wanted = ListQuery(query, SORTS, FILTERS)
     found = filter_interactions(team, wanted.filters)
     page = wanted.paginate(found)
@@ -77,7 +77,9 @@ def filter_interactions(team: Team, filters: dict[str, str]) -> QuerySet[Interac
 
 def _filter_by_state(found: QuerySet[Interaction], filters: dict[str, str]) -> QuerySet[Interaction]:
     if filters["feedback"] in FEEDBACK:
-        given = select_present(Feedback.objects.filter(FEEDBACK[filters["feedback"]][1], interaction=OuterRef("pk")))
+        given = select_present(
+            Feedback.objects.filter(FEEDBACK[filters["feedback"]][1], interaction=OuterRef("pk"))
+        )
         found = found.filter(Exists(given))
     if filters["use"] == "train":
         return select_trainable(found)

@@ -138,7 +138,7 @@ class Interaction(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.uid
+        return str(self.uid)
 
     def get_absolute_url(self) -> str:
         return reverse("interactions:detail", args=[self.team.slug, self.uid])

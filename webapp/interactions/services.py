@@ -30,12 +30,12 @@ from webapp.interactions.redaction.redactor import Redactor
 from webapp.interactions.rules import THUMB, decide_consent, find_rules, narrow_consent
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Team, User
+from workers.contract.adapter import WEIGHTS
 
 if TYPE_CHECKING:
     from webapp.datasets.content.row_types import Message
     from workers.contract.json_types import JsonObject, JsonValue
 
-WEIGHTS = "adapter_model.safetensors"
 KEPT_PARAMS = (
     "temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "stop", "presence_penalty",
     "frequency_penalty", "tools", "tool_choice",
@@ -107,7 +107,8 @@ def record_interaction(record: InteractionRecord) -> Interaction | None:
     uid = record.uid or create_public_id("chatcmpl-")
     session = hash_text(rules.secret, "session", record.metadata.get("session") or uid)
     with transaction.atomic():
-        texts, redactor = _redact(record, rules, session)
+        redactor = Redactor(rules)
+        texts = _redact(record, rules, redactor, session)
         interaction = Interaction(
             uid=uid,
             verified=verified,
@@ -151,7 +152,9 @@ def update_metadata(interaction: Interaction, metadata: Mapping[str, str], actor
     rules = find_rules(interaction.team)
     redactor = Redactor(rules)
     placeholders = allot_placeholders(rules, interaction.session_hash, redactor.collect(dict(metadata)))
-    interaction.metadata = {name: str(redactor.replace(value, placeholders)) for name, value in metadata.items()}
+    interaction.metadata = {
+        name: str(redactor.replace(value, placeholders)) for name, value in metadata.items()
+    }
     interaction.save(update_fields=["metadata", "consent"])
     return interaction
 
@@ -179,8 +182,9 @@ def _find_version(record: InteractionRecord) -> ServedVersion | None:
     return record.deployment.stable if record.deployment else None
 
 
-def _redact(record: InteractionRecord, rules: InteractionRules, session: str) -> tuple[RedactedTexts, Redactor]:
-    redactor = Redactor(rules)
+def _redact(
+    record: InteractionRecord, rules: InteractionRules, redactor: Redactor, session: str
+) -> RedactedTexts:
     plain = {name: record.metadata[name] for name in PLAIN_METADATA if name in record.metadata}
     other = {name: value for name, value in record.metadata.items() if name not in plain}
     before = cast(
@@ -188,7 +192,7 @@ def _redact(record: InteractionRecord, rules: InteractionRules, session: str) ->
     )
     placeholders = allot_placeholders(rules, session, redactor.collect(before))
     after = [redactor.replace(value, placeholders) for value in before]
-    texts = RedactedTexts(
+    return RedactedTexts(
         messages=cast("list[JsonObject]", after[0]),
         completion=cast("JsonObject", after[1]),
         params=cast("JsonObject", after[2]),
@@ -196,7 +200,6 @@ def _redact(record: InteractionRecord, rules: InteractionRules, session: str) ->
         prompt_changed=after[0] != before[0] or after[2] != before[2],
         completion_changed=after[1] != before[1],
     )
-    return texts, redactor
 
 
 def _select_params(params: JsonObject) -> JsonObject:

@@ -8,7 +8,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webapp.datasets.uploads.services import CannotCommit
-from webapp.interactions import dataset_copies, erasure, feedback, listing, rules
+from webapp.interactions import dataset_copies, erasure, feedback, listing, presenters, rules
 from webapp.interactions.forms import CorrectionForm, RulesForm
 from webapp.interactions.models import Feedback, Interaction
 from webapp.interactions.services import THUMBS
@@ -37,19 +37,9 @@ def detail(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 def _render_detail(
     request: HttpRequest, access: Access, interaction: Interaction, form: CorrectionForm
 ) -> HttpResponse:
-    history = list(feedback.find_history(interaction))
-    mine = [each for each in history if each.member == access.user and not hasattr(each, "superseded_by")]
-    thumb = next((each.value for each in mine if each.metric == rules.THUMB), None)
-    references = feedback.find_references(Interaction.objects.filter(pk=interaction.pk))
-    form.fields["text"].initial = references.get(interaction.pk, interaction.completion_text)
-    context = {
-        "interaction": interaction,
-        "history": history,
-        "thumb": thumb,
-        "reference": references.get(interaction.pk, ""),
-        "form": form,
-        "copies": erasure.find_copies(access.team, interaction.subject_hash) if interaction.subject_hash else [],
-    }
+    context = presenters.build_detail_context(interaction, access.user)
+    form.fields["text"].initial = context["reference"] or interaction.completion_text
+    context["form"] = form
     return render(request, "interactions/detail.html", context, status=422 if form.errors else 200)
 
 
@@ -111,13 +101,18 @@ def make_dataset(request: HttpRequest, access: Access) -> HttpResponse:
     """Copy the interactions of the list's filters into a new dataset."""
     found = listing.filter_interactions(access.team, listing.read_filters(request.GET))
     try:
-        made = dataset_copies.make_dataset(access.team, access.user, request.POST.get("name", "").strip(), found)
+        made = dataset_copies.make_dataset(
+            access.team, access.user, request.POST.get("name", "").strip(), found
+        )
     except CannotCommit as error:
         messages.error(request, str(error))
         return redirect("interactions:list", access.team.slug)
-    left = f" {made.left_out} may not train and were left out." if made.left_out else ""
-    unusable = f" {made.unusable} cannot be rows, for example without a user's message at the end." if made.unusable else ""
-    messages.success(request, f"Made {made.version} of {made.version.rows} interactions.{left}{unusable}")
+    text = f"Made {made.version} of {made.version.rows} interactions."
+    if made.left_out:
+        text += f" {made.left_out} may not train and were left out."
+    if made.unusable:
+        text += f" {made.unusable} do not end with a message of the user and were left out."
+    messages.success(request, text)
     return redirect(made.version)
 
 
