@@ -53,7 +53,9 @@ PAGES = (
     Page("Interactions", "interactions:list", "message-square", words="feedback chat completions logs"),
     Page("Workers", "jobs:workers", "server", words="nodes gpus queue"),
     Page("Members", "teams:members", "users", words="roles invitations settings"),
+    Page("API keys", "keys:list", "key-round", words="settings sdk openai secret token"),
     Page("Team settings", "home:settings", "settings", Role.OWNER, "name retention rollouts quota limit"),
+    Page("Webhooks", "webhooks:list", "plug", Role.OWNER, "events notifications http signing secret"),
     Page("Audit trail", "teams:audit", "scroll-text", Role.OWNER, "log who"),
 )
 ACTIONS = (
@@ -64,6 +66,8 @@ ACTIONS = (
     Page("Connect a judge", "judges:new", "plug", Role.OWNER, "new add endpoint key"),
     Page("Deploy a model", "deployments:new", "layers", Role.EDITOR, "serve promote"),
     Page("Rules of interactions", "interactions:rules", "shield", Role.OWNER, "redaction consent retention"),
+    Page("Create webhook", "webhooks:new", "plug", Role.OWNER, "new add event"),
+    Page("Create an API key", "keys:list", "key-round", words="new add sdk openai"),
     Page("Invite member", "teams:members", "mail", Role.OWNER, "new add member"),
 )
 ANYWHERE = (
