@@ -170,7 +170,6 @@ def objects(team: Team, alice: User) -> Objects:
     return {
         "": {"number": 1, "step": 1, "index": 0},
         "teams": {"membership": membership.pk, "invitation": invitation.pk},
-        "keys": {"uid": key.uid},
         "datasets": {"uid": version.dataset.uid, "since": 1},
         "datasets:row": {"uid": version.dataset.uid, "row_id": row["row_id"]},
         "datasets:upload": {"uid": trial.uid},
