@@ -57,6 +57,7 @@ class KeyAuthentication(HttpAuthBase):
     """Accepts keys with one scope. The lowest ``role`` refuses viewers' keys what viewers may not do."""
 
     openapi_scheme = "bearer"
+    header = "Authorization"
 
     def __init__(self, scope: Scope, role: Role = Role.VIEWER) -> None:
         super().__init__()
@@ -64,7 +65,7 @@ class KeyAuthentication(HttpAuthBase):
 
     def __call__(self, request: HttpRequest) -> KeyAccess:
         """Return the key's access. Raises ApiError: 401, 403 without the scope, 429 above the limit."""
-        access = find_key_access(request.headers.get("Authorization", ""))
+        access = find_key_access(request.headers.get(self.header, ""))
         if access is None:
             raise ApiError(INVALID_KEY, status=401, code="invalid_api_key")
         record_use(access.key, get_adapter().get_client_ip(request))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TypedDict
 
 from django.http import JsonResponse
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 INVALID = "invalid_request_error"
 SERVER = "server_error"
