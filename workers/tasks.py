@@ -12,6 +12,7 @@ from webapp.datasets.uploads.imports import IMPORTS
 from webapp.datasets.uploads.services import discard_stale_uploads
 from webapp.endpoints.queues import ENDPOINT_CHECKS
 from webapp.graders.queues import CHECKS, TRIALS, enqueue_checks_with_new_rows
+from webapp.interactions.erasure import delete_expired as delete_expired_interactions
 from webapp.jobs.launch import service
 from webapp.jobs.listing import removal
 from webapp.jobs.live import notifications
@@ -130,6 +131,7 @@ def tidy() -> None:
     expire_uploads()
     delete_removed_bytes()
     search.delete_expired()
+    delete_expired_interactions()
     removal.purge_deleted()
     nodes.delete_silent_nodes()
     deliveries.delete_old()

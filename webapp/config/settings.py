@@ -88,6 +88,8 @@ INSTALLED_APPS = [
     "webapp.retention",
     "webapp.catalog",
     "webapp.experiments",
+    "webapp.deployments",
+    "webapp.interactions",
     "webapp.judges",
     "webapp.remote_imports",
     "webapp.home",
