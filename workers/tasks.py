@@ -16,9 +16,10 @@ from webapp.jobs.live import notifications
 from webapp.jobs.queue import JOBS
 from webapp.jobs.rollouts import search
 from webapp.registry.queues import EXPORTS, INSPECTIONS
+from webapp.serving.queues import SERVERS
 from webapp.work import nodes
 from webapp.work.queue import LeaseQueue
-from workers.bridge import checks, exports, imports, inspections, judge_checks, trials
+from workers.bridge import checks, exports, imports, inspections, judge_checks, model_servers, trials
 from workers.bridge.jobs import attempts
 from workers.celery import app
 
@@ -31,6 +32,7 @@ QUEUES: tuple[LeaseQueue[Any], ...] = (
     EXPORTS,
     INSPECTIONS,
     IMPORTS,
+    SERVERS,
 )
 
 
@@ -86,6 +88,12 @@ def import_dataset(import_id: int) -> None:
 def inspect_base(inspection_id: int) -> None:
     """Describe a base model and its problems."""
     inspections.inspect_base(inspection_id)
+
+
+@app.task
+def serve_model(server_id: int) -> None:
+    """Serve a base model until it is idle or stopped."""
+    model_servers.serve_model(server_id)
 
 
 @app.task

@@ -11,6 +11,7 @@ from ninja.errors import HttpError, Throttled, ValidationError
 
 from webapp.core.api.errors import ApiError, build_envelope
 from webapp.keys.authentication import KeyThrottle
+from webapp.serving.gateway.api import router as chat
 
 log = logging.getLogger(__name__)
 SERVER_FAULT = "The server met an unexpected error. It has been logged under this request's id."
@@ -23,12 +24,15 @@ api = NinjaAPI(
     openapi_url=None,
     throttle=[KeyThrottle()],
 )
+api.add_router("/chat", chat)
 
 
 @api.exception_handler(ApiError)
 def answer_api_error(_request: HttpRequest, error: ApiError) -> HttpResponse:
     """Answer with the error's own envelope."""
-    headers = {"retry-after": str(error.retry_after)} if error.retry_after else {}
+    headers = {}
+    if error.retry_after:
+        headers = {"retry-after": str(error.retry_after), "x-should-retry": "true"}
     return JsonResponse(error.build_envelope(), status=error.status, headers=headers)
 
 

@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 CACHE = "cache"
 CACHE_SECONDS = 7 * 24 * 3600
 CHECKSUMS = "SHA256SUMS"
-SCRATCH = ("exports", "inspections", "trials", "checks", "cards", "endpoint_checks", "imports")
+SCRATCH = (
+    "exports", "inspections", "trials", "checks", "cards", "endpoint_checks", "imports", "model_servers",
+)  # fmt: skip
 
 
 class Damaged(WorkFailed):
