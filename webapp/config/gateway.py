@@ -12,11 +12,10 @@ from django.core.handlers.exception import convert_exception_to_response
 
 from webapp.config.bodies import LimitedHandler, Scope
 from webapp.core.api.middleware import envelop_errors
-from webapp.core.input_checks import refuse_unreadable
 from webapp.core.request_ids import add_request_id
 
 PATH = "/v1/chat/completions"
-MIDDLEWARE = (add_request_id, envelop_errors, refuse_unreadable)
+MIDDLEWARE = (add_request_id, envelop_errors)
 
 
 def is_completion(scope: Scope) -> bool:

@@ -221,12 +221,20 @@ def begin_attempt(job_id: int, attempt: int, step: int) -> bool:
 
 
 @transaction.atomic
-def record_checkpoint(job_id: int, attempt: int, step: int, key: str, size: int, sha256: str) -> bool:
+def record_checkpoint(
+    job_id: int, attempt: int, step: int, key: str, size: int, sha256: str, adapter_sha256: str
+) -> bool:
     """Record a checkpoint whose archive is complete in storage. Return False if the job is lost."""
     job = Job.objects.select_for_update().filter(fence_attempt(job_id, attempt)).first()
     if job is None:
         return False
-    values = {"attempt": attempt, "key": key, "bytes": size, "sha256": sha256}
+    values = {
+        "attempt": attempt,
+        "key": key,
+        "bytes": size,
+        "sha256": sha256,
+        "adapter_sha256": adapter_sha256,
+    }
     replaced = Checkpoint.objects.filter(job=job, step=step).exclude(key=key)
     checkpoints.delete_archives([*replaced.values_list("key", flat=True)])
     Checkpoint.objects.update_or_create(job=job, step=step, defaults=values)

@@ -69,7 +69,7 @@ class Usage(models.Model):
 
     team = models.ForeignKey(Team, models.CASCADE, related_name="usage")
     key = models.ForeignKey(ApiKey, models.SET_NULL, null=True, related_name="usage")
-    model = models.CharField(max_length=200, help_text="the name that callers asked for")
+    model = models.CharField(max_length=300, help_text="the name that callers asked for")
     day = models.DateField()
     requests = models.PositiveBigIntegerField(default=0)
     errors = models.PositiveBigIntegerField(default=0, help_text="of these, without a complete answer")

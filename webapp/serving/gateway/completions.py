@@ -97,6 +97,10 @@ class Completion:
                 )
                 await asyncio.shield(count_use(key, self._build_use(started)))
 
+    def _build_key(self) -> UsageKey:
+        access = self.access
+        return UsageKey(access.team.pk, access.key.pk, self.route.name, timezone.now().date())
+
     def _build_use(self, started: float) -> Use:
         milliseconds = round((time.monotonic() - started) * 1000)
         return Use(

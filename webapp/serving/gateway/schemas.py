@@ -119,7 +119,7 @@ class StreamOptions(BaseModel):
 class CompletionRequest(BaseModel):
     """A request for a chat completion, as OpenAI's SDK sends it."""
 
-    model: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    model: Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=300)]
     messages: list[Message] = Field(min_length=1)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
