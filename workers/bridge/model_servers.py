@@ -34,7 +34,6 @@ START_SECONDS = 600
 WATCH_SECONDS = 0.4
 LOOK_SECONDS = 1.0  # between looks at the load of a server
 REQUEST_SECONDS = 60
-MOST_ADAPTERS = 64
 DRAINING = threading.Event()
 
 
@@ -133,23 +132,16 @@ class Watch:
     def _load(self, wanted: ServedAdapter) -> None:
         values: dict[str, object] = {"loaded_attempt": self.server.attempt}
         try:
-            self._make_room()
-            path = fetch_adapter(wanted, self.folder / "adapters")
-            self._post("load_lora_adapter", lora_name=wanted.sha256, lora_path=str(path))
+            self._send(wanted.sha256, fetch_adapter(wanted, self.folder / "adapters"))
         except (WorkFailed, httpx2.HTTPError) as error:
             log.warning("%s was not loaded: %s", wanted, error)
             values = {"error": f"{error}"[:500]}
         ServedAdapter.objects.filter(pk=wanted.pk).update(changed_at=timezone.now(), **values)
 
-    def _make_room(self) -> None:
-        """Unload the adapters that nobody has used for the longest time."""
-        loaded = self.server.adapters.filter(loaded_attempt=self.server.attempt).order_by("-last_used_at")
-        for adapter in loaded[MOST_ADAPTERS - 1 :]:
-            self._post("unload_lora_adapter", lora_name=adapter.sha256)
-            adapter.delete()
-
-    def _post(self, verb: str, **body: str) -> None:
-        answer = self.client.post(f"/{verb}", json=body)
+    def _send(self, name: str, folder: Path) -> None:
+        """Have the server load an adapter; it forgets those that it did not use for the longest time."""
+        body = {"lora_name": name, "lora_path": str(folder), "load_inplace": True}
+        answer = self.client.post("/load_lora_adapter", json=body)
         if answer.is_error:
             raise WorkFailed(f"The model server answered {answer.status_code}: {answer.text[:300]}")
 

@@ -16,6 +16,7 @@ from webapp.serving.routing import Route
 log = logging.getLogger(__name__)
 DATA, END = b"data: ", b"\n\n"
 DONE = b"[DONE]"
+TOKEN_FIELDS = ("token_ids", "logp_sampled", "logp_model")
 RETRY_SECONDS = 1
 LOST = "The model server stopped before the answer was complete. Send the request again."
 
@@ -55,17 +56,14 @@ class Answer:
         Raises WrongAdapter.
         """
         text = event.removeprefix(DATA)
-        if text == DONE:
-            self.check()
+        if text in (DONE, event):  # the end, or a comment that keeps the connection open
             return event + END
-        if text == event:
-            return event + END  # a comment, which keeps the connection open
         body = from_json(text)
         if "error" in body:
             raise ApiError(body["error"].get("message") or LOST, status=503)
         self._note(body)
+        self.check()
         if not body["choices"]:
-            self.check()
             return DATA + to_json(body) + END if self.keep_usage else b""
         if not self.keep_usage:
             body.pop("usage", None)
@@ -80,15 +78,15 @@ class Answer:
     def _note(self, body: dict[str, Any]) -> None:
         """Count tokens, remember the adapter, and put our names for the server's."""
         self.reported = body.pop("adapter_sha256", self.reported)
-        prompt_ids = body.get("prompt_token_ids") or ()
-        self.prompt_tokens = self.prompt_tokens or len(prompt_ids)
-        self.completion_tokens += sum(len(each.get("token_ids") or ()) for each in body["choices"])
         if usage := body.get("usage"):
             self.prompt_tokens, self.completion_tokens = usage["prompt_tokens"], usage["completion_tokens"]
+        else:
+            self.completion_tokens += len(body["choices"])  # until the usage comes: about a token each
         if not self.keep_ids:
             body.pop("prompt_token_ids", None)
             for choice in body["choices"]:
-                choice.pop("token_ids", None)
+                for name in TOKEN_FIELDS:
+                    choice.pop(name, None)
         body |= {"id": self.uid, "model": self.route.name, "system_fingerprint": self.route.fingerprint}
 
 

@@ -25,6 +25,14 @@ def _refuse(value: Any) -> None:
 
 Unsupported = Annotated[Any, BeforeValidator(_refuse)]
 
+StopTexts = Annotated[
+    list[Annotated[str, StringConstraints(min_length=1)]],
+    Field(max_length=4),
+    BeforeValidator(
+        lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]
+    ),
+]
+
 
 class TextPart(BaseModel):
     type: Literal["text"]
@@ -126,7 +134,7 @@ class CompletionRequest(BaseModel):
     n: int | None = Field(None, ge=1, le=128)
     max_completion_tokens: int | None = Field(None, ge=1)
     max_tokens: int | None = Field(None, ge=1)
-    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    stop: StopTexts | None = None
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
