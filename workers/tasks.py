@@ -10,6 +10,7 @@ from webapp.datasets.uploads.imports import IMPORTS
 from webapp.datasets.uploads.services import discard_stale_uploads
 from webapp.endpoints.queues import ENDPOINT_CHECKS
 from webapp.graders.queues import CHECKS, TRIALS, enqueue_checks_with_new_rows
+from webapp.interactions.erasure import delete_expired as delete_expired_interactions
 from webapp.jobs.launch import service
 from webapp.jobs.listing import removal
 from webapp.jobs.live import notifications
@@ -113,9 +114,10 @@ def reap() -> None:
 
 @app.task
 def tidy() -> None:
-    """Delete stale uploads, expired rollouts, permanently deleted jobs and silent nodes."""
+    """Delete stale uploads, expired rollouts and interactions, permanently deleted jobs and silent nodes."""
     discard_stale_uploads()
     transfers.discard_stale_transfers()
     search.delete_expired()
+    delete_expired_interactions()
     removal.purge_deleted()
     nodes.delete_silent_nodes()

@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 from tests.api.conftest import Call, make_call, make_secret
 from tests.api.model_server import Scripted, chunk, completion, last_chunk, run_server
 from tests.web.comparison import finished_job, tuned_model
+from webapp.catalog.model_names import find_target
+from webapp.deployments.services import deploy
+from webapp.interactions.models import Interaction
 from webapp.keys.models import Scope
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.registry.services import ensure_starter_model
@@ -132,7 +135,6 @@ def test_a_request_for_a_loading_model_is_told_to_retry(call: Call, base: BaseMo
 
 
 def test_a_model_that_cannot_be_loaded_says_why(call: Call, base: BaseModel) -> None:
-    call("POST", PATH, ask(base, n=0))
     ModelServer.objects.create(
         base_model=base, state=WorkState.FAILED, finished_at="2126-01-01T00:00Z",
         error=WorkError(message="The file config.json is missing."),
@@ -235,7 +237,10 @@ def test_a_stream_that_breaks_ends_with_an_error(secret: str, base: BaseModel, s
     assert Usage.objects.get().errors == 1
 
 
-@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=5), max_size=8), st.data())
+@given(
+    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=5), max_size=8),
+    st.data(),
+)
 def test_events_are_the_same_however_a_stream_is_cut(events: list[str], data: st.DataObject) -> None:
     content = "".join(f"{event}\n\n" for event in events).encode()
     found, buffer = [], bytearray()
@@ -246,6 +251,53 @@ def test_events_are_the_same_however_a_stream_is_cut(events: list[str], data: st
         found += list(split_events(buffer))
     assert [event.decode() for event in found] == events
     assert not buffer
+
+
+# --- stored completions ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_stored_completion_is_kept_with_its_tokens(
+    secret: str, call: Call, base: BaseModel, server: Scripted, streamed: bool
+) -> None:
+    body = ask(base, store=True, temperature=0.5, metadata={"workload": "demo"})
+    if streamed:
+        tokens = {"index": 0, "finish_reason": "stop", "delta": {}, "token_ids": [5], "logp_model": [-0.5]}
+        server.events = [
+            chunk("H", prompt_token_ids=[1, 2]), chunk("i"), chunk("", choices=[tokens]), last_chunk(),
+            "data: [DONE]",
+        ]  # fmt: skip
+        stream(secret, body)
+    else:
+        call("POST", PATH, body)
+    assert server.asked[0]["return_token_ids"] is True
+    (listed,) = call("GET", PATH).json()["data"]
+    kept = Interaction.objects.get(uid=listed["id"])
+    assert (kept.completion_text, kept.finish, kept.metadata) == ("Hi", "stop", {"workload": "demo"})
+    assert (kept.prompt_ids, kept.completion_ids, kept.params) == ([1, 2], [5], {"temperature": 0.5})
+    assert (kept.base_model, kept.verified) == (base, True)
+
+
+def test_a_completion_is_kept_only_if_the_caller_wants_it(
+    call: Call, base: BaseModel, server: Scripted
+) -> None:
+    call("POST", PATH, ask(base))
+    assert not Interaction.objects.exists()
+
+
+# --- deployments -------------------------------------------------------------------------------------
+
+
+def test_a_deployment_answers_with_its_stable_version(
+    call: Call, team: Team, alice: User, base: BaseModel, server: Scripted
+) -> None:
+    target = find_target(team, base.model_id)
+    assert target
+    deployment = deploy(team, alice, "support", target)
+    answer = call("POST", PATH, ask(base, model="support"))
+    assert answer.json()["model"] == "support"
+    assert answer.headers["x-groove-version"] == deployment.stable.uid
+    assert server.asked[0]["model"] == base.model_id
 
 
 # --- limits and usage --------------------------------------------------------------------------------

@@ -10,8 +10,10 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, Throttled, ValidationError
 
 from webapp.core.api.errors import ApiError, build_envelope
+from webapp.deployments import api as deployments
+from webapp.interactions.api import feedback, subjects
 from webapp.keys.authentication import KeyThrottle
-from webapp.serving.gateway.api import router as chat
+from webapp.serving.gateway import api as gateway
 
 log = logging.getLogger(__name__)
 SERVER_FAULT = "The server met an unexpected error. It has been logged under this request's id."
@@ -24,7 +26,6 @@ api = NinjaAPI(
     openapi_url=None,
     throttle=[KeyThrottle()],
 )
-api.add_router("/chat", chat)
 
 
 @api.exception_handler(ApiError)
@@ -88,3 +89,9 @@ def answer_fault(request: HttpRequest, _error: Exception) -> HttpResponse:
     """Log the fault; the caller learns nothing of it."""
     log.exception("%s %s failed", request.method, request.path)
     return JsonResponse(build_envelope(500, SERVER_FAULT), status=500)
+
+
+api.add_router("/chat/completions", gateway.router)
+api.add_router("/deployments", deployments.router)
+api.add_router("/feedback", feedback.router)
+api.add_router("/subjects", subjects.router)

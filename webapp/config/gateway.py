@@ -25,7 +25,7 @@ MIDDLEWARE = (add_request_id, envelop_errors)
 
 def is_completion(scope: Scope) -> bool:
     """Return True for a request for a chat completion."""
-    return scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == PATH
+    return (scope["type"], scope.get("method"), scope.get("path")) == ("http", "POST", PATH)
 
 
 class GatewayHandler(LimitedHandler):
@@ -58,8 +58,10 @@ class GatewayHandler(LimitedHandler):
 
     def load_middleware(self, is_async: bool = False) -> None:
         """Build the chain; all its middlewares are asynchronous."""
-        self._view_middleware, self._template_response_middleware, self._exception_middleware = [], [], []
-        handler: Any = convert_exception_to_response(self._get_response_async)
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
+        handler: Any = convert_exception_to_response(self._get_response_async)  # type: ignore[attr-defined]
         for middleware in reversed(MIDDLEWARE):
             handler = convert_exception_to_response(middleware(handler))
         self._middleware_chain = handler

@@ -87,6 +87,8 @@ INSTALLED_APPS = [
     "webapp.retention",
     "webapp.catalog",
     "webapp.experiments",
+    "webapp.deployments",
+    "webapp.interactions",
     "webapp.serving",
     "webapp.judges",
     "webapp.home",

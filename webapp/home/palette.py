@@ -49,6 +49,8 @@ PAGES = (
     Page("Jobs", "jobs:list", "activity", words="runs training"),
     Page("Models", "catalog:list", "package", words="adapters"),
     Page("Base models", "registry:bases", "layers"),
+    Page("Deployments", "deployments:list", "layers", words="serving promote rollback"),
+    Page("Interactions", "interactions:list", "message-square", words="feedback chat completions logs"),
     Page("Workers", "jobs:workers", "server", words="nodes gpus queue"),
     Page("Members", "teams:members", "users", words="roles invitations settings"),
     Page("Team settings", "home:settings", "settings", Role.OWNER, "name retention rollouts quota limit"),
@@ -60,6 +62,8 @@ ACTIONS = (
     Page("Write a grader", "graders:new", "plus", Role.EDITOR, "new add"),
     Page("Import a grader", "graders:import", "upload", Role.EDITOR, "new add openai json"),
     Page("Connect a judge", "judges:new", "plug", Role.OWNER, "new add endpoint key"),
+    Page("Deploy a model", "deployments:new", "layers", Role.EDITOR, "serve promote"),
+    Page("Rules of interactions", "interactions:rules", "shield", Role.OWNER, "redaction consent retention"),
     Page("Invite member", "teams:members", "mail", Role.OWNER, "new add member"),
 )
 ANYWHERE = (

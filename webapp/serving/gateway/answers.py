@@ -11,6 +11,7 @@ from pydantic_core import from_json, to_json
 
 from webapp.core.api.errors import ApiError, Envelope
 from webapp.core.fields import create_public_id
+from webapp.serving.gateway.transcripts import Transcript
 from webapp.serving.routing import Route
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Answer:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     reported: str | None = None  # SHA-256 of the adapter that answered
+    transcript: Transcript | None = None  # of a completion that is stored
 
     def rewrite(self, body: dict[str, Any]) -> bytes:
         """Return a complete answer. Raises WrongAdapter."""
@@ -78,6 +80,8 @@ class Answer:
     def _note(self, body: dict[str, Any]) -> None:
         """Count tokens, remember the adapter, and put our names for the server's."""
         self.reported = body.pop("adapter_sha256", self.reported)
+        if self.transcript:
+            self.transcript.add(body)
         if usage := body.get("usage"):
             self.prompt_tokens, self.completion_tokens = usage["prompt_tokens"], usage["completion_tokens"]
         else:

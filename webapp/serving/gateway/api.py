@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from ninja import Router
 
+from webapp.interactions.api.completions import router
 from webapp.keys.authentication import ApiRequest, KeyAccess, KeyAuthentication
 from webapp.keys.models import Scope
 from webapp.serving.gateway.completions import Completion
@@ -19,8 +19,9 @@ from webapp.serving.gateway.recent import Recent
 from webapp.serving.gateway.schemas import CompletionRequest
 from webapp.serving.routing import Route, find_route
 
-router = Router(tags=["Chat"])
-VERSION = "x-groove-version"
+__all__ = ["router"]  # of stored completions, which have the same path
+VERSION, IDEMPOTENCY = "x-groove-version", "Idempotency-Key"
+KEY_LENGTH = 255
 RECENT_SECONDS = 1.0  # a promotion or a revoked key is noticed after that
 
 
@@ -39,12 +40,12 @@ class GatewayAuthentication(KeyAuthentication):
         return await _accesses.find(caller, partial(super().__call__, request))
 
 
-@router.post("/completions", auth=GatewayAuthentication(Scope.INFERENCE), response=dict[str, Any])
+@router.post("", auth=GatewayAuthentication(Scope.INFERENCE), response=dict[str, Any])
 async def create_completion(request: ApiRequest, body: CompletionRequest) -> HttpResponseBase:
     """Create a chat completion with a base model, tuned model, checkpoint or deployment of the team."""
     team = request.auth.team
     route = await _routes.find((team.pk, body.model), partial(find_route, team, body.model))
-    completion = Completion(request.auth, body, route)
+    completion = Completion(request.auth, body, route, request.headers.get(IDEMPOTENCY, "")[:KEY_LENGTH])
     headers = {VERSION: quote(route.version, safe=":/"), "Cache-Control": "no-cache"}
     if not body.stream:
         content = await completion.complete()

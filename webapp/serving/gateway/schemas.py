@@ -174,7 +174,9 @@ class CompletionRequest(BaseModel):
         payload: JsonObject = self.model_dump(
             mode="json", by_alias=True, exclude=OWN_FIELDS, exclude_none=True
         )
-        payload |= {"model": model, "return_token_ids": True}
+        payload["model"] = model
+        if self.store:
+            payload["return_token_ids"] = True
         if self.stream:
             payload["stream_options"] = {"include_usage": True}
         return payload
