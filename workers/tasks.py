@@ -21,10 +21,20 @@ from webapp.jobs.rollouts import search
 from webapp.keys.idempotency import delete_expired_answers
 from webapp.registry.queues import EXPORTS, INSPECTIONS
 from webapp.remote_imports.services import REMOTE_IMPORTS
+from webapp.serving.queues import SERVERS
 from webapp.webhooks import deliveries
 from webapp.work import nodes
 from webapp.work.queue import LeaseQueue
-from workers.bridge import checks, exports, imports, inspections, judge_checks, remote_imports, trials
+from workers.bridge import (
+    checks,
+    exports,
+    imports,
+    inspections,
+    judge_checks,
+    model_servers,
+    remote_imports,
+    trials,
+)
 from workers.bridge.jobs import attempts
 from workers.celery import app
 
@@ -38,6 +48,7 @@ QUEUES: tuple[LeaseQueue[Any], ...] = (
     INSPECTIONS,
     IMPORTS,
     REMOTE_IMPORTS,
+    SERVERS,
 )
 
 
@@ -99,6 +110,12 @@ def run_remote_import(import_id: int) -> None:
 def inspect_base(inspection_id: int) -> None:
     """Describe a base model and its problems."""
     inspections.inspect_base(inspection_id)
+
+
+@app.task
+def serve_model(server_id: int) -> None:
+    """Serve a base model until it is idle or stopped."""
+    model_servers.serve_model(server_id)
 
 
 @app.task

@@ -182,6 +182,7 @@ def objects(team: Team, alice: User) -> Objects:
             f"datasets:{name}": {"uid": part.uid}
             for name in ("transfer", "transfer_progress", "finish", "forget")
         },
+        "keys": {"uid": key.uid},
         "deployments": {"uid": deployment.uid},
         "interactions": {"uid": interaction.uid},
         "graders": {"uid": grader.uid, "test": known.uid},
