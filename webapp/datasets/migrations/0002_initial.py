@@ -87,7 +87,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='datasetversion',
             name='training_file',
-            field=models.ForeignKey(help_text='by which the API names its rows', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='datasets.apifile'),
+            field=models.ForeignKey(help_text='names its rows in the API', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='datasets.apifile'),
         ),
         migrations.AddField(
             model_name='datasetversion',

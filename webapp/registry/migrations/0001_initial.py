@@ -75,7 +75,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('deleted_at', models.DateTimeField(blank=True, null=True)),
                 ('uid', webapp.core.fields.PublicIdField(prefix='model_')),
-                ('name', models.CharField(help_text='ft:BASE:TEAM:SUFFIX:RANDOM', max_length=160)),
+                ('name', models.CharField(db_index=True, help_text='ft:BASE:TEAM:SUFFIX:RANDOM', max_length=255)),
                 ('description', models.CharField(blank=True, help_text='its purpose in a line', max_length=200)),
                 ('prefix', models.CharField(help_text='folder in storage', max_length=255)),
                 ('files', models.JSONField(help_text='[{name, bytes, sha256}]')),
