@@ -6,6 +6,7 @@ const TEXTS = ["system", "prompt", "schema"];
 const NUMBERS = { temperature: "temperature", top_p: "top_p", max_tokens: "max_completion_tokens", seed: "seed" };
 const RELOADING = ["model_1", "model_2", "model_3", "dataset", "split", "row", "grader"];
 const TOP_LOGPROBS = 4;
+const KEPT = { store: true, metadata: { workload: "playground" } }; // so that thumbs and corrections have a place
 
 const form = document.getElementById("playground");
 const cards = [...form.querySelectorAll("[data-answer]")];
@@ -154,7 +155,7 @@ async function run(card) {
   prepare(card);
   showRunning();
   try {
-    const body = { ...buildBody(card.dataset.model), stream: true, stream_options: { include_usage: true } };
+    const body = { ...buildBody(card.dataset.model), stream: true, stream_options: { include_usage: true }, ...KEPT };
     const response = await post(form.dataset.complete, { body: JSON.stringify(body) }, controller.signal);
     if (!response.ok) throw new Error(await readProblem(response));
     await receive(card, response);
@@ -169,6 +170,9 @@ async function run(card) {
 
 function finishAnswer(card) {
   show(card.querySelector("[data-actions]"), true);
+  const link = card.querySelector("[data-interaction]");
+  link.href = buildInteractionUrl(card);
+  show(link, true);
   if (form.dataset.grade && readValue("dataset") && readValue("grader")) requestVerdict(card);
 }
 
@@ -206,10 +210,15 @@ function showCode() {
   form.querySelector("[data-code=curl]").textContent = buildCurl(address, body);
 }
 
+const buildInteractionUrl = (card) => `${form.dataset.interactions}${card.dataset.completion}/`;
+
 async function giveThumb(card, thumb) {
   const value = thumb.dataset.thumb;
-  const response = await post(form.dataset.feedback, { completion: card.dataset.completion, thumb: value });
-  if (!response.ok) return showFailure(card, new Error(await readProblem(response)));
+  const response = await post(`${buildInteractionUrl(card)}thumb/`, { thumb: value });
+  if (!response.ok) {
+    const reason = response.status === 404 ? "This answer was not kept: the rules of Interactions say what is." : await readProblem(response);
+    return showFailure(card, new Error(reason));
+  }
   for (const each of card.querySelectorAll("[data-thumb]")) {
     each.setAttribute("aria-pressed", String(each.dataset.thumb === value));
   }

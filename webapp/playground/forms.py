@@ -37,9 +37,18 @@ class SettingsForm(forms.Form):
     row = forms.IntegerField(min_value=1, initial=1, required=False, label="Row")
     grader = forms.ChoiceField(required=False, label="Grade answers with")
 
-    def __init__(self, *args: Any, team: Team, models: Sequence[tuple[str, str]], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        team: Team,
+        models: Sequence[tuple[str, str]],
+        asked: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        """``asked`` names models that the address may have beside ``models``, such as checkpoints."""
         super().__init__(*args, **kwargs)
         names = [name for name, _ in models]
+        models = [*models, *((name, name) for name in dict.fromkeys(asked) if name and name not in names)]
         for number in range(1, MOST_MODELS + 1):
             field = self.fields[f"model_{number}"]
             assert isinstance(field, forms.ChoiceField)
@@ -56,7 +65,8 @@ class SettingsForm(forms.Form):
     @property
     def models(self) -> list[str]:
         """The chosen models, each once."""
-        chosen = [self.cleaned_data.get(f"model_{n}") for n in range(1, MOST_MODELS + 1)]
+        cleaned = self.cleaned_data if self.is_bound else {}
+        chosen = [cleaned.get(f"model_{n}") for n in range(1, MOST_MODELS + 1)]
         first = self.fields["model_1"].initial
         return list(dict.fromkeys(name for name in chosen if name)) or ([first] if first else [])
 
