@@ -37,5 +37,6 @@ urlpatterns = [
     path("t/<slug:team>/jobs/<str:uid>/compare/", include("webapp.evaluations.urls")),
     path("t/<slug:team>/", include("webapp.retention.urls")),
     path("t/<slug:team>/models/bases/", include("webapp.registry.urls")),
+    path("t/<slug:team>/usage/", include("webapp.serving.urls")),
     path("t/<slug:team>/", include("webapp.catalog.urls")),
 ]

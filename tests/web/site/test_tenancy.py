@@ -34,6 +34,7 @@ from webapp.jobs.models import ComparedRow, Evaluation, Job, Metric, Rollout
 from webapp.jobs.rollouts.saved_views import save_view
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel, TunedModel
+from webapp.serving.models import ModelServer
 from webapp.teams.models import Membership, Role, Team, User
 from webapp.teams.services import create_invitation
 
@@ -82,6 +83,7 @@ PAGES = {
     "catalog:card",
     "catalog:deleted",
     "registry:base",
+    "serving:usage",
 }
 NO_PAGES = {"jobs:stream"}  # nobody looks at it, so there is nobody to send to the sign-in page
 OWN_AFFAIRS = {"home:checklist", "jobs:columns"}  # a viewer may arrange her own pages
@@ -142,6 +144,7 @@ def objects(team: Team, alice: User) -> Objects:
         answers=[{"row": 0, "text": "a"}],
     )
     base = BaseModel.objects.create(team=team, model_id="tiny")
+    ModelServer.objects.create(base_model=base)
     model = tuned(team, base)
     job = finished_job(team, base, version, grader_version, model)
     membership = Membership.objects.get(team=team, user=alice)
@@ -175,6 +178,7 @@ def objects(team: Team, alice: User) -> Objects:
         "catalog:checkpoint": {"uid": job.uid, "step": 1},
         "catalog:promote": {"uid": job.uid, "step": 1},
         "registry": {"base": base.uid},
+        "serving": {"base": base.uid},
     }
 
 
@@ -242,7 +246,7 @@ def everything() -> dict[str, list[dict[str, Any]]]:
 def test_the_walk_sees_the_whole_site() -> None:
     assert {name.partition(":")[0] for name in NAMES} == {
         "teams", "home", "datasets", "graders", "judges", "jobs", "experiments", "evaluations", "retention",
-        "registry", "catalog",
+        "registry", "catalog", "serving",
     }  # fmt: skip
 
 
