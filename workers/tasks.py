@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from webapp.calibration.queues import CARDS
+from webapp.datasets.files.services import delete_removed_bytes
+from webapp.datasets.files.uploads import expire_uploads
 from webapp.datasets.uploads import transfers
 from webapp.datasets.uploads.imports import IMPORTS
 from webapp.datasets.uploads.services import discard_stale_uploads
@@ -16,11 +18,23 @@ from webapp.jobs.listing import removal
 from webapp.jobs.live import notifications
 from webapp.jobs.queue import JOBS
 from webapp.jobs.rollouts import search
+from webapp.keys.idempotency import delete_expired_answers
 from webapp.registry.queues import EXPORTS, INSPECTIONS
+from webapp.remote_imports.services import REMOTE_IMPORTS
 from webapp.serving.queues import SERVERS
+from webapp.webhooks import deliveries
 from webapp.work import nodes
 from webapp.work.queue import LeaseQueue
-from workers.bridge import checks, exports, imports, inspections, judge_checks, model_servers, trials
+from workers.bridge import (
+    checks,
+    exports,
+    imports,
+    inspections,
+    judge_checks,
+    model_servers,
+    remote_imports,
+    trials,
+)
 from workers.bridge.jobs import attempts
 from workers.celery import app
 
@@ -33,6 +47,7 @@ QUEUES: tuple[LeaseQueue[Any], ...] = (
     EXPORTS,
     INSPECTIONS,
     IMPORTS,
+    REMOTE_IMPORTS,
     SERVERS,
 )
 
@@ -86,6 +101,12 @@ def import_dataset(import_id: int) -> None:
 
 
 @app.task
+def run_remote_import(import_id: int) -> None:
+    """Take over files and jobs from another service."""
+    remote_imports.run_import(import_id)
+
+
+@app.task
 def inspect_base(inspection_id: int) -> None:
     """Describe a base model and its problems."""
     inspections.inspect_base(inspection_id)
@@ -104,20 +125,31 @@ def send_mail() -> None:
 
 
 @app.task
+def deliver_webhook(delivery_id: int) -> None:
+    """Send an event to a webhook endpoint."""
+    deliveries.deliver(delivery_id)
+
+
+@app.task
 def reap() -> None:
     """Requeue work of silent workers, and notify workers of all queued work."""
     enqueue_checks_with_new_rows()
     for queue in QUEUES:
         queue.requeue_silent()
     notifications.notify_waiting()
+    deliveries.notify_waiting()
 
 
 @app.task
 def tidy() -> None:
-    """Delete stale uploads, expired rollouts and interactions, permanently deleted jobs and silent nodes."""
+    """Delete what is stale, expired, removed for good or silent."""
     discard_stale_uploads()
     transfers.discard_stale_transfers()
+    expire_uploads()
+    delete_removed_bytes()
     search.delete_expired()
     delete_expired_interactions()
     removal.purge_deleted()
     nodes.delete_silent_nodes()
+    deliveries.delete_old()
+    delete_expired_answers()

@@ -4,37 +4,36 @@ from __future__ import annotations
 
 import logging
 
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from ninja import NinjaAPI
-from ninja.errors import HttpError, Throttled, ValidationError
+from ninja.errors import HttpError, ValidationError
 
+from webapp.catalog.api import router as models
 from webapp.core.api.errors import ApiError, build_envelope
-from webapp.deployments import api as deployments
+from webapp.core.api.openapi import Api
+from webapp.datasets.files.api import files, uploads
+from webapp.deployments.api import router as deployments
+from webapp.graders.api import router as graders
 from webapp.interactions.api import feedback, subjects
-from webapp.keys.authentication import KeyThrottle
+from webapp.jobs.api.views import router as fine_tuning
 from webapp.serving.gateway import api as gateway
+from webapp.webhooks.api import router as webhooks
 
 log = logging.getLogger(__name__)
 SERVER_FAULT = "The server met an unexpected error. It has been logged under this request's id."
 
-api = NinjaAPI(
+api = Api(
     title="Groove API",
     version="1",
+    description="OpenAI's HTTP API, answered by this site. Errors have one form; see /docs/api/.",
     urls_namespace="v1",
-    docs_url=None,
-    openapi_url=None,
-    throttle=[KeyThrottle()],
 )
 
 
 @api.exception_handler(ApiError)
 def answer_api_error(_request: HttpRequest, error: ApiError) -> HttpResponse:
     """Answer with the error's own envelope."""
-    headers = {}
-    if error.retry_after:
-        headers = {"retry-after": str(error.retry_after), "x-should-retry": "true"}
-    return JsonResponse(error.build_envelope(), status=error.status, headers=headers)
+    return error.build_response()
 
 
 @api.exception_handler(ValidationError)
@@ -49,15 +48,6 @@ def answer_invalid_request(_request: HttpRequest, error: ValidationError) -> Htt
     code = "missing_required_parameter" if missing else "invalid_value"
     message = f"Missing required parameter: '{param}'." if missing else f"Invalid '{param}': {first['msg']}."
     return JsonResponse(build_envelope(400, message, param, code), status=400)
-
-
-@api.exception_handler(Throttled)
-def answer_throttled(_request: HttpRequest, error: Throttled) -> HttpResponse:
-    """Say when the key may send its next request."""
-    wait = max(1, int(error.wait or 1))
-    message = f"Rate limit reached for this key. Try again in {wait} s."
-    body = build_envelope(429, message, code="rate_limit_exceeded")
-    return JsonResponse(body, status=429, headers={"retry-after": str(wait)})
 
 
 @api.exception_handler(Http404)
@@ -80,8 +70,15 @@ def answer_bad_request(_request: HttpRequest, error: BadRequest) -> HttpResponse
 
 @api.exception_handler(HttpError)
 def answer_http_error(_request: HttpRequest, error: HttpError) -> HttpResponse:
-    """Answer ninja's own errors, such as a body that is not JSON."""
-    return JsonResponse(build_envelope(error.status_code, str(error)), status=error.status_code)
+    """Answer ninja's own errors, such as a body that is not JSON, with their cause."""
+    message = f"{error}: {error.__cause__}." if error.__cause__ else str(error)
+    return JsonResponse(build_envelope(error.status_code, message), status=error.status_code)
+
+
+@api.exception_handler(RequestDataTooBig)
+def answer_too_large(_request: HttpRequest, _error: RequestDataTooBig) -> HttpResponse:
+    """Say that the body is too large for this URL."""
+    return JsonResponse(build_envelope(413, "The request is too large for this URL."), status=413)
 
 
 @api.exception_handler(Exception)
@@ -92,6 +89,12 @@ def answer_fault(request: HttpRequest, _error: Exception) -> HttpResponse:
 
 
 api.add_router("/chat/completions", gateway.router)
-api.add_router("/deployments", deployments.router)
+api.add_router("/deployments", deployments)
 api.add_router("/feedback", feedback.router)
+api.add_router("/files", files)
+api.add_router("/fine_tuning", fine_tuning)
+api.add_router("/fine_tuning/alpha/graders", graders)
+api.add_router("/models", models)
 api.add_router("/subjects", subjects.router)
+api.add_router("/uploads", uploads)
+api.add_router("", webhooks)

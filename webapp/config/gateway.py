@@ -14,18 +14,20 @@ from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.exception import convert_exception_to_response
 
-from webapp.config.bodies import BodyRefused, LimitedBody, LimitedHandler, Scope
+from webapp.config.bodies import API_BYTES, BodyRefused, LimitedBody, LimitedHandler, Scope
 from webapp.core.api.middleware import envelop_errors
 from webapp.core.request_ids import add_request_id
 
 PATH = "/v1/chat/completions"
-MOST_BYTES = 4 * 2**20
+IDEMPOTENCY = b"idempotency-key"
 MIDDLEWARE = (add_request_id, envelop_errors)
 
 
 def is_completion(scope: Scope) -> bool:
-    """Return True for a request for a chat completion."""
-    return (scope["type"], scope.get("method"), scope.get("path")) == ("http", "POST", PATH)
+    """Return True for a request for a chat completion whose answer need not be replayed later."""
+    if (scope["type"], scope.get("method"), scope.get("path")) != ("http", "POST", PATH):
+        return False
+    return all(name != IDEMPOTENCY for name, _ in scope["headers"])
 
 
 class GatewayHandler(LimitedHandler):
@@ -33,12 +35,12 @@ class GatewayHandler(LimitedHandler):
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         try:
-            body = LimitedBody(receive, scope, MOST_BYTES)
+            body = LimitedBody(receive, scope, API_BYTES)
             request = ASGIRequest(scope, await self.read_body(body.receive))
         except RequestAborted:
             return
         except BodyRefused as refused:
-            await self.send_response(refused.build_response(), send)
+            await self.send_response(refused.build_response(PATH), send)
             return
         await self._answer_unless_left(request, body.receive, send)
 

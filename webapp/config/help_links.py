@@ -10,6 +10,7 @@ SECTIONS = {
     "home": "interface#pages-of-a-team",
     "teams": "interface#pages-of-a-team",
     "teams:members": "interface#pages-of-a-team",
+    "keys": "api#keys",
     "datasets": "datasets",
     "datasets:new": "datasets#files",
     "datasets:upload": "datasets#from-upload-to-version",
@@ -45,6 +46,8 @@ SECTIONS = {
     "catalog": "exports",
     "catalog:upload": "tasks#uploading-an-adapter",
     "registry": "models",
+    "remote_imports": "openai-import",
+    "webhooks": "webhooks",
     "registry:bases": "starter-model",
 }
 ANYWHERE = "checklist"

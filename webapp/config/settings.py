@@ -77,6 +77,7 @@ INSTALLED_APPS = [
     "webapp.teams",
     "webapp.keys",
     "webapp.work",
+    "webapp.webhooks",
     "webapp.datasets",
     "webapp.registry",
     "webapp.endpoints",
@@ -91,6 +92,7 @@ INSTALLED_APPS = [
     "webapp.interactions",
     "webapp.serving",
     "webapp.judges",
+    "webapp.remote_imports",
     "webapp.home",
     "webapp.seeding",
 ]
@@ -111,6 +113,7 @@ MIDDLEWARE = [
     "webapp.core.middleware.redirect_to_sign_in",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "webapp.keys.idempotency.IdempotentAnswers",
 ]
 ROOT_URLCONF = "webapp.config.urls"
 ASGI_APPLICATION = "webapp.config.asgi.application"
@@ -207,6 +210,7 @@ OUTBOUND_ALLOW = env.outbound_allow("GROOVE_OUTBOUND_ALLOW")
 DATASET_IMPORTS = env.flag("GROOVE_DATASET_IMPORTS", True)
 HUB_URL = env.text("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 MAX_UPLOAD_BYTES = env.number("GROOVE_MAX_UPLOAD_BYTES", 8 * 2**30, at_least=1)
+MAX_API_FILE_BYTES = env.number("GROOVE_MAX_API_FILE_BYTES", 512 * 2**20, at_least=1)
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 BEHIND_PROXY = env.flag("GROOVE_BEHIND_PROXY", False)
@@ -230,6 +234,8 @@ CONTENT_SECURITY_POLICY = {
 }
 
 API_REQUESTS_PER_MINUTE = env.number("GROOVE_API_REQUESTS_PER_MINUTE", 600, at_least=1)
+
+WEBHOOK_SECONDS = 10  # the whole request, from the look-up of the host to the status
 
 # Jobs
 LEASE_SECONDS = env.number("GROOVE_LEASE_SECONDS", 30, at_least=3)

@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from webapp.core.fields import PublicIdField
 from webapp.core.models import Authored, SoftDeleted
+from webapp.datasets.files.models import ApiFile
 from webapp.teams.models import Team, User
 from webapp.work.models import WorkItem
 
@@ -123,11 +124,15 @@ class DatasetVersion(Authored):
     number = models.PositiveIntegerField()
     sha256 = models.CharField(max_length=64, help_text="hash of the three split hashes")
     files: models.JSONField[dict[str, SplitFile], dict[str, SplitFile]] = models.JSONField(
-        help_text="split -> {key, sha256, rows, bytes, columns}"
+        help_text="split -> {key, sha256, rows, bytes, training_bytes, columns}"
     )
     rows = models.PositiveIntegerField()
     report: models.JSONField[VersionReport, VersionReport] = models.JSONField(default=dict)
     filename = models.CharField(max_length=255)
+    training_file = models.ForeignKey(
+        ApiFile, models.PROTECT, null=True, related_name="+", help_text="names its rows in the API"
+    )
+    validation_file = models.ForeignKey(ApiFile, models.PROTECT, null=True, related_name="+")
     test_opened_at = models.DateTimeField(null=True, blank=True, help_text="when the test split was opened")
     test_opened_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
 

@@ -158,10 +158,14 @@ class VersionReport(TypedDict, total=False):
 
 
 class SplitFile(TypedDict):
-    """A stored file of a version. ``columns`` is the key of the Parquet file for searching it."""
+    """A stored file of a version. ``columns`` is the key of the Parquet file for searching it.
+
+    ``training_bytes`` is the size of its rows in a file of the API.
+    """
 
     key: str
     sha256: str
     rows: int
     bytes: int
+    training_bytes: int
     columns: NotRequired[str]

@@ -53,7 +53,9 @@ PAGES = (
     Page("Interactions", "interactions:list", "message-square", words="feedback chat completions logs"),
     Page("Workers", "jobs:workers", "server", words="nodes gpus queue"),
     Page("Members", "teams:members", "users", words="roles invitations settings"),
+    Page("API keys", "keys:list", "key-round", words="settings sdk openai secret token"),
     Page("Team settings", "home:settings", "settings", Role.OWNER, "name retention rollouts quota limit"),
+    Page("Webhooks", "webhooks:list", "plug", Role.OWNER, "events notifications http signing secret"),
     Page("Audit trail", "teams:audit", "scroll-text", Role.OWNER, "log who"),
 )
 ACTIONS = (
@@ -61,9 +63,12 @@ ACTIONS = (
     Page("Upload a dataset", "datasets:new", "upload", Role.EDITOR, "new add import"),
     Page("Write a grader", "graders:new", "plus", Role.EDITOR, "new add"),
     Page("Import a grader", "graders:import", "upload", Role.EDITOR, "new add openai json"),
+    Page("Import from OpenAI", "remote_imports:connect", "upload", Role.OWNER, "move groove"),
     Page("Connect a judge", "judges:new", "plug", Role.OWNER, "new add endpoint key"),
     Page("Deploy a model", "deployments:new", "layers", Role.EDITOR, "serve promote"),
     Page("Rules of interactions", "interactions:rules", "shield", Role.OWNER, "redaction consent retention"),
+    Page("Create webhook", "webhooks:new", "plug", Role.OWNER, "new add event"),
+    Page("Create an API key", "keys:list", "key-round", words="new add sdk openai"),
     Page("Invite member", "teams:members", "mail", Role.OWNER, "new add member"),
 )
 ANYWHERE = (

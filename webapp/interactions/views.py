@@ -38,7 +38,7 @@ def _render_detail(
     request: HttpRequest, access: Access, interaction: Interaction, form: CorrectionForm
 ) -> HttpResponse:
     context = presenters.build_detail_context(interaction, access.user)
-    form.fields["text"].initial = context["reference"] or interaction.completion_text
+    form.fields["text"].initial = context["correction"] or interaction.completion_text
     context["form"] = form
     return render(request, "interactions/detail.html", context, status=422 if form.errors else 200)
 

@@ -15,6 +15,7 @@ from django.core.files.storage import default_storage
 from django.db.models import F
 from django.utils import timezone
 
+from webapp.datasets.files.version_files import create_split_files
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.graders.models import Grader, GraderVersion
 from webapp.home.sample_project import create_sample_project
@@ -73,9 +74,12 @@ def _datasets(team: Team, user: User, jobs: int) -> list[DatasetVersion]:
     same = {"sha256": sample.sha256, "files": sample.files, "rows": sample.rows, "report": sample.report,
             "filename": sample.filename, "created_by": user}  # fmt: skip
     numbers = range(1, VERSIONS + 1)
-    return DatasetVersion.objects.bulk_create(
+    versions = DatasetVersion.objects.bulk_create(
         DatasetVersion(dataset=dataset, number=number, **same) for dataset in made for number in numbers
     )
+    for version in versions:
+        create_split_files(version)
+    return versions
 
 
 def _graders(team: Team, user: User, jobs: int) -> list[GraderVersion]:

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from webapp.endpoints.services import is_undecrypted
+from webapp.core.fields import is_undecrypted
 from webapp.registry.models import BaseModel
 from webapp.serving.models import ModelServer, ServedAdapter
 from webapp.serving.queues import SERVERS

@@ -20,12 +20,15 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
+from tests.web.interactions.records import keep
 from tests.web.stored import rows_of
 from webapp.calibration.models import LabelTask
+from webapp.catalog.model_names import ModelTarget
 from webapp.datasets.models import DatasetImport
 from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.transfers import begin_transfer
 from webapp.datasets.uploads.validation import Options
+from webapp.deployments.services import deploy
 from webapp.endpoints.models import Endpoint
 from webapp.graders.models import Grader, GraderTest, GraderTrial, GraderVersion
 from webapp.home.sample_project import create_sample_project
@@ -33,10 +36,16 @@ from webapp.jobs.launch.service import check_settings
 from webapp.jobs.models import ComparedRow, Evaluation, Job, Metric, Rollout
 from webapp.jobs.rollouts.saved_views import save_view
 from webapp.jobs.states import State
+from webapp.keys.models import Scope
+from webapp.keys.services import create_key
 from webapp.registry.models import BaseModel, TunedModel
+from webapp.remote_imports.models import RemoteImport
 from webapp.serving.models import ModelServer
 from webapp.teams.models import Membership, Role, Team, User
 from webapp.teams.services import create_invitation
+from webapp.webhooks.deliveries import create_event
+from webapp.webhooks.models import EventType, WebhookDelivery
+from webapp.webhooks.services import create_endpoint
 
 SignIn = Callable[[User], Client]
 Objects = dict[str, dict[str, Any]]
@@ -54,6 +63,10 @@ PAGES = {
     "home:overview",
     "home:search",
     "datasets:list",
+    "deployments:list",
+    "deployments:detail",
+    "interactions:list",
+    "interactions:detail",
     "datasets:detail",
     "datasets:version",
     "datasets:row",
@@ -86,7 +99,7 @@ PAGES = {
     "serving:usage",
 }
 NO_PAGES = {"jobs:stream"}  # nobody looks at it, so there is nobody to send to the sign-in page
-OWN_AFFAIRS = {"home:checklist", "jobs:columns"}  # a viewer may arrange her own pages
+OWN_AFFAIRS = {"home:checklist", "jobs:columns", "keys:list"}  # a viewer may arrange her own pages and keys
 
 
 @dataclass(frozen=True)
@@ -147,9 +160,17 @@ def objects(team: Team, alice: User) -> Objects:
     ModelServer.objects.create(base_model=base)
     model = tuned(team, base)
     job = finished_job(team, base, version, grader_version, model)
+    deployment = deploy(team, alice, "invoices", ModelTarget(model.name, base, model, None, "0"))
+    interaction = keep(team, user="u-1")
     membership = Membership.objects.get(team=team, user=alice)
     invitation = create_invitation(team, alice, "dora@example.com", Role.VIEWER)
     view = save_view(team, alice, "Cut", "only=truncated")
+    key, _ = create_key(team, alice, "script", Scope)
+    hook, _ = create_endpoint(
+        team, alice, name="CI", url="https://hook.example/", event_types=[EventType.JOB_FAILED]
+    )
+    remote = RemoteImport.objects.create(team=team, created_by=alice, base_url="https://api.example/v1")
+    create_event(team.pk, EventType.JOB_FAILED, job.uid)
     return {
         "": {"number": 1, "step": 1, "index": 0},
         "teams": {"membership": membership.pk, "invitation": invitation.pk},
@@ -164,6 +185,9 @@ def objects(team: Team, alice: User) -> Objects:
             f"datasets:{name}": {"uid": part.uid}
             for name in ("transfer", "transfer_progress", "finish", "forget")
         },
+        "keys": {"uid": key.uid},
+        "deployments": {"uid": deployment.uid},
+        "interactions": {"uid": interaction.uid},
         "graders": {"uid": grader.uid, "test": known.uid},
         "graders:trial": {"uid": bench.uid},
         "judges": {"uid": judge.uid, "version": grader_version.uid, "grader": grader.uid},
@@ -179,6 +203,9 @@ def objects(team: Team, alice: User) -> Objects:
         "catalog:promote": {"uid": job.uid, "step": 1},
         "registry": {"base": base.uid},
         "serving": {"base": base.uid},
+        "remote_imports": {"uid": remote.uid},
+        "webhooks": {"uid": hook.uid},
+        "webhooks:replay": {"uid": WebhookDelivery.objects.get().uid},
     }
 
 
@@ -245,8 +272,9 @@ def everything() -> dict[str, list[dict[str, Any]]]:
 
 def test_the_walk_sees_the_whole_site() -> None:
     assert {name.partition(":")[0] for name in NAMES} == {
-        "teams", "home", "datasets", "graders", "judges", "jobs", "experiments", "evaluations", "retention",
-        "registry", "catalog", "serving",
+        "teams", "home", "keys", "webhooks", "remote_imports", "datasets", "graders", "judges", "jobs",
+        "experiments", "evaluations", "retention", "registry", "catalog", "deployments", "interactions",
+        "serving",
     }  # fmt: skip
 
 

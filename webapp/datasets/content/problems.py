@@ -299,8 +299,8 @@ def bytes_cell(name: str) -> RowError:
 def no_messages() -> RowError:
     return RowError(
         "The row has no messages.",
-        'Add "messages": [{"role": "user", "content": "…"}], or name the field that holds the prompt '
-        "under “Columns and splits”.",
+        'Add "messages": [{"role": "user", "content": "…"}]. On the upload page you can also name the field '
+        "that holds the prompt, under “Columns and splits”.",
     )
 
 

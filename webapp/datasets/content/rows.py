@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from webapp.datasets.content import problems
 from webapp.datasets.content.conversations import parse_messages, read_conversation, read_tools
 from webapp.datasets.content.limits import MAX_DEPTH, MAX_FIELDS, MAX_NAME
-from webapp.datasets.content.row_types import Message
+from webapp.datasets.content.row_types import Message, Tool
 
 if TYPE_CHECKING:
     from workers.contract.json_types import JsonObject, JsonValue
@@ -43,11 +43,21 @@ class Columns:
     """The column of the prompt: a list of ``messages``, or a plain text if ``prompt`` is set.
 
     ``left_out`` columns do not become fields. None leaves out the index columns that pandas writes.
+    With ``validation_from``, the line where a row stands states its split: validation from this line on.
+    Without ``reads_split`` a field ``split`` is like any other.
     """
 
     messages: str = "messages"
     prompt: str = ""
     left_out: frozenset[str] | None = None
+    reads_split: bool = True
+    validation_from: int | None = None
+
+    def read_split(self, item: JsonObject, line: int) -> Split | None:
+        """Return the split that the row at this line states, if any. Raises RowError."""
+        if self.validation_from is not None:
+            return Split.VALIDATION if line >= self.validation_from else Split.TRAIN
+        return _read_split(item) if self.reads_split else None
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,7 @@ class Row:
     item: JsonObject
     split: Split | None
     body: bytes
+    tools: list[Tool]
 
     @property
     def digest(self) -> bytes:
@@ -77,6 +88,11 @@ class Row:
         """The first 120 characters of the last user message."""
         return str(self.messages[-1]["content"])[:120]
 
+    @property
+    def training_bytes(self) -> int:
+        """The length of the row in a file of the API."""
+        return len(encode_training_line(self.messages, self.tools, self.item))
+
     def encode_line(self) -> bytes:
         """Return the row as a line of a version's file."""
         return b'{"row_id":"' + self.row_id.encode() + b'",' + self.body[1:] + b"\n"
@@ -95,8 +111,36 @@ def _normalize(content: str | None) -> str:
 ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def build_row(fields: Mapping[str, JsonValue], columns: Columns) -> Row:
-    """Check the fields and build a row of them. Raises RowError."""
+def encode_training_line(messages: Sequence[Message], tools: Sequence[Tool], item: JsonObject) -> bytes:
+    """Return a row as a line of a reinforcement file in OpenAI's format: fields lie beside the messages.
+
+    A field named ``messages`` is left out.
+    """
+    shape: dict[str, object] = {**item, "messages": [*map(_write_arguments, messages)]}
+    if tools:
+        shape["tools"] = tools
+    return ENCODER.encode(shape).encode() + b"\n"
+
+
+def _write_arguments(message: Message) -> Mapping[str, object]:
+    """Return the message with the arguments of its tool calls as JSON text."""
+    calls = message.get("tool_calls")
+    if not calls:
+        return message
+    return message | {
+        "tool_calls": [
+            call | {"function": call["function"] | {"arguments": _encode(call["function"]["arguments"])}}
+            for call in calls
+        ]
+    }
+
+
+def _encode(value: JsonObject) -> str:
+    return ENCODER.encode(value)
+
+
+def build_row(fields: Mapping[str, JsonValue], columns: Columns, line: int = 0) -> Row:
+    """Check the fields of a line and build a row of them. Raises RowError."""
     rest = dict(fields)
     if columns.prompt:
         prompt = rest.pop(columns.prompt, None)
@@ -109,7 +153,7 @@ def build_row(fields: Mapping[str, JsonValue], columns: Columns) -> Row:
     if tools := read_tools(rest.pop("tools", None)):
         shape["tools"] = tools
     _check_fields(rest)
-    return Row(messages, rest, _read_split(rest), encode_canonical(shape))
+    return Row(messages, rest, columns.read_split(rest, line), encode_canonical(shape), tools)
 
 
 def encode_canonical(shape: dict[str, object]) -> bytes:

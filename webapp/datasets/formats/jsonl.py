@@ -26,26 +26,37 @@ KINDS = {list: "an array", str: "a text", int: "a number", float: "a number", bo
 
 def read_rows(file: IO[bytes], columns: Columns | None) -> Iterator[tuple[int, Row | RowError]]:
     """Yield each line that is not blank."""
+    for number, text, fields in read_objects(file):
+        yield number, fields if isinstance(fields, RowError) else _build_row(number, text, fields, columns)
+
+
+def read_objects(file: IO[bytes]) -> Iterator[tuple[int, str, JsonObject | RowError]]:
+    """Yield the number, the text and the object, or its error, of each line that is not blank."""
     for number, text in read_lines(file):
         if isinstance(text, RowError):
-            yield number, text
+            yield number, "", text
         elif text.strip():
-            found = _parse_row(text, columns)
-            yield number, found.quote(text) if isinstance(found, RowError) else found
+            found = _parse_object(text)
+            yield number, text, found.quote(text) if isinstance(found, RowError) else found
 
 
-def _parse_row(text: str, columns: Columns | None) -> Row | RowError:
+def _parse_object(text: str) -> JsonObject | RowError:
     try:
-        fields = parse_json(text)
-        if not isinstance(fields, dict):
-            return problems.not_an_object(KINDS.get(type(fields), "null"))
-        return build_row(fields, columns or _guess_columns(fields))
+        fields: JsonObject = parse_json(text)
     except RowError as error:
         return error
     except json.JSONDecodeError as error:
         return _describe_error(text, error)
     except ValueError:
         return problems.number_too_long()
+    return fields if isinstance(fields, dict) else problems.not_an_object(KINDS.get(type(fields), "null"))
+
+
+def _build_row(number: int, text: str, fields: JsonObject, columns: Columns | None) -> Row | RowError:
+    try:
+        return build_row(fields, columns or _guess_columns(fields), number)
+    except RowError as error:
+        return error.quote(text)
 
 
 def _guess_columns(fields: JsonObject) -> Columns:

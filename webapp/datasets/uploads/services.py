@@ -24,6 +24,8 @@ from webapp.datasets.content import problems
 from webapp.datasets.content.limits import EARLIER_ROWS, STALE_UPLOAD_HOURS
 from webapp.datasets.content.problems import FileError, Problem, RowError
 from webapp.datasets.content.rows import Split
+from webapp.datasets.files.models import ApiFile
+from webapp.datasets.files.version_files import create_split_files
 from webapp.datasets.models import Dataset, DatasetVersion, Upload
 from webapp.datasets.reports import SplitFile, UploadReport, VersionReport
 from webapp.datasets.uploads.row_progress import RowProgress, track_rows
@@ -56,6 +58,14 @@ class Choices:
 
     skip_bad: bool = False
     drop_overlap: bool = False
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files of the API that a version is made of."""
+
+    training: ApiFile
+    validation: ApiFile | None
 
 
 def receive_file(
@@ -179,8 +189,10 @@ def recheck_upload(upload: Upload, options: Options) -> None:
         _delete_bytes(upload)
 
 
-def commit_upload(upload: Upload, user: User | None, choices: Choices) -> tuple[DatasetVersion, bool]:
-    """Make an immutable version of an upload.
+def commit_upload(
+    upload: Upload, user: User | None, choices: Choices, sources: Sources | None = None
+) -> tuple[DatasetVersion, bool]:
+    """Make an immutable version of an upload. Without ``sources`` its open splits become files of the API.
 
     Returns it, and False if the same rows were a version already.
     Raises CannotCommit, with nothing changed.
@@ -191,7 +203,8 @@ def commit_upload(upload: Upload, user: User | None, choices: Choices) -> tuple[
         files, dropped = _write_splits(upload, choices, Path(folder), progress)
         if not files[Split.TRAIN].rows:
             raise CannotCommit("No row is left for training. Lower the held-out shares, or add rows.")
-        return _save_version(upload, user, files, _build_version_report(upload, choices, files, dropped))
+        report = _build_version_report(upload, choices, files, dropped)
+        return _save_version(upload, user, files, report, sources)
 
 
 def _require_checked(upload: Upload) -> None:
@@ -269,7 +282,7 @@ def _build_version_report(
 
 
 def _save_version(
-    upload: Upload, user: User | None, files: WrittenSplits, report: VersionReport
+    upload: Upload, user: User | None, files: WrittenSplits, report: VersionReport, sources: Sources | None
 ) -> tuple[DatasetVersion, bool]:
     with ExitStack() as undo:
         with transaction.atomic():
@@ -280,7 +293,7 @@ def _save_version(
                 prefix = f"teams/{dataset.team_id}/datasets/{dataset.uid}/{sha256[:16]}"
                 stored = split_files.store_splits(files, prefix)
                 undo.callback(split_files.delete_splits, stored)
-                version, new = _make_version(dataset, upload, user, stored, sha256, report), True
+                version, new = _make_version(dataset, upload, user, stored, sha256, report, sources), True
             upload.dataset, upload.state = dataset, Upload.State.COMMITTED
             upload.report = _strip_rows(upload.report)
             upload.save(update_fields=["dataset", "state", "report"])
@@ -312,13 +325,17 @@ def _lock_dataset(upload: Upload, user: User | None) -> Dataset:
 
 def _make_version(
     dataset: Dataset, upload: Upload, user: User | None,
-    stored: dict[str, SplitFile], sha256: str, report: VersionReport,
+    stored: dict[str, SplitFile], sha256: str, report: VersionReport, sources: Sources | None,
 ) -> DatasetVersion:  # fmt: skip
     number = (dataset.versions.aggregate(last=Max("number"))["last"] or 0) + 1
     version = DatasetVersion.objects.create(
         dataset=dataset, number=number, sha256=sha256, files=stored, report=report, created_by=user,
         rows=sum(file["rows"] for file in stored.values()), filename=upload.filename,
+        training_file=sources.training if sources else None,
+        validation_file=sources.validation if sources else None,
     )  # fmt: skip
+    if sources is None:
+        create_split_files(version)
     record_event(upload.team, user, "committed dataset version", version)
     return version
 

@@ -33,13 +33,18 @@ PassRows = Callable[[Iterable[formats.NumberedRow]], Iterable[formats.NumberedRo
 
 @dataclass(frozen=True)
 class Options:
-    """The uploader's options: the prompt's column, columns to leave out, and held-out shares."""
+    """The uploader's options: the prompt's column, columns to leave out, and held-out shares.
+
+    ``reads_split`` and ``validation_from`` are those of ``Columns``.
+    """
 
     prompt_column: str = ""
     messages_column: str = ""
     validation: int = 10
     test: int = 10
     left_out: Sequence[str] | None = None
+    reads_split: bool = True
+    validation_from: int | None = None
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Options:
@@ -51,7 +56,8 @@ class Options:
         if not self.prompt_column and not self.messages_column:
             return None
         left_out = None if self.left_out is None else frozenset(self.left_out)
-        return Columns(self.messages_column or "messages", self.prompt_column, left_out)
+        messages = self.messages_column or "messages"
+        return Columns(messages, self.prompt_column, left_out, self.reads_split, self.validation_from)
 
     @property
     def shares(self) -> Shares:

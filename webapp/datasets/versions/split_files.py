@@ -37,6 +37,7 @@ class WrittenSplit:
     columns: Path
     rows: int = 0
     size: int = 0
+    training_bytes: int = 0
     offsets: list[int] = field(default_factory=list)
     hash: hashlib._Hash = field(default_factory=hashlib.sha256)
 
@@ -48,6 +49,7 @@ class WrittenSplit:
         self.hash.update(line)
         self.rows += 1
         self.size += len(line)
+        self.training_bytes += row.training_bytes
 
 
 WrittenSplits = dict[Split, WrittenSplit]
@@ -90,6 +92,7 @@ def store_splits(files: WrittenSplits, prefix: str) -> dict[str, SplitFile]:
                 "sha256": file.hash.hexdigest(),
                 "rows": file.rows,
                 "bytes": file.size,
+                "training_bytes": file.training_bytes,
             }
             stored[split.label]["columns"] = _copy(file.columns, prefix)
     except BaseException:

@@ -28,7 +28,8 @@ LEAST_HELD_OUT = 10  # prompts per held-out split whose share is not 0, but at m
 PRAGMAS = ("journal_mode = off", "synchronous = off", "cache_size = -16000")
 SCHEMA = """
     create table rows (
-        digest blob primary key, line integer, prompt blob, split integer, stated integer, excerpt text
+        digest blob, line integer, prompt blob, split integer, stated integer, excerpt text,
+        primary key (digest, split)
     ) without rowid
 """
 # The prompt is also in a split that is held out longer.
@@ -60,8 +61,9 @@ class Shares:
 
 
 class SplitIndex:
-    """The distinct rows of a file with their first lines and splits.
+    """The distinct rows of each split of a file with their first lines.
 
+    Only rows whose line states their split can be in two splits.
     ``earlier`` gives the splits of prompts in the dataset's previous version; these prompts stay there.
     """
 
@@ -87,7 +89,8 @@ class SplitIndex:
         )
         if cursor.rowcount:
             return None
-        return self._fetch_number("select line from rows where digest = ?", row.digest)
+        query = "select line from rows where digest = ? and split = ?"
+        return self._fetch_number(query, row.digest, int(split))
 
     def finish(self) -> None:
         """Make the splits final: with few prompts, count the shares out; the last hashes go to test."""

@@ -13,7 +13,9 @@ from django.http.response import HttpResponseBase
 
 from webapp.interactions.api.completions import router
 from webapp.keys.authentication import ApiRequest, KeyAccess, KeyAuthentication
+from webapp.keys.limits import count_request
 from webapp.keys.models import Scope
+from webapp.serving.gateway import threads
 from webapp.serving.gateway.completions import Completion
 from webapp.serving.gateway.recent import Recent
 from webapp.serving.gateway.schemas import CompletionRequest
@@ -34,10 +36,12 @@ class GatewayAuthentication(KeyAuthentication):
 
     is_async = True
 
-    async def __call__(self, request: HttpRequest) -> KeyAccess:
+    async def __call__(self, request: HttpRequest) -> Any:
         """Return the key's access. Raises ApiError."""
         caller = (request.headers.get(self.header), request.META.get("REMOTE_ADDR"))
-        return await _accesses.find(caller, partial(super().__call__, request))
+        access = await _accesses.find(caller, partial(self.check, request))
+        await threads.run(count_request, access.key)
+        return access
 
 
 @router.post("", auth=GatewayAuthentication(Scope.INFERENCE), response=dict[str, Any])
