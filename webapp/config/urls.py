@@ -41,5 +41,6 @@ urlpatterns = [
     path("t/<slug:team>/import/", include("webapp.remote_imports.urls")),
     path("t/<slug:team>/webhooks/", include("webapp.webhooks.urls")),
     path("t/<slug:team>/models/bases/", include("webapp.registry.urls")),
+    path("t/<slug:team>/usage/", include("webapp.serving.urls")),
     path("t/<slug:team>/", include("webapp.catalog.urls")),
 ]
