@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -15,7 +14,7 @@ from webapp.core.streaming import build_attachment_headers, stream_lazily
 from webapp.datasets.versions.split_files import stream_chunks
 from webapp.registry import exporting, packages, services, uploads
 from webapp.registry.forms import AdapterForm
-from webapp.registry.models import BaseModel, TunedModel
+from webapp.registry.models import TunedModel
 from webapp.retention import gate
 from webapp.retention.forms import ReleaseForm
 from webapp.teams.access import Access, member
@@ -115,7 +114,7 @@ def describe(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def upload(request: HtmxRequest, access: Access) -> HttpResponse:
     """Upload an adapter; errors are shown next to the file field."""
-    bases = BaseModel.objects.filter(Q(team=access.team) | Q(team=None))
+    bases = services.list_base_models(access.team)
     data = (request.POST, request.FILES) if request.method == "POST" else ()
     form = AdapterForm(*data, base_models=bases)
     if form.is_bound and form.is_valid():

@@ -43,8 +43,6 @@ TEXT = "text/plain; charset=utf-8"
 FORM_BYTES = 2**20
 PART_BYTES = 9 * 2**20  # one part of a resumable upload; the view checks the exact limit
 API_BYTES = 4 * 2**20  # JSON
-API_PROMPT_BYTES = 20 * 2**20
-API_PROMPTS = re.compile(r"/v1/chat/completions")
 API_FILES = re.compile(r"/v1/files")
 API_PARTS = re.compile(r"/v1/uploads/[^/]+/parts")
 IDLE_SECONDS = 30.0
@@ -124,8 +122,6 @@ def _find_access(authorization: str) -> KeyAccess | None:
 
 
 def _get_api_limit(path: str, access: KeyAccess) -> int:
-    if API_PROMPTS.fullmatch(path) and KeyScope.INFERENCE in access.key.scopes:
-        return API_PROMPT_BYTES
     if access.can_edit and KeyScope.WRITE in access.key.scopes:
         if API_FILES.fullmatch(path):
             return settings.MAX_API_FILE_BYTES + FORM_BYTES
@@ -188,8 +184,8 @@ class LimitedRequest(ASGIRequest):
     def _check_data_too_big(self, length: int) -> None:
         if not self.path.startswith(PREFIX):
             super()._check_data_too_big(length)  # type: ignore[misc]  # unknown to django-stubs
-        elif length > API_PROMPT_BYTES:
-            raise RequestDataTooBig(f"Bodies of more than {API_PROMPT_BYTES:,} bytes must be multipart.")
+        elif length > API_BYTES:
+            raise RequestDataTooBig(f"Bodies of more than {API_BYTES:,} bytes must be multipart.")
 
 
 class LimitedHandler(ASGIHandler):

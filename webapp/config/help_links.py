@@ -40,9 +40,13 @@ SECTIONS = {
     "evaluations": "statistics",
     "evaluations:vote": "statistics#blind-votes",
     "retention": "retention",
+    "deployments": "interactions#deployments",
+    "interactions": "interactions",
+    "interactions:rules": "interactions#redaction",
     "catalog": "exports",
     "catalog:upload": "tasks#uploading-an-adapter",
     "registry": "models",
+    "remote_imports": "openai-import",
     "webhooks": "webhooks",
     "registry:bases": "starter-model",
 }

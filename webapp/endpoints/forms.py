@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.db.models import Q
 
 from webapp.endpoints.models import Endpoint
-from webapp.registry.models import BaseModel
+from webapp.registry.services import list_base_models
 from webapp.teams.models import Team
 from workers import outbound
 
@@ -73,7 +72,7 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         self._team = team
         field = self.fields["base_model"]
-        field.queryset = BaseModel.objects.filter(Q(team=team) | Q(team=None))  # type: ignore[attr-defined]
+        field.queryset = list_base_models(team)  # type: ignore[attr-defined]
         field.empty_label = "None: use the base URL above"  # type: ignore[attr-defined]
         self.fields["base_url"].assume_scheme = "https"  # type: ignore[attr-defined]
         if hint := self.instance.key_hint:

@@ -42,7 +42,12 @@ def promote_checkpoint(checkpoint: Checkpoint, user: User) -> Job:
         promoted_step=locked.step,
     )
     job.checkpoints.create(
-        step=locked.step, attempt=0, key=locked.key, bytes=locked.bytes, sha256=locked.sha256
+        step=locked.step,
+        attempt=0,
+        key=locked.key,
+        bytes=locked.bytes,
+        sha256=locked.sha256,
+        adapter_sha256=locked.adapter_sha256,
     )
     _copy_tasks_and_suites(source, job)
     record_event(source.team, user, "promoted checkpoint to a model", f"step {locked.step} of {source}")

@@ -14,9 +14,10 @@ from psycopg.types.json import Jsonb
 from webapp.core.fields import replace_nul
 from webapp.jobs import checkpoints
 from webapp.jobs.evaluations import record_evaluation, record_retention
+from webapp.jobs.job_events import add_event
 from webapp.jobs.models import Alarm, Checkpoint, Job, Metric, PreflightSample, Rollout
 from webapp.jobs.models.job import JobProgress
-from webapp.jobs.transitions import add_event
+from webapp.jobs.results.step_events import report_steps
 from webapp.work.errors import WorkError
 from webapp.work.queue import fence_attempt
 from workers.contract import events
@@ -176,7 +177,11 @@ HANDLERS: dict[str, Handler] = {
     "log": _record_log,
     "error": _record_error,
 }
-LIVE_FIELDS = ["phase", "step", "total_steps", "progress", "error", "judge_cost", "events_end", "preflight"]
+LIVE_FIELDS = [
+    "phase", "step", "total_steps", "progress", "error", "judge_cost", "events_end", "preflight",
+    "reported_step",
+]  # fmt: skip
+STEP_KINDS = {"metrics", "rollouts", "evaluation", "phase"}  # may complete a step
 
 
 @transaction.atomic
@@ -196,6 +201,8 @@ def record_events(job_id: int, attempt: int, batch: Sequence[events.Event], end:
     for kind, handler in HANDLERS.items():
         if found := [event for event in batch if event.type == kind]:
             handler(job, found)
+    if any(event.type in STEP_KINDS for event in batch):
+        report_steps(job)
     job.save(update_fields=LIVE_FIELDS)
     return True
 
@@ -221,12 +228,20 @@ def begin_attempt(job_id: int, attempt: int, step: int) -> bool:
 
 
 @transaction.atomic
-def record_checkpoint(job_id: int, attempt: int, step: int, key: str, size: int, sha256: str) -> bool:
+def record_checkpoint(
+    job_id: int, attempt: int, step: int, key: str, size: int, sha256: str, adapter_sha256: str
+) -> bool:
     """Record a checkpoint whose archive is complete in storage. Return False if the job is lost."""
     job = Job.objects.select_for_update().filter(fence_attempt(job_id, attempt)).first()
     if job is None:
         return False
-    values = {"attempt": attempt, "key": key, "bytes": size, "sha256": sha256}
+    values = {
+        "attempt": attempt,
+        "key": key,
+        "bytes": size,
+        "sha256": sha256,
+        "adapter_sha256": adapter_sha256,
+    }
     replaced = Checkpoint.objects.filter(job=job, step=step).exclude(key=key)
     checkpoints.delete_archives([*replaced.values_list("key", flat=True)])
     Checkpoint.objects.update_or_create(job=job, step=step, defaults=values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -27,7 +26,7 @@ def bases(request: HttpRequest, access: Access) -> HttpResponse:
             added = services.add_base_model(access.team, access.user, **form.cleaned_data)
             messages.success(request, f"Added {added}. A worker is inspecting it.")
             return redirect("registry:base", access.team.slug, added.uid)
-    shared = BaseModel.objects.filter(Q(team=access.team) | Q(team=None))
+    shared = services.list_base_models(access.team)
     models = shared.select_related("inspection")
     status = 422 if form.is_bound and form.errors else 200
     return render(request, "registry/bases.html", {"models": models, "form": form}, status=status)

@@ -90,7 +90,7 @@ class TunedModel(SoftDeleted):
     uid = PublicIdField("model_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="tuned_models")
     base_model = models.ForeignKey(BaseModel, models.PROTECT, related_name="tuned_models")
-    name = models.CharField(max_length=160, help_text="ft:BASE:TEAM:SUFFIX:RANDOM")
+    name = models.CharField(max_length=255, db_index=True, help_text="ft:BASE:TEAM:SUFFIX:RANDOM")
     description = models.CharField(max_length=200, blank=True, help_text="its purpose in a line")
     prefix = models.CharField(max_length=255, help_text="folder in storage")
     files = models.JSONField(help_text="[{name, bytes, sha256}]")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import ProtectedError
+from django.db.models import ProtectedError, Q, QuerySet
 from django.utils.crypto import get_random_string
 from django.utils.text import slugify
 
@@ -16,6 +16,8 @@ from webapp.teams.services import record_event
 from workers.contract.json_types import JsonObject
 
 DESCRIPTION_LENGTH = 200
+BASE_IN_NAME = 100  # longest part of a tuned model's name that names its base
+SUFFIX_LENGTH = 64
 STARTER_ID = "groove/starter"
 STARTER_PATH = "workers/starter/model"
 STARTER_SETTINGS: JsonObject = {
@@ -96,10 +98,27 @@ def describe_model(model: TunedModel, user: User, text: str) -> None:
     record_event(model.team, user, "described model", model)
 
 
-def build_tuned_name(base_model: BaseModel, team: Team, job_name: str) -> str:
+def build_tuned_name(base_model: BaseModel, team: Team, suffix: str) -> str:
     """Return ``ft:BASE:TEAM:SUFFIX:RANDOM``, as OpenAI names tuned models."""
-    base = base_model.model_id.replace(":", "-")
-    return f"ft:{base}:{team.slug}:{slugify(job_name)[:18]}:{get_random_string(8)}"[:160]
+    base = base_model.model_id.replace(":", "-")[:BASE_IN_NAME]
+    return f"ft:{base}:{team.slug}:{slugify(suffix)[:SUFFIX_LENGTH]}:{get_random_string(8)}"
+
+
+def list_base_models(team: Team) -> QuerySet[BaseModel]:
+    """Return the base models that the team may use: the shared ones and its own."""
+    return BaseModel.objects.filter(Q(team=team) | Q(team=None))
+
+
+def find_base(team: Team, name: str) -> BaseModel | None:
+    """Return the base model of this id: the team's own before a shared one."""
+    # PostgreSQL sorts NULL, the team of shared models, last.
+    return list_base_models(team).filter(model_id=name).order_by("team_id", "pk").first()
+
+
+def find_tuned(team: Team, name: str) -> TunedModel | None:
+    """Return the team's newest tuned model of this name that nobody has deleted."""
+    models = TunedModel.objects.alive().select_related("base_model", "team")
+    return models.filter(team=team, name=name).first()
 
 
 def register_model(

@@ -110,6 +110,7 @@ def _jobs(
         ended = now - timedelta(minutes=15 * (len(steps) - place))
         jobs.append(Job(
             team=team, name=f"Invoices {place + 1}", created_by=user, base_model=base,
+            model_name=build_tuned_name(base, team, "Invoices"),
             dataset_version=versions[place % len(versions)], grader_version=graders[place % len(graders)],
             settings=settings.model_copy(update={"seed": place % 7}), state=state,
             step=taken, total_steps=taken,

@@ -157,7 +157,7 @@ def story(job: Job, end: Callable[[], object], clock: Clock) -> Iterator[tuple[s
     yield "one step", report(metrics(1), rollouts(1), progress("train", 1, 40.0))
     yield "time passes", lambda: clock.move(11)
     yield "another step", report(metrics(2), rollouts(2), progress("train", 2, 30.0), alarm)
-    yield "checkpoint", lambda: recording.record_checkpoint(job.pk, 1, 2, "k", 10, "0" * 64)
+    yield "checkpoint", lambda: recording.record_checkpoint(job.pk, 1, 2, "k", 10, "0" * 64, "1" * 64)
     yield "validation", lambda: validate(job)
     yield "asked to pause", lambda: services.request_pause(job, None)
     yield "an error", report(ErrorEvent(code="preflight", message="Waits.", remedy="Go on."))
@@ -175,7 +175,7 @@ def story(job: Job, end: Callable[[], object], clock: Clock) -> Iterator[tuple[s
 
 def validate(job: Job, stage: str = "during") -> None:
     """An evaluation, recorded and told as a worker's batch is."""
-    from webapp.jobs.transitions import add_event
+    from webapp.jobs.job_events import add_event
 
     job.refresh_from_db()
     compare(job, [row("a", [sample(0.0, "x")], [sample(1.0, "y")])], stage=stage)  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, QueryDict
 
 from webapp.core.input_checks import GREATEST, parse_whole_number
@@ -10,7 +10,7 @@ from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import Grader, GraderTrial, GraderVersion
 from webapp.graders.trials import presenters, row_selection
 from webapp.graders.trials.trial_forms import TrialForm
-from webapp.registry.models import BaseModel
+from webapp.registry.services import list_base_models
 from webapp.teams.access import Access
 from webapp.work import nodes
 
@@ -32,7 +32,7 @@ def build_form(
     return TrialForm(
         data,
         versions=_list_versions(access).defer("report").order_by("-id"),
-        base_models=BaseModel.objects.filter(Q(team=access.team) | Q(team=None)),
+        base_models=list_base_models(access.team),
         graders=second.select_related("grader").defer("definition").order_by("-id"),
         field_names=row_selection.list_field_names(version) if version else [],
         latest=edited.definition if edited else None,

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 
@@ -25,6 +25,7 @@ from webapp.jobs.monitor.job_views import all_jobs
 from webapp.jobs.states import TERMINAL
 from webapp.registry import exporting
 from webapp.registry.models import BaseModel
+from webapp.registry.services import list_base_models
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, Team
 
@@ -41,7 +42,7 @@ def _load_choices(access: Access) -> Choices:
         "grader__team"
     )
     return {
-        "base_models": BaseModel.objects.filter(Q(team=team) | Q(team=None)),
+        "base_models": list_base_models(team),
         "versions": versions.defer("report").order_by("-id"),
         "graders": graders.order_by("-id"),
         "starts": adapter_field.find_adapters(team),
@@ -110,6 +111,8 @@ def new(request: HtmxRequest, access: Access) -> HttpResponse:
     if filled:  # the model whose settings the form shows, which need not be the one it names
         base = _find_by_uid(choices["base_models"], filled.get("settings_of", "")) or base
     form = _build_form(filled, choices, base, source, initial)
+    if not request.htmx:  # whose query string has the values of the form itself
+        form.use_settings(defaults.read_settings(request.GET))
     form.use_preset(request.GET.get("preset", ""))
     if filled is request.GET:
         return _redraw(request, access, form, choices, base, source)

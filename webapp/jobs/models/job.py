@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
+from django.utils.text import slugify
 
 from webapp.core.fields import PublicIdField, pydantic_field
 from webapp.core.models import Authored, SoftDeleted, SoftDeletedQuerySet
@@ -19,14 +20,17 @@ from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
 from webapp.jobs.states import TERMINAL, State
 from webapp.registry.models import BaseModel, TunedModel
+from webapp.registry.services import build_tuned_name
 from webapp.teams.models import Team, User
 from webapp.work.models import Leased, Node
 from workers.contract.devices import GivenDevices
 from workers.contract.events import PreflightEvent
+from workers.contract.json_types import JsonObject
 from workers.contract.methods import METHODS, Method
 from workers.contract.schema import Frozen
 from workers.contract.spec import JobSettings
 
+NAME_IN_MODEL = 18  # characters of the job's name, unless a suffix was asked for
 TASK_VERSIONS = ("dataset_version__dataset__team", "grader_version__grader")
 
 
@@ -91,6 +95,9 @@ class Job(Authored, SoftDeleted, Leased):
     ticket = models.CharField(max_length=22, blank=True, help_text="of the launch form; used once")
     cloned_from = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="clones")
 
+    model_name = models.CharField(
+        max_length=255, blank=True, db_index=True, help_text="of the model that it makes; set once"
+    )
     base_model = models.ForeignKey(BaseModel, models.PROTECT, related_name="jobs")
     dataset_version = models.ForeignKey(DatasetVersion, models.PROTECT, related_name="jobs")
     grader_version = models.ForeignKey(GraderVersion, models.PROTECT, related_name="jobs")
@@ -115,6 +122,15 @@ class Job(Authored, SoftDeleted, Leased):
     )  # fmt: skip
     sft: SftSource | None = pydantic_field(SftSource, null=True, blank=True)
     settings: JobSettings = pydantic_field(JobSettings)
+
+    metadata = models.JSONField(default=dict, blank=True, help_text="texts by key, set by API callers")
+    asked: models.JSONField[JsonObject, JsonObject] = models.JSONField(
+        default=dict, blank=True, help_text="the API request that made it; empty for a page's job"
+    )
+    result_file = models.CharField(max_length=64, blank=True, help_text="id of the file of its results")
+    reported_step = models.PositiveIntegerField(
+        default=0, help_text="last step with a step event; stays when an attempt repeats steps"
+    )
 
     state = models.CharField(max_length=20, choices=State.choices, default=State.VALIDATING_FILES)
     finish_early = models.BooleanField(
@@ -172,6 +188,11 @@ class Job(Authored, SoftDeleted, Leased):
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self.model_name:
+            self.model_name = build_tuned_name(self.base_model, self.team, slugify(self.name)[:NAME_IN_MODEL])
+        super().save(*args, **kwargs)
 
     def get_absolute_url(self) -> str:
         return reverse("jobs:detail", args=[self.team.slug, self.uid])
@@ -265,12 +286,13 @@ def prefetch_loaded_tasks() -> Prefetch[str, models.QuerySet[JobTask], str]:
 class JobEvent(models.Model):
     """An event of a job. Its id is the cursor of the live stream; ``data`` depends on the kind."""
 
+    uid = PublicIdField("ftevent-")
     job = models.ForeignKey(Job, models.CASCADE, related_name="events")
     attempt = models.PositiveIntegerField()
     kind = models.CharField(
         max_length=20,
         help_text="state, request, phase, progress, metrics, rollouts, checkpoint, evaluation, alarm, log, "
-        "error, rewind",
+        "error, rewind; for the API only: created, validating, step, model",
     )
     data = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)

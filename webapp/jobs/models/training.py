@@ -136,6 +136,7 @@ class Checkpoint(models.Model):
     key = models.CharField(max_length=255)
     bytes = models.BigIntegerField()
     sha256 = models.CharField(max_length=64)
+    adapter_sha256 = models.CharField(max_length=64, blank=True, help_text="of the adapter's weights")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -146,3 +147,9 @@ class Checkpoint(models.Model):
 
     def __str__(self) -> str:
         return f"step {self.step}"
+
+    @property
+    def model_name(self) -> str:
+        """The name under which callers use it as a model."""
+        tuned = self.job.tuned_model
+        return f"{tuned.name if tuned else self.job.model_name}:ckpt-step-{self.step}"

@@ -22,16 +22,17 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from webapp.jobs import checkpoints, recording
 from webapp.jobs.models import Job
 from webapp.jobs.queue import JOBS, claim_job, requested_stop
+from webapp.jobs.results.result_file import store_results
 from webapp.jobs.states import State
 from webapp.jobs.transitions import change_state
-from webapp.registry.services import build_tuned_name, register_model
+from webapp.registry.services import register_model
 from webapp.work import messages
 from webapp.work.errors import LeaseLost
 from webapp.work.queue import fence_item
 from workers.bridge import child, judges
 from workers.bridge.jobs import demonstrations, files, job_specs, suites, task_files
 from workers.bridge.nodes import node_name
-from workers.contract import events
+from workers.contract import adapter, events
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.25
@@ -300,8 +301,10 @@ class Attempt:
         folder = self.out / event.path
         if not folder.exists():  # it was stored, but the database's answer was lost
             return
-        key, size, sha256 = files.store_checkpoint(self.job, folder, event.step)
-        written = recording.record_checkpoint(self.job.pk, self.job.attempt, event.step, key, size, sha256)
+        stored = files.store_checkpoint(self.job, folder, event.step)
+        weights = files.read_checkpoint_hash(folder, adapter.WEIGHTS)
+        job, attempt = self.job.pk, self.job.attempt
+        written = recording.record_checkpoint(job, attempt, event.step, *stored, weights)
         self._require(written)
         checkpoints.discard_old(self.job)
         shutil.rmtree(folder, ignore_errors=True)
@@ -312,12 +315,11 @@ class Attempt:
         """Store the adapter and register it with the job's success, or neither."""
         assert done.package, "the engine succeeded without a package"
         prefix, stored = files.store_package(self.job, self.out / done.package)
-        name = build_tuned_name(self.job.base_model, self.job.team, self.job.name)
         with transaction.atomic():
             model = register_model(
-                self.job.team, self.job.base_model, name, prefix, [{**file} for file in stored]
+                self.job.team, self.job.base_model, self.job.model_name, prefix, [{**file} for file in stored]
             )
-            self._end(State.SUCCEEDED, done, tuned_model=model, phase="")
+            self._end(State.SUCCEEDED, done, tuned_model=model, result_file=store_results(self.job), phase="")
 
     def handle_stop(self, done: events.DoneEvent) -> None:
         """Pause the job on request. Without a request the worker is shutting down: queue the job again."""

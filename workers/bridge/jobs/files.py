@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import shutil
 import tarfile
@@ -25,7 +26,10 @@ log = logging.getLogger(__name__)
 CACHE = "cache"
 CACHE_SECONDS = 7 * 24 * 3600
 CHECKSUMS = "SHA256SUMS"
-SCRATCH = ("exports", "inspections", "trials", "checks", "cards", "endpoint_checks", "imports")
+MANIFEST = "manifest.json"  # of a checkpoint
+SCRATCH = (
+    "exports", "inspections", "trials", "checks", "cards", "endpoint_checks", "imports", "model_servers",
+)  # fmt: skip
 
 
 class Damaged(WorkFailed):
@@ -122,6 +126,11 @@ def store_checkpoint(job: Job, folder: Path, step: int) -> tuple[str, int, str]:
     finally:
         archive.unlink()
     return key, size, sha256
+
+
+def read_checkpoint_hash(folder: Path, name: str) -> str:
+    """Return the SHA-256 of a checkpoint's file, from its manifest."""
+    return str(json.loads((folder / MANIFEST).read_text())["files"][name])
 
 
 def store_package(job: Job, package: Path) -> tuple[str, list[StoredFile]]:
