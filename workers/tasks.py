@@ -17,7 +17,9 @@ from webapp.jobs.listing import removal
 from webapp.jobs.live import notifications
 from webapp.jobs.queue import JOBS
 from webapp.jobs.rollouts import search
+from webapp.keys.idempotency import delete_expired_answers
 from webapp.registry.queues import EXPORTS, INSPECTIONS
+from webapp.webhooks import deliveries
 from webapp.work import nodes
 from webapp.work.queue import LeaseQueue
 from workers.bridge import checks, exports, imports, inspections, judge_checks, trials
@@ -97,17 +99,24 @@ def send_mail() -> None:
 
 
 @app.task
+def deliver_webhook(delivery_id: int) -> None:
+    """Send an event to a webhook endpoint."""
+    deliveries.deliver(delivery_id)
+
+
+@app.task
 def reap() -> None:
     """Requeue work of silent workers, and notify workers of all queued work."""
     enqueue_checks_with_new_rows()
     for queue in QUEUES:
         queue.requeue_silent()
     notifications.notify_waiting()
+    deliveries.notify_waiting()
 
 
 @app.task
 def tidy() -> None:
-    """Delete stale uploads, removed files, expired rollouts, permanently deleted jobs and silent nodes."""
+    """Delete what is stale, expired, removed for good or silent."""
     discard_stale_uploads()
     transfers.discard_stale_transfers()
     expire_uploads()
@@ -115,3 +124,5 @@ def tidy() -> None:
     search.delete_expired()
     removal.purge_deleted()
     nodes.delete_silent_nodes()
+    deliveries.delete_old()
+    delete_expired_answers()

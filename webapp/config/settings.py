@@ -77,6 +77,7 @@ INSTALLED_APPS = [
     "webapp.teams",
     "webapp.keys",
     "webapp.work",
+    "webapp.webhooks",
     "webapp.datasets",
     "webapp.registry",
     "webapp.endpoints",
@@ -108,6 +109,7 @@ MIDDLEWARE = [
     "webapp.core.middleware.redirect_to_sign_in",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "webapp.keys.idempotency.IdempotentAnswers",
 ]
 ROOT_URLCONF = "webapp.config.urls"
 ASGI_APPLICATION = "webapp.config.asgi.application"
@@ -228,6 +230,8 @@ CONTENT_SECURITY_POLICY = {
 }
 
 API_REQUESTS_PER_MINUTE = env.number("GROOVE_API_REQUESTS_PER_MINUTE", 600, at_least=1)
+
+WEBHOOK_SECONDS = 10  # the whole request, from the look-up of the host to the status
 
 # Jobs
 LEASE_SECONDS = env.number("GROOVE_LEASE_SECONDS", 30, at_least=3)

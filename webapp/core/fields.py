@@ -13,6 +13,7 @@ from django.utils.crypto import get_random_string
 from pydantic import BaseModel
 
 RANDOM_CHARACTERS = 24
+FERNET_MARK = "gAAAAA"  # version and time of a Fernet token, in base64
 
 
 def create_public_id(prefix: str) -> str:
@@ -90,3 +91,8 @@ def pydantic_field(schema: type[BaseModel], **options: Any) -> Any:
 def replace_nul(text: str | None) -> str:
     """Replace NUL characters, which PostgreSQL cannot store, by a visible symbol."""
     return (text or "").replace("\x00", "\N{SYMBOL FOR NULL}")
+
+
+def is_undecrypted(secret: str) -> bool:
+    """Return True if a secret came out of the database encrypted: this process has another key."""
+    return secret.startswith(FERNET_MARK)

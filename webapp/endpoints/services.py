@@ -19,7 +19,6 @@ from webapp.work.models import WorkState
 from workers import grading
 from workers.contract import graders, spec
 
-FERNET_MARK = "gAAAAA"  # version and time of a Fernet token, in base64
 LIMITS = (
     "requests_per_minute", "tokens_per_minute", "concurrency", "timeout_seconds", "input_price",
     "output_price", "budget",
@@ -51,11 +50,6 @@ def update_endpoint(endpoint: Endpoint, user: User, *, api_key: str = "", **valu
     endpoint.save(update_fields=list(changed))
     EndpointCheck.objects.filter(endpoint=endpoint).delete()
     record_event(endpoint.team, user, "changed judge", endpoint)
-
-
-def is_undecrypted(api_key: str) -> bool:
-    """Return True if a key came out of the database encrypted: this process has another secret."""
-    return api_key.startswith(FERNET_MARK)
 
 
 def _hint(api_key: str) -> str:

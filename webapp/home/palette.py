@@ -51,7 +51,9 @@ PAGES = (
     Page("Base models", "registry:bases", "layers"),
     Page("Workers", "jobs:workers", "server", words="nodes gpus queue"),
     Page("Members", "teams:members", "users", words="roles invitations settings"),
+    Page("API keys", "keys:list", "key-round", words="settings sdk openai secret token"),
     Page("Team settings", "home:settings", "settings", Role.OWNER, "name retention rollouts quota limit"),
+    Page("Webhooks", "webhooks:list", "plug", Role.OWNER, "events notifications http signing secret"),
     Page("Audit trail", "teams:audit", "scroll-text", Role.OWNER, "log who"),
 )
 ACTIONS = (
@@ -60,6 +62,8 @@ ACTIONS = (
     Page("Write a grader", "graders:new", "plus", Role.EDITOR, "new add"),
     Page("Import a grader", "graders:import", "upload", Role.EDITOR, "new add openai json"),
     Page("Connect a judge", "judges:new", "plug", Role.OWNER, "new add endpoint key"),
+    Page("Create webhook", "webhooks:new", "plug", Role.OWNER, "new add event"),
+    Page("Create an API key", "keys:list", "key-round", words="new add sdk openai"),
     Page("Invite member", "teams:members", "mail", Role.OWNER, "new add member"),
 )
 ANYWHERE = (

@@ -40,6 +40,7 @@ def change_state(job_id: int, target: State, *, guard: Q | None = None, **change
     add_event(job_id, job.attempt, "state", data)
     if target in TERMINAL:
         notifications.create_notice(job_id, target)
+        notifications.create_webhook_event(job_id, target)
     return True
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from django.conf import settings
 
+from webapp.core.fields import is_undecrypted
 from webapp.endpoints.models import Endpoint
-from webapp.endpoints.services import build_endpoint_spec, find_endpoints, is_undecrypted
+from webapp.endpoints.services import build_endpoint_spec, find_endpoints
 from webapp.teams.models import Team
 from webapp.work.errors import WorkFailed
 from workers import grading

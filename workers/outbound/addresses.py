@@ -96,6 +96,14 @@ class AllowList:
             return True
         return self.public and is_public(address)
 
+    def lists(self, host: str, port: int) -> bool:
+        """True if an entry covers the host as the URL spells it, by name or address, without a look-up."""
+        literal, name = _parse_literal(host), host.lower().rstrip(".")
+        if literal is None:
+            return any(entry.host == name and entry.port in (None, port) for entry in self.entries)
+        address = unwrap(ipaddress.ip_address(literal))
+        return any(entry.allows(name, address, port) for entry in self.entries)
+
     def select(self, host: str, port: int, found: Iterable[str]) -> list[str]:
         """Return the addresses that a connection may go to. Raises ``AddressRefused`` if there is none."""
         allowed = [each for each in found if self.allows(host, ipaddress.ip_address(each), port)]
@@ -144,6 +152,15 @@ def operator_allow_list() -> AllowList:
 def operator_proxy() -> str:
     """Read the operator's proxy from the environment; empty for none. Other proxy variables do not count."""
     return os.environ.get(PROXY_VARIABLE, "")
+
+
+def require_https(url: str, allow: AllowList | None = None) -> None:
+    """Raise ``AddressRefused`` for a URL without TLS, unless the operator lists its host."""
+    allow = operator_allow_list() if allow is None else allow
+    check_url(url, allow)
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not allow.lists(parts.hostname or "", parts.port or 80):
+        raise AddressRefused("The URL must begin with https://.")
 
 
 def check_url(url: str, allow: AllowList | None = None) -> None:

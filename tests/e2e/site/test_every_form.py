@@ -43,6 +43,8 @@ KNOWN = {"prompt": "What is due?", "answer": "5"}
 MEMBERS = (
     Step("teams/members.html", "teams:members", {"email": "new@example.com"}, shows="new@example.com"),
     Step("teams:revoke", "teams:members", shows="no longer works"),
+    Step("keys/list.html", "keys:list", {"name": "Nightly"}, shows="Copy Nightly now"),
+    Step("keys:revoke", "keys:list", shows="no longer works"),
     Step("teams:role", "teams:members", {"role": "editor"}, within="/{bob}/", shows="is now editor"),
     Step("home/settings.html", "home:settings", {"name": "Acme Labs"}, shows="Settings saved."),
     Step("home/settings.html", "home:settings", {"rollouts_kept_days": "7"}, shows="Delete the rollouts"),
@@ -52,6 +54,14 @@ MEMBERS = (
     Step("home:checklist", "/t/{empty}/", shows="Show the first steps"),
     Step("home:sample", "/t/{empty}/datasets/", shows="sample"),
     Step("teams/invitation.html", "/invitations/{token}/", shows="Elsewhere"),
+)
+HOOK = {"name": "CI", "url": "https://hook.example/"}
+WEBHOOKS = (
+    Step("webhooks/new.html", "webhooks:new", HOOK, shows="Copy the signing secret now"),
+    Step("webhooks:detail", "webhooks:detail", {"name": "Builds"}, shows="Saved"),
+    Step("webhooks:test", "webhooks:detail", shows="The test failed"),
+    Step("webhooks:rotate", "webhooks:detail", shows="Copy the signing secret now"),
+    Step("webhooks:replay", "webhooks:detail", shows="again"),
 )
 DATASETS = (
     Step("datasets/list.html", "datasets:list", {"q": "D"}, shows="Clear"),
@@ -109,6 +119,7 @@ DESTRUCTIVE = (
     Step("judges:delete", "judges:list", shows="Disconnected"),
     Step("datasets:delete", "datasets:detail", shows="Dataset deleted"),
     Step("datasets:restore", "datasets:detail"),
+    Step("webhooks:delete", "webhooks:detail", shows="and its signing secret"),
     Step("teams:remove", "teams:members", within="/{bob}/", shows="was removed"),
 )
 NEW_EMAIL = (
@@ -128,7 +139,7 @@ STRANGER = (
          {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}),
 )  # fmt: skip
 LEAVING = (Step("account/logout.html", "/accounts/logout/", shows="Sign in"),)
-TEAM_WALK = (*MEMBERS, *DATASETS, *GRADERS, *JOBS, *MODELS, *DESTRUCTIVE)
+TEAM_WALK = (*MEMBERS, *WEBHOOKS, *DATASETS, *GRADERS, *JOBS, *MODELS, *DESTRUCTIVE)
 WALK = (*TEAM_WALK, *NEW_EMAIL, *CONFIRMED, *ACCOUNT, *STRANGER, *LEAVING)
 
 PRESETS = "tests/e2e/jobs/test_job.py::test_a_preset_fills_in_the_estimate_follows_and_a_clone_resets"

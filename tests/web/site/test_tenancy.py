@@ -33,9 +33,14 @@ from webapp.jobs.launch.service import check_settings
 from webapp.jobs.models import ComparedRow, Evaluation, Job, Metric, Rollout
 from webapp.jobs.rollouts.saved_views import save_view
 from webapp.jobs.states import State
+from webapp.keys.models import Scope
+from webapp.keys.services import create_key
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Membership, Role, Team, User
 from webapp.teams.services import create_invitation
+from webapp.webhooks.deliveries import create_event
+from webapp.webhooks.models import EventType, WebhookDelivery
+from webapp.webhooks.services import create_endpoint
 
 SignIn = Callable[[User], Client]
 Objects = dict[str, dict[str, Any]]
@@ -84,7 +89,7 @@ PAGES = {
     "registry:base",
 }
 NO_PAGES = {"jobs:stream"}  # nobody looks at it, so there is nobody to send to the sign-in page
-OWN_AFFAIRS = {"home:checklist", "jobs:columns"}  # a viewer may arrange her own pages
+OWN_AFFAIRS = {"home:checklist", "jobs:columns", "keys:list"}  # a viewer may arrange her own pages and keys
 
 
 @dataclass(frozen=True)
@@ -147,9 +152,15 @@ def objects(team: Team, alice: User) -> Objects:
     membership = Membership.objects.get(team=team, user=alice)
     invitation = create_invitation(team, alice, "dora@example.com", Role.VIEWER)
     view = save_view(team, alice, "Cut", "only=truncated")
+    key, _ = create_key(team, alice, "script", Scope)
+    hook, _ = create_endpoint(
+        team, alice, name="CI", url="https://hook.example/", event_types=[EventType.JOB_FAILED]
+    )
+    create_event(team.pk, EventType.JOB_FAILED, job.uid)
     return {
         "": {"number": 1, "step": 1, "index": 0},
         "teams": {"membership": membership.pk, "invitation": invitation.pk},
+        "keys": {"uid": key.uid},
         "datasets": {"uid": version.dataset.uid, "since": 1},
         "datasets:row": {"uid": version.dataset.uid, "row_id": row["row_id"]},
         "datasets:upload": {"uid": trial.uid},
@@ -175,6 +186,8 @@ def objects(team: Team, alice: User) -> Objects:
         "catalog:checkpoint": {"uid": job.uid, "step": 1},
         "catalog:promote": {"uid": job.uid, "step": 1},
         "registry": {"base": base.uid},
+        "webhooks": {"uid": hook.uid},
+        "webhooks:replay": {"uid": WebhookDelivery.objects.get().uid},
     }
 
 
@@ -241,8 +254,8 @@ def everything() -> dict[str, list[dict[str, Any]]]:
 
 def test_the_walk_sees_the_whole_site() -> None:
     assert {name.partition(":")[0] for name in NAMES} == {
-        "teams", "home", "datasets", "graders", "judges", "jobs", "experiments", "evaluations", "retention",
-        "registry", "catalog",
+        "teams", "home", "keys", "webhooks", "datasets", "graders", "judges", "jobs", "experiments",
+        "evaluations", "retention", "registry", "catalog",
     }  # fmt: skip
 
 

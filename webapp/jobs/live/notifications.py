@@ -1,4 +1,4 @@
-"""Notices that jobs have ended: notifications in the browser, and e-mails with retries."""
+"""Notices that jobs have ended: in the browser, by e-mail with retries, and to webhooks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from django.utils import timezone
 
 from webapp.jobs.models import Job, JobNotice
 from webapp.jobs.states import State
+from webapp.webhooks import deliveries
+from webapp.webhooks.models import EventType
 from webapp.work import messages
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,13 @@ def create_notice(job_id: int, state: State) -> None:
     JobNotice.objects.get_or_create(job=job, user=user, defaults={"state": state, "mail_at": mail_at})
     if mail_at:
         messages.notify_workers("send_mail")
+
+
+def create_webhook_event(job_id: int, state: State) -> None:
+    """Create the webhook event of an ended job. Call it in the transaction that ends the job."""
+    job = Job.objects.only("team_id", "uid", "interference_of_id").get(pk=job_id)
+    if not job.interference_of_id:
+        deliveries.create_event(job.team_id, EventType(f"fine_tuning.job.{state}"), job.uid)
 
 
 def notify_waiting() -> None:
