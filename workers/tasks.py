@@ -17,6 +17,7 @@ from webapp.jobs.listing import removal
 from webapp.jobs.live import notifications
 from webapp.jobs.queue import JOBS
 from webapp.jobs.rollouts import search
+from webapp.keys.idempotency import delete_expired_answers
 from webapp.registry.queues import EXPORTS, INSPECTIONS
 from webapp.remote_imports.services import REMOTE_IMPORTS
 from webapp.webhooks import deliveries
@@ -123,7 +124,7 @@ def reap() -> None:
 
 @app.task
 def tidy() -> None:
-    """Delete stale uploads, removed files, expired rollouts, permanently deleted jobs and silent nodes."""
+    """Delete what is stale, expired, removed for good or silent."""
     discard_stale_uploads()
     transfers.discard_stale_transfers()
     expire_uploads()
@@ -132,3 +133,4 @@ def tidy() -> None:
     removal.purge_deleted()
     nodes.delete_silent_nodes()
     deliveries.delete_old()
+    delete_expired_answers()

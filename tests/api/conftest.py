@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from tests.api import sample_urls
 from webapp.keys.models import Scope
 from webapp.keys.services import create_key
 from webapp.teams.models import Team, User
@@ -31,6 +32,14 @@ def make_call(secret: str) -> Call:
         return client.generic(method, f"/v1{path}", **options)
 
     return call
+
+
+@pytest.fixture
+def sample(settings: Any) -> list[str]:
+    """Add the routes of ``sample_urls``. Gives the bodies that reached them."""
+    settings.ROOT_URLCONF = "tests.api.sample_urls"
+    sample_urls.CALLS.clear()
+    return sample_urls.CALLS
 
 
 @pytest.fixture

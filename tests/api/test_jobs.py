@@ -208,6 +208,7 @@ def test_jobs_are_listed_newest_first_by_cursor_and_metadata(call: Call, trainin
 
 
 def test_a_job_of_a_page_is_shown_with_its_settings(call: Call, job: Job) -> None:
+    job.metrics.create(step=1, values={"reward": 0.5, "num_tokens": 1234.0})
     shown = call("GET", f"/fine_tuning/jobs/{job.uid}").json()
     hyperparameters = shown["method"]["reinforcement"]["hyperparameters"]
     assert hyperparameters == {
@@ -215,7 +216,7 @@ def test_a_job_of_a_page_is_shown_with_its_settings(call: Call, job: Job) -> Non
         "eval_interval": 20, "eval_samples": 4, "reasoning_effort": "default",
     }  # fmt: skip
     assert shown["training_file"] == job.dataset_version.uid
-    assert shown["status"] == "succeeded"
+    assert (shown["status"], shown["trained_tokens"]) == ("succeeded", 1234)
     assert call("GET", f"/files/{shown['training_file']}").status_code == 200
 
 

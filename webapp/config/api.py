@@ -4,39 +4,33 @@ from __future__ import annotations
 
 import logging
 
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from ninja import NinjaAPI
-from ninja.errors import HttpError, Throttled, ValidationError
+from ninja.errors import HttpError, ValidationError
 
 from webapp.catalog.api import router as models
 from webapp.core.api.errors import ApiError, build_envelope
-from webapp.core.api.parsing import StorableParser
+from webapp.core.api.openapi import Api
 from webapp.datasets.files.api import files, uploads
 from webapp.graders.api import router as graders
 from webapp.jobs.api.views import router as fine_tuning
-from webapp.keys.authentication import KeyThrottle
 from webapp.webhooks.api import router as webhooks
 
 log = logging.getLogger(__name__)
 SERVER_FAULT = "The server met an unexpected error. It has been logged under this request's id."
 
-api = NinjaAPI(
+api = Api(
     title="Groove API",
     version="1",
+    description="OpenAI's HTTP API, answered by this site. Errors have one form; see /docs/api/.",
     urls_namespace="v1",
-    docs_url=None,
-    openapi_url=None,
-    throttle=[KeyThrottle()],
-    parser=StorableParser(),
 )
 
 
 @api.exception_handler(ApiError)
 def answer_api_error(_request: HttpRequest, error: ApiError) -> HttpResponse:
     """Answer with the error's own envelope."""
-    headers = {"retry-after": str(error.retry_after)} if error.retry_after else {}
-    return JsonResponse(error.build_envelope(), status=error.status, headers=headers)
+    return error.build_response()
 
 
 @api.exception_handler(ValidationError)
@@ -51,15 +45,6 @@ def answer_invalid_request(_request: HttpRequest, error: ValidationError) -> Htt
     code = "missing_required_parameter" if missing else "invalid_value"
     message = f"Missing required parameter: '{param}'." if missing else f"Invalid '{param}': {first['msg']}."
     return JsonResponse(build_envelope(400, message, param, code), status=400)
-
-
-@api.exception_handler(Throttled)
-def answer_throttled(_request: HttpRequest, error: Throttled) -> HttpResponse:
-    """Say when the key may send its next request."""
-    wait = max(1, int(error.wait or 1))
-    message = f"Rate limit reached for this key. Try again in {wait} s."
-    body = build_envelope(429, message, code="rate_limit_exceeded")
-    return JsonResponse(body, status=429, headers={"retry-after": str(wait)})
 
 
 @api.exception_handler(Http404)
@@ -82,8 +67,15 @@ def answer_bad_request(_request: HttpRequest, error: BadRequest) -> HttpResponse
 
 @api.exception_handler(HttpError)
 def answer_http_error(_request: HttpRequest, error: HttpError) -> HttpResponse:
-    """Answer ninja's own errors, such as a body that is not JSON."""
-    return JsonResponse(build_envelope(error.status_code, str(error)), status=error.status_code)
+    """Answer ninja's own errors, such as a body that is not JSON, with their cause."""
+    message = f"{error}: {error.__cause__}." if error.__cause__ else str(error)
+    return JsonResponse(build_envelope(error.status_code, message), status=error.status_code)
+
+
+@api.exception_handler(RequestDataTooBig)
+def answer_too_large(_request: HttpRequest, _error: RequestDataTooBig) -> HttpResponse:
+    """Say that the body is too large for this URL."""
+    return JsonResponse(build_envelope(413, "The request is too large for this URL."), status=413)
 
 
 @api.exception_handler(Exception)
@@ -93,9 +85,9 @@ def answer_fault(request: HttpRequest, _error: Exception) -> HttpResponse:
     return JsonResponse(build_envelope(500, SERVER_FAULT), status=500)
 
 
+api.add_router("", webhooks)
 api.add_router("/files", files)
 api.add_router("/fine_tuning", fine_tuning)
 api.add_router("/fine_tuning/alpha/graders", graders)
 api.add_router("/models", models)
 api.add_router("/uploads", uploads)
-api.add_router("", webhooks)

@@ -1,12 +1,14 @@
 """Limits of request bodies, enforced while they arrive and before Django stores anything.
 
-Most routes accept small forms only. Upload routes accept larger bodies from editors of the team.
+Most routes accept small forms only. Upload routes accept larger bodies from editors of the team. Below
+``/v1`` the key decides, not the session.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import re
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -17,12 +19,18 @@ from typing import IO, Any
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user
-from django.core.exceptions import RequestAborted
+from django.core.exceptions import RequestAborted, RequestDataTooBig
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.db import connections
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, JsonResponse
 from django.urls import Resolver404, resolve
 
+from webapp.core.api.errors import build_envelope
+from webapp.core.api.middleware import PREFIX
+from webapp.core.fields import create_public_id
+from webapp.core.request_ids import HEADER
+from webapp.keys.authentication import KeyAccess, find_key_access
+from webapp.keys.models import Scope as KeyScope
 from webapp.teams.access import find_access
 from webapp.teams.models import Role, User
 
@@ -33,6 +41,13 @@ Scope = dict[str, Any]  # as Django's ASGIHandler declares it
 TEXT = "text/plain; charset=utf-8"
 FORM_BYTES = 2**20
 PART_BYTES = 9 * 2**20  # one part of a resumable upload; the view checks the exact limit
+API_BYTES = 4 * 2**20  # JSON
+API_PROMPT_BYTES = 20 * 2**20
+API_FILE_BYTES = 512 * 2**20
+API_PART_BYTES = 64 * 2**20
+API_PROMPTS = re.compile(r"/v1/chat/completions")
+API_FILES = re.compile(r"/v1/files")
+API_PARTS = re.compile(r"/v1/uploads/[^/]+/parts")
 IDLE_SECONDS = 30.0
 STALE_SECONDS = 24 * 3600
 GRACE_SECONDS = 30.0
@@ -46,9 +61,13 @@ class BodyRefused(Exception):
         super().__init__(reason)
         self.status = status
 
-    def build_response(self) -> HttpResponse:
+    def build_response(self, path: str) -> HttpResponse:
         """Build a response that closes the connection, because the rest of the body is not read."""
-        return HttpResponse(f"{self}\n", TEXT, status=self.status, headers={"Connection": "close"})
+        closing = {"Connection": "close"}
+        if not path.startswith(PREFIX):
+            return HttpResponse(f"{self}\n", TEXT, status=self.status, headers=closing)
+        headers = closing | {HEADER: create_public_id("req_")}
+        return JsonResponse(build_envelope(self.status, str(self)), status=self.status, headers=headers)
 
 
 def prepare_folder() -> None:
@@ -74,6 +93,8 @@ def _upload_limits() -> dict[str, int]:
 
 async def find_limit(scope: Scope) -> int:
     """Return the limit in bytes for the body of this request."""
+    if scope["path"].startswith(PREFIX):
+        return await _find_api_limit(scope)
     try:
         match = resolve(scope["path"])
     except (Resolver404, ValueError):
@@ -84,6 +105,34 @@ async def find_limit(scope: Scope) -> int:
     async with ThreadSensitiveContext():
         editor = await sync_to_async(_is_editor)(scope, match.kwargs["team"])
     return limit if editor else FORM_BYTES
+
+
+async def _find_api_limit(scope: Scope) -> int:
+    headers = dict(scope["headers"])
+    announced = headers.get(b"content-length", b"")
+    if announced.isdigit() and len(announced) <= len(str(FORM_BYTES)) and int(announced) <= FORM_BYTES:
+        return FORM_BYTES  # no need to look for the key twice
+    async with ThreadSensitiveContext():
+        access = await sync_to_async(_find_access)(headers.get(b"authorization", b"").decode("latin-1"))
+    return _get_api_limit(scope["path"], access) if access else FORM_BYTES
+
+
+def _find_access(authorization: str) -> KeyAccess | None:
+    try:
+        return find_key_access(authorization)
+    finally:
+        connections.close_all()
+
+
+def _get_api_limit(path: str, access: KeyAccess) -> int:
+    if API_PROMPTS.fullmatch(path) and KeyScope.INFERENCE in access.key.scopes:
+        return API_PROMPT_BYTES
+    if access.can_edit and KeyScope.WRITE in access.key.scopes:
+        if API_FILES.fullmatch(path):
+            return min(API_FILE_BYTES, settings.MAX_UPLOAD_BYTES) + FORM_BYTES
+        if API_PARTS.fullmatch(path):
+            return API_PART_BYTES + FORM_BYTES
+    return API_BYTES
 
 
 def _is_editor(scope: Scope, team: str) -> bool:
@@ -134,15 +183,27 @@ class LimitedBody:
         return message
 
 
+class LimitedRequest(ASGIRequest):
+    """Below ``/v1`` reads a body into memory up to the largest limit of JSON, not of forms."""
+
+    def _check_data_too_big(self, length: int) -> None:
+        if not self.path.startswith(PREFIX):
+            super()._check_data_too_big(length)  # type: ignore[misc]  # unknown to django-stubs
+        elif length > API_PROMPT_BYTES:
+            raise RequestDataTooBig(f"Bodies of more than {API_PROMPT_BYTES:,} bytes must be multipart.")
+
+
 class LimitedHandler(ASGIHandler):
     """Django's handler with limits. Bodies are unnamed files in ``FILE_UPLOAD_TEMP_DIR``."""
+
+    request_class = LimitedRequest
 
     async def handle(self, scope: Scope, receive: Any, send: Any) -> None:
         try:
             body = LimitedBody(receive, scope, await find_limit(scope))
             await super().handle(scope, body.receive, send)
         except BodyRefused as refused:
-            await self.send_response(refused.build_response(), send)
+            await self.send_response(refused.build_response(scope["path"]), send)
 
     async def read_body(self, receive: Any) -> IO[bytes]:
         """Read the whole body into a file, which is deleted if this raises."""

@@ -48,6 +48,7 @@ class SharedCache(RedisCache):
 
     set = _return_if_unreachable(None)(RedisCache.set)
     add = _return_if_unreachable(True)(RedisCache.add)
+    incr = _return_if_unreachable(0)(RedisCache.incr)
     delete = _return_if_unreachable(False)(RedisCache.delete)
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:

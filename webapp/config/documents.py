@@ -124,6 +124,13 @@ def show_document(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @require_GET
+def show_api_reference(request: HttpRequest) -> HttpResponse:
+    """Show the API's OpenAPI document with Swagger UI, whose files this site serves."""
+    swagger = {"url": reverse("v1:openapi-json"), "deepLinking": True, "supportedSubmitMethods": []}
+    return render(request, "docs/reference.html", {"swagger": swagger})
+
+
+@require_GET
 def show_image(request: HttpRequest, name: str) -> FileResponse:
     """Serve an image of a document."""
     path = FOLDER / "images" / name

@@ -10,6 +10,7 @@ SECTIONS = {
     "home": "interface#pages-of-a-team",
     "teams": "interface#pages-of-a-team",
     "teams:members": "interface#pages-of-a-team",
+    "keys": "api#keys",
     "datasets": "datasets",
     "datasets:new": "datasets#files",
     "datasets:upload": "datasets#from-upload-to-version",

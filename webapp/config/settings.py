@@ -110,6 +110,7 @@ MIDDLEWARE = [
     "webapp.core.middleware.redirect_to_sign_in",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "webapp.keys.idempotency.IdempotentAnswers",
 ]
 ROOT_URLCONF = "webapp.config.urls"
 ASGI_APPLICATION = "webapp.config.asgi.application"

@@ -18,6 +18,7 @@ urlpatterns = [
     path("account/ended/", notification_views.ended_jobs, name="ended"),
     path("docs/", documents.list_documents, name="documents"),
     path("docs/images/<str:name>", documents.show_image, name="document_image"),
+    path("docs/api/reference/", documents.show_api_reference, name="api_reference"),
     path("docs/<str:name>/", documents.show_document, name="document"),
     path("v1/", api.urls),
     re_path("^v1/", views.show_unknown_url),

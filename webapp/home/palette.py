@@ -51,6 +51,7 @@ PAGES = (
     Page("Base models", "registry:bases", "layers"),
     Page("Workers", "jobs:workers", "server", words="nodes gpus queue"),
     Page("Members", "teams:members", "users", words="roles invitations settings"),
+    Page("API keys", "keys:list", "key-round", words="settings sdk openai secret token"),
     Page("Team settings", "home:settings", "settings", Role.OWNER, "name retention rollouts quota limit"),
     Page("Webhooks", "webhooks:list", "plug", Role.OWNER, "events notifications http signing secret"),
     Page("Audit trail", "teams:audit", "scroll-text", Role.OWNER, "log who"),
@@ -63,6 +64,7 @@ ACTIONS = (
     Page("Import from OpenAI", "remote_imports:connect", "upload", Role.OWNER, "move groove"),
     Page("Connect a judge", "judges:new", "plug", Role.OWNER, "new add endpoint key"),
     Page("Create webhook", "webhooks:new", "plug", Role.OWNER, "new add event"),
+    Page("Create an API key", "keys:list", "key-round", words="new add sdk openai"),
     Page("Invite member", "teams:members", "mail", Role.OWNER, "new add member"),
 )
 ANYWHERE = (

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from allauth.account.adapter import get_adapter
-from django.conf import settings
 from django.http import HttpRequest
-from ninja.security import HttpBearer
-from ninja.throttling import SimpleRateThrottle
+from ninja.security.http import HttpAuthBase
 
 from webapp.core.api.errors import ApiError
+from webapp.keys.limits import count_request
 from webapp.keys.models import ApiKey, Scope
 from webapp.keys.services import find_key, record_use
 from webapp.teams.access import TeamAccess
@@ -47,48 +45,36 @@ def _find_role(key: ApiKey) -> Role | None:
     return Role(role) if role else None
 
 
-class KeyAuthentication(HttpBearer):
+def find_key_access(authorization: str) -> KeyAccess | None:
+    """Return the rights of the key in an ``Authorization`` header, if it works and its user is a member."""
+    scheme, _, secret = authorization.partition(" ")
+    key = find_key(secret.strip()) if scheme.lower() == "bearer" else None
+    role = _find_role(key) if key else None
+    return KeyAccess(key.team, role, key.user, key) if key and role else None
+
+
+class KeyAuthentication(HttpAuthBase):
     """Accepts keys with one scope. The lowest ``role`` refuses viewers' keys what viewers may not do."""
 
-    openapi_name = "ApiKey"
+    openapi_scheme = "bearer"
 
     def __init__(self, scope: Scope, role: Role = Role.VIEWER) -> None:
         super().__init__()
         self.scope, self.role = scope, role
 
-    def __call__(self, request: HttpRequest) -> Any:
-        access = super().__call__(request)
+    def __call__(self, request: HttpRequest) -> KeyAccess:
+        """Return the key's access. Raises ApiError: 401, 403 without the scope, 429 above the limit."""
+        access = find_key_access(request.headers.get("Authorization", ""))
         if access is None:
             raise ApiError(INVALID_KEY, status=401, code="invalid_api_key")
-        return access
-
-    def authenticate(self, request: HttpRequest, token: str) -> KeyAccess:
-        """Return the key's access. Raises ApiError (401, or 403 without the scope or role)."""
-        key = find_key(token)
-        role = _find_role(key) if key else None
-        if key is None or role is None:
-            raise ApiError(INVALID_KEY, status=401, code="invalid_api_key")
-        record_use(key, get_adapter().get_client_ip(request))
-        if self.scope not in key.scopes:
+        record_use(access.key, get_adapter().get_client_ip(request))
+        count_request(access.key)
+        if self.scope not in access.key.scopes:
             raise ApiError(
                 f"This key lacks the scope {self.scope.value!r}. Create a key that has it.", status=403
             )
-        access = KeyAccess(key.team, role, key.user, key)
         access.require(self.role)
         return access
-
-
-class KeyThrottle(SimpleRateThrottle):
-    """Limits the requests a minute of each key."""
-
-    scope = "key"
-
-    def get_rate(self) -> str:
-        return f"{settings.API_REQUESTS_PER_MINUTE}/min"
-
-    def get_cache_key(self, request: HttpRequest) -> str | None:
-        access = getattr(request, "auth", None)
-        return f"api:{access.key.pk}" if isinstance(access, KeyAccess) else None
 
 
 READ = KeyAuthentication(Scope.READ)

@@ -11,16 +11,24 @@ from django.utils import timezone
 from webapp.keys.models import Scope
 from webapp.teams.access import Access
 
-LIFETIMES = [("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "No expiry")]
+KINDS = [("personal", "Personal key: acts as you"), ("service", "Service key: acts for the team as editor")]
+LIFETIMES = [("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "Never")]
+SCOPES = [
+    (Scope.READ, "Read: files, jobs, models, completions"),
+    (Scope.WRITE, "Write: upload, launch, change, delete"),
+    (Scope.INFERENCE, "Inference: chat completions"),
+]
 
 
 class KeyForm(forms.Form):
     """A key's name, owner, scopes and lifetime. Only owners create service keys."""
 
-    name = forms.CharField(max_length=80, help_text="Where it is used, for example: nightly import")
-    kind = forms.ChoiceField(choices=[("personal", "Personal key"), ("service", "Service key")])
+    name = forms.CharField(max_length=80, help_text="Where you use it, for example: nightly import")
+    kind = forms.ChoiceField(choices=KINDS)
     scopes = forms.MultipleChoiceField(
-        choices=Scope.choices, widget=forms.CheckboxSelectMultiple, initial=Scope.values
+        choices=SCOPES,
+        widget=forms.CheckboxSelectMultiple({"class": "checkbox checkbox-sm"}),
+        initial=Scope.values,
     )
     lifetime = forms.ChoiceField(choices=LIFETIMES, required=False, initial="90", label="Expires after")
 

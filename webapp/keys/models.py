@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
+from encrypted_fields.fields import EncryptedTextField
 
 from webapp.core.fields import PublicIdField
 from webapp.core.models import Authored
@@ -51,6 +52,11 @@ class ApiKey(Authored):
         return self.name
 
     @property
+    def scope_labels(self) -> list[str]:
+        """The names of the scopes, for pages."""
+        return [Scope(each).label for each in self.scopes]
+
+    @property
     def works(self) -> bool:
         """True unless the key is revoked or has expired."""
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
@@ -70,3 +76,20 @@ class ApiKeyAddress(models.Model):
 
     def __str__(self) -> str:
         return self.address
+
+
+class StoredAnswer(models.Model):
+    """The first answer to a POST with an ``Idempotency-Key``. It may hold a secret, so it is encrypted."""
+
+    key = models.ForeignKey(ApiKey, models.CASCADE, related_name="+")
+    name = models.CharField(max_length=255, help_text="the header's value")
+    request_sha256 = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField()
+    body = EncryptedTextField()
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["key", "name"], name="one_answer_per_name")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from webapp.keys import services
+from webapp.keys.examples import KeyExamples, build_examples
 from webapp.keys.forms import KeyForm
-from webapp.keys.models import ApiKey
+from webapp.keys.models import ApiKey, Scope
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
+
+
+def _show_secret(request: HttpRequest, key: ApiKey, secret: str) -> dict[str, object]:
+    base_url = f"{settings.SITE_URL}/v1" if settings.SITE_URL else request.build_absolute_uri("/v1")
+    examples: KeyExamples | None = None
+    if Scope.READ in key.scopes:
+        examples = build_examples(base_url, secret)
+    return {"created": key, "secret": secret, "examples": examples}
 
 
 @member()
 def list_keys(request: HttpRequest, access: Access) -> HttpResponse:
     """List the member's keys (an owner sees all). A POST creates one and shows its secret, once."""
     form = KeyForm(request.POST or None, access=access)
-    secret = ""
+    context: dict[str, object] = {}
     if request.method == "POST" and form.is_valid():
-        _, secret = services.create_key(access.team, access.user, **form.build_arguments())
+        key, secret = services.create_key(access.team, access.user, **form.build_arguments())
+        context = _show_secret(request, key, secret)
         form = KeyForm(access=access)
-    keys = services.select_keys(access.team, None if access.can_own else access.user)
-    context = {"form": form, "keys": keys, "secret": secret}
-    response = render(request, "keys/list.html", context, status=422 if form.errors else 200)
+    context["keys"] = services.select_keys(access.team, None if access.can_own else access.user)
+    status = 422 if form.errors else 200
+    response = render(request, "keys/list.html", context | {"form": form}, status=status)
     response.headers["Cache-Control"] = "no-store"  # Back must not show the secret again
     return response
 

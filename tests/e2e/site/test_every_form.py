@@ -44,6 +44,8 @@ KNOWN = {"prompt": "What is due?", "answer": "5"}
 MEMBERS = (
     Step("teams/members.html", "teams:members", {"email": "new@example.com"}, shows="new@example.com"),
     Step("teams:revoke", "teams:members", shows="no longer works"),
+    Step("keys/list.html", "keys:list", {"name": "Nightly"}, shows="Copy Nightly now"),
+    Step("keys:revoke", "keys:list", shows="no longer works"),
     Step("teams:role", "teams:members", {"role": "editor"}, within="/{bob}/", shows="is now editor"),
     Step("home/settings.html", "home:settings", {"name": "Acme Labs"}, shows="Settings saved."),
     Step("home/settings.html", "home:settings", {"rollouts_kept_days": "7"}, shows="Delete the rollouts"),

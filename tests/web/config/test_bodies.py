@@ -6,17 +6,21 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.test import Client
 
 from tests.conftest import Process, free_port, until_up
 from webapp.config import bodies
-from webapp.config.bodies import FORM_BYTES, BodyRefused, LimitedBody, LimitedHandler
+from webapp.config.bodies import FORM_BYTES, BodyRefused, LimitedBody, LimitedHandler, LimitedRequest
+from webapp.keys.models import Scope
+from webapp.keys.services import create_key
 from webapp.teams.models import Team, User
 
 Start = Callable[..., Process]
@@ -56,6 +60,42 @@ def test_only_editors_send_large_bodies_and_only_to_upload_routes(
         assert passed.status_code == 403  # the form's token
         assert client.post(file, content=big, cookies=cookies[alice]).status_code == 400  # text without files
         assert client.post("/accounts/login/", content=b"a=b").status_code == 403
+
+
+def test_below_v1_the_key_decides_how_large_a_body_may_be(
+    web: str, team: Team, alice: User, bob: User
+) -> None:
+    editor, viewer = create_key(team, alice, "K", Scope)[1], create_key(team, bob, "K", Scope)[1]
+    reader = create_key(team, alice, "K", [Scope.READ])[1]
+    mebibyte = 2**20
+    with httpx2.Client(base_url=web, trust_env=False) as client:
+
+        def is_refused(path: str, size: int, secret: str) -> bool:
+            headers = {"authorization": f"Bearer {secret}", "content-type": "application/json"}
+            answer = client.post(f"/v1{path}", content=b" " * size, headers=headers)
+            assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+            assert answer.headers["x-request-id"].startswith("req_")
+            return answer.status_code == 413
+
+        for path in ("/x", "/files", "/uploads/upload_1/parts", "/chat/completions"):
+            assert is_refused(path, mebibyte + 1, "sk-groove-wrong"), path
+            assert not is_refused(path, 4 * mebibyte, viewer), path
+        for secret in (viewer, reader):
+            assert is_refused("/files", 4 * mebibyte + 1, secret)
+        assert is_refused("/x", 4 * mebibyte + 1, editor)
+        assert is_refused("/files/x", 4 * mebibyte + 1, editor)
+        for path, size in (("/files", 66), ("/uploads/upload_1/parts", 65), ("/chat/completions", 20)):
+            assert not is_refused(path, size * mebibyte, editor), path
+        for path, size in (("/uploads/upload_1/parts", 65), ("/chat/completions", 20)):
+            assert is_refused(path, size * mebibyte + 1, editor), path
+
+
+def test_json_below_v1_may_be_larger_than_a_form() -> None:
+    head = scope(**{"content-length": str(4 * 2**20)}) | {"path": "/v1/x"}
+    assert len(LimitedRequest(head, BytesIO(b" " * 4 * 2**20)).body) == 4 * 2**20
+    for path, size in (("/x", FORM_BYTES + 1), ("/v1/files", 20 * 2**20 + 1)):
+        with pytest.raises(RequestDataTooBig):
+            assert LimitedRequest(head | {"path": path}, BytesIO(b" " * size)).body
 
 
 def test_a_body_of_unknown_length_is_cut_off_and_nothing_stays(web: str) -> None:

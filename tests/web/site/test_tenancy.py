@@ -162,6 +162,7 @@ def objects(team: Team, alice: User) -> Objects:
     return {
         "": {"number": 1, "step": 1, "index": 0},
         "teams": {"membership": membership.pk, "invitation": invitation.pk},
+        "keys": {"uid": key.uid},
         "datasets": {"uid": version.dataset.uid, "since": 1},
         "datasets:row": {"uid": version.dataset.uid, "row_id": row["row_id"]},
         "datasets:upload": {"uid": trial.uid},
@@ -187,7 +188,6 @@ def objects(team: Team, alice: User) -> Objects:
         "catalog:checkpoint": {"uid": job.uid, "step": 1},
         "catalog:promote": {"uid": job.uid, "step": 1},
         "registry": {"base": base.uid},
-        "keys": {"uid": key.uid},
         "remote_imports": {"uid": remote.uid},
         "webhooks": {"uid": hook.uid},
         "webhooks:replay": {"uid": WebhookDelivery.objects.get().uid},
@@ -257,8 +257,8 @@ def everything() -> dict[str, list[dict[str, Any]]]:
 
 def test_the_walk_sees_the_whole_site() -> None:
     assert {name.partition(":")[0] for name in NAMES} == {
-        "teams", "home", "datasets", "graders", "judges", "jobs", "experiments", "evaluations", "retention",
-        "registry", "catalog", "keys", "webhooks", "remote_imports",
+        "teams", "home", "keys", "webhooks", "datasets", "graders", "judges", "jobs", "experiments",
+        "evaluations", "retention", "registry", "catalog", "remote_imports",
     }  # fmt: skip
 
 

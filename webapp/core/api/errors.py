@@ -5,6 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TypedDict
 
+from django.http import JsonResponse
+
 INVALID = "invalid_request_error"
 SERVER = "server_error"
 RATE_LIMIT = "rate_limit_error"
@@ -42,6 +44,11 @@ class ApiError(Exception):
     def build_envelope(self) -> Envelope:
         """Return the body of the response."""
         return build_envelope(self.status, str(self), self.param, self.code)
+
+    def build_response(self) -> JsonResponse:
+        """Return the response."""
+        headers = {"retry-after": str(self.retry_after)} if self.retry_after else {}
+        return JsonResponse(self.build_envelope(), status=self.status, headers=headers)
 
 
 class NotFound(ApiError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import FloatField, OuterRef, QuerySet, Subquery
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
 from django.utils import timezone
@@ -28,7 +28,7 @@ FILE_ERRORS = {"invalid_training_file": "training_file"}
 def select_jobs(team: Team) -> QuerySet[Job]:
     """Return the team's jobs, with everything that their objects show."""
     newest = Metric.objects.filter(job=OuterRef("pk"), values__has_key="num_tokens").order_by("-step")
-    tokens = newest.values(tokens=Cast(KT("values__num_tokens"), IntegerField()))[:1]
+    tokens = newest.values(tokens=Cast(KT("values__num_tokens"), FloatField()))[:1]
     jobs = Job.objects.alive().filter(team=team).select_related(*SHOWN)
     return jobs.annotate(tokens=Subquery(tokens))
 
@@ -50,7 +50,7 @@ def describe_job(job: Job) -> dict[str, Any]:
         "status": job.state,
         "training_file": training,
         "validation_file": validation,
-        "trained_tokens": getattr(job, "tokens", None) if job.state in TERMINAL else None,
+        "trained_tokens": _count_tokens(job),
         "error": _describe_error(job),
         "hyperparameters": method["supervised"]["hyperparameters"] if "supervised" in method else None,
         "seed": job.settings.seed,
@@ -70,6 +70,11 @@ def _name_model(job: Job) -> str:
     if asked := job.asked.get("model"):
         return str(asked)
     return job.initial_adapter.name if job.initial_adapter else job.base_model.model_id
+
+
+def _count_tokens(job: Job) -> int | None:
+    tokens = getattr(job, "tokens", None)  # counted by ``select_jobs``
+    return int(tokens) if tokens and job.state in TERMINAL else None
 
 
 def _estimate_finish(job: Job) -> int | None:

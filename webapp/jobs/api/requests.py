@@ -138,6 +138,7 @@ def _describe_request(asked: JobBody) -> JsonDict:
         "training_file": asked.training_file,
         "validation_file": asked.validation_file,
         "suffix": asked.suffix,
+        "settings": {**asked.settings},
         "integrations": [each.model_dump(exclude_none=True) for each in asked.integrations or []],
         "method": {
             "type": "reinforcement",

@@ -50,6 +50,9 @@ EvalSamples = Annotated[
 ]
 
 
+Effort = Literal["default", "low", "medium", "high"]
+
+
 class Body(Schema):
     """A request's body. Unknown fields are refused, so that none is ignored by a typing mistake."""
 
@@ -65,7 +68,7 @@ class Hyperparameters(Body):
     compute_multiplier: Compute = None
     eval_interval: Interval = None
     eval_samples: EvalSamples = None
-    reasoning_effort: Literal["default", "low", "medium", "high"] = "default"
+    reasoning_effort: Effort = "default"
 
     def echo(self) -> JsonDict:
         """Return them as the job object shows them."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from webapp.datasets.models import DatasetVersion
-from webapp.jobs.api.schemas import Hyperparameters, JobBody
+from webapp.jobs.api.schemas import Effort, Hyperparameters, JobBody
 from webapp.jobs.models import Job
 from webapp.registry.models import BaseModel
 from workers.contract.json_types import JsonObject
@@ -80,13 +80,14 @@ def describe_settings(job: Job) -> JsonObject:
     """Return the hyperparameters of a job that was not made by the API."""
     grpo, evaluation = job.settings.grpo, job.settings.evaluation
     recommended = GrpoSettings.model_validate(job.base_model.settings.get("grpo", {}))
+    effort = job.settings.chat.template_arguments.get("reasoning_effort")
     return {
         "batch_size": grpo.prompts_per_step,
         "n_epochs": grpo.epochs,
         "learning_rate_multiplier": grpo.learning_rate / recommended.learning_rate,
         "compute_multiplier": grpo.group_size / recommended.group_size,
         **_describe_evaluation(evaluation),
-        "reasoning_effort": job.settings.chat.template_arguments.get("reasoning_effort", "default"),
+        "reasoning_effort": effort if effort in get_args(Effort) else "default",
     }
 
 
