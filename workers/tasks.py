@@ -12,6 +12,7 @@ from webapp.datasets.uploads.imports import IMPORTS
 from webapp.datasets.uploads.services import discard_stale_uploads
 from webapp.endpoints.queues import ENDPOINT_CHECKS
 from webapp.graders.queues import CHECKS, TRIALS, enqueue_checks_with_new_rows
+from webapp.interactions.erasure import delete_expired as delete_expired_interactions
 from webapp.jobs.launch import service
 from webapp.jobs.listing import removal
 from webapp.jobs.live import notifications
@@ -20,10 +21,20 @@ from webapp.jobs.rollouts import search
 from webapp.keys.idempotency import delete_expired_answers
 from webapp.registry.queues import EXPORTS, INSPECTIONS
 from webapp.remote_imports.services import REMOTE_IMPORTS
+from webapp.serving.queues import SERVERS
 from webapp.webhooks import deliveries
 from webapp.work import nodes
 from webapp.work.queue import LeaseQueue
-from workers.bridge import checks, exports, imports, inspections, judge_checks, remote_imports, trials
+from workers.bridge import (
+    checks,
+    exports,
+    imports,
+    inspections,
+    judge_checks,
+    model_servers,
+    remote_imports,
+    trials,
+)
 from workers.bridge.jobs import attempts
 from workers.celery import app
 
@@ -37,6 +48,7 @@ QUEUES: tuple[LeaseQueue[Any], ...] = (
     INSPECTIONS,
     IMPORTS,
     REMOTE_IMPORTS,
+    SERVERS,
 )
 
 
@@ -101,6 +113,12 @@ def inspect_base(inspection_id: int) -> None:
 
 
 @app.task
+def serve_model(server_id: int) -> None:
+    """Serve a base model until it is idle or stopped."""
+    model_servers.serve_model(server_id)
+
+
+@app.task
 def send_mail() -> None:
     """Send e-mails about ended jobs."""
     notifications.send_mail()
@@ -130,6 +148,7 @@ def tidy() -> None:
     expire_uploads()
     delete_removed_bytes()
     search.delete_expired()
+    delete_expired_interactions()
     removal.purge_deleted()
     nodes.delete_silent_nodes()
     deliveries.delete_old()

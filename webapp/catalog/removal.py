@@ -27,6 +27,11 @@ def delete_model(model: TunedModel, user: User | None) -> None:
             f"{', '.join(f'“{name}”' for name in names[:NAMED])}{more} trains from this model. "
             "Wait until it ends or cancel it, then delete the model."
         )
+    if deployments := _list_deployments(locked):
+        raise RemovalRefused(
+            f"This model answers as {', '.join(deployments[:NAMED])}. "
+            "Deploy another model there, then delete this one."
+        )
     if model.mark_deleted():
         record_event(locked.team, user, "deleted model", locked)
 
@@ -62,6 +67,12 @@ def purge_model(model: TunedModel, user: User) -> None:
 
 def _locked(model: TunedModel) -> TunedModel:
     return TunedModel.objects.select_for_update(of=("self",)).select_related("team").get(pk=model.pk)
+
+
+def _list_deployments(model: TunedModel) -> list[str]:
+    """Return the names of the deployments that answer with the model."""
+    versions = model.served_versions.select_related("deployment")
+    return [f"“{each.deployment.name}”" for each in versions if each.deployment.stable == each]
 
 
 def _keys(model: TunedModel) -> Iterator[str]:

@@ -20,6 +20,7 @@ from tests.api.conftest import make_secret
 from tests.conftest import PASSWORD, ROOT, free_port, until_up
 from tests.e2e.forms import Step, list_forms, submit
 from tests.e2e.site.test_every_page import sign_in
+from tests.web.interactions.records import keep
 from tests.web.site.test_tenancy import (  # noqa: F401 -- objects is a fixture
     ADDRESSES,
     DEFINITION,
@@ -118,9 +119,24 @@ MODELS = (
     Step("catalog/purge.html", "catalog:purge", {"confirmed": "{gone}"}, other={"uid": "gone"},
          shows="for good"),
 )  # fmt: skip
+SERVING = (
+    Step("deployments/list.html", "deployments:list", {"q": "inv"}, shows="Clear"),
+    Step(
+        "deployments/new.html", "deployments:new", {"name": "invoices", "model": "tiny"}, shows="answers as"
+    ),
+    Step("deployments:roll_back", "deployments:detail", {"reason": "worse"}, shows="Rolled back"),
+    Step("deployments:promote", "deployments:detail", shows="answers from now on"),
+    Step("interactions/list.html", "interactions:list", {"q": "due"}, shows="Clear"),
+    Step("interactions:vote", "interactions:detail", shows="Your thumb"),
+    Step("interactions:correct", "interactions:detail", {"text": "13 EUR"}, shows="Your correction"),
+    Step("interactions:make_dataset", "interactions:list", {"name": "Kept"}, shows="may train"),
+    Step("interactions/rules.html", "interactions:rules", {"retention_days": "7"}, shows="Rules saved"),
+)
 DESTRUCTIVE = (
-    Step("catalog:delete", "catalog:model", shows="Model deleted"),
-    Step("catalog:restore", "catalog:model", shows="Restored"),
+    Step("interactions:delete", "interactions:detail", shows="Deleted"),
+    Step("interactions:erase", "interactions:detail", other={"uid": "erased"}, shows="Erased 1"),
+    Step("catalog:delete", "catalog:model", other={"uid": "unserved"}, shows="Model deleted"),
+    Step("catalog:restore", "catalog:model", other={"uid": "unserved"}, shows="Restored"),
     Step("graders:delete", "graders:detail", shows="Grader deleted"),
     Step("graders:restore", "graders:detail"),
     Step("judges:delete", "judges:list", shows="Disconnected"),
@@ -146,7 +162,7 @@ STRANGER = (
          {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}),
 )  # fmt: skip
 LEAVING = (Step("account/logout.html", "/accounts/logout/", shows="Sign in"),)
-TEAM_WALK = (*MEMBERS, *WEBHOOKS, *REMOTE, *DATASETS, *GRADERS, *JOBS, *MODELS, *DESTRUCTIVE)
+TEAM_WALK = (*MEMBERS, *WEBHOOKS, *REMOTE, *DATASETS, *GRADERS, *JOBS, *MODELS, *SERVING, *DESTRUCTIVE)
 WALK = (*TEAM_WALK, *NEW_EMAIL, *CONFIRMED, *ACCOUNT, *STRANGER, *LEAVING)
 
 PRESETS = "tests/e2e/jobs/test_job.py::test_a_preset_fills_in_the_estimate_follows_and_a_clone_resets"
@@ -267,6 +283,8 @@ def named(team: Team, alice: User, bob: User, charlie: User, objects: Objects) -
         "job": job.uid,
         "running": running_job(team, job).uid,
         "gone": gone.uid,
+        "unserved": tuned(team, base).uid,
+        "erased": keep(team, user="u-2").uid,
         "spare": BaseModel.objects.create(team=team, model_id="spare").uid,
         "bob": str(Membership.objects.get(team=team, user=bob).pk),
         "empty": create_team(alice, "Empty").slug,

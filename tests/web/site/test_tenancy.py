@@ -20,12 +20,15 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
+from tests.web.interactions.records import keep
 from tests.web.stored import rows_of
 from webapp.calibration.models import LabelTask
+from webapp.catalog.model_names import ModelTarget
 from webapp.datasets.models import DatasetImport
 from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.transfers import begin_transfer
 from webapp.datasets.uploads.validation import Options
+from webapp.deployments.services import deploy
 from webapp.endpoints.models import Endpoint
 from webapp.graders.models import Grader, GraderTest, GraderTrial, GraderVersion
 from webapp.home.sample_project import create_sample_project
@@ -59,6 +62,10 @@ PAGES = {
     "home:overview",
     "home:search",
     "datasets:list",
+    "deployments:list",
+    "deployments:detail",
+    "interactions:list",
+    "interactions:detail",
     "datasets:detail",
     "datasets:version",
     "datasets:row",
@@ -150,6 +157,8 @@ def objects(team: Team, alice: User) -> Objects:
     base = BaseModel.objects.create(team=team, model_id="tiny")
     model = tuned(team, base)
     job = finished_job(team, base, version, grader_version, model)
+    deployment = deploy(team, alice, "invoices", ModelTarget(model.name, base, model, None, "0"))
+    interaction = keep(team, user="u-1")
     membership = Membership.objects.get(team=team, user=alice)
     invitation = create_invitation(team, alice, "dora@example.com", Role.VIEWER)
     view = save_view(team, alice, "Cut", "only=truncated")
@@ -162,7 +171,6 @@ def objects(team: Team, alice: User) -> Objects:
     return {
         "": {"number": 1, "step": 1, "index": 0},
         "teams": {"membership": membership.pk, "invitation": invitation.pk},
-        "keys": {"uid": key.uid},
         "datasets": {"uid": version.dataset.uid, "since": 1},
         "datasets:row": {"uid": version.dataset.uid, "row_id": row["row_id"]},
         "datasets:upload": {"uid": trial.uid},
@@ -174,6 +182,9 @@ def objects(team: Team, alice: User) -> Objects:
             f"datasets:{name}": {"uid": part.uid}
             for name in ("transfer", "transfer_progress", "finish", "forget")
         },
+        "keys": {"uid": key.uid},
+        "deployments": {"uid": deployment.uid},
+        "interactions": {"uid": interaction.uid},
         "graders": {"uid": grader.uid, "test": known.uid},
         "graders:trial": {"uid": bench.uid},
         "judges": {"uid": judge.uid, "version": grader_version.uid, "grader": grader.uid},
@@ -257,8 +268,8 @@ def everything() -> dict[str, list[dict[str, Any]]]:
 
 def test_the_walk_sees_the_whole_site() -> None:
     assert {name.partition(":")[0] for name in NAMES} == {
-        "teams", "home", "keys", "webhooks", "datasets", "graders", "judges", "jobs", "experiments",
-        "evaluations", "retention", "registry", "catalog", "remote_imports",
+        "teams", "home", "keys", "webhooks", "remote_imports", "datasets", "graders", "judges", "jobs",
+        "experiments", "evaluations", "retention", "registry", "catalog", "deployments", "interactions",
     }  # fmt: skip
 
 

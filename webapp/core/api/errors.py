@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TypedDict
 
 from django.http import JsonResponse
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 INVALID = "invalid_request_error"
 SERVER = "server_error"
@@ -47,7 +47,9 @@ class ApiError(Exception):
 
     def build_response(self) -> JsonResponse:
         """Return the response."""
-        headers = {"retry-after": str(self.retry_after)} if self.retry_after else {}
+        headers = {}
+        if self.retry_after:
+            headers = {"retry-after": str(self.retry_after), "x-should-retry": "true"}
         return JsonResponse(self.build_envelope(), status=self.status, headers=headers)
 
 

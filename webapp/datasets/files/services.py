@@ -15,7 +15,6 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from webapp.core.api.errors import ApiError, NotFound
-from webapp.core.fields import replace_nul
 from webapp.datasets.files import building
 from webapp.datasets.files.checking import check_content
 from webapp.datasets.files.file_content import CHUNK_BYTES
@@ -51,7 +50,7 @@ def create_file(
     found = ApiFile(
         team=team,
         created_by=user,
-        filename=replace_nul(filename)[:NAME_LENGTH] or "file",
+        filename=clean_name(filename),
         purpose=purpose,
         bytes=file.size,
         sha256=_hash_content(stream),
@@ -59,6 +58,11 @@ def create_file(
         expires_at=timezone.now() + timedelta(seconds=lifetime) if lifetime else None,
     )
     return _store_bytes(found, file)
+
+
+def clean_name(filename: str) -> str:
+    """Return a file name without line breaks and other control characters, which no header can hold."""
+    return "".join(filter(str.isprintable, filename)).strip()[:NAME_LENGTH] or "file"
 
 
 def _hash_content(stream: IO[bytes]) -> str:

@@ -1,0 +1,7 @@
+"""The app of deployments."""
+
+from django.apps import AppConfig
+
+
+class DeploymentsConfig(AppConfig):
+    name = "webapp.deployments"
