@@ -40,6 +40,11 @@ class Projection:
     parts: list[tuple[torch.Tensor, torch.Tensor | None]]
     lora: list[tuple[torch.Tensor, torch.Tensor, float] | None]
 
+    @property
+    def size(self) -> int:
+        """Number of weights: products to one token."""
+        return sum(weight.numel() for weight, _ in self.parts)
+
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         outputs = [
             linear(x, weight, bias) if lora is None else _linear_with_lora(x, weight, bias, *lora)
