@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import browsing, grading_share, judge_concurrency, latency, pages, sandbox, speed
+from tests.bench import browsing, grading_share, judge_concurrency, latency, pages, sandbox, serving, speed
 from tests.bench.result import Result
 from tests.bench.scale import SMALL
 
@@ -31,6 +31,10 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "sandbox_start": sandbox.start,
     "grading_share": grading_share.run,
     "judge_concurrency": judge_concurrency.run,
+    "serve_throughput": serving.throughput,
+    "serve_speedup": serving.speedup,
+    "adapter_mix": serving.adapter_mix,
+    "first_token": serving.first_token,
     "page_p95": pages.page_p95,
     "rollout_filter": pages.rollout_filter,
     "chart_draw": browsing.chart_draw,
