@@ -10,7 +10,7 @@ from tests.bench.pages import p95
 from tests.bench.result import Result
 from tests.bench.scale import sized
 
-PAIRS, ROUNDS = sized(7, 1), sized(2, 1)
+PAIRS, ROUNDS = sized(5, 1), sized(2, 1)
 REQUESTS, TOKENS, ADAPTERS = sized(64, 8), sized(64, 8), sized(16, 2)
 STREAMS, ANSWERS = sized(8, 2), sized(25, 2)
 FIRST_TOKEN_MS = 150.0
