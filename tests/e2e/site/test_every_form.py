@@ -111,6 +111,9 @@ JOBS = (
     Step("evaluations/compare.html", "evaluations:compare", {"show": "tie"}, shows="Clear"),
 )
 MODELS = (
+    Step("serving:warm", "serving:usage", shows="is kept warm"),
+    Step("serving:stop", "serving:usage", shows="The next request starts it again."),
+    Step("serving/usage.html", "/t/{team}/usage/?days=7", {"days": "90"}, shows="Clear"),
     Step("catalog/list.html", "catalog:list", {"q": "tiny"}, shows="Clear"),
     Step("catalog:describe", "catalog:model", {"description": "Reads invoices"}, shows="Reads invoices"),
     Step("registry/bases.html", "registry:bases", {"model_id": "acme/one"}, shows="acme/one"),
@@ -130,6 +133,7 @@ SERVING = (
     Step("interactions:vote", "interactions:detail", shows="Your thumb"),
     Step("interactions:correct", "interactions:detail", {"text": "13 EUR"}, shows="Your correction"),
     Step("interactions:make_dataset", "interactions:list", {"name": "Kept"}, shows="may train"),
+    Step("playground/page.html", "playground:page", {"seed": "7"}, shows="Send one prompt"),
     Step("interactions/rules.html", "interactions:rules", {"retention_days": "7"}, shows="Rules saved"),
 )
 DESTRUCTIVE = (

@@ -40,6 +40,7 @@ from webapp.keys.models import Scope
 from webapp.keys.services import create_key
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.remote_imports.models import RemoteImport
+from webapp.serving.models import ModelServer
 from webapp.teams.models import Membership, Role, Team, User
 from webapp.teams.services import create_invitation
 from webapp.webhooks.deliveries import create_event
@@ -95,9 +96,11 @@ PAGES = {
     "catalog:card",
     "catalog:deleted",
     "registry:base",
+    "serving:usage",
 }
-NO_PAGES = {"jobs:stream"}  # nobody looks at it, so there is nobody to send to the sign-in page
-OWN_AFFAIRS = {"home:checklist", "jobs:columns", "keys:list"}  # a viewer may arrange her own pages and keys
+NO_PAGES = {"jobs:stream", "playground:complete"}  # nobody looks at it, so there is nobody to send to the sign-in page
+# A viewer may arrange her own pages and keys, and ask models.
+OWN_AFFAIRS = {"home:checklist", "jobs:columns", "keys:list", "playground:complete"}
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,7 @@ def objects(team: Team, alice: User) -> Objects:
         answers=[{"row": 0, "text": "a"}],
     )
     base = BaseModel.objects.create(team=team, model_id="tiny")
+    ModelServer.objects.create(base_model=base)
     model = tuned(team, base)
     job = finished_job(team, base, version, grader_version, model)
     deployment = deploy(team, alice, "invoices", ModelTarget(model.name, base, model, None, "0"))
@@ -184,6 +188,7 @@ def objects(team: Team, alice: User) -> Objects:
         },
         "keys": {"uid": key.uid},
         "deployments": {"uid": deployment.uid},
+        "playground:verdict": {"uid": bench.uid},
         "interactions": {"uid": interaction.uid},
         "graders": {"uid": grader.uid, "test": known.uid},
         "graders:trial": {"uid": bench.uid},
@@ -199,6 +204,7 @@ def objects(team: Team, alice: User) -> Objects:
         "catalog:checkpoint": {"uid": job.uid, "step": 1},
         "catalog:promote": {"uid": job.uid, "step": 1},
         "registry": {"base": base.uid},
+        "serving": {"base": base.uid},
         "remote_imports": {"uid": remote.uid},
         "webhooks": {"uid": hook.uid},
         "webhooks:replay": {"uid": WebhookDelivery.objects.get().uid},
@@ -270,6 +276,7 @@ def test_the_walk_sees_the_whole_site() -> None:
     assert {name.partition(":")[0] for name in NAMES} == {
         "teams", "home", "keys", "webhooks", "remote_imports", "datasets", "graders", "judges", "jobs",
         "experiments", "evaluations", "retention", "registry", "catalog", "deployments", "interactions",
+        "serving", "playground",
     }  # fmt: skip
 
 
