@@ -12,11 +12,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-<<<<<<< HEAD
-from tests.bench import api_schema, browsing, grading_share, judge_concurrency, latency, pages, sandbox, speed
-=======
-from tests.bench import browsing, grading_share, judge_concurrency, latency, pages, sandbox, serving, speed
->>>>>>> h-serve
+from tests.bench import (
+    api_schema,
+    browsing,
+    grading_share,
+    judge_concurrency,
+    latency,
+    pages,
+    sandbox,
+    serving,
+    speed,
+)
 from tests.bench.result import Result
 from tests.bench.scale import SMALL
 
@@ -35,14 +41,11 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "sandbox_start": sandbox.start,
     "grading_share": grading_share.run,
     "judge_concurrency": judge_concurrency.run,
-<<<<<<< HEAD
     "api_schema": api_schema.run,
-=======
     "serve_throughput": serving.throughput,
     "serve_speedup": serving.speedup,
     "adapter_mix": serving.adapter_mix,
     "first_token": serving.first_token,
->>>>>>> h-serve
     "page_p95": pages.page_p95,
     "rollout_filter": pages.rollout_filter,
     "chart_draw": browsing.chart_draw,
