@@ -17,6 +17,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import Case, GenerationMode
 from schemathesis.core.failures import FailureGroup
 
+from webapp.deployments.models import Deployment
+from webapp.interactions.models import Interaction
 from webapp.jobs.models import Job
 from webapp.registry.models import TunedModel
 from webapp.teams.models import Team
@@ -44,12 +46,21 @@ def name_objects(team: Team) -> Known:
     A noun of the API adds a line for each of its paths with an id, and for each field that takes an id.
     """
     job, model = Job.objects.get(team=team), TunedModel.objects.get(team=team)
+    deployment, interaction = Deployment.objects.get(team=team), Interaction.objects.get(team=team)
     return Known(
         paths={
+            "/v1/chat/completions/{}": interaction.uid,
+            "/v1/deployments/{}": deployment.uid,
             "/v1/fine_tuning/jobs/{}": job.uid,
             "/v1/models/{}": model.name,
+            "/v1/subjects/{}": interaction.subject_hash,
         },
-        fields={"model": model.name},
+        fields={
+            "model": model.name,
+            "inference_id": interaction.uid,
+            "from_version": deployment.stable.uid,
+            "version": deployment.stable.uid,
+        },
     )
 
 

@@ -12,7 +12,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import api_schema, browsing, grading_share, judge_concurrency, latency, pages, sandbox, speed
+from tests.bench import (
+    api_schema,
+    browsing,
+    grading_share,
+    interactions,
+    judge_concurrency,
+    latency,
+    pages,
+    sandbox,
+    speed,
+)
 from tests.bench.result import Result
 from tests.bench.scale import SMALL
 
@@ -36,6 +46,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "rollout_filter": pages.rollout_filter,
     "chart_draw": browsing.chart_draw,
     "metric_latency": browsing.metric_latency,
+    "interaction_write": interactions.write,
 }
 
 
