@@ -38,6 +38,7 @@ os.environ |= {
 from webapp.config.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+SERVE_THREADS = 0  # the gateway sees what a test has not committed
 # Rate limits of one test do not reach into the next.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 (_folder / "tmp").mkdir()

@@ -20,10 +20,21 @@ from webapp.jobs.queue import JOBS
 from webapp.jobs.rollouts import search
 from webapp.keys.idempotency import delete_expired_answers
 from webapp.registry.queues import EXPORTS, INSPECTIONS
+from webapp.remote_imports.services import REMOTE_IMPORTS
+from webapp.serving.queues import SERVERS
 from webapp.webhooks import deliveries
 from webapp.work import nodes
 from webapp.work.queue import LeaseQueue
-from workers.bridge import checks, exports, imports, inspections, judge_checks, trials
+from workers.bridge import (
+    checks,
+    exports,
+    imports,
+    inspections,
+    judge_checks,
+    model_servers,
+    remote_imports,
+    trials,
+)
 from workers.bridge.jobs import attempts
 from workers.celery import app
 
@@ -36,6 +47,8 @@ QUEUES: tuple[LeaseQueue[Any], ...] = (
     EXPORTS,
     INSPECTIONS,
     IMPORTS,
+    REMOTE_IMPORTS,
+    SERVERS,
 )
 
 
@@ -88,9 +101,21 @@ def import_dataset(import_id: int) -> None:
 
 
 @app.task
+def run_remote_import(import_id: int) -> None:
+    """Take over files and jobs from another service."""
+    remote_imports.run_import(import_id)
+
+
+@app.task
 def inspect_base(inspection_id: int) -> None:
     """Describe a base model and its problems."""
     inspections.inspect_base(inspection_id)
+
+
+@app.task
+def serve_model(server_id: int) -> None:
+    """Serve a base model until it is idle or stopped."""
+    model_servers.serve_model(server_id)
 
 
 @app.task

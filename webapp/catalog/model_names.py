@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from django.db.models import Q
 
 from webapp.jobs.models import Checkpoint
+from webapp.registry import services
 from webapp.registry.models import BaseModel, TunedModel
-from webapp.registry.services import list_base_models
 from webapp.teams.models import Team
 from workers.contract import adapter
 
@@ -43,14 +43,12 @@ def describe_tuned(model: TunedModel) -> ModelTarget:
 
 
 def _find_base(team: Team, name: str) -> ModelTarget | None:
-    bases = list_base_models(team).filter(model_id=name)
-    base = bases.order_by("team_id", "pk").first()  # PostgreSQL sorts NULL, the shared ones, last
+    base = services.find_base(team, name)
     return ModelTarget(base.model_id, base, None, None, "") if base else None
 
 
 def _find_tuned(team: Team, name: str) -> ModelTarget | None:
-    models = TunedModel.objects.alive().select_related("base_model", "team")
-    model = models.filter(team=team, name=name).first()
+    model = services.find_tuned(team, name)
     return describe_tuned(model) if model else None
 
 

@@ -17,7 +17,7 @@ NAMED = 3
 
 
 @transaction.atomic
-def delete_model(model: TunedModel, user: User) -> None:
+def delete_model(model: TunedModel, user: User | None) -> None:
     """Hide the model. Its files stay until it is deleted for good. Raises ``RemovalRefused``."""
     locked = _locked(model)
     going_on = locked.continued_by.exclude(state__in=TERMINAL).values_list("name", flat=True)

@@ -8,11 +8,15 @@ from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooB
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja.errors import HttpError, ValidationError
 
+from webapp.catalog.api import router as models
 from webapp.core.api.errors import ApiError, build_envelope
 from webapp.core.api.openapi import Api
 from webapp.datasets.files.api import files, uploads
 from webapp.deployments.api import router as deployments
-from webapp.interactions.api import completions, feedback, subjects
+from webapp.graders.api import router as graders
+from webapp.interactions.api import feedback, subjects
+from webapp.jobs.api.views import router as fine_tuning
+from webapp.serving.gateway import api as gateway
 from webapp.webhooks.api import router as webhooks
 
 log = logging.getLogger(__name__)
@@ -84,10 +88,13 @@ def answer_fault(request: HttpRequest, _error: Exception) -> HttpResponse:
     return JsonResponse(build_envelope(500, SERVER_FAULT), status=500)
 
 
-api.add_router("", webhooks)
-api.add_router("/chat/completions", completions.router)
+api.add_router("/chat/completions", gateway.router)
 api.add_router("/deployments", deployments)
 api.add_router("/feedback", feedback.router)
 api.add_router("/files", files)
+api.add_router("/fine_tuning", fine_tuning)
+api.add_router("/fine_tuning/alpha/graders", graders)
+api.add_router("/models", models)
 api.add_router("/subjects", subjects.router)
 api.add_router("/uploads", uploads)
+api.add_router("", webhooks)

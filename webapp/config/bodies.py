@@ -29,6 +29,7 @@ from webapp.core.api.errors import build_envelope
 from webapp.core.api.middleware import PREFIX
 from webapp.core.fields import create_public_id
 from webapp.core.request_ids import HEADER
+from webapp.datasets.files.uploads import MAX_PART_BYTES
 from webapp.keys.authentication import KeyAccess, find_key_access
 from webapp.keys.models import Scope as KeyScope
 from webapp.teams.access import find_access
@@ -42,10 +43,6 @@ TEXT = "text/plain; charset=utf-8"
 FORM_BYTES = 2**20
 PART_BYTES = 9 * 2**20  # one part of a resumable upload; the view checks the exact limit
 API_BYTES = 4 * 2**20  # JSON
-API_PROMPT_BYTES = 20 * 2**20
-API_FILE_BYTES = 512 * 2**20
-API_PART_BYTES = 64 * 2**20
-API_PROMPTS = re.compile(r"/v1/chat/completions")
 API_FILES = re.compile(r"/v1/files")
 API_PARTS = re.compile(r"/v1/uploads/[^/]+/parts")
 IDLE_SECONDS = 30.0
@@ -125,13 +122,11 @@ def _find_access(authorization: str) -> KeyAccess | None:
 
 
 def _get_api_limit(path: str, access: KeyAccess) -> int:
-    if API_PROMPTS.fullmatch(path) and KeyScope.INFERENCE in access.key.scopes:
-        return API_PROMPT_BYTES
     if access.can_edit and KeyScope.WRITE in access.key.scopes:
         if API_FILES.fullmatch(path):
-            return min(API_FILE_BYTES, settings.MAX_UPLOAD_BYTES) + FORM_BYTES
+            return settings.MAX_API_FILE_BYTES + FORM_BYTES
         if API_PARTS.fullmatch(path):
-            return API_PART_BYTES + FORM_BYTES
+            return MAX_PART_BYTES + FORM_BYTES
     return API_BYTES
 
 
@@ -189,8 +184,8 @@ class LimitedRequest(ASGIRequest):
     def _check_data_too_big(self, length: int) -> None:
         if not self.path.startswith(PREFIX):
             super()._check_data_too_big(length)  # type: ignore[misc]  # unknown to django-stubs
-        elif length > API_PROMPT_BYTES:
-            raise RequestDataTooBig(f"Bodies of more than {API_PROMPT_BYTES:,} bytes must be multipart.")
+        elif length > API_BYTES:
+            raise RequestDataTooBig(f"Bodies of more than {API_BYTES:,} bytes must be multipart.")
 
 
 class LimitedHandler(ASGIHandler):

@@ -46,6 +46,7 @@ SECTIONS = {
     "catalog": "exports",
     "catalog:upload": "tasks#uploading-an-adapter",
     "registry": "models",
+    "remote_imports": "openai-import",
     "webhooks": "webhooks",
     "registry:bases": "starter-model",
 }

@@ -90,7 +90,10 @@ INSTALLED_APPS = [
     "webapp.experiments",
     "webapp.deployments",
     "webapp.interactions",
+    "webapp.serving",
+    "webapp.playground",
     "webapp.judges",
+    "webapp.remote_imports",
     "webapp.home",
     "webapp.seeding",
 ]
@@ -245,6 +248,14 @@ GPU_HOUR_PRICE = env.price("GROOVE_GPU_HOUR_PRICE")
 CPU_CORES = env.number("GROOVE_CPU_CORES", env.count_cores(), at_least=1)
 WORK_DIR = Path(env.text("GROOVE_WORK", str(VAR_DIR / "work"))).resolve()
 
+# Serving
+SERVE_HOST = env.text("GROOVE_SERVE_HOST", "127.0.0.1")
+SERVE_IDLE_SECONDS = env.number("GROOVE_SERVE_IDLE_SECONDS", 900, at_least=1)
+SERVE_WAIT_SECONDS = env.number("GROOVE_SERVE_WAIT_SECONDS", 120, at_least=1)
+SERVE_CORES = env.number("GROOVE_SERVE_CORES", max(1, min(4, CPU_CORES // 2)), at_least=1)
+SERVE_THREADS = env.number("GROOVE_SERVE_THREADS", 8)
+SERVE_OPEN_REQUESTS = env.number("GROOVE_SERVE_OPEN_REQUESTS", 512, at_least=1)
+
 # Celery messages only wake workers up, so they are acknowledged early. Jobs are leased rows.
 CELERY_BROKER_URL = BROKER_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -263,6 +274,7 @@ CELERY_BEAT_SCHEDULE = {
     "tidy": {"task": "workers.tasks.tidy", "schedule": 3600.0, "options": {"expires": 3600.0}},
 }
 
+QUIET = ("celery.worker.strategy", "celery.app.trace", "httpx2")  # a line for each message or request
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -278,6 +290,6 @@ LOGGING = {
             "filters": ["tokens", "request_ids"],
         }
     },
-    "loggers": {name: {"level": "WARNING"} for name in ("celery.worker.strategy", "celery.app.trace")},
+    "loggers": {name: {"level": "WARNING"} for name in QUIET},
     "root": {"handlers": ["stderr"], "level": env.text("GROOVE_LOG_LEVEL", "INFO")},
 }

@@ -28,6 +28,7 @@ urlpatterns = [
     path("", include("webapp.teams.urls")),
     path("", include("webapp.home.urls")),
     path("t/<slug:team>/api-keys/", include("webapp.keys.urls")),
+    path("t/<slug:team>/playground/", include("webapp.playground.urls")),
     path("t/<slug:team>/datasets/", include("webapp.datasets.urls")),
     path("t/<slug:team>/deployments/", include("webapp.deployments.urls")),
     path("t/<slug:team>/graders/", include("webapp.graders.urls")),
@@ -37,7 +38,9 @@ urlpatterns = [
     path("t/<slug:team>/jobs/", include("webapp.jobs.urls")),
     path("t/<slug:team>/jobs/<str:uid>/compare/", include("webapp.evaluations.urls")),
     path("t/<slug:team>/", include("webapp.retention.urls")),
+    path("t/<slug:team>/import/", include("webapp.remote_imports.urls")),
     path("t/<slug:team>/webhooks/", include("webapp.webhooks.urls")),
     path("t/<slug:team>/models/bases/", include("webapp.registry.urls")),
+    path("t/<slug:team>/usage/", include("webapp.serving.urls")),
     path("t/<slug:team>/", include("webapp.catalog.urls")),
 ]

@@ -130,7 +130,7 @@ class DatasetVersion(Authored):
     report: models.JSONField[VersionReport, VersionReport] = models.JSONField(default=dict)
     filename = models.CharField(max_length=255)
     training_file = models.ForeignKey(
-        ApiFile, models.PROTECT, null=True, related_name="+", help_text="by which the API names its rows"
+        ApiFile, models.PROTECT, null=True, related_name="+", help_text="names its rows in the API"
     )
     validation_file = models.ForeignKey(ApiFile, models.PROTECT, null=True, related_name="+")
     test_opened_at = models.DateTimeField(null=True, blank=True, help_text="when the test split was opened")

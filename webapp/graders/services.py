@@ -18,6 +18,7 @@ from workers.contract.json_types import JsonObject
 
 GOOD_LIMIT = 0.7  # least reward of a known-good answer, unless its author sets another
 MAX_TESTS = 200
+NAME_LENGTH = 120
 
 
 def hash_definition(definition: JsonObject) -> str:
@@ -62,6 +63,25 @@ def add_version(
     record_event(grader.team, user, "saved grader", version)
     request_check(version)
     return version, True
+
+
+@transaction.atomic
+def find_or_create_version(team: Team, user: User | None, definition: JsonObject) -> GraderVersion:
+    """Return the team's newest version with this definition; without one, make it.
+
+    It goes to the team's grader of that name, unless known answers would keep jobs from it until a worker has
+    checked it. Raises ``workers.grading.GraderInvalid``.
+    """
+    parsed = grading.validate(definition)
+    versions = GraderVersion.objects.filter(grader__team=team, grader__deleted_at=None)
+    found = versions.filter(sha256=grading.sha256(parsed)).select_related("grader__team").order_by("-pk")
+    if version := found.first():
+        return version
+    name = parsed.name[:NAME_LENGTH] or "grader"
+    grader = Grader.objects.alive().filter(team=team, name=name, tests=None).first()
+    if grader:
+        return add_version(grader, user, definition)[0]
+    return create_grader(team, user, name, definition).versions.get()
 
 
 @transaction.atomic
@@ -118,7 +138,7 @@ def _check_newest(grader: Grader) -> None:
 @transaction.atomic
 def create_trial(
     team: Team,
-    user: User,
+    user: User | None,
     definition: JsonObject,
     rows: list[Row],
     choices: Mapping[str, object],

@@ -63,6 +63,7 @@ ACTIONS = (
     Page("Upload a dataset", "datasets:new", "upload", Role.EDITOR, "new add import"),
     Page("Write a grader", "graders:new", "plus", Role.EDITOR, "new add"),
     Page("Import a grader", "graders:import", "upload", Role.EDITOR, "new add openai json"),
+    Page("Import from OpenAI", "remote_imports:connect", "upload", Role.OWNER, "move groove"),
     Page("Connect a judge", "judges:new", "plug", Role.OWNER, "new add endpoint key"),
     Page("Deploy a model", "deployments:new", "layers", Role.EDITOR, "serve promote"),
     Page("Rules of interactions", "interactions:rules", "shield", Role.OWNER, "redaction consent retention"),

@@ -18,7 +18,8 @@ from zipstream import ZipStream
 from webapp.jobs.models import Checkpoint, Evaluation, Job
 from workers.contract import adapter
 
-KEPT_NEWEST = 3
+KEPT_BEST = 3
+KEPT = KEPT_BEST + 1
 CHUNK_BYTES = 2**18
 MANIFEST = "manifest.json"
 CHECKSUMS = "SHA256SUMS"
@@ -73,14 +74,13 @@ def read_validation_rewards(evaluations: Iterable[Evaluation]) -> dict[int, floa
 
 
 def discard_old(job: Job) -> None:
-    """Delete all checkpoints but the newest three and the best on validation rows."""
+    """Keep four checkpoints: the newest, the three best on validation rows, else the next newest."""
     steps = list(job.checkpoints.order_by("-step").values_list("step", flat=True))
     validation = read_validation_rewards(job.evaluations.all())
-    best = max((step for step in steps if step in validation), key=validation.__getitem__, default=None)
+    best = sorted(validation.keys() & set(steps), key=lambda step: (validation[step], step), reverse=True)
+    kept = list(dict.fromkeys([*steps[:1], *best[:KEPT_BEST], *steps]))[:KEPT]
     with transaction.atomic():
-        delete_checkpoints(
-            job.checkpoints.filter(step__in=[step for step in steps[KEPT_NEWEST:] if step != best])
-        )
+        delete_checkpoints(job.checkpoints.exclude(step__in=kept))
 
 
 def delete_checkpoints(checkpoints: QuerySet[Checkpoint]) -> None:

@@ -14,9 +14,10 @@ from psycopg.types.json import Jsonb
 from webapp.core.fields import replace_nul
 from webapp.jobs import checkpoints
 from webapp.jobs.evaluations import record_evaluation, record_retention
+from webapp.jobs.job_events import add_event
 from webapp.jobs.models import Alarm, Checkpoint, Job, Metric, PreflightSample, Rollout
 from webapp.jobs.models.job import JobProgress
-from webapp.jobs.transitions import add_event
+from webapp.jobs.results.step_events import report_steps
 from webapp.work.errors import WorkError
 from webapp.work.queue import fence_attempt
 from workers.contract import events
@@ -176,7 +177,11 @@ HANDLERS: dict[str, Handler] = {
     "log": _record_log,
     "error": _record_error,
 }
-LIVE_FIELDS = ["phase", "step", "total_steps", "progress", "error", "judge_cost", "events_end", "preflight"]
+LIVE_FIELDS = [
+    "phase", "step", "total_steps", "progress", "error", "judge_cost", "events_end", "preflight",
+    "reported_step",
+]  # fmt: skip
+STEP_KINDS = {"metrics", "rollouts", "evaluation", "phase"}  # may complete a step
 
 
 @transaction.atomic
@@ -196,6 +201,8 @@ def record_events(job_id: int, attempt: int, batch: Sequence[events.Event], end:
     for kind, handler in HANDLERS.items():
         if found := [event for event in batch if event.type == kind]:
             handler(job, found)
+    if any(event.type in STEP_KINDS for event in batch):
+        report_steps(job)
     job.save(update_fields=LIVE_FIELDS)
     return True
 

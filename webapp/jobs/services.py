@@ -12,9 +12,10 @@ from django.utils import timezone
 
 from webapp.core.fields import replace_nul
 from webapp.jobs.errors import ActionRefused, WrongState
+from webapp.jobs.job_events import add_event
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
-from webapp.jobs.transitions import add_event, change_state
+from webapp.jobs.transitions import change_state
 from webapp.teams.models import User
 from webapp.teams.services import record_event
 from webapp.work import messages

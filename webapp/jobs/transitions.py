@@ -4,29 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
+from webapp.jobs.job_events import add_event
 from webapp.jobs.live import notifications
-from webapp.jobs.models import Job, JobEvent
+from webapp.jobs.models import Job
+from webapp.jobs.results.step_events import report_steps
 from webapp.jobs.states import TERMINAL, State, list_sources
 from workers.contract.devices import GivenDevices
 from workers.contract.json_types import JsonObject
-
-CHANNEL = "groove_jobs"
-
-
-def notify_streams(job_id: int) -> None:
-    """Notify all live streams of the job; PostgreSQL delivers it when the transaction commits."""
-    with connection.cursor() as cursor:
-        cursor.execute("select pg_notify(%s, %s)", [CHANNEL, str(job_id)])
-
-
-def add_event(job_id: int, attempt: int, kind: str, data: JsonObject) -> None:
-    """Add an event to the job's history and its live streams. Call it with the job's row locked."""
-    JobEvent.objects.create(job_id=job_id, attempt=attempt, kind=kind, data=data)
-    notify_streams(job_id)
 
 
 def change_state(job_id: int, target: State, *, guard: Q | None = None, **changes: Any) -> bool:
@@ -41,14 +28,25 @@ def change_state(job_id: int, target: State, *, guard: Q | None = None, **change
     if target != State.RUNNING:
         values |= {"lease_until": None, "devices": GivenDevices(), "node": None, "stop_requested": ""}
     allowed = Job.objects.filter(Q(pk=job_id, state__in=list_sources(target)) & (guard or Q()))
-    if not allowed.update(state=target, **(values | changes)):
+    before = allowed.select_for_update(of=("self",)).values_list("state", flat=True).first()
+    if before is None or not allowed.update(state=target, **(values | changes)):
         return False
-    attempt, node = Job.objects.values_list("attempt", "node__name").get(pk=job_id)
-    data: JsonObject = {"state": target}
-    if node:
-        data["node"] = node
-    add_event(job_id, attempt, "state", data)
+    job = Job.objects.select_related("node").get(pk=job_id)
+    if target in TERMINAL:
+        _complete_events(job)
+    data: JsonObject = {"state": target, "before": before}
+    if job.node:
+        data["node"] = job.node.name
+    add_event(job_id, job.attempt, "state", data)
     if target in TERMINAL:
         notifications.create_notice(job_id, target)
         notifications.create_webhook_event(job_id, target)
     return True
+
+
+def _complete_events(job: Job) -> None:
+    """Add the events that come before the one of the job's end."""
+    if report_steps(job, ended=True):
+        job.save(update_fields=["reported_step"])
+    if job.tuned_model:
+        add_event(job.pk, job.attempt, "model", {"name": job.tuned_model.name})

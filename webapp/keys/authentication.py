@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from allauth.account.adapter import get_adapter
 from django.http import HttpRequest
@@ -63,13 +64,18 @@ class KeyAuthentication(HttpAuthBase):
         super().__init__()
         self.scope, self.role = scope, role
 
-    def __call__(self, request: HttpRequest) -> KeyAccess:
+    def __call__(self, request: HttpRequest) -> Any:
         """Return the key's access. Raises ApiError: 401, 403 without the scope, 429 above the limit."""
+        access = self.check(request)
+        count_request(access.key)
+        return access
+
+    def check(self, request: HttpRequest) -> KeyAccess:
+        """Return the key's access without counting the request. Raises ApiError."""
         access = find_key_access(request.headers.get(self.header, ""))
         if access is None:
             raise ApiError(INVALID_KEY, status=401, code="invalid_api_key")
         record_use(access.key, get_adapter().get_client_ip(request))
-        count_request(access.key)
         if self.scope not in access.key.scopes:
             raise ApiError(
                 f"This key lacks the scope {self.scope.value!r}. Create a key that has it.", status=403

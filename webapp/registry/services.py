@@ -109,6 +109,18 @@ def list_base_models(team: Team) -> QuerySet[BaseModel]:
     return BaseModel.objects.filter(Q(team=team) | Q(team=None))
 
 
+def find_base(team: Team, name: str) -> BaseModel | None:
+    """Return the base model of this id: the team's own before a shared one."""
+    # PostgreSQL sorts NULL, the team of shared models, last.
+    return list_base_models(team).filter(model_id=name).order_by("team_id", "pk").first()
+
+
+def find_tuned(team: Team, name: str) -> TunedModel | None:
+    """Return the team's newest tuned model of this name that nobody has deleted."""
+    models = TunedModel.objects.alive().select_related("base_model", "team")
+    return models.filter(team=team, name=name).first()
+
+
 def register_model(
     team: Team, base_model: BaseModel, name: str, prefix: str, files: list[StoredFile]
 ) -> TunedModel:

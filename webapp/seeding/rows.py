@@ -6,19 +6,22 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from random import Random
 from typing import Any
 
 from django.db import connection
 from django.utils import timezone
 
+from webapp.core.fields import create_public_id
 from webapp.jobs.models import Job, JobEvent, Metric, Rollout
 from webapp.jobs.recording import METRIC_COLUMNS, ROLLOUT_COLUMNS
 from webapp.seeding.made_up_text import answers, learned, values
 
 SO_MANY_THAT_INDEXES_WAIT = 100_000
-EVENT_COLUMNS = ("job_id", "attempt", "kind", "data", "created_at")
+EVENT_COLUMNS = ("uid", "job_id", "attempt", "kind", "data", "created_at")
 LOG_EVERY = 10
+_event_id = partial(create_public_id, "ftevent-")
 
 
 def _copy(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -51,10 +54,10 @@ def _events(jobs: Sequence[Job], after: int, steps: int) -> Iterator[tuple[Any, 
         began = job.queued_at or job.created_at
         for step in range(after + 1, after + (steps or job.step) + 1):
             at = began + timedelta(seconds=step)
-            yield job.pk, 1, "metrics", json.dumps({"first": step, "last": step}), at
+            yield _event_id(), job.pk, 1, "metrics", json.dumps({"first": step, "last": step}), at
             if step % LOG_EVERY == 1:
                 said = {"level": "info", "message": f"Step {step}: the adapter of step {step - 1} sampled."}
-                yield job.pk, 1, "log", json.dumps(said), at
+                yield _event_id(), job.pk, 1, "log", json.dumps(said), at
 
 
 def copy_rollouts(shares: Sequence[tuple[Job, int]], after: int = 0, steps: int = 0) -> None:

@@ -118,8 +118,15 @@ def _wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
     """Return the port, which the server prints once it is ready."""
     deadline = time.monotonic() + SERVE_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        for line in child.read_tail(log).splitlines():
-            if line.startswith('{"port"'):
-                return int(json.loads(line)["port"])
+        if (port := read_port(log)) is not None:
+            return port
         time.sleep(0.1)
     raise JudgeUnreachable(f"The judge's base model could not be served: {child.read_tail(log)[-500:]}")
+
+
+def read_port(log: Path) -> int | None:
+    """Return the port of a model server; None until it is ready."""
+    for line in child.read_tail(log).splitlines():
+        if line.startswith('{"port"'):
+            return int(json.loads(line)["port"])
+    return None

@@ -16,6 +16,7 @@ from workers.process import follow_lifeline, set_environment
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MOST_ROWS = 512
+MOST_ADAPTERS = 64
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,7 +30,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m workers.serve", description="Serve one base model.")
+    parser = argparse.ArgumentParser(
+        prog="python -m workers.serve", description="Serve a base model and adapters."
+    )
     add_arguments(parser)
     add_rendering(parser)
     parser.add_argument("--name", help="what callers name the model; default: its id, or its folder's name")
@@ -38,6 +41,9 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, help="CPU threads; default: OMP_NUM_THREADS")
     parser.add_argument("--queue", type=int, default=MOST_ROWS, help="most completions that are open")
+    parser.add_argument(
+        "--adapters", type=int, default=MOST_ADAPTERS, help="most adapters that are loaded at a time"
+    )
     parser.add_argument(
         "--token-fd", type=int, help="file descriptor with the token that callers must present"
     )
@@ -62,9 +68,11 @@ def _serve(arguments: argparse.Namespace, token: str | None) -> int:
 
     from workers.engine.base_model.models import load, pick_device
     from workers.engine.errors import EngineError
+    from workers.serve.adapters import Adapters
     from workers.serve.api import Api
     from workers.serve.batching import Batcher
     from workers.serve.chat import Chat
+    from workers.serve.runners import build_runner
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -72,7 +80,10 @@ def _serve(arguments: argparse.Namespace, token: str | None) -> int:
         base = load(read_ref(arguments), Path.cwd(), pick_device(arguments.device))
     except EngineError as error:
         sys.exit(f"{error.code}: {error.message} {error.remedy}\n{error.detail}")
-    api = Api(Chat(base, arguments.name or base.ref.id), Batcher(base), token, arguments.queue)
+    chat, runner = Chat(base, arguments.name or base.ref.id), build_runner(base.model)
+    batcher, adapters = Batcher(runner), Adapters(runner.shapes, chat.name, arguments.adapters)
+    batcher.start()
+    api = Api(chat, batcher, adapters, token, arguments.queue)
     config = uvicorn.Config(
         api.build_app(),
         host=arguments.host,

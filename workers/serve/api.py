@@ -6,10 +6,11 @@ import asyncio
 import hmac
 import secrets
 import time
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.authentication import AuthenticationBackend, AuthenticationError
 from starlette.middleware import Middleware
@@ -17,12 +18,16 @@ from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive
 
-from workers.contract.json_types import JsonObject
+from workers.contract.json_types import JsonObject, JsonValue
+from workers.serve.adapters import Adapter, Adapters
 from workers.serve.batching import Batcher
-from workers.serve.chat import Chat, ChatRequest, parse_request
+from workers.serve.chat import Chat, Conversation
+from workers.serve.chat_request import ChatRequest, parse_object, parse_request
 from workers.serve.errors import ApiError, as_api_error
+from workers.serve.event_stream import EventStream, until_disconnect
+from workers.serve.responses import Answer, Progress, measure_progress
+from workers.serve.rows import Row
 
 BODY_BYTES = 4 * 1024 * 1024
 RETRY_SECONDS = 1
@@ -31,14 +36,32 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 CLIENT_CLOSED = 499  # nginx's status of a request whose client has left
 
 
+class _LoadRequest(BaseModel):
+    """Body of ``POST /v1/load_lora_adapter``, with vLLM's names."""
+
+    lora_name: str = Field(min_length=1, max_length=512)
+    lora_path: str = Field(min_length=1)
+    load_inplace: bool = False
+
+
+class _UnloadRequest(BaseModel):
+    """Body of ``POST /v1/unload_lora_adapter``."""
+
+    lora_name: str = Field(min_length=1)
+
+
 class Api:
     """Handlers of the routes. ``most_rows`` limits the completions that are generated or queued."""
 
-    def __init__(self, chat: Chat, batcher: Batcher, token: str | None, most_rows: int) -> None:
-        self._chat, self._batcher, self._token, self._most_rows = chat, batcher, token, most_rows
+    def __init__(
+        self, chat: Chat, batcher: Batcher, adapters: Adapters, token: str | None, most_rows: int
+    ) -> None:
+        self._chat, self._batcher, self._adapters = chat, batcher, adapters
+        self._token, self._most_rows = token, most_rows
         self._open_rows = 0
         self._started = int(time.time())
         self._preparing = ThreadPoolExecutor(1, thread_name_prefix="prompts")
+        self._loading = ThreadPoolExecutor(1, thread_name_prefix="adapters")
 
     def build_app(self) -> Starlette:
         """Return the ASGI application."""
@@ -48,6 +71,8 @@ class Api:
                 Route("/v1/models", self._list_models),
                 Route("/v1/models/{name:path}", self._get_model),
                 Route("/v1/chat/completions", self._complete, methods=["POST"]),
+                Route("/v1/load_lora_adapter", self._load_adapter, methods=["POST"]),
+                Route("/v1/unload_lora_adapter", self._unload_adapter, methods=["POST"]),
                 Route("/{path:path}", self._refuse_path, methods=METHODS),
             ],
             middleware=[
@@ -62,51 +87,144 @@ class Api:
         )
 
     async def _check_health(self, request: Request) -> Response:
-        return _respond({"status": "ok", "open_rows": self._open_rows, "batches": self._batcher.batches})
+        state: JsonObject = {
+            "status": "ok",
+            "open_rows": self._open_rows,
+            "rows": self._batcher.rows,
+            "steps": self._batcher.steps,
+            "adapters": len(self._adapters.list()),
+        }
+        return _respond(state)
 
     async def _list_models(self, request: Request) -> Response:
-        return _respond({"object": "list", "data": [self._describe_model()]})
+        models: list[JsonValue] = [self._describe_model(None)]
+        models += [self._describe_model(adapter) for adapter in self._adapters.list()]
+        return _respond({"object": "list", "data": models})
 
     async def _get_model(self, request: Request) -> Response:
-        self._check_model(request.path_params["name"])
-        return _respond(self._describe_model())
+        return _respond(self._describe_model(self._find_model(request.path_params["name"])))
 
     async def _refuse_path(self, request: Request) -> Response:
         raise ApiError(404, f"There is no {request.method} {request.url.path} here.")
 
+    # --- adapters ----------------------------------------------------------------------------------
+
+    async def _load_adapter(self, request: Request) -> Response:
+        given = _LoadRequest.model_validate(parse_object(await _read_body(request)))
+        arguments = given.lora_name, Path(given.lora_path), given.load_inplace
+        loop = asyncio.get_running_loop()
+        adapter = await loop.run_in_executor(self._loading, self._adapters.load, *arguments)
+        return _respond(self._describe_model(adapter))
+
+    async def _unload_adapter(self, request: Request) -> Response:
+        given = _UnloadRequest.model_validate(parse_object(await _read_body(request)))
+        self._adapters.unload(given.lora_name)
+        return _respond({"id": given.lora_name, "object": "model", "deleted": True})
+
+    def _find_model(self, name: str) -> Adapter | None:
+        """Return the adapter of this name; ``None`` for the base. Raises ``ApiError``."""
+        if name == self._chat.name:
+            return None
+        if adapter := self._adapters.find(name):
+            return adapter
+        message = f"The model {name!r} is not served here; this server has {self._chat.name!r}."
+        raise ApiError(404, message, "model", "model_not_found")
+
+    def _describe_model(self, adapter: Adapter | None) -> JsonObject:
+        created = adapter.loaded if adapter else self._started
+        return {
+            "id": adapter.name if adapter else self._chat.name,
+            "object": "model",
+            "created": created,
+            "owned_by": "groove",
+            "parent": self._chat.name if adapter else None,
+            "adapter_sha256": adapter.sha256 if adapter else "",
+        }
+
+    # --- chat completions --------------------------------------------------------------------------
+
     async def _complete(self, request: Request) -> Response:
         chat_request = parse_request(await _read_body(request))
-        self._check_model(chat_request.model)
+        adapter = self._find_model(chat_request.model)
         if self._open_rows + chat_request.n > self._most_rows:
             message = (
                 f"{self._open_rows} completions are open, of at most {self._most_rows}. Try again later."
             )
             raise ApiError(429, message, code="rate_limit_exceeded")
-        self._open_rows += chat_request.n
-        try:
-            return _respond(await _until_disconnect(self._generate(chat_request), request.receive))
-        finally:
-            self._open_rows -= chat_request.n
+        bodies = self._generate(chat_request, adapter)
+        # Waits for the first token, so that a failure before it is a plain error.
+        first = await until_disconnect(_take_first(bodies), request.receive)
+        if chat_request.stream:
+            return EventStream(first, bodies, _build_headers())
+        await bodies.aclose()
+        return _respond(first)
 
-    async def _generate(self, request: ChatRequest) -> JsonObject:
-        """Render, queue and wait. A cancelled call removes its rows from the batch."""
+    async def _generate(
+        self, request: ChatRequest, adapter: Adapter | None
+    ) -> AsyncGenerator[JsonObject, None]:
+        """Render and queue a request; yield its answer, or the chunks of it.
+
+        When the generator is closed or cancelled, its rows leave the batch.
+        """
         loop = asyncio.get_running_loop()
-        rows = await loop.run_in_executor(self._preparing, self._chat.build_rows, request)
-        self._batcher.submit(rows)
+        rows: list[Row] = []
+        self._open_rows += request.n
         try:
-            await asyncio.gather(*(asyncio.wrap_future(row.future) for row in rows))
+            conversation = await loop.run_in_executor(self._preparing, self._chat.prepare, request, adapter)
+            rows = conversation.rows
+            bodies = self._stream(conversation) if request.stream else self._answer(conversation)
+            async for body in bodies:
+                yield body
         finally:
             for row in rows:
                 row.future.cancel()
-        return self._chat.build_response(rows)
+            self._open_rows -= request.n
 
-    def _check_model(self, name: str) -> None:
-        if name != self._chat.name:
-            message = f"The model {name!r} is not served here; this server has {self._chat.name!r}."
-            raise ApiError(404, message, "model", "model_not_found")
+    async def _answer(self, conversation: Conversation) -> AsyncGenerator[JsonObject, None]:
+        """Yield the whole answer."""
+        self._batcher.submit(conversation.group)
+        await asyncio.gather(*(asyncio.wrap_future(row.future) for row in conversation.rows))
+        yield Answer(self._chat, conversation).write_whole()
 
-    def _describe_model(self) -> JsonObject:
-        return {"id": self._chat.name, "object": "model", "created": self._started, "owned_by": "groove"}
+    async def _stream(self, conversation: Conversation) -> AsyncGenerator[JsonObject, None]:
+        """Yield chunks from the first token on. Raises the error of a row that failed."""
+        answer, queue = Answer(self._chat, conversation), asyncio.Queue[Progress]()
+        for choice, row in enumerate(conversation.rows):
+            self._follow(choice, row, queue)
+        self._batcher.submit(conversation.group)
+        unfinished, begun = len(conversation.rows), False
+        while unfinished:
+            progress = await queue.get()
+            if progress.error:
+                raise progress.error
+            for chunk in (
+                answer.write_progress(progress)
+                if begun
+                else [*answer.write_begin(), *answer.write_progress(progress)]
+            ):
+                yield chunk
+            begun = True
+            unfinished -= progress.finish is not None
+        for chunk in answer.write_end():
+            yield chunk
+
+    def _follow(self, choice: int, row: Row, queue: asyncio.Queue[Progress]) -> None:
+        """Put a row's progress and its failure into the queue, from the thread of the generation."""
+        loop = asyncio.get_running_loop()
+
+        def report_token() -> None:
+            self._batcher.post(loop, queue.put_nowait, measure_progress(choice, row))
+
+        def report_end(future: Future[None]) -> None:
+            if not future.cancelled() and (error := future.exception()):
+                self._batcher.post(loop, queue.put_nowait, Progress(choice, "", 0, 0, error=error))
+
+        row.on_token = report_token
+        row.future.add_done_callback(report_end)
+
+
+async def _take_first(bodies: AsyncGenerator[JsonObject, None]) -> JsonObject:
+    return await anext(bodies)
 
 
 class TokenBackend(AuthenticationBackend):
@@ -134,22 +252,12 @@ async def _read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-async def _until_disconnect(work: Coroutine[None, None, JsonObject], receive: Receive) -> JsonObject:
-    """Return the result of ``work``. If the client leaves first, cancel it and raise ``ClientDisconnect``."""
-    # After the body, ``receive`` returns when the client disconnects.
-    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(receive())
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        working.cancel()
-        leaving.cancel()
+def _build_headers() -> dict[str, str]:
+    return {"x-request-id": f"req_{secrets.token_hex(12)}"}
 
 
 def _respond(body: JsonObject, status: int = 200) -> JSONResponse:
-    headers = {"x-request-id": f"req_{secrets.token_hex(12)}"}
+    headers = _build_headers()
     if status == 429:
         headers["retry-after"] = str(RETRY_SECONDS)
     return JSONResponse(body, status, headers)

@@ -1,134 +1,111 @@
-"""Chat completions: checks requests, turns them into rows, and rows into responses."""
+"""Chat completions: turns requests into groups of rows."""
 
 from __future__ import annotations
 
 import random
 import secrets
-import time
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
 
-from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
-from pydantic_core import PydanticCustomError, from_json
-
-from workers.contract.json_types import JsonObject, JsonValue
+from workers.contract.json_types import JsonObject
 from workers.engine.base_model.models import Base
 from workers.engine.prompts.rendering import RenderingError
-from workers.serve.constrained_decoding import SchemaCompiler, SchemaConstraint
-from workers.serve.errors import ApiError, invalid_field
-from workers.serve.generate import Row
-
-UNSUPPORTED = (
-    "stream", "tools", "tool_choice", "functions", "function_call", "logprobs", "presence_penalty",
-    "frequency_penalty", "logit_bias", "audio", "web_search_options",
-)  # fmt: skip
-NOT_SUPPORTED = "this server does not support it; leave it out"
-NO_TOOLS = ("none", "auto")  # harmless values of tool_choice and function_call
+from workers.serve.adapters import Adapter
+from workers.serve.chat_request import ChatRequest, Format
+from workers.serve.constrained_decoding import Constraint, GrammarCompiler
+from workers.serve.detokenizer import Detokenizer
+from workers.serve.errors import invalid_field
+from workers.serve.message_parts import CallSplitter, MessageSplitter, ThoughtSplitter
+from workers.serve.rows import Group, Row, Settings
+from workers.serve.tool_calls import find_format
 
 DEFAULT_TOKENS = 512  # of a completion without a limit in its request, if the context allows it
+NO_CALLS = "this model's chat template shows no tools, or writes calls in a form that is not known here."
 
 
-def _refuse(value: Any) -> None:
-    """Raise an error for a field that would change the completion; an empty one counts as absent."""
-    if value:
-        raise PydanticCustomError("unsupported", NOT_SUPPORTED)
+@dataclass(frozen=True)
+class Conversation:
+    """A request whose rows are ready to be generated. ``model`` is the name that it asked for."""
 
-
-Unsupported = Annotated[None, BeforeValidator(_refuse)]
-
-
-class _Part(BaseModel):
-    type: Literal["text"]
-    text: str
-
-
-class _Message(BaseModel):
-    tool_calls: Unsupported = None
-    function_call: Unsupported = None
-    role: Literal["developer", "system", "user", "assistant"]
-    content: Annotated[
-        list[_Part], BeforeValidator(lambda v: [{"type": "text", "text": v}] if isinstance(v, str) else v)
-    ]
-
-    def to_row(self) -> JsonObject:
-        """Return the message in the form of datasets."""
-        return {"role": self.role, "content": [part.model_dump() for part in self.content]}
-
-
-class _Schema(BaseModel):
-    content: JsonObject = Field(alias="schema")
-
-
-class _Format(BaseModel):
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: _Schema | None = None
-
-
-class ChatRequest(BaseModel):
-    """Body of ``POST /v1/chat/completions``. Fields that do not change the completion are ignored."""
-
+    request: ChatRequest
     model: str
-    messages: list[_Message] = Field(min_length=1)
-    temperature: float = Field(default=1.0, ge=0, le=2)
-    top_p: float = Field(default=1.0, ge=0, le=1)
-    n: int = Field(default=1, ge=1, le=128)
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
-    stop: Annotated[
-        list[Annotated[str, StringConstraints(min_length=1)]],
-        Field(max_length=4),
-        BeforeValidator(lambda v: [v] if isinstance(v, str) else v),
-    ] = []
-    seed: int | None = None
-    response_format: _Format = _Format(type="text")
+    group: Group
+    rows: list[Row]
 
-
-def parse_request(body: bytes) -> ChatRequest:
-    """Parse a body; null means absent. Raises ``ApiError`` or ``ValidationError``."""
-    try:
-        given = from_json(body)
-    except ValueError as error:
-        raise ApiError(400, f"The body is not JSON: {error}.") from error
-    if not isinstance(given, dict):
-        raise ApiError(400, "The body is not a JSON object.")
-    for name in UNSUPPORTED:
-        if given.get(name) and given[name] not in NO_TOOLS:
-            raise invalid_field(name, f"{NOT_SUPPORTED}.")
-    return ChatRequest.model_validate({name: value for name, value in given.items() if value is not None})
+    @property
+    def adapter_sha256(self) -> str:
+        """Hash of the adapter that answers; empty for the base."""
+        return self.group.adapter.sha256 if self.group.adapter else ""
 
 
 class Chat:
-    """Builds rows and responses of one model."""
+    """Builds the rows of one model's requests."""
 
     def __init__(self, base: Base, name: str) -> None:
         self.base, self.name = base, name
         config = base.model.config.get_text_config()
         self._context = int(getattr(config, "max_position_embeddings", base.tokenizer.model_max_length))
-        self._schemas = SchemaCompiler(base)
+        self.vocabulary = int(config.vocab_size)
+        self.grammars = GrammarCompiler(base)
+        self._format = find_format(base.renderer)
 
-    def build_rows(self, request: ChatRequest) -> list[Row]:
+    def prepare(self, request: ChatRequest, adapter: Adapter | None) -> Conversation:
         """Return one row per choice. Raises ``ApiError``."""
+        request.check(self.vocabulary)
         prompt = self._encode_prompt(request)
-        limit = request.max_completion_tokens or request.max_tokens or DEFAULT_TOKENS
-        constraint = self._build_constraint(request.response_format)
+        constraint = self._build_constraint(request)
+        settings = self._read_settings(request, self._context - len(prompt))
         seed = secrets.randbits(64) if request.seed is None else request.seed
-        return [
+        rows = [
             Row(
-                prompt=prompt,
-                limit=min(limit, self._context - len(prompt)),
-                temperature=request.temperature,
-                top_p=request.top_p,
-                stop=request.stop,
+                settings=settings,
                 random=random.Random(f"{seed}/{choice}"),  # noqa: S311 - not a secret
+                detokenizer=Detokenizer(self.base.renderer, settings.stop, live=request.stream),
+                end_ids=frozenset(self.base.eos_ids),
                 constraint=constraint.copy() if constraint else None,
             )
             for choice in range(request.n)
         ]
+        return Conversation(
+            request, adapter.name if adapter else self.name, Group(prompt, [*rows], adapter), rows
+        )
+
+    def build_splitter(self, conversation: Conversation) -> MessageSplitter:
+        """Return a splitter for a completion of this conversation."""
+        thoughts, renderer = None, self.base.renderer
+        if renderer.markers and conversation.rows[0].constraint is None:
+            opened = renderer.opens_thoughts(renderer.decode_tail(conversation.group.prompt))
+            thoughts = ThoughtSplitter(renderer.markers, opened)
+        return MessageSplitter(thoughts, self.build_call_splitter(conversation.request))
+
+    def build_call_splitter(self, request: ChatRequest) -> CallSplitter | None:
+        """Return a splitter for the tool calls of a completion; ``None`` without tools."""
+        names = [tool.function.name for tool in request.offered_tools]
+        return CallSplitter(self._format, names) if self._format and names else None
+
+    def _read_settings(self, request: ChatRequest, room: int) -> Settings:
+        limit = request.max_completion_tokens or request.max_tokens or DEFAULT_TOKENS
+        return Settings(
+            limit=min(limit, room),
+            temperature=request.temperature,
+            top_p=request.top_p,
+            stop=tuple(request.stop),
+            presence_penalty=request.presence_penalty,
+            frequency_penalty=request.frequency_penalty,
+            bias=tuple(request.logit_bias.items()),
+            scores=request.logprobs or request.return_token_ids,
+            top=request.top_logprobs,
+        )
 
     def _encode_prompt(self, request: ChatRequest) -> list[int]:
+        tools = [tool.model_dump(exclude_none=True) for tool in request.offered_tools]
+        if tools and self._format is None:
+            raise invalid_field("tools", NO_CALLS)
         try:
-            prompt = self.base.renderer.encode([message.to_row() for message in request.messages])
+            prompt = self.base.renderer.encode([message.to_row() for message in request.messages], tools)
         except RenderingError as error:
             raise invalid_field("messages", f"the chat template cannot render them: {error}") from error
+        if not prompt:
+            raise invalid_field("messages", "the chat template makes an empty prompt of them.")
         if len(prompt) >= self._context:
             reason = (
                 f"they have {len(prompt)} tokens; this model's context is {self._context}, completion "
@@ -137,41 +114,28 @@ class Chat:
             raise invalid_field("messages", reason, "context_length_exceeded")
         return prompt
 
-    def _build_constraint(self, response_format: _Format) -> SchemaConstraint | None:
-        """Return the constraint of a response format; ``None`` for text. Raises ``ApiError``."""
+    def _build_constraint(self, request: ChatRequest) -> Constraint | None:
+        """Return the grammar of a forced call or of a response format; ``None`` for text."""
+        if request.forced_tools:
+            return self._build_calls(request)
+        return self._build_format(request.response_format)
+
+    def _build_calls(self, request: ChatRequest) -> Constraint:
+        form = self._format
+        assert form is not None  # checked with the prompt
+        calls: list[tuple[str, JsonObject]] = [
+            (form.write_head(tool.function.name), tool.function.parameters or {"type": "object"})
+            for tool in request.forced_tools
+        ]
+        return self.grammars.compile_calls(form.begin_text, calls, form.end_text, "tools")
+
+    def _build_format(self, response_format: Format) -> Constraint | None:
         if response_format.type == "text":
             return None
         if response_format.type == "json_object":
-            return self._schemas.compile({"type": "object"})
+            return self.grammars.compile_schema({"type": "object"}, "response_format")
         if response_format.json_schema is None:
             raise invalid_field("response_format.json_schema", "it is missing.", "missing_required_parameter")
-        return self._schemas.compile(response_format.json_schema.content)
-
-    def build_response(self, rows: list[Row]) -> JsonObject:
-        """Return the response, once all rows are finished."""
-        prompt, generated = len(rows[0].prompt), sum(len(row.ids) for row in rows)
-        return {
-            "id": f"chatcmpl-{secrets.token_hex(12)}",
-            "object": "chat.completion",
-            "created": int(time.time()),
-            "model": self.name,
-            "system_fingerprint": None,
-            "choices": [self._choice(index, row) for index, row in enumerate(rows)],
-            "usage": {
-                "prompt_tokens": prompt,
-                "completion_tokens": generated,
-                "total_tokens": prompt + generated,
-                "prompt_tokens_details": {"cached_tokens": 0},
-                "completion_tokens_details": {"reasoning_tokens": 0},
-            },
-        }
-
-    def _choice(self, index: int, row: Row) -> JsonValue:
-        text, thoughts = row.text(self.base), ""
-        if row.constraint is None:
-            split = self.base.renderer.split(self.base.renderer.decode_tail(row.prompt), text)
-            text, thoughts = str(split), split.reasoning
-        message: JsonObject = {"role": "assistant", "content": text, "refusal": None}
-        if thoughts:
-            message["reasoning_content"] = thoughts
-        return {"index": index, "finish_reason": row.finish, "logprobs": None, "message": message}
+        return self.grammars.compile_schema(
+            response_format.json_schema.content, "response_format.json_schema.schema"
+        )

@@ -71,6 +71,15 @@ def test_an_upload_and_its_parts_have_openai_s_fields(call: Call) -> None:
     assert list(part) == ["created_at"]
 
 
+@pytest.mark.parametrize("name", ["a\n", "\r\nX: y", "\u202e", 'b"c', "d/e"])
+def test_any_name_can_be_downloaded(call: Call, name: str) -> None:
+    upload = begin(call, bytes=1, filename=name, purpose="user_data").json()["id"]
+    file = complete(call, upload, [send_part(call, upload, b"x").json()["id"]]).json()["file"]
+    answer = call("GET", f"/files/{file['id']}/content")
+    assert answer.status_code == 200
+    assert "X" not in answer.headers
+
+
 def test_what_does_not_fit_is_refused_and_can_be_repeated(call: Call, upload: str, parts: list[str]) -> None:
     foreign = send_part(call, begin(call).json()["id"], ROWS[60:]).json()["id"]
     wrong = [

@@ -16,6 +16,7 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.utils import timezone
 from playwright.sync_api import Page
 
+from tests.api.conftest import make_secret
 from tests.conftest import PASSWORD, ROOT, free_port, until_up
 from tests.e2e.forms import Step, list_forms, submit
 from tests.e2e.site.test_every_page import sign_in
@@ -64,6 +65,12 @@ WEBHOOKS = (
     Step("webhooks:rotate", "webhooks:detail", shows="Copy the signing secret now"),
     Step("webhooks:replay", "webhooks:detail", shows="again"),
 )
+REMOTE = (
+    Step("remote_imports/connect.html", "remote_imports:connect",
+         {"base_url": "{api}", "api_key": "{secret}"}, shows="Choose what to import"),
+    Step("remote_imports:start", "", {"job": "{job}"}, shows="Waiting for a worker"),
+    Step("remote_imports:cancel", "", shows="The import was cancelled."),
+)  # fmt: skip
 DATASETS = (
     Step("datasets/list.html", "datasets:list", {"q": "D"}, shows="Clear"),
     Step("datasets/row_search.html", "datasets:version", {"q": "p1"}, shows="row"),
@@ -104,6 +111,9 @@ JOBS = (
     Step("evaluations/compare.html", "evaluations:compare", {"show": "tie"}, shows="Clear"),
 )
 MODELS = (
+    Step("serving:warm", "serving:usage", shows="is kept warm"),
+    Step("serving:stop", "serving:usage", shows="The next request starts it again."),
+    Step("serving/usage.html", "/t/{team}/usage/?days=7", {"days": "90"}, shows="Clear"),
     Step("catalog/list.html", "catalog:list", {"q": "tiny"}, shows="Clear"),
     Step("catalog:describe", "catalog:model", {"description": "Reads invoices"}, shows="Reads invoices"),
     Step("registry/bases.html", "registry:bases", {"model_id": "acme/one"}, shows="acme/one"),
@@ -123,6 +133,7 @@ SERVING = (
     Step("interactions:vote", "interactions:detail", shows="Your thumb"),
     Step("interactions:correct", "interactions:detail", {"text": "13 EUR"}, shows="Your correction"),
     Step("interactions:make_dataset", "interactions:list", {"name": "Kept"}, shows="may train"),
+    Step("playground/page.html", "playground:page", {"seed": "7"}, shows="Send one prompt"),
     Step("interactions/rules.html", "interactions:rules", {"retention_days": "7"}, shows="Rules saved"),
 )
 DESTRUCTIVE = (
@@ -155,7 +166,7 @@ STRANGER = (
          {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}),
 )  # fmt: skip
 LEAVING = (Step("account/logout.html", "/accounts/logout/", shows="Sign in"),)
-TEAM_WALK = (*MEMBERS, *WEBHOOKS, *DATASETS, *GRADERS, *JOBS, *MODELS, *SERVING, *DESTRUCTIVE)
+TEAM_WALK = (*MEMBERS, *WEBHOOKS, *REMOTE, *DATASETS, *GRADERS, *JOBS, *MODELS, *SERVING, *DESTRUCTIVE)
 WALK = (*TEAM_WALK, *NEW_EMAIL, *CONFIRMED, *ACCOUNT, *STRANGER, *LEAVING)
 
 PRESETS = "tests/e2e/jobs/test_job.py::test_a_preset_fills_in_the_estimate_follows_and_a_clone_resets"
@@ -348,6 +359,7 @@ def test_every_form_answers(
 ) -> None:
     sign_in(page, live, alice)
     page.emulate_media(reduced_motion="reduce")
+    named |= {"api": f"{live}/v1", "secret": make_secret(team, alice)}
     walk(page, (*TEAM_WALK, *NEW_EMAIL), team, objects, named)
     confirmation = EmailConfirmationHMAC.create(EmailAddress.objects.get(email=NEW_ADDRESS))
     walk(page, CONFIRMED, team, objects, named | {"confirmation": confirmation.key})

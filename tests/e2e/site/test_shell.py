@@ -12,9 +12,9 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.graders.test_graders import sign_up
 from tests.web.comparison import finished_job
+from webapp.jobs.job_events import add_event
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
-from webapp.jobs.transitions import add_event
 from webapp.teams.models import User
 
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]

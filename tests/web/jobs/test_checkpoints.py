@@ -84,17 +84,24 @@ def test_checkpoints_are_listed_with_the_rewards_at_their_step(job: Job, bob: Us
     assert "Promote to model" not in page  # bob only reads
 
 
-def test_the_newest_three_and_the_best_on_validation_rows_are_kept(
+def test_the_newest_and_the_three_best_on_validation_rows_are_kept(
     job: Job, django_capture_on_commit_callbacks: Any
 ) -> None:
     kept = [stored(job, step) for step in (10, 20, 30, 40, 50)]
-    for step, reward in ((10, 0.1), (20, 0.9), (50, 0.5)):
+    for step, reward in ((10, 0.3), (20, 0.9), (30, 0.1), (40, 0.5)):
         validated(job, step, reward)
     with django_capture_on_commit_callbacks(execute=True):
         checkpoints.discard_old(job)
+    assert [each.step for each in job.checkpoints.all()] == [50, 40, 20, 10]
+    assert not default_storage.exists(kept[2].key)
+    assert default_storage.exists(kept[0].key)
+
+
+def test_without_validation_the_newest_four_are_kept(job: Job) -> None:
+    for step in (10, 20, 30, 40, 50):
+        stored(job, step)
+    checkpoints.discard_old(job)
     assert [each.step for each in job.checkpoints.all()] == [50, 40, 30, 20]
-    assert not default_storage.exists(kept[0].key)
-    assert default_storage.exists(kept[1].key)
 
 
 # --- download ---------------------------------------------------------------------------------------

@@ -175,7 +175,7 @@ def story(job: Job, end: Callable[[], object], clock: Clock) -> Iterator[tuple[s
 
 def validate(job: Job, stage: str = "during") -> None:
     """An evaluation, recorded and told as a worker's batch is."""
-    from webapp.jobs.transitions import add_event
+    from webapp.jobs.job_events import add_event
 
     job.refresh_from_db()
     compare(job, [row("a", [sample(0.0, "x")], [sample(1.0, "y")])], stage=stage)  # type: ignore[arg-type]

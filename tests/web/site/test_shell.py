@@ -53,6 +53,7 @@ def found(client: Client, team: Team, text: str) -> str:
         ("judges/", "Judges"),
         ("jobs/", "Jobs"),
         ("jobs/workers/", "Workers"),
+        ("usage/", "Usage"),
         ("models/", "Models"),
         ("models/bases/", "Models"),
         ("members/", "Settings"),

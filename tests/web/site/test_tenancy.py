@@ -39,6 +39,8 @@ from webapp.jobs.states import State
 from webapp.keys.models import Scope
 from webapp.keys.services import create_key
 from webapp.registry.models import BaseModel, TunedModel
+from webapp.remote_imports.models import RemoteImport
+from webapp.serving.models import ModelServer
 from webapp.teams.models import Membership, Role, Team, User
 from webapp.teams.services import create_invitation
 from webapp.webhooks.deliveries import create_event
@@ -94,9 +96,12 @@ PAGES = {
     "catalog:card",
     "catalog:deleted",
     "registry:base",
+    "serving:usage",
 }
-NO_PAGES = {"jobs:stream"}  # nobody looks at it, so there is nobody to send to the sign-in page
-OWN_AFFAIRS = {"home:checklist", "jobs:columns", "keys:list"}  # a viewer may arrange her own pages and keys
+# Nobody looks at them, so there is nobody to send to the sign-in page.
+NO_PAGES = {"jobs:stream", "playground:complete"}
+# A viewer may arrange her own pages and keys, and ask models.
+OWN_AFFAIRS = {"home:checklist", "jobs:columns", "keys:list", "playground:complete"}
 
 
 @dataclass(frozen=True)
@@ -154,11 +159,11 @@ def objects(team: Team, alice: User) -> Objects:
         answers=[{"row": 0, "text": "a"}],
     )
     base = BaseModel.objects.create(team=team, model_id="tiny")
+    ModelServer.objects.create(base_model=base)
     model = tuned(team, base)
     job = finished_job(team, base, version, grader_version, model)
     deployment = deploy(team, alice, "invoices", ModelTarget(model.name, base, model, None, "0"))
     interaction = keep(team, user="u-1")
-    key, _ = create_key(team, alice, "K", Scope)
     membership = Membership.objects.get(team=team, user=alice)
     invitation = create_invitation(team, alice, "dora@example.com", Role.VIEWER)
     view = save_view(team, alice, "Cut", "only=truncated")
@@ -166,6 +171,7 @@ def objects(team: Team, alice: User) -> Objects:
     hook, _ = create_endpoint(
         team, alice, name="CI", url="https://hook.example/", event_types=[EventType.JOB_FAILED]
     )
+    remote = RemoteImport.objects.create(team=team, created_by=alice, base_url="https://api.example/v1")
     create_event(team.pk, EventType.JOB_FAILED, job.uid)
     return {
         "": {"number": 1, "step": 1, "index": 0},
@@ -181,7 +187,9 @@ def objects(team: Team, alice: User) -> Objects:
             f"datasets:{name}": {"uid": part.uid}
             for name in ("transfer", "transfer_progress", "finish", "forget")
         },
+        "keys": {"uid": key.uid},
         "deployments": {"uid": deployment.uid},
+        "playground:verdict": {"uid": bench.uid},
         "interactions": {"uid": interaction.uid},
         "graders": {"uid": grader.uid, "test": known.uid},
         "graders:trial": {"uid": bench.uid},
@@ -197,7 +205,8 @@ def objects(team: Team, alice: User) -> Objects:
         "catalog:checkpoint": {"uid": job.uid, "step": 1},
         "catalog:promote": {"uid": job.uid, "step": 1},
         "registry": {"base": base.uid},
-        "keys": {"uid": key.uid},
+        "serving": {"base": base.uid},
+        "remote_imports": {"uid": remote.uid},
         "webhooks": {"uid": hook.uid},
         "webhooks:replay": {"uid": WebhookDelivery.objects.get().uid},
     }
@@ -266,8 +275,9 @@ def everything() -> dict[str, list[dict[str, Any]]]:
 
 def test_the_walk_sees_the_whole_site() -> None:
     assert {name.partition(":")[0] for name in NAMES} == {
-        "teams", "home", "keys", "webhooks", "datasets", "graders", "judges", "jobs", "experiments",
-        "evaluations", "retention", "registry", "catalog", "deployments", "interactions",
+        "teams", "home", "keys", "webhooks", "remote_imports", "datasets", "graders", "judges", "jobs",
+        "experiments", "evaluations", "retention", "registry", "catalog", "deployments", "interactions",
+        "serving", "playground",
     }  # fmt: skip
 
 

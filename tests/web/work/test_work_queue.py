@@ -21,6 +21,7 @@ from webapp.jobs.models import Job
 from webapp.jobs.states import State as JobState
 from webapp.registry import exporting, inspections
 from webapp.registry.models import BaseModel
+from webapp.serving.models import ModelServer
 from webapp.teams.models import Team, User
 from webapp.work.errors import LeaseLost, WorkError, WorkFailed
 from webapp.work.models import WorkState
@@ -74,6 +75,10 @@ def queued_import(team: Team, user: User) -> Any:
     )
 
 
+def queued_server(team: Team, user: User) -> Any:
+    return ModelServer.objects.create(base_model=BaseModel.objects.create(team=team, model_id="some/model"))
+
+
 MAKERS: dict[str, Callable[[Team, User], Any]] = {
     "jobs": queued_job,
     "trials": queued_trial,
@@ -83,6 +88,7 @@ MAKERS: dict[str, Callable[[Team, User], Any]] = {
     "exports": queued_export,
     "inspections": queued_inspection,
     "imports": queued_import,
+    "model_servers": queued_server,
 }
 every_queue = pytest.mark.parametrize("queue", QUEUES, ids=[queue.name for queue in QUEUES])
 

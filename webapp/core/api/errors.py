@@ -47,7 +47,9 @@ class ApiError(Exception):
 
     def build_response(self) -> JsonResponse:
         """Return the response."""
-        headers = {"retry-after": str(self.retry_after)} if self.retry_after else {}
+        headers = {}
+        if self.retry_after:
+            headers = {"retry-after": str(self.retry_after), "x-should-retry": "true"}
         return JsonResponse(self.build_envelope(), status=self.status, headers=headers)
 
 

@@ -13,12 +13,15 @@ from webapp.core.api.lists import ListPage, Order, list_page, parse_limit
 from webapp.core.streaming import build_attachment_headers, stream_lazily
 from webapp.datasets.files import schemas, services
 from webapp.datasets.files import uploads as upload_services
+from webapp.datasets.files.file_content import read_chunks
 from webapp.datasets.files.models import ApiFile, Purpose
 from webapp.keys.authentication import READ, WRITE, ApiRequest
 from webapp.teams.models import Role
 from webapp.teams.services import record_event
 
 MOST_FILES = 10_000
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+CONTENT = {"responses": {200: {"content": {"application/octet-stream": BINARY}}}}
 files = Router(tags=["Files"])
 uploads = Router(tags=["Uploads"])
 
@@ -65,15 +68,15 @@ def delete_file(request: ApiRequest, file_id: str) -> dict[str, Any]:
     return {"id": found.uid, "object": "file", "deleted": True}
 
 
-@files.get("/{file_id}/content", auth=READ)
+@files.get("/{file_id}/content", auth=READ, openapi_extra=CONTENT)
 def retrieve_content(request: ApiRequest, file_id: str) -> HttpResponseBase:
     """Return a file's bytes. As on the pages, viewers see rows but do not download them."""
     access, found = request.auth, _find_file(request, file_id)
     if found.purpose != Purpose.RESULTS:
         access.require(Role.EDITOR)
-        record_event(access.team, access.user, "downloaded file of the API", found)
+        record_event(access.team, access.user, "downloaded API file", found)
     headers = build_attachment_headers(found.filename, found.bytes)
-    content = stream_lazily(services.read_chunks(found))
+    content = stream_lazily(read_chunks(found))
     return StreamingHttpResponse(content, content_type="application/octet-stream", headers=headers)
 
 

@@ -10,14 +10,13 @@ from typing import IO
 
 from django.conf import settings
 from django.core.files import File
-from django.db import transaction
 
 from webapp.core.api.errors import ApiError
 from webapp.core.fields import replace_nul
 from webapp.datasets.content.rows import Split
 from webapp.datasets.files.checking import describe_problem
+from webapp.datasets.files.file_content import read_lines_of
 from webapp.datasets.files.models import ApiFile, Purpose
-from webapp.datasets.files.services import read_lines_of
 from webapp.datasets.formats import ENDINGS
 from webapp.datasets.models import DatasetVersion, Upload
 from webapp.datasets.services import NAME_LENGTH
@@ -54,33 +53,14 @@ class JoinedFile:
         return VALIDATION, line - self.validation_from + 1
 
 
-def build_version(
-    team: Team, user: User | None, training: ApiFile, validation: ApiFile | None, name: str
-) -> DatasetVersion:
-    """Return the version whose splits are these files. The same contents give the same version.
-
-    It is made, and checked, by the service that makes versions of page uploads, as the first version of a
-    dataset called ``name``. All rows of the training file are in the training split, all of the validation
-    file in the validation split, and none in the test split: as for every version without test rows, a job
-    then compares base and tuned model on the validation rows. Without a validation file there is no
-    validation split, and 10 % of the prompts are held out as the sealed test split, because a job without
-    held-out rows cannot measure anything. A field ``split`` has no meaning here.
-
-    Files that are the splits of a version give that very version, with its test split.
-
-    Raises ApiError ``invalid_training_file`` with the first wrong line; nothing is stored then.
-    """
-    for param, file in ((TRAINING, training), (VALIDATION, validation)):
+def require_purpose(sources: Sources) -> None:
+    """Raise ApiError unless the files are for training."""
+    for param, file in ((TRAINING, sources.training), (VALIDATION, sources.validation)):
         if file and file.purpose != Purpose.FINE_TUNE:
             raise _refuse(param, f"The purpose of {file.uid} is {file.purpose!r}, not 'fine-tune'.")
-    with transaction.atomic():
-        # The lock makes two jobs at once share one version.
-        ApiFile.objects.select_for_update(of=("self",), no_key=True).get(pk=training.pk)
-        sources = Sources(training, validation)
-        return _find_version(team, sources) or _make_version(team, user, sources, name)
 
 
-def _find_version(team: Team, sources: Sources) -> DatasetVersion | None:
+def find_version(team: Team, sources: Sources) -> DatasetVersion | None:
     """Return the version that these files name, or that was made of the same contents before."""
     training, validation = sources.training, sources.validation
     versions = DatasetVersion.objects.filter(dataset__team=team, dataset__deleted_at=None).order_by("pk")
@@ -103,7 +83,8 @@ def _completes(training: ApiFile, validation: ApiFile | None) -> bool:
     )
 
 
-def _make_version(team: Team, user: User | None, sources: Sources, name: str) -> DatasetVersion:
+def make_version(team: Team, user: User | None, sources: Sources, name: str) -> DatasetVersion:
+    """Make a version in a dataset of its own. Raises ApiError, with nothing stored."""
     training = sources.training
     name = replace_nul(name).strip()[:NAME_LENGTH] or training.filename[:NAME_LENGTH]
     with _join_files(sources) as joined:

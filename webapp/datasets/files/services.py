@@ -1,9 +1,8 @@
-"""Files of the API: store, find, read, delete."""
+"""Files of the API: store, find, use, delete."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import IO
 
@@ -16,16 +15,15 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from webapp.core.api.errors import ApiError, NotFound
-from webapp.core.fields import replace_nul
-from webapp.datasets.content.problems import RowError
+from webapp.datasets.files import building
 from webapp.datasets.files.checking import check_content
+from webapp.datasets.files.file_content import CHUNK_BYTES
 from webapp.datasets.files.models import ApiFile, Purpose
-from webapp.datasets.files.version_files import read_split_lines
-from webapp.datasets.formats.lines import read_lines
+from webapp.datasets.models import DatasetVersion
+from webapp.datasets.uploads.services import Sources
 from webapp.teams.models import Team, User
 from webapp.teams.services import record_event
 
-CHUNK_BYTES = 2**18
 NAME_LENGTH = 255
 DELETED_KEPT = timedelta(hours=1)  # a job that was just created may still read the file
 
@@ -52,7 +50,7 @@ def create_file(
     found = ApiFile(
         team=team,
         created_by=user,
-        filename=replace_nul(filename)[:NAME_LENGTH] or "file",
+        filename=clean_name(filename),
         purpose=purpose,
         bytes=file.size,
         sha256=_hash_content(stream),
@@ -60,6 +58,11 @@ def create_file(
         expires_at=timezone.now() + timedelta(seconds=lifetime) if lifetime else None,
     )
     return _store_bytes(found, file)
+
+
+def clean_name(filename: str) -> str:
+    """Return a file name without line breaks and other control characters, which no header can hold."""
+    return "".join(filter(str.isprintable, filename)).strip()[:NAME_LENGTH] or "file"
 
 
 def _hash_content(stream: IO[bytes]) -> str:
@@ -103,30 +106,28 @@ def find_file(team: Team, uid: str) -> ApiFile:
     return found
 
 
-def read_lines_of(file: ApiFile) -> Iterator[bytes]:
-    """Yield the lines of a file for training. Raises FileNotFoundError if its bytes are gone."""
-    if file.version:
-        yield from read_split_lines(file)
-        return
-    with default_storage.open(file.key) as stored:
-        for _, text in read_lines(stored):
-            assert not isinstance(text, RowError), f"{file.uid} was checked when it was stored"
-            yield text.rstrip("\r\n").encode() + b"\n"
+def build_version(
+    team: Team, user: User | None, training: ApiFile, validation: ApiFile | None, name: str
+) -> DatasetVersion:
+    """Return the version whose splits are these files. The same contents give the same version.
 
+    It is made, and checked, by the service that makes versions of page uploads, as the first version of a
+    dataset called ``name``. All rows of the training file are in the training split, all of the validation
+    file in the validation split, and none in the test split: as for every version without test rows, a job
+    then compares base and tuned model on the validation rows. Without a validation file there is no
+    validation split, and 10 % of the prompts are held out as the sealed test split, because a job without
+    held-out rows cannot measure anything. A field ``split`` has no meaning here.
 
-def read_chunks(file: ApiFile) -> Iterator[bytes]:
-    """Yield the content of a file, at most about ``CHUNK_BYTES`` and a line at once."""
-    if not file.version:
-        with default_storage.open(file.key) as stored:
-            yield from iter(lambda: stored.read(CHUNK_BYTES), b"")
-        return
-    chunk = bytearray()
-    for line in read_split_lines(file):
-        chunk += line
-        if len(chunk) >= CHUNK_BYTES:
-            yield bytes(chunk)
-            chunk.clear()
-    yield bytes(chunk)
+    Files that are the splits of a version give that very version, with its test split.
+
+    Raises ApiError ``invalid_training_file`` with the first wrong line; nothing is stored then.
+    """
+    sources = Sources(training, validation)
+    building.require_purpose(sources)
+    with transaction.atomic():
+        # The lock makes two jobs at once share one version.
+        ApiFile.objects.select_for_update(of=("self",), no_key=True).get(pk=training.pk)
+        return building.find_version(team, sources) or building.make_version(team, user, sources, name)
 
 
 @transaction.atomic

@@ -17,8 +17,8 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from webapp.core.api.errors import ApiError, NotFound
-from webapp.core.fields import replace_nul
 from webapp.datasets.files import services
+from webapp.datasets.files.file_content import CHUNK_BYTES
 from webapp.datasets.files.models import ApiPart, ApiUpload
 from webapp.teams.models import Team, User
 
@@ -45,9 +45,9 @@ def create_upload(
     return ApiUpload.objects.create(
         team=team,
         created_by=user,
-        filename=replace_nul(filename)[: services.NAME_LENGTH],
+        filename=services.clean_name(filename),
         purpose=purpose,
-        mime_type=replace_nul(mime_type),
+        mime_type=mime_type,
         bytes=size,
         lifetime=lifetime,
         expires_at=timezone.now() + UPLOAD_KEPT,
@@ -137,7 +137,7 @@ def _join_parts(parts: Iterable[ApiPart], whole: IO[bytes]) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     for part in parts:
         with default_storage.open(part.key) as stored:
-            while chunk := stored.read(services.CHUNK_BYTES):
+            while chunk := stored.read(CHUNK_BYTES):
                 digest.update(chunk)
                 whole.write(chunk)
     whole.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.core.files.storage import default_storage
+from django.db.models import QuerySet
 from django.utils.text import slugify
 
 from webapp.datasets.content.row_types import StoredRow
@@ -44,6 +45,13 @@ def _create_file(version: DatasetVersion, split: Split, uid: str = "") -> ApiFil
         version=version,
         split=split.label,
     )
+
+
+def find_split_file(version: DatasetVersion, split: Split) -> ApiFile | None:
+    """Return the file by which callers of the API name a split, if there is one."""
+    key = {Split.TRAIN: version.training_file_id, Split.VALIDATION: version.validation_file_id}.get(split)
+    files: QuerySet[ApiFile] = ApiFile.objects.available()
+    return files.filter(pk=key).first() if key else None
 
 
 def read_split_lines(file: ApiFile) -> Iterator[bytes]:

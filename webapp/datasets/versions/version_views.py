@@ -6,9 +6,9 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.text import slugify
 
 from webapp.datasets.content.rows import SPLITS, Split
+from webapp.datasets.files.version_files import find_split_file, name_split
 from webapp.datasets.forms import OpenTestForm
 from webapp.datasets.models import DatasetVersion
 from webapp.datasets.versions import browsing, sealing, split_files
@@ -46,6 +46,7 @@ def version(request: HttpRequest, access: Access, uid: str, number: int) -> Http
         "size": version.files[split.label]["rows"],
         "splits": [(each.label, version.files[each.label]["rows"]) for each in Split],
         "sealed": sealing.is_sealed(version, split),
+        "file": find_split_file(version, split),
     }
     if split.sealed and not sealing.is_sealed(version, split):
         context["page"], context["rows"] = browsing.list_rows(version, split, request.GET)
@@ -120,7 +121,6 @@ def download(request: HttpRequest, access: Access, uid: str, number: int) -> Htt
     file = found.files[split.label]
     record_event(access.team, access.user, f"downloaded {split.label} rows", found)
     response = StreamingHttpResponse(split_files.stream_chunks(file["key"]), content_type="application/jsonl")
-    name = f"{slugify(found.dataset.name) or 'dataset'}-v{found.number}-{split.label}.jsonl"
     response["Content-Length"] = file["bytes"]
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    response["Content-Disposition"] = f'attachment; filename="{name_split(found, split)}"'
     return response

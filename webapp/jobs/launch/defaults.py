@@ -1,15 +1,18 @@
-"""Default dataset and grader of a new job, where a person has named one of them or neither."""
+"""Defaults of a new job: its dataset and grader, where one of them is not named; settings in its URL."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from django.db.models import OuterRef, Subquery
 
+from webapp.core.input_checks import load_json
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.definitions import required_fields
 from webapp.graders.models import GraderTrial, GraderVersion
+from webapp.jobs.launch.service import check_settings
+from workers.contract.spec import SECTIONS
 
 TRIED = 20  # newest choices that are compared with what was named
 Pair = tuple[DatasetVersion | None, GraderVersion | None]
@@ -73,3 +76,22 @@ def _find_fitting_grader(version: DatasetVersion, graders: Iterable[GraderVersio
         (grader for grader in newest if not required_fields.find_refusal(grader, version)),
         next(iter(graders), None),
     )
+
+
+def read_settings(query: Mapping[str, str]) -> dict[str, object]:
+    """Return the settings that a URL names, by their fields: ``grpo__epochs=3&seed=7``.
+
+    Values are JSON. Settings that the job spec refuses are left out.
+    """
+    found: dict[str, object] = {}
+    for name, text in query.items():
+        section, _, setting = name.partition("__")
+        if name != "seed" and setting not in getattr(SECTIONS.get(section), "model_fields", ()):
+            continue
+        try:
+            value = load_json(text)
+            check_settings({"seed": value} if name == "seed" else {section: {setting: value}})
+        except (ValueError, RecursionError):
+            continue
+        found[name] = value
+    return found

@@ -325,6 +325,11 @@ class JobForm(forms.Form):
                 for name, value in preset.values.items():
                     self.fields[name].initial = value
 
+    def use_settings(self, values: Mapping[str, object]) -> None:
+        """Start with the values of some settings, by the names of their fields."""
+        for name, value in values.items():
+            self.fields[name].initial = value
+
     @property
     def sections(self) -> list[Section]:
         """Everything under "Advanced"."""

@@ -111,6 +111,8 @@ def new(request: HtmxRequest, access: Access) -> HttpResponse:
     if filled:  # the model whose settings the form shows, which need not be the one it names
         base = _find_by_uid(choices["base_models"], filled.get("settings_of", "")) or base
     form = _build_form(filled, choices, base, source, initial)
+    if not request.htmx:  # whose query string has the values of the form itself
+        form.use_settings(defaults.read_settings(request.GET))
     form.use_preset(request.GET.get("preset", ""))
     if filled is request.GET:
         return _redraw(request, access, form, choices, base, source)

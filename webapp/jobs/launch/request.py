@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
@@ -11,6 +11,7 @@ from webapp.jobs.models import Job
 from webapp.jobs.models.job import SftSource
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.teams.models import Team, User
+from workers.contract.json_types import JsonObject
 from workers.contract.spec import JobSettings
 
 
@@ -43,7 +44,8 @@ class JobRequest:
     """A job as its form, a clone, a control run or the API asks for it.
 
     ``settings`` are sections of ``JobSettings``; what they leave out takes its default. ``total_steps`` is
-    computed unless the method counts its own.
+    computed unless the method counts its own. ``suffix`` goes into the name of the tuned model; without one
+    the job's name does. ``asked`` is the API request, to show it again.
     """
 
     team: Team
@@ -62,6 +64,9 @@ class JobRequest:
     cloned_from: Job | None = None
     total_steps: int | None = None
     ticket: str = ""
+    suffix: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    asked: JsonObject = field(default_factory=dict)
 
 
 def single_task(dataset_version: DatasetVersion, grader_version: GraderVersion) -> list[TaskChoice]:

@@ -15,12 +15,14 @@ from webapp.graders import services as graders
 from webapp.graders.definitions import required_fields
 from webapp.graders.models import GraderCheck, GraderVersion
 from webapp.jobs.errors import SettingsInvalid
+from webapp.jobs.job_events import add_event
 from webapp.jobs.launch import estimates
 from webapp.jobs.launch.request import JobRequest, SuiteChoice, TaskChoice
 from webapp.jobs.models import Job, JobSuite, JobTask
 from webapp.jobs.states import State
 from webapp.jobs.transitions import change_state
 from webapp.registry.models import TunedModel
+from webapp.registry.services import build_tuned_name
 from webapp.registry.uploads import read_lora_shape
 from webapp.teams.services import record_event
 from webapp.work import messages
@@ -70,6 +72,9 @@ def launch(request: JobRequest) -> Job:
         settings=settings,
         total_steps=request.total_steps or count_steps(settings.grpo, *versions),
         ticket=request.ticket,
+        metadata=request.metadata,
+        asked=request.asked,
+        model_name=_name_model(request),
     )
     JobTask.objects.bulk_create(
         JobTask(
@@ -96,8 +101,31 @@ def launch(request: JobRequest) -> Job:
     )
     control = f"{METHODS[request.method].label} control run" if request.control_of else "job"
     record_event(request.team, request.user, f"launched {control}", job)
+    _add_first_events(job)
     messages.notify_workers("validate_job", job.pk)
     return job
+
+
+def _name_model(request: JobRequest) -> str:
+    """Return the name of the model that the job makes; empty to derive it from the job's name."""
+    if request.suffix is None:
+        return ""
+    return build_tuned_name(request.base_model, request.team, request.suffix)
+
+
+def _add_first_events(job: Job) -> None:
+    add_event(job.pk, job.attempt, "created", {})
+    training, validation = name_files(job)
+    add_event(job.pk, job.attempt, "validating", {"training_file": training, "validation_file": validation})
+
+
+def name_files(job: Job) -> tuple[str, str | None]:
+    """Return the ids of the job's training and validation files in the API."""
+    if asked := job.asked:
+        validation = asked["validation_file"]
+        return str(asked["training_file"]), str(validation) if validation else None
+    validation_file = job.dataset_version.validation_file
+    return job.dataset_version.uid, validation_file.uid if validation_file else None
 
 
 def check_settings(given: JobSettings | Mapping[str, object]) -> JobSettings:

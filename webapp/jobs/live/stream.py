@@ -18,9 +18,9 @@ from django.db import close_old_connections, connection
 from django.http import HttpRequest, StreamingHttpResponse
 
 from webapp.core.input_checks import GREATEST, parse_whole_number
+from webapp.jobs.job_events import API_KINDS, CHANNEL
 from webapp.jobs.models import Job, JobEvent, Metric
 from webapp.jobs.states import TERMINAL
-from webapp.jobs.transitions import CHANNEL
 from webapp.teams.access import find_access, require_user
 from workers.contract.json_types import JsonObject
 
@@ -130,7 +130,8 @@ def _build_data(event: JobEvent) -> JsonObject:
 def select_events(job_id: int, cursor: int) -> Batch:
     """Return the events after ``cursor``, oldest first, and True if the job has ended with them."""
     ended = Job.objects.filter(pk=job_id, state__in=TERMINAL).exists()
-    rows = JobEvent.objects.filter(job_id=job_id, pk__gt=cursor).order_by("pk")[:BATCH]
+    events = JobEvent.objects.filter(job_id=job_id, pk__gt=cursor).exclude(kind__in=API_KINDS)
+    rows = events.order_by("pk")[:BATCH]
     found = [(row.pk, row.kind, _build_data(row)) for row in rows]
     return found, ended and len(found) < BATCH
 

@@ -25,6 +25,7 @@ from webapp.teams.models import Team, User
 from webapp.work.models import Leased, Node
 from workers.contract.devices import GivenDevices
 from workers.contract.events import PreflightEvent
+from workers.contract.json_types import JsonObject
 from workers.contract.methods import METHODS, Method
 from workers.contract.schema import Frozen
 from workers.contract.spec import JobSettings
@@ -121,6 +122,15 @@ class Job(Authored, SoftDeleted, Leased):
     )  # fmt: skip
     sft: SftSource | None = pydantic_field(SftSource, null=True, blank=True)
     settings: JobSettings = pydantic_field(JobSettings)
+
+    metadata = models.JSONField(default=dict, blank=True, help_text="texts by key, set by API callers")
+    asked: models.JSONField[JsonObject, JsonObject] = models.JSONField(
+        default=dict, blank=True, help_text="the API request that made it; empty for a page's job"
+    )
+    result_file = models.CharField(max_length=64, blank=True, help_text="id of the file of its results")
+    reported_step = models.PositiveIntegerField(
+        default=0, help_text="last step with a step event; stays when an attempt repeats steps"
+    )
 
     state = models.CharField(max_length=20, choices=State.choices, default=State.VALIDATING_FILES)
     finish_early = models.BooleanField(
@@ -276,12 +286,13 @@ def prefetch_loaded_tasks() -> Prefetch[str, models.QuerySet[JobTask], str]:
 class JobEvent(models.Model):
     """An event of a job. Its id is the cursor of the live stream; ``data`` depends on the kind."""
 
+    uid = PublicIdField("ftevent-")
     job = models.ForeignKey(Job, models.CASCADE, related_name="events")
     attempt = models.PositiveIntegerField()
     kind = models.CharField(
         max_length=20,
         help_text="state, request, phase, progress, metrics, rollouts, checkpoint, evaluation, alarm, log, "
-        "error, rewind",
+        "error, rewind; for the API only: created, validating, step, model",
     )
     data = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -1,4 +1,4 @@
-"""A job's complete configuration as JSON and as YAML."""
+"""A job's complete configuration as JSON, as YAML, and as code that launches it again."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import yaml
 
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import GraderVersion
+from webapp.jobs.api import code
 from webapp.jobs.models import Job, JobTask
 from workers.contract.json_types import JsonObject, JsonValue
 
@@ -24,14 +25,19 @@ class ConfigExport:
     text: str
 
 
-def export_config(job: Job) -> list[ConfigExport]:
-    """Return the job's configuration in every format."""
-    config = describe_job(job)
+def export_config(job: Job, base_url: str) -> list[ConfigExport]:
+    """Return the job's configuration in every format, and code that launches it by the API."""
+    config, request = describe_job(job), code.build_request(job)
+    calls = [
+        ConfigExport("sdk", "SDK call", code.write_sdk_call(request, base_url)),
+        ConfigExport("curl", "curl", code.write_curl(request, base_url)),
+    ] if request else []  # fmt: skip
     return [
         ConfigExport("json", "JSON", json.dumps(config, indent=2, ensure_ascii=False)),
         ConfigExport(
             "yaml", "YAML", yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=WIDTH)
         ),
+        *calls,
     ]
 
 

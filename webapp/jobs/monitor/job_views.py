@@ -104,7 +104,7 @@ def config(request: HttpRequest, access: Access, uid: str) -> HttpResponse:
     source = job.cloned_from
     context = {
         "job": job,
-        "exports": config_export.export_config(job),
+        "exports": config_export.export_config(job, request.build_absolute_uri("/v1")),
         "source": source,
         "differences": presenters.differences(source.settings, job.settings) if source else [],
     }

@@ -22,6 +22,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from webapp.jobs import checkpoints, recording
 from webapp.jobs.models import Job
 from webapp.jobs.queue import JOBS, claim_job, requested_stop
+from webapp.jobs.results.result_file import store_results
 from webapp.jobs.states import State
 from webapp.jobs.transitions import change_state
 from webapp.registry.services import register_model
@@ -318,7 +319,7 @@ class Attempt:
             model = register_model(
                 self.job.team, self.job.base_model, self.job.model_name, prefix, [{**file} for file in stored]
             )
-            self._end(State.SUCCEEDED, done, tuned_model=model, phase="")
+            self._end(State.SUCCEEDED, done, tuned_model=model, result_file=store_results(self.job), phase="")
 
     def handle_stop(self, done: events.DoneEvent) -> None:
         """Pause the job on request. Without a request the worker is shutting down: queue the job again."""

@@ -27,7 +27,9 @@ CACHE = "cache"
 CACHE_SECONDS = 7 * 24 * 3600
 CHECKSUMS = "SHA256SUMS"
 MANIFEST = "manifest.json"  # of a checkpoint
-SCRATCH = ("exports", "inspections", "trials", "checks", "cards", "endpoint_checks", "imports")
+SCRATCH = (
+    "exports", "inspections", "trials", "checks", "cards", "endpoint_checks", "imports", "model_servers",
+)  # fmt: skip
 
 
 class Damaged(WorkFailed):

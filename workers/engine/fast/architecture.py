@@ -18,6 +18,10 @@ SUPPORTED = {"llama", "qwen2", "qwen3", "gemma3_text"}
 ROTARY = {"default", "linear", "llama3", "yarn"}  # angles that do not depend on the sequence's length
 
 
+Layer = Callable[[torch.Tensor], torch.Tensor]
+"""A linear layer, or several with the same input whose outputs are concatenated."""
+
+
 @dataclass(frozen=True)
 class Norm:
     """RMS norm; ``weight`` multiplies the normalised values, in its own precision."""
@@ -49,14 +53,14 @@ class Block:
     """One layer. ``window`` limits how far attention reaches back; ``rotary`` names the table of angles."""
 
     attention_norm: Norm
-    qkv: Projection
+    qkv: Layer
     query_norm: Norm | None
     key_norm: Norm | None
-    output: Projection
+    output: Layer
     after_attention: Norm | None
     mlp_norm: Norm
-    gate_up: Projection
-    down: Projection
+    gate_up: Layer
+    down: Layer
     after_mlp: Norm | None
     window: int | None
     rotary: str

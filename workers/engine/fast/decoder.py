@@ -71,7 +71,7 @@ class CopiedCache:
         keys[:, :, self.at : end], values[:, :, self.at : end] = k, v
         block = self.blocks[layer]
         position = (self.lengths + self.at - self.prompt_slots)[:, None]
-        masked = ~_sees(position, self.key_positions[:, :end], block.window)[:, None, None]
+        masked = ~sees(position, self.key_positions[:, :end], block.window)[:, None, None]
         # Query heads that share a key head are rows of one matrix. Plain products: for one token per row the
         # fused kernel takes 2.6 times as long on a CPU.
         grouped = q.view(q.size(0), k.size(1), -1, q.size(3)) * block.scale
@@ -197,11 +197,24 @@ class Decoder:
             positions = positions + 1
         return state.collect(set(ends))
 
-    def _draw(self, hidden: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sample a token per row, by inverting the cumulative distribution, and its log-probability."""
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the logits (rows, vocabulary) of normed hidden states, in float32."""
         logits = self.model.head(hidden).float()
         if self.model.softcap:
             logits = (logits / self.model.softcap).tanh() * self.model.softcap
+        return logits
+
+    def run_layers(self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend) -> torch.Tensor:
+        """Return hidden states before the last norm, of token ids and positions (rows, tokens)."""
+        x = self.model.embed(ids)
+        tables = self._tables(x, positions)
+        for layer, block in enumerate(self.model.blocks):
+            x = self._run_layer(layer, block, x, tables[block.rotary], attend)
+        return x
+
+    def _draw(self, hidden: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sample a token per row, by inverting the cumulative distribution, and its log-probability."""
+        logits = self.logits(hidden)
         logps = (logits / temperature).log_softmax(-1)
         sums = logps.exp().cumsum(-1, dtype=torch.float64)
         uniform = torch.rand(len(sums), 1, dtype=torch.float64, device=sums.device) * sums[:, -1:]
@@ -215,26 +228,19 @@ class Decoder:
         positions = torch.arange(longest, device=ids.device)[None]
         prefix: Prefix = []
 
-        def attend(block: Block, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        def attend(layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
             prefix.append((k, v))
-            mask = None  # padding is on the right, where causal attention ignores it
+            block = self.model.blocks[layer]
+            mask: torch.Tensor | None = None  # causal attention ignores padding on the right
             if block.window is not None and longest > block.window:
-                mask = _sees(positions.t(), positions, block.window)
-            return _sdpa(q, k, v, mask, block.scale, causal=mask is None)
+                mask = sees(positions.t(), positions, block.window)
+            return attend_masked(q, k, v, mask, block.scale, causal=mask is None)
 
-        x = self.model.embed(ids)
-        tables = self._tables(x, positions)
-        for block in self.model.blocks:
-            x = self._run_layer(block, x, tables[block.rotary], attend)
+        x = self.run_layers(ids, positions, attend)
         return self.model.norm(x[torch.arange(len(x)), lengths - 1]), prefix
 
     def _step(self, token: torch.Tensor, positions: torch.Tensor, cache: Cache) -> torch.Tensor:
-        x = self.model.embed(token[:, None])
-        tables = self._tables(x, positions[:, None])
-        for layer, block in enumerate(self.model.blocks):
-            x = self._run_layer(
-                block, x, tables[block.rotary], lambda _, q, k, v, layer=layer: cache.attend(layer, q, k, v)
-            )
+        x = self.run_layers(token[:, None], positions[:, None], cache.attend)
         cache.advance()
         return self.model.norm(x[:, 0])
 
@@ -245,7 +251,12 @@ class Decoder:
         return {kind: self.model.angles(x, positions, kind) for kind in kinds}
 
     def _run_layer(
-        self, block: Block, x: torch.Tensor, table: tuple[torch.Tensor, torch.Tensor], attend: Attend
+        self,
+        layer: int,
+        block: Block,
+        x: torch.Tensor,
+        table: tuple[torch.Tensor, torch.Tensor],
+        attend: Attend,
     ) -> torch.Tensor:
         """Run one layer over (rows, tokens, hidden)."""
         model, (rows, tokens, _) = self.model, x.shape
@@ -257,7 +268,7 @@ class Decoder:
         q = block.query_norm(q) if block.query_norm else q
         k = block.key_norm(k) if block.key_norm else k
         q, k = _rotate(q.transpose(1, 2), table), _rotate(k.transpose(1, 2), table)
-        attended = attend(block, q, k, v.transpose(1, 2)).transpose(1, 2).reshape(rows, tokens, -1)
+        attended = attend(layer, q, k, v.transpose(1, 2)).transpose(1, 2).reshape(rows, tokens, -1)
         added = block.output(attended)
         x = x + (block.after_attention(added) if block.after_attention else added)
         gate, up = block.gate_up(block.mlp_norm(x)).chunk(2, dim=-1)
@@ -268,9 +279,7 @@ class Decoder:
 class Attend(Protocol):
     """Attention of new tokens; it also stores their keys and values."""
 
-    def __call__(
-        self, block: Block, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, /
-    ) -> torch.Tensor: ...
+    def __call__(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, /) -> torch.Tensor: ...
 
 
 class _Writer:
@@ -329,13 +338,13 @@ def _extend(states: torch.Tensor, room: int) -> torch.Tensor:
     return extended
 
 
-def _sees(position: torch.Tensor, keys: torch.Tensor, window: int | None) -> torch.Tensor:
+def sees(position: torch.Tensor, keys: torch.Tensor, window: int | None) -> torch.Tensor:
     """Return which keys a query sees: none after it and, with a window, only that many before it."""
     seen = keys <= position
     return seen if window is None else seen & (position - keys < window)
 
 
-def _sdpa(
+def attend_masked(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
@@ -343,6 +352,7 @@ def _sdpa(
     scale: float,
     causal: bool = False,
 ) -> torch.Tensor:
+    """Attend over (rows, heads, tokens, width); query heads share key heads in groups."""
     return scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=q.size(1) != k.size(1)
     )

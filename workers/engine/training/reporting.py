@@ -59,9 +59,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         state, control = self.trainer.state, self.trainer.control
         last = state.global_step >= state.max_steps
         due = state.global_step % self.spec.grpo.checkpoint_every == 0
-        if parallel.size() > 1:
-            # An interrupted evaluation cannot save a checkpoint here, because followers would not take part.
-            due = due or self._is_evaluated(state.global_step)
+        due = due or self._is_evaluated(state.global_step)  # its reward will say if it is worth keeping
         ends = last or self.stopping() or self.should_finish()
         control.should_save, control.should_training_stop = due or ends, ends
 

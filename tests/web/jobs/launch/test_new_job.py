@@ -244,3 +244,16 @@ def test_money_is_shown_only_where_a_price_is_set(
     page = client.get(url, data, headers=HX)
     assert page.context["gpu_cost"] == pytest.approx(page.context["gpu_hours"] * 2.5)
     assert "at 2.5 an hour" in page.text
+
+
+def test_settings_in_the_url_fill_the_form(team: Team, alice: User, as_user: SignIn, job: Job) -> None:
+    sent = {
+        "grpo__epochs": "3",
+        "seed": "7",
+        "grpo__group_size": "-1",
+        "grpo__loss_type": "dapo",
+        "x__y": "1",
+    }
+    form = as_user(alice).get(f"/t/{team.slug}/jobs/new/", sent).context["form"]
+    assert (form["grpo__epochs"].value(), form["seed"].value()) == (3, 7)
+    assert form["grpo__group_size"].value() > 1, "a value that the spec refuses is left out"

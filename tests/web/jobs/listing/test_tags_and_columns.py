@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from tests.web.comparison import body, finished_job, tuned_model
 from webapp.core.deletion import RemovalRefused
-from webapp.jobs import transitions
+from webapp.jobs import job_events
 from webapp.jobs.listing import bulk_actions, filters, removal, tags
 from webapp.jobs.listing.pinned_jobs import pin_job
 from webapp.jobs.models import Job, JobEvent, Metric, Pin, Rollout
@@ -177,7 +177,7 @@ def test_large_rows_are_purged_a_month_after_deletion_and_results_stay(
         key = default_storage.save(f"jobs/{job.uid}/c.tar", ContentFile(b"x"))
         job.checkpoints.create(step=1, attempt=1, key=key, bytes=1, sha256="0")
         Metric.objects.create(job=job, step=1, values={"reward": 0.5})
-        transitions.add_event(job.pk, 1, "log", {"message": "hello"})
+        job_events.add_event(job.pk, 1, "log", {"message": "hello"})
         Rollout.objects.create(
             job=job, step=1, index=0, group=0, row_id="r", prompt="p", completion="c", reward=0.5,
             length=1, truncated=False, adapter_step=0,
@@ -222,7 +222,7 @@ def test_the_log_can_be_read_oldest_first_and_as_a_file(
 ) -> None:
     job, client = jobs[0], as_user(alice)
     for number in range(205):
-        transitions.add_event(
+        job_events.add_event(
             job.pk, 1, "log", {"level": "warning" if number == 7 else "info", "message": f"n{number}"}
         )
     page = client.get(address(team, "log", job.uid), {"order": "oldest"})

@@ -1,0 +1,163 @@
+"""A model server on a real worker, called by OpenAI's unmodified SDK."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import openai
+import psutil
+import pytest
+import torch
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from openai.types.chat import ChatCompletionMessageParam
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.api.conftest import make_secret
+from tests.conftest import ROOT, Process, free_port, until_up
+from webapp.registry.models import BaseModel, TunedModel
+from webapp.registry.services import STARTER_PATH, ensure_starter_model, register_model
+from webapp.serving.models import ModelServer, ServedAdapter, Usage
+from webapp.teams.models import Team, User
+from webapp.work.models import WorkState
+from workers.bridge.jobs.files import sha256_of
+
+MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Write the date in ISO form."}]
+TOKENS = 12
+STREAMS = 6
+
+
+@pytest.fixture
+def base(db: None) -> BaseModel:
+    return ensure_starter_model()
+
+
+@pytest.fixture
+def client(
+    start: Callable[..., Process], start_worker: Callable[..., Process], team: Team, alice: User
+) -> openai.OpenAI:
+    """The SDK on a web process, with a worker whose servers stop after six idle seconds."""
+    port = free_port()
+    start("uvicorn", "webapp.config.asgi:application", "--port", str(port), "--lifespan", "off")
+    start_worker(GROOVE_SERVE_IDLE_SECONDS="6")
+    url = until_up(f"http://127.0.0.1:{port}")
+    return openai.OpenAI(base_url=f"{url}/v1", api_key=make_secret(team, alice), max_retries=0)
+
+
+def train_adapter(folder: Path) -> str:
+    """Save an adapter of the starter model that changes its answers; return PEFT's greedy answer."""
+    torch.manual_seed(1)
+    path = ROOT / STARTER_PATH
+    tokenizer: Any = AutoTokenizer.from_pretrained(path)
+    plain = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    model: Any = get_peft_model(plain, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear"))
+    for name, weights in model.named_parameters():
+        if "lora_" in name:
+            weights.data.normal_(std=0.2)
+    model.save_pretrained(folder)
+    reloaded: Any = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), folder
+    )
+    inputs = tokenizer.apply_chat_template(
+        MESSAGES, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    output = reloaded.generate(**inputs, max_new_tokens=TOKENS, do_sample=False)
+    return str(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+
+
+def register_adapter(team: Team, base: BaseModel, folder: Path) -> TunedModel:
+    listed: list[Any] = []
+    for path in sorted(folder.glob("adapter_*")):
+        default_storage.save(f"adapters/test/{path.name}", ContentFile(path.read_bytes()))
+        listed.append({"name": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)})
+    return register_model(team, base, "ft:groove/starter:acme:dates:Ab3dE6gh", "adapters/test", listed)
+
+
+def find_process() -> psutil.Process:
+    """The model server's process, a descendant of this one's worker."""
+    children = psutil.Process().children(recursive=True)
+    return next(each for each in children if "workers.serve" in each.cmdline())
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.1)
+
+
+def finish_stream(client: openai.OpenAI, model: str) -> str:
+    """How a stream of many tokens ended: "stop", "length" or the error's class."""
+    try:
+        stream = client.chat.completions.create(
+            model=model, messages=MESSAGES, max_completion_tokens=400, stream=True,
+            logit_bias={"0": -100, "1": -100, "2": -100},
+        )  # fmt: skip
+        last = [chunk.choices[0].finish_reason for chunk in stream if chunk.choices][-1]
+    except openai.APIError as error:
+        return type(error).__name__
+    return str(last)
+
+
+def test_models_answer_by_api_survive_a_crash_and_stop_when_idle(
+    client: openai.OpenAI, team: Team, base: BaseModel, tmp_path: Path
+) -> None:
+    expected = train_adapter(tmp_path / "adapter")
+    tuned = register_adapter(team, base, tmp_path / "adapter")
+    ask: Any = {"messages": MESSAGES, "max_completion_tokens": TOKENS, "temperature": 0}
+
+    # The base, whole and as a stream; the first request waits until the model is loaded.
+    whole = client.chat.completions.create(model=base.model_id, **ask)
+    plain = whole.choices[0].message.content
+    stream = client.chat.completions.create(model=base.model_id, stream=True, **ask)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == plain
+    assert (whole.model, whole.usage and whole.usage.completion_tokens) == (base.model_id, TOKENS)
+
+    # The tuned model answers as PEFT does, and not as its base.
+    answer = client.chat.completions.create(model=tuned.name, **ask)
+    assert answer.choices[0].message.content == expected != plain
+    assert answer.system_fingerprint != whole.system_fingerprint
+    wait_until(lambda: Usage.objects.filter(model=tuned.name, requests=1, errors=0).exists())
+
+    # An adapter whose stored file has changed is refused, by name.
+    damaged = register_model(team, base, "ft:groove/starter:acme:bad:Zz9", "adapters/test", tuned.files)
+    damaged.files = [file | {"sha256": "0" * 64} for file in damaged.files]
+    damaged.save()
+    with pytest.raises(openai.InternalServerError, match="its SHA-256 differs"):
+        client.chat.completions.create(model=damaged.name, **ask)
+
+    # A caller who leaves stops the generation: the server is idle again, long before 400 tokens.
+    leaving = client.chat.completions.create(
+        model=base.model_id, messages=MESSAGES, max_completion_tokens=400, stream=True
+    )
+    next(iter(leaving))
+    leaving.close()
+
+    # The process is killed while streams run: each of them ends, and the same name answers again.
+    with ThreadPoolExecutor(STREAMS) as pool:
+        streams = [pool.submit(finish_stream, client, tuned.name) for _ in range(STREAMS)]
+        time.sleep(0.5)
+        os.kill(find_process().pid, signal.SIGKILL)
+        endings = {each.result(timeout=60) for each in streams}
+    assert endings <= {"stop", "length", "APIError", "InternalServerError"}
+    assert client.chat.completions.create(model=tuned.name, **ask).choices[0].message.content == expected
+
+    # Nobody asks any more.
+    server = ModelServer.objects.get()
+    assert server.crashes == 1
+    wait_until(lambda: ModelServer.objects.get().state == WorkState.FINISHED)
+    wait_until(lambda: not [each for each in psutil.process_iter(["cmdline"]) if _serves(each, server)])
+    assert not ServedAdapter.objects.filter(loaded_attempt=0, error="").exists()
+
+
+def _serves(process: psutil.Process, server: ModelServer) -> bool:
+    return "workers.serve" in (process.info["cmdline"] or []) and process.ppid() in {
+        each.pid for each in psutil.Process().children(recursive=True)
+    }
