@@ -33,7 +33,7 @@ def test_mistakes_name_the_field(team: Team, call: Call) -> None:
     for param, body in wrong.items():
         assert call("POST", "/deployments", body).json()["error"]["param"] == param
     answer = call("POST", "/deployments/invoices/rollback", {})
-    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "no_rollback")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "no_rollback")
     assert call("POST", "/deployments/invoices/promote", {}).status_code == 400
 
 

@@ -16,6 +16,7 @@ from tests.bench import (
     api_schema,
     browsing,
     grading_share,
+    interactions,
     judge_concurrency,
     latency,
     pages,
@@ -50,6 +51,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "rollout_filter": pages.rollout_filter,
     "chart_draw": browsing.chart_draw,
     "metric_latency": browsing.metric_latency,
+    "interaction_write": interactions.write,
 }
 
 

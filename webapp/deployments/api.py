@@ -70,7 +70,7 @@ class NewPromotion(Schema):
 
 
 class Rollback(Schema):
-    """``from_version`` is the version that the caller saw as stable; another one answers with 409."""
+    """``from_version`` is the version that the caller saw as stable; if another one is, nothing changes."""
 
     from_version: StorableText | None = None
     reason: StorableText = ""

@@ -27,7 +27,7 @@ class NothingToRollBackTo(ApiError):
     """The deployment has no earlier version, or another one answers by now."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, status=409, param=None, code="no_rollback")
+        super().__init__(message, param="from_version", code="no_rollback")
 
 
 class VersionGone(ApiError):
@@ -35,7 +35,7 @@ class VersionGone(ApiError):
 
     def __init__(self, version: ServedVersion) -> None:
         message = f"{version} cannot answer: {version.model_name} was deleted. Restore the model first."
-        super().__init__(message, status=409, param=None, code="version_gone")
+        super().__init__(message, param="version", code="version_gone")
 
 
 class HeldBack(ApiError):

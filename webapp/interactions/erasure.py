@@ -44,6 +44,12 @@ def erase_subject(team: Team, user: User | None, subject_hash: str) -> Erasure:
     return Erasure(erased, find_copies(team, subject_hash))
 
 
+def is_known(team: Team, subject_hash: str) -> bool:
+    """Return True if something is kept of the person, or was copied into a dataset."""
+    same = {"team": team, "subject_hash": subject_hash}
+    return Interaction.objects.filter(**same).exists() or DatasetCopy.objects.filter(**same).exists()
+
+
 def find_copies(team: Team, subject_hash: str) -> list[DatasetVersion]:
     """Return the dataset versions that hold copies of a person's interactions."""
     copies = DatasetCopy.objects.filter(team=team, subject_hash=subject_hash).values("version")

@@ -95,7 +95,7 @@ class Interaction(models.Model):
     subject_hash = models.CharField(max_length=HASH, blank=True, help_text="of the field user; empty: none")
     messages: models.JSONField[list[JsonObject], list[JsonObject]] = models.JSONField(help_text="redacted")
     completion: models.JSONField[JsonObject, JsonObject] = models.JSONField(help_text="a message, redacted")
-    search_text = models.TextField(help_text="last message and completion, redacted")
+    search_text = models.TextField(help_text="beginnings of the last message and the completion, redacted")
     prompt_digest = models.CharField(max_length=32, help_text="of the redacted prompt")
     params: models.JSONField[JsonObject, JsonObject] = models.JSONField(default=dict)
     prompt_ids = ArrayField(models.IntegerField(), default=list, help_text="empty if text was redacted")

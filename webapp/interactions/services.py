@@ -43,6 +43,7 @@ KEPT_PARAMS = (
 PLAIN_METADATA = ("consent", "workload")  # words of the caller's program, not of people
 THUMB_KEY = "feedback.thumb"
 THUMBS = {"up": True, "down": False}
+SEARCHED_CHARACTERS = 4000  # of the last message, and of the completion
 HALF_MAX = 65504.0  # the largest float16
 
 
@@ -226,7 +227,8 @@ def _build_text_fields(texts: RedactedTexts) -> dict[str, object]:
     answer = render_content(texts.completion.get("content"))
     return {
         "messages": texts.messages, "completion": texts.completion, "params": texts.params,
-        "metadata": texts.metadata, "search_text": f"{last}\n{answer}",
+        "metadata": texts.metadata,
+        "search_text": f"{last[:SEARCHED_CHARACTERS]}\n{answer[:SEARCHED_CHARACTERS]}",
         "prompt_digest": digest_prompt(texts.messages),
     }  # fmt: skip
 

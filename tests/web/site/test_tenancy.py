@@ -214,7 +214,7 @@ def objects(team: Team, alice: User) -> Objects:
 
 def tuned(team: Team, base: BaseModel) -> TunedModel:
     prefix = f"teams/{team.pk}/models/m"
-    contents = {"adapter_config.json": b"{}", "README.md": b"# Tiny"}
+    contents = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"0", "README.md": b"# Tiny"}
     for name, content in contents.items():
         default_storage.save(f"{prefix}/{name}", ContentFile(content))
     files = [{"name": name, "bytes": len(content), "sha256": "0"} for name, content in contents.items()]

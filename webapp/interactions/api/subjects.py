@@ -6,6 +6,7 @@ from typing import Literal
 
 from ninja import Router, Schema
 
+from webapp.core.api.errors import NotFound
 from webapp.interactions import erasure
 from webapp.keys.authentication import WRITE, ApiRequest
 
@@ -26,6 +27,8 @@ class Erased(Schema):
 def erase_subject(request: ApiRequest, subject_hash: str) -> Erased:
     """Delete every stored completion of a person, and the feedback on them."""
     access = request.auth
+    if not erasure.is_known(access.team, subject_hash):
+        raise NotFound(f"Nothing is kept of a person with the hash {subject_hash!r}.", param="subject_hash")
     erased = erasure.erase_subject(access.team, access.user, subject_hash)
     return Erased(
         id=subject_hash,

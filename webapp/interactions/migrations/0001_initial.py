@@ -56,7 +56,7 @@ class Migration(migrations.Migration):
                 ('subject_hash', models.CharField(blank=True, help_text='of the field user; empty: none', max_length=64)),
                 ('messages', models.JSONField(help_text='redacted')),
                 ('completion', models.JSONField(help_text='a message, redacted')),
-                ('search_text', models.TextField(help_text='last message and completion, redacted')),
+                ('search_text', models.TextField(help_text='beginnings of the last message and the completion, redacted')),
                 ('prompt_digest', models.CharField(help_text='of the redacted prompt', max_length=32)),
                 ('params', models.JSONField(default=dict)),
                 ('prompt_ids', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), default=list, help_text='empty if text was redacted', size=None)),

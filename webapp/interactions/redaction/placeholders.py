@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from django.db import connection, transaction
+from django.db import connection
 
 from webapp.interactions.hashing import hash_text
 from webapp.interactions.models import InteractionRules, Placeholder
@@ -13,11 +13,13 @@ from webapp.interactions.redaction.patterns import TIMEOUT_KIND
 from webapp.interactions.redaction.redactor import Value
 
 
-@transaction.atomic
 def allot_placeholders(
     rules: InteractionRules, session_hash: str, values: Sequence[Value]
 ) -> dict[Value, str]:
-    """Return a placeholder for each value. New values of the session get the next numbers."""
+    """Return a placeholder for each value. New values of the session get the next numbers.
+
+    Call it in a transaction.
+    """
     hashes = {
         value: hash_text(rules.secret, "value", session_hash, *value)
         for value in values
