@@ -12,7 +12,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import api_schema, browsing, grading_share, judge_concurrency, latency, pages, sandbox, speed
+from tests.bench import (
+    api_schema,
+    browsing,
+    gateway,
+    grading_share,
+    judge_concurrency,
+    latency,
+    pages,
+    sandbox,
+    speed,
+)
 from tests.bench.result import Result
 from tests.bench.scale import SMALL
 
@@ -32,6 +42,9 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "grading_share": grading_share.run,
     "judge_concurrency": judge_concurrency.run,
     "api_schema": api_schema.run,
+    "gateway_overhead": gateway.overhead,
+    "gateway_overhead_p95": gateway.overhead_p95,
+    "streams": gateway.streams,
     "page_p95": pages.page_p95,
     "rollout_filter": pages.rollout_filter,
     "chart_draw": browsing.chart_draw,
