@@ -7,7 +7,7 @@ TORCH ?= torch==2.13.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup dev assets doctor demo test check bench screenshots crash gpu-check gpu-wheels up down worker browser lock format
+.PHONY: setup dev clients assets doctor demo test check bench screenshots crash gpu-check gpu-wheels up down worker browser lock format
 
 setup: $(VENV)/.locked $(VENV)/graders/.locked assets
 
@@ -29,6 +29,14 @@ $(VENV)/graders/.locked: requirements-graders.lock | $(VENV)/.locked
 	rm -rf $(VENV)/graders
 	$(BIN)/pip install --quiet --target $(VENV)/graders --require-hashes --no-deps \
 	  --requirement requirements-graders.lock
+	touch $@
+
+# Clients of the API that the tests run unmodified. Each set is an environment of its own.
+clients: $(VENV)/clients/.locked $(VENV)/openai1/.locked
+
+$(VENV)/clients/.locked $(VENV)/openai1/.locked: $(VENV)/%/.locked: requirements-%.lock | $(VENV)/.locked
+	rm -rf $(@D)
+	$(BIN)/pip install --quiet --no-compile --target $(@D) --require-hashes --no-deps --requirement $<
 	touch $@
 
 assets: static/dist/.built
@@ -57,7 +65,7 @@ doctor: $(VENV)/.locked
 browser: dev
 	$(BIN)/python -m tests.e2e.browser
 
-test: setup dev browser
+test: setup dev browser clients
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --durations 40 $(TESTS)
 
 check: dev
@@ -109,3 +117,5 @@ lock: dev
 	$(COMPILE) --output-file requirements.lock pyproject.toml
 	$(COMPILE) --extra dev --output-file requirements-dev.lock pyproject.toml
 	$(COMPILE) --output-file requirements-graders.lock requirements-graders.in
+	$(COMPILE) --output-file requirements-clients.lock requirements-clients.in
+	$(COMPILE) --output-file requirements-openai1.lock requirements-openai1.in

@@ -28,6 +28,7 @@ urlpatterns = [
     path("", include("webapp.teams.urls")),
     path("", include("webapp.home.urls")),
     path("t/<slug:team>/api-keys/", include("webapp.keys.urls")),
+    path("t/<slug:team>/playground/", include("webapp.playground.urls")),
     path("t/<slug:team>/datasets/", include("webapp.datasets.urls")),
     path("t/<slug:team>/deployments/", include("webapp.deployments.urls")),
     path("t/<slug:team>/graders/", include("webapp.graders.urls")),

@@ -17,7 +17,7 @@ class UsageKey:
     """The row of ``Usage`` that a request counts in."""
 
     team_id: int
-    key_id: int
+    key_id: int | None  # None: the playground
     model: str
     day: date
 
@@ -47,7 +47,12 @@ class Use:
 def record_uses(uses: Mapping[UsageKey, Use]) -> None:
     """Add the uses to their rows."""
     for key, use in uses.items():
-        row = {"team_id": key.team_id, "key_id": key.key_id, "model": key.model, "day": key.day}
+        row: dict[str, object] = {
+            "team_id": key.team_id,
+            "key_id": key.key_id,
+            "model": key.model,
+            "day": key.day,
+        }
         if not _add(row, use):
             Usage.objects.bulk_create([Usage(**row)], ignore_conflicts=True)  # another process may be first
             _add(row, use)

@@ -133,6 +133,7 @@ SERVING = (
     Step("interactions:vote", "interactions:detail", shows="Your thumb"),
     Step("interactions:correct", "interactions:detail", {"text": "13 EUR"}, shows="Your correction"),
     Step("interactions:make_dataset", "interactions:list", {"name": "Kept"}, shows="may train"),
+    Step("playground/page.html", "playground:page", {"seed": "7"}, shows="Send one prompt"),
     Step("interactions/rules.html", "interactions:rules", {"retention_days": "7"}, shows="Rules saved"),
 )
 DESTRUCTIVE = (

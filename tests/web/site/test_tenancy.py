@@ -98,8 +98,9 @@ PAGES = {
     "registry:base",
     "serving:usage",
 }
-NO_PAGES = {"jobs:stream"}  # nobody looks at it, so there is nobody to send to the sign-in page
-OWN_AFFAIRS = {"home:checklist", "jobs:columns", "keys:list"}  # a viewer may arrange her own pages and keys
+NO_PAGES = {"jobs:stream", "playground:complete"}  # nobody looks at it, so there is nobody to send to the sign-in page
+# A viewer may arrange her own pages and keys, and ask models.
+OWN_AFFAIRS = {"home:checklist", "jobs:columns", "keys:list", "playground:complete"}
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,7 @@ def objects(team: Team, alice: User) -> Objects:
         },
         "keys": {"uid": key.uid},
         "deployments": {"uid": deployment.uid},
+        "playground:verdict": {"uid": bench.uid},
         "interactions": {"uid": interaction.uid},
         "graders": {"uid": grader.uid, "test": known.uid},
         "graders:trial": {"uid": bench.uid},
@@ -274,7 +276,7 @@ def test_the_walk_sees_the_whole_site() -> None:
     assert {name.partition(":")[0] for name in NAMES} == {
         "teams", "home", "keys", "webhooks", "remote_imports", "datasets", "graders", "judges", "jobs",
         "experiments", "evaluations", "retention", "registry", "catalog", "deployments", "interactions",
-        "serving",
+        "serving", "playground",
     }  # fmt: skip
 
 

@@ -13,13 +13,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.authentication import AuthenticationError
+from workers.serve.generate import Row, generate, sample
 
 from tests.workers.engine_jobs import SPECIAL, WORDS, tiny_model, tiny_tokenizer
 from workers.contract.spec import BaseModelRef
 from workers.engine.base_model.models import Base
 from workers.serve.chat import UNSUPPORTED, parse_request
 from workers.serve.errors import ApiError, as_api_error, invalid_field
-from workers.serve.generate import Row, generate, sample
 
 VOCABULARY = [*SPECIAL, *WORDS]
 SCORES = st.lists(st.floats(-8, 8), min_size=2, max_size=12)

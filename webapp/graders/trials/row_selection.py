@@ -31,21 +31,21 @@ _ID_OFFSET = len(b'{"row_id":"')
 
 def first_rows(version: DatasetVersion, split: str, count: int) -> list[Row]:
     """Return the first rows."""
-    return _read_rows(version, split, range(min(count, version.files[split]["rows"])))
+    return read_rows(version, split, range(min(count, version.files[split]["rows"])))
 
 
 def random_rows(version: DatasetVersion, split: str, count: int, seed: int) -> list[Row]:
     """Draw rows without repetition, in their order; the same seed draws the same rows."""
     size = version.files[split]["rows"]
     indices = random.Random(seed).sample(range(size), min(count, size))  # noqa: S311
-    return _read_rows(version, split, sorted(indices))
+    return read_rows(version, split, sorted(indices))
 
 
 def search_rows(version: DatasetVersion, split: str, count: int, text: str) -> list[Row]:
     """Return the first rows with ``text`` in a message or a text field, whatever its case."""
     with open_columns(version.files[split]["columns"]) as columns:
         indices = find_positions(columns, text, [])[:count]
-    return _read_rows(version, split, indices.to_pylist())
+    return read_rows(version, split, indices.to_pylist())
 
 
 def rows_by_id(version: DatasetVersion, split: str, row_ids: Iterable[str]) -> list[Row]:
@@ -57,7 +57,8 @@ def rows_by_id(version: DatasetVersion, split: str, row_ids: Iterable[str]) -> l
         return [_to_row(json.loads(line)) for line in islice(found, MAX_ROWS)]
 
 
-def _read_rows(version: DatasetVersion, split: str, indices: Iterable[int]) -> list[Row]:
+def read_rows(version: DatasetVersion, split: str, indices: Iterable[int]) -> list[Row]:
+    """Return the rows at these indices, from 0."""
     return [_to_row(cast(JsonObject, row)) for row in split_files.read_rows(version, split, indices)]
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from webapp.interactions.api.completions import router
@@ -16,13 +13,15 @@ from webapp.keys.authentication import ApiRequest, KeyAccess, KeyAuthentication
 from webapp.keys.limits import count_request
 from webapp.keys.models import Scope
 from webapp.serving.gateway import threads
+from webapp.serving.gateway.callers import Caller
 from webapp.serving.gateway.completions import Completion
 from webapp.serving.gateway.recent import Recent
+from webapp.serving.gateway.responses import respond
 from webapp.serving.gateway.schemas import CompletionRequest
 from webapp.serving.routing import Route, find_route
 
 __all__ = ["router"]  # of stored completions, which have the same path
-VERSION, IDEMPOTENCY = "x-groove-version", "Idempotency-Key"
+IDEMPOTENCY = "Idempotency-Key"
 KEY_LENGTH = 255
 RECENT_SECONDS = 1.0  # a promotion or a revoked key is noticed after that
 
@@ -49,21 +48,6 @@ async def create_completion(request: ApiRequest, body: CompletionRequest) -> Htt
     """Create a chat completion with a base model, tuned model, checkpoint or deployment of the team."""
     team = request.auth.team
     route = await _routes.find((team.pk, body.model), partial(find_route, team, body.model))
-    completion = Completion(request.auth, body, route, request.headers.get(IDEMPOTENCY, "")[:KEY_LENGTH])
-    headers = {VERSION: quote(route.version, safe=":/"), "Cache-Control": "no-cache"}
-    if not body.stream:
-        content = await completion.complete()
-        return HttpResponse(content, content_type="application/json", headers=headers)
-    events = completion.stream()
-    # The first event is read here: errors before it are plain answers, and the generator has begun, so that
-    # it is always closed.
-    first = await anext(events)
-    headers["X-Accel-Buffering"] = "no"
-    return StreamingHttpResponse(_resume(first, events), content_type="text/event-stream", headers=headers)
-
-
-async def _resume(first: bytes, events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
-    async with aclosing(events):
-        yield first
-        async for event in events:
-            yield event
+    caller = Caller(team, request.auth.user, request.auth.key)
+    completion = Completion(caller, body, route, request.headers.get(IDEMPOTENCY, "")[:KEY_LENGTH])
+    return await respond(completion)

@@ -14,9 +14,9 @@ from django.utils import timezone
 from pydantic_core import from_json
 
 from webapp.core.api.errors import ApiError
-from webapp.keys.authentication import KeyAccess
 from webapp.serving.gateway import threads
 from webapp.serving.gateway.answers import DONE, Answer, format_error, split_events
+from webapp.serving.gateway.callers import Caller
 from webapp.serving.gateway.counting import count_use
 from webapp.serving.gateway.limits import hold_place
 from webapp.serving.gateway.schemas import CompletionRequest
@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Completion:
-    """A request that a key may make, and the model that answers it."""
+    """A request, and the model that answers it."""
 
-    access: KeyAccess
+    caller: Caller
     request: CompletionRequest
     route: Route
     idempotency_key: str = ""
@@ -99,21 +99,18 @@ class Completion:
     @asynccontextmanager
     async def _counted(self) -> AsyncIterator[None]:
         """Hold a place of the key's limit, and count the use at the end."""
-        with hold_place(self.access.key):
+        with hold_place(self.caller.name):
             try:
                 yield
             except Exception:
                 self.failed = True
                 raise
             finally:
-                key = UsageKey(
-                    self.access.team.pk, self.access.key.pk, self.route.name, timezone.now().date()
-                )
-                await asyncio.shield(count_use(key, self._build_use()))
+                await asyncio.shield(count_use(self._build_key(), self._build_use()))
 
     def _build_key(self) -> UsageKey:
-        access = self.access
-        return UsageKey(access.team.pk, access.key.pk, self.route.name, timezone.now().date())
+        team, key = self.caller.team, self.caller.key
+        return UsageKey(team.pk, key.pk if key else None, self.route.name, timezone.now().date())
 
     def _build_use(self) -> Use:
         milliseconds = self._measure()
@@ -135,7 +132,7 @@ class Completion:
         if self.answer.transcript is None:
             return
         kept = Kept(
-            access=self.access,
+            caller=self.caller,
             request=self.request,
             route=self.route,
             uid=self.answer.uid,

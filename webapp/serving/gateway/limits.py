@@ -1,4 +1,4 @@
-"""The most requests of one key that a web process answers at once."""
+"""The most requests of one caller that a web process answers at once."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from contextlib import contextmanager
 from django.conf import settings
 
 from webapp.core.api.errors import ApiError
-from webapp.keys.models import ApiKey
 
 RETRY_SECONDS = 1
-_open: Counter[int] = Counter()
+_open: Counter[str] = Counter()
 
 
 @contextmanager
-def hold_place(key: ApiKey) -> Iterator[None]:
-    """Count an open request of the key. Raises ApiError (429) if too many are open."""
+def hold_place(caller: str) -> Iterator[None]:
+    """Count an open request of the caller. Raises ApiError (429) if too many are open."""
     most = settings.SERVE_OPEN_REQUESTS
-    if _open[key.pk] >= most:
+    if _open[caller] >= most:
         raise ApiError(
-            f"This key has {most} open requests, the most at once. Wait until some have ended.",
+            f"You have {most} open requests, the most at once. Wait until some have ended.",
             status=429,
             code="rate_limit_exceeded",
             retry_after=RETRY_SECONDS,
         )
-    _open[key.pk] += 1
+    _open[caller] += 1
     try:
         yield
     finally:
-        _open[key.pk] -= 1
-        if not _open[key.pk]:
-            del _open[key.pk]
+        _open[caller] -= 1
+        if not _open[caller]:
+            del _open[caller]

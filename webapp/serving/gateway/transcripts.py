@@ -9,7 +9,7 @@ from typing import Any
 from django.utils import timezone
 
 from webapp.interactions.services import InteractionRecord, record_interaction
-from webapp.keys.authentication import KeyAccess
+from webapp.serving.gateway.callers import Caller
 from webapp.serving.gateway.schemas import CompletionRequest
 from webapp.serving.routing import Route
 
@@ -72,7 +72,7 @@ class Transcript:
 class Kept:
     """A transcript with what is known of its request."""
 
-    access: KeyAccess
+    caller: Caller
     request: CompletionRequest
     route: Route
     uid: str
@@ -86,8 +86,8 @@ class Kept:
         payload: dict[str, Any] = self.request.build_payload("")
         record_interaction(
             InteractionRecord(
-                team=self.access.team,
-                key_user=self.access.user,
+                team=self.caller.team,
+                key_user=self.caller.user,
                 deployment=self.route.deployment,
                 model=self.route.name,
                 base_model=self.route.base,
