@@ -98,7 +98,10 @@ PAGES = {
     "registry:base",
     "serving:usage",
 }
-NO_PAGES = {"jobs:stream", "playground:complete"}  # nobody looks at it, so there is nobody to send to the sign-in page
+NO_PAGES = {
+    "jobs:stream",
+    "playground:complete",
+}  # nobody looks at it, so there is nobody to send to the sign-in page
 # A viewer may arrange her own pages and keys, and ask models.
 OWN_AFFAIRS = {"home:checklist", "jobs:columns", "keys:list", "playground:complete"}
 
