@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,26 +93,25 @@ def as_user() -> Callable[[User], Client]:
     return sign_in
 
 
-@pytest.fixture
-def site_env(transactional_db: None, tmp_path: Path) -> dict[str, str]:
-    """The environment of real processes that work on this test's database."""
+def build_environment(work: Path) -> dict[str, str]:
+    """The environment of real processes that work on this session's database."""
     return os.environ | {
         "DJANGO_SETTINGS_MODULE": "webapp.config.settings",
         "DATABASE_URL": replace_database(settings.DATABASE_URL, connection.settings_dict["NAME"]),
-        "GROOVE_WORK": str(tmp_path / "work"),
+        "GROOVE_WORK": str(work),
         "GROOVE_CPU_CORES": "2",
         "OMP_NUM_THREADS": "2",
     }
 
 
-@pytest.fixture
-def start(site_env: dict[str, str]) -> Iterator[Callable[..., Process]]:
-    """Start ``python -m <module> …`` on the test's services; whatever still runs is stopped at the end."""
+@contextmanager
+def run_processes(environment: dict[str, str]) -> Iterator[Callable[..., Process]]:
+    """Give a function that starts ``python -m <module> …``; whatever still runs is stopped at the end."""
     processes: list[Process] = []
 
     def run(*arguments: str, **extra: str) -> Process:
         process: Process = subprocess.Popen(
-            [sys.executable, "-m", *arguments], cwd=ROOT, env=site_env | extra, start_new_session=True
+            [sys.executable, "-m", *arguments], cwd=ROOT, env=environment | extra, start_new_session=True
         )
         processes.append(process)
         return process
@@ -125,6 +125,19 @@ def start(site_env: dict[str, str]) -> Iterator[Callable[..., Process]]:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@pytest.fixture
+def site_env(transactional_db: None, tmp_path: Path) -> dict[str, str]:
+    """The environment of real processes of this test alone."""
+    return build_environment(tmp_path / "work")
+
+
+@pytest.fixture
+def start(site_env: dict[str, str]) -> Iterator[Callable[..., Process]]:
+    """Start ``python -m <module> …`` on the test's services."""
+    with run_processes(site_env) as run:
+        yield run
 
 
 @pytest.fixture
@@ -162,10 +175,8 @@ def until_up(address: str) -> str:
         return address
 
 
-@pytest.fixture
-def live(start: Callable[..., Process], start_worker: Callable[..., Process]) -> str:
-    """The whole site: web, worker and beat. Gives its address."""
+def serve_web(start: Callable[..., Process], **extra: str) -> str:
+    """Start a web process; give its address once it answers."""
     port = free_port()
-    start("uvicorn", "webapp.config.asgi:application", "--port", str(port), "--lifespan", "off")
-    start_worker()
+    start("uvicorn", "webapp.config.asgi:application", "--port", str(port), "--lifespan", "off", **extra)
     return until_up(f"http://127.0.0.1:{port}")

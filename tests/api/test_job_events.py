@@ -10,7 +10,8 @@ import pytest
 
 from tests.api.conftest import Call
 from tests.web.comparison import finished_job, row, sample, side_summary, tuned_model
-from webapp.datasets.files.services import find_file, read_chunks
+from webapp.datasets.files.file_content import read_chunks
+from webapp.datasets.files.services import find_file
 from webapp.jobs import recording
 from webapp.jobs.models import Job
 from webapp.jobs.results.result_file import store_results

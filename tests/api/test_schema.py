@@ -18,9 +18,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.api.walk import Known, call_operation, load_operations, name_objects
+from tests.api.known_objects import Known, create_objects
+from tests.api.walk import call_operation, load_operations
 from tests.web.site.test_tenancy import Objects, objects  # noqa: F401 -- a fixture
-from webapp.teams.models import Team
+from webapp.teams.models import Team, User
 
 CASES = int(os.environ.get("GROOVE_SCHEMA_CASES", "150"))
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -46,9 +47,9 @@ def find_violations(operations: list[Any], secret: str, known: Known, cases: int
 
 
 @pytest.fixture
-def known(team: Team, objects: Objects, settings: Any) -> Known:  # noqa: F811
+def known(team: Team, alice: User, objects: Objects, settings: Any) -> Known:  # noqa: F811
     settings.API_REQUESTS_PER_MINUTE = 10**6
-    return name_objects(team)
+    return create_objects(team, alice)
 
 
 def test_every_answer_is_one_that_the_document_describes(secret: str, known: Known) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import schemathesis
@@ -17,40 +16,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import Case, GenerationMode
 from schemathesis.core.failures import FailureGroup
 
-from webapp.jobs.models import Job
-from webapp.registry.models import TunedModel
-from webapp.teams.models import Team
+from tests.api.known_objects import Ids, Known
 
 DOCUMENT = "/v1/openapi.json"
 PARAMETER = re.compile(r"\{[^}]*\}")
 CONVERTER = re.compile(r"<(?:\w+:)?(\w+)>")
 MOST_CHARACTERS = 2000  # of a failure
 NO_OPERATIONS = {"/v1/", DOCUMENT}
-Ids = dict[str, str]
 Check = Callable[[Case, Any], None]
-
-
-@dataclass(frozen=True)
-class Known:
-    """Ids of a team's objects: by the path that ends with the parameter, and by field of a body."""
-
-    paths: Ids
-    fields: Ids
-
-
-def name_objects(team: Team) -> Known:
-    """Return the ids of the objects that ``tests.web.site.test_tenancy.objects`` made.
-
-    A noun of the API adds a line for each of its paths with an id, and for each field that takes an id.
-    """
-    job, model = Job.objects.get(team=team), TunedModel.objects.get(team=team)
-    return Known(
-        paths={
-            "/v1/fine_tuning/jobs/{}": job.uid,
-            "/v1/models/{}": model.name,
-        },
-        fields={"model": model.name},
-    )
 
 
 def fill_path(path: str, known: Known) -> Ids:
@@ -58,7 +31,7 @@ def fill_path(path: str, known: Known) -> Ids:
     ids = {}
     for match in PARAMETER.finditer(path):
         prefix = PARAMETER.sub("{}", path[: match.end()])
-        assert prefix in known.paths, f"make an object for {prefix} in tests/api/walk.py"
+        assert prefix in known.paths, f"make an object for {prefix} in tests/api/known_objects.py"
         ids[match[0].strip("{}")] = known.paths[prefix]
     return ids
 

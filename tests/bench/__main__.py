@@ -21,6 +21,7 @@ from tests.bench import (
     latency,
     pages,
     sandbox,
+    serving,
     speed,
 )
 from tests.bench.result import Result
@@ -45,6 +46,10 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "gateway_overhead": gateway.overhead,
     "gateway_overhead_p95": gateway.overhead_p95,
     "streams": gateway.streams,
+    "serve_throughput": serving.throughput,
+    "serve_speedup": serving.speedup,
+    "adapter_mix": serving.adapter_mix,
+    "first_token": serving.first_token,
     "page_p95": pages.page_p95,
     "rollout_filter": pages.rollout_filter,
     "chart_draw": browsing.chart_draw,

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
@@ -167,6 +168,7 @@ def download(page: Page, folder: Path) -> Path:
     return adapter
 
 
+@pytest.mark.usefixtures("live")
 def test_a_newcomer_goes_from_sign_up_to_an_adapter_that_loads_with_plain_peft(
     page: Page, tmp_path: Path
 ) -> None:

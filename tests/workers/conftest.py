@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,17 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config["additional_special_tokens"] = config.pop("extra_special_tokens")
     file.write_text(json.dumps(config | {"tokenizer_class": "PreTrainedTokenizerFast"}))
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_job(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
+    """The spec of a finished small job, run as the bridge runs it: in a process of its own, to ``out``."""
+    folder = tmp_path_factory.mktemp("job")
+    spec = folder / "spec.json"
+    spec.write_text(json.dumps(small_spec(folder, model_folder)))
+    command = [sys.executable, "-m", "workers.engine", "run", spec, "--out", folder / "out"]
+    subprocess.run(command, check=True)
+    return spec
 
 
 @pytest.fixture

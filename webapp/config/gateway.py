@@ -11,10 +11,9 @@ from contextlib import suppress
 from typing import Any
 
 from django.core.exceptions import RequestAborted
-from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.exception import convert_exception_to_response
 
-from webapp.config.bodies import API_BYTES, BodyRefused, LimitedBody, LimitedHandler, Scope
+from webapp.config.bodies import API_BYTES, BodyRefused, LimitedBody, LimitedHandler, LimitedRequest, Scope
 from webapp.core.api.middleware import envelop_errors
 from webapp.core.request_ids import add_request_id
 
@@ -36,7 +35,7 @@ class GatewayHandler(LimitedHandler):
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         try:
             body = LimitedBody(receive, scope, API_BYTES)
-            request = ASGIRequest(scope, await self.read_body(body.receive))
+            request = LimitedRequest(scope, await self.read_body(body.receive))
         except RequestAborted:
             return
         except BodyRefused as refused:
@@ -44,7 +43,7 @@ class GatewayHandler(LimitedHandler):
             return
         await self._answer_unless_left(request, body.receive, send)
 
-    async def _answer_unless_left(self, request: ASGIRequest, receive: Any, send: Any) -> None:
+    async def _answer_unless_left(self, request: LimitedRequest, receive: Any, send: Any) -> None:
         """Answer the request. If the caller leaves first, cancel what still runs for it."""
         answering = asyncio.create_task(self._answer(request, send))
         leaving = asyncio.create_task(receive())  # after the body, it returns when the caller has left
@@ -55,7 +54,7 @@ class GatewayHandler(LimitedHandler):
         with suppress(asyncio.CancelledError):
             await answering
 
-    async def _answer(self, request: ASGIRequest, send: Any) -> None:
+    async def _answer(self, request: LimitedRequest, send: Any) -> None:
         await self.send_response(await self.run_get_response(request), send)
 
     def load_middleware(self, is_async: bool = False) -> None:

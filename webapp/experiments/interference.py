@@ -137,7 +137,7 @@ def match_settings(settings: JobSettings, steps: int, share: float) -> JobSettin
 
 def _find_parts(job: Job) -> dict[Names, Job]:
     """The newest job of each task subset that has neither failed nor been deleted."""
-    runs: QuerySet[Job] = job.interference_runs.filter(deleted_at=None).exclude(state__in=FAILED)
+    runs: QuerySet[Job] = job.interference_runs.alive().exclude(state__in=FAILED)
     parts = runs.order_by("pk").prefetch_related("tasks")
     return {frozenset(task.name for task in part.tasks.all()): part for part in parts}
 

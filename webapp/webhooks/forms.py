@@ -20,7 +20,7 @@ class EndpointForm(forms.Form):
     event_types = forms.MultipleChoiceField(
         label="Events",
         choices=EventType.choices,
-        widget=forms.CheckboxSelectMultiple,
+        widget=forms.CheckboxSelectMultiple(attrs={"class": "checkbox"}),
         initial=EventType.values,
     )
 

@@ -122,9 +122,9 @@ class Batcher:
         self._drop_cancelled()
         self._admit()
         chunks = self._plan_chunks()
-        if self._members or chunks:
-            self._sample(self._forward(chunks))
-            self._drop_cancelled()
+        logits = self._forward(chunks) if self._members or chunks else []
+        self._sample(logits)
+        self._drop_cancelled()
 
     def _forward(self, chunks: list[tuple[Reading, Chunk]]) -> list[torch.Tensor]:
         """Run the model; return the logits of the rows, and give the whole prompts theirs."""

@@ -34,6 +34,9 @@ def test_the_sdk_sends_reads_and_deletes_files(client: openai.OpenAI) -> None:
     assert client.files.wait_for_processing(sent[0].id, poll_interval=0.01).status == "processed"
     assert [file.id for file in client.files.list(limit=1, order="asc")] == [file.id for file in sent]
     assert client.files.content(sent[1].id).read() == rows
+    large = b"\0" * 2**21  # more than forms of pages may have
+    copy = client.files.create(file=("large.bin", large), purpose="user_data")
+    assert client.files.content(copy.id).read() == large
     assert client.files.delete(sent[1].id).deleted
     with pytest.raises(openai.NotFoundError) as missing:
         client.files.retrieve(sent[1].id)

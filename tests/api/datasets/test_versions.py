@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
 
 from tests.api.conftest import Call
 from tests.api.forms import send_file, write_rows
@@ -138,7 +140,9 @@ def test_a_version_keeps_its_rows_when_its_file_is_deleted(
     assert len(labels(version, "train")) == version.files["train"]["rows"] > 0
 
 
-def test_a_page_s_version_is_listed_by_its_open_splits(team: Team, alice: User, call: Call) -> None:
+def test_a_page_s_version_is_listed_by_its_open_splits(
+    team: Team, alice: User, call: Call, as_user: Callable[[User], Client]
+) -> None:
     version = make_page_version(team, alice, write_rows(50))
     listed = call("GET", "/files?order=asc").json()["data"]
     assert [each["filename"] for each in listed] == [
@@ -150,6 +154,8 @@ def test_a_page_s_version_is_listed_by_its_open_splits(team: Team, alice: User, 
         content = b"".join(call("GET", f"/files/{each['id']}/content"))
         assert len(content) == each["bytes"]
         assert [json.loads(line)["label"] for line in content.splitlines()] == labels(version, split)
+        page = as_user(alice).get(version.get_absolute_url(), {"split": split})
+        assert each["id"] in page.text
     training, validation = (find_file(team, each["id"]) for each in listed)
     assert build_version(team, alice, training, validation, "a") == version
     assert build_version(team, alice, training, None, "a") == version

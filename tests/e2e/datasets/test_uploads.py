@@ -25,10 +25,10 @@ def write(folder: Path) -> Path:
 
 
 def test_a_large_upload_survives_a_reload(
-    page: Page, live: str, team: Team, alice: User, tmp_path: Path
+    page: Page, site: str, team: Team, alice: User, tmp_path: Path
 ) -> None:
     file = write(tmp_path)
-    sign_in(page, live, alice)
+    sign_in(page, site, alice)
     sent: list[Request] = []
 
     def first_part_only(route: Route) -> None:
@@ -59,13 +59,13 @@ def test_a_large_upload_survives_a_reload(
     assert not Transfer.objects.exists()
 
 
-def test_a_new_version_is_uploaded(page: Page, live: str, team: Team, alice: User, tmp_path: Path) -> None:
+def test_a_new_version_is_uploaded(page: Page, site: str, team: Team, alice: User, tmp_path: Path) -> None:
     """The form's hidden field "dataset" hid the form's own dataset from its script, and the page hung."""
     dataset = Dataset.objects.create(team=team, name="Orders", created_by=alice)
     file = tmp_path / "orders.jsonl"
     rows = ({"messages": [{"role": "user", "content": f"Order {n}"}]} for n in range(40))
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    sign_in(page, live, alice)
+    sign_in(page, site, alice)
     page.goto(f"/t/{team.slug}/datasets/{dataset.uid}/")
     page.get_by_role("link", name="New version").click()
     page.get_by_label("File").set_input_files(file)
@@ -82,14 +82,14 @@ NOTE_TEXTS = """addEventListener("DOMContentLoaded", () => {
 
 
 def test_a_waiting_page_shows_how_many_rows_are_done(
-    page: Page, live: str, team: Team, alice: User, tmp_path: Path
+    page: Page, site: str, team: Team, alice: User, tmp_path: Path
 ) -> None:
     """While the file is checked and while its version is written. What it shows is noted: it cannot be read
     while the browser waits for the next page."""
     file = tmp_path / "orders.jsonl"
     rows = ({"messages": [{"role": "user", "content": f"Order {n}"}]} for n in range(40))
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    sign_in(page, live, alice)
+    sign_in(page, site, alice)
     page.add_init_script(NOTE_TEXTS)
     held: list[Route] = []  # playwright takes no builtin such as held.append
     page.route("**/transfers/*/progress/", lambda route: route.fulfill(body="12,000 rows checked"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
@@ -119,6 +120,7 @@ def see_the_hackable_one(page: Page) -> None:
     audit(page)
 
 
+@pytest.mark.usefixtures("live")
 def test_a_grader_is_imported_tried_held_to_known_answers_and_tested_for_cheats(
     page: Page,
 ) -> None:

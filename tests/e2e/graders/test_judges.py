@@ -160,6 +160,7 @@ def see_it_calibrated(page: Page) -> None:
     expect(page.get_by_text("uncalibrated")).to_have_count(0)
 
 
+@pytest.mark.usefixtures("live")
 def test_a_judge_is_connected_asked_and_measured_against_labels(page: Page, judge: JudgeServer) -> None:
     ensure_starter_model()
     sign_up(page)

@@ -20,10 +20,10 @@ from webapp.teams.models import Team, User
 from workers.contract.events import MetricsEvent
 
 
-def test_chart_settings_are_in_the_url(page: Page, live: str, team: Team, alice: User) -> None:
+def test_chart_settings_are_in_the_url(page: Page, site: str, team: Team, alice: User) -> None:
     job = seed(team, alice, Sizes(jobs=3, points=3_000, rollouts=60))
     other = Job.objects.filter(team=team).exclude(pk=job.pk).latest("pk")
-    sign_in(page, live, alice)
+    sign_in(page, site, alice)
     page.goto(job.get_absolute_url())
     reward = page.locator("figure[data-title='Reward']")
     plot = reward.locator(".u-over")
@@ -87,7 +87,7 @@ def report(job: Job, first: int, last: int) -> None:
 
 
 def test_a_cut_connection_leaves_no_gap_and_two_tabs_agree(
-    page: Page, live: str, start: Callable[..., Process], team: Team, alice: User
+    page: Page, site: str, start: Callable[..., Process], team: Team, alice: User
 ) -> None:
     job = finished_job(team, alice)
     lease = timezone.now() + timedelta(hours=1)
@@ -96,7 +96,7 @@ def test_a_cut_connection_leaves_no_gap_and_two_tabs_agree(
     port = str(free_port())
     serve = ("uvicorn", "webapp.config.asgi:application", "--port", port, "--lifespan", "off")
     server = start(*serve)
-    sign_in(page, live, alice)
+    sign_in(page, site, alice)
     tabs = [page, page.context.new_page()]
     until_up(f"http://127.0.0.1:{port}")
     for tab in tabs:
@@ -115,7 +115,7 @@ def test_a_cut_connection_leaves_no_gap_and_two_tabs_agree(
 
 
 def test_validations_are_drawn_raw_with_their_own_step(
-    page: Page, live: str, team: Team, alice: User
+    page: Page, site: str, team: Team, alice: User
 ) -> None:
     """Smoothing does not apply to them; after the last one its step is named."""
     job = finished_job(team, alice)
@@ -126,7 +126,7 @@ def test_validations_are_drawn_raw_with_their_own_step(
         job.evaluations.create(
             stage="during", split="validation", step=step, rows=4, samples_per_row=1, base=side, tuned=side
         )
-    sign_in(page, live, alice)
+    sign_in(page, site, alice)
     page.goto(f"{job.get_absolute_url()}?smooth=0.95")
     figure = page.locator("figure[data-title='Validation reward']")
     figure.get_by_role("application").press("End")

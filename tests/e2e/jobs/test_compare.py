@@ -54,12 +54,12 @@ def read_the_differences(page: Page) -> None:
     expect(page.get_by_role("article").first.locator("pre ins").first).to_be_visible()
 
 
-def test_votes_by_keys_and_notes_in_place(page: Page, live: str, team: Team, alice: User) -> None:
+def test_votes_by_keys_and_notes_in_place(page: Page, site: str, team: Team, alice: User) -> None:
     job = finished_job(team, alice)
     rows = [row(f"{n}", [sample(0.2, f"base {n}")], [sample(0.9, TUNED)]) for n in range(2)]
     known = {"prompt": PROMPT, "item": {"reference": {"amount": 5, "due": "June"}}}
     compare(job, [each.model_copy(update=known) for each in rows])
-    sign_in(page, live, alice)
+    sign_in(page, site, alice)
     page.goto(f"{job.get_absolute_url()}compare/vote/")
     vote_by_keys(page)
     assert sorted(Vote.objects.values_list("preferred", flat=True)) != ["tie", "tie"]
@@ -69,13 +69,13 @@ def test_votes_by_keys_and_notes_in_place(page: Page, live: str, team: Team, ali
     write_a_note(page)
 
 
-def test_a_phone_folds_what_makes_a_comparison_long(page: Page, live: str, team: Team, alice: User) -> None:
+def test_a_phone_folds_what_makes_a_comparison_long(page: Page, site: str, team: Team, alice: User) -> None:
     job = finished_job(team, alice)
     told = {"messages": [{"role": "user", "content": "An invoice with many lines. " * 40}]}
     base = [sample(n % 2, f"Line {n}: 12 crates of pears. " * 20) for n in range(8)]
     tuned = [sample(n % 3 / 2, f"Line {n}: 12 crates of plums. " * 20) for n in range(8)]
     compare(job, [row(f"{n}", base[n % 3 :], tuned).model_copy(update=told) for n in range(40)])
-    sign_in(page, live, alice)
+    sign_in(page, site, alice)
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{job.get_absolute_url()}compare/")
     rows = page.get_by_role("article")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.core.files import File
 from playwright.sync_api import Page, expect
@@ -99,6 +100,7 @@ def check_results(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.usefixtures("live")
 def test_a_trained_job_is_compared_with_sft_and_a_placebo(page: Page) -> None:
     ensure_starter_model()
     sign_up(page)

@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.core.files import File
 from playwright.sync_api import Page, expect
@@ -73,6 +74,7 @@ def launch(page: Page) -> None:
     page.get_by_role("button", name="Launch job").click()
 
 
+@pytest.mark.usefixtures("live")
 def test_a_loophole_pauses_the_job_and_its_page_shows_why(page: Page) -> None:
     ensure_starter_model()
     sign_up(page)

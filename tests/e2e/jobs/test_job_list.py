@@ -15,9 +15,9 @@ from webapp.jobs.states import State
 from webapp.teams.models import AuditEvent, Team, User
 
 
-def test_several_jobs_are_tagged_deleted_and_restored(page: Page, live: str, team: Team, alice: User) -> None:
+def test_several_jobs_are_tagged_deleted_and_restored(page: Page, site: str, team: Team, alice: User) -> None:
     first, second = (finished_job(team, alice, name) for name in ("First", "Second"))
-    sign_in(page, live, alice)
+    sign_in(page, site, alice)
     page.goto(first.get_absolute_url())
     page.get_by_text("Add tags or notes").click()
     page.get_by_label("Tags, separated by commas").fill("sweep, keep")
@@ -54,14 +54,14 @@ def test_several_jobs_are_tagged_deleted_and_restored(page: Page, live: str, tea
 
 
 def test_a_checkpoint_is_promoted_and_downloads_are_confirmed(
-    page: Page, live: str, team: Team, alice: User
+    page: Page, site: str, team: Team, alice: User
 ) -> None:
     job = finished_job(team, alice)
     model = tuned_model(job)
     stored(job, 20)
     job.suites.create(position=0, name="Tickets", built_in="ticket", max_loss=0.05)
     record_retention(job, told("Tickets", 0.5))
-    sign_in(page, live, alice)
+    sign_in(page, site, alice)
     page.goto(model.get_absolute_url())
     page.get_by_role("link", name="Download adapter…").click()
     expect(page.get_by_text("Tickets may have lost up to")).to_be_visible()

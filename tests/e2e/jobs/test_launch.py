@@ -11,11 +11,11 @@ from webapp.teams.models import Team, User
 
 
 def test_presets_are_marked_and_a_base_model_change_can_be_undone(
-    page: Page, live: str, team: Team, alice: User
+    page: Page, site: str, team: Team, alice: User
 ) -> None:
     seed(team, alice, SMALL)
     other = BaseModel.objects.create(team=team, model_id="big", settings={"grpo": {"learning_rate": 4e-6}})
-    sign_in(page, live, alice)
+    sign_in(page, site, alice)
     page.goto(f"/t/{team.slug}/jobs/new/")
     quick, standard = page.locator("#preset-quick"), page.locator("#preset-standard")
     expect(standard).to_have_attribute("aria-current", "true")

@@ -27,7 +27,7 @@ def progress(done: int, eta: float) -> ProgressEvent:
 
 
 def test_a_page_opened_in_the_queue_follows_the_job_to_its_end(
-    page: Page, live: str, team: Team, alice: User
+    page: Page, site: str, team: Team, alice: User
 ) -> None:
     job = finished_job(team, alice)
     resources = job.settings.resources.model_copy(update={"cpu_cores": CORES})
@@ -38,7 +38,7 @@ def test_a_page_opened_in_the_queue_follows_the_job_to_its_end(
     def report(*events: Event) -> None:
         assert recording.record_events(job.pk, 1, events)
 
-    sign_in(page, live, alice)
+    sign_in(page, site, alice)
     page.goto(job.get_absolute_url())
     head, status = page.locator("#job-head"), page.locator("[data-live-status]")
     expect(status).to_have_text("Live")

@@ -17,11 +17,11 @@ from webapp.teams.models import Team, User
 from workers.contract.events import Interval, RetentionEvent
 
 
-def test_new_rollouts_and_measurements_are_offered(page: Page, live: str, team: Team, alice: User) -> None:
+def test_new_rollouts_and_measurements_are_offered(page: Page, site: str, team: Team, alice: User) -> None:
     job = finished_job(team, alice)
     lease = timezone.now() + timedelta(hours=1)
     Job.objects.filter(pk=job.pk).update(state=State.RUNNING, attempt=1, lease_until=lease, step=0)
-    sign_in(page, live, alice)
+    sign_in(page, site, alice)
     page.goto(f"{job.get_absolute_url()}rollouts/")
     with page.expect_response(lambda answer: "beyond=" in answer.url):
         recording.record_events(job.pk, 1, [rollouts(1)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
@@ -38,6 +39,7 @@ def audit(page: Page) -> None:
         BARRIERS.append(f"{page.url}\n{found.generate_report()}")
 
 
+@pytest.mark.usefixtures("live")
 def test_a_job_that_cannot_learn_pauses_and_can_train_anyway(page: Page, tmp_path: Path) -> None:
     ensure_starter_model()
     sign_up(page)

@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.core.files import File
 from playwright.sync_api import Page, expect
@@ -104,6 +105,7 @@ def release(page: Page) -> None:
     expect(page.get_by_text("released by an owner")).to_be_visible()
 
 
+@pytest.mark.usefixtures("live")
 def test_a_held_back_model_is_released_by_an_owner(page: Page) -> None:
     ensure_starter_model()
     sign_up(page)

@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.core.files import File
 from playwright.sync_api import Page, expect
@@ -98,6 +99,7 @@ def go_on(page: Page) -> None:
     audit(page)
 
 
+@pytest.mark.usefixtures("live")
 def test_two_tasks_share_an_adapter_and_continue_from_it(page: Page) -> None:
     ensure_starter_model()
     sign_up(page)

@@ -16,14 +16,14 @@ from webapp.teams.models import Team, User
 
 
 def test_an_adapter_is_uploaded_saying_how_far_it_is_and_what_is_wrong(
-    page: Page, live: str, team: Team, alice: User, tmp_path: Path
+    page: Page, site: str, team: Team, alice: User, tmp_path: Path
 ) -> None:
     ensure_starter_model()
     wrong, right = tmp_path / "wrong.zip", tmp_path / "right.zip"
     wrong.write_bytes(packed({"adapter_model.bin": b"x"}))
     files = {"adapter_config.json": json.dumps(CONFIG).encode(), "adapter_model.safetensors": weights()}
     right.write_bytes(packed(files | {"optimizer.bin": os.urandom(600_000)}))
-    sign_in(page, live, alice)
+    sign_in(page, site, alice)
     page.goto(f"/t/{team.slug}/models/upload/")
     page.get_by_label("Name").fill("Ours")
     page.get_by_label("Base model").select_option(label="groove/starter")

@@ -17,7 +17,7 @@ from django.utils import timezone
 from playwright.sync_api import Page
 
 from tests.api.conftest import make_secret
-from tests.conftest import PASSWORD, ROOT, free_port, until_up
+from tests.conftest import PASSWORD, ROOT, serve_web
 from tests.e2e.forms import Step, list_forms, submit
 from tests.e2e.site.test_every_page import sign_in
 from tests.web.interactions.records import keep
@@ -260,12 +260,9 @@ def test_a_test_that_submits_a_form_exists(test: str) -> None:
 
 
 @pytest.fixture
-def live(start: Callable[..., Any]) -> str:
-    """Run the web process without a worker, with confirmed addresses required."""
-    port = free_port()
-    asked = ("uvicorn", "webapp.config.asgi:application", "--port", str(port), "--lifespan", "off")
-    start(*asked, GROOVE_EMAIL_VERIFICATION="mandatory")
-    return until_up(f"http://127.0.0.1:{port}")
+def site(start: Callable[..., Any]) -> str:
+    """Run a web process of this test alone, with confirmed addresses required."""
+    return serve_web(start, GROOVE_EMAIL_VERIFICATION="mandatory")
 
 
 @pytest.fixture
@@ -350,20 +347,20 @@ def with_names(step: Step, named: dict[str, str]) -> Step:
 
 def test_every_form_answers(
     page: Page,
-    live: str,
+    site: str,
     team: Team,
     alice: User,
     bob: User,
     objects: Objects,  # noqa: F811
     named: dict[str, str],
 ) -> None:
-    sign_in(page, live, alice)
+    sign_in(page, site, alice)
     page.emulate_media(reduced_motion="reduce")
-    named |= {"api": f"{live}/v1", "secret": make_secret(team, alice)}
+    named |= {"api": f"{site}/v1", "secret": make_secret(team, alice)}
     walk(page, (*TEAM_WALK, *NEW_EMAIL), team, objects, named)
     confirmation = EmailConfirmationHMAC.create(EmailAddress.objects.get(email=NEW_ADDRESS))
     walk(page, CONFIRMED, team, objects, named | {"confirmation": confirmation.key})
     for user, steps in ((alice, (*ACCOUNT, *STRANGER)), (bob, LEAVING)):
         user.refresh_from_db()
-        sign_in(page, live, user)
+        sign_in(page, site, user)
         walk(page, steps, team, objects, named)

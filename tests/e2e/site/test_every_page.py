@@ -34,11 +34,11 @@ TOO_WIDE = """async () => {
 }"""
 
 
-def sign_in(page: Page, live: str, user: User) -> None:
+def sign_in(page: Page, site: str, user: User) -> None:
     """Sign in with the cookie of a session."""
     client = Client()
     client.force_login(user)
-    page.context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live}])
+    page.context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": site}])
 
 
 def paths(page: Page, team: Team, named: Objects) -> Iterator[str]:
@@ -79,13 +79,13 @@ def look_at(page: Page, path: str) -> dict[str, Any]:
     return {kind: found for kind, found in wrong.items() if found}
 
 
-def test_every_page_is_accessible(page: Page, live: str, team: Team, alice: User, objects: Objects) -> None:  # noqa: F811
+def test_every_page_is_accessible(page: Page, site: str, team: Team, alice: User, objects: Objects) -> None:  # noqa: F811
     job = seed(team, alice, SMALL)
     owned: Objects = objects | {
         "jobs": objects["jobs"] | {"uid": job.uid},
         **{name: objects[name] | {"uid": job.uid} for name in ("evaluations", "retention")},
     }
-    sign_in(page, live, alice)
+    sign_in(page, site, alice)
     wrong = {path: found for path in paths(page, team, owned) if (found := look_at(page, path))}
     assert wrong == {}
 

@@ -23,8 +23,8 @@ OUTDATED = """() => {
 }"""
 
 
-def test_a_double_click_sends_a_form_once(page: Page, live: str, team: Team, alice: User) -> None:
-    sign_in(page, live, alice)
+def test_a_double_click_sends_a_form_once(page: Page, site: str, team: Team, alice: User) -> None:
+    sign_in(page, site, alice)
     page.goto("/teams/new/")
     sent: list[Route] = []
     page.route("**/teams/new/", lambda route: sent.append(route))
@@ -43,16 +43,16 @@ def test_a_double_click_sends_a_form_once(page: Page, live: str, team: Team, ali
 
 
 def test_a_response_without_a_target_is_shown_as_a_toast(
-    page: Page, live: str, team: Team, alice: User
+    page: Page, site: str, team: Team, alice: User
 ) -> None:
-    sign_in(page, live, alice)
+    sign_in(page, site, alice)
     page.goto(team.get_absolute_url())
     page.evaluate(OUTDATED)
     expect(page.locator("#toasts")).to_contain_text("This page is out of date. Reload it")
 
 
-def test_an_ended_session_leads_to_sign_in(page: Page, live: str, team: Team, alice: User) -> None:
-    sign_in(page, live, alice)
+def test_an_ended_session_leads_to_sign_in(page: Page, site: str, team: Team, alice: User) -> None:
+    sign_in(page, site, alice)
     page.goto(team.get_absolute_url())
     page.context.clear_cookies()
     page.keyboard.press("Control+k")

@@ -12,10 +12,10 @@ from webapp.teams.models import Team, User
 
 
 def test_an_open_page_shows_new_jobs_and_keeps_the_focus(
-    page: Page, live: str, team: Team, alice: User
+    page: Page, site: str, team: Team, alice: User
 ) -> None:
     job = finished_job(team, alice, "Invoices")
-    sign_in(page, live, alice)
+    sign_in(page, site, alice)
     page.clock.install()
     page.goto(team.get_absolute_url())
     result = page.get_by_role("link", name="Invoices", exact=True)

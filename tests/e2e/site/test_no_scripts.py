@@ -30,8 +30,8 @@ def find_by_menu(page: Page, job: Job) -> None:
     page.get_by_role("link", name=job.name).click()
 
 
-def test_a_job_is_cancelled_without_scripts(browser: Browser, live: str) -> None:
-    context = browser.new_context(base_url=live, java_script_enabled=False, reduced_motion="reduce")
+def test_a_job_is_cancelled_without_scripts(browser: Browser, site: str) -> None:
+    context = browser.new_context(base_url=site, java_script_enabled=False, reduced_motion="reduce")
     page = context.new_page()
     sign_up(page)
     job = running_job()

@@ -77,23 +77,23 @@ def test_below_v1_the_key_decides_how_large_a_body_may_be(
             assert answer.headers["x-request-id"].startswith("req_")
             return answer.status_code == 413
 
-        for path in ("/x", "/files", "/uploads/upload_1/parts", "/chat/completions"):
+        for path in ("/x", "/files", "/uploads/upload_1/parts"):
             assert is_refused(path, mebibyte + 1, "sk-groove-wrong"), path
             assert not is_refused(path, 4 * mebibyte, viewer), path
         for secret in (viewer, reader):
             assert is_refused("/files", 4 * mebibyte + 1, secret)
         assert is_refused("/x", 4 * mebibyte + 1, editor)
         assert is_refused("/files/x", 4 * mebibyte + 1, editor)
-        for path, size in (("/files", 66), ("/uploads/upload_1/parts", 65), ("/chat/completions", 20)):
+        for path, size in (("/files", 66), ("/uploads/upload_1/parts", 65), ("/chat/completions", 4)):
             assert not is_refused(path, size * mebibyte, editor), path
-        for path, size in (("/uploads/upload_1/parts", 65), ("/chat/completions", 20)):
+        for path, size in (("/uploads/upload_1/parts", 65), ("/chat/completions", 4)):
             assert is_refused(path, size * mebibyte + 1, editor), path
 
 
 def test_json_below_v1_may_be_larger_than_a_form() -> None:
     head = scope(**{"content-length": str(4 * 2**20)}) | {"path": "/v1/x"}
     assert len(LimitedRequest(head, BytesIO(b" " * 4 * 2**20)).body) == 4 * 2**20
-    for path, size in (("/x", FORM_BYTES + 1), ("/v1/files", 20 * 2**20 + 1)):
+    for path, size in (("/x", FORM_BYTES + 1), ("/v1/files", 4 * 2**20 + 1)):
         with pytest.raises(RequestDataTooBig):
             assert LimitedRequest(head | {"path": path}, BytesIO(b" " * size)).body
 

@@ -1,12 +1,14 @@
-"""Numbers on pages: short, with their sign, and a dash where nothing was measured."""
+"""Numbers on pages: short, with their sign, and a dash where nothing was measured; times in sentences."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from itertools import pairwise
 from math import isclose
 
 import pytest
 from django.template import Context, Template
+from django_cotton.compiler_regex import CottonCompiler
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,3 +106,9 @@ def test_a_sparkline_stays_in_its_box_and_rises_where_the_values_rise(values: li
 def test_a_sparkline_of_nothing_is_empty_and_a_flat_one_is_flat() -> None:
     assert polyline([]) == ""
     assert {point.split(",")[1] for point in polyline([0.5, 0.5, 0.5]).split()} == {"23.0"}
+
+
+def test_a_time_within_a_sentence_has_no_space_after_it() -> None:
+    page = CottonCompiler().process("Started <c-time :at='at' />.")
+    shown = Template(page).render(Context({"at": datetime(2026, 11, 30, 12, 0, tzinfo=UTC)}))
+    assert shown.endswith("</time></relative-time>.")

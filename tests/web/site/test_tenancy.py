@@ -98,10 +98,8 @@ PAGES = {
     "registry:base",
     "serving:usage",
 }
-NO_PAGES = {
-    "jobs:stream",
-    "playground:complete",
-}  # nobody looks at it, so there is nobody to send to the sign-in page
+# Nobody looks at these, so there is nobody to send to the sign-in page.
+NO_PAGES = {"jobs:stream", "playground:complete"}
 # A viewer may arrange her own pages and keys, and ask models.
 OWN_AFFAIRS = {"home:checklist", "jobs:columns", "keys:list", "playground:complete"}
 

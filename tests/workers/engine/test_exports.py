@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -91,6 +92,19 @@ def export(package: Path, base: Path, kind: str, out: Path) -> int:
     return run_engine("export", package, "--base", base, "--kind", kind, "--out", out)
 
 
+@pytest.fixture(scope="module")
+def exported(base: Path, package: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Export the package once for each kind; return the folder."""
+
+    @cache
+    def make(kind: str) -> Path:
+        folder = tmp_path_factory.mktemp(kind)
+        assert export(package, base, kind, folder) == 0
+        return folder
+
+    return make
+
+
 def expected(base: Path, package: Path, prompt: list[int], answer: list[int]) -> torch.Tensor:
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     return completion_logprobs(PeftModel.from_pretrained(model, package).eval(), prompt, answer, 1.0)
@@ -102,25 +116,25 @@ def test_every_kind_has_an_exporter() -> None:
 
 @pytest.mark.parametrize("kind", exports.KINDS)
 def test_an_export_is_kept_once_it_gave_the_models_numbers(
-    base: Path, package: Path, tmp_path: Path, kind: str
+    exported: Callable[[str], Path], kind: str
 ) -> None:
-    assert export(package, base, kind, tmp_path) == 0
-    report = json.loads((tmp_path / "export.json").read_text())["verification"]
+    folder = exported(kind)
+    report = json.loads((folder / "export.json").read_text())["verification"]
     assert report["difference"] <= 1e-4
     assert report["tokens"] >= 3
     assert report["tensors"] >= 46
-    assert f"{report['tensors']} tensors" in (tmp_path / "export/README.md").read_text()
-    assert "README.md" in (tmp_path / "export/SHA256SUMS").read_text()
+    assert f"{report['tensors']} tensors" in (folder / "export/README.md").read_text()
+    assert "README.md" in (folder / "export/SHA256SUMS").read_text()
 
 
 @pytest.mark.parametrize(
     ("kind", "arguments"), [("merged", {}), ("gguf", {"gguf_file": "model.gguf", "head_dim": 32})]
 )
 def test_a_stranger_loads_the_tuned_model(
-    base: Path, package: Path, tmp_path: Path, kind: str, arguments: dict[str, Any]
+    base: Path, package: Path, exported: Callable[[str], Path], kind: str, arguments: dict[str, Any]
 ) -> None:
-    export(package, base, kind, tmp_path)
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "export", dtype=torch.float32, **arguments)
+    folder = exported(kind) / "export"
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **arguments)
     prompt, answer = [1, 40, 50, 60], [70, 80, 2]
     want = expected(base, package, prompt, answer)
     assert torch.allclose(completion_logprobs(model.eval(), prompt, answer, 1.0), want, atol=1e-4)

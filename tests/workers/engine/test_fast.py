@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -86,6 +88,23 @@ def test_sampled_tokens_have_the_models_own_log_probabilities(family, shared_fro
                     logits = model(input_ids=torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1]
                 own = (logits / TEMPERATURE).log_softmax(-1)[range(len(ids)), ids]
                 assert logps == pytest.approx(own.tolist(), abs=1e-5)
+
+
+def test_small_steps_run_on_one_thread_and_prompts_on_all():
+    torch.manual_seed(0)
+    model, threads = describe(FAMILIES["llama"]()), []
+
+    def embed(ids: torch.Tensor) -> torch.Tensor:
+        threads.append(torch.get_num_threads())
+        return model.embed(ids)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        Decoder(replace(model, embed=embed)).sample([[12, 30, 7]], 2, 3, 1.0, [1])
+        assert (threads, torch.get_num_threads()) == ([2, 1, 1], 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_tokens_are_drawn_as_often_as_the_model_says():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import yaml
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.workers.engine_jobs import events_of, of_type, run_engine, small_spec
+from tests.workers.engine_jobs import events_of, of_type, run_engine
 from workers.contract.events import Event
 from workers.engine.packaging.verify import completion_logprobs
 from workers.grading import probe
@@ -54,17 +52,13 @@ OUR_NAMES = {
 }
 
 
-@pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
-    """The folder of a finished job, run as the bridge runs it: in a process of its own."""
-    folder = tmp_path_factory.mktemp("job")
-    (folder / "spec.json").write_text(json.dumps(small_spec(folder, model_folder)))
-    command = [sys.executable, "-m", "workers.engine", "run", folder / "spec.json", "--out", folder / "out"]
-    subprocess.run(command, check=True)
-    return folder / "out"
+@pytest.fixture
+def out(small_job: Path) -> Path:
+    """The folder of a finished job."""
+    return small_job.parent / "out"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def events(out: Path) -> list[Event]:
     return events_of(out)
 

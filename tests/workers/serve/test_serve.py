@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 from openai.types.chat import ChatCompletion
 
-from workers.process import LIFELINE_CUT
+from tests.workers.serve.conftest import MODEL, QUESTION, QUEUE, ROOT
 
-ROOT = Path(__file__).parents[3]
-MODEL = ROOT / "workers" / "starter" / "model"
-TOKEN = "token-of-the-test"
 CONTEXT = 1024
-QUEUE = 64
 
 VERDICT = {
     "type": "object",
@@ -43,35 +36,10 @@ REASONS = {
     "required": ["steps", "result"],
     "additionalProperties": False,
 }
-QUESTION = (
-    "Route this ticket: queue and priority as JSON.\n"
-    "Customer Carla from Vireo disputes a late fee during month end and has a workaround."
-)
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
-CALL = {
-    "role": "assistant", "content": None,
-    "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
-}  # fmt: skip
+FUNCTION = {"type": "function", "function": {"name": "f"}}
 # No answer is shorter than this: what asks for it is at work for seconds.
 ENDLESS = {"type": "string", "minLength": 4000}
-
-
-@dataclass(frozen=True)
-class Served:
-    """A running server: its process, the end of its lifeline and a client."""
-
-    process: subprocess.Popen[bytes]
-    lifeline: int
-    url: str
-    client: openai.OpenAI
-
-    def ask(self, text: str = QUESTION, **options: Any) -> ChatCompletion:
-        messages: Any = [{"role": "user", "content": text}]
-        return self.client.chat.completions.create(**{"model": "starter", "messages": messages, **options})
-
-    def health(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.url}/healthz", timeout=5) as answer:
-            return dict(json.load(answer))
 
 
 def in_form(schema: dict[str, Any], strict: bool = True) -> dict[str, Any]:
@@ -80,32 +48,6 @@ def in_form(schema: dict[str, Any], strict: bool = True) -> dict[str, Any]:
 
 def content(completion: ChatCompletion, choice: int = 0) -> str:
     return str(completion.choices[choice].message.content)
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
-    lifeline, held = os.pipe()
-    token, written = os.pipe()
-    os.write(written, TOKEN.encode())
-    os.close(written)
-    arguments = ["--model", MODEL, "--name", "starter", "--threads", "1", "--queue", QUEUE]
-    descriptors = ["--token-fd", token, "--lifeline", lifeline]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "workers.serve", *map(str, [*arguments, *descriptors])],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        pass_fds=[token, lifeline],
-    )
-    os.close(lifeline)
-    os.close(token)
-    assert process.stdout is not None
-    try:
-        url = f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
-        client = openai.OpenAI(base_url=f"{url}/v1", api_key=TOKEN, max_retries=0, timeout=30)
-        yield Served(process, held, url, client)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def refusal(call: Callable[[], Any]) -> openai.APIStatusError:
@@ -125,7 +67,7 @@ def test_a_chat_answer_has_the_documented_shape(served):
     assert "<|im_end|>" not in content(answer)
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
     assert answer._request_id.startswith("req_")
-    assert [model.id for model in served.client.models.list()] == ["starter"]
+    assert "starter" in [model.id for model in served.client.models.list()]
 
 
 def test_the_answer_is_the_models_own(served):
@@ -157,10 +99,11 @@ def test_a_seeded_answer_does_not_depend_on_its_batch_mates(served):
 
 
 def test_concurrent_requests_are_generated_together(served):
-    before = served.health()["batches"]
+    before = served.health()["steps"]
     with ThreadPoolExecutor(24) as pool:
-        list(pool.map(lambda seed: served.ask(seed=seed, max_tokens=100), range(24)))
-    assert served.health()["batches"] - before <= 6
+        answers = list(pool.map(lambda seed: served.ask(seed=seed, max_tokens=100), range(24)))
+    tokens = sum(answer.usage.completion_tokens for answer in answers)
+    assert served.health()["steps"] - before < tokens / 4
 
 
 @pytest.mark.parametrize("temperature", [0, 1, 2])
@@ -258,15 +201,14 @@ def test_a_prompt_beyond_the_context_is_refused_with_the_numbers(served):
 @pytest.mark.parametrize(
     ("options", "param", "reason"),
     [
-        ({"stream": True}, "stream", "does not support"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "does not support"),
-        ({"tool_choice": "required"}, "tool_choice", "does not support"),
-        ({"messages": [CALL]}, "messages.0.tool_calls", "does not support"),
+        ({"functions": [{"name": "f"}]}, "functions", "does not support"),
+        ({"tools": [FUNCTION], "tool_choice": "required", "n": 0}, "n", "greater than"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages.0", "content"),
         ({"temperature": 2.5}, "temperature", "less than or equal to 2"),
         ({"n": 0}, "n", "greater than or equal to 1"),
         ({"stop": ["a"] * 5}, "stop", "at most 4"),
         ({"messages": []}, "messages", "at least 1"),
-        ({"messages": [{"role": "tool", "content": "a"}]}, "messages.0.role", "user"),
+        ({"messages": [{"role": "function", "content": "a"}]}, "messages.0.role", "user"),
         ({"messages": [{"role": "user", "content": [IMAGE]}]}, "messages.0.content.0.type", "text"),
         ({"response_format": {"type": "xml"}}, "response_format.type", "json_schema"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "missing"),
@@ -286,9 +228,3 @@ def test_without_a_token_only_loopback_is_served():
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert ended.returncode != 0
     assert "--token-fd" in ended.stderr
-
-
-def test_the_server_ends_with_the_process_that_started_it(served):
-    """Stands last in this file: the others need the server."""
-    os.close(served.lifeline)
-    assert served.process.wait(timeout=5) == LIFELINE_CUT

@@ -27,7 +27,7 @@ FILE_ERRORS = {"invalid_training_file": "training_file"}
 
 def select_jobs(team: Team) -> QuerySet[Job]:
     """Return the team's jobs, with everything that their objects show."""
-    newest = Metric.objects.filter(job=OuterRef("pk"), values__has_key="num_tokens").order_by("-step")
+    newest = Metric.objects.filter(job=OuterRef("pk")).order_by("-step")
     tokens = newest.values(tokens=Cast(KT("values__num_tokens"), FloatField()))[:1]
     jobs = Job.objects.alive().filter(team=team).select_related(*SHOWN)
     return jobs.annotate(tokens=Subquery(tokens))

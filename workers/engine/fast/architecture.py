@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from peft import PeftModel
@@ -18,8 +18,15 @@ SUPPORTED = {"llama", "qwen2", "qwen3", "gemma3_text"}
 ROTARY = {"default", "linear", "llama3", "yarn"}  # angles that do not depend on the sequence's length
 
 
-Layer = Callable[[torch.Tensor], torch.Tensor]
-"""A linear layer, or several with the same input whose outputs are concatenated."""
+class Layer(Protocol):
+    """A linear layer, or several with the same input whose outputs are concatenated."""
+
+    @property
+    def size(self) -> int:
+        """Number of weights: products to one token."""
+        ...
+
+    def __call__(self, x: torch.Tensor, /) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,10 @@ class Projection:
 
     parts: list[tuple[torch.Tensor, torch.Tensor | None]]
     lora: list[tuple[torch.Tensor, torch.Tensor, float] | None]
+
+    @property
+    def size(self) -> int:
+        return sum(weight.numel() for weight, _ in self.parts)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         outputs = [

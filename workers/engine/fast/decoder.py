@@ -7,7 +7,8 @@ once and shared by its completions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +19,8 @@ from workers.contract.memory import SHARED_FROM
 from workers.engine.fast.architecture import Architecture, Block
 
 COMPACT_BELOW = 0.9  # share of unfinished rows below which finished ones are dropped
+# Waking a sleeping thread takes 50 to 100 µs, measured: as long as one thread needs for this many products.
+ONE_THREAD_BELOW = 16_000_000
 
 
 @dataclass(frozen=True)
@@ -214,7 +217,10 @@ class Decoder:
 
     def _draw(self, hidden: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Sample a token per row, by inverting the cumulative distribution, and its log-probability."""
-        logits = self.logits(hidden)
+        with _wake_threads(len(hidden) * self.model.head.size):
+            return self._invert(self.logits(hidden), temperature)
+
+    def _invert(self, logits: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
         logps = (logits / temperature).log_softmax(-1)
         sums = logps.exp().cumsum(-1, dtype=torch.float64)
         uniform = torch.rand(len(sums), 1, dtype=torch.float64, device=sums.device) * sums[:, -1:]
@@ -240,6 +246,10 @@ class Decoder:
         return self.model.norm(x[torch.arange(len(x)), lengths - 1]), prefix
 
     def _step(self, token: torch.Tensor, positions: torch.Tensor, cache: Cache) -> torch.Tensor:
+        with _wake_threads(len(token) * self.model.blocks[0].gate_up.size):
+            return self._advance(token, positions, cache)
+
+    def _advance(self, token: torch.Tensor, positions: torch.Tensor, cache: Cache) -> torch.Tensor:
         x = self.run_layers(token[:, None], positions[:, None], cache.attend)
         cache.advance()
         return self.model.norm(x[:, 0])
@@ -314,6 +324,18 @@ class _Writer:
         logps = [row[: len(own)] for row, own in zip(self.logps.tolist(), ids, strict=True)]
         spans = [slice(first, first + self.each) for first in range(0, len(ids), self.each)]
         return [Completions(ids[span], logps[span]) for span in spans]
+
+
+@contextmanager
+def _wake_threads(products: int) -> Iterator[None]:
+    """Compute on all threads, or on one if the largest operation has too few ``products`` to share."""
+    threads = torch.get_num_threads()
+    if products < ONE_THREAD_BELOW:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _cut_row(row: list[int], ends: set[int]) -> list[int]:

@@ -79,6 +79,11 @@ class AdaptedLayer:
         self._base, self._names, self._outputs, self._mixer = base, names, outputs, mixer
         self._stacked: tuple[tuple[Adapter, ...], Stack | None] = ((), None)
 
+    @property
+    def size(self) -> int:
+        """Number of the base's weights."""
+        return self._base.size
+
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         output = self._base(x)
         layout = self._mixer.layout

@@ -40,7 +40,8 @@ class PlainRunner:
         self.shapes: Shapes = dict(_list_shapes(model))
         self._model: Any = model
         self._device = model.device
-        self._injected: list[str] = []
+        self._injected: dict[Adapter, str] = {}  # its name in PEFT; the last used one is last
+        self._number = 0
         self._cohorts: dict[Adapter | None, Cohort] = {}
         self._rows = 0
 
@@ -133,38 +134,34 @@ class PlainRunner:
             else:
                 yield
             return
-        self._inject(adapter)
-        self._model.set_adapter(adapter.sha256)
+        name = self._inject(adapter)  # may wrap the model
+        self._model.set_adapter(name)
         yield
 
-    def _inject(self, adapter: Adapter) -> None:
-        """Add the adapter's layers to the model, under its hash, unless they are there."""
-        name = adapter.sha256
-        if name in self._injected:
-            self._injected.remove(name)
-        elif isinstance(self._model, PeftModel):
+    def _inject(self, adapter: Adapter) -> str:
+        """Add the adapter's layers to the model unless they are there; return their name."""
+        name = self._injected.pop(adapter, "")
+        if not name:
+            name = f"adapter-{self._number}"
+            self._number += 1
+            self._add(adapter, name)
+        self._injected[adapter] = name
+        for unused in [each for each in [*self._injected][:-MOST_INJECTED] if each not in self._cohorts]:
+            self._model.delete_adapter(self._injected.pop(unused))
+        return name
+
+    def _add(self, adapter: Adapter, name: str) -> None:
+        if isinstance(self._model, PeftModel):
             self._model.add_adapter(name, _build_config(adapter))
-            self._fill(adapter)
         else:
             self._model = PeftModel(self._model, _build_config(adapter), adapter_name=name)
-            self._fill(adapter)
-        self._injected.append(name)
-        self._remove_unused()
-
-    def _fill(self, adapter: Adapter) -> None:
         state = {
             f"base_model.model.{layer}.lora_{part}.weight": tensor
             for layer, pair in adapter.weights.items()
             for part, tensor in zip("AB", pair, strict=True)
         }
-        set_peft_model_state_dict(self._model, state, adapter_name=adapter.sha256)
+        set_peft_model_state_dict(self._model, state, adapter_name=name)
         self._model.eval()
-
-    def _remove_unused(self) -> None:
-        used = {adapter.sha256 for adapter in self._cohorts if adapter}
-        for name in [name for name in self._injected[:-MOST_INJECTED] if name not in used]:
-            self._injected.remove(name)
-            self._model.delete_adapter(name)
 
 
 def _build_config(adapter: Adapter) -> Any:

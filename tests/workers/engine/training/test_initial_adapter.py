@@ -38,12 +38,19 @@ def first(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> Path:
     return folder / "out"
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.1])
-def test_the_reference_is_the_adapter_that_training_starts_from(first, model_folder, tmp_path, beta):
+@pytest.fixture(scope="module", params=[0.0, 0.1], ids=["no KL penalty", "KL penalty"])
+def continued(request, tmp_path_factory, first, model_folder):
+    """The weight of the KL penalty, the spec and the folder of a finished job that continues the first."""
+    folder, beta = tmp_path_factory.mktemp("continued"), request.param
+    spec = continuing(folder, model_folder, first / "package", grpo={"beta": beta, "warmup_steps": 0})
+    assert run_engine("run", spec, "--out", folder / "out") == 0
+    return beta, spec, folder / "out"
+
+
+def test_the_reference_is_the_adapter_that_training_starts_from(first, continued):
     """TRL issue 4723: with adapters off, the KL of the first step would already be far from 0."""
-    spec = continuing(tmp_path, model_folder, first / "package", grpo={"beta": beta, "warmup_steps": 0})
-    assert run_engine("run", spec, "--out", tmp_path / "out") == 0
-    steps = of_type(events_of(tmp_path / "out"), "metrics")
+    beta, _, out = continued
+    steps = of_type(events_of(out), "metrics")
     known = [step.values["kl_to_base"] for step in steps if "kl_to_base" in step.values]
     assert steps[0].values["kl_to_base"] == pytest.approx(0, abs=1e-6)
     assert known[-1] > 1e-3
@@ -53,20 +60,16 @@ def test_the_reference_is_the_adapter_that_training_starts_from(first, model_fol
     assert last_of_first["kl_to_base"] > 0.01
 
 
-def test_the_compared_arm_is_the_start(first, model_folder, tmp_path):
+def test_the_compared_arm_is_the_start(first, continued):
     """The mean reward of the first job's tuned model equals that of this job's base side."""
-    spec = continuing(tmp_path, model_folder, first / "package")
-    assert run_engine("run", spec, "--out", tmp_path / "out") == 0
     before = of_type(events_of(first), "evaluation")[-1]
-    after = of_type(events_of(tmp_path / "out"), "evaluation")[-1]
+    after = of_type(events_of(continued[2]), "evaluation")[-1]
     assert after.base.reward == before.tuned.reward
     assert after.base.reward != before.base.reward
 
 
-def test_the_package_holds_one_adapter_that_moved_from_the_start(first, model_folder, tmp_path):
-    spec = continuing(tmp_path, model_folder, first / "package")
-    assert run_engine("run", spec, "--out", tmp_path / "out") == 0
-    package = tmp_path / "out" / "package"
+def test_the_package_holds_one_adapter_that_moved_from_the_start(first, continued):
+    package = continued[2] / "package"
     assert not [path for path in package.iterdir() if path.is_dir()]
     began, ended = (
         load_file(folder / "adapter_model.safetensors") for folder in (first / "package", package)
@@ -78,12 +81,12 @@ def test_the_package_holds_one_adapter_that_moved_from_the_start(first, model_fo
     assert "continues the adapter `first`" in (package / "README.md").read_text()
 
 
-def test_a_continued_job_resumes_bit_for_bit_with_the_same_reference(first, model_folder, tmp_path):
-    spec = continuing(tmp_path, model_folder, first / "package", grpo={"beta": 0.05})
-    assert run_engine("run", spec, "--out", tmp_path / "whole") == 0
-    checkpoint = tmp_path / "whole" / "checkpoints" / "step-3"
-    assert run_engine("run", spec, "--out", tmp_path / "rest", "--resume", checkpoint) == 0
-    expected = {key: value for key, value in course(tmp_path / "whole").items() if key[1] > 3}
+def test_a_continued_job_resumes_bit_for_bit_with_the_same_reference(continued, tmp_path):
+    _, spec, out = continued
+    assert (
+        run_engine("run", spec, "--out", tmp_path / "rest", "--resume", out / "checkpoints" / "step-3") == 0
+    )
+    expected = {key: value for key, value in course(out).items() if key[1] > 3}
     assert course(tmp_path / "rest") == expected
 
 

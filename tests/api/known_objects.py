@@ -1,0 +1,65 @@
+"""Objects of a team for the walks through the API: their ids by path and by field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.core.files.base import ContentFile
+
+from tests.web.deployments import targets
+from tests.web.interactions.records import keep
+from webapp.datasets.files import uploads
+from webapp.datasets.files.services import create_file
+from webapp.deployments.services import deploy
+from webapp.jobs.models import Job
+from webapp.teams.models import Team, User
+from webapp.webhooks import services as webhooks
+
+Ids = dict[str, str]
+ROWS = b'{"messages":[{"role":"user","content":"p"}]}\n' * 20
+
+
+@dataclass(frozen=True)
+class Known:
+    """Ids of a team's objects: by the path that ends with the parameter, and by field of a body."""
+
+    paths: Ids
+    fields: Ids
+
+
+def create_objects(team: Team, user: User) -> Known:
+    """Add to the objects that ``tests.web.site.test_tenancy.objects`` made. Returns the ids.
+
+    A noun of the API adds a line for each of its paths with an id, and for each field that takes an id.
+    """
+    job, target = Job.objects.get(team=team), targets.first(team)
+    file = create_file(team, user, "a.jsonl", "fine-tune", ContentFile(ROWS))
+    upload = uploads.create_upload(
+        team, user, filename="b", purpose="batch", mime_type="text/plain", size=9, lifetime=None
+    )
+    part = uploads.add_part(upload, ContentFile(b"123"))
+    deployment = deploy(team, user, "invoices", target)
+    interaction = keep(team, user="dora")
+    webhook, _ = webhooks.create_endpoint(
+        team, user, name="W", url="https://127.0.0.1:9/", event_types=["fine_tuning.job.succeeded"]
+    )
+    return Known(
+        paths={
+            "/v1/chat/completions/{}": interaction.uid,
+            "/v1/deployments/{}": deployment.name,
+            "/v1/files/{}": file.uid,
+            "/v1/fine_tuning/jobs/{}": job.uid,
+            "/v1/models/{}": target.name,
+            "/v1/subjects/{}": interaction.subject_hash,
+            "/v1/uploads/{}": upload.uid,
+            "/v1/webhook_endpoints/{}": webhook.uid,
+        },
+        fields={
+            "completion_id": interaction.uid,
+            "inference_id": interaction.uid,
+            "model": target.name,
+            "part_ids": part.uid,
+            "training_file": file.uid,
+            "validation_file": file.uid,
+        },
+    )
