@@ -90,7 +90,6 @@ def weights_of(model: TunedModel) -> str:
         ({"web_search_options": {"search_context_size": "low"}}, "web_search_options"),
         ({"metadata": {"key": "x" * 513}}, "metadata.key"),
         ({"tools": [{"type": "function", "function": {"name": "no spaces"}}]}, "tools.0.function.name"),
-        ({"model": "a\x00b"}, "model"),
     ],
 )
 def test_a_field_out_of_bounds_is_named(
@@ -308,7 +307,7 @@ def test_a_key_has_a_limit_of_open_requests(
 ) -> None:
     settings.SERVE_OPEN_REQUESTS = 1
     assert call("POST", PATH, ask(base)).status_code == 200
-    with limits.hold_place(team.api_keys.get()):
+    with limits.hold_place(f"key {team.api_keys.get().pk}"):
         answer = call("POST", PATH, ask(base))
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "rate_limit_exceeded")
     assert call("POST", PATH, ask(base)).status_code == 200, "the place is free again"

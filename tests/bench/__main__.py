@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.bench import (
     api_schema,
     browsing,
+    gateway,
     grading_share,
     interactions,
     judge_concurrency,
@@ -43,6 +44,9 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "grading_share": grading_share.run,
     "judge_concurrency": judge_concurrency.run,
     "api_schema": api_schema.run,
+    "gateway_overhead": gateway.overhead,
+    "gateway_overhead_p95": gateway.overhead_p95,
+    "streams": gateway.streams,
     "serve_throughput": serving.throughput,
     "serve_speedup": serving.speedup,
     "adapter_mix": serving.adapter_mix,

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 from typing import Any
 
 import django
@@ -13,6 +14,8 @@ from webapp.config.bodies import LimitedHandler, Receive, Scope, prepare_folder 
 from webapp.config.gateway import GatewayHandler, is_completion  # noqa: E402
 from webapp.config.redaction import TokenFilter  # noqa: E402
 
+_, MOST_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (MOST_FILES, MOST_FILES))  # an open stream needs two
 prepare_folder()
 logging.getLogger("uvicorn.access").addFilter(TokenFilter())
 pages = LimitedHandler()
