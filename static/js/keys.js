@@ -9,7 +9,7 @@ export function readSingleKey(event) {
 }
 
 const PATHS = {
-  h: "/", d: "/datasets/", g: "/graders/", u: "/judges/", j: "/jobs/", m: "/models/", w: "/jobs/workers/", s: "/members/",
+  h: "/", d: "/datasets/", g: "/graders/", u: "/judges/", j: "/jobs/", m: "/models/", p: "/playground/", w: "/jobs/workers/", s: "/members/",
 };
 const PATIENCE_MS = 1000;
 let began = -Infinity;

@@ -12,6 +12,8 @@ const form = document.getElementById("playground");
 const cards = [...form.querySelectorAll("[data-answer]")];
 const running = new Map(); // card -> AbortController
 const csrf = () => document.querySelector("meta[name=csrf-token]").content;
+// Not form.dataset: the form has a field of that name.
+const readSetting = (name) => form.getAttribute(`data-${name}`);
 const readValue = (name) => form.elements[name]?.value ?? "";
 const readText = (id) => document.getElementById(id)?.value ?? "";
 const readJson = (id) => JSON.parse(document.getElementById(id)?.textContent ?? "null");
@@ -156,7 +158,7 @@ async function run(card) {
   showRunning();
   try {
     const body = { ...buildBody(card.dataset.model), stream: true, stream_options: { include_usage: true }, ...KEPT };
-    const response = await post(form.dataset.complete, { body: JSON.stringify(body) }, controller.signal);
+    const response = await post(readSetting("complete"), { body: JSON.stringify(body) }, controller.signal);
     if (!response.ok) throw new Error(await readProblem(response));
     await receive(card, response);
     finishAnswer(card);
@@ -173,13 +175,13 @@ function finishAnswer(card) {
   const link = card.querySelector("[data-interaction]");
   link.href = buildInteractionUrl(card);
   show(link, true);
-  if (form.dataset.grade && readValue("dataset") && readValue("grader")) requestVerdict(card);
+  if (readSetting("grade") && readValue("dataset") && readValue("grader")) requestVerdict(card);
 }
 
 function requestVerdict(card) {
   const values = { answer: card.querySelector("[data-text]").textContent };
   for (const name of ["dataset", "split", "row", "grader"]) values[name] = readValue(name);
-  window.htmx.ajax("POST", form.dataset.grade, { target: card.querySelector("[data-verdict]"), swap: "innerHTML", values });
+  window.htmx.ajax("POST", readSetting("grade"), { target: card.querySelector("[data-verdict]"), swap: "innerHTML", values });
 }
 
 const showRunning = () => show(form.querySelector("[data-stop]"), running.size > 0);
@@ -199,7 +201,7 @@ function runAll() {
 }
 
 function showCode() {
-  const address = form.dataset.api;
+  const address = readSetting("api");
   let body;
   try {
     body = buildBody(cards[0].dataset.model);
@@ -210,7 +212,7 @@ function showCode() {
   form.querySelector("[data-code=curl]").textContent = buildCurl(address, body);
 }
 
-const buildInteractionUrl = (card) => `${form.dataset.interactions}${card.dataset.completion}/`;
+const buildInteractionUrl = (card) => `${readSetting("interactions")}${card.dataset.completion}/`;
 
 async function giveThumb(card, thumb) {
   const value = thumb.dataset.thumb;

@@ -42,6 +42,8 @@ SECTIONS = {
     "retention": "retention",
     "deployments": "interactions#deployments",
     "interactions": "interactions",
+    "playground": "serving#playground",
+    "serving": "serving#usage",
     "interactions:rules": "interactions#redaction",
     "catalog": "exports",
     "catalog:upload": "tasks#uploading-an-adapter",

@@ -49,6 +49,7 @@ PAGES = (
     Page("Jobs", "jobs:list", "activity", words="runs training"),
     Page("Models", "catalog:list", "package", words="adapters"),
     Page("Base models", "registry:bases", "layers"),
+    Page("Playground", "playground:page", "play", words="chat prompt compare answers"),
     Page("Deployments", "deployments:list", "layers", words="serving promote rollback"),
     Page("Interactions", "interactions:list", "message-square", words="feedback chat completions logs"),
     Page("Workers", "jobs:workers", "server", words="nodes gpus queue"),
