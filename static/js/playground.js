@@ -6,7 +6,8 @@ const TEXTS = ["system", "prompt", "schema"];
 const NUMBERS = { temperature: "temperature", top_p: "top_p", max_tokens: "max_completion_tokens", seed: "seed" };
 const RELOADING = ["model_1", "model_2", "model_3", "dataset", "split", "row", "grader"];
 const TOP_LOGPROBS = 4;
-const KEPT = { store: true, metadata: { workload: "playground" } }; // so that thumbs and corrections have a place
+// Stored, so that thumbs and corrections have a place. A member's own prompts may train.
+const KEPT = { store: true, metadata: { workload: "playground", consent: "train" } };
 
 const form = document.getElementById("playground");
 const cards = [...form.querySelectorAll("[data-answer]")];
