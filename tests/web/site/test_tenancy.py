@@ -189,6 +189,7 @@ def objects(team: Team, alice: User) -> Objects:
         },
         "keys": {"uid": key.uid},
         "deployments": {"uid": deployment.uid},
+        "playground": {},
         "playground:verdict": {"uid": bench.uid},
         "interactions": {"uid": interaction.uid},
         "graders": {"uid": grader.uid, "test": known.uid},

@@ -21,6 +21,7 @@ from webapp.jobs.models import Job
 from webapp.jobs.states import State as JobState
 from webapp.registry import exporting, inspections
 from webapp.registry.models import BaseModel
+from webapp.remote_imports.models import RemoteImport
 from webapp.serving.models import ModelServer
 from webapp.teams.models import Team, User
 from webapp.work.errors import LeaseLost, WorkError, WorkFailed
@@ -79,6 +80,12 @@ def queued_server(team: Team, user: User) -> Any:
     return ModelServer.objects.create(base_model=BaseModel.objects.create(team=team, model_id="some/model"))
 
 
+def queued_remote_import(team: Team, user: User) -> Any:
+    return RemoteImport.objects.create(
+        team=team, base_url="https://api.example/v1", ticket="t", files=["file-1"], created_by=user
+    )
+
+
 MAKERS: dict[str, Callable[[Team, User], Any]] = {
     "jobs": queued_job,
     "trials": queued_trial,
@@ -89,6 +96,7 @@ MAKERS: dict[str, Callable[[Team, User], Any]] = {
     "inspections": queued_inspection,
     "imports": queued_import,
     "model_servers": queued_server,
+    "remote_imports": queued_remote_import,
 }
 every_queue = pytest.mark.parametrize("queue", QUEUES, ids=[queue.name for queue in QUEUES])
 
