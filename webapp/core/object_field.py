@@ -14,7 +14,10 @@ class ObjectField(forms.JSONField):
     default_error_messages: ClassVar = {"invalid": 'Enter a JSON object, such as {"enable_thinking": false}.'}
 
     def to_python(self, value: Any) -> Any:
-        found = super().to_python(value)
+        try:
+            found = super().to_python(value)
+        except RecursionError:  # deep nesting
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from None
         if found is None:
             return {}
         if not isinstance(found, dict):
