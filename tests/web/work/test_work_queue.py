@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from tests.web.comparison import finished_job, tuned_model
 from tests.web.concurrency import run_at_once
+from tests.web.evals.runs import queued_run
 from webapp.calibration.models import JudgeCard
 from webapp.datasets.uploads import imports
 from webapp.endpoints import services as endpoints
@@ -21,6 +22,7 @@ from webapp.jobs.models import Job
 from webapp.jobs.states import State as JobState
 from webapp.registry import exporting, inspections
 from webapp.registry.models import BaseModel
+from webapp.remote_imports.models import RemoteImport
 from webapp.serving.models import ModelServer
 from webapp.teams.models import Team, User
 from webapp.work.errors import LeaseLost, WorkError, WorkFailed
@@ -75,6 +77,14 @@ def queued_import(team: Team, user: User) -> Any:
     )
 
 
+def queued_remote_import(team: Team, user: User) -> Any:
+    return RemoteImport.objects.create(team=team, created_by=user, base_url="https://api.example/v1")
+
+
+def queued_eval_run(team: Team, user: User) -> Any:
+    return queued_run(team)
+
+
 def queued_server(team: Team, user: User) -> Any:
     return ModelServer.objects.create(base_model=BaseModel.objects.create(team=team, model_id="some/model"))
 
@@ -89,6 +99,8 @@ MAKERS: dict[str, Callable[[Team, User], Any]] = {
     "inspections": queued_inspection,
     "imports": queued_import,
     "model_servers": queued_server,
+    "remote_imports": queued_remote_import,
+    "eval_runs": queued_eval_run,
 }
 every_queue = pytest.mark.parametrize("queue", QUEUES, ids=[queue.name for queue in QUEUES])
 
