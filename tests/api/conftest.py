@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 
 from tests.api import sample_urls
+from tests.conftest import Process, serve_web
 from webapp.keys.models import Scope
 from webapp.keys.services import create_key
 from webapp.teams.models import Team, User
@@ -40,6 +41,14 @@ def sample(settings: Any) -> list[str]:
     settings.ROOT_URLCONF = "tests.api.sample_urls"
     sample_urls.CALLS.clear()
     return sample_urls.CALLS
+
+
+@pytest.fixture
+def live(start: Callable[..., Process], start_worker: Callable[..., Process]) -> str:
+    """The address of a site of this test alone, with a worker and a beat."""
+    address = serve_web(start)
+    start_worker()
+    return address
 
 
 @pytest.fixture

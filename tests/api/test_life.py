@@ -127,6 +127,16 @@ def test_a_model_is_trained_used_up_and_deleted(client: OpenAI) -> None:
     for name in (job.fine_tuned_model, checkpoints[1].fine_tuned_model_checkpoint):
         assert client.models.retrieve(name).id == name
 
+    for name in (job.fine_tuned_model, checkpoints[1].fine_tuned_model_checkpoint):
+        ask: dict[str, Any] = {"model": name, "max_completion_tokens": 8, "temperature": 0}
+        ask["messages"] = [{"role": "user", "content": "Hello"}]
+        whole = client.chat.completions.create(**ask)
+        parts = client.chat.completions.create(stream=True, **ask)
+        assert whole.model == name
+        assert (
+            "".join(part.choices[0].delta.content or "" for part in parts) == whole.choices[0].message.content
+        )
+
     content = client.files.content(job.result_files[0]).read().decode()
     table = list(csv.DictReader(io.StringIO(content)))
     assert [row["step"] for row in table] == ["1", "2", "3", "4"]

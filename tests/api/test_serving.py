@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import openai
 import psutil
 import pytest
@@ -24,6 +25,7 @@ from webapp.teams.models import Team, User
 from webapp.work.models import WorkState
 
 STREAMS = 6
+MANY = 50
 
 
 @pytest.fixture
@@ -56,6 +58,15 @@ def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.1)
 
 
+def stream_and_kill(client: openai.OpenAI, model: str, kill: Callable[[], None]) -> set[str]:
+    """How the streams ended that ran while something was killed."""
+    with ThreadPoolExecutor(MANY) as pool:
+        streams = [pool.submit(finish_stream, client, model) for _ in range(MANY)]
+        time.sleep(1)
+        kill()
+        return {each.result(timeout=90) for each in streams}
+
+
 def finish_stream(client: openai.OpenAI, model: str) -> str:
     """How a stream of many tokens ended: "stop", "length" or the error's class."""
     try:
@@ -64,7 +75,7 @@ def finish_stream(client: openai.OpenAI, model: str) -> str:
             logit_bias={"0": -100, "1": -100, "2": -100},
         )  # fmt: skip
         last = [chunk.choices[0].finish_reason for chunk in stream if chunk.choices][-1]
-    except openai.APIError as error:
+    except (openai.APIError, httpx2.HTTPError) as error:
         return type(error).__name__
     return str(last)
 
@@ -124,3 +135,37 @@ def _serves(process: psutil.Process, server: ModelServer) -> bool:
     return "workers.serve" in (process.info["cmdline"] or []) and process.ppid() in {
         each.pid for each in psutil.Process().children(recursive=True)
     }
+
+
+def test_requests_end_and_the_model_answers_again_after_a_worker_or_the_web_process_is_killed(
+    start: Callable[..., Process],
+    start_worker: Callable[..., Process],
+    team: Team,
+    alice: User,
+    base: BaseModel,
+) -> None:
+    port = free_port()
+    serve = ("uvicorn", "webapp.config.asgi:application", "--port", str(port), "--lifespan", "off")
+    web, worker = start(*serve), start_worker("one")
+    url = until_up(f"http://127.0.0.1:{port}")
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key=make_secret(team, alice), max_retries=0)
+    ask: Any = {
+        "model": base.model_id,
+        "messages": MESSAGES,
+        "max_completion_tokens": TOKENS,
+        "temperature": 0,
+    }
+    first = client.chat.completions.create(**ask).choices[0].message.content
+
+    # The node dies with its model server; another node takes over.
+    endings = stream_and_kill(client, base.model_id, lambda: os.killpg(worker.pid, signal.SIGKILL))
+    assert endings <= {"stop", "length", "APIError", "InternalServerError"}
+    start_worker("two")
+    assert client.chat.completions.create(**ask).choices[0].message.content == first
+
+    # The web process dies; callers lose their connections, and a new process answers.
+    endings = stream_and_kill(client, base.model_id, lambda: os.killpg(web.pid, signal.SIGKILL))
+    assert endings <= {"stop", "length", "APIConnectionError", "RemoteProtocolError", "ReadError"}
+    start(*serve)
+    until_up(url)
+    assert client.chat.completions.create(**ask).choices[0].message.content == first

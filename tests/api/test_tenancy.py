@@ -18,7 +18,6 @@ from webapp.teams.models import Team, User
 
 SAMPLE = "/v1/sample/openapi.json"
 CASES = 3
-ERASURE = "DELETE /v1/subjects/{subject_hash}"
 
 
 @pytest.fixture
@@ -39,9 +38,6 @@ def find_leaks(operations: list[Any], secret: str, known: Known) -> dict[str, st
     def check(case: Case, answer: Any) -> None:
         assert answer.status_code < 500, answer.status_code
         assert answer.status_code not in {401, 403, 405}, f"{answer.status_code}: the view was not reached"
-        if case.operation.label == ERASURE:
-            assert answer.json()["interactions"] == 0  # there is nothing to erase, which is no error
-            return
         if case.path_parameters:
             allowed = {404} if case.method in ("GET", "DELETE") else {400, 404}
             assert answer.status_code in allowed, answer.status_code

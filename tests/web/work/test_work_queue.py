@@ -77,16 +77,18 @@ def queued_import(team: Team, user: User) -> Any:
     )
 
 
-def queued_remote_import(team: Team, user: User) -> Any:
-    return RemoteImport.objects.create(team=team, created_by=user, base_url="https://api.example/v1")
-
-
 def queued_eval_run(team: Team, user: User) -> Any:
     return queued_run(team)
 
 
 def queued_server(team: Team, user: User) -> Any:
     return ModelServer.objects.create(base_model=BaseModel.objects.create(team=team, model_id="some/model"))
+
+
+def queued_remote_import(team: Team, user: User) -> Any:
+    return RemoteImport.objects.create(
+        team=team, base_url="https://api.example/v1", ticket="t", files=["file-1"], created_by=user
+    )
 
 
 MAKERS: dict[str, Callable[[Team, User], Any]] = {

@@ -89,7 +89,7 @@ class RunError(Schema):
     message: str
 
 
-class RunObject(Schema):
+class EvalRunObject(Schema):
     id: str
     object: Literal["eval.run"] = "eval.run"
     created_at: int

@@ -17,10 +17,10 @@ from webapp.evals.api.schemas import (
     DeletedRun,
     EvalChanges,
     EvalObject,
+    EvalRunObject,
     NewEval,
     NewRun,
     OutputItemObject,
-    RunObject,
 )
 from webapp.evals.models import STATUS, Eval, EvalRun, OutputItem
 from webapp.keys.authentication import READ, WRITE, ApiRequest
@@ -89,7 +89,7 @@ def delete_eval(request: ApiRequest, eval_id: str) -> DeletedEval:
 # --- runs ------------------------------------------------------------------------------------------
 
 
-@router.post("/{eval_id}/runs", auth=WRITE, response={201: RunObject})
+@router.post("/{eval_id}/runs", auth=WRITE, response={201: EvalRunObject})
 def create_run(request: ApiRequest, eval_id: str, body: NewRun) -> Any:
     """Queue a run. With completions as its data source, the key also needs the scope inference."""
     access = request.auth
@@ -125,16 +125,16 @@ def _match_status(status: Status | None) -> Q:
     return Q(state__in=states, canceled_at=None)
 
 
-@router.get("/{eval_id}/runs/{run_id}", auth=READ, response=RunObject)
+@router.get("/{eval_id}/runs/{run_id}", auth=READ, response=EvalRunObject)
 def retrieve_run(request: ApiRequest, eval_id: str, run_id: str) -> dict[str, Any]:
     """Retrieve a run with its counts so far."""
     return describe_run(request, services.find_run(request.auth.team, eval_id, run_id))
 
 
 @router.post(  # by SDKs 1.x
-    "/{eval_id}/runs/{run_id}", auth=WRITE, response=RunObject, operation_id="cancel_run_by_its_path"
+    "/{eval_id}/runs/{run_id}", auth=WRITE, response=EvalRunObject, operation_id="cancel_run_by_its_path"
 )
-@router.post("/{eval_id}/runs/{run_id}/cancel", auth=WRITE, response=RunObject)
+@router.post("/{eval_id}/runs/{run_id}/cancel", auth=WRITE, response=EvalRunObject)
 def cancel_run(request: ApiRequest, eval_id: str, run_id: str) -> dict[str, Any]:
     """Cancel a run that has not ended. What was graded stays."""
     run = services.find_run(request.auth.team, eval_id, run_id)

@@ -45,7 +45,7 @@ def test_json_and_yaml_are_equal_and_have_copy_buttons(job: Job, alice: User, as
     assert json.loads(texts["json"]) == yaml.safe_load(texts["yaml"])
     assert json.loads(texts["json"])["grpo"] == job.settings.grpo.model_dump(mode="json")
     assert answer.content.decode().count("data-copy=") >= len(texts)
-    assert texts.keys() == {"json", "yaml"}, "nothing is offered that this server does not answer"
+    assert texts.keys() == {"sdk", "curl", "json", "yaml"}
 
 
 def test_a_stranger_sees_no_settings(job: Job, charlie: User, as_user: SignIn) -> None:
