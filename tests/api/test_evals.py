@@ -10,6 +10,7 @@ import httpx2
 import openai
 import pytest
 from django.core.files.base import ContentFile
+from django.db import connections
 from openai import OpenAI
 
 from tests.api.conftest import Call, make_call, make_secret
@@ -21,6 +22,7 @@ from webapp.evals.queues import EVAL_RUNS
 from webapp.keys.models import Scope
 from webapp.registry.models import BaseModel
 from webapp.registry.services import ensure_starter_model
+from webapp.serving.gateway import threads
 from webapp.serving.models import Usage
 from webapp.teams.models import Team, User
 from webapp.webhooks.models import WebhookEvent
@@ -207,6 +209,32 @@ def test_a_row_that_the_model_refuses_is_an_error_and_the_others_are_graded(
     assert run.result_counts.model_dump() == {"total": 2, "passed": 1, "failed": 0, "errored": 1}
     wrong = list(sdk.evals.runs.output_items.list(run.id, eval_id=capitals.id))[1]
     assert (wrong.status, wrong.results, wrong.sample.error.code) == ("error", [], "invalid_input")
+
+
+def test_a_run_fails_if_its_model_does_not_answer(
+    sdk: Sdk, capitals: Any, base: BaseModel, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from webapp.evals import samples
+
+    monkeypatch.setattr(samples, "WAIT_SECONDS", 0.0)
+    server.status, server.body = 503, {"error": {"message": "It is loading."}}
+    run = sdk.evals.runs.create(capitals.id, data_source=ask(base))
+    work(run)
+    run = sdk.evals.runs.retrieve(run.id, eval_id=capitals.id)
+    assert (run.status, run.result_counts.total) == ("failed", 0)
+    assert run.error.message.startswith("It is loading.")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_use_of_a_model_is_counted_though_the_worker_has_an_event_loop_for_the_run_only(
+    sdk: Sdk, capitals: Any, base: BaseModel, server: Scripted, settings: Any
+) -> None:
+    settings.SERVE_THREADS = 1
+    try:
+        work(sdk.evals.runs.create(capitals.id, data_source=ask(base)))
+    finally:
+        threads._threads.submit(connections.close_all).result()  # else the database cannot be dropped
+    assert Usage.objects.get(key__name="test").requests == 2
 
 
 @pytest.mark.parametrize(

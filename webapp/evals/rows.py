@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from webapp.core.api.errors import ApiError, NotFound
@@ -28,7 +29,7 @@ def read_rows(found: Eval, asked: DataSource) -> list[JsonObject]:
     """Return the rows. Raises ApiError with the first row that the eval cannot use."""
     rows = _read_content(found.team, asked)
     if not 1 <= len(rows) <= MOST_ROWS:
-        raise _refuse(f"A run has from 1 to {MOST_ROWS:,} rows; these are {len(rows):,}.")
+        raise _refuse(f"A run has from 1 to {MOST_ROWS:,} rows.")
     needs_sample = asked.type == "jsonl" and _uses_sample(found)
     for number, row in enumerate(rows, 1):
         _check_row(found, number, row, needs_sample)
@@ -45,7 +46,7 @@ def _read_content(team: Team, asked: DataSource) -> list[JsonObject]:
         raise ApiError(str(error), param=f"{PARAM}.id", code="invalid_value") from error
     if file.bytes > MOST_BYTES:
         raise _refuse(f"The file has {file.bytes:,} bytes; a run takes at most {MOST_BYTES:,}.")
-    return list(_parse_file(file))
+    return list(islice(_parse_file(file), MOST_ROWS + 1))
 
 
 def _parse_file(file: ApiFile) -> Iterator[JsonObject]:

@@ -19,6 +19,7 @@ from webapp.evals.messages import MessagesInvalid, build_messages
 from webapp.evals.models import EvalRun
 from webapp.serving.gateway.callers import Caller
 from webapp.serving.gateway.completions import Completion
+from webapp.serving.gateway.counting import write_uses
 from webapp.serving.gateway.schemas import CompletionRequest
 from webapp.serving.gateway.upstream import close_client
 from webapp.serving.routing import Route, find_route
@@ -133,6 +134,7 @@ async def _ask_all(asking: Asking, rows: list[JsonObject]) -> list[Sample]:
         for task in tasks:  # after the first failure
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await write_uses()
         await close_client()
 
 
