@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from django import forms
 
+from webapp.core.input_checks import load_json
 from webapp.datasets.models import DatasetVersion
 from webapp.graders.models import Grader
 from webapp.graders.trials.row_selection import SPLITS
@@ -90,8 +90,8 @@ class CompletionForm(forms.Form):
     def clean_body(self) -> dict[str, Any]:
         """Parse the JSON."""
         try:
-            body = json.loads(self.cleaned_data["body"])
-        except ValueError:
+            body = load_json(self.cleaned_data["body"])
+        except (ValueError, RecursionError):
             raise forms.ValidationError("The request is not JSON.") from None
         if not isinstance(body, dict):
             raise forms.ValidationError("The request is not a JSON object.")
