@@ -11,6 +11,7 @@ from webapp.datasets.uploads import transfers
 from webapp.datasets.uploads.imports import IMPORTS
 from webapp.datasets.uploads.services import discard_stale_uploads
 from webapp.endpoints.queues import ENDPOINT_CHECKS
+from webapp.evals.queues import EVAL_RUNS
 from webapp.graders.queues import CHECKS, TRIALS, enqueue_checks_with_new_rows
 from webapp.interactions.erasure import delete_expired as delete_expired_interactions
 from webapp.jobs.launch import service
@@ -27,6 +28,7 @@ from webapp.work import nodes
 from webapp.work.queue import LeaseQueue
 from workers.bridge import (
     checks,
+    evals,
     exports,
     imports,
     inspections,
@@ -48,6 +50,7 @@ QUEUES: tuple[LeaseQueue[Any], ...] = (
     INSPECTIONS,
     IMPORTS,
     REMOTE_IMPORTS,
+    EVAL_RUNS,
     SERVERS,
 )
 
@@ -104,6 +107,12 @@ def import_dataset(import_id: int) -> None:
 def run_remote_import(import_id: int) -> None:
     """Take over files and jobs from another service."""
     remote_imports.run_import(import_id)
+
+
+@app.task
+def run_eval(run_id: int) -> None:
+    """Sample and grade the rows of an eval run."""
+    evals.run_eval(run_id)
 
 
 @app.task

@@ -11,6 +11,7 @@ from tests.web.interactions.records import keep
 from webapp.datasets.files import uploads
 from webapp.datasets.files.services import create_file
 from webapp.deployments.services import deploy
+from webapp.evals.models import EvalRun
 from webapp.jobs.models import Job
 from webapp.teams.models import Team, User
 from webapp.webhooks import services as webhooks
@@ -40,6 +41,7 @@ def create_objects(team: Team, user: User) -> Known:
     part = uploads.add_part(upload, ContentFile(b"123"))
     deployment = deploy(team, user, "invoices", target)
     interaction = keep(team, user="dora")
+    run = EvalRun.objects.select_related("eval").get(team=team)
     webhook, _ = webhooks.create_endpoint(
         team, user, name="W", url="https://127.0.0.1:9/", event_types=["fine_tuning.job.succeeded"]
     )
@@ -47,6 +49,9 @@ def create_objects(team: Team, user: User) -> Known:
         paths={
             "/v1/chat/completions/{}": interaction.uid,
             "/v1/deployments/{}": deployment.name,
+            "/v1/evals/{}": run.eval.uid,
+            "/v1/evals/{}/runs/{}": run.uid,
+            "/v1/evals/{}/runs/{}/output_items/{}": run.items.get().uid,
             "/v1/files/{}": file.uid,
             "/v1/fine_tuning/jobs/{}": job.uid,
             "/v1/models/{}": target.name,
@@ -56,6 +61,7 @@ def create_objects(team: Team, user: User) -> Known:
         },
         fields={
             "completion_id": interaction.uid,
+            "id": file.uid,  # of the rows of an eval run
             "inference_id": interaction.uid,
             "model": target.name,
             "part_ids": part.uid,

@@ -34,6 +34,7 @@ SECTIONS = {
     "jobs:rollouts": "health#rules",
     "jobs:log": "jobs#the-log",
     "jobs:preflight": "preflight",
+    "evals": "api#evals",
     "experiments": "jobs",
     "experiments:control_runs": "control-runs",
     "experiments:interference": "tasks#interference",

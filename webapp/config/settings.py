@@ -91,6 +91,7 @@ INSTALLED_APPS = [
     "webapp.deployments",
     "webapp.interactions",
     "webapp.serving",
+    "webapp.evals",
     "webapp.playground",
     "webapp.judges",
     "webapp.remote_imports",

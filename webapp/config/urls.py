@@ -31,6 +31,7 @@ urlpatterns = [
     path("t/<slug:team>/playground/", include("webapp.playground.urls")),
     path("t/<slug:team>/datasets/", include("webapp.datasets.urls")),
     path("t/<slug:team>/deployments/", include("webapp.deployments.urls")),
+    path("t/<slug:team>/evals/", include("webapp.evals.urls")),
     path("t/<slug:team>/graders/", include("webapp.graders.urls")),
     path("t/<slug:team>/interactions/", include("webapp.interactions.urls")),
     path("t/<slug:team>/judges/", include("webapp.judges.urls")),

@@ -67,7 +67,7 @@ class RunObject(Schema):
 @router.post("/validate", auth=WRITE, response=ValidObject)
 def validate_grader(request: ApiRequest, body: ValidateBody) -> dict[str, Any]:
     """Validate a grader and return its normal form."""
-    parsed = _parse(request.auth.team, body.grader)
+    parsed = parse_grader(request.auth.team, body.grader)
     return {"grader": parsed.model_dump(mode="json", exclude_none=True)}
 
 
@@ -75,7 +75,7 @@ def validate_grader(request: ApiRequest, body: ValidateBody) -> dict[str, Any]:
 def run_grader(request: ApiRequest, body: RunBody) -> dict[str, Any]:
     """Grade one completion. A failure while grading is no error: the reward is 0 and its flag is set."""
     access = request.auth
-    parsed = _parse(access.team, body.grader)
+    parsed = parse_grader(access.team, body.grader)
     if not nodes.find_online().exists():
         raise _unavailable(NO_WORKER)
     row: Row = {"row_id": "api", "messages": [], "item": body.item or {}}
@@ -87,16 +87,19 @@ def run_grader(request: ApiRequest, body: RunBody) -> dict[str, Any]:
         GraderTrial.objects.filter(pk=trial.pk).delete()  # nobody else can find it
 
 
-def _parse(team: Team, definition: dict[str, JsonValue]) -> Grader:
-    """Return the valid grader. Raises ApiError, also for judges that nobody has connected."""
+def parse_grader(team: Team, definition: dict[str, JsonValue], name: str = "grader") -> Grader:
+    """Return the valid grader, which the caller sent as ``name``.
+
+    Raises ApiError, also for judges that nobody has connected.
+    """
     try:
         parsed = grading.validate(definition)
     except grading.GraderInvalid as error:
-        param = f"grader.{error.param}" if error.param else "grader"
+        param = f"{name}.{error.param}" if error.param else name
         raise ApiError(f"Invalid '{param}': {error.message}", param=param, code="invalid_value") from error
     if missing := list_missing_judges(team, parsed):
         message = f"Nobody has connected the judge {missing[0]!r}: an owner does so under Judges."
-        raise ApiError(message, param="grader.model", code="invalid_value")
+        raise ApiError(message, param=f"{name}.model", code="invalid_value")
     return parsed
 
 

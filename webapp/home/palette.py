@@ -50,6 +50,7 @@ PAGES = (
     Page("Models", "catalog:list", "package", words="adapters"),
     Page("Base models", "registry:bases", "layers"),
     Page("Playground", "playground:page", "play", words="chat prompt compare answers"),
+    Page("Evals", "evals:list", "list", words="runs criteria rows results"),
     Page("Deployments", "deployments:list", "layers", words="serving promote rollback"),
     Page("Interactions", "interactions:list", "message-square", words="feedback chat completions logs"),
     Page("Workers", "jobs:workers", "server", words="nodes gpus queue"),

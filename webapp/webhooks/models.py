@@ -23,6 +23,9 @@ class EventType(models.TextChoices):
     JOB_SUCCEEDED = "fine_tuning.job.succeeded", "Job succeeded"
     JOB_FAILED = "fine_tuning.job.failed", "Job failed"
     JOB_CANCELLED = "fine_tuning.job.cancelled", "Job cancelled"
+    RUN_SUCCEEDED = "eval.run.succeeded", "Eval run succeeded"
+    RUN_FAILED = "eval.run.failed", "Eval run failed"
+    RUN_CANCELED = "eval.run.canceled", "Eval run canceled"
 
 
 class WebhookEndpoint(Authored):

@@ -20,6 +20,7 @@ from tests.api.conftest import make_secret
 from tests.conftest import PASSWORD, ROOT, serve_web
 from tests.e2e.forms import Step, list_forms, submit
 from tests.e2e.site.test_every_page import sign_in
+from tests.web.evals.runs import queued_run
 from tests.web.interactions.records import keep
 from tests.web.site.test_tenancy import (  # noqa: F401 -- objects is a fixture
     ADDRESSES,
@@ -133,6 +134,9 @@ SERVING = (
     Step("interactions:vote", "interactions:detail", shows="Your thumb"),
     Step("interactions:correct", "interactions:detail", {"text": "13 EUR"}, shows="Your correction"),
     Step("interactions:make_dataset", "interactions:list", {"name": "Kept"}, shows="may train"),
+    Step("evals/list.html", "evals:list", {"q": "cap"}, shows="Clear"),
+    Step("evals/run.html", "evals:run", {"status": "fail"}, shows="Clear"),
+    Step("evals:cancel", "evals:run", other={"uid": "waiting_run"}, shows="The run was canceled."),
     Step("playground/page.html", "playground:page", {"seed": "7"}, shows="Send one prompt"),
     Step("interactions/rules.html", "interactions:rules", {"retention_days": "7"}, shows="Rules saved"),
 )
@@ -284,6 +288,7 @@ def named(team: Team, alice: User, bob: User, charlie: User, objects: Objects) -
         "job": job.uid,
         "running": running_job(team, job).uid,
         "gone": gone.uid,
+        "waiting_run": queued_run(team).uid,
         "unserved": tuned(team, base).uid,
         "erased": keep(team, user="u-2").uid,
         "spare": BaseModel.objects.create(team=team, model_id="spare").uid,

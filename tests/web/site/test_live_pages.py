@@ -15,12 +15,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from tests.web.comparison import compare, finished_job, row, sample, tuned_model
+from tests.web.evals.runs import queued_run
 from tests.web.jobs.launch.test_preflight import REPORT
 from tests.web.jobs.test_services import rollouts
 from tests.web.tab import Tab, live_ids, part
 from webapp.datasets.uploads import imports
 from webapp.endpoints import services as endpoints
 from webapp.endpoints.queues import ENDPOINT_CHECKS
+from webapp.evals.queues import EVAL_RUNS
 from webapp.experiments.control_runs import launch_control_run
 from webapp.experiments.interference import launch_interference
 from webapp.graders.queues import CHECKS, TRIALS, request_check
@@ -79,7 +81,7 @@ JOB_PAGES = {
 }
 OTHER_PAGES = {
     *("check", "grader-table", "grader-versions", "trial", "recent-trials", "endpoints", "card", "exports"),
-    *("import", "inspection", "servers", "remote-import"),
+    *("import", "inspection", "servers", "remote-import", "eval-results"),
 }
 PARTS_OF_PAGES = {"verdict-{{ trial.uid }}"}  # tests/web/playground follows it
 LISTS = {"live", "job-table", "workers", "compared"}
@@ -358,6 +360,7 @@ def test_pages_that_wait_for_a_worker_show_its_end(team: Team, alice: User, as_u
     )
     base = BaseModel.objects.create(team=team, model_id="some/model")
     inspections.request_inspection(base)
+    run = queued_run(team)
     server = ModelServer.objects.create(base_model=base)
     remote = RemoteImport.objects.create(
         team=team, base_url="https://api.example/v1", ticket="t", files=["file-1"], created_by=alice
@@ -366,6 +369,7 @@ def test_pages_that_wait_for_a_worker_show_its_end(team: Team, alice: User, as_u
         grader.get_absolute_url() + f"?trial={trial.uid}", version.get_absolute_url(),
         f"/t/{team.slug}/graders/", f"/t/{team.slug}/judges/", model.get_absolute_url(),
         imported.get_absolute_url(), reverse("registry:base", args=[team.slug, base.uid]),
+        run.get_absolute_url(),
         reverse("serving:usage", args=[team.slug]), remote.get_absolute_url(),
     ]  # fmt: skip
     tabs = [Tab(client, url) for url in urls]
@@ -377,6 +381,7 @@ def test_pages_that_wait_for_a_worker_show_its_end(team: Team, alice: User, as_u
         items = [
             (CHECKS, version.check_run), (TRIALS, trial), (EXPORTS, export), (imports.IMPORTS, imported),
             (ENDPOINT_CHECKS, endpoint.last_check), (INSPECTIONS, base.inspection),
+            (EVAL_RUNS, run),
             (SERVERS, server), (REMOTE_IMPORTS, remote),
         ]  # fmt: skip
         taken.extend((queue, queue.claim(item.pk)) for queue, item in items)

@@ -20,6 +20,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
+from tests.web.evals.runs import finished_run
 from tests.web.interactions.records import keep
 from tests.web.stored import rows_of
 from webapp.calibration.models import LabelTask
@@ -63,6 +64,8 @@ PAGES = {
     "home:overview",
     "home:search",
     "datasets:list",
+    "evals:list",
+    "evals:run",
     "deployments:list",
     "deployments:detail",
     "interactions:list",
@@ -167,6 +170,7 @@ def objects(team: Team, alice: User) -> Objects:
     membership = Membership.objects.get(team=team, user=alice)
     invitation = create_invitation(team, alice, "dora@example.com", Role.VIEWER)
     view = save_view(team, alice, "Cut", "only=truncated")
+    run = finished_run(team)
     key, _ = create_key(team, alice, "script", Scope)
     hook, _ = create_endpoint(
         team, alice, name="CI", url="https://hook.example/", event_types=[EventType.JOB_FAILED]
@@ -187,6 +191,7 @@ def objects(team: Team, alice: User) -> Objects:
             f"datasets:{name}": {"uid": part.uid}
             for name in ("transfer", "transfer_progress", "finish", "forget")
         },
+        "evals": {"uid": run.uid},
         "keys": {"uid": key.uid},
         "deployments": {"uid": deployment.uid},
         "playground": {},
@@ -278,7 +283,7 @@ def test_the_walk_sees_the_whole_site() -> None:
     assert {name.partition(":")[0] for name in NAMES} == {
         "teams", "home", "keys", "webhooks", "remote_imports", "datasets", "graders", "judges", "jobs",
         "experiments", "evaluations", "retention", "registry", "catalog", "deployments", "interactions",
-        "serving", "playground",
+        "serving", "playground", "evals",
     }  # fmt: skip
 
 

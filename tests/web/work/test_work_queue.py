@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from tests.web.comparison import finished_job, tuned_model
 from tests.web.concurrency import run_at_once
+from tests.web.evals.runs import queued_run
 from webapp.calibration.models import JudgeCard
 from webapp.datasets.uploads import imports
 from webapp.endpoints import services as endpoints
@@ -76,6 +77,10 @@ def queued_import(team: Team, user: User) -> Any:
     )
 
 
+def queued_eval_run(team: Team, user: User) -> Any:
+    return queued_run(team)
+
+
 def queued_server(team: Team, user: User) -> Any:
     return ModelServer.objects.create(base_model=BaseModel.objects.create(team=team, model_id="some/model"))
 
@@ -97,6 +102,7 @@ MAKERS: dict[str, Callable[[Team, User], Any]] = {
     "imports": queued_import,
     "model_servers": queued_server,
     "remote_imports": queued_remote_import,
+    "eval_runs": queued_eval_run,
 }
 every_queue = pytest.mark.parametrize("queue", QUEUES, ids=[queue.name for queue in QUEUES])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 
 from django.conf import settings
 
@@ -14,13 +15,15 @@ log = logging.getLogger(__name__)
 WRITE_SECONDS = 0.5
 _uses: dict[UsageKey, Use] = {}
 _tasks: set[asyncio.Task[None]] = set()
+_lock = threading.Lock()  # a worker has an event loop in each of several threads
 
 
 async def count_use(key: UsageKey, use: Use) -> None:
     """Count a use. It is written within a second, unless the process ends before."""
-    _uses[key] = _uses[key] + use if key in _uses else use
+    with _lock:
+        _uses[key] = _uses[key] + use if key in _uses else use
     if not settings.SERVE_THREADS:
-        await _write()
+        await write_uses()
     elif not _tasks:
         task = asyncio.create_task(_write_soon())
         _tasks.add(task)
@@ -30,12 +33,14 @@ async def count_use(key: UsageKey, use: Use) -> None:
 async def _write_soon() -> None:
     while _uses:
         await asyncio.sleep(WRITE_SECONDS)
-        await _write()
+        await write_uses()
 
 
-async def _write() -> None:
-    uses = dict(_uses)
-    _uses.clear()
+async def write_uses() -> None:
+    """Write what is counted. Call it where an event loop ends with its work."""
+    with _lock:
+        uses = dict(_uses)
+        _uses.clear()
     try:
         await threads.run(record_uses, uses)
     except Exception:

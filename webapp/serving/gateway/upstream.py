@@ -38,6 +38,12 @@ def _find_client() -> httpx2.AsyncClient:
     return _clients[loop]
 
 
+async def close_client() -> None:
+    """Close the connections of this event loop. Call it where the loop ends with the work."""
+    if client := _clients.pop(asyncio.get_running_loop(), None):
+        await client.aclose()
+
+
 async def open_answer(route: Route, request: CompletionRequest) -> httpx2.Response:
     """Return the model server's answer, its body unread. The caller closes it.
 

@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
                 ('uid', webapp.core.fields.PublicIdField(prefix='wh_')),
                 ('name', models.CharField(max_length=120)),
                 ('url', models.CharField(max_length=500, verbose_name='URL')),
-                ('event_types', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('fine_tuning.job.succeeded', 'Job succeeded'), ('fine_tuning.job.failed', 'Job failed'), ('fine_tuning.job.cancelled', 'Job cancelled')], max_length=60), size=None)),
+                ('event_types', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('fine_tuning.job.succeeded', 'Job succeeded'), ('fine_tuning.job.failed', 'Job failed'), ('fine_tuning.job.cancelled', 'Job cancelled'), ('eval.run.succeeded', 'Eval run succeeded'), ('eval.run.failed', 'Eval run failed'), ('eval.run.canceled', 'Eval run canceled')], max_length=60), size=None)),
                 ('secret', encrypted_fields.fields.EncryptedTextField()),
                 ('secret_hint', models.CharField(max_length=16)),
                 ('old_secret', encrypted_fields.fields.EncryptedTextField(blank=True, null=True)),
@@ -42,7 +42,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uid', webapp.core.fields.PublicIdField(prefix='evt_')),
-                ('type', models.CharField(choices=[('fine_tuning.job.succeeded', 'Job succeeded'), ('fine_tuning.job.failed', 'Job failed'), ('fine_tuning.job.cancelled', 'Job cancelled')], max_length=60)),
+                ('type', models.CharField(choices=[('fine_tuning.job.succeeded', 'Job succeeded'), ('fine_tuning.job.failed', 'Job failed'), ('fine_tuning.job.cancelled', 'Job cancelled'), ('eval.run.succeeded', 'Eval run succeeded'), ('eval.run.failed', 'Eval run failed'), ('eval.run.canceled', 'Eval run canceled')], max_length=60)),
                 ('object_id', models.CharField(max_length=64)),
                 ('created_at', models.DateTimeField()),
                 ('team', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='webhook_events', to='teams.team')),

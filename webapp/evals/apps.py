@@ -1,0 +1,7 @@
+"""The app of evals."""
+
+from django.apps import AppConfig
+
+
+class EvalsConfig(AppConfig):
+    name = "webapp.evals"
