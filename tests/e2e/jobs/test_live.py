@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.db import transaction
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
@@ -64,7 +65,8 @@ def test_a_page_opened_in_the_queue_follows_the_job_to_its_end(
     services.request_pause(job, alice)
     expect(page.get_by_role("button", name="Pausing…")).to_be_disabled()
     expect(page.get_by_label("Name", exact=True)).to_have_value("Typed, not yet sent")
-    change_state(job.pk, State.PAUSED)
+    with transaction.atomic():
+        change_state(job.pk, State.PAUSED)
     expect(page.get_by_role("button", name="Resume")).to_be_visible()
     expect(head).not_to_contain_text("left")
     services.request_cancel(job, alice)
