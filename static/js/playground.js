@@ -13,9 +13,9 @@ const form = document.getElementById("playground");
 const cards = [...form.querySelectorAll("[data-answer]")];
 const running = new Map(); // card -> AbortController
 const csrf = () => document.querySelector("meta[name=csrf-token]").content;
-// Not form.dataset: the form has a field of that name.
+// Attributes, because the form has a field named dataset.
 const readSetting = (name) => form.getAttribute(`data-${name}`);
-const readValue = (name) => form.elements[name]?.value ?? "";
+const readValue = (name) => form.elements.namedItem(name)?.value ?? "";
 const readText = (id) => document.getElementById(id)?.value ?? "";
 const readJson = (id) => JSON.parse(document.getElementById(id)?.textContent ?? "null");
 const show = (element, visible) => (element.hidden = !visible);
@@ -63,7 +63,7 @@ function buildBody(model) {
     messages: readMessages(),
     ...Object.fromEntries(numbers.map(([name, field]) => [field, Number(readValue(name))])),
     ...(tools?.length ? { tools } : {}),
-    ...(form.elements.logprobs.checked ? { logprobs: true, top_logprobs: TOP_LOGPROBS } : {}),
+    ...(form.elements.namedItem("logprobs").checked ? { logprobs: true, top_logprobs: TOP_LOGPROBS } : {}),
     ...readFormat(),
   };
 }
