@@ -191,7 +191,11 @@ function runAll() {
   const problem = form.querySelector("[data-problem]");
   problem.textContent = "";
   const prompt = document.getElementById("prompt");
-  if (prompt && !prompt.reportValidity()) return;
+  if (prompt && !prompt.value.trim()) {
+    problem.textContent = "Type a prompt first.";
+    prompt.focus();
+    return;
+  }
   try {
     readFormat();
   } catch (error) {

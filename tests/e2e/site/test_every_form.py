@@ -361,7 +361,7 @@ def test_every_form_answers(
 ) -> None:
     sign_in(page, site, alice)
     page.emulate_media(reduced_motion="reduce")
-    named |= {"api": f"{site}/v1", "secret": make_secret(team, alice)}
+    named |= {"api": f"{site}/v1", "secret": make_secret(team, alice), "team": team.slug}
     walk(page, (*TEAM_WALK, *NEW_EMAIL), team, objects, named)
     confirmation = EmailConfirmationHMAC.create(EmailAddress.objects.get(email=NEW_ADDRESS))
     walk(page, CONFIRMED, team, objects, named | {"confirmation": confirmation.key})
