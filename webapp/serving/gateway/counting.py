@@ -27,13 +27,16 @@ async def count_use(key: UsageKey, use: Use) -> None:
     elif not _tasks:
         task = asyncio.create_task(_write_soon())
         _tasks.add(task)
-        task.add_done_callback(_tasks.discard)
+        task.add_done_callback(_tasks.discard)  # also if its loop ends before it has begun
 
 
 async def _write_soon() -> None:
+    """Write until nothing is left. Ends without a pause after its last look, so that no use is missed."""
     while _uses:
         await asyncio.sleep(WRITE_SECONDS)
         await write_uses()
+    if task := asyncio.current_task():
+        _tasks.discard(task)
 
 
 async def write_uses() -> None:
