@@ -1,4 +1,4 @@
-"""Deploy models, promote versions and roll back. Each change takes effect with the next request."""
+"""Deploy models, promote versions and roll back. The gateway follows each change within a second."""
 
 from __future__ import annotations
 
