@@ -92,7 +92,7 @@ def test_an_unknown_model_is_named(team: Team, alice: User, as_user: SignIn) -> 
 def test_strangers_ask_nothing(team: Team, charlie: User, base: BaseModel, as_user: SignIn) -> None:
     body = {"model": base.model_id, "messages": MESSAGES}
     assert ask(as_user(charlie), team, body).status_code == 404
-    assert ask(Client(), team, body).status_code in (302, 404)
+    assert ask(Client(), team, body).status_code == 404
 
 
 def test_a_row_is_the_prompt(team: Team, alice: User, base: BaseModel, as_user: SignIn) -> None:
@@ -126,7 +126,7 @@ def test_a_verdict_waits_for_a_worker_and_then_shows_the_reward(
         "grader": job.grader_version.grader.uid, "answer": "42",
     }  # fmt: skip
     pending = client.post(reverse("playground:grade", args=[team.slug]), values)
-    assert "Waiting for a worker" in pending.content.decode() or "No worker" in pending.content.decode()
+    assert "No worker is online" in pending.content.decode()
     trial = GraderTrial.objects.get()
     assert trial.choices["answer"] == "42"
     result = {"row": 0, "source": "typed", "number": 0, "answer": "42", "reward": 0.5}
