@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from django.db import models
 from django.utils import timezone
@@ -10,9 +10,6 @@ from django.utils import timezone
 from webapp.core.fields import pydantic_field
 from webapp.work.errors import WorkError
 from workers.contract.devices import NodeDevices
-
-if TYPE_CHECKING:
-    pass
 
 
 class Node(models.Model):
