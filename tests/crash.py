@@ -217,11 +217,18 @@ def launch(steps: int) -> Any:
 
 
 def wait_until(job: Any, reached: Callable[[], bool]) -> None:
-    """Reload the job until ``reached``. Raises AssertionError if it ends or makes no progress before."""
+    """Reload the job until ``reached``. Raises AssertionError if it ends or makes no progress before.
+
+    A job that a full disk paused is resumed, as its owner would do after freeing space.
+    """
+    from webapp.jobs.services import resume_job
     from webapp.jobs.states import State
 
     last, until = None, 0.0
     while not reached():
+        if job.state == State.PAUSED and job.error.code == "disk_full":
+            resume_job(job, None)
+            job.refresh_from_db()
         assert job.state in {State.VALIDATING_FILES, State.QUEUED, State.RUNNING}, describe(job)
         progress = (job.state, job.attempt, job.phase, job.step)
         if progress != last:

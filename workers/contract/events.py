@@ -14,6 +14,7 @@ from typing import IO, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from workers.contract.environments import EpisodeRecord
 from workers.contract.json_types import JsonObject
 
 Phase = Literal["prepare", "preflight", "train", "evaluate", "package"]
@@ -89,6 +90,7 @@ class Rollout(BaseModel):
     length: int = Field(description="completion tokens, the end token included")
     truncated: bool
     adapter_step: int = Field(description="optimiser steps taken by the adapter that wrote it")
+    episode: EpisodeRecord | None = Field(default=None, description="of a rollout with several turns")
     held_out_reward: float | None = Field(
         default=None, description="by the held-out grader, which is never trained against"
     )
@@ -167,6 +169,7 @@ class EvaluationSample(BaseModel):
     explanation: str = ""
     length: int
     truncated: bool
+    episode: EpisodeRecord | None = None
 
 
 class EvaluationRow(BaseModel):

@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from workers.contract.base_models.sources import BaseSource, find_source
+from workers.contract.environments import Environment, EpisodeSettings
 from workers.contract.graders import Grader
 from workers.contract.json_types import JsonObject
 from workers.contract.methods import METHODS
@@ -127,6 +128,7 @@ class Task(Frozen):
     grader: Grader
     grader_sha256: str
     weight: float = Field(default=1.0, gt=0, le=100, description="relative share of a step's prompts")
+    environment: Environment | None = Field(default=None, description="its rows are played as episodes")
 
 
 class Suite(Frozen):
@@ -270,6 +272,7 @@ class JobSettings(Frozen):
     grpo: GrpoSettings = GrpoSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     chat: ChatSettings = ChatSettings()
+    episode: EpisodeSettings = EpisodeSettings()
     preflight: PreflightSettings = PreflightSettings()
     alarm: AlarmRules = AlarmRules()
     resources: Resources = Resources()
@@ -281,6 +284,7 @@ SECTIONS: dict[str, type[Frozen]] = {
     "grpo": GrpoSettings,
     "evaluation": EvaluationSettings,
     "chat": ChatSettings,
+    "episode": EpisodeSettings,
     "preflight": PreflightSettings,
     "alarm": AlarmRules,
     "resources": Resources,
@@ -299,6 +303,9 @@ class JobSpec(JobSettings):
     grader_sha256: str
     tasks: dict[str, Task] = Field(
         default_factory=dict, max_length=8, description="by name; a row without a task has ``grader``"
+    )
+    environment: Environment | None = Field(
+        default=None, description="that the rows without a task are played in: ``item`` is a row's task"
     )
     method: str = Field(default="rft", description="one of ``contract.methods``")
     initial_adapter: AdapterRef | None = None

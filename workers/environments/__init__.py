@@ -1,0 +1,1 @@
+"""Environments run here: one backend a kind, sessions that a model or a person plays."""
