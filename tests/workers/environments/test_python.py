@@ -12,7 +12,7 @@ from workers.environments.backend import Call, EnvironmentFault, Session, Sessio
 from workers.environments.python import PythonBackend
 from workers.grading.results import Limits
 
-LIMITS = Limits(item_seconds=0.5, grace_seconds=0.3, memory_bytes=512 << 20, reply_bytes=16 << 20)
+LIMITS = Limits(item_seconds=0.5, grace_seconds=0.5, memory_bytes=512 << 20, reply_bytes=16 << 20)
 SOURCE = '''
 import os
 import random
