@@ -78,6 +78,9 @@ EXPLANATIONS = {
     "alarm.stuck_seconds": "Restart the job's process if it sends no heartbeat for this long (seconds).",
     "alarm.no_signal_steps": "Pause after this many consecutive steps without signal.",
     "alarm.least_entropy": "Nats a token. Below it for ten steps the job pauses; 0 never.",
+    "episode.max_turns": "Turns of the model in one episode.",
+    "episode.max_tool_calls": "Tool calls in one episode; empty keeps the environment's own limit.",
+    "episode.max_observation_characters": "Characters of a tool's result that the model sees.",
     "preflight.rows": "Training rows that the base model answers before training; 0 skips it.",
     "preflight.samples_per_row": "Answers a row in the preflight, up to the k of its pass@k.",
     "preflight.on_no_go": "Whether the job waits for you when the advice is against training.",
@@ -101,6 +104,7 @@ ANSWERS = tuple(
 ADVANCED = (
     ("Steps", "What goes into one step, and how many there are.", STEPS),
     ("Answers", "How answers are drawn, and how long they may be.", ANSWERS),
+    ("Episodes", "How long an episode in an environment may be.", _all("episode")),
     ("Chat template", "How prompts are rendered, and what graders see.", _all("chat")),
     ("Optimiser", "How the adapter follows the rewards.", _all("grpo", (*STEPS, *ANSWERS, "grpo.max_steps"))),
     (
