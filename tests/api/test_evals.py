@@ -14,7 +14,7 @@ from django.db import connections
 from openai import OpenAI
 
 from tests.api.conftest import Call, make_call, make_secret
-from tests.api.model_server import Scripted, run_server
+from tests.api.serving.model_server import Scripted, run_server
 from tests.web.evals.runs import SAME
 from webapp.datasets.files.services import create_file
 from webapp.evals.models import Eval, EvalRun

@@ -11,7 +11,7 @@ from asgiref.sync import async_to_sync
 from django.test import AsyncClient, Client
 from django.urls import reverse
 
-from tests.api.model_server import chunk, last_chunk, run_server
+from tests.api.serving.model_server import chunk, last_chunk, run_server
 from tests.web.comparison import finished_job
 from webapp.graders.models import GraderTrial
 from webapp.registry.models import BaseModel

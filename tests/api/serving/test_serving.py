@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.api.conftest import make_secret
-from tests.api.served_adapters import MESSAGES, TOKENS, register_adapter, train_adapter
+from tests.api.serving.served_adapters import MESSAGES, TOKENS, register_adapter, train_adapter
 from tests.conftest import Process, free_port, until_up
 from webapp.registry.models import BaseModel
 from webapp.registry.services import ensure_starter_model, register_model
