@@ -263,6 +263,14 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='rollout',
+            index=models.Index(models.F('job'), models.F('ended'), models.F('step'), condition=models.Q(('ended', ''), _negated=True), name='rollouts_by_end'),
+        ),
+        migrations.AddIndex(
+            model_name='rollout',
+            index=django.contrib.postgres.indexes.GinIndex(condition=models.Q(('ended', ''), _negated=True), fields=['tools'], name='rollouts_by_tool'),
+        ),
+        migrations.AddIndex(
+            model_name='rollout',
             index=django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.indexes.OpClass(django.db.models.functions.text.Upper('completion'), name='gin_trgm_ops'), name='rollouts_by_text'),
         ),
         migrations.AddConstraint(
