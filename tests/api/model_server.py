@@ -56,6 +56,12 @@ def run_server(base: BaseModel, *adapters: str) -> Iterator[Scripted]:
     script = Scripted(body=completion())
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            """List no models: it answers."""
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"data": []}')
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             assert self.headers["authorization"] == f"Bearer {TOKEN}"

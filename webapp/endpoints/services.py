@@ -95,7 +95,7 @@ def list_missing_judges(team: Team, grader: graders.Grader) -> list[str]:
 def build_endpoint_spec(endpoint: Endpoint, base_url: str = "") -> spec.JudgeEndpoint:
     """Return the endpoint as the engine gets it, without its key."""
     base = endpoint.base_model
-    model = endpoint.model or (base.model_id if base else endpoint.name)
+    model = base.model_id if base else endpoint.model or endpoint.name
     identity = [endpoint.base_url, model]
     if base:
         identity += [base.model_id, base.revision, base.path]
