@@ -15,9 +15,8 @@ import httpx2
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from webapp.core.fields import is_undecrypted
 from webapp.endpoints.models import Endpoint
-from webapp.endpoints.services import build_endpoint_spec, find_endpoints
+from webapp.endpoints.services import KeyUnreadable, build_endpoint_spec, find_endpoints, read_key
 from webapp.registry.models import BaseModel
 from webapp.serving import servers
 from webapp.serving.models import ModelServer
@@ -110,13 +109,10 @@ def connect_judges(
 
 def _read_key(endpoint: Endpoint) -> str:
     """Return the decrypted key. Raises ``JudgeUnreachable`` if this process has another secret."""
-    key = endpoint.api_key or ""
-    if is_undecrypted(key):
-        raise JudgeUnreachable(
-            f"This worker cannot read the key of the judge {endpoint.name!r}: its GROOVE_SECRET_KEY differs "
-            "from the one with which the key was stored."
-        )
-    return key
+    try:
+        return read_key(endpoint)
+    except KeyUnreadable as error:
+        raise JudgeUnreachable(str(error)) from error
 
 
 # --- model servers ---------------------------------------------------------------------------------
