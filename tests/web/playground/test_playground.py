@@ -42,7 +42,7 @@ def read_stream(user: User, team: Team, body: Any) -> str:
         await client.aforce_login(user)
         url = reverse("playground:complete", args=[team.slug])
         response: Any = await client.post(url, {"body": json.dumps(body)})
-        return b"".join([part async for part in response])
+        return b"".join([part async for part in response]) if response.streaming else response.content
 
     return async_to_sync(read)().decode()
 

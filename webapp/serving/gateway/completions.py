@@ -13,9 +13,8 @@ import httpx2
 from django.utils import timezone
 from pydantic_core import from_json
 
-from webapp.core.api.errors import ApiError
 from webapp.serving.gateway import threads
-from webapp.serving.gateway.answers import DONE, Answer, format_error, split_events
+from webapp.serving.gateway.answers import DONE, Answer, split_events
 from webapp.serving.gateway.callers import Caller
 from webapp.serving.gateway.counting import count_use
 from webapp.serving.gateway.limits import hold_place
@@ -57,17 +56,10 @@ class Completion:
             return content
 
     async def stream(self) -> AsyncGenerator[bytes]:
-        """Yield the events of the answer, also an error after the first. Raises ApiError for earlier ones."""
-        begun = False
-        try:
-            async with self._counted(), self._opened() as response:
-                async for event in self._rewrite_events(response):
-                    begun = True
-                    yield event
-        except ApiError as error:
-            if not begun:
-                raise
-            yield format_error(error.build_envelope())
+        """Yield the events of the answer. Raises ApiError."""
+        async with self._counted(), self._opened() as response:
+            async for event in self._rewrite_events(response):
+                yield event
 
     async def _rewrite_events(self, response: httpx2.Response) -> AsyncIterator[bytes]:
         """Raises ApiError if the stream ends early or another adapter answered."""
