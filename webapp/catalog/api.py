@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Literal
 
 from django.db import transaction
 from ninja import Router, Schema
@@ -19,6 +19,7 @@ from webapp.registry.models import BaseModel, TunedModel
 from webapp.registry.services import list_base_models
 from webapp.teams.models import Team, User
 from webapp.teams.services import record_event
+from workers.contract.json_types import JsonObject
 
 router = Router(tags=["Models"])
 SHARED_OWNER = "groove"
@@ -44,7 +45,7 @@ class DeletedModel(Schema):
 
 
 @router.get("", auth=READ, response=ModelList)
-def list_models(request: ApiRequest) -> dict[str, Any]:
+def list_models(request: ApiRequest) -> JsonObject:
     """List the base models and the tuned models, newest first. Checkpoints are listed by their jobs."""
     team = request.auth.team
     tuned = TunedModel.objects.alive().filter(team=team)
@@ -53,7 +54,7 @@ def list_models(request: ApiRequest) -> dict[str, Any]:
 
 
 @router.get("/{path:model}", auth=READ, response=ModelObject)
-def retrieve_model(request: ApiRequest, model: str) -> dict[str, Any]:
+def retrieve_model(request: ApiRequest, model: str) -> JsonObject:
     """Retrieve a base model, a tuned model or a checkpoint by its name."""
     target = _find(request.auth.team, model)
     described = target.checkpoint or target.tuned_model or target.base
@@ -61,7 +62,7 @@ def retrieve_model(request: ApiRequest, model: str) -> dict[str, Any]:
 
 
 @router.delete("/{path:model}", auth=WRITE, response=DeletedModel)
-def delete_model(request: ApiRequest, model: str) -> dict[str, Any]:
+def delete_model(request: ApiRequest, model: str) -> JsonObject:
     """Delete a tuned model, which can be restored on its page, or a checkpoint, for good."""
     target, user = _find(request.auth.team, model), request.auth.user
     if target.checkpoint:
@@ -84,7 +85,7 @@ def _find(team: Team, name: str) -> ModelTarget:
     return target
 
 
-def _describe(team: Team, model: BaseModel | TunedModel | Checkpoint, name: str = "") -> dict[str, Any]:
+def _describe(team: Team, model: BaseModel | TunedModel | Checkpoint, name: str = "") -> JsonObject:
     shared = isinstance(model, BaseModel) and model.team_id is None
     return {
         "id": name or str(model),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db import transaction
 from pydantic import JsonValue
 
@@ -45,7 +43,7 @@ def create_eval(
 
 
 @transaction.atomic
-def update_eval(found: Eval, user: User | None, changes: dict[str, Any]) -> None:
+def update_eval(found: Eval, user: User | None, changes: JsonObject) -> None:
     """Change the name and metadata that ``changes`` hold."""
     for name, value in changes.items():
         setattr(found, name, value)

@@ -25,6 +25,7 @@ from webapp.evals.api.schemas import (
 from webapp.evals.models import STATUS, Eval, EvalRun, OutputItem
 from webapp.keys.authentication import READ, WRITE, ApiRequest
 from webapp.keys.models import Scope
+from workers.contract.json_types import JsonObject
 
 router = Router(tags=["Evals"])
 Status = Literal["queued", "in_progress", "completed", "canceled", "failed"]
@@ -64,16 +65,16 @@ def list_evals(
 
 
 @router.get("/{eval_id}", auth=READ, response=EvalObject)
-def retrieve_eval(request: ApiRequest, eval_id: str) -> dict[str, Any]:
+def retrieve_eval(request: ApiRequest, eval_id: str) -> JsonObject:
     """Retrieve an eval."""
     return describe_eval(services.find_eval(request.auth.team, eval_id))
 
 
 @router.post("/{eval_id}", auth=WRITE, response=EvalObject)
-def update_eval(request: ApiRequest, eval_id: str, body: EvalChanges) -> dict[str, Any]:
+def update_eval(request: ApiRequest, eval_id: str, body: EvalChanges) -> JsonObject:
     """Change the name or the metadata."""
     found = services.find_eval(request.auth.team, eval_id)
-    empty: dict[str, Any] = {"name": "", "metadata": {}}
+    empty: JsonObject = {"name": "", "metadata": {}}
     changes = {name: getattr(body, name) or empty[name] for name in body.model_fields_set}
     services.update_eval(found, request.auth.user, changes)
     return describe_eval(found)
@@ -126,7 +127,7 @@ def _match_status(status: Status | None) -> Q:
 
 
 @router.get("/{eval_id}/runs/{run_id}", auth=READ, response=EvalRunObject)
-def retrieve_run(request: ApiRequest, eval_id: str, run_id: str) -> dict[str, Any]:
+def retrieve_run(request: ApiRequest, eval_id: str, run_id: str) -> JsonObject:
     """Retrieve a run with its counts so far."""
     return describe_run(request, services.find_run(request.auth.team, eval_id, run_id))
 
@@ -135,7 +136,7 @@ def retrieve_run(request: ApiRequest, eval_id: str, run_id: str) -> dict[str, An
     "/{eval_id}/runs/{run_id}", auth=WRITE, response=EvalRunObject, operation_id="cancel_run_by_its_path"
 )
 @router.post("/{eval_id}/runs/{run_id}/cancel", auth=WRITE, response=EvalRunObject)
-def cancel_run(request: ApiRequest, eval_id: str, run_id: str) -> dict[str, Any]:
+def cancel_run(request: ApiRequest, eval_id: str, run_id: str) -> JsonObject:
     """Cancel a run that has not ended. What was graded stays."""
     run = services.find_run(request.auth.team, eval_id, run_id)
     services.cancel_run(run, request.auth.user)
@@ -170,9 +171,7 @@ def list_output_items(
 
 
 @router.get("/{eval_id}/runs/{run_id}/output_items/{output_item_id}", auth=READ, response=OutputItemObject)
-def retrieve_output_item(
-    request: ApiRequest, eval_id: str, run_id: str, output_item_id: str
-) -> dict[str, Any]:
+def retrieve_output_item(request: ApiRequest, eval_id: str, run_id: str, output_item_id: str) -> JsonObject:
     """Retrieve a graded row."""
     run = services.find_run(request.auth.team, eval_id, run_id)
     item = _select_items(run).filter(uid=output_item_id).first()

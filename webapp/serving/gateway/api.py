@@ -19,6 +19,7 @@ from webapp.serving.gateway.recent import Recent
 from webapp.serving.gateway.responses import respond
 from webapp.serving.gateway.schemas import CompletionRequest
 from webapp.serving.routing import Route, find_route
+from workers.contract.json_types import JsonObject
 
 __all__ = ["router"]  # of stored completions, which have the same path
 IDEMPOTENCY = "Idempotency-Key"
@@ -43,7 +44,7 @@ class GatewayAuthentication(KeyAuthentication):
         return access
 
 
-@router.post("", auth=GatewayAuthentication(Scope.INFERENCE), response=dict[str, Any])
+@router.post("", auth=GatewayAuthentication(Scope.INFERENCE), response=JsonObject)
 async def create_completion(request: ApiRequest, body: CompletionRequest) -> HttpResponseBase:
     """Create a chat completion with a base model, tuned model, checkpoint or deployment of the team."""
     team = request.auth.team
