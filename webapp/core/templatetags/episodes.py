@@ -9,6 +9,7 @@ from webapp.core.episodes.records import END_LABELS
 from workers.contract.environments import EpisodeRecord
 
 register = template.Library()
+BEGINNING = 1500
 
 
 @register.filter
@@ -33,3 +34,10 @@ def end_label(reason: str) -> str:
 def visible(text: str) -> str:
     """Replace characters that a page would hide, with visible symbols."""
     return presenters.make_visible(text)
+
+
+@register.filter
+def beginning(transcript: str) -> str:
+    """Return the first characters of an episode's transcript, for a list."""
+    shown = presenters.make_visible(transcript[:BEGINNING])
+    return f"{shown} …" if len(transcript) > BEGINNING else shown
