@@ -19,9 +19,9 @@ from webapp.evals.messages import MessagesInvalid, build_messages
 from webapp.evals.models import EvalRun
 from webapp.serving.gateway.callers import Caller
 from webapp.serving.gateway.completions import Completion
+from webapp.serving.gateway.connections import close_connections
 from webapp.serving.gateway.counting import write_uses
 from webapp.serving.gateway.schemas import CompletionRequest
-from webapp.serving.gateway.upstream import close_client
 from webapp.serving.routing import Route, find_route
 from webapp.work.errors import LeaseLost, WorkFailed
 from workers.contract.json_types import JsonObject
@@ -135,7 +135,7 @@ async def _ask_all(asking: Asking, rows: list[JsonObject]) -> list[Sample]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await write_uses()
-        await close_client()
+        await close_connections()
 
 
 async def _ask(asking: Asking, row: JsonObject) -> Sample:
