@@ -9,7 +9,7 @@ from django.db import transaction
 from ninja import Router, Schema
 
 from webapp.catalog import removal
-from webapp.catalog.model_names import ModelTarget, find_target
+from webapp.catalog.model_names import ModelTarget, find_askable, find_target
 from webapp.core.api.errors import ApiError, NotFound
 from webapp.core.deletion import RemovalRefused
 from webapp.jobs.checkpoints import delete_checkpoints
@@ -17,7 +17,7 @@ from webapp.jobs.models import Checkpoint, Job
 from webapp.keys.authentication import READ, WRITE, ApiRequest
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.registry.services import list_base_models
-from webapp.teams.models import Team, User
+from webapp.teams.models import User
 from webapp.teams.services import record_event
 
 router = Router(tags=["Models"])
@@ -47,23 +47,23 @@ class DeletedModel(Schema):
 def list_models(request: ApiRequest) -> dict[str, Any]:
     """List the base models and the tuned models, newest first. Checkpoints are listed by their jobs."""
     team = request.auth.team
-    tuned = TunedModel.objects.alive().filter(team=team)
+    tuned = TunedModel.objects.alive().filter(team=team).select_related("team")
     bases = list_base_models(team).select_related("team").order_by("-pk")
-    return {"data": [*(_describe(team, each) for each in tuned), *(_describe(team, each) for each in bases)]}
+    return {"data": [*(_describe(each) for each in tuned), *(_describe(each) for each in bases)]}
 
 
 @router.get("/{path:model}", auth=READ, response=ModelObject)
 def retrieve_model(request: ApiRequest, model: str) -> dict[str, Any]:
-    """Retrieve a base model, a tuned model or a checkpoint by its name."""
-    target = _find(request.auth.team, model)
+    """Retrieve a base model, a tuned model or a checkpoint by its name, also one shared by another team."""
+    target = _require(find_askable(request.auth.team, model), model)
     described = target.checkpoint or target.tuned_model or target.base
-    return _describe(request.auth.team, described, target.name)
+    return _describe(described, target.name)
 
 
 @router.delete("/{path:model}", auth=WRITE, response=DeletedModel)
 def delete_model(request: ApiRequest, model: str) -> dict[str, Any]:
     """Delete a tuned model, which can be restored on its page, or a checkpoint, for good."""
-    target, user = _find(request.auth.team, model), request.auth.user
+    target, user = _require(find_target(request.auth.team, model), model), request.auth.user
     if target.checkpoint:
         _delete_checkpoint(target.checkpoint, user)
     elif target.tuned_model:
@@ -77,19 +77,18 @@ def delete_model(request: ApiRequest, model: str) -> dict[str, Any]:
     return {"id": target.name}
 
 
-def _find(team: Team, name: str) -> ModelTarget:
-    target = find_target(team, name)
+def _require(target: ModelTarget | None, name: str) -> ModelTarget:
     if target is None:
         raise NotFound(f"The model {name!r} does not exist.", param="model", code="model_not_found")
     return target
 
 
-def _describe(team: Team, model: BaseModel | TunedModel | Checkpoint, name: str = "") -> dict[str, Any]:
-    shared = isinstance(model, BaseModel) and model.team_id is None
+def _describe(model: BaseModel | TunedModel | Checkpoint, name: str = "") -> dict[str, Any]:
+    owner = model.job.team if isinstance(model, Checkpoint) else model.team
     return {
         "id": name or str(model),
         "created": int(model.created_at.timestamp()),
-        "owned_by": SHARED_OWNER if shared else team.slug,
+        "owned_by": owner.slug if owner else SHARED_OWNER,
     }
 
 

@@ -49,6 +49,26 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='ComparedRow',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('index', models.PositiveIntegerField()),
+                ('row_id', models.CharField(max_length=64)),
+                ('prompt', models.TextField(help_text='as rendered for the model')),
+                ('row', webapp.graders.fields.WrittenJSONField(default=dict, help_text="{messages, tools, item} of the dataset's row")),
+                ('base', models.JSONField(help_text='[contract.events.EvaluationSample]')),
+                ('tuned', models.JSONField(help_text='[contract.events.EvaluationSample]')),
+                ('base_reward', models.FloatField(null=True)),
+                ('tuned_reward', models.FloatField(null=True)),
+                ('change', models.FloatField(help_text='tuned minus base', null=True)),
+                ('base_right', models.PositiveIntegerField(help_text='passing completions; null: none was graded', null=True)),
+                ('tuned_right', models.PositiveIntegerField(null=True)),
+            ],
+            options={
+                'ordering': ['index'],
+            },
+        ),
+        migrations.CreateModel(
             name='Evaluation',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -260,24 +280,15 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='ComparedRow',
+            name='CheckpointPermission',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('index', models.PositiveIntegerField()),
-                ('row_id', models.CharField(max_length=64)),
-                ('prompt', models.TextField(help_text='as rendered for the model')),
-                ('row', webapp.graders.fields.WrittenJSONField(default=dict, help_text="{messages, tools, item} of the dataset's row")),
-                ('base', models.JSONField(help_text='[contract.events.EvaluationSample]')),
-                ('tuned', models.JSONField(help_text='[contract.events.EvaluationSample]')),
-                ('base_reward', models.FloatField(null=True)),
-                ('tuned_reward', models.FloatField(null=True)),
-                ('change', models.FloatField(help_text='tuned minus base', null=True)),
-                ('base_right', models.PositiveIntegerField(help_text='passing completions; null: none was graded', null=True)),
-                ('tuned_right', models.PositiveIntegerField(null=True)),
-                ('evaluation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='compared_rows', to='jobs.evaluation')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='cp_')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('checkpoint', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='permissions', to='jobs.checkpoint')),
             ],
             options={
-                'ordering': ['index'],
+                'ordering': ['-id'],
             },
         ),
     ]
