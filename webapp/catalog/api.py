@@ -64,16 +64,16 @@ def retrieve_model(request: ApiRequest, model: str) -> dict[str, Any]:
 def delete_model(request: ApiRequest, model: str) -> dict[str, Any]:
     """Delete a tuned model, which can be restored on its page, or a checkpoint, for good."""
     target, user = _require(find_target(request.auth.team, model), model), request.auth.user
-    if target.checkpoint:
-        _delete_checkpoint(target.checkpoint, user)
-    elif target.tuned_model:
-        try:
+    try:
+        if target.checkpoint:
+            _delete_checkpoint(target.checkpoint, user)
+        elif target.tuned_model:
             removal.delete_model(target.tuned_model, user)
-        except RemovalRefused as error:
-            raise ApiError(str(error), param="model") from error
-    else:
-        message = f"{target.name} is a base model. Only tuned models and checkpoints can be deleted."
-        raise ApiError(message, status=HTTPStatus.FORBIDDEN)
+        else:
+            message = f"{target.name} is a base model. Only tuned models and checkpoints can be deleted."
+            raise ApiError(message, status=HTTPStatus.FORBIDDEN)
+    except RemovalRefused as error:
+        raise ApiError(str(error), param="model") from error
     return {"id": target.name}
 
 
@@ -94,9 +94,13 @@ def _describe(model: BaseModel | TunedModel | Checkpoint, name: str = "") -> dic
 
 @transaction.atomic
 def _delete_checkpoint(checkpoint: Checkpoint, user: User | None) -> None:
-    """Delete it, unless its job needs it to resume. Raises ApiError."""
+    """Delete it, unless its job needs it to resume, or a deployment answers with it.
+
+    Raises ApiError and RemovalRefused.
+    """
     job = Job.objects.select_for_update().get(pk=checkpoint.job_id)
     if job.live and not job.checkpoints.filter(step__gt=checkpoint.step).exists():
         raise ApiError(NEEDED.format(job.name), param="model")
+    removal.check_deployments(checkpoint)
     delete_checkpoints(job.checkpoints.filter(pk=checkpoint.pk))
     record_event(checkpoint.job.team, user, "deleted checkpoint", f"step {checkpoint.step} of {job}")
