@@ -53,6 +53,12 @@ class Sample(TypedDict):
     usage: dict[str, int]
 
 
+DELETED: SampleError = {
+    "code": "completion_deleted",
+    "message": "The stored completion was deleted before its row was graded.",
+}
+
+
 def _build_sample(text: str | None, **more: Any) -> Sample:
     output = [] if text is None else [{"role": "assistant", "content": replace_nul(text)}]
     fields: Sample = {
@@ -83,6 +89,8 @@ def collect_samples(run: EvalRun, rows: list[JsonObject], lost: threading.Event)
 
 
 def _read_sample(row: JsonObject) -> Sample:
+    if row.get("deleted"):
+        return _build_sample(None, error=DELETED)
     given: Any = row.get("sample") or {}
     return _build_sample(given.get("output_text", ""), model=str(given.get("model", "")))
 
@@ -139,6 +147,8 @@ async def _ask_all(asking: Asking, rows: list[JsonObject]) -> list[Sample]:
 
 
 async def _ask(asking: Asking, row: JsonObject) -> Sample:
+    if row.get("deleted"):
+        return _build_sample(None, error=DELETED, model=asking.run.model)
     try:
         request = asking.build_request(row)
         answer = await asking.ask(request)

@@ -18,9 +18,13 @@ Name = Annotated[StorableText, StringConstraints(max_length=NAME_LENGTH)]
 
 
 class DataSourceConfig(Schema):
-    """``custom``: rows whose ``item`` has the form of ``item_schema``."""
+    """``custom``: rows whose ``item`` has the form of ``item_schema``.
+
+    ``logs``, or its older name ``stored_completions``: stored completions with this ``metadata``.
+    """
 
     type: StorableText
+    metadata: Metadata | None = None
     item_schema: dict[str, JsonValue] | None = None
     include_sample_schema: bool = False
 
