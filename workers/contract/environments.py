@@ -40,7 +40,13 @@ class OrsEnvironment(ServerEnvironment):
     )
 
 
-Environment = Annotated[PythonEnvironment | OrsEnvironment, Field(discriminator="type")]
+class McpEnvironment(ServerEnvironment):
+    """Tools of an MCP server. Rows of a dataset are its tasks; the reward comes from the job's grader."""
+
+    type: Literal["mcp"] = "mcp"
+
+
+Environment = Annotated[PythonEnvironment | OrsEnvironment | McpEnvironment, Field(discriminator="type")]
 """Definition of an environment of any kind."""
 
 EndReason = Literal[

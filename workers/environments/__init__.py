@@ -8,12 +8,14 @@ from typing import Any
 from workers.contract.environments import Environment
 from workers.environments.backend import Backend
 from workers.environments.python import PythonBackend
+from workers.environments.remote.mcp import McpBackend
 from workers.environments.remote.ors import OrsBackend
 from workers.environments.source import find_problems
 
 KINDS: dict[str, Callable[[Any, Mapping[str, str]], Backend]] = {
     "python": lambda environment, _: PythonBackend(environment),
     "ors": OrsBackend,
+    "mcp": McpBackend,
 }
 
 __all__ = ["Backend", "find_problems", "open_backend"]

@@ -15,10 +15,10 @@ PACKAGES = Path(sys.prefix) / "environment-servers"
 
 
 @contextmanager
-def run_server(script: str) -> Iterator[str]:
+def run_server(script: str, **variables: str) -> Iterator[str]:
     """Run a script beside this file with its own packages alone. Yields the server's URL."""
     assert (PACKAGES / ".locked").exists(), f"{PACKAGES} is missing: run make clients"
-    values = {"PYTHONPATH": str(PACKAGES), "PATH": os.environ["PATH"]}
+    values = {"PYTHONPATH": str(PACKAGES), "PATH": os.environ["PATH"], **variables}
     command = [sys.executable, "-S", str(Path(__file__).with_name(script))]
     with subprocess.Popen(command, env=values, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -29,16 +29,17 @@ def run_server(script: str) -> Iterator[str]:
 
 
 @contextmanager
-def run_proxy(url: str, begin: bytes = b"", times: int = 0) -> Iterator[str]:
-    """Yield the URL of a proxy. It breaks off answers after ``begin`` so many times, and all in the end."""
+def run_proxy(url: str, begin: bytes = b"-", times: int = 0) -> Iterator[str]:
+    """Yield the URL of a proxy. It breaks off answers before ``begin`` so many times, and all in the end."""
     port, left = int(url.rpartition(":")[2]), [times]
     sockets: list[socket.socket] = []
 
     def forward(source: socket.socket, target: socket.socket, answer: bool) -> None:
         with suppress(OSError):
             while part := source.recv(65536):
-                target.sendall(part)
-                if answer and begin in part and left[0]:
+                cut = answer and left[0] and begin in part
+                target.sendall(part.partition(begin)[0] if cut else part)
+                if cut:
                     left[0] -= 1
                     break
         close(source, target)

@@ -117,9 +117,9 @@ def test_a_call_that_takes_too_long_loses_its_session_only(url: str) -> None:
 
 
 def test_a_call_that_breaks_off_is_taken_up_without_a_second_call(url: str) -> None:
-    with run_proxy(url, b"event: task_id", times=2) as proxy:
+    with run_proxy(url, b'data: {"ok"', times=2) as proxy:
         definition = OrsEnvironment(url=proxy, environment="counter")
-        with open_backend(definition) as backend:  # the first cut meets the creation of the session
+        with open_backend(definition) as backend:
             session = start(backend, 1)
             before = int(session.call("count", {}).text)
             assert session.call("add", {"amount": 1}).text == "total 1"

@@ -16,7 +16,8 @@ from typing import Any, Generic, Self, TypeVar
 from workers.contract.environments import ServerEnvironment
 from workers.contract.json_types import JsonObject, JsonValue
 from workers.environments.backend import Call, EnvironmentFault, Score, Session, SessionLost, ToolResult
-from workers.environments.remote.client import RequestFailed, ServerClient
+from workers.environments.remote.client import LOG, RequestFailed, ServerClient
+from workers.environments.remote.tools import describe_block
 from workers.environments.text import clean_text
 from workers.grading.sample import nested_too_deeply
 from workers.outbound.loop import Loop
@@ -25,6 +26,7 @@ MOST_CHARACTERS = 100_000
 MOST_TASKS = 100_000
 PING_SECONDS = 60.0  # servers forget sessions that are silent for 15 minutes (ORS) or 30 (MCP)
 CLOSE_SECONDS = 10.0
+FORGOTTEN = (404, 410)
 ENDED = "the episode has ended; no call is possible any more"
 NO_CALLS_LEFT = "no tool calls are left in this episode"
 Result = TypeVar("Result")
@@ -32,10 +34,10 @@ Definition = TypeVar("Definition", bound=ServerEnvironment)
 
 
 class RemoteSession:
-    """One session at a server, by its ``id`` there. The first terminal call wins; later ones are refused."""
+    """A session at a server, named by ``headers``. The first terminal call wins; later ones are refused."""
 
-    def __init__(self, backend: RemoteBackend[Any], identifier: str, prompt: str) -> None:
-        self.id, self.prompt = identifier, clean_text(prompt, MOST_CHARACTERS)
+    def __init__(self, backend: RemoteBackend[Any], headers: Mapping[str, str], prompt: str = "") -> None:
+        self.headers, self.prompt = headers, clean_text(prompt, MOST_CHARACTERS)
         self.lost = ""
         self._backend = backend
         self._calls, self._finished = 0, False
@@ -94,7 +96,7 @@ class RemoteBackend(ABC, Generic[Definition]):
         self.max_tool_calls = environment.max_tool_calls
         self._secret = secrets.get(name, "") if name else ""
         self._tools: dict[str, JsonObject] = {}
-        self._open: dict[str, RemoteSession] = {}
+        self._open: set[RemoteSession] = set()
         self._pinging: Future[None] | None = None
 
     # --- of a protocol ---------------------------------------------------------------------------------
@@ -179,7 +181,7 @@ class RemoteBackend(ABC, Generic[Definition]):
         failures = [each for each in opened if isinstance(each, RequestFailed)]
         if failures and len(failures) == len(opened) and all(each.unusable for each in failures):
             raise EnvironmentFault(failures[0].cause, failures[0].remedy)
-        self._open |= {each.id: each for each in opened if isinstance(each, RemoteSession)}
+        self._open |= {each for each in opened if isinstance(each, RemoteSession)}
         return [SessionLost(str(each)) if isinstance(each, RequestFailed) else each for each in opened]
 
     def call_all(self, calls: Sequence[Call]) -> list[ToolResult | SessionLost]:
@@ -192,7 +194,8 @@ class RemoteBackend(ABC, Generic[Definition]):
 
     def close_session(self, session: RemoteSession) -> None:
         """Free a session at the server, if it is open. A server that fails here is left alone."""
-        if self._open.pop(session.id, None):
+        if session in self._open:
+            self._open.remove(session)
             self._run_all([self._end_in_time(session)])
 
     def find_mismatch(self, name: str, arguments: JsonObject) -> str:
@@ -207,6 +210,12 @@ class RemoteBackend(ABC, Generic[Definition]):
             return f"the arguments of {name} hold a number that is not finite"
         return ""
 
+    def join_blocks(self, blocks: JsonValue) -> str:
+        """Return the text of content blocks; other kinds are named. Raises ``RequestFailed``."""
+        if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+            raise self.client.no_form()
+        return "\n".join(describe_block(block) for block in blocks if isinstance(block, dict))
+
     # --- in the loop -----------------------------------------------------------------------------------
 
     async def _make_call(self, session: RemoteSession, call: Call) -> ToolResult | SessionLost:
@@ -218,7 +227,7 @@ class RemoteBackend(ABC, Generic[Definition]):
         try:
             result = await self.send_call(session, call.name, call.arguments)
         except RequestFailed as error:
-            session.lost = str(error)
+            session.lost = self._describe_loss(error)
             return SessionLost(session.lost)
         session.take(result)
         return replace(result, seconds=time.perf_counter() - started)
@@ -227,19 +236,26 @@ class RemoteBackend(ABC, Generic[Definition]):
         """Keep the open sessions alive. One that the server has forgotten is lost."""
         while True:
             await asyncio.sleep(PING_SECONDS)
-            await asyncio.gather(*(self._ping(session) for session in list(self._open.values())))
+            await asyncio.gather(*(self._ping(session) for session in list(self._open)))
 
     async def _ping(self, session: RemoteSession) -> None:
         try:
             await self.ping(session)
         except RequestFailed as error:
-            if error.status in (404, 410):
-                session.lost = str(error)
+            if error.status in FORGOTTEN:
+                session.lost = self._describe_loss(error)
+
+    def _describe_loss(self, error: RequestFailed) -> str:
+        return (
+            f"{self.client.host} has forgotten the session. {LOG}"
+            if error.status in FORGOTTEN
+            else str(error)
+        )
 
     async def _end_all(self) -> None:
         if self._pinging:
             self._pinging.cancel()
-        sessions = list(self._open.values())
+        sessions = list(self._open)
         self._open.clear()
         await asyncio.gather(*(self._end_in_time(session) for session in sessions))
         await self.client.aclose()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import httpx2
 
@@ -22,10 +23,13 @@ from workers.outbound import (
     require_https,
 )
 
+Result = TypeVar("Result")
+
 MOST_BYTES = 4 << 20
 MOST_LIST_BYTES = 64 << 20
 ATTEMPTS = 3
 BACKOFF_SECONDS = 0.3
+LOG = "The server's log says why."
 BUSY = frozenset({429, 502, 503, 504})
 REMEDIES = {
     401: "Check the secret of the connection.",
@@ -66,7 +70,7 @@ class ServerClient:
     """Requests to one server, within one event loop."""
 
     def __init__(self, environment: ServerEnvironment, headers: Mapping[str, str]) -> None:
-        self.url = environment.url.rstrip("/")
+        self.url = environment.url
         self.seconds = environment.timeout_seconds
         self._slots = asyncio.Semaphore(environment.concurrency)
         try:
@@ -100,14 +104,23 @@ class ServerClient:
         most: int = MOST_BYTES,
     ) -> JsonValue:
         """Send a request and return the JSON of its answer. Raises ``RequestFailed``."""
-        for attempt in range(ATTEMPTS):
-            try:
-                async with self.stream(method, path, body, headers) as answer:
-                    return self.parse(await self.read(answer, most))
-            except RequestFailed as error:
-                if attempt == ATTEMPTS - 1 or not error.may_repeat(repeatable):
-                    raise
-            await wait_to_repeat(attempt)
+
+        async def send() -> JsonValue:
+            async with self.stream(method, path, body, headers) as answer:
+                return self.parse(await self.read(answer, most))
+
+        return await self.repeat(send, lambda: repeatable)
+
+    async def repeat(self, send: Callable[[], Awaitable[Result]], repeatable: Callable[[], bool]) -> Result:
+        """Send a request, and again after a failure that allows it. Raises ``RequestFailed``."""
+        async with self._slots:
+            for attempt in range(ATTEMPTS):
+                try:
+                    return await send()
+                except RequestFailed as error:
+                    if attempt == ATTEMPTS - 1 or not error.may_repeat(repeatable()):
+                        raise
+                await asyncio.sleep(BACKOFF_SECONDS * 2**attempt)
         raise AssertionError("the last attempt returns or raises")
 
     @asynccontextmanager
@@ -118,15 +131,20 @@ class ServerClient:
         body: JsonObject | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[httpx2.Response]:
-        """Send one request and yield its answer, of status 2xx. Raises ``RequestFailed``, inside too."""
+        """Send one request, to the URL or a path below it, and yield its answer, of status 2xx.
+
+        Raises ``RequestFailed``, also inside the block.
+        """
         fields = {"content-type": "application/json"} if body is not None else {}
         content = json.dumps(body).encode() if body is not None else None
         try:
             async with (
-                self._slots,
                 asyncio.timeout(self.seconds),
                 self._client.stream(
-                    method, self.url + path, content=content, headers={**fields, **(headers or {})}
+                    method,
+                    self.url.rstrip("/") + path if path else self.url,
+                    content=content,
+                    headers={**fields, **(headers or {})},
                 ) as answer,
             ):
                 if not answer.is_success:
@@ -167,6 +185,10 @@ class ServerClient:
         cause = f"{self.host} sent an answer in no known form"
         return RequestFailed(cause, "Check that the URL leads to a server of this kind.")
 
+    def broke_off(self) -> RequestFailed:
+        """Return the error for an answer without an end."""
+        return RequestFailed(f"{self.host} broke off its answer", LOG, broken=True)
+
     def too_large(self, most: int) -> RequestFailed:
         """Return the error for an answer beyond the cap."""
         return RequestFailed(f"{self.host} sent more than {most:,} bytes", "Let the server send less.")
@@ -176,7 +198,7 @@ class ServerClient:
             cause = f"{self.host} redirects to another URL (status {status})"
             return RequestFailed(cause, "Give that URL.", status=status)
         cause = f"{self.host} answered with status {status}"
-        remedy = REMEDIES.get(status, "The server's log says why.")
+        remedy = REMEDIES.get(status, LOG)
         return RequestFailed(cause, remedy, status=status, unusable=status in (401, 403))
 
     def _describe(self, error: httpx2.HTTPError | httpx2.InvalidURL) -> RequestFailed:
@@ -191,8 +213,3 @@ class ServerClient:
         broken = isinstance(error, httpx2.NetworkError | httpx2.ProtocolError)
         cause = f"{self.host} cannot be reached: {explain(error)}"
         return RequestFailed(cause, remedy, unusable=unsent, sent=not unsent, broken=broken)
-
-
-async def wait_to_repeat(attempt: int) -> None:
-    """Wait before another attempt: longer after each."""
-    await asyncio.sleep(BACKOFF_SECONDS * 2**attempt)

@@ -5,7 +5,6 @@ Calls answer with server-sent events. One that broke off is taken up again by it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -22,20 +21,13 @@ from workers.environments.remote.backend import (
     build_result,
     read_reward,
 )
-from workers.environments.remote.client import (
-    ATTEMPTS,
-    MOST_BYTES,
-    MOST_LIST_BYTES,
-    RequestFailed,
-    wait_to_repeat,
-)
-from workers.environments.remote.tools import build_tools, clean_json, describe_block
+from workers.environments.remote.client import LOG, MOST_BYTES, MOST_LIST_BYTES, RequestFailed
+from workers.environments.remote.tools import build_tools, clean_json, is_header
 
 EVENT_STREAM = {"accept": "text/event-stream"}
 SESSION_HEADER = "X-Session-ID"
 UNKNOWN_CALL = "unknown task_id"
 MOST_NAMES = 1000  # characters of a message that lists names
-_IDENTIFIER = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 class ServerReport(Exception):
@@ -104,29 +96,28 @@ class OrsBackend(RemoteBackend[OrsEnvironment]):
 
     async def open(self, task: JsonObject) -> RemoteSession:
         """Open a session at the server: an id, then the environment, then its prompt."""
-        identifier = (await self._stream("/create_session", {}, {})).identifier
-        if not _IDENTIFIER.fullmatch(identifier):
+        identifier = (await self._stream("/create_session", {}, {}, repeatable=True)).identifier
+        if not is_header(identifier):
             raise self.client.no_form()
         headers = {SESSION_HEADER: identifier}
         body: JsonObject = {"env_name": self._name, "task_spec": task}
         await self.client.request_json("POST", "/create", body, headers=headers)
-        session = RemoteSession(self, identifier, "")
         try:
             path = self._path("prompt")
             prompt = await self.client.request_json("GET", path, headers=headers, repeatable=True)
-            return RemoteSession(self, identifier, self._join_blocks(prompt))
+            return RemoteSession(self, headers, self.join_blocks(prompt))
         except RequestFailed:
-            await self._end_in_time(session)
+            await self._end_in_time(RemoteSession(self, headers))
             raise
 
     async def send_call(self, session: RemoteSession, name: str, arguments: JsonObject) -> ToolResult:
         """Make a call."""
         body: JsonObject = {"name": name, "input": arguments}
         try:
-            result = await self._stream(self._path("call"), body, {SESSION_HEADER: session.id})
+            result = await self._stream(self._path("call"), body, session.headers)
         except ServerReport as report:
             if str(report) == UNKNOWN_CALL:
-                raise RequestFailed(f"{self.client.host} has forgotten a call", "Its log says why.") from None
+                raise RequestFailed(f"{self.client.host} has forgotten a call", LOG) from None
             return build_error(str(report))
         answer = self.client.parse(result.text)
         if not isinstance(answer, dict):
@@ -138,16 +129,16 @@ class OrsBackend(RemoteBackend[OrsEnvironment]):
             reward = read_reward(output.get("reward"))
         except ValueError:
             raise self.client.no_form() from None
-        return build_result(self._join_blocks(output.get("blocks")), reward, output.get("finished") is True)
+        return build_result(self.join_blocks(output.get("blocks")), reward, output.get("finished") is True)
 
     async def ping(self, session: RemoteSession) -> None:
         """Tell the server that the session is in use."""
-        await self.client.request_json("POST", "/ping", headers={SESSION_HEADER: session.id})
+        await self.client.request_json("POST", "/ping", headers=session.headers)
 
     async def end(self, session: RemoteSession) -> None:
         """Free the session at the server."""
         for path in ("/delete", "/delete_session"):
-            await self.client.request_json("POST", path, headers={SESSION_HEADER: session.id})
+            await self.client.request_json("POST", path, headers=session.headers)
 
     def _path(self, name: str) -> str:
         return f"/{quote(self._name, safe='')}/{name}"
@@ -157,22 +148,19 @@ class OrsBackend(RemoteBackend[OrsEnvironment]):
             "POST", self._path(name), body, repeatable=True, most=MOST_LIST_BYTES
         )
 
-    async def _stream(self, path: str, body: JsonObject, headers: Mapping[str, str]) -> _Result:
+    async def _stream(
+        self, path: str, body: JsonObject, headers: Mapping[str, str], repeatable: bool = False
+    ) -> _Result:
         """POST and return the result that the events hold. Raises ``RequestFailed`` and ``ServerReport``."""
         result = _Result()
-        for attempt in range(ATTEMPTS):
+
+        async def send() -> _Result:
             again: JsonObject = {"task_id": result.identifier} if result.identifier else {}
-            try:
-                async with self.client.stream(
-                    "POST", path, body | again, {**EVENT_STREAM, **headers}
-                ) as answer:
-                    await self._read_events(answer, result)
-                return result
-            except RequestFailed as error:
-                if attempt == ATTEMPTS - 1 or not error.may_repeat(bool(result.identifier)):
-                    raise
-            await wait_to_repeat(attempt)
-        raise AssertionError("the last attempt returns or raises")
+            async with self.client.stream("POST", path, body | again, {**EVENT_STREAM, **headers}) as answer:
+                await self._read_events(answer, result)
+            return result
+
+        return await self.client.repeat(send, lambda: repeatable or bool(result.identifier))
 
     async def _read_events(self, answer: Response, result: _Result) -> None:
         result.text = ""
@@ -187,10 +175,4 @@ class OrsBackend(RemoteBackend[OrsEnvironment]):
                     raise self.client.too_large(MOST_BYTES)
                 if event.event == "end":
                     return
-        raise RequestFailed(f"{self.client.host} broke off its answer", "Its log says why.", broken=True)
-
-    def _join_blocks(self, blocks: JsonValue) -> str:
-        """Return the text of content blocks; others are named, because the model reads text only."""
-        if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
-            raise self.client.no_form()
-        return "\n".join(describe_block(block) for block in blocks if isinstance(block, dict))
+        raise self.client.broke_off()

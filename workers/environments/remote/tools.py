@@ -12,7 +12,8 @@ from workers.environments.text import clean_text
 
 MOST_TOOLS = 128
 MOST_SCHEMA_CHARACTERS = 64_000
-NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_HEADER = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 def build_tools(found: Sequence[tuple[JsonValue, JsonValue, JsonValue]]) -> dict[str, JsonObject]:
@@ -27,7 +28,7 @@ def build_tools(found: Sequence[tuple[JsonValue, JsonValue, JsonValue]]) -> dict
 
 
 def _build_tool(name: JsonValue, description: JsonValue, schema: JsonValue) -> JsonObject:
-    if not isinstance(name, str) or not NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         cause = "the server offers a tool whose name is not 1 to 64 letters, digits, _, . or -"
         raise EnvironmentFault(cause, "Rename the tool.")
     parameters: JsonValue = {} if schema is None else schema
@@ -59,5 +60,11 @@ def clean_json(value: JsonValue) -> JsonValue:
 
 def describe_block(block: JsonObject) -> str:
     """Return the text of a content block of a result; other kinds are named."""
-    text = block.get("text")
+    resource = block.get("resource")
+    text = (resource if isinstance(resource, dict) else block).get("text")
     return text if isinstance(text, str) else f"[{block.get('type', 'content')}: not text]"
+
+
+def is_header(value: JsonValue) -> bool:
+    """Return True if a value of the server can be sent back in a header."""
+    return isinstance(value, str) and _HEADER.fullmatch(value) is not None
