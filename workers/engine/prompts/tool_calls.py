@@ -10,8 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from workers.contract.environments import ToolCall
 from workers.contract.json_types import JsonObject
 from workers.engine.prompts.rendering import TOOL, USER, Renderer, RenderingError
+from workers.grading.sample import parse_json
 
 PROBE: list[dict[str, Any]] = [
     USER,
@@ -66,7 +68,7 @@ KNOWN = (
 
 
 @dataclass(frozen=True)
-class ToolCall:
+class WrittenCall:
     """A parsed call; ``arguments`` is JSON text."""
 
     name: str
@@ -89,19 +91,45 @@ def find_format(renderer: Renderer) -> CallFormat | None:
     return next((form for pattern, form in KNOWN if re.search(pattern, rendered)), None)
 
 
-def parse_calls(text: str, form: CallFormat, names: Sequence[str]) -> list[ToolCall]:
+def parse_calls(text: str, form: CallFormat, names: Sequence[str]) -> list[WrittenCall]:
     """Return the calls in the text between ``begin`` and ``end``; none unless all are of known tools."""
+    calls = _read_calls(text, form)
+    if not all(call.name in names for call in calls):
+        return []
+    return [WrittenCall(call.name, json.dumps(call.arguments, ensure_ascii=False)) for call in calls]
+
+
+def split_calls(text: str, form: CallFormat) -> tuple[str, list[ToolCall]]:
+    """Return the content of a whole turn and its calls, also of unknown tools.
+
+    A marked block that is no call becomes one without arguments, which keeps its text.
+    """
+    if not form.begin:
+        calls = _read_calls(text, form) if text.lstrip().startswith("{") else []
+        return ("", calls) if calls else (text, [])
+    content, *blocks = text.split(form.begin)
+    found: list[ToolCall] = []
+    for block in blocks:
+        body, _, rest = block.partition(form.end) if form.end else (block, "", "")
+        found += _read_calls(body, form) or [ToolCall(name="", arguments=None, text=body.strip())]
+        content += rest
+    return content.strip() if found else text, found
+
+
+def _read_calls(text: str, form: CallFormat) -> list[ToolCall]:
+    """Return the calls in JSON, one or a list; none if any part of it is no call."""
     with suppress(ValueError, TypeError, KeyError, RecursionError):
-        found = json.loads(text)
-        calls = [_read_call(call, form) for call in (found if isinstance(found, list) else [found])]
-        if all(call.name in names for call in calls):
-            return calls
+        found = parse_json(text)
+        return [_read_call(call, form) for call in (found if isinstance(found, list) else [found])]
     return []
 
 
 def _read_call(call: Any, form: CallFormat) -> ToolCall:
-    """Raises ``KeyError`` or ``TypeError`` for anything but a call."""
-    arguments = call[form.arguments]
+    """Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything but a call."""
+    return ToolCall(name=call["name"], arguments=_require_object(call[form.arguments]))
+
+
+def _require_object(arguments: Any) -> JsonObject:
     if not isinstance(arguments, dict):
         raise TypeError("arguments are an object")
-    return ToolCall(call["name"], json.dumps(arguments, ensure_ascii=False))
+    return arguments
