@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -33,6 +31,7 @@ from workers.outbound import (
     describe_status,
     explain,
 )
+from workers.outbound.loop import Loop
 
 T = TypeVar("T")
 ChatMessage = dict[str, str]
@@ -105,23 +104,6 @@ class _Failed(Exception):
     def __init__(self, error_class: GradingErrorClass, detail: str) -> None:
         super().__init__(detail)
         self.error_class, self.detail = error_class, detail
-
-
-class Loop:
-    """An event loop in a thread of its own."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="judges", daemon=True)
-        self._thread.start()
-
-    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 class Judge:
