@@ -20,7 +20,8 @@ from webapp.serving.queues import SERVERS
 from webapp.teams.models import Team, User
 from webapp.work.models import WorkState
 from webapp.work.nodes import record_health, register_node
-from workers.bridge import judge_checks, judges
+from workers.bridge import judges
+from workers.bridge.graders import judge_checks
 from workers.bridge.nodes import node_name
 from workers.contract.devices import NodeDevices
 
