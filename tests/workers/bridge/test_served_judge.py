@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from tests.api.model_server import TOKEN, run_server
+from tests.api.serving.model_server import TOKEN, run_server
 from webapp.endpoints.models import Endpoint, EndpointCheck
 from webapp.endpoints.services import connect_endpoint, request_check
 from webapp.registry.services import ensure_starter_model
