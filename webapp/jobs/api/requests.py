@@ -7,7 +7,7 @@ from pathlib import PurePath
 from django.db import transaction
 
 from webapp.core.api.errors import ApiError, NotFound
-from webapp.datasets.files.models import ApiFile, Purpose
+from webapp.datasets.files.models import ApiFile
 from webapp.datasets.files.services import build_version, find_file
 from webapp.graders import services as graders
 from webapp.graders.models import GraderVersion
@@ -94,13 +94,9 @@ def _find_model(team: Team, name: str) -> tuple[BaseModel, TunedModel | None]:
 
 def _find_file(team: Team, uid: str, param: str) -> ApiFile:
     try:
-        file = find_file(team, uid)
+        return find_file(team, uid)
     except NotFound as error:
         raise ApiError(f"{param}: {error}", param=param, code="invalid_value") from error
-    if file.purpose != Purpose.FINE_TUNE:
-        message = f"{uid} has the purpose {file.purpose!r}. Upload it with the purpose 'fine-tune'."
-        raise ApiError(message, param=param, code="invalid_value")
-    return file
 
 
 def find_grader(team: Team, user: User | None, definition: JsonDict) -> GraderVersion:
