@@ -9,10 +9,12 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja.errors import HttpError, ValidationError
 
 from webapp.catalog.api import router as models
+from webapp.catalog.sharing_api import router as permissions
 from webapp.core.api.errors import ApiError, build_envelope
 from webapp.core.api.openapi import Api
 from webapp.datasets.files.api import files, uploads
 from webapp.deployments.api import router as deployments
+from webapp.environments.api import router as environments
 from webapp.evals.api.views import router as evals
 from webapp.graders.api import router as graders
 from webapp.interactions.api import feedback, subjects
@@ -91,11 +93,13 @@ def answer_fault(request: HttpRequest, _error: Exception) -> HttpResponse:
 
 api.add_router("/chat/completions", gateway.router)
 api.add_router("/deployments", deployments)
+api.add_router("/environments", environments)
 api.add_router("/evals", evals)
 api.add_router("/feedback", feedback.router)
 api.add_router("/files", files)
 api.add_router("/fine_tuning", fine_tuning)
 api.add_router("/fine_tuning/alpha/graders", graders)
+api.add_router("/fine_tuning/checkpoints", permissions)
 api.add_router("/models", models)
 api.add_router("/subjects", subjects.router)
 api.add_router("/uploads", uploads)

@@ -240,8 +240,16 @@ class RankingGrader(Frozen):
     sampling_params: SamplingParams | None = None
 
 
+class EnvironmentGrader(Frozen):
+    """The reward of an episode by its own environment; missing for a completion that was not played."""
+
+    type: Literal["environment"] = "environment"
+    name: str = "grader"
+
+
 SimpleGrader = Annotated[
-    _Code | ScoreModelGrader | LabelModelGrader | RubricGrader | RankingGrader, Field(discriminator="type")
+    _Code | ScoreModelGrader | LabelModelGrader | RubricGrader | RankingGrader | EnvironmentGrader,
+    Field(discriminator="type"),
 ]
 
 

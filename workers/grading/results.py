@@ -36,6 +36,7 @@ class Limits:
     stdout_characters: int = 4096
     detail_characters: int = 4096
     batch_items: int = 64
+    reply_bytes: int = 1 << 18
     verdicts: bool = False
 
 

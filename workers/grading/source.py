@@ -26,18 +26,35 @@ class Problem(TypedDict):
 
 def python_problems(source: str) -> list[Problem]:
     """Return why ``source`` cannot grade: size, syntax, or no ``grade(sample, item)``. Empty if it can."""
-    size = len(source.encode("utf-8", "surrogatepass"))
-    if size >= MAX_PYTHON_SOURCE_BYTES:
-        return [_problem(1, 1, f"the source has {size} bytes; the limit is {MAX_PYTHON_SOURCE_BYTES}")]
-    if _FSTRING.search(source) and size * source.count("{") > MAX_FSTRING_WORK:
-        return [_problem(1, 1, "too many '{' beside f-strings for a source this long; shorten it")]
     try:
-        tree = ast.parse(source, "grader.py")
+        return _function_problems(parse_source(source, MAX_PYTHON_SOURCE_BYTES))
+    except SourceInvalid as error:
+        return [error.problem]
+
+
+class SourceInvalid(ValueError):
+    """The source is too long or cannot be parsed."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem["message"])
+        self.problem = problem
+
+
+def parse_source(source: str, most_bytes: int) -> ast.Module:
+    """Parse the source of a stranger within bounds. Raises ``SourceInvalid``."""
+    size = len(source.encode("utf-8", "surrogatepass"))
+    if size >= most_bytes:
+        raise SourceInvalid(_problem(1, 1, f"the source has {size} bytes; the limit is {most_bytes}"))
+    if _FSTRING.search(source) and size * source.count("{") > MAX_FSTRING_WORK:
+        message = "too many '{' beside f-strings for a source this long; shorten it"
+        raise SourceInvalid(_problem(1, 1, message))
+    try:
+        return ast.parse(source)
     except SyntaxError as error:
-        return [_problem(error.lineno or 1, error.offset or 1, error.msg)]
+        raise SourceInvalid(_problem(error.lineno or 1, error.offset or 1, error.msg)) from error
     except (ValueError, RecursionError, MemoryError) as error:
-        return [_problem(1, 1, f"the source cannot be parsed: {str(error) or 'it is nested too deeply'}")]
-    return _function_problems(tree)
+        message = f"the source cannot be parsed: {str(error) or 'it is nested too deeply'}"
+        raise SourceInvalid(_problem(1, 1, message)) from error
 
 
 def _function_problems(tree: ast.Module) -> list[Problem]:
@@ -112,7 +129,7 @@ def _makes_state(tree: ast.Module) -> bool:
     """Return True if the top level calls an own function or class that keeps state."""
     rest = [node for node in tree.body if not isinstance(node, _Function | ast.ClassDef)]
     calls = [call for node in rest for call in ast.walk(node) if isinstance(call, ast.Call)]
-    made = {_root(call.func) for call in calls}
+    made = {find_root(call.func) for call in calls}
     own = [node for node in tree.body if isinstance(node, _Function | ast.ClassDef) and node.name in made]
     return any(_keeps(node) for maker in own for node in ast.walk(maker))
 
@@ -125,7 +142,7 @@ def _keeps(node: ast.AST) -> bool:
         return False
     methods = [part for part in node.body if isinstance(part, ast.FunctionDef)]
     return any(
-        _root(_changed(part)) == method.args.args[0].arg
+        find_root(find_changed(part)) == method.args.args[0].arg
         for method in methods
         if method.args.args and method.name != "__init__"
         for part in ast.walk(method)
@@ -148,10 +165,10 @@ def _changes(function: _Function, top: set[str]) -> bool:
     nodes = list(ast.walk(function))
     local = {node.arg for node in nodes if isinstance(node, ast.arg)}
     local |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    return any(isinstance(node, ast.Global) or _root(_changed(node)) in top - local for node in nodes)
+    return any(isinstance(node, ast.Global) or find_root(find_changed(node)) in top - local for node in nodes)
 
 
-def _changed(node: ast.AST) -> ast.expr | None:
+def find_changed(node: ast.AST) -> ast.expr | None:
     """Return the expression whose value ``node`` changes in place, if it does."""
     if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
         return node.value
@@ -162,7 +179,7 @@ def _changed(node: ast.AST) -> ast.expr | None:
     return None
 
 
-def _root(node: ast.expr | None) -> str | None:
+def find_root(node: ast.expr | None) -> str | None:
     """Return the name at the beginning of ``name.x[0].y``."""
     while isinstance(node, ast.Subscript | ast.Attribute):
         node = node.value

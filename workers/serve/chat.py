@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from workers.contract.json_types import JsonObject
 from workers.engine.base_model.models import Base
 from workers.engine.prompts.rendering import RenderingError
+from workers.engine.prompts.tool_calls import find_format
 from workers.serve.adapters import Adapter
 from workers.serve.chat_request import ChatRequest, Format
 from workers.serve.constrained_decoding import Constraint, GrammarCompiler
@@ -16,7 +17,6 @@ from workers.serve.detokenizer import Detokenizer
 from workers.serve.errors import invalid_field
 from workers.serve.message_parts import CallSplitter, MessageSplitter, ThoughtSplitter
 from workers.serve.rows import Group, Row, Settings
-from workers.serve.tool_calls import find_format
 
 DEFAULT_TOKENS = 512  # of a completion without a limit in its request, if the context allows it
 NO_CALLS = "this model's chat template shows no tools, or writes calls in a form that is not known here."

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from workers.engine.prompts.reasoning import GPT_OSS_TURN, Markers
+from workers.engine.prompts.tool_calls import CallFormat, WrittenCall, parse_calls
 from workers.serve.detokenizer import measure_held_back
-from workers.serve.tool_calls import CallFormat, ToolCall, parse_calls
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Part:
 
     kind: Literal["reasoning", "content", "call"]
     text: str
-    call: ToolCall | None = None
+    call: WrittenCall | None = None
 
 
 class ThoughtSplitter:

@@ -23,6 +23,7 @@ from tests.workers.small_models import (
 from workers.engine.fast import decoder, lora
 from workers.engine.fast.architecture import describe, is_known
 from workers.engine.fast.decoder import Decoder
+from workers.engine.fast.sessions import Sessions
 from workers.engine.sampling.batches import plan_portions
 from workers.engine.training.batching import loss_weight, plan_passes
 
@@ -168,3 +169,29 @@ def test_weights_of_passes_make_their_sum_the_loss_of_the_whole():
     assert loss_weight("dapo", 2, 8, 10, 100) == 1
     assert loss_weight("grpo", 2, 8, 10, 100) == loss_weight("dr_grpo", 2, 8, 10, 100) == 0.25
     assert loss_weight("bnpo", 2, 8, 10, 100) == 0.1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_turns_after_added_tokens_have_the_models_own_log_probabilities(family):
+    """Rows end at different times within a turn, sessions end for good, and a prompt loses all of its own."""
+    model = tuned(family).float().eval()
+    prompts = [list(range(12, 12 + length)) for length in (30, 9, 21)]
+    generator = torch.Generator().manual_seed(3)
+    sequences = [(list(prompt), list[float | None]()) for prompt in prompts for _ in range(6)]
+    torch.manual_seed(2)
+    with torch.no_grad():
+        sessions = Sessions(Decoder(describe(model)), prompts, 6)
+        for turn, running in enumerate(([*range(18)], [1, 4, 5, 12, 13, 14, 15, 16, 17], [4, 13, 17])):
+            sizes = torch.randint(1, 9, (len(running),), generator=generator).tolist()
+            added = [list(range(20, 20 + size)) if turn else [] for size in sizes]
+            limits = [3 + size for size in sizes]
+            written = sessions.write(running, added, limits, TEMPERATURE, ENDS)
+            for session, more, limit, each in zip(running, added, limits, written, strict=True):
+                assert len(each.ids) == limit or each.ids[-1] in ENDS
+                assert len(each.ids) <= limit
+                sequences[session][0].extend([*more, *each.ids])
+                sequences[session][1].extend([*[None] * len(more), *each.logps])
+        for number, (ids, logps) in enumerate(sequences):
+            own = (model(torch.tensor([ids])).logits[0] / TEMPERATURE).log_softmax(-1)
+            for at, logp in enumerate(logps, start=len(prompts[number // 6])):
+                assert logp is None or logp == pytest.approx(float(own[at - 1, ids[at]]), abs=1e-4)

@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workers.contract.environments import EpisodeRecord, ToolCall, Turn
+from workers.grading import open_grader
+from workers.grading.definition import validate
 from workers.grading.results import (
     GradeResult,
     GradingFault,
@@ -21,6 +24,7 @@ from workers.grading.sample import (
     MAX_NESTING,
     SAMPLE_FIELDS,
     Completion,
+    as_json,
     nested_too_deeply,
     parse_json,
     sample_fields,
@@ -118,3 +122,65 @@ def test_reasons_of_parts_carry_the_part_s_name_and_silent_parts_are_left_out() 
     assert (
         join_explanations(parts | {"three": GradeResult(0.0, explanation="bad")}) == "one: good\nthree: bad"
     )
+
+
+# --- episodes ------------------------------------------------------------------------------------
+
+EPISODE = EpisodeRecord(
+    turns=[
+        Turn(role="assistant", content="", tool_calls=[ToolCall(name="get", arguments={"id": 7})], tokens=9),
+        Turn(role="tool", tool="get", content="found", seconds=0.1),
+        Turn(role="assistant", content="done", reasoning="it is there"),
+    ],
+    end="answered",
+    reward=0.5,
+    feedback="half of it",
+)
+PLAYED = Completion(EPISODE.transcript(), "it is there", EPISODE)
+
+
+def test_of_an_episode_graders_see_the_last_text_all_calls_and_the_turns() -> None:
+    fields = sample_fields(PLAYED)
+    assert (fields["output_text"], fields["reasoning"]) == ("done", "it is there")
+    call = {"type": "function", "function": {"name": "get", "arguments": '{"id": 7}'}}
+    assert fields["output_tools"] == [call]
+    turns: Any = fields["turns"]
+    assert [(turn["role"], turn["content"]) for turn in turns] == [
+        ("assistant", ""), ("tool", "found"), ("assistant", "done"),
+    ]  # fmt: skip
+    assert sample_fields(json.loads(json.dumps(as_json(PLAYED)))) == fields
+
+
+def test_an_environments_reward_combines_with_graders_over_the_transcript() -> None:
+    """The Python part reads the turns inside the sandbox."""
+    source = "def grade(sample, item):\n    return float(sample['turns'][1]['content'] == 'found')"
+    graders = {
+        "outcome": {"type": "environment"},
+        "reads": {"type": "python", "source": source},
+        "calls": {
+            "type": "string_check",
+            "operation": "eq",
+            "input": "{{sample.output_tools[0].function.name}} {{sample.turns[2].content}}",
+            "reference": "get done",
+        },
+    }
+    formula = "outcome + reads + calls"
+    with open_grader(validate({"type": "multi", "graders": graders, "calculate_output": formula})) as grade:
+        [result] = grade([(PLAYED, {})])
+    assert (result.reward, result.sub_rewards) == (2.5, {"outcome": 0.5, "reads": 1.0, "calls": 1.0})
+    assert "half of it" in result.explanation
+
+
+@pytest.mark.parametrize(
+    ("completion", "reason"),
+    [
+        ("text", "not played"),
+        (Completion("", episode=EPISODE.model_copy(update={"reward": None})), "no reward"),
+        (Completion("", episode=EPISODE.model_copy(update={"reward": None, "end": "session_lost"})), "lost"),
+    ],
+)
+def test_without_an_environments_reward_it_is_missing_and_never_0(completion: str, reason: str) -> None:
+    with open_grader(validate({"type": "environment"})) as grade:
+        [result] = grade([(completion, {})])
+    assert result.reward is None
+    assert reason in (result.error_detail or "")

@@ -13,9 +13,9 @@ from transformers import AutoTokenizer
 from tests.workers.serve.conftest import MODEL, TEMPLATE
 from workers.engine.prompts.reasoning import GPT_OSS_TURN, KNOWN, Markers, split_thoughts
 from workers.engine.prompts.rendering import Renderer
+from workers.engine.prompts.tool_calls import CallFormat, find_format
 from workers.serve.detokenizer import Detokenizer
 from workers.serve.message_parts import CallSplitter, MessageSplitter, Part, ThoughtSplitter
-from workers.serve.tool_calls import CallFormat, find_format
 
 HERMES = CallFormat("<tool_call>", "</tool_call>", "arguments")
 LLAMA = CallFormat("", "", "parameters")

@@ -176,7 +176,7 @@ class Decoder:
         state = _Writer(len(prompts), each, most)
         device = self.model.norm.weight.device
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
-        hidden, prefix = self._prefill(prompts, lengths)
+        hidden, prefix = self.prefill(prompts, lengths)
         kind = SharedCache if prefix[0][0].size(2) >= SHARED_FROM else CopiedCache
         cache: Cache = kind(self.model.blocks, prefix, lengths, each, most)
         hidden, positions = hidden.repeat_interleave(each, 0), lengths.repeat_interleave(each)
@@ -184,7 +184,7 @@ class Decoder:
         live = torch.ones(len(positions), dtype=torch.bool, device=device)
         for step in range(most):
             check()
-            token, logps = self._draw(hidden, temperature)
+            token, logps = self.draw(hidden, temperature)
             state.write(step, token, logps)
             live &= ~torch.isin(token, ends_at)
             alive = int(live.sum())
@@ -215,9 +215,9 @@ class Decoder:
             x = self._run_layer(layer, block, x, tables[block.rotary], attend)
         return x
 
-    def _draw(self, hidden: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(self, hidden: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Sample a token per row, by inverting the cumulative distribution, and its log-probability."""
-        with _wake_threads(len(hidden) * self.model.head.size):
+        with wake_threads(len(hidden) * self.model.head.size):
             return self._invert(self.logits(hidden), temperature)
 
     def _invert(self, logits: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -227,7 +227,7 @@ class Decoder:
         token = torch.searchsorted(sums, uniform, right=True).clamp_(max=sums.size(1) - 1)
         return token[:, 0], logps.gather(1, token)[:, 0]
 
-    def _prefill(self, prompts: list[list[int]], lengths: torch.Tensor) -> tuple[torch.Tensor, Prefix]:
+    def prefill(self, prompts: list[list[int]], lengths: torch.Tensor) -> tuple[torch.Tensor, Prefix]:
         """Return the hidden state after each prompt's last token, and every layer's keys and values."""
         longest = max(map(len, prompts))
         ids = torch.tensor([p + [0] * (longest - len(p)) for p in prompts], device=lengths.device)
@@ -246,7 +246,7 @@ class Decoder:
         return self.model.norm(x[torch.arange(len(x)), lengths - 1]), prefix
 
     def _step(self, token: torch.Tensor, positions: torch.Tensor, cache: Cache) -> torch.Tensor:
-        with _wake_threads(len(token) * self.model.blocks[0].gate_up.size):
+        with wake_threads(len(token) * self.model.blocks[0].gate_up.size):
             return self._advance(token, positions, cache)
 
     def _advance(self, token: torch.Tensor, positions: torch.Tensor, cache: Cache) -> torch.Tensor:
@@ -327,7 +327,7 @@ class _Writer:
 
 
 @contextmanager
-def _wake_threads(products: int) -> Iterator[None]:
+def wake_threads(products: int) -> Iterator[None]:
     """Compute on all threads, or on one if the largest operation has too few ``products`` to share."""
     threads = torch.get_num_threads()
     if products < ONE_THREAD_BELOW:

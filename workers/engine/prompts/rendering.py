@@ -89,6 +89,40 @@ class Renderer:
         """Return token ids of a rendered text, without adding special tokens to those of the template."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    def render_after_turn(self, messages: Sequence[Message]) -> str:
+        """Return what the template writes after the end token of an assistant's turn, up to the next one.
+
+        ``messages`` are all tool results, or all of a user. They follow a turn of the same kind in a minimal
+        conversation, as in TRL: earlier turns are never rendered anew. Raises ``RenderingError``.
+        """
+        mark = MARK.format("")
+        calls = [_build_call(n, m["name"], mark) for n, m in enumerate(messages) if m["role"] == "tool"]
+        turn = {"role": "assistant", "content": ""} | ({"tool_calls": calls} if calls else {"content": mark})
+        ids = [{"tool_call_id": call["id"]} for call in calls] or [{}] * len(messages)
+        answers = [self._break_added_tokens(m) | own for m, own in zip(messages, ids, strict=True)]
+        written = self.render([USER, turn, *answers]).partition(mark)[2]
+        ends = [written.find(end) + len(end) for end in self._end_texts if end in written]
+        if not ends:
+            raise RenderingError("it does not end a turn with one of the model's end tokens")
+        return written[min(ends) :]
+
+    @cached_property
+    def _end_texts(self) -> list[str]:
+        return [str(self.tokenizer.decode([token])) for token in self.end_ids]
+
+    @cached_property
+    def _added_tokens(self) -> list[str]:
+        """Added tokens that look like marks of a template, longest first: an observation has none of them."""
+        added = self.tokenizer.added_tokens_decoder.values()
+        found = {str(token) for token in added if token.special or str(token).startswith(("<", "["))}
+        return sorted(found, key=lambda token: (-len(token), token))
+
+    def _break_added_tokens(self, message: Message) -> Message:
+        content = str(message["content"])
+        for token in self._added_tokens:
+            content = content.replace(token, f"{token[:1]} {token[1:]}")
+        return message | {"content": content}
+
     def _apply(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], **options: Any) -> str:
         """Apply the template. Raises ``RenderingError`` with the template's own message."""
         prefill = bool(messages) and is_prefill(messages) and "add_generation_prompt" not in options
@@ -307,6 +341,12 @@ class Renderer:
         except RenderingError:
             after = ""
         return next((token for token in self.encode_text(after) if token in self.end_ids), self.end_ids[-1])
+
+
+def _build_call(number: int, name: str, mark: str) -> Message:
+    """Return a call whose id suits Mistral's templates, which demand nine characters."""
+    function = {"name": name, "arguments": {ARGUMENT: mark}}
+    return {"id": f"zzcall{number:03}", "type": "function", "function": function}
 
 
 def _shape(message: Message) -> tuple[object, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from workers.grading.kind import GraderKind
 from workers.grading.kinds import (
+    environment,
     json_schema,
     label_model,
     mathematics,
@@ -33,6 +34,7 @@ _LISTED: tuple[GraderKind[Any], ...] = (
     sql.KIND,
     rubric.KIND,
     ranking.KIND,
+    environment.KIND,
 )
 KINDS = {kind.type: kind for kind in _LISTED}
 """Every kind by its id, in the order that pages show them: OpenAI's types, then Groove's own."""

@@ -80,12 +80,15 @@ def probe() -> SandboxStatus:
 
 def open_sandbox(source: str, limits: Limits) -> Sandbox:
     """Return a sandbox for one source. Raises ``GradingUnavailable``."""
-    return Sandbox(source, limits, _find_wall())
+    return Sandbox(source, limits, find_wall())
 
 
 @cache
-def _find_wall() -> Wall:
-    """Return the outer wall that works. Only success is cached: a failure may be temporary."""
+def find_wall() -> Wall:
+    """Return the outer wall that works. Raises ``GradingUnavailable``.
+
+    Only success is cached: a failure may be temporary.
+    """
     survey = _survey(_PROBE_LIMITS)
     if survey.wall is None:
         raise GradingUnavailable(survey.status.reason, survey.status.remedy)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from workers.contract.json_types import JsonObject
 from workers.grading.results import Grade, GradeResult, Subject
-from workers.grading.sample import TOO_DEEP, may_nest_too_deeply, nested_too_deeply
+from workers.grading.sample import TOO_DEEP, as_json, may_nest_too_deeply, nested_too_deeply
 from workers.grading.sandbox.pool import Outcome, Request, Sandbox
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
@@ -37,8 +37,7 @@ def _request_for(subject: Subject, seed: int) -> Request | None:
 
 def build_request(text: str, item: JsonObject, seed: int) -> Request:
     """Build a request whose random seed depends only on the job's seed, the completion and its row."""
-    thoughts = getattr(text, "reasoning", "")
-    content = _encode(([text, thoughts] if thoughts else text, item))[:-1]
+    content = _encode((as_json(text), item))[:-1]
     digest = hashlib.sha256(f"{seed}\n{content}".encode()).digest()
     return Request(content, int.from_bytes(digest[:4], "big"))
 

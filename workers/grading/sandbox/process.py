@@ -20,7 +20,6 @@ from workers.grading.sandbox import walls
 from workers.grading.sandbox.cgroup import new_cgroup
 
 START_SECONDS = 30.0
-MAX_REPLY_BYTES = 1 << 18
 CHUNK_BYTES = 1 << 16
 STDERR_CHARACTERS = 500
 PLAIN_LENGTH = 2  # of a plain reward: [reward, seconds]
@@ -28,14 +27,18 @@ Reply = dict[str, object] | list[object]
 HEADER = struct.Struct("<I")
 
 # The files are passed as text, so that nothing of the checkout need be readable inside.
+# A program takes the place of worker.py, from which it may import.
 _BOOT = """
-import json, sys
+import json, sys, types
+WORKER = "workers.grading.sandbox.worker"
 parts = {}
-for name, text in zip(("jail", "worker", "zygote", "sample"), sys.argv[1:5]):
+for name, text in zip(("jail", "worker", "zygote", "sample", "program"), sys.argv[1:-1]):
     parts[name] = {"__name__": "__main__"}
     exec(compile(text, f"<{name}>", "exec"), parts[name])
-config = json.loads(sys.argv[5]) | {"sample_of": parts["sample"]["sample_fields"]}
-parts["zygote"]["main"](config, parts["jail"], parts["worker"])
+    sys.modules[WORKER] = types.SimpleNamespace(**parts.get("worker", {}))
+del sys.modules[WORKER]
+config = json.loads(sys.argv[-1]) | {"sample_of": parts["sample"]["sample_fields"]}
+parts["zygote"]["main"](config, parts["jail"], parts.get("program") or parts["worker"])
 """
 
 
@@ -51,13 +54,21 @@ class Zygote:
     """A warm interpreter behind the outer wall that forks locked-in processes.
 
     Raises ``StartFailed``. ``spawner`` starts it: it is killed when the thread that started it ends, so that
-    thread must live as long as its user.
+    thread must live as long as its user. Its processes run ``program``, the text of a module with the
+    ``main`` of ``worker.py``; the default is ``worker.py`` itself.
     """
 
-    def __init__(self, wall: walls.Wall, limits: Limits, warm: Iterable[str], spawner: Executor) -> None:
-        self._wall = wall
+    def __init__(
+        self,
+        wall: walls.Wall,
+        limits: Limits,
+        warm: Iterable[str],
+        spawner: Executor,
+        program: str | None = None,
+    ) -> None:
+        self._wall, self._limits = wall, limits
         self._host, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = _build_command(wall, limits, warm, theirs.fileno())
+        command = _build_command(wall, limits, warm, theirs.fileno(), program)
         try:
             with theirs:
                 self._cgroup = new_cgroup(limits)
@@ -84,7 +95,7 @@ class Zygote:
         replies, replies_end = os.pipe()
         try:
             socket.send_fds(self._host, [b'{"fork": true}'], [requests_end, replies_end])
-            return Process(self, int(self._receive()), requests, replies)
+            return Process(self, int(self._receive()), requests, replies, self._limits.reply_bytes)
         except (OSError, ValueError) as error:
             os.close(requests)
             os.close(replies)
@@ -125,8 +136,8 @@ class Zygote:
 class Process:
     """A locked-in process and its two non-blocking pipes."""
 
-    def __init__(self, zygote: Zygote, number: int, requests: int, replies: int) -> None:
-        self._zygote, self._number = zygote, number
+    def __init__(self, zygote: Zygote, number: int, requests: int, replies: int, most_bytes: int) -> None:
+        self._zygote, self._number, self._most_bytes = zygote, number, most_bytes
         self._requests, self._replies = requests, replies
         os.set_blocking(requests, False)
         os.set_blocking(replies, False)
@@ -191,8 +202,8 @@ class Process:
         if len(self._unread) < HEADER.size:
             return None
         (size,) = HEADER.unpack_from(self._unread)
-        if size > MAX_REPLY_BYTES:
-            raise Broken(f"the grader's process sent a reply of {size} bytes; the limit is {MAX_REPLY_BYTES}")
+        if size > self._most_bytes:
+            raise Broken(f"the process sent a reply of {size} bytes; the limit is {self._most_bytes}")
         end = HEADER.size + size
         if len(self._unread) < end:
             return None
@@ -214,7 +225,7 @@ class Process:
                 raise self._build_death()
 
     def _build_death(self) -> Broken:
-        return Broken(f"the grader's process ended ({_describe_end(self.close())})")
+        return Broken(f"the process ended ({_describe_end(self.close())})")
 
     def close(self) -> int | None:
         """End the process and return its exit code; ``None`` if it is unknown, or if it was closed before."""
@@ -226,16 +237,16 @@ class Process:
         return self._zygote.end(self._number)
 
 
-HUNG = "the grader's process did not answer in time and was killed"
+HUNG = "the process did not answer in time and was killed"
 
 
 def _parse_reply(frame: bytes) -> Reply:
     try:
         reply = json.loads(frame)
     except (ValueError, RecursionError) as error:
-        raise Broken("the grader's process sent a reply that is not JSON") from error
+        raise Broken("the process sent a reply that is not JSON") from error
     if not _is_reply(reply):
-        raise Broken("the grader's process sent a reply in no known form")
+        raise Broken("the process sent a reply in no known form")
     known: Reply = reply
     return known
 
@@ -255,7 +266,9 @@ def _is_reply(value: object) -> bool:
     return isinstance(value, dict) or (isinstance(value, list) and len(value) == PLAIN_LENGTH)
 
 
-def _build_command(wall: walls.Wall, limits: Limits, warm: Iterable[str], host: int) -> list[str]:
+def _build_command(
+    wall: walls.Wall, limits: Limits, warm: Iterable[str], host: int, program: str | None
+) -> list[str]:
     config = {
         "host": host,
         "namespaces": wall.namespaces,
@@ -266,7 +279,7 @@ def _build_command(wall: walls.Wall, limits: Limits, warm: Iterable[str], host: 
     }
     here, above = resources.files("workers.grading.sandbox"), resources.files("workers.grading")
     sources = [here.joinpath(f"{name}.py").read_text() for name in ("jail", "worker", "zygote")]
-    sources.append(above.joinpath("sample.py").read_text())
+    sources += [above.joinpath("sample.py").read_text(), *([program] if program else [])]
     python = [walls.interpreter(), *walls.PYTHON_FLAGS, "-c", _BOOT]
     return [*wall.prefix, *python, *sources, json.dumps(config)]
 

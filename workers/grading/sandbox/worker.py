@@ -25,7 +25,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypedDict
 
 FILE = "grader.py"
-OWN_FILES = ("<worker>", "<zygote>", "<string>")
+OWN_FILES = ("<worker>", "<program>", "<zygote>", "<string>")
 TRACEBACK_FRAMES = 20
 PLAIN = {"reward", "seconds", "stdout"}
 Reply = dict[str, object]
@@ -114,41 +114,15 @@ class Pipes:
         return bytes(data)
 
 
-class Runner:
-    """Runs one source within limits. ``sample_of`` turns a completion into the argument ``sample``."""
+class Guard:
+    """Runs code of a source within limits and turns whatever it raises into a reply."""
 
-    def __init__(self, limits: Limits, sample_of: Callable[[str], dict[str, object]]) -> None:
-        self._limits, self._sample_of = limits, sample_of
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._printed = Printed(limits["stdout_characters"], limits["printed_characters"])
-        self._module = types.ModuleType("grader")
-        sys.modules["grader"] = self._module
         signal.signal(signal.SIGALRM, _raise_time_is_up)
 
-    def load(self, source: str) -> Reply:
-        """Run the source's top level."""
-        linecache.cache[FILE] = (len(source), None, source.splitlines(keepends=True), FILE)
-
-        def run() -> Reply:
-            exec(compile(source, FILE, "exec"), self._module.__dict__)  # noqa: S102
-            if not callable(getattr(self._module, "grade", None)):
-                raise NameError("the source defines no function grade(sample, item)")
-            return {"reward": 0.0}
-
-        return self._run_within(run, self._limits["load_seconds"], "loading the source")
-
-    def grade(self, text: str, item: dict[str, object], seed: int) -> Reply:
-        """Return the verdict on one item."""
-        sample = self._sample_of(text)
-        verdicts = self._limits["verdicts"]
-
-        def run() -> Reply:
-            _reseed(seed)
-            result = self._module.grade(sample, item)
-            return result if verdicts else {"reward": _to_number(result)}
-
-        return self._run_within(run, self._limits["item_seconds"], "grade()")
-
-    def _run_within(self, run: Callable[[], Reply], seconds: float, what: str) -> Reply:
+    def run_within(self, run: Callable[[], Reply], seconds: float, what: str) -> Reply:
         """Return the value of ``run``, or its error. ``spent`` asks for a fresh process."""
         printed = self._printed
         printed.forget()
@@ -163,16 +137,16 @@ class Runner:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except TimeIsUp as error:
             stopped = f"{what} took longer than {seconds:g} seconds and was stopped.\n"
-            reply = {"error": stopped + self._format_traceback(error), "spent": True}
+            reply = {"error": stopped + self.describe(error), "spent": True}
         except MemoryError as error:
-            reply = {"error": self._format_traceback(error), "spent": True}
+            reply = {"error": self.describe(error), "spent": True}
         except BaseException as error:
-            reply = {"error": self._format_traceback(error)}
+            reply = {"error": self.describe(error)}
         reply["seconds"] = time.perf_counter() - started
         reply["stdout"] = printed.text()
         return reply
 
-    def _format_traceback(self, error: BaseException) -> str:
+    def describe(self, error: BaseException) -> str:
         """Return the end of the traceback, through the user's lines and the libraries that they call."""
         frames = traceback.extract_tb(error.__traceback__)
         shown = traceback.StackSummary.from_list([f for f in frames if f.filename not in OWN_FILES])
@@ -184,28 +158,68 @@ class Runner:
         return text[-self._limits["detail_characters"] :].rstrip()
 
 
+class Runner(Guard):
+    """Grades with one source. ``sample_of`` turns a completion into the argument ``sample``."""
+
+    def __init__(self, limits: Limits, sample_of: Callable[[str], dict[str, object]]) -> None:
+        super().__init__(limits)
+        self._sample_of = sample_of
+        self._module = types.ModuleType("grader")
+        sys.modules["grader"] = self._module
+
+    def load(self, source: str) -> Reply:
+        """Run the source's top level."""
+        show_in_tracebacks(FILE, source)
+
+        def run() -> Reply:
+            exec(compile(source, FILE, "exec"), self._module.__dict__)  # noqa: S102
+            if not callable(getattr(self._module, "grade", None)):
+                raise NameError("the source defines no function grade(sample, item)")
+            return {"reward": 0.0}
+
+        return self.run_within(run, self._limits["load_seconds"], "loading the source")
+
+    def grade(self, text: str, item: dict[str, object], seed: int) -> Reply:
+        """Return the verdict on one item."""
+        sample = self._sample_of(text)
+        verdicts = self._limits["verdicts"]
+
+        def run() -> Reply:
+            reseed(seed)
+            result = self._module.grade(sample, item)
+            return result if verdicts else {"reward": to_number(result, "grade()")}
+
+        return self.run_within(run, self._limits["item_seconds"], "grade()")
+
+
+def show_in_tracebacks(file: str, source: str) -> None:
+    """Let tracebacks quote the lines of a source that is no file."""
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+
+
 def _raise_time_is_up(*_: object) -> NoReturn:
     raise TimeIsUp
 
 
-def _reseed(seed: int) -> None:
+def reseed(seed: int) -> None:
+    """Start the random numbers of ``random`` and numpy anew."""
     random.seed(seed)
     numpy = sys.modules.get("numpy")
     if numpy is not None:
-        numpy.random.seed(seed)
+        numpy.random.seed(seed % (1 << 32))
 
 
-def _to_number(value: Any) -> float:
+def to_number(value: Any, source: str) -> float:
     """Return a finite float. Refuses NaN, text and ``None``; takes all real numbers and truth values."""
     if callable(getattr(value, "item", None)) and getattr(value, "size", 1) == 1:
         value = value.item()  # numpy's and pandas' numbers, and arrays of one
     if not isinstance(value, numbers.Real | decimal.Decimal) and not getattr(
         value, "is_extended_real", False
     ):
-        raise TypeError(f"grade() must return a number, it returned {type(value).__name__}")
+        raise TypeError(f"{source} must return a number, it returned {type(value).__name__}")
     number = float(value)
     if not math.isfinite(number):
-        raise ValueError(f"grade() must return a finite number, it returned {number}")
+        raise ValueError(f"{source} must return a finite number, it returned {number}")
     return number
 
 
