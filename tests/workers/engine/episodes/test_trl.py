@@ -1,4 +1,4 @@
-"""The same turns give the same tokens, mask, log-probabilities, loss and gradients as in TRL's own tool loop."""
+"""The same turns give the same tokens, mask, log-probabilities, loss and gradients as in TRL's tool loop."""
 
 from __future__ import annotations
 
@@ -98,7 +98,10 @@ def build_ours(spec: JobSpec, tmp_path: Path, grade: Any) -> MeasuringTrainer:
         for goal in GOALS
     ]
     player = Player.create(
-        {"": backend}, TurnSampling(base.renderer, 1.0, [EOS]), EpisodeSettings(), spec.grpo.max_completion_length
+        {"": backend},
+        TurnSampling(base.renderer, 1.0, [EOS]),
+        EpisodeSettings(),
+        spec.grpo.max_completion_length,
     )
     recorder = Recorder(rows, grade, base.renderer, [EOS])
     plan = MemoryPlan(1500, False)  # several passes, unlike TRL
@@ -151,8 +154,16 @@ def test_scripted_turns_train_exactly_as_in_trls_tool_loop(spec, tmp_path, monke
     with open_grader(validate({"type": "environment"})) as grade:
         trainer = build_ours(spec, tmp_path, grade)
         ours = describe_step(trainer)
-    for name in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "own", "num_items_in_batch"):
+    for name in (
+        "prompt_ids",
+        "prompt_mask",
+        "completion_ids",
+        "completion_mask",
+        "own",
+        "num_items_in_batch",
+    ):
         assert torch.equal(ours[name], theirs[name]), name
+    assert ours["num_items_in_batch"] == theirs["num_items_in_batch"] == ours["own"].sum()
     assert 0 < ours["own"].sum() < ours["completion_mask"].sum()
     assert torch.allclose(ours["advantages"], theirs["advantages"])
     assert len(set(ours["advantages"].tolist())) > 2
