@@ -11,6 +11,8 @@ from webapp.datasets.uploads import transfers
 from webapp.datasets.uploads.imports import IMPORTS
 from webapp.datasets.uploads.services import discard_stale_uploads
 from webapp.endpoints.queues import ENDPOINT_CHECKS
+from webapp.environments.queues import INSPECTIONS as ENVIRONMENT_INSPECTIONS
+from webapp.environments.queues import PLAYS, TASK_DATASETS
 from webapp.evals.queues import EVAL_RUNS
 from webapp.graders.queues import CHECKS, TRIALS, enqueue_checks_with_new_rows
 from webapp.interactions.erasure import delete_expired as delete_expired_interactions
@@ -28,6 +30,7 @@ from webapp.work import nodes
 from webapp.work.queue import LeaseQueue
 from workers.bridge import (
     checks,
+    environments,
     evals,
     exports,
     imports,
@@ -51,6 +54,9 @@ QUEUES: tuple[LeaseQueue[Any], ...] = (
     IMPORTS,
     REMOTE_IMPORTS,
     EVAL_RUNS,
+    ENVIRONMENT_INSPECTIONS,
+    TASK_DATASETS,
+    PLAYS,
     SERVERS,
 )
 
@@ -113,6 +119,24 @@ def run_remote_import(import_id: int) -> None:
 def run_eval(run_id: int) -> None:
     """Sample and grade the rows of an eval run."""
     evals.run_eval(run_id)
+
+
+@app.task
+def inspect_environment(inspection_id: int) -> None:
+    """List an environment's tools and tasks, and check it."""
+    environments.inspect_environment(inspection_id)
+
+
+@app.task
+def make_task_dataset(made_id: int) -> None:
+    """Make a dataset version of an environment's tasks."""
+    environments.make_task_dataset(made_id)
+
+
+@app.task
+def continue_play(play_id: int) -> None:
+    """Make the moves of a person or an oracle in an environment."""
+    environments.continue_play(play_id)
 
 
 @app.task

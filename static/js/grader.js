@@ -27,8 +27,8 @@ function initBench(form) {
   };
   form.addEventListener("keydown", (event) => {
     if (!(event.ctrlKey || event.metaKey)) return;
-    if (event.key === "Enter") pressButton(event, "[data-grader-run]");
-    if (event.key === "s") pressButton(event, "[data-grader-save]");
+    if (event.key === "Enter") pressButton(event, "[data-bench-run]");
+    if (event.key === "s") pressButton(event, "[data-bench-save]");
   });
   form.addEventListener("change", () => showNeeded(form));
   document.body.addEventListener("trial", () => showResults(form));
@@ -36,4 +36,4 @@ function initBench(form) {
   guardText(form);
 }
 
-for (const form of document.querySelectorAll("[data-grader-bench]")) initBench(form);
+for (const form of document.querySelectorAll("[data-bench]")) initBench(form);

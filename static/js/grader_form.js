@@ -176,7 +176,7 @@ function parseDefinition(textarea) {
 
 // Two buttons choose between the form and the JSON; the form is shown first where there is one.
 export function initGraderForm(textarea, editor) {
-  if (textarea.readOnly || !textarea.closest("[data-grader-bench]") || !parseDefinition(textarea)) return;
+  if (textarea.readOnly || !textarea.closest("[data-bench]") || !parseDefinition(textarea)) return;
   const panel = createElement("div", { className: "panel space-y-3" });
   const status = createElement("p", { className: "text-error text-sm" });
   status.setAttribute("role", "status");

@@ -11,6 +11,7 @@ from tests.web.interactions.records import keep
 from webapp.datasets.files import uploads
 from webapp.datasets.files.services import create_file
 from webapp.deployments.services import deploy
+from webapp.environments.models import Environment
 from webapp.evals.models import EvalRun
 from webapp.jobs.models import Job
 from webapp.teams.models import Team, User
@@ -42,6 +43,7 @@ def create_objects(team: Team, user: User) -> Known:
     deployment = deploy(team, user, "invoices", target)
     interaction = keep(team, user="dora")
     run = EvalRun.objects.select_related("eval").get(team=team)
+    environment = Environment.objects.get(team=team)
     webhook, _ = webhooks.create_endpoint(
         team, user, name="W", url="https://127.0.0.1:9/", event_types=["fine_tuning.job.succeeded"]
     )
@@ -49,6 +51,7 @@ def create_objects(team: Team, user: User) -> Known:
         paths={
             "/v1/chat/completions/{}": interaction.uid,
             "/v1/deployments/{}": deployment.name,
+            "/v1/environments/{}": environment.uid,
             "/v1/evals/{}": run.eval.uid,
             "/v1/evals/{}/runs/{}": run.uid,
             "/v1/evals/{}/runs/{}/output_items/{}": run.items.get().uid,

@@ -13,6 +13,7 @@ from webapp.core.api.errors import ApiError, build_envelope
 from webapp.core.api.openapi import Api
 from webapp.datasets.files.api import files, uploads
 from webapp.deployments.api import router as deployments
+from webapp.environments.api import router as environments
 from webapp.evals.api.views import router as evals
 from webapp.graders.api import router as graders
 from webapp.interactions.api import feedback, subjects
@@ -91,6 +92,7 @@ def answer_fault(request: HttpRequest, _error: Exception) -> HttpResponse:
 
 api.add_router("/chat/completions", gateway.router)
 api.add_router("/deployments", deployments)
+api.add_router("/environments", environments)
 api.add_router("/evals", evals)
 api.add_router("/feedback", feedback.router)
 api.add_router("/files", files)

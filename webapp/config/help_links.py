@@ -21,6 +21,7 @@ SECTIONS = {
     "graders:detail": "graders-bench",
     "graders:trial": "graders-bench#trying-it",
     "graders:import": "graders#import-and-export",
+    "environments": "environments#pages",
     "judges": "judges",
     "judges:label": "judge-cards#labels",
     "judges:card": "judge-cards#numbers",

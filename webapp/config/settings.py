@@ -82,6 +82,7 @@ INSTALLED_APPS = [
     "webapp.registry",
     "webapp.endpoints",
     "webapp.graders",
+    "webapp.environments",
     "webapp.calibration",
     "webapp.jobs",
     "webapp.evaluations",

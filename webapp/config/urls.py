@@ -33,6 +33,7 @@ urlpatterns = [
     path("t/<slug:team>/deployments/", include("webapp.deployments.urls")),
     path("t/<slug:team>/evals/", include("webapp.evals.urls")),
     path("t/<slug:team>/graders/", include("webapp.graders.urls")),
+    path("t/<slug:team>/environments/", include("webapp.environments.urls")),
     path("t/<slug:team>/interactions/", include("webapp.interactions.urls")),
     path("t/<slug:team>/judges/", include("webapp.judges.urls")),
     path("t/<slug:team>/jobs/", include("webapp.experiments.urls")),

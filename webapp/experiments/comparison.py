@@ -98,6 +98,7 @@ def _describe_choices(job: Job) -> dict[str, object]:
         "initial adapter": job.initial_adapter,
         "dataset": job.dataset_version,
         "grader": job.grader_version,
+        "environment": job.environment_version,
         "held-out grader": job.held_out_grader,
         "tasks": "; ".join(tasks),
         "suites": "; ".join(map(_describe_suite, job.suites.all())),

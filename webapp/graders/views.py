@@ -8,10 +8,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from webapp.core.http import HtmxRequest
+from webapp.core.versions import find_compared
 from webapp.graders import bench, listing, services
 from webapp.graders.definitions import parsing
 from webapp.graders.forms import DescriptionForm, ImportForm, NewGraderForm
-from webapp.graders.models import Grader, GraderVersion
+from webapp.graders.models import Grader
 from webapp.graders.queues import request_check
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
@@ -68,7 +69,7 @@ def version(request: HtmxRequest, access: Access, uid: str, number: int) -> Http
     versions = grader.versions.select_related("grader__team", "check_run", "created_by")
     selected = get_object_or_404(versions, number=number)
     others = list(grader.versions.exclude(pk=selected.pk))
-    before = _find_compared(others, selected, request.GET.get("with", ""))
+    before = find_compared(others, selected, request.GET.get("with", ""))
     context = {
         "grader": grader,
         "others": others,
@@ -84,15 +85,6 @@ def version(request: HtmxRequest, access: Access, uid: str, number: int) -> Http
         )
     part = "check.html" if request.htmx else "version.html"
     return render(request, f"graders/{part}", context)
-
-
-def _find_compared(others: list[GraderVersion], selected: GraderVersion, number: str) -> GraderVersion | None:
-    """Return the version to compare with: the one asked for, else the one before; ``none`` is neither."""
-    if number == "none":
-        return None
-    requested = [other for other in others if str(other.number) == number]
-    before = [other for other in others if other.number < selected.number]
-    return next(iter(requested or before), None)
 
 
 @member(Role.EDITOR)

@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet
 from django.urls import reverse
 
 from webapp.datasets.models import Dataset
+from webapp.environments.models import Environment
 from webapp.graders.models import Grader
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
@@ -17,7 +18,7 @@ from webapp.teams.access import Access
 from webapp.teams.models import Role
 
 RESULTS_PER_KIND = 6
-Named = QuerySet[Dataset] | QuerySet[Grader] | QuerySet[TunedModel]
+Named = QuerySet[Dataset] | QuerySet[Grader] | QuerySet[Environment] | QuerySet[TunedModel]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ PAGES = (
     Page("Home", "home:overview", "house"),
     Page("Datasets", "datasets:list", "database"),
     Page("Graders", "graders:list", "scale"),
+    Page("Environments", "environments:list", "box", words="episodes tools tasks multi-step"),
     Page("Judges", "judges:list", "gavel", words="endpoints labels cards"),
     Page("Jobs", "jobs:list", "activity", words="runs training"),
     Page("Models", "catalog:list", "package", words="adapters"),
@@ -64,6 +66,7 @@ ACTIONS = (
     Page("Launch a job", "jobs:new", "zap", Role.EDITOR, "new train run"),
     Page("Upload a dataset", "datasets:new", "upload", Role.EDITOR, "new add import"),
     Page("Write a grader", "graders:new", "plus", Role.EDITOR, "new add"),
+    Page("Write an environment", "environments:new", "plus", Role.EDITOR, "new add tools episodes"),
     Page("Import a grader", "graders:import", "upload", Role.EDITOR, "new add openai json"),
     Page("Import from OpenAI", "remote_imports:connect", "upload", Role.OWNER, "move groove"),
     Page("Connect a judge", "judges:new", "plug", Role.OWNER, "new add endpoint key"),
@@ -114,6 +117,7 @@ def find_entries(access: Access, text: str) -> list[tuple[str, list[Entry]]]:
         groups += [
             ("Datasets", _find_named(Dataset.objects.alive(), access, text, "database")),
             ("Graders", _find_named(Grader.objects.alive(), access, text, "scale")),
+            ("Environments", _find_named(Environment.objects.alive(), access, text, "box")),
             ("Models", _find_named(TunedModel.objects.alive(), access, text, "package")),
         ]
     team = [access.team.slug]

@@ -13,8 +13,8 @@ from webapp.work import messages
 
 NAME_STEM = 100
 COPIED = (
-    "team", "base_model", "dataset_version", "grader_version", "held_out_grader", "initial_adapter", "method",
-    "control_of", "sft", "settings", "total_steps",
+    "team", "base_model", "dataset_version", "grader_version", "environment_version", "held_out_grader",
+    "initial_adapter", "method", "control_of", "sft", "settings", "total_steps",
 )  # fmt: skip
 DELETED = "This checkpoint was deleted meanwhile. Choose another one."
 

@@ -48,7 +48,11 @@ class JobQueue(LeaseQueue[Job]):
 
 
 JOBS = JobQueue(
-    Job, "jobs", TASK, REMEDY, related=("team", "base_model", "dataset_version", "grader_version")
+    Job,
+    "jobs",
+    TASK,
+    REMEDY,
+    related=("team", "base_model", "dataset_version", "grader_version", "environment_version__environment"),
 )
 
 

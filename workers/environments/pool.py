@@ -25,7 +25,6 @@ from workers.grading.sandbox.process import HUNG, Broken, Process, StartFailed, 
 
 MOST_PROCESSES = 4
 SESSIONS_FOR_ANOTHER = 16  # a process with this many sessions is worth another one
-MOST_RESTORES = 3
 LOAD_REMEDY = "Correct the line; the top level of the source must run without help."
 Answer = dict[str, Any]
 Result = TypeVar("Result")
@@ -43,7 +42,7 @@ class Hosted:
         self.line: int | None = None
         self.history: list[tuple[str, int]] = []
         self.seat: _Seat | None = None
-        self.suspect, self.restores = False, 0
+        self.suspect = False
 
     def lose(self, reason: str, line: int | None = None) -> None:
         """Give the session up; the first reason stays. ``line`` is one of the source."""
@@ -207,10 +206,6 @@ class Pool:
             hosted.seat.unsent.append(_Step(order, index))
 
     def _restore(self, hosted: Hosted) -> None:
-        hosted.restores += 1
-        if hosted.restores > MOST_RESTORES + 1:
-            hosted.lose(f"its process ended {MOST_RESTORES + 1} times")
-            return
         try:
             hosted.seat = self._find_seat(hosted)
         except (StartFailed, Broken) as error:
@@ -338,7 +333,7 @@ def check_available(answer: object) -> None:
 def read_fault(answer: Answer, remedy: str) -> EnvironmentFault:
     """Return the fault that an answer with an error tells of."""
     line = answer.get("line")
-    cause = str(answer.get("error", "the process sent an answer in no known form")).strip()
+    cause = str(answer.get("error", "the process sent an answer in no known form")).strip().rstrip(".")
     return EnvironmentFault(cause, remedy, line if type(line) is int else None)
 
 

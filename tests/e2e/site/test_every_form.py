@@ -32,6 +32,7 @@ from tests.web.site.test_tenancy import (  # noqa: F401 -- objects is a fixture
 )
 from webapp.datasets.uploads.transfers import add_part, begin_transfer
 from webapp.datasets.uploads.validation import Options
+from webapp.environments.models import EnvironmentInspection
 from webapp.graders.models import Grader, GraderVersion
 from webapp.jobs.models import Job
 from webapp.jobs.states import State
@@ -89,14 +90,18 @@ DATASETS = (
 )
 GRADERS = (
     Step("graders/list.html", "graders:list", {"q": "G"}, shows="Clear"),
-    Step("graders/version.html", "graders:version", {"with": "2"}, shows="Changes from"),
+    Step("version_changes.html", "graders:version", {"with": "2"}, shows="Changes from"),
     Step("graders:check", "graders:version", shows="Waiting for a worker"),
-    Step("graders/describe.html", "graders:describe", {"name": "Due dates"}, shows="Due dates"),
+    Step("describe.html", "graders:describe", {"name": "Due dates"}, shows="Due dates"),
     Step("graders:add_known", "graders:detail", KNOWN | {"item": "["}, status=422, shows="This is not JSON"),
     Step("graders/known.html", "", {"item": "{}"}, shows="Saved as known"),
     Step("graders:checking", "graders:detail", {"cheat_threshold": "0.4"}),
     Step("graders:delete_test", "graders:detail", shows="The known answer was deleted."),
     Step("judges:check", "judges:list"),
+)
+ENVIRONMENTS = (
+    Step("environments/list.html", "environments:list", {"q": "Num"}, shows="Clear"),
+    Step("environments:inspect", "environments:version", shows="is being checked"),
 )
 JOBS = (
     Step("jobs/list.html", "jobs:list", {"q": "J"}, shows="Clear"),
@@ -147,6 +152,8 @@ DESTRUCTIVE = (
     Step("catalog:restore", "catalog:model", other={"uid": "unserved"}, shows="Restored"),
     Step("graders:delete", "graders:detail", shows="Grader deleted"),
     Step("graders:restore", "graders:detail"),
+    Step("environments:delete", "environments:detail", shows="Environment deleted"),
+    Step("environments:restore", "environments:detail"),
     Step("judges:delete", "judges:list", shows="Disconnected"),
     Step("datasets:delete", "datasets:detail", shows="Dataset deleted"),
     Step("datasets:restore", "datasets:detail"),
@@ -170,7 +177,18 @@ STRANGER = (
          {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}),
 )  # fmt: skip
 LEAVING = (Step("account/logout.html", "/accounts/logout/", shows="Sign in"),)
-TEAM_WALK = (*MEMBERS, *WEBHOOKS, *REMOTE, *DATASETS, *GRADERS, *JOBS, *MODELS, *SERVING, *DESTRUCTIVE)
+TEAM_WALK = (
+    *MEMBERS,
+    *WEBHOOKS,
+    *REMOTE,
+    *DATASETS,
+    *GRADERS,
+    *ENVIRONMENTS,
+    *JOBS,
+    *MODELS,
+    *SERVING,
+    *DESTRUCTIVE,
+)
 WALK = (*TEAM_WALK, *NEW_EMAIL, *CONFIRMED, *ACCOUNT, *STRANGER, *LEAVING)
 
 PRESETS = "tests/e2e/jobs/test_job.py::test_a_preset_fills_in_the_estimate_follows_and_a_clone_resets"
@@ -180,6 +198,9 @@ COMPARISON = "tests/e2e/jobs/test_compare.py::test_votes_by_keys_and_notes_in_pl
 GRADER = (
     "tests/e2e/graders/test_graders.py"
     "::test_a_grader_is_imported_tried_held_to_known_answers_and_tested_for_cheats"
+)
+ENVIRONMENT = (
+    "tests/e2e/environments/test_environments.py::test_an_environment_is_written_played_and_made_a_dataset"
 )
 JUDGE = "tests/e2e/graders/test_judges.py::test_a_judge_is_connected_asked_and_measured_against_labels"
 LABELS = "tests/e2e/jobs/test_job_list.py::test_several_jobs_are_tagged_deleted_and_restored"
@@ -197,6 +218,11 @@ SUBMITTED_ELSEWHERE = {
     "datasets/upload.html": UPLOAD,
     "evaluations:note": COMPARISON,
     "evaluations:vote": COMPARISON,
+    "environments/detail.html": ENVIRONMENT,
+    "environments/new.html": ENVIRONMENT,
+    "environments:make_dataset": ENVIRONMENT,
+    "environments:play": ENVIRONMENT,
+    "environments:start": ENVIRONMENT,
     "graders/detail.html": GRADER,
     "graders/import.html": GRADER,
     "graders/new.html": MAIN_JOB,
@@ -276,6 +302,7 @@ def named(team: Team, alice: User, bob: User, charlie: User, objects: Objects) -
     Job.objects.filter(pk=job.pk).update(finished_at=timezone.now() - timedelta(days=30))
     base, grader = BaseModel.objects.get(team=team), Grader.objects.get(team=team)
     GraderVersion.objects.create(grader=grader, number=2, definition=DEFINITION, sha256="1")
+    EnvironmentInspection.objects.update(state=EnvironmentInspection.State.FINISHED)
     gone = tuned(team, base)
     gone.deleted_at = timezone.now()
     gone.save()

@@ -31,6 +31,8 @@ from webapp.datasets.uploads.transfers import begin_transfer
 from webapp.datasets.uploads.validation import Options
 from webapp.deployments.services import deploy
 from webapp.endpoints.models import Endpoint
+from webapp.environments.plays import start_play
+from webapp.environments.services import create_environment
 from webapp.graders.models import Grader, GraderTest, GraderTrial, GraderVersion
 from webapp.home.sample_project import create_sample_project
 from webapp.jobs.launch.service import check_settings
@@ -47,6 +49,7 @@ from webapp.teams.services import create_invitation
 from webapp.webhooks.deliveries import create_event
 from webapp.webhooks.models import EventType, WebhookDelivery
 from webapp.webhooks.services import create_endpoint
+from workers.environments.examples import list_examples
 
 SignIn = Callable[[User], Client]
 Objects = dict[str, dict[str, Any]]
@@ -80,6 +83,9 @@ PAGES = {
     "graders:version",
     "graders:trial",
     "graders:export",
+    "environments:lint",
+    "environments:list",
+    "environments:version",
     "jobs:list",
     "jobs:detail",
     "jobs:rollouts",
@@ -154,6 +160,8 @@ def objects(team: Team, alice: User) -> Objects:
     grader_version = GraderVersion.objects.create(grader=grader, number=1, definition=DEFINITION, sha256="0")
     bench = GraderTrial.objects.create(team=team, definition=DEFINITION, rows=[])
     known = GraderTest.objects.create(grader=grader, row={}, answer="a", kind="bad", limit=0.3)
+    environment = create_environment(team, alice, "Numbers", list_examples()[0].source)
+    played = start_play(environment.versions.get(), alice, "train", {"seed": 0})
     judge = Endpoint.objects.create(team=team, name="judge", base_url="https://judge.example/v1")
     labels = LabelTask.objects.create(
         team=team,
@@ -198,6 +206,8 @@ def objects(team: Team, alice: User) -> Objects:
         "playground:verdict": {"uid": bench.uid},
         "interactions": {"uid": interaction.uid},
         "graders": {"uid": grader.uid, "test": known.uid},
+        "environments": {"uid": environment.uid},
+        "environments:play": {"uid": played.uid},
         "graders:trial": {"uid": bench.uid},
         "judges": {"uid": judge.uid, "version": grader_version.uid, "grader": grader.uid},
         "judges:label": {"uid": labels.uid},
@@ -281,9 +291,9 @@ def everything() -> dict[str, list[dict[str, Any]]]:
 
 def test_the_walk_sees_the_whole_site() -> None:
     assert {name.partition(":")[0] for name in NAMES} == {
-        "teams", "home", "keys", "webhooks", "remote_imports", "datasets", "graders", "judges", "jobs",
-        "experiments", "evaluations", "retention", "registry", "catalog", "deployments", "interactions",
-        "serving", "playground", "evals",
+        "teams", "home", "keys", "webhooks", "remote_imports", "datasets", "graders", "environments",
+        "judges", "jobs", "experiments", "evaluations", "retention", "registry", "catalog", "deployments",
+        "interactions", "serving", "playground", "evals",
     }  # fmt: skip
 
 

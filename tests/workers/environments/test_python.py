@@ -8,11 +8,11 @@ import pytest
 
 from workers.contract.environments import PythonEnvironment
 from workers.contract.json_types import JsonObject
-from workers.environments.backend import Call, EnvironmentFault, SessionLost, ToolResult
+from workers.environments.backend import Call, EnvironmentFault, Session, SessionLost, ToolResult
 from workers.environments.python import PythonBackend
 from workers.grading.results import Limits
 
-LIMITS = Limits(item_seconds=0.5, grace_seconds=0.3, memory_bytes=512 << 20, reply_bytes=16 << 20)
+LIMITS = Limits(item_seconds=0.5, grace_seconds=0.5, memory_bytes=512 << 20, reply_bytes=16 << 20)
 SOURCE = '''
 import os
 import random
@@ -83,7 +83,7 @@ def desk() -> Iterator[PythonBackend]:
         yield backend
 
 
-def open_one(backend: PythonBackend, n: int = 1):  # type: ignore[no-untyped-def]
+def open_one(backend: PythonBackend, n: int = 1) -> Session:
     (session,) = backend.open_sessions([{"n": n}])
     assert not isinstance(session, SessionLost), session
     return session
@@ -175,7 +175,7 @@ def test_a_session_that_dies_or_hangs_costs_only_its_own_episode(desk: PythonBac
     assert lost == {
         3: "the process ended (exit status 3)",
         11: "the process ended (exit status 3)",
-        20: "hang() took longer than 0.5 seconds and was stopped. (line 42)",
+        20: "hang() took longer than 0.5 seconds and was stopped (line 42)",
     }
     assert all(isinstance(r, SessionLost) or r.text.startswith("2: ") for r in results)
     scores = desk.score_all(sessions)

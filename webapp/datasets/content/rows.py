@@ -36,6 +36,7 @@ class Split(IntEnum):
 
 
 SPLITS = {split.label: split for split in Split}
+SPLIT = "split"  # column of a file that states the splits of its rows
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Columns:
 
     ``left_out`` columns do not become fields. None leaves out the index columns that pandas writes.
     With ``validation_from``, the line where a row stands states its split: validation from this line on.
-    Without ``reads_split`` a field ``split`` is like any other.
+    Without ``reads_split`` a field ``split`` is like any other. A ``split`` column of another name states the
+    split and does not become a field.
     """
 
     messages: str = "messages"
@@ -52,12 +54,15 @@ class Columns:
     left_out: frozenset[str] | None = None
     reads_split: bool = True
     validation_from: int | None = None
+    split: str = SPLIT
 
     def read_split(self, item: JsonObject, line: int) -> Split | None:
         """Return the split that the row at this line states, if any. Raises RowError."""
         if self.validation_from is not None:
             return Split.VALIDATION if line >= self.validation_from else Split.TRAIN
-        return _read_split(item) if self.reads_split else None
+        if self.split != SPLIT:
+            return _parse_split(item.pop(self.split, None))
+        return _parse_split(item.get(SPLIT)) if self.reads_split else None
 
 
 @dataclass(frozen=True)
@@ -152,8 +157,9 @@ def build_row(fields: Mapping[str, JsonValue], columns: Columns, line: int = 0) 
     shape: dict[str, object] = {"messages": messages, "item": rest}
     if tools := read_tools(rest.pop("tools", None)):
         shape["tools"] = tools
+    split = columns.read_split(rest, line)
     _check_fields(rest)
-    return Row(messages, rest, columns.read_split(rest, line), encode_canonical(shape), tools)
+    return Row(messages, rest, split, encode_canonical(shape), tools)
 
 
 def encode_canonical(shape: dict[str, object]) -> bytes:
@@ -198,8 +204,7 @@ def _check_fields(item: JsonObject) -> None:
         raise problems.name_too_long()
 
 
-def _read_split(item: JsonObject) -> Split | None:
-    value = item.get("split")
+def _parse_split(value: JsonValue) -> Split | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str) or value.strip().lower() not in SPLITS:

@@ -20,7 +20,7 @@ from webapp.datasets.content.limits import (
 )
 from webapp.datasets.content.problems import FileError, Problem, RowError
 from webapp.datasets.content.row_types import RowPreview
-from webapp.datasets.content.rows import Columns, Row, Split
+from webapp.datasets.content.rows import SPLIT, Columns, Row, Split
 from webapp.datasets.reports import UploadReport
 from webapp.datasets.uploads import column_mapping
 from webapp.datasets.uploads.preview import build_preview
@@ -35,7 +35,7 @@ PassRows = Callable[[Iterable[formats.NumberedRow]], Iterable[formats.NumberedRo
 class Options:
     """The uploader's options: the prompt's column, columns to leave out, and held-out shares.
 
-    ``reads_split`` and ``validation_from`` are those of ``Columns``.
+    ``reads_split``, ``validation_from`` and ``split`` are those of ``Columns``.
     """
 
     prompt_column: str = ""
@@ -45,6 +45,7 @@ class Options:
     left_out: Sequence[str] | None = None
     reads_split: bool = True
     validation_from: int | None = None
+    split: str = SPLIT
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Options:
@@ -57,7 +58,9 @@ class Options:
             return None
         left_out = None if self.left_out is None else frozenset(self.left_out)
         messages = self.messages_column or "messages"
-        return Columns(messages, self.prompt_column, left_out, self.reads_split, self.validation_from)
+        return Columns(
+            messages, self.prompt_column, left_out, self.reads_split, self.validation_from, self.split
+        )
 
     @property
     def shares(self) -> Shares:

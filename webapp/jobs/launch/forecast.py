@@ -30,7 +30,10 @@ from workers.contract.spec import JobSettings
 
 SAMPLING_METHODS = [method.id for method in METHODS.values() if method.samples]
 GIB = 2**30
-CHOICES = ("base_model", "initial_adapter", "dataset_version", "grader_version", "held_out_grader")
+CHOICES = (
+    "base_model", "initial_adapter", "dataset_version", "grader_version", "environment_version",
+    "held_out_grader",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from webapp.core.labels import build_distinct_labels
 from webapp.core.object_field import ObjectField
 from webapp.datasets.labels import describe_version
 from webapp.datasets.models import DatasetVersion
+from webapp.environments.models import EnvironmentVersion
 from webapp.graders.models import GraderVersion
 from webapp.jobs.launch import adapter_field, presets, row_formsets
 from webapp.jobs.launch.request import SuiteChoice, TaskChoice, single_task
@@ -27,6 +28,8 @@ from workers.contract.spec import MAX_SEED, SECTIONS, GrpoSettings, JobSettings
 from workers.starter.suites import SUITES
 
 SEPARATOR = "__"
+SUITE_PARTS = ("dataset_version", "grader_version")
+PARTS = (*SUITE_PARTS, "environment_version")  # of a task
 BUILT_IN, MARGIN = "suite_built_in__{}", "suite_built_in_margin"
 LABELS = {
     "chat.grade": "Graders see",
@@ -44,6 +47,9 @@ EXPLANATIONS = {
     "chat.grade": "Of models that think first: the final answer, or the whole completion with thoughts.",
     "chat.template_arguments": "A JSON object for the base model's chat template, such as "
     '{"enable_thinking": false} or {"reasoning_effort": "low"}.',
+    "episode.max_turns": "Turns of the model in an environment, at most.",
+    "episode.max_tool_calls": "Below the environment's own limit. Leave empty to keep that.",
+    "episode.max_observation_characters": "Longer results of tools are cut, and the cut is marked.",
     "lora.rank": "Size of the adapter. RL needs little: 1 to 32.",
     "lora.alpha": "Scale of the adapter's updates; usually twice the rank.",
     "lora.dropout": "Leave at 0 for RL.",
@@ -101,6 +107,7 @@ ANSWERS = tuple(
 ADVANCED = (
     ("Steps", "What goes into one step, and how many there are.", STEPS),
     ("Answers", "How answers are drawn, and how long they may be.", ANSWERS),
+    ("Episodes", "Limits of tasks that are played in an environment.", _all("episode")),
     ("Chat template", "How prompts are rendered, and what graders see.", _all("chat")),
     ("Optimiser", "How the adapter follows the rewards.", _all("grpo", (*STEPS, *ANSWERS, "grpo.max_steps"))),
     (
@@ -177,6 +184,13 @@ class JobForm(forms.Form):
     )
     grader_version = forms.ModelChoiceField(GraderVersion.objects.none(), to_field_name="uid", label="Grader")
 
+    environment_version = forms.ModelChoiceField(
+        EnvironmentVersion.objects.none(),
+        to_field_name="uid",
+        required=False,
+        label="Environment",
+        help_text="The rows are its tasks, and the model plays them. Leave empty for single completions.",
+    )
     held_out_grader = forms.ModelChoiceField(
         GraderVersion.objects.none(),
         to_field_name="uid",
@@ -187,13 +201,13 @@ class JobForm(forms.Form):
     )
 
     def __init__(
-        self, data: Any = None, *, base_models: Any, versions: Any, graders: Any, starts: Any,
-        settings: dict[str, Any], recommended: dict[str, Any], initial: dict[str, Any],
+        self, data: Any = None, *, base_models: Any, versions: Any, graders: Any, environments: Any,
+        starts: Any, settings: dict[str, Any], recommended: dict[str, Any], initial: dict[str, Any],
     ) -> None:  # fmt: skip
         super().__init__(data, initial=initial)
         for name, choices in {
             "base_model": base_models, "dataset_version": versions, "grader_version": graders,
-            "held_out_grader": graders,
+            "held_out_grader": graders, "environment_version": environments,
         }.items():  # fmt: skip
             field: Any = self.fields[name]
             field.queryset = choices
@@ -202,6 +216,8 @@ class JobForm(forms.Form):
                 ("", "---------" if field.required else "none"),
                 *((each.uid, labels[each.pk]) for each in choices),
             ]
+        if not environments:
+            del self.fields["environment_version"]
         self.fields["initial_adapter"] = adapter_field.build_field(
             starts, initial.get("initial_adapter"), data
         )
@@ -218,7 +234,7 @@ class JobForm(forms.Form):
 
     def _add_rows(self, data: Any, tasks: Sequence[TaskChoice], suites: Sequence[SuiteChoice]) -> None:
         """Add the rows of tasks and suites, and a box for each built-in suite."""
-        choices = {name: self.fields[name] for name in ("dataset_version", "grader_version")}
+        choices = {name: self.fields[name] for name in PARTS if name in self.fields}
         self.task_rows = row_formsets.TaskFormSet(
             row_formsets.bind_rows(data, row_formsets.TASKS, row_formsets.ADD_TASK),
             prefix=row_formsets.TASKS,
@@ -229,7 +245,7 @@ class JobForm(forms.Form):
             row_formsets.bind_rows(data, row_formsets.SUITES, row_formsets.ADD_SUITE),
             prefix=row_formsets.SUITES,
             initial=row_formsets.suite_rows(suites),
-            form_kwargs={"choices": choices},
+            form_kwargs={"choices": {name: choices[name] for name in SUITE_PARTS}},
         )
         built_in = {suite.built_in: suite for suite in suites if suite.built_in}
         for key, suite in SUITES.items():
@@ -257,16 +273,20 @@ class JobForm(forms.Form):
 
     def read_tasks(self) -> list[TaskChoice]:
         """Return the tasks that are filled in; the only one has no name. Empty without rows and grader."""
-        version, grader = self.values["dataset_version"], self.values["grader_version"]
+        values = self.values
+        version, grader = (values[name] for name in SUITE_PARTS)
         if not version:
             return []
         first, *others = self.task_rows.forms
         more = [
-            row.read_choice(values["dataset_version"], values["grader_version"])
+            row.read_choice(*map(row.values.get, PARTS))
             for row in others
-            if (values := row.values)["dataset_version"] and values["grader_version"]
+            if all(row.values[name] for name in SUITE_PARTS)
         ]
-        return [first.read_choice(version, grader), *more] if more else single_task(version, grader)
+        environment = values.get("environment_version")
+        if not more:
+            return single_task(version, grader, environment)
+        return [first.read_choice(version, grader, environment), *more]
 
     def read_suites(self) -> list[SuiteChoice]:
         """Return the suites that are ticked or filled in, each with a name of its own."""
@@ -285,8 +305,8 @@ class JobForm(forms.Form):
 
     @property
     def basics(self) -> list[forms.BoundField]:
-        """The choices that a person must make."""
-        return [self[name] for name in ("base_model", "dataset_version", "grader_version")]
+        """The choices that a person must make; of an environment only if the team has one."""
+        return [self[name] for name in ("base_model", *PARTS) if name in self.fields]
 
     @property
     def built_in_suites(self) -> list[forms.BoundField]:

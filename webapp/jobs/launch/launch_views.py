@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 
 from webapp.core.http import HtmxRequest
 from webapp.datasets.models import DatasetVersion
+from webapp.environments.launching import find_environment_of_rows, list_usable_versions
 from webapp.graders.models import GraderVersion
 from webapp.jobs import services
 from webapp.jobs.errors import SettingsInvalid
@@ -45,6 +46,7 @@ def _load_choices(access: Access) -> Choices:
         "base_models": list_base_models(team),
         "versions": versions.defer("report").order_by("-id"),
         "graders": graders.order_by("-id"),
+        "environments": list_usable_versions(team),
         "starts": adapter_field.find_adapters(team),
     }
 
@@ -65,6 +67,7 @@ def _initial_values(request: HttpRequest, choices: Choices, source: Job | None) 
             "base_model": source.base_model,
             "dataset_version": source.dataset_version,
             "grader_version": source.grader_version,
+            "environment_version": source.environment_version,
             "held_out_grader": source.held_out_grader,
             "initial_adapter": source.initial_adapter,
             "tasks": task_choices(source),
@@ -74,11 +77,15 @@ def _initial_values(request: HttpRequest, choices: Choices, source: Job | None) 
     version = _find_by_uid(choices["versions"], request.GET.get("dataset", ""))
     grader = _find_by_uid(choices["graders"], request.GET.get("grader", ""))
     version, grader = defaults.complete_choices(version, grader, choices["versions"], choices["graders"])
+    environment = _find_by_uid(choices["environments"], request.GET.get("environment", ""))
+    if version and not environment:
+        environment = find_environment_of_rows(version)
     return {
         "name": version.dataset.name[:120] if version else "Job",
         "base_model": _find_by_uid_or_newest(choices["base_models"], request.GET.get("base", "")),
         "dataset_version": version,
         "grader_version": grader,
+        "environment_version": environment,
         "initial_adapter": choices["starts"].filter(uid=start).first() if start else None,
     }
 

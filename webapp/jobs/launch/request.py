@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from webapp.datasets.models import DatasetVersion
+from webapp.environments.models import EnvironmentVersion
 from webapp.graders.models import GraderVersion
 from webapp.jobs.models import Job
 from webapp.jobs.models.job import SftSource
@@ -19,13 +20,14 @@ from workers.contract.spec import JobSettings
 class TaskChoice:
     """Rows and their grader. ``weight`` is the task's relative share of a step's prompts.
 
-    The only task of a job has no name.
+    Rows of an environment are played in ``environment_version``. The only task of a job has no name.
     """
 
     name: str
     dataset_version: DatasetVersion
     grader_version: GraderVersion
     weight: float = 1.0
+    environment_version: EnvironmentVersion | None = None
 
 
 @dataclass(frozen=True)
@@ -69,18 +71,24 @@ class JobRequest:
     asked: JsonObject = field(default_factory=dict)
 
 
-def single_task(dataset_version: DatasetVersion, grader_version: GraderVersion) -> list[TaskChoice]:
+def single_task(
+    dataset_version: DatasetVersion,
+    grader_version: GraderVersion,
+    environment: EnvironmentVersion | None = None,
+) -> list[TaskChoice]:
     """The task of a job that has one."""
-    return [TaskChoice("", dataset_version, grader_version)]
+    return [TaskChoice("", dataset_version, grader_version, environment_version=environment)]
 
 
 def task_choices(job: Job) -> list[TaskChoice]:
     """The job's tasks, to request them again."""
     named = [
-        TaskChoice(task.name, task.dataset_version, task.grader_version, task.weight)
+        TaskChoice(
+            task.name, task.dataset_version, task.grader_version, task.weight, task.environment_version
+        )
         for task in job.loaded_tasks
     ]
-    return named or single_task(job.dataset_version, job.grader_version)
+    return named or single_task(job.dataset_version, job.grader_version, job.environment_version)
 
 
 def suite_choices(job: Job) -> list[SuiteChoice]:

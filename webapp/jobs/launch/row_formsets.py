@@ -11,6 +11,7 @@ from django.utils.text import slugify
 
 from webapp.core.input_checks import parse_whole_number
 from webapp.datasets.models import DatasetVersion
+from webapp.environments.models import EnvironmentVersion
 from webapp.graders.models import GraderVersion
 from webapp.jobs.launch.request import SuiteChoice, TaskChoice
 from webapp.jobs.launch.service import MAX_TASKS, MAX_WEIGHT
@@ -77,14 +78,17 @@ class TaskForm(RowForm):
         widget=forms.NumberInput(attrs={"step": "any"}),
         help_text="Relative share of a step's prompts. Empty: 1.",
     )
-    field_order = ("name", "dataset_version", "grader_version", "weight")
+    field_order = ("name", "dataset_version", "grader_version", "environment_version", "weight")
 
-    def read_choice(self, version: DatasetVersion, grader: GraderVersion) -> TaskChoice:
+    def read_choice(
+        self, version: DatasetVersion, grader: GraderVersion, environment: EnvironmentVersion | None
+    ) -> TaskChoice:
         """Return the task as it is filled in; its name defaults to the dataset's."""
         values = self.values
         name = str(values["name"] or "").strip() or slugify(version.dataset.name)[:30]
         weight = values["weight"]
-        return TaskChoice(name or self.prefix or "", version, grader, 1.0 if weight is None else weight)
+        weight = 1.0 if weight is None else weight
+        return TaskChoice(name or self.prefix or "", version, grader, weight, environment)
 
 
 class SuiteForm(RowForm):
@@ -106,7 +110,8 @@ class _TaskRows(forms.BaseFormSet):  # type: ignore[type-arg]
     def add_fields(self, form: TaskForm, index: int | None) -> None:
         super().add_fields(form, index)
         if index == 0:
-            del form.fields["dataset_version"], form.fields["grader_version"]
+            for name in ("dataset_version", "grader_version", "environment_version"):
+                form.fields.pop(name, None)
         form.order_fields(TaskForm.field_order)
         for name, field in form.fields.items():
             field.label = f"{field.label or name.capitalize()} of task {(index or 0) + 1}"

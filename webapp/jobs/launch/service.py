@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from webapp.datasets.models import DatasetVersion
 from webapp.endpoints import services as endpoints
+from webapp.environments.launching import find_environment_refusal
 from webapp.graders import services as graders
 from webapp.graders.definitions import required_fields
 from webapp.graders.models import GraderCheck, GraderVersion
@@ -62,6 +63,7 @@ def launch(request: JobRequest) -> Job:
         base_model=request.base_model,
         dataset_version=first.dataset_version,
         grader_version=first.grader_version,
+        environment_version=first.environment_version,
         held_out_grader=request.held_out_grader,
         initial_adapter=request.initial_adapter,
         method=request.method,
@@ -83,6 +85,7 @@ def launch(request: JobRequest) -> Job:
             name=task.name,
             dataset_version=task.dataset_version,
             grader_version=task.grader_version,
+            environment_version=task.environment_version,
             weight=task.weight,
         )
         for position, task in enumerate(named)
@@ -205,8 +208,8 @@ def _task_problems(tasks: Sequence[TaskChoice]) -> Problems:
             yield f"{path}.name", "Another task has this name: curves are told apart by it."
         if not 0 < task.weight <= MAX_WEIGHT:
             yield f"{path}.weight", f"Above 0, at most {MAX_WEIGHT}."
-        if number > 1 and (reason := _find_grader_problem(task.grader_version, task.dataset_version)):
-            yield f"{path}.grader_version", reason
+        if number > 1:
+            yield from ((f"{path}.{name}", reason) for name, reason in _part_problems(task))
 
 
 def _find_grader_problem(version: GraderVersion, rows: DatasetVersion) -> str:
@@ -214,9 +217,17 @@ def _find_grader_problem(version: GraderVersion, rows: DatasetVersion) -> str:
     return " ".join(find_unmet_conditions(version)) or required_fields.find_refusal(version, rows)
 
 
-def _grader_problems(task: TaskChoice, held_out: GraderVersion | None) -> Problems:
+def _part_problems(task: TaskChoice) -> Problems:
+    """Problems of a task's grader and of its environment."""
     if reason := _find_grader_problem(task.grader_version, task.dataset_version):
         yield "grader_version", reason
+    environment = task.environment_version
+    if reason := find_environment_refusal(environment, task.dataset_version, task.grader_version):
+        yield "environment_version", reason
+
+
+def _grader_problems(task: TaskChoice, held_out: GraderVersion | None) -> Problems:
+    yield from _part_problems(task)
     if held_out is None:
         return
     if (reason := refuse_held_out(held_out, task.grader_version)) or (

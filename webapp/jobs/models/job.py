@@ -17,6 +17,7 @@ from django.utils.text import slugify
 from webapp.core.fields import PublicIdField, pydantic_field
 from webapp.core.models import Authored, SoftDeleted, SoftDeletedQuerySet
 from webapp.datasets.models import DatasetVersion
+from webapp.environments.models import EnvironmentVersion
 from webapp.graders.models import GraderVersion
 from webapp.jobs.states import TERMINAL, State
 from webapp.registry.models import BaseModel, TunedModel
@@ -31,7 +32,9 @@ from workers.contract.schema import Frozen
 from workers.contract.spec import JobSettings
 
 NAME_IN_MODEL = 18  # characters of the job's name, unless a suffix was asked for
-TASK_VERSIONS = ("dataset_version__dataset__team", "grader_version__grader")
+TASK_VERSIONS = (
+    "dataset_version__dataset__team", "grader_version__grader", "environment_version__environment__team",
+)  # fmt: skip
 
 
 class Pin(models.TextChoices):
@@ -101,6 +104,10 @@ class Job(Authored, SoftDeleted, Leased):
     base_model = models.ForeignKey(BaseModel, models.PROTECT, related_name="jobs")
     dataset_version = models.ForeignKey(DatasetVersion, models.PROTECT, related_name="jobs")
     grader_version = models.ForeignKey(GraderVersion, models.PROTECT, related_name="jobs")
+    environment_version = models.ForeignKey(
+        EnvironmentVersion, models.PROTECT, null=True, blank=True, related_name="jobs",
+        help_text="that the rows are played in; without one a rollout is one completion",
+    )  # fmt: skip
     held_out_grader = models.ForeignKey(
         GraderVersion, models.PROTECT, null=True, blank=True, related_name="watched_jobs",
         help_text="grades rollouts for the reward-hacking alarms; never trained against",
@@ -266,6 +273,10 @@ class JobTask(models.Model):
     name = models.CharField(max_length=30)
     dataset_version = models.ForeignKey(DatasetVersion, models.PROTECT, related_name="job_tasks")
     grader_version = models.ForeignKey(GraderVersion, models.PROTECT, related_name="job_tasks")
+    environment_version = models.ForeignKey(
+        EnvironmentVersion, models.PROTECT, null=True, blank=True, related_name="job_tasks",
+        help_text="that the rows are played in; without one a rollout is one completion",
+    )  # fmt: skip
     weight = models.FloatField(default=1, help_text="relative share of a step's prompts")
 
     class Meta:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import yaml
 
 from webapp.datasets.models import DatasetVersion
+from webapp.environments.models import EnvironmentVersion
 from webapp.graders.models import GraderVersion
 from webapp.jobs.api import code
 from webapp.jobs.models import Job, JobTask
@@ -48,6 +49,8 @@ def describe_job(job: Job) -> JsonObject:
         "dataset": _pin(job.dataset_version),
         "grader": _pin(job.grader_version),
     }
+    if job.environment_version:
+        config["environment"] = _pin(job.environment_version)
     if job.held_out_grader:
         config["held_out_grader"] = _pin(job.held_out_grader)
     if job.loaded_tasks:
@@ -66,14 +69,16 @@ def describe_job(job: Job) -> JsonObject:
     return config | job.settings.model_dump(mode="json")
 
 
-def _pin(version: DatasetVersion | GraderVersion) -> JsonObject:
+def _pin(version: DatasetVersion | GraderVersion | EnvironmentVersion) -> JsonObject:
     return {"version": str(version), "sha256": version.sha256}
 
 
 def _describe_task(task: JobTask) -> JsonObject:
+    environment = task.environment_version
     return {
         "dataset": _pin(task.dataset_version),
         "grader": _pin(task.grader_version),
+        **({"environment": _pin(environment)} if environment else {}),
         "weight": task.weight,
     }
 

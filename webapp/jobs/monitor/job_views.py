@@ -34,6 +34,7 @@ def all_jobs() -> QuerySet[Job]:
         "base_model",
         "dataset_version__dataset__team",
         "grader_version__grader__team",
+        "environment_version__environment__team",
         "held_out_grader__grader__team",
         "initial_adapter__team",
         "interference_of__team",

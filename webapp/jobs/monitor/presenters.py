@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from webapp.jobs.models import Job, JobTask
+from webapp.jobs.models.job import TASK_VERSIONS
 from webapp.jobs.monitor import metrics
 from workers.contract.spec import JobSettings
 
@@ -40,6 +41,6 @@ def flatten(settings: JobSettings) -> dict[str, object]:
 
 def task_shares(job: Job) -> list[tuple[JobTask, float]]:
     """Return each of several tasks with the mean number of its prompts per step."""
-    tasks = list(job.tasks.select_related("dataset_version__dataset__team", "grader_version__grader__team"))
+    tasks = list(job.tasks.select_related(*TASK_VERSIONS, "grader_version__grader__team"))
     total, prompts = sum(task.weight for task in tasks), job.settings.grpo.prompts_per_step
     return [(task, prompts * task.weight / total) for task in tasks]

@@ -40,6 +40,7 @@ def build_job_spec(
             "grader": grader.parsed,
             "judges": judges,
             "grader_sha256": grader.sha256,
+            "environment": job.environment_version.definition if job.environment_version else None,
             "tasks": task_files.build_task_specs(job),
             "method": job.method,
             "initial_adapter": initial_adapter,

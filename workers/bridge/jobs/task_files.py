@@ -95,6 +95,7 @@ def build_task_specs(job: Job) -> dict[str, Task]:
             grader=grading.validate(task.grader_version.definition),
             grader_sha256=task.grader_version.sha256,
             weight=task.weight,
+            environment=task.environment_version.definition if task.environment_version else None,
         )
         for task in job.graded_parts
         if isinstance(task, JobTask)

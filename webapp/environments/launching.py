@@ -1,0 +1,76 @@
+"""Environments in jobs: which versions can be chosen, which rows are their tasks, and what keeps them out."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+
+from webapp.datasets.models import DatasetVersion
+from webapp.environments.models import EnvironmentInspection, EnvironmentVersion
+from webapp.graders.models import GraderVersion
+from webapp.teams.models import Team
+from workers.contract.json_types import JsonValue
+
+NAMED_FIELDS = 5
+Inspection = EnvironmentInspection
+
+
+def list_usable_versions(team: Team) -> QuerySet[EnvironmentVersion]:
+    """Return the versions that a job may name, the newest first."""
+    versions = EnvironmentVersion.objects.filter(environment__team=team, environment__deleted_at=None)
+    return versions.select_related("environment__team").defer("source").order_by("-id")
+
+
+def find_environment_of_rows(version: DatasetVersion) -> EnvironmentVersion | None:
+    """Return the version whose tasks the rows are, unless its environment is deleted."""
+    made = version.task_datasets.filter(version__environment__deleted_at=None)
+    found = made.select_related("version__environment__team").first()
+    return found.version if found else None
+
+
+def reads_episode(definition: JsonValue) -> bool:
+    """Return True if a grader, or a part of it, returns the reward of an environment."""
+    if isinstance(definition, dict):
+        return definition.get("type") == "environment" or any(map(reads_episode, definition.values()))
+    return isinstance(definition, list) and any(map(reads_episode, definition))
+
+
+def find_environment_refusal(
+    environment: EnvironmentVersion | None, rows: DatasetVersion, grader: GraderVersion
+) -> str:
+    """Return why the rows cannot be played in the environment and graded so; empty if they can."""
+    if environment is None:
+        if reads_episode(grader.definition):
+            return f"The grader {grader} returns the reward of an environment: choose the environment."
+        return ""
+    inspection = Inspection.objects.filter(version=environment).first()
+    if inspection is None or inspection.pending:
+        return f"{environment} is still being checked. Wait until a worker has done so."
+    if inspection.found is None or inspection.state == Inspection.State.FAILED:
+        reason = inspection.error.message if inspection.error else ""
+        return f"{environment} cannot run. {reason} Save a version that can.".replace("  ", " ")
+    if errors := [each for each in inspection.found.findings if each.kind == "error"]:
+        return f"{environment} has an error: {errors[0].title}. {errors[0].remedy}".strip()
+    return _compare_fields(environment, rows, inspection.found.required, inspection.found.fields)
+
+
+def _compare_fields(
+    environment: EnvironmentVersion, rows: DatasetVersion, required: list[str], known: list[str]
+) -> str:
+    """Return how the rows' fields differ from the fields of the environment's tasks."""
+    if "fields" not in rows.report or rows.report.get("left_out"):
+        return ""
+    present = {field["name"]: field["present"] for field in rows.report["fields"]}
+    if lacking := [name for name in required if present.get(name, 0) < rows.rows]:
+        what = f"rows without {_name(lacking)}"
+    elif more := [name for name in present if name not in known]:
+        what = f"a field {_name(more[:1])} that no task has"
+    else:
+        return ""
+    return (
+        f"{rows} has {what}, so its rows are no tasks of {environment}. Choose the dataset that was created "
+        "of its tasks, or another environment."
+    )
+
+
+def _name(fields: list[str]) -> str:
+    return ", ".join(fields[:NAMED_FIELDS])
