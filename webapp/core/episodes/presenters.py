@@ -82,13 +82,14 @@ class CallView:
 
 @dataclass(frozen=True)
 class TurnView:
-    """A turn with its number, from 1."""
+    """A turn with its number, from 1. ``error`` is empty if the text says it."""
 
     number: int
     turn: Turn
     text: Text
     thoughts: Text
     calls: list[CallView]
+    failed: bool
     error: str
 
     @property
@@ -156,7 +157,8 @@ def _view_turn(number: int, turn: Turn, cut: _Cutter) -> TurnView:
         text=cut(turn.content),
         thoughts=cut(turn.reasoning),
         calls=[_view_call(call, cut) for call in turn.tool_calls],
-        error=join_line(turn.error),
+        failed=bool(turn.error),
+        error="" if turn.error in turn.content else join_line(turn.error),
     )
 
 
