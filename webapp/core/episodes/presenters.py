@@ -73,7 +73,7 @@ class Text:
 
 @dataclass(frozen=True)
 class CallView:
-    """A tool call. ``readable`` is False if the model wrote arguments that are no JSON object."""
+    """A tool call. If it is not ``readable``, ``arguments`` is all that the model wrote."""
 
     name: str
     arguments: Text
@@ -208,4 +208,4 @@ def _list_lines(turn: Turn) -> Iterator[TrailLine]:
         yield TrailLine("text", join_line(said))
     for call in turn.tool_calls:
         arguments = call.text if call.arguments is None else json.dumps(call.arguments, ensure_ascii=False)
-        yield TrailLine("call", join_line(f"{call.name} {arguments}"))
+        yield TrailLine("call", join_line(f"{call.name} {arguments}".strip()))

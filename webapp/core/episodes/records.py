@@ -69,7 +69,7 @@ def _clean_value(value: JsonValue) -> JsonValue:
 
 def list_called_tools(episode: EpisodeRecord) -> list[str]:
     """Return the names of the tools that the model called, each once, as search knows them."""
-    names = (call.name for turn in episode.turns for call in turn.tool_calls)
+    names = (call.name for turn in episode.turns for call in turn.tool_calls if call.name)
     return list(dict.fromkeys(replace_nul(name)[:TOOL_NAME_LENGTH] for name in names))
 
 

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.web import comparison, episodes
 from tests.web.jobs.rollouts.test_rollouts import page_of
+from tests.web.preflight_report import REPORT
 from webapp.jobs.models import Job
 from webapp.jobs.recording import record_events
 from webapp.jobs.rollouts import export
@@ -129,3 +130,16 @@ def test_rollouts_are_downloaded_as_json_lines_with_their_turns(
     assert lines[3]["episode"] is None
     some = comparison.body(client.get(f"{url}?ended=finished&sort=reward")).splitlines()
     assert [json.loads(line)["reward"] for line in some] == [0.0, 1.0]
+
+
+def test_preflight_samples_show_their_episodes(alice: User, job: Job, as_user: SignIn) -> None:
+    played = episodes.refund(feedback="Pay\0what was paid.")
+    sample = events.PreflightSample(
+        row_id="row0", prompt="Refund my order.", completion=played.transcript(), reward=1.0, length=41,
+        truncated=False, episode=played,
+    )  # fmt: skip
+    assert record_events(job.pk, 1, [events.PreflightEvent(**REPORT, samples=[sample])])
+    page = as_user(alice).get(f"{job.get_absolute_url()}preflight/").text
+    assert "It is within 30 days." in page
+    assert "Pay␀what was paid." in page
+    assert "The environment ended the episode." in page
