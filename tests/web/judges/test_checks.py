@@ -48,7 +48,7 @@ def test_a_worker_with_another_secret_says_so_and_sends_nothing(
     endpoints.update_endpoint(endpoint, endpoint.created_by, budget=7.0)
     endpoints.request_check(Endpoint.objects.get())
     check(endpoint)
-    assert "its GROOVE_SECRET_KEY differs from the one" in EndpointCheck.objects.get().error.message
+    assert "GROOVE_SECRET_KEY differs from the one" in EndpointCheck.objects.get().error.message
     assert judge.requests == []
 
 

@@ -59,7 +59,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='job',
             name='dataset_version',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='jobs', to='datasets.datasetversion'),
+            field=models.ForeignKey(help_text='null: RowBuild makes it', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='jobs', to='datasets.datasetversion'),
         ),
         migrations.AddField(
             model_name='job',
@@ -192,6 +192,11 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rollouts', to='jobs.job'),
         ),
         migrations.AddField(
+            model_name='rowbuild',
+            name='job',
+            field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='row_build', to='jobs.job'),
+        ),
+        migrations.AddField(
             model_name='savedview',
             name='created_by',
             field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
@@ -312,7 +317,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='rollout',
-            index=models.Index(models.F('job'), models.F('ended'), models.F('step'), condition=models.Q(('ended', ''), _negated=True), name='rollouts_by_end'),
+            index=models.Index(models.F('job'), models.F('ended'), models.F('step'), models.F('index'), condition=models.Q(('ended', ''), _negated=True), name='rollouts_by_end'),
+        ),
+        migrations.AddIndex(
+            model_name='rollout',
+            index=models.Index(models.F('job'), models.OrderBy(models.F('step'), descending=True), models.F('index'), condition=models.Q(('ended', ''), _negated=True), name='rollouts_of_episodes'),
         ),
         migrations.AddIndex(
             model_name='rollout',
