@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from webapp.core.fields import create_public_id
 from webapp.jobs.models import Job, JobEvent, Metric, Rollout
-from webapp.jobs.recording import METRIC_COLUMNS, ROLLOUT_COLUMNS
+from webapp.jobs.recording import METRIC_COLUMNS, ROLLOUT_COLUMNS, describe_episode
 from webapp.seeding.made_up_text import answers, learned, values
 
 SO_MANY_THAT_INDEXES_WAIT = 100_000
@@ -84,6 +84,7 @@ def _step(job: Job, step: int, count: int, far: float, random: Random) -> Iterat
             "{}" if reward is None else f'{{"fields": {reward}}}', answer.error,
             "ZeroDivisionError in grade, line 7" if answer.error else "", "",
             0.0 if reward is None else reward - far, len(answer.text) // 2, answer.cut, step - 1, None,
+            *describe_episode(None),
         )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def grade_completions(
     if not completions:
         return []
     try:
-        with judges.connect_judges(team, [definition]) as connection:
+        with judges.connect_judges(team, [definition], lost) as connection:
             items = [
                 {"output_text": each.text, "item": each.item, "group": each.group} for each in completions
             ]

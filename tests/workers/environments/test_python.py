@@ -8,7 +8,7 @@ import pytest
 
 from workers.contract.environments import PythonEnvironment
 from workers.contract.json_types import JsonObject
-from workers.environments.backend import Call, EnvironmentFault, SessionLost, ToolResult
+from workers.environments.backend import Call, EnvironmentFault, Session, SessionLost, ToolResult
 from workers.environments.python import PythonBackend
 from workers.grading.results import Limits
 
@@ -83,7 +83,7 @@ def desk() -> Iterator[PythonBackend]:
         yield backend
 
 
-def open_one(backend: PythonBackend, n: int = 1):  # type: ignore[no-untyped-def]
+def open_one(backend: PythonBackend, n: int = 1) -> Session:
     (session,) = backend.open_sessions([{"n": n}])
     assert not isinstance(session, SessionLost), session
     return session

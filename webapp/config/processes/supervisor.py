@@ -16,8 +16,9 @@ from django.core.management.base import CommandError
 from filelock import FileLock, Timeout
 from honcho.manager import Manager
 
-from webapp.config import embedded, env, keep_running
-from webapp.config.keep_running import ProcessOptions
+from webapp.config import env
+from webapp.config.processes import embedded, keep_running
+from webapp.config.processes.keep_running import ProcessOptions
 
 PYTHON = sys.executable
 CELERY = [PYTHON, "-m", "celery", "-A", "workers.celery"]

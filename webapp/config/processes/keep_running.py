@@ -1,4 +1,4 @@
-"""``python -m webapp.config.keep_running NAME … -- COMMAND``: run a process and restart it.
+"""``python -m webapp.config.processes.keep_running NAME … -- COMMAND``: run a process and restart it.
 
 Signals reach the whole process group, so this process forwards none. If the launcher dies without stopping
 its processes, this process stops the command. It does not import Django, since five of these run at once.
@@ -148,7 +148,7 @@ def build_command(
 ) -> list[str]:
     """Return the command line that keeps ``command`` running while this process lives."""
     limits = ["--limit", str(limit), "--window", str(window_seconds), "--owner", str(os.getpid())]
-    module = [sys.executable, "-m", "webapp.config.keep_running", name]
+    module = [sys.executable, "-m", "webapp.config.processes.keep_running", name]
     return [*module, *limits, *options.as_arguments(), "--", *command]
 
 
@@ -158,7 +158,9 @@ def _parse_user(text: str) -> tuple[int, int]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m webapp.config.keep_running", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m webapp.config.processes.keep_running", description=__doc__
+    )
     parser.add_argument("name")
     parser.add_argument("--limit", type=int, required=True, help="restarts within the window")
     parser.add_argument("--window", type=float, required=True, help="seconds")

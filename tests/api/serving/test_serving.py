@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ import psutil
 import pytest
 
 from tests.api.conftest import make_secret
-from tests.api.served_adapters import MESSAGES, TOKENS, register_adapter, train_adapter
+from tests.api.serving.served_adapters import MESSAGES, TOKENS, register_adapter, train_adapter
 from tests.conftest import Process, free_port, until_up
+from webapp.config.embedded import run_valkey
 from webapp.registry.models import BaseModel
 from webapp.registry.services import ensure_starter_model, register_model
 from webapp.serving.models import ModelServer, ServedAdapter, Usage
@@ -45,10 +46,18 @@ def client(
     return openai.OpenAI(base_url=f"{url}/v1", api_key=make_secret(team, alice), max_retries=0)
 
 
-def find_process() -> psutil.Process:
-    """The model server's process, a descendant of this one's worker."""
+@pytest.fixture
+def kill_broker(site_env: dict[str, str], tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """Gives the site a broker of its own and a function that kills it; it starts again after a second."""
+    with run_valkey(tmp_path) as site_env["BROKER_URL"]:
+        name = site_env["BROKER_URL"].removeprefix("redis+socket://").partition("?")[0]
+        yield lambda: find_process("valkey", f"unixsocket:{name}").kill()
+
+
+def find_process(*words: str) -> psutil.Process:
+    """The descendant of this process whose command has these words."""
     children = psutil.Process().children(recursive=True)
-    return next(each for each in children if "workers.serve" in each.cmdline())
+    return next(each for each in children if all(word in " ".join(each.cmdline()) for word in words))
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
@@ -58,20 +67,22 @@ def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.1)
 
 
-def stream_and_kill(client: openai.OpenAI, model: str, kill: Callable[[], None]) -> set[str]:
+def stream_and_kill(
+    client: openai.OpenAI, model: str, kill: Callable[[], None], tokens: int = 400
+) -> set[str]:
     """How the streams ended that ran while something was killed."""
     with ThreadPoolExecutor(MANY) as pool:
-        streams = [pool.submit(finish_stream, client, model) for _ in range(MANY)]
+        streams = [pool.submit(finish_stream, client, model, tokens) for _ in range(MANY)]
         time.sleep(1)
         kill()
         return {each.result(timeout=90) for each in streams}
 
 
-def finish_stream(client: openai.OpenAI, model: str) -> str:
+def finish_stream(client: openai.OpenAI, model: str, tokens: int = 400) -> str:
     """How a stream of many tokens ended: "stop", "length" or the error's class."""
     try:
         stream = client.chat.completions.create(
-            model=model, messages=MESSAGES, max_completion_tokens=400, stream=True,
+            model=model, messages=MESSAGES, max_completion_tokens=tokens, stream=True,
             logit_bias={"0": -100, "1": -100, "2": -100},
         )  # fmt: skip
         last = [chunk.choices[0].finish_reason for chunk in stream if chunk.choices][-1]
@@ -118,7 +129,7 @@ def test_models_answer_by_api_survive_a_crash_and_stop_when_idle(
     with ThreadPoolExecutor(STREAMS) as pool:
         streams = [pool.submit(finish_stream, client, tuned.name) for _ in range(STREAMS)]
         time.sleep(0.5)
-        os.kill(find_process().pid, signal.SIGKILL)
+        find_process("workers.serve").kill()
         endings = {each.result(timeout=60) for each in streams}
     assert endings <= {"stop", "length", "APIError", "InternalServerError"}
     assert client.chat.completions.create(model=tuned.name, **ask).choices[0].message.content == expected
@@ -137,7 +148,8 @@ def _serves(process: psutil.Process, server: ModelServer) -> bool:
     }
 
 
-def test_requests_end_and_the_model_answers_again_after_a_worker_or_the_web_process_is_killed(
+def test_requests_end_and_the_model_answers_again_after_broker_worker_or_web_process_is_killed(
+    kill_broker: Callable[[], None],
     start: Callable[..., Process],
     start_worker: Callable[..., Process],
     team: Team,
@@ -156,6 +168,13 @@ def test_requests_end_and_the_model_answers_again_after_a_worker_or_the_web_proc
         "temperature": 0,
     }
     first = client.chat.completions.create(**ask).choices[0].message.content
+
+    # The broker dies: running streams do not need it, and neither does a request that comes meanwhile.
+    def kill_and_ask() -> None:
+        kill_broker()
+        assert client.chat.completions.create(**ask).choices[0].message.content == first
+
+    assert stream_and_kill(client, base.model_id, kill_and_ask, tokens=160) == {"length"}
 
     # The node dies with its model server; another node takes over.
     endings = stream_and_kill(client, base.model_id, lambda: os.killpg(worker.pid, signal.SIGKILL))

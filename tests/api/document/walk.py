@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import Case, GenerationMode
 from schemathesis.core.failures import FailureGroup
 
-from tests.api.known_objects import Ids, Known
+from tests.api.document.known_objects import Ids, Known
 
 DOCUMENT = "/v1/openapi.json"
 PARAMETER = re.compile(r"\{[^}]*\}")
@@ -31,7 +31,7 @@ def fill_path(path: str, known: Known) -> Ids:
     ids = {}
     for match in PARAMETER.finditer(path):
         prefix = PARAMETER.sub("{}", path[: match.end()])
-        assert prefix in known.paths, f"make an object for {prefix} in tests/api/known_objects.py"
+        assert prefix in known.paths, f"make an object for {prefix} in tests/api/document/known_objects.py"
         ids[match[0].strip("{}")] = known.paths[prefix]
     return ids
 

@@ -25,10 +25,10 @@ import psycopg
 import redis
 from psycopg import sql
 
-from webapp.config import keep_running
-from webapp.config.keep_running import ProcessOptions
+from webapp.config.processes import keep_running
+from webapp.config.processes.keep_running import ProcessOptions
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DATABASE = "groove"  # also the name of its superuser, which only this module uses
 ROLE = "groove_site"
 START_SECONDS = 60

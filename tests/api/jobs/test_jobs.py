@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import Call
-from tests.api.jobs import SAME, build_body, make_file
+from tests.api.jobs.bodies import SAME, build_body, make_file
 from tests.web.comparison import finished_job, tuned_model
 from webapp.datasets.files.models import ApiFile
 from webapp.graders.models import GraderVersion

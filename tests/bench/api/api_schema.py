@@ -9,7 +9,7 @@ import sys
 from tests.bench.result import Result
 from tests.bench.scale import sized
 
-TEST = "tests/api/test_schema.py::test_every_answer_is_one_that_the_document_describes"
+TEST = "tests/api/document/test_schema.py::test_every_answer_is_one_that_the_document_describes"
 CASES = sized(2000, 60)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.api.conftest import Call, make_call, make_secret
-from tests.api.model_server import Scripted, chunk, completion, last_chunk, run_server
+from tests.api.serving.model_server import Scripted, chunk, completion, last_chunk, run_server
 from tests.web.comparison import finished_job, tuned_model
 from webapp.catalog.model_names import find_target
 from webapp.deployments.services import deploy

@@ -1,6 +1,6 @@
 """Every path and method of the API: another team's key finds nothing and changes nothing.
 
-A new route fails here until ``tests/api/known_objects.py`` knows its objects. This is intended.
+A new route fails here until ``tests/api/document/known_objects.py`` knows its objects. This is intended.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import pytest
 from schemathesis import Case
 
 from tests.api.conftest import make_secret
-from tests.api.known_objects import Known, create_objects
-from tests.api.walk import call_operation, fill_path, list_routes, load_operations
+from tests.api.document.known_objects import Known, create_objects
+from tests.api.document.walk import call_operation, fill_path, list_routes, load_operations
 from tests.web.site.test_tenancy import Objects, everything, objects  # noqa: F401 -- a fixture
 from webapp.teams.models import Team, User
 

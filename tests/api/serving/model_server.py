@@ -51,14 +51,19 @@ def last_chunk() -> str:
 
 
 @contextmanager
-def run_server(base: BaseModel, *adapters: str) -> Iterator[Scripted]:
-    """Serve the base, with these adapters loaded, as the row of a ready server says."""
-    script = Scripted(body=completion())
+def serve_script(script: Scripted, token: str) -> Iterator[str]:
+    """Serve the script to callers with the token. Yields the URL up to ``/v1``."""
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            """List no models: it answers."""
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"data": []}')
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            assert self.headers["authorization"] == f"Bearer {TOKEN}"
+            assert self.headers["authorization"] == f"Bearer {token}"
             script.asked.append(json.loads(body))
             kind = "text/event-stream" if script.events else "application/json"
             self.send_response(script.status)
@@ -73,12 +78,20 @@ def run_server(base: BaseModel, *adapters: str) -> Iterator[Scripted]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+
+
+@contextmanager
+def run_server(base: BaseModel, *adapters: str) -> Iterator[Scripted]:
+    """Serve the base, with these adapters loaded, as the row of a ready server says."""
+    script = Scripted(body=completion())
+    with serve_script(script, TOKEN) as url:
         row = ModelServer.objects.create(
             base_model=base, state=ModelServer.State.RUNNING, attempt=1, token=TOKEN,
-            url=f"http://127.0.0.1:{server.server_port}/v1", lease_until=timezone.now() + timedelta(hours=1),
+            url=url, lease_until=timezone.now() + timedelta(hours=1),
         )  # fmt: skip
         for sha256 in adapters:
             ServedAdapter.objects.create(server=row, sha256=sha256, loaded_attempt=1)
         yield script
-        server.shutdown()

@@ -13,7 +13,7 @@ from webapp.datasets.files.services import create_file
 from webapp.deployments.services import deploy
 from webapp.environments.models import Environment
 from webapp.evals.models import EvalRun
-from webapp.jobs.models import Job
+from webapp.jobs.models import CheckpointPermission, Job
 from webapp.teams.models import Team, User
 from webapp.webhooks import services as webhooks
 
@@ -47,6 +47,13 @@ def create_objects(team: Team, user: User) -> Known:
     webhook, _ = webhooks.create_endpoint(
         team, user, name="W", url="https://127.0.0.1:9/", event_types=["fine_tuning.job.succeeded"]
     )
+    (permission,) = CheckpointPermission.objects.bulk_create(
+        [
+            CheckpointPermission(
+                team=Team.objects.create(slug="other", name="Other"), tuned_model=target.tuned_model
+            )
+        ]
+    )
     return Known(
         paths={
             "/v1/chat/completions/{}": interaction.uid,
@@ -56,6 +63,8 @@ def create_objects(team: Team, user: User) -> Known:
             "/v1/evals/{}/runs/{}": run.uid,
             "/v1/evals/{}/runs/{}/output_items/{}": run.items.get().uid,
             "/v1/files/{}": file.uid,
+            "/v1/fine_tuning/checkpoints/{}": target.name,
+            "/v1/fine_tuning/checkpoints/{}/permissions/{}": permission.uid,
             "/v1/fine_tuning/jobs/{}": job.uid,
             "/v1/models/{}": target.name,
             "/v1/subjects/{}": interaction.subject_hash,

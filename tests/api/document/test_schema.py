@@ -18,8 +18,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.api.known_objects import Known, create_objects
-from tests.api.walk import call_operation, load_operations
+from tests.api.document.known_objects import Known, create_objects
+from tests.api.document.walk import call_operation, load_operations
 from tests.web.site.test_tenancy import Objects, objects  # noqa: F401 -- a fixture
 from webapp.teams.models import Team, User
 
