@@ -11,6 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('datasets', '0002_initial'),
+        ('environments', '0002_initial'),
         ('graders', '0002_initial'),
         ('jobs', '0001_initial'),
         ('registry', '0001_initial'),
@@ -59,6 +60,11 @@ class Migration(migrations.Migration):
             model_name='job',
             name='dataset_version',
             field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='jobs', to='datasets.datasetversion'),
+        ),
+        migrations.AddField(
+            model_name='job',
+            name='environment_version',
+            field=models.ForeignKey(blank=True, help_text='that the rows are played in; without one a rollout is one completion', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='jobs', to='environments.environmentversion'),
         ),
         migrations.AddField(
             model_name='job',
@@ -154,6 +160,11 @@ class Migration(migrations.Migration):
             model_name='jobtask',
             name='dataset_version',
             field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='job_tasks', to='datasets.datasetversion'),
+        ),
+        migrations.AddField(
+            model_name='jobtask',
+            name='environment_version',
+            field=models.ForeignKey(blank=True, help_text='that the rows are played in; without one a rollout is one completion', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='job_tasks', to='environments.environmentversion'),
         ),
         migrations.AddField(
             model_name='jobtask',

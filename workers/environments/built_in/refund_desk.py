@@ -69,7 +69,7 @@ class RefundDesk:
 
     def reset(self, seed: int, outcome: str) -> str:
         """Begin the case of a seed; return the customer's first message."""
-        rng = random.Random(f"{outcome} {seed}")  # noqa: S311
+        rng = random.Random(f"{outcome} {seed}")
         self._facts = _draw_case(rng, outcome)
         self._outcome = outcome
         self._calls: list[str] = []
