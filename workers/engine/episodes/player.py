@@ -78,7 +78,7 @@ class Player:
                     episode.lose()
                     continue
                 episode.session, row = session, episode.row
-                if session.prompt != content_text(row.messages[-1].get("content", "")):
+                if session.prompt not in ("", content_text(row.messages[-1].get("content", ""))):
                     raise errors.environment_differs(row.row_id, session.prompt)
 
     def _play_turns(
