@@ -14,7 +14,6 @@ import httpx2
 import openai
 import psutil
 import pytest
-from webapp.config.embedded import run_valkey
 
 from tests.api.conftest import make_secret
 from tests.api.serving.served_adapters import MESSAGES, TOKENS, register_adapter, train_adapter
