@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import (
+    api_reads,
     api_schema,
     browsing,
     gateway,
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "grading_share": grading_share.run,
     "judge_concurrency": judge_concurrency.run,
     "api_schema": api_schema.run,
+    "api_p95": api_reads.api_p95,
     "gateway_overhead": gateway.overhead,
     "gateway_overhead_p95": gateway.overhead_p95,
     "streams": gateway.streams,
