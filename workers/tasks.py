@@ -29,17 +29,15 @@ from webapp.webhooks import deliveries
 from webapp.work import nodes
 from webapp.work.queue import LeaseQueue
 from workers.bridge import (
-    checks,
     environments,
     evals,
     exports,
     imports,
     inspections,
-    judge_checks,
     model_servers,
     remote_imports,
-    trials,
 )
+from workers.bridge.graders import checks, judge_checks, trials
 from workers.bridge.jobs import attempts
 from workers.celery import app
 

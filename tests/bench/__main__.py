@@ -13,19 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import (
-    api_schema,
     browsing,
     environments,
-    gateway,
     grading_share,
-    interactions,
     judge_concurrency,
     latency,
     pages,
     sandbox,
-    serving,
     speed,
 )
+from tests.bench.api import api_schema, gateway, interactions, serving
 from tests.bench.result import Result
 from tests.bench.scale import SMALL
 

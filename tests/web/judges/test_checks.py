@@ -11,7 +11,7 @@ from webapp.endpoints import services as endpoints
 from webapp.endpoints.models import Endpoint, EndpointCheck
 from webapp.teams.models import Team
 from workers import grading
-from workers.bridge import judge_checks
+from workers.bridge.graders import judge_checks
 
 
 def check(endpoint: Endpoint) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from pprint import pformat
-from typing import Any
 
 from webapp.jobs.api.objects import describe_job
 from webapp.jobs.api.schemas import JobBody
@@ -63,7 +62,7 @@ def _find_differences(job: Job, request: JsonObject) -> JsonObject:
 
 def write_sdk_call(request: JsonObject, base_url: str) -> str:
     """Return Python code. The key comes from the environment."""
-    arguments: dict[str, Any] = {name: value for name, value in request.items() if name != "settings"}
+    arguments: JsonObject = {name: value for name, value in request.items() if name != "settings"}
     if "settings" in request:
         arguments["extra_body"] = {"settings": request["settings"]}
     lines = [_indent(f"{name}={_format(value, len(name))},") for name, value in arguments.items()]

@@ -48,7 +48,7 @@ def build_settings(base: BaseModel, version: DatasetVersion, asked: JobBody) -> 
 def map_hyperparameters(base: BaseModel, asked: Hyperparameters) -> JsonObject:
     """Return the sections of ``JobSettings`` that the hyperparameters set; "auto" sets nothing."""
     recommended = GrpoSettings.model_validate(base.settings.get("grpo", {}))
-    grpo: dict[str, Any] = {"prompts_per_step": asked.batch_size, "epochs": asked.n_epochs}
+    grpo: JsonObject = {"prompts_per_step": asked.batch_size, "epochs": asked.n_epochs}
     if asked.learning_rate_multiplier:
         grpo["learning_rate"] = recommended.learning_rate * asked.learning_rate_multiplier
     if asked.compute_multiplier:

@@ -10,6 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_POST
 
+from webapp.core.episodes.records import END_LABELS
 from webapp.core.http import HtmxRequest
 from webapp.graders.definitions.error_labels import ERROR_LABELS
 from webapp.jobs.errors import ActionRefused
@@ -38,6 +39,7 @@ def page(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
         context["newer"] = search.count_newer(matches, request.GET.get("beyond", ""))
         return render(request, "jobs/rollouts.html#newer", context)
     found = search.read_page(matches, after)
+    ends = END_LABELS.items() if search.has_episodes(job) else []
     context |= {
         "runs": search.group_runs(job, found.rollouts),
         "requests": JobRows(job).find_requests(found.rollouts),
@@ -46,6 +48,8 @@ def page(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
         "order": matches.order,
         "orders": [(key, order.label) for key, order in search.ORDERS.items()],
         "errors": ERROR_LABELS.items(),
+        "ends": ends,
+        "tools": search.list_recent_tools(job) if ends else [],
         "tasks": job.tasks.all(),
         "saved": access.team.saved_views.all(),
         "alarm_message": health.find_rule_message(query["alarm"]) if "alarm" in query else "",
@@ -76,7 +80,7 @@ def rollout(request: HttpRequest, access: Access, uid: str, step: int, index: in
     rows = JobRows(shown.job)
     row = rows.find([shown.row_id]).get(shown.row_id)
     name, query = request.GET.get("against"), search.read_query(request.GET)
-    selected = next((each for each in candidates if each.name == name), None)
+    selected = next((each for each in candidates if each.name == name), next(iter(candidates), None))
     context = {
         "job": job,
         "rollout": shown,
@@ -92,7 +96,8 @@ def rollout(request: HttpRequest, access: Access, uid: str, step: int, index: in
         "after": after,
         "steps": steps,
         "candidates": candidates,
-        "against": selected or next(iter(candidates), None),
+        "against": selected,
+        "parts": selected and selected.find_parting_turn(shown),
         "missing_base": diff.explain_missing_base(shown, candidates),
     }
     return render(request, "jobs/rollout.html", context)
