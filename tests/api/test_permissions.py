@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import Call, make_call, make_secret
-from tests.api.model_server import completion, run_server
+from tests.api.serving.model_server import completion, run_server
 from tests.web.comparison import finished_job
 from tests.web.deployments import targets
 from webapp.jobs.models import Checkpoint, CheckpointPermission

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.bench import (
     browsing,
+    environments,
     grading_share,
     judge_concurrency,
     latency,
@@ -39,6 +40,8 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "sandbox_real_ratio": sandbox.real_ratio,
     "sandbox_start": sandbox.start,
     "grading_share": grading_share.run,
+    "env_call": environments.call,
+    "env_throughput": environments.throughput,
     "judge_concurrency": judge_concurrency.run,
     "api_schema": api_schema.run,
     "gateway_overhead": gateway.overhead,

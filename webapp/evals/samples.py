@@ -166,7 +166,7 @@ def _refuse(asking: Asking, code: str, error: Exception) -> Sample:
 
 def _describe_answer(request: CompletionRequest, answer: Any) -> Sample:
     choice, usage = answer["choices"][0], answer.get("usage") or {}
-    asked = request.model_dump(mode="json", exclude_none=True)
+    asked = request.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     return _build_sample(
         choice["message"].get("content") or "",
         finish_reason=choice.get("finish_reason") or "",

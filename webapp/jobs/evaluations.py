@@ -51,7 +51,7 @@ def record_evaluation(job: Job, event: EvaluationEvent) -> Evaluation:
     evaluation, _ = Evaluation.objects.update_or_create(
         job=job, stage=event.stage, split=event.split, step=event.step, task=event.task, defaults=values
     )
-    rows = [_build_row(evaluation, index, row) for index, row in enumerate(event.details)]
+    rows = [build_row(evaluation, index, row) for index, row in enumerate(event.details)]
     known = {row.index: row for row in evaluation.compared_rows.all()}
     changed = [row for row in rows if row.index not in known or _content(row) != _content(known[row.index])]
     same = {row.index for row in rows} - {row.index for row in changed}
@@ -64,7 +64,8 @@ def _content(row: ComparedRow) -> dict[str, object]:
     return model_to_dict(row, exclude=["id", "evaluation"])
 
 
-def _build_row(evaluation: Evaluation, index: int, row: EvaluationRow) -> ComparedRow:
+def build_row(evaluation: Evaluation, index: int, row: EvaluationRow) -> ComparedRow:
+    """Return a row of an evaluation, unsaved."""
     base, tuned, episodes = _mean(row.base), _mean(row.tuned), _collect_episodes(row)
     return ComparedRow(
         evaluation=evaluation,

@@ -13,7 +13,7 @@ from webapp.evals.queues import EVAL_RUNS
 from webapp.evals.results import build_item, count_item
 from webapp.evals.samples import Sample, collect_samples, get_text
 from webapp.evals.stored import load_rows
-from workers.bridge.gradings import Completion, grade_completions
+from workers.bridge.graders.gradings import Completion, grade_completions
 from workers.bridge.running import run_item
 from workers.contract.json_types import JsonObject
 from workers.grading import GradeResult

@@ -57,8 +57,7 @@ class PythonSession:
 
     def close(self) -> None:
         """Free the session; it may be called twice."""
-        if not self.hosted.lost:
-            self._backend.pool.end_session(self.hosted)
+        self._backend.pool.end_session(self.hosted)
 
     def open_order(self) -> Order[str]:
         """Return the order that creates the object and resets it."""
@@ -142,9 +141,12 @@ class PythonBackend:
         opened: list[Session | SessionLost] = []
         prompts = self.pool.run([session.open_order() for session in sessions])
         for session, prompt in zip(sessions, prompts, strict=True):
-            if not isinstance(prompt, SessionLost):
+            if isinstance(prompt, SessionLost):
+                session.close()
+                opened.append(prompt)
+            else:
                 session.prompt = prompt
-            opened.append(prompt if isinstance(prompt, SessionLost) else session)
+                opened.append(session)
         return opened
 
     def call_all(self, calls: Sequence[Call]) -> list[ToolResult | SessionLost]:

@@ -88,6 +88,8 @@ def weights_of(model: TunedModel) -> str:
         ({"audio": {"voice": "x", "format": "wav"}}, "audio"),
         ({"modalities": ["audio"]}, "modalities.0"),
         ({"web_search_options": {"search_context_size": "low"}}, "web_search_options"),
+        ({"functions": [{"name": "f"}]}, "functions"),
+        ({"top_logprobs": 2}, "top_logprobs"),
         ({"metadata": {"key": "x" * 513}}, "metadata.key"),
         ({"tools": [{"type": "function", "function": {"name": "no spaces"}}]}, "tools.0.function.name"),
     ],

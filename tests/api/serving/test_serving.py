@@ -14,11 +14,11 @@ import httpx2
 import openai
 import psutil
 import pytest
-from webapp.config.embedded import run_valkey
 
 from tests.api.conftest import make_secret
 from tests.api.serving.served_adapters import MESSAGES, TOKENS, register_adapter, train_adapter
 from tests.conftest import Process, free_port, until_up
+from webapp.config.processes.embedded import run_valkey
 from webapp.registry.models import BaseModel
 from webapp.registry.services import ensure_starter_model, register_model
 from webapp.serving.models import ModelServer, ServedAdapter, Usage

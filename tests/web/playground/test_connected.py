@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.test import Client
 
-from tests.api.model_server import Scripted, chunk, completion, last_chunk, serve_script
+from tests.api.serving.model_server import Scripted, chunk, completion, last_chunk, serve_script
 from tests.web.playground.test_playground import MESSAGES, ask, read_page, read_stream
 from webapp.endpoints.models import Endpoint
 from webapp.endpoints.services import connect_endpoint

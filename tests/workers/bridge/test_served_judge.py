@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from tests.api.model_server import TOKEN, run_server
+from tests.api.serving.model_server import TOKEN, run_server
 from webapp.endpoints.models import Endpoint, EndpointCheck
 from webapp.endpoints.services import connect_endpoint, request_check
 from webapp.registry.services import ensure_starter_model
@@ -20,7 +20,8 @@ from webapp.serving.queues import SERVERS
 from webapp.teams.models import Team, User
 from webapp.work.models import WorkState
 from webapp.work.nodes import record_health, register_node
-from workers.bridge import judge_checks, judges
+from workers.bridge import judges
+from workers.bridge.graders import judge_checks
 from workers.bridge.nodes import node_name
 from workers.contract.devices import NodeDevices
 

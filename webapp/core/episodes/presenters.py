@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from webapp.core.episodes.records import END_LABELS, count_calls, count_errors
-from workers.contract.environments import EpisodeRecord, ToolCall, Turn
+from webapp.core.episodes.records import count_calls, count_errors
+from workers.contract.environments import EndReason, EpisodeRecord, ToolCall, Turn
 
 LONGEST_TEXT = 20_000  # characters of one text on a page
 LONGEST_EPISODE = 400_000  # after so many characters a page shows the rest of an episode cut short
@@ -16,7 +16,7 @@ SHORT_TEXT = 500
 LINE = 120  # characters of a text on one line
 TRAIL = 40  # lines of an episode in brief
 
-SENTENCES = {
+SENTENCES: dict[EndReason, str] = {
     "finished": "The environment ended the episode.",
     "answered": "The model answered without a tool call, which ended the episode.",
     "turn_limit": "The episode reached its limit of turns.",
@@ -113,7 +113,6 @@ class EpisodeView:
     trained_tokens: int
     other_tokens: int
     seconds: float
-    end: str
     sentence: str
     feedback: Text
     metrics: list[tuple[str, float]]
@@ -144,8 +143,7 @@ def view_episode(record: EpisodeRecord) -> EpisodeView:
         trained_tokens=sum(each.turn.tokens for each in turns if each.trained),
         other_tokens=sum(each.turn.tokens for each in turns if not each.trained),
         seconds=sum(turn.seconds for turn in record.turns),
-        end=END_LABELS.get(record.end, record.end),
-        sentence=SENTENCES.get(record.end, record.end),
+        sentence=SENTENCES[record.end],
         feedback=cut(record.feedback),
         metrics=[(make_visible(name), value) for name, value in record.metrics.items()],
     )

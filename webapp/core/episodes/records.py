@@ -17,7 +17,7 @@ from workers.contract.json_types import JsonValue
 
 TOOL_NAME_LENGTH = 64  # of a name that is searched; a model may write any
 
-END_LABELS = {
+END_LABELS: dict[str, str] = {
     "finished": "ended by the environment",
     "answered": "answered",
     "turn_limit": "turn limit",

@@ -7,8 +7,9 @@ from pathlib import PurePath
 from django.db import transaction
 
 from webapp.core.api.errors import ApiError, NotFound
-from webapp.datasets.files.models import ApiFile, Purpose
-from webapp.datasets.files.services import build_version, find_file
+from webapp.datasets.files.models import ApiFile
+from webapp.datasets.files.services import build_version, find_file, find_version
+from webapp.datasets.models import DatasetVersion
 from webapp.graders import services as graders
 from webapp.graders.models import GraderVersion
 from webapp.jobs.api.schemas import JobBody, JsonDict, Reinforcement
@@ -16,7 +17,7 @@ from webapp.jobs.api.settings import build_settings, name_param
 from webapp.jobs.errors import SettingsInvalid
 from webapp.jobs.job_events import add_event
 from webapp.jobs.launch.request import JobRequest, single_task
-from webapp.jobs.launch.service import launch
+from webapp.jobs.launch.service import launch, launch_without_rows
 from webapp.jobs.models import Job
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.registry.services import find_base, find_tuned
@@ -24,6 +25,7 @@ from webapp.teams.models import Team, User
 from workers import grading
 
 NAME_LENGTH = 120
+ROWS_AT_ONCE = 2_000  # a version of more rows is made by a worker
 GRADER = "method.reinforcement.grader"
 ONLY_REINFORCEMENT = (
     "Groove trains by reinforcement only, so far: set method to "
@@ -45,21 +47,22 @@ def create_job(team: Team, user: User | None, asked: JobBody) -> Job:
     validation = _find_file(team, asked.validation_file, "validation_file") if asked.validation_file else None
     grader = find_grader(team, user, reinforcement.grader)
     stem = PurePath(training.filename).stem[:NAME_LENGTH]
-    version = build_version(team, user, training, validation, stem)
+    version = _find_version(team, user, training, validation, stem)
+    validation_rows = version.files["validation"]["rows"] if version else validation and validation.rows
     request = JobRequest(
         team=team,
         user=user,
         name=asked.suffix or stem or "Job",
         base_model=base,
         initial_adapter=adapter,
-        tasks=single_task(version, grader),
-        settings=build_settings(base, version, asked),
+        tasks=single_task(version, grader) if version else (),
+        settings=build_settings(base, validation_rows or 0, asked),
         suffix=asked.suffix or "",
         metadata=asked.metadata or {},
         asked=_describe_request(asked),
     )
     try:
-        job = launch(request)
+        job = launch(request) if version else launch_without_rows(request, grader)
     except SettingsInvalid as error:
         raise _refuse(error) from error
     _warn(job, asked, reinforcement)
@@ -94,13 +97,24 @@ def _find_model(team: Team, name: str) -> tuple[BaseModel, TunedModel | None]:
 
 def _find_file(team: Team, uid: str, param: str) -> ApiFile:
     try:
-        file = find_file(team, uid)
+        return find_file(team, uid)
     except NotFound as error:
         raise ApiError(f"{param}: {error}", param=param, code="invalid_value") from error
-    if file.purpose != Purpose.FINE_TUNE:
-        message = f"{uid} has the purpose {file.purpose!r}. Upload it with the purpose 'fine-tune'."
-        raise ApiError(message, param=param, code="invalid_value")
-    return file
+
+
+def _find_version(
+    team: Team, user: User | None, training: ApiFile, validation: ApiFile | None, name: str
+) -> DatasetVersion | None:
+    """Return the version of these files; None if it has to be made of more rows than a request may wait for.
+
+    Raises ApiError for files of another purpose, and for a wrong row of small files.
+    """
+    if found := find_version(team, training, validation):
+        return found
+    rows = [file.rows for file in (training, validation) if file]
+    if None in rows or sum(filter(None, rows)) > ROWS_AT_ONCE:
+        return None
+    return build_version(team, user, training, validation, name)
 
 
 def find_grader(team: Team, user: User | None, definition: JsonDict) -> GraderVersion:

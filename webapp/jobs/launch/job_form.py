@@ -22,7 +22,7 @@ from webapp.environments.models import EnvironmentVersion
 from webapp.graders.models import GraderVersion
 from webapp.jobs.launch import adapter_field, presets, row_formsets
 from webapp.jobs.launch.request import SuiteChoice, TaskChoice, single_task
-from webapp.jobs.launch.service import count_steps
+from webapp.jobs.launch.steps import count_steps
 from webapp.registry.models import BaseModel
 from workers.contract.spec import MAX_SEED, SECTIONS, GrpoSettings, JobSettings
 from workers.starter.suites import SUITES
@@ -107,7 +107,7 @@ ANSWERS = tuple(
 ADVANCED = (
     ("Steps", "What goes into one step, and how many there are.", STEPS),
     ("Answers", "How answers are drawn, and how long they may be.", ANSWERS),
-    ("Episodes", "How long an episode in an environment may be.", _all("episode")),
+    ("Episodes", "Limits of tasks that are played in an environment.", _all("episode")),
     ("Chat template", "How prompts are rendered, and what graders see.", _all("chat")),
     ("Optimiser", "How the adapter follows the rewards.", _all("grpo", (*STEPS, *ANSWERS, "grpo.max_steps"))),
     (

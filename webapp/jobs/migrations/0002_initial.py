@@ -59,7 +59,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='job',
             name='dataset_version',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='jobs', to='datasets.datasetversion'),
+            field=models.ForeignKey(help_text='null: RowBuild makes it', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='jobs', to='datasets.datasetversion'),
         ),
         migrations.AddField(
             model_name='job',
@@ -190,6 +190,11 @@ class Migration(migrations.Migration):
             model_name='rollout',
             name='job',
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rollouts', to='jobs.job'),
+        ),
+        migrations.AddField(
+            model_name='rowbuild',
+            name='job',
+            field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='row_build', to='jobs.job'),
         ),
         migrations.AddField(
             model_name='savedview',

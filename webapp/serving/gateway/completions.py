@@ -38,10 +38,10 @@ class Completion:
 
     def __post_init__(self) -> None:
         keep_ids, transcript = (
-            bool(self.request.return_token_ids),
+            self.request.return_token_ids,
             Transcript() if self.request.store else None,
         )
-        self.answer = Answer(self.route, keep_ids, self.request.wants_usage, transcript=transcript)
+        self.answer = Answer(self.route, keep_ids, self.request.includes_usage, transcript=transcript)
         self.failed = False
         self.started = time.monotonic()
 

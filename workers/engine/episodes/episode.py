@@ -12,6 +12,7 @@ from workers.environments.backend import Backend, Call, Score, Session, ToolResu
 from workers.grading.sample import Completion
 
 NO_CALL = "Error: this is no tool call. Write one JSON object with the tool's name and its arguments."
+REFUSED_ERROR = "refused"
 REFUSED = "Error: the episode has ended; this call was not made."
 CUT = " … [{} more characters]"
 
@@ -119,7 +120,9 @@ class Episode:
         elif self._called >= self._call_limit:
             self.end = "call_limit"
         if self.end:
-            refused = [Turn(role="tool", content=REFUSED, tool=c.name, error="refused") for c in self.calls]
+            refused = [
+                Turn(role="tool", content=REFUSED, tool=c.name, error=REFUSED_ERROR) for c in self.calls
+            ]
             self._answers += refused
             self.calls = []
 

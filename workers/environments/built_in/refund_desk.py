@@ -1,7 +1,7 @@
 """Refund desk: an agent asks the customer, looks the order up and applies the shop's policy.
 
-Only standard library: this file runs in the sandbox. Prices are multiples of 20.00, so that a small model can
-learn what 85% of them is.
+Only standard library: this file runs in the sandbox. Prices and days take few values, so that a small model
+can learn what 85% of a price is and which days are within a window.
 """
 
 import random
@@ -25,6 +25,7 @@ ITEMS = {
     "final_sale": ("lamp", "chair", "rug", "mirror"),
 }
 PRICES = [*range(4000, 20_000, 2000), *range(24_000, 40_000, 2000)]
+DAYS = range(2, 100, 4)
 LIMIT = 20_000
 FREE_CALLS = 6
 NAMES = ("ana", "ben", "cleo", "dan", "eva", "finn", "gita", "hugo", "ines", "jon", "kim", "lea")
@@ -242,7 +243,7 @@ def _draw_order(rng: random.Random) -> dict[str, Any]:
     return {
         "category": category,
         "item": rng.choice(ITEMS[category]),
-        "days": rng.randint(1, 99),
+        "days": rng.choice(DAYS),
         "cents": rng.choice(PRICES),
         "refunded": rng.random() < 0.2,
         "reason": rng.choice(tuple(REASONS)),

@@ -132,6 +132,8 @@ def test_a_mixed_job_records_the_turns_of_its_episodes_and_leaves_other_rows_as_
     metrics = of_type(events, "metrics")[0].values
     assert metrics["sampling/logp_gap"] < 1e-4
     assert metrics["time/environment"] > 0
+    assert metrics["episodes/determinism_failures"] == 0
+    assert 1 <= metrics["episodes/turns"] <= 3
 
 
 def test_both_sides_of_an_evaluation_play_the_same_tasks(mixed):

@@ -10,6 +10,8 @@ from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
 from workers.contract.events import Rollout
+from workers.engine.episodes.measures import measure_episodes
+from workers.engine.prompts.conversations import tidy_tools, tool_names
 from workers.engine.prompts.data import Row
 from workers.engine.training.rollouts import measures, permuted_rewards
 from workers.engine.training.task_balance import compute_advantages
@@ -130,7 +132,7 @@ class Recorder:
             scores = [s for r in self.rollouts if (s := r.sub_rewards.get(name)) is not None]
             if scores:
                 values[f"rewards/{name}/mean"] = sum(scores) / len(scores)
-        values |= self._completion_metrics()
+        values |= self._completion_metrics() | self._episode_metrics()
         held_out = self._grade_held_out()  # before the tasks' metrics, which contain its rewards
         return values | self._task_metrics() | held_out | self._judge_metrics()
 
@@ -150,6 +152,17 @@ class Recorder:
             "answers/length_reward_correlation": measures.Moments.from_pairs(graded).correlation,
         }
         return {name: value for name, value in values.items() if value is not None}
+
+    def _episode_metrics(self) -> dict[str, float]:
+        """Return the metrics of the step's episodes; empty if it has none."""
+        played = [(r.row_id, r.episode) for r in self.rollouts if r.episode is not None]
+        tools = dict.fromkeys(
+            name
+            for rollout, row in zip(self.rollouts, self._row, strict=True)
+            if rollout.episode is not None
+            for name in tool_names(tidy_tools(self.rows[row].tools))
+        )
+        return measure_episodes(played, list(tools))
 
     def _task_metrics(self) -> dict[str, float]:
         """Return the same few metrics for each of several tasks."""

@@ -16,7 +16,7 @@ from webapp.graders.models import GraderTrial
 from webapp.graders.queues import TRIALS
 from webapp.graders.trials.statistics import mean
 from webapp.work.errors import WorkFailed
-from workers.bridge.gradings import Completion, grade_completions
+from workers.bridge.graders.gradings import Completion, grade_completions
 from workers.bridge.jobs.files import local_ref
 from workers.bridge.running import run_engine, run_item
 from workers.contract.spec import SampleSpec

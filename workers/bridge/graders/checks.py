@@ -16,7 +16,7 @@ from webapp.graders.rows import Row
 from webapp.graders.trials import row_selection
 from webapp.work.models import WorkState
 from workers import grading
-from workers.bridge.gradings import Completion, grade_completions
+from workers.bridge.graders.gradings import Completion, grade_completions
 from workers.bridge.running import run_item
 from workers.grading import GradeResult
 

@@ -19,7 +19,7 @@ from webapp.endpoints.models import Endpoint, EndpointCheck
 from webapp.endpoints.queues import ENDPOINT_CHECKS
 from webapp.work.errors import WorkFailed
 from workers import grading
-from workers.bridge.gradings import Completion, grade_completions
+from workers.bridge.graders.gradings import Completion, grade_completions
 from workers.bridge.running import run_item
 from workers.contract.graders import LabelModelGrader, RankingGrader, ScoreModelGrader
 from workers.contract.json_types import JsonObject
