@@ -1,7 +1,7 @@
 // An episode's turns: a search that hides the other turns, folding, and keys: n and p move, f folds.
 import { readSingleKey } from "./keys.js";
 
-const findParts = (episode) => [...episode.querySelectorAll("details")];
+const findParts = (episode) => [...episode.querySelectorAll("[data-turn]:not([hidden]) details")];
 
 function labelFold(episode) {
   const parts = findParts(episode);
@@ -24,7 +24,7 @@ function searchTurns(input) {
   for (const turn of turns) {
     turn.hidden = !turn.textContent.toLowerCase().includes(sought);
     if (!sought || turn.hidden) continue;
-    for (const part of findParts(turn)) part.open = part.textContent.toLowerCase().includes(sought);
+    for (const part of turn.querySelectorAll("details")) part.open = part.textContent.toLowerCase().includes(sought);
   }
   const found = turns.filter((turn) => !turn.hidden).length;
   episode.querySelector("[data-episode-found]").textContent = sought ? `${found} of ${turns.length} turns` : "";

@@ -37,9 +37,9 @@ def _guess() -> EpisodeRecord:
         _result("get_order", f"Error: {error}", error),
         Turn(
             role="assistant", content="", reasoning="Perhaps another id.", tokens=17,
-            tool_calls=[ToolCall(name="get_order", arguments=None, text='{"order_id": O1001')],
+            tool_calls=[ToolCall(name="", arguments=None, text='{"name": "get_order", "arguments": {O1001}')],
         ),
-        _result("get_order", "Error: the arguments are no JSON object.", "the arguments are no JSON object"),
+        _result("", "Error: this is no tool call.", "not a JSON object with name and arguments"),
     ]  # fmt: skip
     return EpisodeRecord(turns=turns, end="call_limit", reward=0.0, metrics={"calls": 2}, feedback=FEEDBACK)
 

@@ -101,3 +101,16 @@ def test_the_csv_has_ends_and_calls(alice: User, evaluation: Evaluation, as_user
     assert [lines[0][name] for name in columns] == ["base", "turn_limit", "4", "2", "3"]
     assert [lines[-1][name] for name in columns] == ["tuned", "finished", "4", "2", ""]
     assert len(lines) == 8
+
+
+def test_a_repeated_evaluation_keeps_rows_with_equal_episodes(evaluation: Evaluation) -> None:
+    """People's votes and notes stay with them."""
+    kept = list(evaluation.compared_rows.values_list("pk", flat=True))
+    right, wrong = sample(episodes.refund()), sample(episodes.refund(100, "turn_limit"))
+    repeated = comparison.row("row0", [wrong, right], [right, right])
+    changed = comparison.row("row1", [right] * 2, [right, wrong])
+    again = comparison.compare(evaluation.job, [repeated, changed])
+    assert again == evaluation
+    first, second = again.compared_rows.all()
+    assert first.pk == kept[0]
+    assert second.pk != kept[1]

@@ -73,7 +73,7 @@ class Text:
 
 @dataclass(frozen=True)
 class CallView:
-    """A tool call. ``readable`` is False if the model wrote arguments that are no JSON object."""
+    """A tool call. If it is not ``readable``, ``arguments`` is all that the model wrote."""
 
     name: str
     arguments: Text
@@ -82,13 +82,14 @@ class CallView:
 
 @dataclass(frozen=True)
 class TurnView:
-    """A turn with its number, from 1."""
+    """A turn with its number, from 1. ``error`` is empty if the text says it."""
 
     number: int
     turn: Turn
     text: Text
     thoughts: Text
     calls: list[CallView]
+    failed: bool
     error: str
 
     @property
@@ -156,7 +157,8 @@ def _view_turn(number: int, turn: Turn, cut: _Cutter) -> TurnView:
         text=cut(turn.content),
         thoughts=cut(turn.reasoning),
         calls=[_view_call(call, cut) for call in turn.tool_calls],
-        error=join_line(turn.error),
+        failed=bool(turn.error),
+        error="" if turn.error in turn.content else join_line(turn.error),
     )
 
 
@@ -206,4 +208,4 @@ def _list_lines(turn: Turn) -> Iterator[TrailLine]:
         yield TrailLine("text", join_line(said))
     for call in turn.tool_calls:
         arguments = call.text if call.arguments is None else json.dumps(call.arguments, ensure_ascii=False)
-        yield TrailLine("call", join_line(f"{call.name} {arguments}"))
+        yield TrailLine("call", join_line(f"{call.name} {arguments}".strip()))

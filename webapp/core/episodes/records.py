@@ -18,14 +18,14 @@ from workers.contract.json_types import JsonValue
 TOOL_NAME_LENGTH = 64  # of a name that is searched; a model may write any
 
 END_LABELS: dict[str, str] = {
-    "finished": "ended by the environment",
-    "answered": "answered",
-    "turn_limit": "turn limit",
-    "call_limit": "tool call limit",
-    "token_limit": "token limit",
-    "session_lost": "session lost",
+    "finished": "the environment",
+    "answered": "an answer",
+    "turn_limit": "the limit of turns",
+    "call_limit": "the limit of tool calls",
+    "token_limit": "the limit of tokens",
+    "session_lost": "a lost session",
 }
-"""``EndReason`` -> its name on pages."""
+"""``EndReason`` -> what ended the episode, after "ended by"."""
 
 Record = TypeVar("Record", bound=BaseModel)
 
@@ -69,7 +69,7 @@ def _clean_value(value: JsonValue) -> JsonValue:
 
 def list_called_tools(episode: EpisodeRecord) -> list[str]:
     """Return the names of the tools that the model called, each once, as search knows them."""
-    names = (call.name for turn in episode.turns for call in turn.tool_calls)
+    names = (call.name for turn in episode.turns for call in turn.tool_calls if call.name)
     return list(dict.fromkeys(replace_nul(name)[:TOOL_NAME_LENGTH] for name in names))
 
 

@@ -26,7 +26,7 @@ def view_trail(episode: EpisodeRecord) -> presenters.Trail:
 
 @register.filter
 def end_label(reason: str) -> str:
-    """Return the name of an episode's end."""
+    """Return what ended an episode, after "ended by"."""
     return END_LABELS.get(reason, reason)
 
 

@@ -317,7 +317,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='rollout',
-            index=models.Index(models.F('job'), models.F('ended'), models.F('step'), condition=models.Q(('ended', ''), _negated=True), name='rollouts_by_end'),
+            index=models.Index(models.F('job'), models.F('ended'), models.F('step'), models.F('index'), condition=models.Q(('ended', ''), _negated=True), name='rollouts_by_end'),
+        ),
+        migrations.AddIndex(
+            model_name='rollout',
+            index=models.Index(models.F('job'), models.OrderBy(models.F('step'), descending=True), models.F('index'), condition=models.Q(('ended', ''), _negated=True), name='rollouts_of_episodes'),
         ),
         migrations.AddIndex(
             model_name='rollout',

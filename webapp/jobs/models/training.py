@@ -89,7 +89,10 @@ class Rollout(GradedCompletion):
                 "job", "reward", "step", "index", condition=Q(truncated=True), name="rollouts_cut_off"
             ),
             models.Index("job", condition=Q(reward=None), name="rollouts_ungraded"),
-            models.Index("job", "ended", "step", condition=~Q(ended=""), name="rollouts_by_end"),
+            models.Index("job", "ended", "step", "index", condition=~Q(ended=""), name="rollouts_by_end"),
+            models.Index(
+                "job", F("step").desc(), "index", condition=~Q(ended=""), name="rollouts_of_episodes"
+            ),
             GinIndex(fields=["tools"], condition=~Q(ended=""), name="rollouts_by_tool"),
             GinIndex(OpClass(Upper("completion"), name="gin_trgm_ops"), name="rollouts_by_text"),
         ]

@@ -5,18 +5,19 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_POST
 
 from webapp.core.episodes.records import END_LABELS
 from webapp.core.http import HtmxRequest
+from webapp.core.streaming import stream_lazily
 from webapp.graders.definitions.error_labels import ERROR_LABELS
 from webapp.jobs.errors import ActionRefused
 from webapp.jobs.models import Job, SavedView
 from webapp.jobs.monitor import health
-from webapp.jobs.rollouts import detail, diff, saved_views, search
+from webapp.jobs.rollouts import detail, diff, export, saved_views, search
 from webapp.jobs.rollouts.references import JobRows
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
@@ -57,6 +58,17 @@ def page(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
         "beyond": search.find_latest_step(job),
     }
     return render(request, "jobs/rollouts.html", context)
+
+
+@member()
+@require_GET
+def download(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
+    """Download the matches of the query as JSON Lines."""
+    job = access.get(Job.objects.all(), uid=uid)
+    matches = search.search_rollouts(job, search.read_query(request.GET))
+    headers = {"Content-Disposition": f'attachment; filename="{job.uid}-rollouts.jsonl"'}
+    lines = stream_lazily(export.write_lines(matches))
+    return StreamingHttpResponse(lines, content_type="application/jsonl; charset=utf-8", headers=headers)
 
 
 @member()

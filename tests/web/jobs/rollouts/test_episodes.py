@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -11,8 +12,10 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.web import comparison, episodes
 from tests.web.jobs.rollouts.test_rollouts import page_of
+from tests.web.preflight_report import REPORT
 from webapp.jobs.models import Job
 from webapp.jobs.recording import record_events
+from webapp.jobs.rollouts import export
 from webapp.jobs.states import State
 from webapp.teams.models import Team, User
 from workers.contract import events
@@ -112,3 +115,31 @@ def test_an_episode_is_shown_turn_by_turn_beside_its_group(alice: User, job: Job
     assert answer.context["parts"] == 3
     assert "session of the environment died" in as_user(alice).get(page_of(job, "2/2/")).text
     assert "a single turn" in as_user(alice).get(page_of(job, "2/3/")).text
+
+
+def test_rollouts_are_downloaded_as_json_lines_with_their_turns(
+    alice: User, job: Job, as_user: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file has the matches of the filters, in their order, however many queries it takes."""
+    monkeypatch.setattr(export, "BATCH", 2)
+    url = f"{job.get_absolute_url()}rollouts.jsonl"
+    client = as_user(alice)
+    lines = [json.loads(line) for line in comparison.body(client.get(url)).splitlines()]
+    assert [line["index"] for line in lines] == [0, 1, 2, 3]
+    assert EpisodeRecord.model_validate(lines[0]["episode"]) == episodes.refund()
+    assert lines[3]["episode"] is None
+    some = comparison.body(client.get(f"{url}?ended=finished&sort=reward")).splitlines()
+    assert [json.loads(line)["reward"] for line in some] == [0.0, 1.0]
+
+
+def test_preflight_samples_show_their_episodes(alice: User, job: Job, as_user: SignIn) -> None:
+    played = episodes.refund(feedback="Pay\0what was paid.")
+    sample = events.PreflightSample(
+        row_id="row0", prompt="Refund my order.", completion=played.transcript(), reward=1.0, length=41,
+        truncated=False, episode=played,
+    )  # fmt: skip
+    assert record_events(job.pk, 1, [events.PreflightEvent(**REPORT, samples=[sample])])
+    page = as_user(alice).get(f"{job.get_absolute_url()}preflight/").text
+    assert "It is within 30 days." in page
+    assert "Pay␀what was paid." in page
+    assert "The environment ended the episode." in page
