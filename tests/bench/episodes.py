@@ -18,13 +18,21 @@ from workers.environments.examples import list_examples
 
 MODEL = Path("workers/starter/tool_use/model")
 REWARD = {"type": "environment"}
+LENGTH = {"type": "python", "source": "def grade(sample, item):\n    return len(sample['output_text'])"}
+VARIED = {
+    "type": "multi",
+    "graders": {"outcome": REWARD, "length": LENGTH},
+    "calculate_output": "outcome + 0.001 * length",
+}
+"""A reward that differs even where the tool starter solves nothing, so that every step trains."""
+
 GRPO: dict[str, Any] = {"learning_rate": 1e-3, "max_completion_length": 192, "checkpoint_every": 10}
 
 
 def speed() -> Result:
     """Training on the refund desk: same model, tasks, seed, group size and steps on both sides."""
     with tempfile.TemporaryDirectory() as scratch:
-        spec = write_environment_spec(Path(scratch), "refund_desk", sized(10, 1))
+        spec = write_environment_spec(Path(scratch), "refund_desk", sized(10, 2), REWARD)
         ratios, notes = [], []
         for number in range(sized(3, 1)):
             theirs = plain(spec, spec.parent / f"plain-{number}", "plain_episodes")
@@ -47,7 +55,7 @@ def share() -> Result:
     shares = {}
     for example in list_examples():
         with tempfile.TemporaryDirectory() as scratch:
-            spec = write_environment_spec(Path(scratch), example.key, sized(3, 1))
+            spec = write_environment_spec(Path(scratch), example.key, sized(4, 2), VARIED)
             groove(spec, spec.parent / "out")
             shares[example.key] = read_share(spec.parent / "out")
     return Result(
@@ -67,7 +75,7 @@ def read_share(out: Path) -> float:
     return fmean(values["time/environment"] / values["step_time"] for values in steps)
 
 
-def write_environment_spec(folder: Path, name: str, steps: int) -> Path:
+def write_environment_spec(folder: Path, name: str, steps: int, grader: dict[str, Any]) -> Path:
     """Write a job whose rows are tasks of a built-in environment, 64 episodes a step."""
     source = next(example.source for example in list_examples() if example.key == name)
     environment = PythonEnvironment(source=source)
@@ -84,6 +92,6 @@ def write_environment_spec(folder: Path, name: str, steps: int) -> Path:
         }
         for task, prompt in rows
     ]
-    path = write_spec(folder, MODEL, made, REWARD, **GRPO, max_steps=steps, max_prompt_length=2048)
+    path = write_spec(folder, MODEL, made, grader, **GRPO, max_steps=steps, max_prompt_length=2048)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"environment": environment.model_dump()}))
     return path
