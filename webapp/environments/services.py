@@ -8,10 +8,14 @@ from django.db import transaction
 
 from webapp.environments.models import Environment, EnvironmentVersion, TaskDataset
 from webapp.environments.queues import TASK_DATASETS, request_inspection
+from webapp.graders import services as graders
 from webapp.teams.models import Team, User
 from webapp.teams.services import record_event
+from workers.contract.json_types import JsonObject
 from workers.environments import find_problems
 from workers.grading import Problem
+
+REWARD_GRADER: JsonObject = {"type": "environment", "name": "Environment reward"}
 
 
 class SourceInvalid(ValueError):
@@ -92,7 +96,8 @@ def restore_environment(environment: Environment, user: User) -> None:
 def request_task_dataset(version: EnvironmentVersion, user: User | None, most: int) -> TaskDataset:
     """Enqueue a dataset version of the version's tasks, ``most`` of each split.
 
-    The environment's first one makes a dataset of its name; later ones become versions of it.
+    The environment's first one makes a dataset of its name; later ones become versions of it. The team gets a
+    grader that returns the environment's reward, unless it has one.
     """
     environment = version.environment
     earlier = TaskDataset.objects.filter(
@@ -103,6 +108,7 @@ def request_task_dataset(version: EnvironmentVersion, user: User | None, most: i
         team=environment.team, version=version, most=most, dataset=last.dataset if last else None,
         created_by=user,
     )  # fmt: skip
+    graders.find_or_create_version(environment.team, user, REWARD_GRADER)
     record_event(environment.team, user, "created a dataset of the tasks of", version)
     TASK_DATASETS.notify(made.pk)
     return made

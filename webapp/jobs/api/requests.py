@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from django.db import transaction
+from django.db.models import Q
 
 from webapp.core.api.errors import ApiError, NotFound
 from webapp.datasets.files.models import ApiFile, Purpose
 from webapp.datasets.files.services import build_version, find_file
+from webapp.environments.launching import list_usable_versions
+from webapp.environments.models import EnvironmentVersion
 from webapp.graders import services as graders
 from webapp.graders.models import GraderVersion
 from webapp.jobs.api.schemas import JobBody, JsonDict, Reinforcement
@@ -25,6 +28,7 @@ from workers import grading
 
 NAME_LENGTH = 120
 GRADER = "method.reinforcement.grader"
+ENVIRONMENT = "method.reinforcement.environment"
 ONLY_REINFORCEMENT = (
     "Groove trains by reinforcement only, so far: set method to "
     '{"type": "reinforcement", "reinforcement": {"grader": …}}.'
@@ -44,6 +48,7 @@ def create_job(team: Team, user: User | None, asked: JobBody) -> Job:
     training = _find_file(team, asked.training_file, "training_file")
     validation = _find_file(team, asked.validation_file, "validation_file") if asked.validation_file else None
     grader = find_grader(team, user, reinforcement.grader)
+    environment = find_environment(team, reinforcement.environment) if reinforcement.environment else None
     stem = PurePath(training.filename).stem[:NAME_LENGTH]
     version = build_version(team, user, training, validation, stem)
     request = JobRequest(
@@ -52,7 +57,7 @@ def create_job(team: Team, user: User | None, asked: JobBody) -> Job:
         name=asked.suffix or stem or "Job",
         base_model=base,
         initial_adapter=adapter,
-        tasks=single_task(version, grader),
+        tasks=single_task(version, grader, environment),
         settings=build_settings(base, version, asked),
         suffix=asked.suffix or "",
         metadata=asked.metadata or {},
@@ -112,6 +117,15 @@ def find_grader(team: Team, user: User | None, definition: JsonDict) -> GraderVe
         raise ApiError(f"Invalid '{param}': {error.message}", param=param, code="invalid_value") from error
 
 
+def find_environment(team: Team, uid: str) -> EnvironmentVersion:
+    """Return the version with this id, or the newest one of the environment with this id."""
+    versions = list_usable_versions(team)
+    found = versions.filter(Q(uid=uid) | Q(environment__uid=uid)).first()
+    if found is None:
+        raise ApiError(f"No such environment: {uid}", param=ENVIRONMENT, code="invalid_value")
+    return found
+
+
 def _refuse(error: SettingsInvalid) -> ApiError:
     path, message = next(iter(error.errors.items()))
     param = name_param(path)
@@ -144,6 +158,7 @@ def _describe_request(asked: JobBody) -> JsonDict:
             "type": "reinforcement",
             "reinforcement": {
                 "grader": reinforcement.grader,
+                **({"environment": reinforcement.environment} if reinforcement.environment else {}),
                 "response_format": response_format.model_dump(exclude_none=True, by_alias=True)
                 if response_format
                 else None,
