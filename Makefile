@@ -31,10 +31,10 @@ $(VENV)/graders/.locked: requirements-graders.lock | $(VENV)/.locked
 	  --requirement requirements-graders.lock
 	touch $@
 
-# Clients of the API that the tests run unmodified. Each set is an environment of its own.
-clients: $(VENV)/clients/.locked $(VENV)/openai1/.locked
+# Clients of the API and servers of environments that the tests run unmodified. Each set is an environment of its own.
+clients: $(VENV)/clients/.locked $(VENV)/openai1/.locked $(VENV)/environment-servers/.locked
 
-$(VENV)/clients/.locked $(VENV)/openai1/.locked: $(VENV)/%/.locked: requirements-%.lock | $(VENV)/.locked
+$(VENV)/clients/.locked $(VENV)/openai1/.locked $(VENV)/environment-servers/.locked: $(VENV)/%/.locked: requirements-%.lock | $(VENV)/.locked
 	rm -rf $(@D)
 	$(BIN)/pip install --quiet --no-compile --target $(@D) --require-hashes --no-deps --requirement $<
 	touch $@
@@ -119,3 +119,4 @@ lock: dev
 	$(COMPILE) --output-file requirements-graders.lock requirements-graders.in
 	$(COMPILE) --output-file requirements-clients.lock requirements-clients.in
 	$(COMPILE) --output-file requirements-openai1.lock requirements-openai1.in
+	$(COMPILE) --output-file requirements-environment-servers.lock requirements-environment-servers.in

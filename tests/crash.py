@@ -301,7 +301,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    from webapp.config import embedded
+    from webapp.config.processes import embedded
 
     with tempfile.TemporaryDirectory(prefix="groove-crash-") as folder:
         site = Site(lambda: embedded.run_valkey(Path(folder)))

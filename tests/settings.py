@@ -9,7 +9,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from webapp.config import embedded
+from webapp.config.processes import embedded
 
 _folder = Path(tempfile.mkdtemp(prefix="groove-test-"))
 _folder.chmod(0o711)

@@ -17,6 +17,7 @@ from webapp.evals.queues import EVAL_RUNS
 from webapp.graders.queues import CHECKS, TRIALS, enqueue_checks_with_new_rows
 from webapp.interactions.erasure import delete_expired as delete_expired_interactions
 from webapp.jobs.launch import service
+from webapp.jobs.launch.row_builds import ROW_BUILDS
 from webapp.jobs.listing import removal
 from webapp.jobs.live import notifications
 from webapp.jobs.queue import JOBS
@@ -29,18 +30,16 @@ from webapp.webhooks import deliveries
 from webapp.work import nodes
 from webapp.work.queue import LeaseQueue
 from workers.bridge import (
-    checks,
     environments,
     evals,
     exports,
     imports,
     inspections,
-    judge_checks,
     model_servers,
     remote_imports,
-    trials,
 )
-from workers.bridge.jobs import attempts
+from workers.bridge.graders import checks, judge_checks, trials
+from workers.bridge.jobs import attempts, rows
 from workers.celery import app
 
 QUEUES: tuple[LeaseQueue[Any], ...] = (
@@ -57,6 +56,7 @@ QUEUES: tuple[LeaseQueue[Any], ...] = (
     ENVIRONMENT_INSPECTIONS,
     TASK_DATASETS,
     PLAYS,
+    ROW_BUILDS,
     SERVERS,
 )
 
@@ -65,6 +65,12 @@ QUEUES: tuple[LeaseQueue[Any], ...] = (
 def validate_job(job_id: int) -> None:
     """Check a new job's files, then queue it."""
     service.validate_files(job_id)
+
+
+@app.task
+def build_rows(build_id: int) -> None:
+    """Make the rows of a new job of its files."""
+    rows.run_build(build_id)
 
 
 @app.task

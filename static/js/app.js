@@ -15,6 +15,7 @@ import "./diff.js";
 import "./label.js";
 import "./turn.js";
 import "./fold.js";
+import "./episode.js";
 
 window.htmx = htmx;
 

@@ -11,6 +11,7 @@ const KEPT = { store: true, metadata: { workload: "playground", consent: "train"
 
 const form = document.getElementById("playground");
 const cards = [...form.querySelectorAll("[data-answer]")];
+const isConnected = (card) => card.hasAttribute("data-connected"); // to an endpoint: its answers are not kept
 const running = new Map(); // card -> AbortController
 const csrf = () => document.querySelector("meta[name=csrf-token]").content;
 // Attributes, because the form has a field named dataset.
@@ -158,7 +159,7 @@ async function run(card) {
   prepare(card);
   showRunning();
   try {
-    const body = { ...buildBody(card.dataset.model), stream: true, stream_options: { include_usage: true }, ...KEPT };
+    const body = { ...buildBody(card.dataset.model), stream: true, stream_options: { include_usage: true }, ...(isConnected(card) ? {} : KEPT) };
     const response = await post(readSetting("complete"), { body: JSON.stringify(body) }, controller.signal);
     if (!response.ok) throw new Error(await readProblem(response));
     await receive(card, response);
@@ -175,7 +176,7 @@ function finishAnswer(card) {
   show(card.querySelector("[data-actions]"), true);
   const link = card.querySelector("[data-interaction]");
   link.href = buildInteractionUrl(card);
-  show(link, true);
+  show(link, !isConnected(card));
   if (readSetting("grade") && readValue("dataset") && readValue("grader")) requestVerdict(card);
 }
 
@@ -207,9 +208,12 @@ function runAll() {
 
 function showCode() {
   const address = readSetting("api");
+  const card = cards.find((each) => !isConnected(each)); // the API does not pass requests on to endpoints
+  show(form.querySelector("[data-code-panel]"), Boolean(card));
+  if (!card) return;
   let body;
   try {
-    body = buildBody(cards[0].dataset.model);
+    body = buildBody(card.dataset.model);
   } catch {
     return; // the schema is being typed
   }

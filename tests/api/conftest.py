@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.api import sample_urls
+from tests.api.document import sample_urls
 from tests.conftest import Process, serve_web
 from webapp.keys.models import Scope
 from webapp.keys.services import create_key
@@ -38,7 +38,7 @@ def make_call(secret: str) -> Call:
 @pytest.fixture
 def sample(settings: Any) -> list[str]:
     """Add the routes of ``sample_urls``. Gives the bodies that reached them."""
-    settings.ROOT_URLCONF = "tests.api.sample_urls"
+    settings.ROOT_URLCONF = "tests.api.document.sample_urls"
     sample_urls.CALLS.clear()
     return sample_urls.CALLS
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import httpx2
@@ -11,14 +12,17 @@ import openai
 import pytest
 from django.core.files.base import ContentFile
 from django.db import connections
+from django.utils import timezone
 from openai import OpenAI
 
 from tests.api.conftest import Call, make_call, make_secret
-from tests.api.model_server import Scripted, run_server
+from tests.api.serving.model_server import Scripted, run_server
 from tests.web.evals.runs import SAME
+from tests.web.interactions.records import keep
 from webapp.datasets.files.services import create_file
 from webapp.evals.models import Eval, EvalRun
 from webapp.evals.queues import EVAL_RUNS
+from webapp.interactions import erasure
 from webapp.keys.models import Scope
 from webapp.registry.models import BaseModel
 from webapp.registry.services import ensure_starter_model
@@ -92,7 +96,7 @@ def test_an_eval_is_created_listed_changed_and_deleted(sdk: Sdk, capitals: Any) 
 @pytest.mark.parametrize(
     ("changes", "param"),
     [
-        ({"data_source_config": {"type": "logs"}}, "data_source_config.type"),
+        ({"data_source_config": {"type": "responses"}}, "data_source_config.type"),
         ({"data_source_config": {"type": "custom"}}, "data_source_config.item_schema"),
         ({"testing_criteria": [CLOSE | {"pass_threshold": None}]}, "testing_criteria.0.pass_threshold"),
         ({"testing_criteria": [SAME, SAME | {"input": "{{x.y}}", "name": "b"}]}, "testing_criteria.1.input"),
@@ -141,6 +145,80 @@ def test_rows_come_from_a_file(sdk: Sdk, capitals: Any, team: Team, alice: User)
     assert sdk.evals.runs.retrieve(run.id, eval_id=capitals.id).result_counts.passed == 1
 
 
+def test_stored_completions_are_graded_by_their_metadata_and_vanish_with_them(
+    sdk: Sdk, team: Team, charlie: User
+) -> None:
+    kept = keep(team, prompt="Capital of France?", text="Paris", metadata={"use": "geo", "label": "Paris"})
+    wrong = keep(team, text="Rome", metadata={"use": "geo", "label": "Oslo"})
+    keep(team, text="Rome", metadata={"use": "mail", "label": "Oslo"})
+    keep(charlie.teams.get(), text="Rome", metadata={"use": "geo", "label": "Oslo"})
+    config = {"type": "logs", "metadata": {"use": "geo"}}
+    same = SAME | {"reference": "{{item.metadata.label}}"}
+    found = sdk.evals.create(data_source_config=config, testing_criteria=[same])
+    assert (found.data_source_config.type, found.data_source_config.metadata) == ("logs", {"use": "geo"})
+    data_source = {"type": "completions", "source": {"type": "stored_completions", "limit": 10}}
+    run = sdk.evals.runs.create(found.id, data_source=data_source)
+    assert "Paris" not in str(EvalRun.objects.get().rows), "texts stay where erasure finds them"
+    work(run)
+    run = sdk.evals.runs.retrieve(run.id, eval_id=found.id)
+    assert (run.result_counts.passed, run.result_counts.failed, run.result_counts.total) == (1, 1, 2)
+    (passed,) = sdk.evals.runs.output_items.list(run.id, eval_id=found.id, status="pass")
+    assert passed.datasource_item["input"] == [{"role": "user", "content": "Capital of France?"}]
+    assert passed.datasource_item["id"] == kept.uid
+    erasure.delete_interaction(kept, None)
+    (left,) = sdk.evals.runs.output_items.list(run.id, eval_id=found.id)
+    assert left.datasource_item["id"] == wrong.uid
+
+
+def test_a_completion_that_was_deleted_before_its_row_was_graded_is_not_graded(sdk: Sdk, team: Team) -> None:
+    kept = keep(team, metadata={"use": "geo"})
+    found = sdk.evals.create(data_source_config={"type": "stored_completions"}, testing_criteria=[SAME])
+    data_source = {
+        "type": "completions",
+        "source": {"type": "stored_completions", "metadata": {"use": "geo"}},
+    }
+    run = sdk.evals.runs.create(found.id, data_source=data_source)
+    erasure.delete_interaction(kept, None)
+    work(run)
+    (item,) = sdk.evals.runs.output_items.list(run.id, eval_id=found.id)
+    assert item.status == "error"
+    assert "was deleted" in str(item.sample.error.message)
+
+
+def test_a_row_of_a_file_reaches_no_stored_completion(
+    sdk: Sdk, capitals: Any, team: Team, alice: User
+) -> None:
+    row = CONTENT[0] | {"interaction": keep(team).uid, "deleted": True}
+    file = create_file(team, alice, "rows.jsonl", "evals", ContentFile(json.dumps(row).encode()))
+    source = {"type": "jsonl", "source": {"type": "file_id", "id": file.uid}}
+    run = sdk.evals.runs.create(capitals.id, data_source=source)
+    work(run)
+    (item,) = sdk.evals.runs.output_items.list(run.id, eval_id=capitals.id)
+    assert (item.status, item.datasource_item) == ("pass", {"label": "Paris"})
+
+
+@pytest.mark.parametrize(
+    ("source", "selected"),
+    [
+        ({"model": "groove/starter"}, True),
+        ({"model": "another"}, False),
+        ({"created_after": 2**31}, True),
+        ({"created_before": 2**31}, False),
+    ],
+)
+def test_stored_completions_are_selected_by_model_and_time(
+    sdk: Sdk, team: Team, source: dict[str, Any], selected: bool
+) -> None:
+    keep(team, created=timezone.now() + timedelta(days=365 * 20))
+    found = sdk.evals.create(data_source_config={"type": "logs"}, testing_criteria=[SAME])
+    data_source = {"type": "completions", "source": {"type": "stored_completions"} | source}
+    if selected:
+        sdk.evals.runs.create(found.id, data_source=data_source)
+    else:
+        with pytest.raises(openai.BadRequestError, match="No stored completion"):
+            sdk.evals.runs.create(found.id, data_source=data_source)
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -148,7 +226,8 @@ def test_rows_come_from_a_file(sdk: Sdk, capitals: Any, team: Team, alice: User)
         ({"type": "file_content", "content": [{"item": {}}]}, "no 'label'"),
         ({"type": "file_content", "content": [{"item": {"label": "x"}}]}, "no 'sample'"),
         ({"type": "file_id", "id": "file-unknown"}, "No such File"),
-        ({"type": "stored_completions"}, "does not support"),
+        ({"type": "responses"}, "does not support"),
+        ({"type": "stored_completions"}, "no 'label'"),
     ],
 )
 def test_rows_that_the_eval_cannot_use_are_refused(

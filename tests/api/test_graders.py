@@ -13,11 +13,11 @@ from django.utils import timezone
 from openai.types.fine_tuning.alpha import GraderRunResponse
 
 from tests.api.conftest import Call, make_call, make_secret
-from tests.api.jobs import SAME
+from tests.api.jobs.bodies import SAME
 from webapp.graders.models import GraderTrial
 from webapp.teams.models import Team, User
 from webapp.work.models import Node
-from workers.bridge.trials import run_trial
+from workers.bridge.graders.trials import run_trial
 
 CLOSE = {
     "type": "text_similarity", "name": "close", "evaluation_metric": "fuzzy_match",

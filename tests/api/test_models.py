@@ -106,6 +106,12 @@ def test_a_checkpoint_is_deleted_unless_its_job_resumes_from_it(
     Job.objects.filter(pk=job.pk).update(state=State.PAUSED)
     assert call("DELETE", f"/models/{checkpoint.model_name}").status_code == 400
     Job.objects.filter(pk=job.pk).update(state=State.CANCELLED)
+    call("POST", "/deployments", {"name": "invoices", "model": checkpoint.model_name})
+    assert (
+        "answers as “invoices”"
+        in call("DELETE", f"/models/{checkpoint.model_name}").json()["error"]["message"]
+    )
+    call("POST", "/deployments/invoices/promote", {"model": job.base_model.model_id})
     assert call("DELETE", f"/models/{checkpoint.model_name}").json()["deleted"]
     assert not job.checkpoints.exists()
     assert AuditEvent.objects.filter(verb="deleted checkpoint").exists()

@@ -12,6 +12,8 @@ from standardwebhooks import Webhook
 
 from tests.api.conftest import Call, make_call, make_secret
 from tests.web.webhooks.receiver import Receiver, connect_sdk, receive
+from webapp.keys.models import Scope
+from webapp.keys.services import create_key
 from webapp.teams.models import Team, User
 from webapp.webhooks.models import WebhookEndpoint
 
@@ -103,4 +105,6 @@ def test_only_owners_keys_reach_webhooks(
         path, body = f"/webhook_endpoints/{made.id}{rest}", {"event_type": FAILED}
         assert viewer_call(method, path, body).status_code == 403
         assert make_call(make_secret(team, erin))(method, path, body).status_code == 403
+        service = create_key(team, None, "CI", Scope, personal=False)[1]  # acts as an editor
+        assert "role of owner" in make_call(service)(method, path, body).json()["error"]["message"]
         assert stranger_call(method, path, body).status_code == 404

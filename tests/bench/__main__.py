@@ -13,18 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import (
-    api_schema,
     browsing,
-    gateway,
+    environments,
     grading_share,
-    interactions,
     judge_concurrency,
     latency,
     pages,
     sandbox,
-    serving,
     speed,
 )
+from tests.bench.api import api_schema, gateway, interactions, serving
 from tests.bench.result import Result
 from tests.bench.scale import SMALL
 
@@ -42,6 +40,8 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "sandbox_real_ratio": sandbox.real_ratio,
     "sandbox_start": sandbox.start,
     "grading_share": grading_share.run,
+    "env_call": environments.call,
+    "env_throughput": environments.throughput,
     "judge_concurrency": judge_concurrency.run,
     "api_schema": api_schema.run,
     "gateway_overhead": gateway.overhead,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.scale import SMALL, sized
-from webapp.config import embedded
+from webapp.config.processes import embedded
 
 FOLDER = Path(tempfile.mkdtemp(prefix="groove-bench-") if SMALL else "var/bench").resolve()
 if SMALL:

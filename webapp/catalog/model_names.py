@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from webapp.jobs.models import Checkpoint
 from webapp.registry import services
@@ -33,7 +33,20 @@ def find_target(team: Team, name: str) -> ModelTarget | None:
     A base model's name wins, the team's own base before a shared one; of tuned models of one name wins the
     newest.
     """
-    return _find_base(team, name) or _find_tuned(team, name) or _find_checkpoint(team, name)
+    checkpoints = Checkpoint.objects.filter(job__team=team)
+    return _find_base(team, name) or _find_tuned(team, name) or _find_checkpoint(checkpoints, name)
+
+
+def find_askable(team: Team, name: str) -> ModelTarget | None:
+    """Return the model of this name that the team may ask: its own, or one that another team shares."""
+    return find_target(team, name) or _find_shared(team, name)
+
+
+def _find_shared(team: Team, name: str) -> ModelTarget | None:
+    tuned = TunedModel.objects.alive().filter(permissions__team=team, name=name)
+    if model := tuned.select_related("base_model", "team").first():
+        return describe_tuned(model)
+    return _find_checkpoint(Checkpoint.objects.filter(permissions__team=team), name)
 
 
 def describe_tuned(model: TunedModel) -> ModelTarget:
@@ -52,13 +65,13 @@ def _find_tuned(team: Team, name: str) -> ModelTarget | None:
     return describe_tuned(model) if model else None
 
 
-def _find_checkpoint(team: Team, name: str) -> ModelTarget | None:
+def _find_checkpoint(among: QuerySet[Checkpoint], name: str) -> ModelTarget | None:
     parts = CHECKPOINT.fullmatch(name)
     if parts is None:
         return None
     named = Q(job__tuned_model__name=parts["job"]) | Q(job__model_name=parts["job"])
-    checkpoints = Checkpoint.objects.select_related("job__base_model", "job__tuned_model", "job__team")
-    found = checkpoints.filter(named, job__team=team, job__deleted_at=None, step=int(parts["step"]))
+    checkpoints = among.select_related("job__base_model", "job__tuned_model", "job__team")
+    found = checkpoints.filter(named, job__deleted_at=None, step=int(parts["step"]))
     checkpoint = found.order_by("-pk").first()
     if checkpoint is None:
         return None

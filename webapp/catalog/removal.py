@@ -8,6 +8,7 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 
 from webapp.core.deletion import RemovalRefused
+from webapp.jobs.models import Checkpoint
 from webapp.jobs.states import TERMINAL
 from webapp.registry.models import Export, TunedModel
 from webapp.teams.models import User
@@ -27,11 +28,7 @@ def delete_model(model: TunedModel, user: User | None) -> None:
             f"{', '.join(f'“{name}”' for name in names[:NAMED])}{more} trains from this model. "
             "Wait until it ends or cancel it, then delete the model."
         )
-    if deployments := _list_deployments(locked):
-        raise RemovalRefused(
-            f"This model answers as {', '.join(deployments[:NAMED])}. "
-            "Deploy another model there, then delete this one."
-        )
+    check_deployments(locked)
     if model.mark_deleted():
         record_event(locked.team, user, "deleted model", locked)
 
@@ -69,10 +66,15 @@ def _locked(model: TunedModel) -> TunedModel:
     return TunedModel.objects.select_for_update(of=("self",)).select_related("team").get(pk=model.pk)
 
 
-def _list_deployments(model: TunedModel) -> list[str]:
-    """Return the names of the deployments that answer with the model."""
+def check_deployments(model: TunedModel | Checkpoint) -> None:
+    """Raise ``RemovalRefused`` if a deployment answers with the model."""
     versions = model.served_versions.select_related("deployment")
-    return [f"“{each.deployment.name}”" for each in versions if each.deployment.stable == each]
+    names = [f"“{each.deployment.name}”" for each in versions if each.deployment.stable == each]
+    if names:
+        raise RemovalRefused(
+            f"This model answers as {', '.join(names[:NAMED])}. "
+            "Deploy another model there, then delete this one."
+        )
 
 
 def _keys(model: TunedModel) -> Iterator[str]:

@@ -9,6 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja.errors import HttpError, ValidationError
 
 from webapp.catalog.api import router as models
+from webapp.catalog.sharing_api import router as permissions
 from webapp.core.api.errors import ApiError, build_envelope
 from webapp.core.api.openapi import Api
 from webapp.datasets.files.api import files, uploads
@@ -98,6 +99,7 @@ api.add_router("/feedback", feedback.router)
 api.add_router("/files", files)
 api.add_router("/fine_tuning", fine_tuning)
 api.add_router("/fine_tuning/alpha/graders", graders)
+api.add_router("/fine_tuning/checkpoints", permissions)
 api.add_router("/models", models)
 api.add_router("/subjects", subjects.router)
 api.add_router("/uploads", uploads)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import string
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -9,16 +11,21 @@ from typing import Any
 from django.db import models
 from django.db.models.fields.json import KeyTransform
 from django.db.models.query_utils import DeferredAttribute
-from django.utils.crypto import get_random_string
 from pydantic import BaseModel
 
+ALPHABET = string.ascii_letters + string.digits
 RANDOM_CHARACTERS = 24
 FERNET_MARK = "gAAAAA"  # version and time of a Fernet token, in base64
 
 
 def create_public_id(prefix: str) -> str:
     """Return a random identifier for URLs: a prefix such as ``ftjob-`` and 24 characters."""
-    return prefix + get_random_string(RANDOM_CHARACTERS)
+    number = secrets.randbelow(len(ALPHABET) ** RANDOM_CHARACTERS)  # one call of the system, not 24
+    characters = []
+    for _ in range(RANDOM_CHARACTERS):
+        number, index = divmod(number, len(ALPHABET))
+        characters.append(ALPHABET[index])
+    return prefix + "".join(characters)
 
 
 class PublicIdField(models.CharField):  # type: ignore[type-arg]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from ninja import Router, Schema
 
@@ -14,6 +14,7 @@ from webapp.deployments import services
 from webapp.deployments.models import Deployment, Promotion, ServedVersion
 from webapp.keys.authentication import READ, WRITE, ApiRequest
 from webapp.teams.models import Team
+from workers.contract.json_types import JsonObject
 
 router = Router(tags=["Deployments"])
 
@@ -88,7 +89,7 @@ def describe_version(version: ServedVersion) -> VersionObject:
     )
 
 
-def describe_deployment(deployment: Deployment) -> dict[str, Any]:
+def describe_deployment(deployment: Deployment) -> JsonObject:
     """Return the API's object of a deployment."""
     return DeploymentObject(
         id=deployment.uid,
@@ -98,7 +99,7 @@ def describe_deployment(deployment: Deployment) -> dict[str, Any]:
     ).dict()
 
 
-def _describe_promotion(promotion: Promotion) -> dict[str, Any]:
+def _describe_promotion(promotion: Promotion) -> JsonObject:
     return PromotionObject(
         id=promotion.uid,
         created_at=int(promotion.created_at.timestamp()),
@@ -134,7 +135,7 @@ def list_deployments(
 
 
 @router.post("", auth=WRITE, response=DeploymentObject)
-def create_deployment(request: ApiRequest, body: NewDeployment) -> dict[str, Any]:
+def create_deployment(request: ApiRequest, body: NewDeployment) -> JsonObject:
     """Deploy a model under a new name."""
     team = request.auth.team
     if services.find_deployment(team, body.name):
@@ -145,7 +146,7 @@ def create_deployment(request: ApiRequest, body: NewDeployment) -> dict[str, Any
 
 
 @router.get("/{name}", auth=READ, response=DeploymentObject)
-def retrieve_deployment(request: ApiRequest, name: str) -> dict[str, Any]:
+def retrieve_deployment(request: ApiRequest, name: str) -> JsonObject:
     """Retrieve a deployment by its name or id."""
     return describe_deployment(_find(request.auth.team, name))
 
@@ -164,7 +165,7 @@ def list_promotions(
 
 
 @router.post("/{name}/promote", auth=WRITE, response=DeploymentObject)
-def promote(request: ApiRequest, name: str, body: NewPromotion) -> dict[str, Any]:
+def promote(request: ApiRequest, name: str, body: NewPromotion) -> JsonObject:
     """Let a model or an earlier version answer from now on."""
     team, user = request.auth.team, request.auth.user
     deployment = _find(team, name)
@@ -181,7 +182,7 @@ def promote(request: ApiRequest, name: str, body: NewPromotion) -> dict[str, Any
 
 
 @router.post("/{name}/rollback", auth=WRITE, response=DeploymentObject)
-def roll_back(request: ApiRequest, name: str, body: Rollback) -> dict[str, Any]:
+def roll_back(request: ApiRequest, name: str, body: Rollback) -> JsonObject:
     """Return to the version that answered before."""
     deployment = _find(request.auth.team, name)
     services.roll_back(deployment, request.auth.user, body.reason, leaving=body.from_version)

@@ -8,9 +8,10 @@ from django.db import transaction
 from django.db.models import Max, Q
 
 from webapp.catalog.model_names import ModelTarget
-from webapp.core.api.errors import ApiError
+from webapp.core.api.errors import ApiError, NotFound
 from webapp.core.fields import replace_nul
 from webapp.deployments.models import Deployment, Promotion, ServedVersion
+from webapp.jobs.models import Checkpoint
 from webapp.registry.services import list_base_models
 from webapp.retention import gate
 from webapp.teams.models import Team, User
@@ -58,11 +59,12 @@ def find_deployment(team: Team, name: str) -> Deployment | None:
 def deploy(team: Team, user: User | None, name: str, target: ModelTarget, reason: str = "") -> Deployment:
     """Make ``target`` answer under ``name``: create the deployment, or promote a version of it.
 
-    Raises ApiError for a name that cannot be used, and HeldBack.
+    Raises ApiError for a name that cannot be used or a checkpoint that is gone, and HeldBack.
     """
     _check_name(team, name)
     reason = _clean_reason(reason)
     _check_gate(target, reason)
+    _lock_checkpoint(target)
     deployment, _ = Deployment.objects.get_or_create(team=team, name=name, defaults={"created_by": user})
     _lock(deployment)
     version = _find_or_add_version(deployment, user, target)
@@ -177,6 +179,14 @@ def _clean_reason(reason: str) -> str:
             f"A reason has at most {REASON_LENGTH} characters.", param="reason", code="invalid_value"
         )
     return reason
+
+
+def _lock_checkpoint(target: ModelTarget) -> None:
+    """Keep the checkpoint from being deleted before the version names it. Raises NotFound if it was."""
+    if target.checkpoint is None:
+        return
+    if not Checkpoint.objects.select_for_update().filter(pk=target.checkpoint.pk).exists():
+        raise NotFound(f"The checkpoint {target.name!r} was deleted.", param="model", code="model_not_found")
 
 
 def _check_gate(target: ModelTarget, reason: str) -> None:

@@ -58,7 +58,7 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
             "name": "The name that graders use in their “model” field.",
             "base_url": "Of an OpenAI-compatible API, up to /v1: https://api.openai.com/v1, http://vllm:8000/v1.",
             "model": "The model's name on the server. Empty: the same as the name.",
-            "base_model": "Served on the worker while a job or trial runs. Needs no URL and no key.",
+            "base_model": "Answers on a model server of your workers. Needs no URL and no key.",
             "requests_per_minute": "Per job. Empty: no limit.",
             "tokens_per_minute": "Per job. Empty: no limit.",
             "concurrency": "Per job.",

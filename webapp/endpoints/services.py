@@ -11,6 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from webapp.core.fields import is_undecrypted
 from webapp.endpoints.models import HINT_CHARACTERS, Endpoint, EndpointCheck
 from webapp.endpoints.queues import ENDPOINT_CHECKS
 from webapp.teams.models import Team, User
@@ -23,6 +24,24 @@ LIMITS = (
     "requests_per_minute", "tokens_per_minute", "concurrency", "timeout_seconds", "input_price",
     "output_price", "budget",
 )  # fmt: skip
+
+
+class KeyUnreadable(Exception):
+    """The stored key was encrypted with another secret than this process has."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(
+            f"The key of {endpoint.name!r} cannot be read here: GROOVE_SECRET_KEY differs from the one with "
+            "which it was stored."
+        )
+
+
+def read_key(endpoint: Endpoint) -> str:
+    """Return the decrypted key, empty if there is none. Raises ``KeyUnreadable``."""
+    key = endpoint.api_key or ""
+    if is_undecrypted(key):
+        raise KeyUnreadable(endpoint)
+    return key
 
 
 @sensitive_variables()
@@ -95,7 +114,7 @@ def list_missing_judges(team: Team, grader: graders.Grader) -> list[str]:
 def build_endpoint_spec(endpoint: Endpoint, base_url: str = "") -> spec.JudgeEndpoint:
     """Return the endpoint as the engine gets it, without its key."""
     base = endpoint.base_model
-    model = endpoint.model or (base.model_id if base else endpoint.name)
+    model = base.model_id if base else endpoint.model or endpoint.name
     identity = [endpoint.base_url, model]
     if base:
         identity += [base.model_id, base.revision, base.path]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from ninja import Schema
-from pydantic import JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from webapp.core.api.errors import ApiError
+from webapp.core.api.metadata import Metadata
 from webapp.core.api.texts import StorableText
 from webapp.evals import messages
 from webapp.serving.gateway.schemas import CompletionRequest
@@ -19,6 +20,9 @@ UNSUPPORTED = "Groove does not support {} {!r}. Use {}."
 SAMPLING = (
     "max_completion_tokens", "reasoning_effort", "response_format", "seed", "temperature", "tools", "top_p",
 )  # fmt: skip
+STORED = "stored_completions"
+SOURCES = ("file_content", "file_id", STORED)
+UnixTime = Annotated[int, Field(ge=0, lt=253_402_300_800)]  # before the year 10000
 PLACEHOLDER = [{"role": "user", "content": "?"}]
 
 
@@ -28,11 +32,16 @@ class ContentRow(Schema):
 
 
 class Source(Schema):
-    """``file_content`` with ``content``, or ``file_id`` with ``id``."""
+    """``file_content`` with ``content``, ``file_id`` with ``id``, or ``stored_completions`` with filters."""
 
     type: StorableText
     content: list[ContentRow] | None = None
     id: StorableText | None = None
+    metadata: Metadata | None = None
+    model: StorableText | None = None
+    created_after: UnixTime | None = None
+    created_before: UnixTime | None = None
+    limit: int | None = Field(None, ge=1)
 
 
 class TextBlock(Schema):
@@ -55,7 +64,10 @@ class InputMessages(Schema):
 
 
 class DataSource(Schema):
-    """``jsonl``: the rows have samples. ``completions``: ``model`` answers ``input_messages``."""
+    """``jsonl``: the rows have samples. ``completions``: ``model`` answers ``input_messages``.
+
+    Stored completions have samples, too, so they need no model; with one, it answers their prompts.
+    """
 
     type: StorableText
     source: Source
@@ -63,15 +75,28 @@ class DataSource(Schema):
     input_messages: InputMessages | None = None
     sampling_params: dict[str, JsonValue] | None = None
 
+    @model_validator(mode="after")
+    def _ask_stored_prompts(self) -> Self:
+        if self.source.type == STORED and self.input_messages is None:
+            self.input_messages = InputMessages(type="item_reference", item_reference="item.input")
+        return self
+
+    @property
+    def asks_model(self) -> bool:
+        """True if a model gives the samples."""
+        return self.type == "completions" and not (self.source.type == STORED and self.model is None)
+
 
 def check_source(team: Team, asked: DataSource) -> None:
     """Check all but the rows. Raises ApiError with the path of the wrong field."""
     if asked.type not in ("jsonl", "completions"):
         raise _refuse(UNSUPPORTED.format("the data source", asked.type, "jsonl or completions"), "type")
-    if asked.source.type not in ("file_content", "file_id"):
-        message = UNSUPPORTED.format("the source", asked.source.type, "file_content or file_id")
+    if asked.source.type not in SOURCES:
+        message = UNSUPPORTED.format(
+            "the source", asked.source.type, f"{', '.join(SOURCES[:-1])} or {STORED}"
+        )
         raise _refuse(message, "source.type")
-    if asked.type == "completions":
+    if asked.asks_model:
         _check_sampling(team, asked)
 
 

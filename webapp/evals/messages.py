@@ -25,7 +25,7 @@ def check_messages(described: JsonObject) -> None:
         _parse_text(_join_content(message["content"]))
 
 
-def build_messages(described: JsonObject, item: JsonObject) -> list[dict[str, Any]]:
+def build_messages(described: JsonObject, item: JsonObject) -> list[JsonObject]:
     """Return the messages for a row. Raises MessagesInvalid if its item lacks a value."""
     subject = Subject("", item)
     try:
@@ -65,7 +65,7 @@ def _parse_reference(described: JsonObject) -> Template:
     return template
 
 
-def _find_messages(template: Template, subject: Subject) -> list[dict[str, Any]]:
+def _find_messages(template: Template, subject: Subject) -> list[JsonObject]:
     (reference,) = template.pieces
     assert not isinstance(reference, str)
     found = reference.value(subject)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from webapp.core.fields import PublicIdField, pydantic_field
 from webapp.core.models import Authored
 from webapp.graders.fields import WrittenJSONField
+from webapp.interactions.models import Interaction
 from webapp.keys.models import ApiKey
 from webapp.teams.models import Team
 from webapp.work.models import WorkItem, WorkState
@@ -53,9 +54,18 @@ class RunReport(BaseModel):
 class Eval(Authored):
     """The form of rows, and the criteria that grade them."""
 
+    class Source(models.TextChoices):
+        CUSTOM = "custom"
+        LOGS = "logs"
+        STORED = "stored_completions"  # the older name of logs
+
     uid = PublicIdField("eval_")
     team = models.ForeignKey(Team, models.CASCADE, related_name="evals")
     name = models.CharField(max_length=NAME_LENGTH, blank=True)
+    source = models.CharField(max_length=20, choices=Source.choices, default=Source.CUSTOM)
+    filters: models.JSONField[dict[str, str], dict[str, str]] = models.JSONField(
+        default=dict, help_text="metadata that stored completions must have"
+    )
     item_schema = WrittenJSONField(help_text="JSON schema of a row's item")
     include_sample_schema = models.BooleanField(default=False)
     criteria = WrittenJSONField(help_text="[grader definition with its pass_threshold]")
@@ -120,6 +130,14 @@ class OutputItem(models.Model):
     uid = PublicIdField("outputitem_")
     run = models.ForeignKey(EvalRun, models.CASCADE, related_name="items")
     number = models.PositiveIntegerField(help_text="of the row, from 1")
+    interaction = models.ForeignKey(
+        Interaction,
+        models.CASCADE,
+        null=True,
+        to_field="uid",
+        related_name="+",
+        help_text="a stored completion",
+    )
     item: Any = WrittenJSONField()
     sample: Any = WrittenJSONField(help_text="webapp.evals.samples.Sample")
     results: Any = WrittenJSONField(help_text="[webapp.evals.results.Result], one a criterion")

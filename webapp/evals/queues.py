@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from webapp.evals.models import EvalRun, OutputItem, RunReport
+from webapp.evals.stored import lock_interactions
 from webapp.webhooks.deliveries import create_event
 from webapp.webhooks.models import EventType
 from webapp.work.errors import WorkFailed
@@ -24,9 +25,15 @@ class RunQueue(Queue[EvalRun]):
 
     @transaction.atomic
     def record(self, run: EvalRun, items: Sequence[OutputItem], report: RunReport) -> None:
-        """Store graded rows with the counts of all so far. Raises LeaseLost."""
+        """Store graded rows with the counts of all so far. Raises LeaseLost.
+
+        Rows of stored completions that were deleted meanwhile are counted only.
+        """
         self.renew(run, report=report)
-        OutputItem.objects.bulk_create(items)
+        kept = lock_interactions([item.interaction_id for item in items if item.interaction_id])
+        OutputItem.objects.bulk_create(
+            item for item in items if item.interaction_id is None or item.interaction_id in kept
+        )
 
     @transaction.atomic
     def finish(self, item: EvalRun, state: str = WorkState.FINISHED, **values: Any) -> bool:

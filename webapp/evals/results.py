@@ -8,6 +8,7 @@ from typing import TypedDict
 from webapp.evals.criteria import is_passed
 from webapp.evals.models import CriterionCounts, EvalRun, ItemStatus, ModelUsage, OutputItem, RunReport
 from webapp.evals.samples import Sample
+from webapp.evals.stored import REFERENCE
 from workers.contract.json_types import JsonObject
 from workers.grading import GradeResult
 
@@ -32,7 +33,10 @@ def build_item(
     graded = len(results) == len(criteria) and all(grade.reward is not None for grade in grades)
     passed = ItemStatus.PASS if all(result["passed"] for result in results) else ItemStatus.FAIL
     status = passed if graded else ItemStatus.ERROR
-    return OutputItem(run=run, number=number, item=row["item"], sample=sample, results=results, status=status)
+    return OutputItem(
+        run=run, number=number, item=row["item"], sample=sample, results=results, status=status,
+        interaction_id=str(row[REFERENCE]) if REFERENCE in row else None,
+    )  # fmt: skip
 
 
 def _build_result(criterion: JsonObject, grade: GradeResult) -> Result:

@@ -15,8 +15,9 @@ from webapp.datasets.files.file_content import read_chunks
 from webapp.datasets.files.models import ApiFile
 from webapp.datasets.files.services import find_file
 from webapp.datasets.formats import jsonl
-from webapp.evals.data_sources import DataSource
+from webapp.evals.data_sources import STORED, DataSource
 from webapp.evals.models import Eval
+from webapp.evals.stored import ITEM_SCHEMA, list_references
 from webapp.teams.models import Team
 from workers.contract.json_types import JsonObject
 
@@ -27,6 +28,8 @@ PARAM = "data_source.source"
 
 def read_rows(found: Eval, asked: DataSource) -> list[JsonObject]:
     """Return the rows. Raises ApiError with the first row that the eval cannot use."""
+    if asked.source.type == STORED:
+        return _select_stored(found, asked)
     rows = _read_content(found.team, asked)
     if not 1 <= len(rows) <= MOST_ROWS:
         raise _refuse(f"A run has from 1 to {MOST_ROWS:,} rows.")
@@ -34,6 +37,22 @@ def read_rows(found: Eval, asked: DataSource) -> list[JsonObject]:
     for number, row in enumerate(rows, 1):
         _check_row(found, number, row, needs_sample)
     return rows
+
+
+def _select_stored(found: Eval, asked: DataSource) -> list[JsonObject]:
+    for name in _list_required(found):
+        if name not in ITEM_SCHEMA["properties"]:
+            raise _refuse(f"Items of stored completions have no {name!r}, which the item schema requires.")
+    references = list_references(found, asked.source, MOST_ROWS)
+    if not references:
+        raise _refuse("No stored completion has this metadata, model and time.")
+    return references
+
+
+def _list_required(found: Eval) -> list[str]:
+    schema: Any = found.item_schema
+    required = schema.get("required")
+    return required if isinstance(required, list) else []
 
 
 def _read_content(team: Team, asked: DataSource) -> list[JsonObject]:
@@ -64,9 +83,7 @@ def _check_row(found: Eval, number: int, row: JsonObject, needs_sample: bool) ->
     item, sample = row.get("item"), row.get("sample")
     if not isinstance(item, dict):
         raise _refuse(f"Row {number} has no object 'item'.")
-    schema: Any = found.item_schema
-    required = schema.get("required")
-    for name in required if isinstance(required, list) else []:
+    for name in _list_required(found):
         if name not in item:
             raise _refuse(f"Row {number}: the item has no {name!r}, which the item schema requires.")
     if sample is not None and not (isinstance(sample, dict) and isinstance(sample.get("output_text"), str)):

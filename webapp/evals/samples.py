@@ -19,9 +19,9 @@ from webapp.evals.messages import MessagesInvalid, build_messages
 from webapp.evals.models import EvalRun
 from webapp.serving.gateway.callers import Caller
 from webapp.serving.gateway.completions import Completion
+from webapp.serving.gateway.connections import close_connections
 from webapp.serving.gateway.counting import write_uses
 from webapp.serving.gateway.schemas import CompletionRequest
-from webapp.serving.gateway.upstream import close_client
 from webapp.serving.routing import Route, find_route
 from webapp.work.errors import LeaseLost, WorkFailed
 from workers.contract.json_types import JsonObject
@@ -51,6 +51,12 @@ class Sample(TypedDict):
     temperature: float | None
     top_p: float | None
     usage: dict[str, int]
+
+
+DELETED: SampleError = {
+    "code": "completion_deleted",
+    "message": "The stored completion was deleted before its row was graded.",
+}
 
 
 def _build_sample(text: str | None, **more: Any) -> Sample:
@@ -83,6 +89,8 @@ def collect_samples(run: EvalRun, rows: list[JsonObject], lost: threading.Event)
 
 
 def _read_sample(row: JsonObject) -> Sample:
+    if row.get("deleted"):
+        return _build_sample(None, error=DELETED)
     given: Any = row.get("sample") or {}
     return _build_sample(given.get("output_text", ""), model=str(given.get("model", "")))
 
@@ -135,10 +143,12 @@ async def _ask_all(asking: Asking, rows: list[JsonObject]) -> list[Sample]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await write_uses()
-        await close_client()
+        await close_connections()
 
 
 async def _ask(asking: Asking, row: JsonObject) -> Sample:
+    if row.get("deleted"):
+        return _build_sample(None, error=DELETED, model=asking.run.model)
     try:
         request = asking.build_request(row)
         answer = await asking.ask(request)
@@ -156,7 +166,7 @@ def _refuse(asking: Asking, code: str, error: Exception) -> Sample:
 
 def _describe_answer(request: CompletionRequest, answer: Any) -> Sample:
     choice, usage = answer["choices"][0], answer.get("usage") or {}
-    asked = request.model_dump(mode="json", exclude_none=True)
+    asked = request.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     return _build_sample(
         choice["message"].get("content") or "",
         finish_reason=choice.get("finish_reason") or "",

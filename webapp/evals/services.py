@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db import transaction
 from pydantic import JsonValue
 
@@ -27,6 +25,8 @@ def create_eval(
     item_schema: dict[str, JsonValue],
     include_sample_schema: bool,
     criteria: list[dict[str, JsonValue]],
+    source: Eval.Source = Eval.Source.CUSTOM,
+    filters: dict[str, str] | None = None,
     name: str = "",
     metadata: dict[str, str] | None = None,
 ) -> Eval:
@@ -35,6 +35,8 @@ def create_eval(
         team=team,
         created_by=user,
         name=name,
+        source=source,
+        filters=filters or {},
         item_schema=item_schema,
         include_sample_schema=include_sample_schema,
         criteria=parse_criteria(team, criteria),
@@ -45,7 +47,7 @@ def create_eval(
 
 
 @transaction.atomic
-def update_eval(found: Eval, user: User | None, changes: dict[str, Any]) -> None:
+def update_eval(found: Eval, user: User | None, changes: JsonObject) -> None:
     """Change the name and metadata that ``changes`` hold."""
     for name, value in changes.items():
         setattr(found, name, value)
@@ -95,7 +97,7 @@ def create_run(
         created_by=access.user,
         key=access.key,
         name=name,
-        model=(asked.model or "") if asked.type == "completions" else "",
+        model=(asked.model or "") if asked.asks_model else "",
         data_source=describe_source(asked),
         rows=rows,
         metadata=metadata or {},

@@ -20,6 +20,7 @@ FEW_ROWS = 200  # below, intervals are too narrow: arXiv 2503.01747 and docs/sta
 MORE_ERRORS = 0.01  # share of completions without a grade, tuned minus base, that is reported
 LUCK = 0.05  # level of the sign test
 MOST_LISTED = 5
+REPORTS = ("base", "tuned", "difference", "comparison", "episodes")
 
 GAINED = Q(base_right=0, tuned_right__gt=0)
 LOST = Q(base_right__gt=0, tuned_right=0)
@@ -198,7 +199,8 @@ class Side:
 def build_ledger(evaluation: Evaluation, found: Comparison) -> list[Side]:
     """Return the rows gained and the rows lost."""
     gained, lost = (
-        list(evaluation.compared_rows.filter(q).defer("base", "tuned")[:MOST_LISTED]) for q in (GAINED, LOST)
+        list(evaluation.compared_rows.filter(q).defer("base", "tuned", "episodes")[:MOST_LISTED])
+        for q in (GAINED, LOST)
     )
     coverage = found.coverage
     return [
@@ -228,7 +230,7 @@ def build_context(evaluation: Evaluation) -> dict[str, object]:
 def export_numbers(evaluation: Evaluation, level: float) -> dict[str, object]:
     """Return every number of the comparison as JSON data, without the completions."""
     names = ("stage", "split", "task", "step", "rows", "samples_per_row", "wins", "ties", "losses")
-    reports = {name: getattr(evaluation, name) for name in ("base", "tuned", "difference", "comparison")}
+    reports = {name: getattr(evaluation, name) for name in REPORTS}
     rows = evaluation.compared_rows
     outcomes = build_outcomes(evaluation, level)
     return {

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from django.db.models import Exists, F, Func, OrderBy, OuterRef, Prefetch, Q, QuerySet, TextField
 
@@ -23,6 +23,7 @@ from workers.contract.events import Interval, SideSummary
 BATCH = 50
 NO_ROW = -1  # index of no row, for numbers that are too large
 COLUMNS = ("row", "row_id", "side", "sample", "reward", "error", "tokens", "truncated")
+EPISODE_COLUMNS = ("ended", "turns", "tool_calls", "tool_errors")
 ROW_COLUMNS = (
     *(
         "row_base_reward",
@@ -32,7 +33,7 @@ ROW_COLUMNS = (
         "row_tuned_right",
         "row_coverage",
     ),
-    *("row_notes", "prompt", "completion"),
+    *("row_parting_turn", "row_notes", "prompt", "completion"),
 )
 
 SHOWS = {
@@ -53,7 +54,7 @@ SORTS = {
     "tuned": "tuned, lowest first",
     "-tuned": "tuned, highest first",
 }
-NAMES = ("show", "sort", "text", "row", "task", "least", "most", "shortest", "longest")
+NAMES = ("show", "sort", "text", "row", "task", "ended", "least", "most", "shortest", "longest")
 RANGES = {
     "least": "tuned_reward__gte",
     "most": "tuned_reward__lte",
@@ -108,13 +109,18 @@ def read_row_query(query: Mapping[str, str]) -> dict[str, str]:
 
 
 def select_rows(evaluation: Evaluation, query: Mapping[str, str]) -> QuerySet[ComparedRow]:
-    """Return the rows that match the query, in its order; invalid filters are ignored."""
+    """Return the rows that match the query, in its order, without their episodes.
+
+    Invalid filters are ignored.
+    """
     notes = Prefetch("notes", Note.objects.select_related("author"))
-    rows = evaluation.compared_rows.filter(**_build_lookups(query)).prefetch_related(notes)
+    rows = evaluation.compared_rows.filter(**_build_lookups(query)).prefetch_related(notes).defer("episodes")
     if show := SHOWS.get(query.get("show", "")):
         rows = rows.filter(show[1])
     if task := replace_nul(query.get("task", "")):
         rows = rows.filter(row_id__startswith=f"{task}/")
+    if ended := replace_nul(query.get("ended", "")):
+        rows = rows.filter(tuned__0__ended=ended)
     if text := replace_nul(query.get("text", "").strip()):
         rows = _filter_by_text(rows, text)
     return rows.order_by(*_build_order(query.get("sort", "")), "index")
@@ -248,7 +254,7 @@ def build_table(rows: QuerySet[ComparedRow]) -> Iterator[Sequence[object]]:
     for row in _read_in_batches(rows):
         names.update(name for _, _, sample in _walk_samples(row) for name in sample["sub_rewards"])
     sub_rewards = sorted(names)
-    yield [*COLUMNS, *(f"sub_reward.{name}" for name in sub_rewards), *ROW_COLUMNS]
+    yield [*COLUMNS, *EPISODE_COLUMNS, *(f"sub_reward.{name}" for name in sub_rewards), *ROW_COLUMNS]
     for row in _read_in_batches(rows):
         yield from _build_lines(row, sub_rewards)
 
@@ -262,7 +268,7 @@ def _read_in_batches(rows: QuerySet[ComparedRow]) -> Iterator[ComparedRow]:
 
 
 class StoredSample(TypedDict):
-    """The fields of ``contract.events.EvaluationSample`` that the table holds."""
+    """The fields of ``contract.events.EvaluationSample`` that the table holds; the last ones of episodes."""
 
     completion: str
     reward: float | None
@@ -270,6 +276,10 @@ class StoredSample(TypedDict):
     error_class: str | None
     length: int
     truncated: bool
+    ended: NotRequired[str]
+    turns: NotRequired[int]
+    tool_calls: NotRequired[int]
+    tool_errors: NotRequired[int]
 
 
 def _walk_samples(row: ComparedRow) -> Iterator[tuple[str, int, StoredSample]]:
@@ -284,10 +294,11 @@ def _build_lines(row: ComparedRow, sub_rewards: list[str]) -> Iterator[list[obje
         yield [
             *(row.index, row.row_id, side, number, sample["reward"], sample["error_class"]),
             *(sample["length"], sample["truncated"]),
+            *(sample.get(name) for name in EPISODE_COLUMNS),
             *(sample["sub_rewards"].get(name) for name in sub_rewards),
             *(row.base_reward, row.tuned_reward, row.change),
             *(row.base_right, row.tuned_right, _describe_coverage(row)),
-            *(_join_notes(row), row.prompt, sample["completion"]),
+            *(row.parting_turn, _join_notes(row), row.prompt, sample["completion"]),
         ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from django.contrib import messages
@@ -21,12 +22,13 @@ from django.views.decorators.http import require_GET, require_POST
 from webapp.core.http import HtmxRequest
 from webapp.core.input_checks import GREATEST, parse_whole_number
 from webapp.core.streaming import format_csv, stream_lazily
-from webapp.evaluations import comparison_report, presenters, services, voting
+from webapp.evaluations import comparison_report, episodes, presenters, services, voting
 from webapp.evaluations.models import Note
 from webapp.evaluations.row_outcomes import build_outcomes
 from webapp.jobs.models import ComparedRow, Evaluation, Job
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role, User
+from workers.contract.environments import EpisodeRecord
 
 ROWS_A_PAGE, LINES_A_PAGE = 10, 50
 RELATED = ("team", "tuned_model", "dataset_version", "grader_version__grader")
@@ -82,8 +84,23 @@ def _build_comparison_context(
         "table": table,
         **presenters.build_marks_context(request.GET.get("marks", ""), references),
         "judged_rows": presenters.find_judged_rows(job, page),
+        **_build_episodes_context(request, evaluation, list(page) if "row" in query else []),
         "fold": "row" not in query and query.get("show") != "tie",
         "page": page,
+    }
+
+
+def _build_episodes_context(
+    request: HttpRequest, evaluation: Evaluation, rows: Sequence[ComparedRow]
+) -> dict[str, object]:
+    """Return the counts of episodes, and a pair of them if the page shows a single row."""
+    pairs = evaluation.episodes
+    if pairs is None:
+        return {}
+    return {
+        "ends": episodes.list_ends(pairs),
+        "parting": episodes.describe_parting(pairs),
+        "pair": episodes.select_pair(rows[0], request.GET.get("pair", "")) if rows else None,
     }
 
 
@@ -147,9 +164,10 @@ def _read_key(text: str | None) -> int:
     return parse_whole_number(text, GREATEST) or 0
 
 
-def _list_completions(row: ComparedRow, user: User) -> list[str]:
-    """Return the two completions, left and right."""
-    base, tuned = row.base[0]["completion"], row.tuned[0]["completion"]
+def _list_completions(row: ComparedRow, user: User) -> list[tuple[str, EpisodeRecord | None]]:
+    """Return the two completions, left and right, each with its episode if it has several turns."""
+    base_episode, tuned_episode = row.episodes.first or (None, None) if row.episodes else (None, None)
+    base, tuned = (row.base[0]["completion"], base_episode), (row.tuned[0]["completion"], tuned_episode)
     return [tuned, base] if voting.tuned_is_left(row, user) else [base, tuned]
 
 

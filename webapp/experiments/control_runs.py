@@ -84,12 +84,12 @@ def find_root(job: Job) -> Job:
 
 
 def select_accepted(job: Job) -> QuerySet[Rollout]:
-    """Return the best passed and complete rollout of each row; of equals the earliest.
+    """Return the best passed and complete rollout of each row of a single turn; of equals the earliest.
 
     The earliest is nearest to what the base would write, which costs least in forgetting.
     """
     threshold = job.settings.evaluation.pass_threshold
-    passed = job.rollouts.filter(reward__gte=threshold, truncated=False)
+    passed = job.rollouts.filter(reward__gte=threshold, truncated=False, ended="")
     return passed.order_by("row_id", "-reward", "step", "index").distinct("row_id")
 
 

@@ -74,13 +74,22 @@ def read_validation_rewards(evaluations: Iterable[Evaluation]) -> dict[int, floa
 
 
 def discard_old(job: Job) -> None:
-    """Keep four checkpoints: the newest, the three best on validation rows, else the next newest."""
+    """Keep four checkpoints: the newest, the three best on validation rows, else the next newest.
+
+    Those that a deployment names are kept besides.
+    """
     steps = list(job.checkpoints.order_by("-step").values_list("step", flat=True))
     validation = read_validation_rewards(job.evaluations.all())
     best = sorted(validation.keys() & set(steps), key=lambda step: (validation[step], step), reverse=True)
     kept = list(dict.fromkeys([*steps[:1], *best[:KEPT_BEST], *steps]))[:KEPT]
-    with transaction.atomic():
-        delete_checkpoints(job.checkpoints.exclude(step__in=kept))
+    delete_unserved(job.checkpoints.exclude(step__in=kept))
+
+
+@transaction.atomic
+def delete_unserved(checkpoints: QuerySet[Checkpoint]) -> None:
+    """Delete the checkpoints that no version of a deployment names: each may be promoted again."""
+    locked = [each.pk for each in checkpoints.select_for_update(of=("self",))]  # nobody deploys one now
+    delete_checkpoints(Checkpoint.objects.filter(pk__in=locked, served_versions=None))
 
 
 def delete_checkpoints(checkpoints: QuerySet[Checkpoint]) -> None:

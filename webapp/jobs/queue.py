@@ -34,7 +34,8 @@ class JobQueue(LeaseQueue[Job]):
 
     def notify_waiting(self) -> None:
         """Wake workers for queued jobs, and for new ones whose files are not checked yet."""
-        for pk in Job.objects.filter(state=State.VALIDATING_FILES).values_list("pk", flat=True):
+        new = Job.objects.filter(state=State.VALIDATING_FILES).exclude(dataset_version=None)
+        for pk in new.values_list("pk", flat=True):
             messages.notify_workers("validate_job", pk)
         if Job.objects.filter(state=State.QUEUED).exists():
             messages.notify_workers(self.task)

@@ -11,6 +11,7 @@ from django.db.models import Model
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
+from webapp.core.episodes.records import clean_record, list_called_tools
 from webapp.core.fields import replace_nul
 from webapp.jobs import checkpoints
 from webapp.jobs.evaluations import record_evaluation, record_retention
@@ -21,6 +22,7 @@ from webapp.jobs.results.step_events import report_steps
 from webapp.work.errors import WorkError
 from webapp.work.queue import fence_attempt
 from workers.contract import events
+from workers.contract.environments import EpisodeRecord
 from workers.contract.json_types import JsonObject
 
 Handler = Callable[[Job, Any], None]
@@ -51,7 +53,7 @@ METRIC_COLUMNS = ("job_id", "step", "values", "created_at")
 ROLLOUT_COLUMNS = (
     "job_id", "step", "index", "group", "row_id", "task", "prompt", "completion", "reasoning", "reward",
     "sub_rewards", "error_class", "error_detail", "explanation", "advantage", "length", "truncated",
-    "adapter_step", "held_out_reward",
+    "adapter_step", "held_out_reward", "episode", "ended", "turns", "tools",
 )  # fmt: skip
 
 
@@ -82,7 +84,16 @@ def _rollout_row(job: Job, step: int, rollout: events.Rollout) -> tuple[Any, ...
         Jsonb(rollout.sub_rewards), rollout.error_class or "",
         replace_nul(rollout.error_detail), replace_nul(rollout.explanation), rollout.advantage,
         rollout.length, rollout.truncated, rollout.adapter_step, rollout.held_out_reward,
+        *describe_episode(rollout.episode),
     )  # fmt: skip
+
+
+def describe_episode(episode: EpisodeRecord | None) -> tuple[str | None, str, int, list[str]]:
+    """Return the columns of a rollout's episode: its JSON, and what the search of rollouts reads."""
+    if episode is None:
+        return None, "", 0, []
+    text = clean_record(episode).model_dump_json()
+    return text, episode.end, len(episode.turns), list_called_tools(episode)
 
 
 def _record_rollouts(job: Job, batch: list[events.RolloutsEvent]) -> None:
@@ -147,9 +158,10 @@ def _record_preflight(job: Job, batch: list[events.PreflightEvent]) -> None:
 
 
 def _build_sample(job: Job, position: int, sample: events.PreflightSample) -> PreflightSample:
-    texts = ("task", "prompt", "completion", "error_detail", "explanation")
-    values = sample.model_dump(exclude=set(texts) | {"error_class"})
+    texts = ("task", "prompt", "completion", "reasoning", "error_detail", "explanation")
+    values = sample.model_dump(exclude=set(texts) | {"error_class", "episode"})
     values |= {name: replace_nul(getattr(sample, name)) for name in texts}
+    values["episode"] = sample.episode and clean_record(sample.episode)
     return PreflightSample(job=job, position=position, error_class=sample.error_class or "", **values)
 
 

@@ -22,6 +22,7 @@ urlpatterns = [
     path("<str:uid>/stream/", stream, name="stream"),
     path("<str:uid>/metrics/", job_views.metrics, name="metrics"),
     path("<str:uid>/rollouts/", rollout_views.page, name="rollouts"),
+    path("<str:uid>/rollouts.jsonl", rollout_views.download, name="rollouts_file"),
     path("<str:uid>/rollouts/views/", rollout_views.save, name="save_view"),
     path("<str:uid>/rollouts/views/<int:view>/forget/", rollout_views.forget, name="forget_view"),
     path("<str:uid>/rollouts/<int:step>/<int:index>/", rollout_views.rollout, name="rollout"),

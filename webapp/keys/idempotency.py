@@ -26,6 +26,7 @@ from webapp.core.api.middleware import PREFIX
 from webapp.keys.authentication import find_key_access
 from webapp.keys.limits import count_request
 from webapp.keys.models import ApiKey, StoredAnswer
+from workers.contract.json_types import JsonObject
 
 HEADER = "Idempotency-Key"
 REPLAYED = "idempotent-replayed"
@@ -43,7 +44,7 @@ class IdempotentAnswers(MiddlewareMixin):
     """Middleware that answers a POST once for each ``Idempotency-Key`` of an API key. Install it last."""
 
     def process_view(
-        self, request: HttpRequest, view: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]
+        self, request: HttpRequest, view: Callable[..., Any], args: list[Any], kwargs: JsonObject
     ) -> HttpResponseBase | None:
         """Run the view in this thread: its answer is stored even if the caller leaves."""
         name = request.headers.get(HEADER, "")

@@ -15,21 +15,30 @@ WINDOW = 60  # seconds
 
 def count_request(key: ApiKey) -> None:
     """Count a request of the key. Raises ApiError (429) above the limit of the current minute."""
+    reserve_requests(key, 1)
+
+
+def reserve_requests(key: ApiKey, most: int) -> int:
+    """Count up to ``most`` requests of the key in advance; return how many it may send this minute.
+
+    Raises ApiError (429) if the limit of the current minute leaves none.
+    """
     now = int(time.time())
-    name = f"api-requests:{key.pk}:{now // WINDOW}"
-    if cache.add(name, 1, timeout=2 * WINDOW) or _increment(name) <= settings.API_REQUESTS_PER_MINUTE:
-        return
+    name, limit = f"api-requests:{key.pk}:{now // WINDOW}", settings.API_REQUESTS_PER_MINUTE
+    before = 0 if cache.add(name, most, timeout=2 * WINDOW) else _increment(name, most) - most
+    if before < limit:
+        return min(most, limit - before)
     wait = WINDOW - now % WINDOW
     raise ApiError(
-        f"This key may send {settings.API_REQUESTS_PER_MINUTE} requests a minute. Try again in {wait} s.",
+        f"This key may send {limit} requests a minute. Try again in {wait} s.",
         status=429,
         code="rate_limit_exceeded",
         retry_after=wait,
     )
 
 
-def _increment(name: str) -> int:
+def _increment(name: str, number: int) -> int:
     try:
-        return cache.incr(name)
+        return cache.incr(name, number)
     except ValueError:  # the cache has dropped the count
-        return 1
+        return number

@@ -34,17 +34,45 @@ STARTER_SETTINGS: JsonObject = {
     "evaluation": {"every": 20, "max_rows": 120, "samples_per_row": 8},
     "resources": {"device": "cpu", "cpu_cores": 2},
 }
+TOOL_STARTER_ID = "groove/starter-tools"
+TOOL_STARTER_PATH = "workers/starter/tool_use/model"
+TOOL_STARTER_SETTINGS: JsonObject = {
+    **STARTER_SETTINGS,
+    "grpo": {
+        "learning_rate": 1e-3,
+        "group_size": 8,
+        "prompts_per_step": 8,
+        "max_prompt_length": 256,
+        "max_completion_length": 192,
+        "max_steps": 40,
+        "checkpoint_every": 10,
+    },
+    "episode": {"max_turns": 11},
+    "evaluation": {"every": 20, "max_rows": 96, "samples_per_row": 8},
+}
+"""Measured with ``workers.starter.tool_use.grpo_check``: ``docs/starter-model.md`` has the figures.
+
+The oracle's episodes have at most 110 tokens after the prompt, and ten calls fit in 192. Turns: the ten calls
+that the refund desk allows, and an answer.
+"""
 
 
 def ensure_starter_model() -> BaseModel:
     """Create or update the shared model that ships with Groove, by a path relative to the checkout."""
-    cores = min(2, settings.CPU_CORES)
-    values = {
-        "path": STARTER_PATH,
-        "description": "1.8 million parameters, ships with Groove; learns the sample tasks in minutes.",
-        "settings": STARTER_SETTINGS | {"resources": {"device": "cpu", "cpu_cores": cores}},
-    }
-    model, _ = BaseModel.objects.update_or_create(team=None, model_id=STARTER_ID, defaults=values)
+    description = "1.8 million parameters, ships with Groove; learns the sample tasks in minutes."
+    return _ensure_shared_model(STARTER_ID, STARTER_PATH, description, STARTER_SETTINGS)
+
+
+def ensure_tool_starter_model() -> BaseModel:
+    """Create or update the shared model that calls tools, like the starter model."""
+    description = "0.9 million parameters, ships with Groove; calls tools, learns the refund desk in minutes."
+    return _ensure_shared_model(TOOL_STARTER_ID, TOOL_STARTER_PATH, description, TOOL_STARTER_SETTINGS)
+
+
+def _ensure_shared_model(model_id: str, path: str, description: str, recommended: JsonObject) -> BaseModel:
+    resources: JsonObject = {"device": "cpu", "cpu_cores": min(2, settings.CPU_CORES)}
+    values = {"path": path, "description": description, "settings": recommended | {"resources": resources}}
+    model, _ = BaseModel.objects.update_or_create(team=None, model_id=model_id, defaults=values)
     return model
 
 

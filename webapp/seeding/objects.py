@@ -15,10 +15,12 @@ from django.core.files.storage import default_storage
 from django.db.models import F
 from django.utils import timezone
 
+from webapp.core.episodes.records import EpisodePairs, count_episodes
 from webapp.datasets.files.version_files import create_split_files
 from webapp.datasets.models import Dataset, DatasetVersion
 from webapp.graders.models import Grader, GraderVersion
 from webapp.home.sample_project import create_sample_project
+from webapp.jobs.evaluations import build_row
 from webapp.jobs.launch.service import check_settings
 from webapp.jobs.models import (
     Alarm,
@@ -33,16 +35,20 @@ from webapp.jobs.models import (
 from webapp.jobs.states import State
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.registry.services import build_tuned_name, ensure_starter_model
+from webapp.seeding import made_up_episodes
 from webapp.seeding.made_up_text import Prompt, prompts
 from webapp.teams.models import AuditEvent, Team, User
 from webapp.work import nodes
 from workers.contract.devices import NodeDevices
+from workers.contract.environments import EpisodeRecord
+from workers.contract.events import EvaluationRow, EvaluationSample
 
 BATCH = 1000
 JOBS_A_DATASET = 40
 VERSIONS = 3
 DETAILED = 20
 SAMPLES = 4
+ROWS_TO_EPISODES = 10
 STATES = [State.SUCCEEDED] * 17 + [State.FAILED, State.CANCELLED, State.PAUSED]
 ERROR = {
     "code": "out_of_memory",
@@ -194,7 +200,7 @@ def _evaluations(jobs: Sequence[Job]) -> None:
         )  # fmt: skip
         made.append(Evaluation(
             **same, stage="after", split="test", step=job.step, tuned=_side(tuned),
-            difference=_interval(tuned - base), wins=90, ties=22, losses=8,
+            difference=_interval(tuned - base), wins=90, ties=22, losses=8, episodes=_count_pairs(),
         ))  # fmt: skip
     evaluations = Evaluation.objects.bulk_create(made, BATCH)
     after = [evaluation for evaluation in evaluations if evaluation.stage == "after"]
@@ -204,8 +210,47 @@ def _evaluations(jobs: Sequence[Job]) -> None:
 
 
 def compared_rows(evaluation: Evaluation, first: int, count: int) -> list[ComparedRow]:
-    """Rows of the sample with the answers of both sides."""
-    return [_compared(evaluation, index, prompts()[index % 1200]) for index in range(first, first + count)]
+    """Rows of the sample with the answers of both sides; every tenth is an episode."""
+    return [
+        _compared_episodes(evaluation, index)
+        if index % ROWS_TO_EPISODES == 0
+        else _compared(evaluation, index, prompts()[index % 1200])
+        for index in range(first, first + count)
+    ]
+
+
+def _compared_episodes(evaluation: Evaluation, index: int) -> ComparedRow:
+    base, tuned = made_up_episodes.play(right=False), made_up_episodes.play(right=True)
+    return build_row(
+        evaluation,
+        index,
+        EvaluationRow(
+            row_id=f"desk-{index}",
+            prompt=made_up_episodes.PROMPT,
+            messages=[{"role": "user", "content": made_up_episodes.PROMPT}],
+            base=[_play_sample(base)] * SAMPLES,
+            tuned=[_play_sample(tuned)] * SAMPLES,
+            base_right=0,
+            tuned_right=SAMPLES,
+        ),
+    )
+
+
+def _play_sample(episode: EpisodeRecord) -> EvaluationSample:
+    return EvaluationSample(
+        completion=episode.transcript(), reward=episode.reward, sub_rewards={"environment": episode.reward},
+        length=sum(turn.tokens for turn in episode.turns), truncated=False, episode=episode,
+    )  # fmt: skip
+
+
+def _count_pairs() -> EpisodePairs:
+    base, tuned = made_up_episodes.play(right=False), made_up_episodes.play(right=True)
+    return EpisodePairs(
+        base=count_episodes([base]),
+        tuned=count_episodes([tuned]),
+        same=0,
+        parted={1: 120 // ROWS_TO_EPISODES},
+    )
 
 
 def _compared(evaluation: Evaluation, index: int, prompt: Prompt) -> ComparedRow:

@@ -15,12 +15,14 @@ from django.utils import timezone
 
 from webapp.core.fields import create_public_id
 from webapp.jobs.models import Job, JobEvent, Metric, Rollout
-from webapp.jobs.recording import METRIC_COLUMNS, ROLLOUT_COLUMNS
-from webapp.seeding.made_up_text import answers, learned, values
+from webapp.jobs.recording import METRIC_COLUMNS, ROLLOUT_COLUMNS, describe_episode
+from webapp.seeding import made_up_episodes
+from webapp.seeding.made_up_text import Answer, answers, learned, values
 
 SO_MANY_THAT_INDEXES_WAIT = 100_000
 EVENT_COLUMNS = ("uid", "job_id", "attempt", "kind", "data", "created_at")
 LOG_EVERY = 10
+STEPS_TO_EPISODES = 100  # the first group of every hundredth step plays episodes
 _event_id = partial(create_public_id, "ftevent-")
 
 
@@ -78,13 +80,29 @@ def _rollouts(shares: Sequence[tuple[Job, int]], after: int, steps: int) -> Iter
 
 def _step(job: Job, step: int, count: int, far: float, random: Random) -> Iterator[tuple[Any, ...]]:
     for answer in answers(count, far, random):
+        if answer.group == 0 and step % STEPS_TO_EPISODES == 1:
+            yield _episode(job, step, answer, far)
+            continue
         prompt, reward = answer.prompt, answer.reward
         yield (
             job.pk, step, answer.place, answer.group, prompt.row_id, "", prompt.text, answer.text, "", reward,
             "{}" if reward is None else f'{{"fields": {reward}}}', answer.error,
             "ZeroDivisionError in grade, line 7" if answer.error else "", "",
             0.0 if reward is None else reward - far, len(answer.text) // 2, answer.cut, step - 1, None,
+            *describe_episode(None),
         )  # fmt: skip
+
+
+def _episode(job: Job, step: int, answer: Answer, far: float) -> tuple[Any, ...]:
+    """An episode in place of an answer, as right as that."""
+    played = made_up_episodes.play(answer.reward == 1)
+    reward = played.reward or 0.0
+    tokens = sum(turn.tokens for turn in played.turns)
+    return (
+        job.pk, step, answer.place, answer.group, "desk-1", "", made_up_episodes.PROMPT, played.transcript(),
+        "", reward, f'{{"environment": {reward}}}', "", "", "", reward - far, tokens, False, step - 1, None,
+        *describe_episode(played),
+    )  # fmt: skip
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 
-from webapp.catalog.model_names import ModelTarget, find_target
+from webapp.catalog.model_names import ModelTarget, find_askable
 from webapp.core.api.errors import NotFound
 from webapp.deployments.models import Deployment
 from webapp.deployments.services import find_deployment
@@ -39,7 +39,7 @@ def find_route(team: Team, name: str) -> Route:
     """Return what answers to the name in this team. Raises NotFound (``model_not_found``)."""
     if deployment := find_deployment(team, name):
         return _follow_deployment(name, deployment)
-    if target := find_target(team, name):
+    if target := find_askable(team, name):
         return build_route(name, target)
     raise _build_error(UNKNOWN.format(name))
 

@@ -41,19 +41,24 @@ def find_served(route: Route) -> ServedModel | None:
 
     Counts as a use of the server. Raises ``ServerFailed``.
     """
-    server = _request_server(route.base)
-    if not server.ready:
+    server = request_server(route.base)
+    if not server.ready or (route.sha256 and not _request_adapter(server, route)):
         return None
-    if is_undecrypted(server.token or ""):
-        raise ServerFailed("The web process and the workers have different secrets (GROOVE_SECRET_KEY).")
-    if route.sha256 and not _request_adapter(server, route):
-        return None
-    ModelServer.objects.filter(pk=server.pk).update(last_used_at=timezone.now())
+    renew_use(server)
     return ServedModel(server.pk, server.url, server.token or "", route.sha256 or route.base.model_id)
 
 
-def _request_server(base: BaseModel) -> ModelServer:
-    """Return the base's server, queued if it has stopped. Raises ``ServerFailed`` soon after a failure."""
+def renew_use(server: ModelServer) -> bool:
+    """Keep the server from stopping as idle. Return False if the attempt that answered has ended."""
+    held = ModelServer.objects.filter(pk=server.pk, attempt=server.attempt, state=WorkState.RUNNING)
+    return bool(held.update(last_used_at=timezone.now()))
+
+
+def request_server(base: BaseModel) -> ModelServer:
+    """Return the base's server, queued if it has stopped.
+
+    Raises ``ServerFailed`` soon after a failure, and if this process cannot read the server's token.
+    """
     with transaction.atomic():
         server, new = ModelServer.objects.get_or_create(base_model=base)
         if new:
@@ -63,6 +68,8 @@ def _request_server(base: BaseModel) -> ModelServer:
     if not server.pending:
         start_server(server)
         server.refresh_from_db()
+    if is_undecrypted(server.token or ""):
+        raise ServerFailed("The processes of Groove have different secrets (GROOVE_SECRET_KEY).")
     return server
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from django.http import HttpRequest
 from ninja import Router, Schema
@@ -15,6 +15,7 @@ from webapp.keys.models import Scope
 from webapp.teams.models import Role
 from webapp.webhooks import services
 from webapp.webhooks.models import NAME_LENGTH, URL_LENGTH, EventType, WebhookEndpoint
+from workers.contract.json_types import JsonObject
 
 router = Router(tags=["Webhooks"])
 OWNER_READ = KeyAuthentication(Scope.READ, Role.OWNER)
@@ -84,7 +85,7 @@ class EventTypes(Schema):
     data: list[str]
 
 
-def describe(endpoint: WebhookEndpoint) -> dict[str, Any]:
+def describe(endpoint: WebhookEndpoint) -> JsonObject:
     """Return the endpoint's object, without its secret."""
     return EndpointObject(
         id=endpoint.uid,
@@ -122,7 +123,7 @@ def list_endpoints(request: ApiRequest, after: str | None = None, limit: str | N
 
 
 @router.post("/webhook_endpoints", auth=OWNER_WRITE, response=EndpointWithSecret)
-def create_endpoint(request: ApiRequest, body: CreateRequest) -> dict[str, Any]:
+def create_endpoint(request: ApiRequest, body: CreateRequest) -> JsonObject:
     """Create an endpoint. Its signing secret is in this response only."""
     try:
         endpoint, secret = services.create_endpoint(request.auth.team, request.auth.user, **body.model_dump())
@@ -132,13 +133,13 @@ def create_endpoint(request: ApiRequest, body: CreateRequest) -> dict[str, Any]:
 
 
 @router.get("/webhook_endpoints/{endpoint_id}", auth=OWNER_READ, response=EndpointObject)
-def retrieve_endpoint(request: ApiRequest, endpoint_id: str) -> dict[str, Any]:
+def retrieve_endpoint(request: ApiRequest, endpoint_id: str) -> JsonObject:
     """Retrieve an endpoint."""
     return describe(_find(request, endpoint_id))
 
 
 @router.post("/webhook_endpoints/{endpoint_id}", auth=OWNER_WRITE, response=EndpointObject)
-def update_endpoint(request: ApiRequest, endpoint_id: str, body: UpdateRequest) -> dict[str, Any]:
+def update_endpoint(request: ApiRequest, endpoint_id: str, body: UpdateRequest) -> JsonObject:
     """Change the fields that are given."""
     endpoint = _find(request, endpoint_id)
     try:
@@ -156,7 +157,7 @@ def delete_endpoint(request: ApiRequest, endpoint_id: str) -> DeletedEndpoint:
 
 
 @router.post("/webhook_endpoints/{endpoint_id}/rotate_secret", auth=OWNER_WRITE, response=EndpointWithSecret)
-def rotate_secret(request: ApiRequest, endpoint_id: str, body: RotateRequest | None = None) -> dict[str, Any]:
+def rotate_secret(request: ApiRequest, endpoint_id: str, body: RotateRequest | None = None) -> JsonObject:
     """Replace the signing secret. The new one is in this response only."""
     endpoint = _find(request, endpoint_id)
     keep_old = body is not None and body.keep_old_secret_active_for_24_hours

@@ -12,7 +12,8 @@ from webapp.evals.models import EvalRun
 from webapp.evals.queues import EVAL_RUNS
 from webapp.evals.results import build_item, count_item
 from webapp.evals.samples import Sample, collect_samples, get_text
-from workers.bridge.gradings import Completion, grade_completions
+from webapp.evals.stored import load_rows
+from workers.bridge.graders.gradings import Completion, grade_completions
 from workers.bridge.running import run_item
 from workers.contract.json_types import JsonObject
 from workers.grading import GradeResult
@@ -28,7 +29,7 @@ def run_eval(run_id: int) -> None:
 def _run_eval(run: EvalRun, folder: Path, lost: threading.Event) -> None:
     rows: list[JsonObject] = run.rows
     for start in range(run.report.total, len(rows), BATCH_ROWS):
-        _run_batch(run, start, rows[start : start + BATCH_ROWS], folder, lost)
+        _run_batch(run, start, load_rows(run, rows[start : start + BATCH_ROWS]), folder, lost)
     EVAL_RUNS.finish(run)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import subprocess
@@ -24,7 +25,6 @@ from webapp.work.errors import LeaseLost, WorkFailed
 from workers.bridge import child, nodes
 from workers.bridge.adapters import fetch_adapter
 from workers.bridge.jobs.files import local_ref
-from workers.bridge.judges import read_port
 from workers.bridge.running import run_claimed
 from workers.contract.base_models.arguments import write_arguments
 from workers.contract.devices import GivenDevices
@@ -35,6 +35,7 @@ WATCH_SECONDS = 0.4
 LOOK_SECONDS = 1.0  # between looks at the load of a server
 REQUEST_SECONDS = 60
 DRAINING = threading.Event()
+HELD: list[int] = []  # rows of servers that work of this process uses, once for each use
 
 
 def drain(**_: object) -> None:
@@ -88,6 +89,14 @@ def _wait_for_port(process: subprocess.Popen[bytes], log_file: Path, lost: threa
     )
 
 
+def read_port(log_file: Path) -> int | None:
+    """Return the port, which the server prints once it is ready; None before."""
+    for line in child.read_tail(log_file).splitlines():
+        if line.startswith('{"port"'):
+            return int(json.loads(line)["port"])
+    return None
+
+
 @dataclass
 class Watch:
     """Follows one server process until it ends, is stopped, or is idle."""
@@ -103,7 +112,7 @@ class Watch:
         """Return once the attempt has ended. Raises LeaseLost if somebody stopped it, or the worker stops."""
         _discard_unused(self.server)
         while self.process.poll() is None:
-            if self.lost.wait(WATCH_SECONDS) or DRAINING.is_set():
+            if self.lost.wait(WATCH_SECONDS) or self._is_drained():
                 raise LeaseLost
             try:
                 if self._step():
@@ -113,6 +122,10 @@ class Watch:
                 connection.close()
         detail = f"Exit status {self.process.returncode}: {child.read_tail(self.folder / 'serve.log')[-800:]}"
         SERVERS.crash(self.server, detail)
+
+    def _is_drained(self) -> bool:
+        """Return True if the worker stops, and none of its work holds the server any more."""
+        return DRAINING.is_set() and self.server.pk not in HELD
 
     def _step(self) -> bool:
         """Load adapters, and stop an idle server. Return True if it was stopped."""

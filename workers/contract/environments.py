@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -20,7 +20,33 @@ class PythonEnvironment(Frozen):
     source: str
 
 
-Environment = PythonEnvironment
+class ServerEnvironment(Frozen):
+    """An environment at a server that somebody else runs. Its secret is never part of a definition."""
+
+    name: str = "environment"
+    url: str = Field(max_length=500, description="of the server")
+    secret: str = Field(default="", max_length=100, description="name of the secret to show; empty for none")
+    max_tool_calls: int = Field(default=20, ge=1, le=200, description="of an episode")
+    timeout_seconds: float = Field(default=60.0, gt=0, le=600, description="of one request")
+    concurrency: int = Field(default=32, ge=1, le=256, description="requests at the same time")
+
+
+class OrsEnvironment(ServerEnvironment):
+    """An environment of a server that speaks the Open Reward Standard."""
+
+    type: Literal["ors"] = "ors"
+    environment: str = Field(
+        default="", max_length=200, description="its name at the server; empty if the server has one"
+    )
+
+
+class McpEnvironment(ServerEnvironment):
+    """Tools of an MCP server. Rows of a dataset are its tasks; the reward comes from the job's grader."""
+
+    type: Literal["mcp"] = "mcp"
+
+
+Environment = Annotated[PythonEnvironment | OrsEnvironment | McpEnvironment, Field(discriminator="type")]
 """Definition of an environment of any kind."""
 
 EndReason = Literal[

@@ -219,6 +219,30 @@ def judge_failing(where: str, detail: str) -> Paused:
     )
 
 
+def environment_fault(cause: str, remedy: str, line: int | None) -> EngineError:
+    place = "" if line is None else f", line {line} of its source"
+    return EngineError("environment_failed", f"The environment failed{place}: {cause}", remedy)
+
+
+def environment_differs(row_id: str, prompt: str) -> EngineError:
+    return EngineError(
+        "environment_changed",
+        f"The environment now begins the task of row {row_id} with another prompt than the dataset has.",
+        "Create the dataset of tasks again from this version of the environment. If they differ even then, "
+        "its reset() is not a function of the task alone.",
+        prompt[:1000],
+    )
+
+
+def template_without_calls() -> EngineError:
+    return EngineError(
+        "template_without_tools",
+        "The environment has tools, but the chat template of the base model shows none, or writes calls in a "
+        "form that is not known here.",
+        "Choose a base model that is trained to call tools, or a chat template that shows them.",
+    )
+
+
 def grading_failed(where: str, detail: str) -> EngineError:
     return EngineError(
         "grading_failed",

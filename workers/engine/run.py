@@ -20,6 +20,9 @@ from workers.engine import checkpoint, errors, parallel
 from workers.engine.base_model import initial_adapter, model_errors
 from workers.engine.base_model.models import Base, adapter_sha256, embedding_rows, load, pick_device
 from workers.engine.base_model.targets import describe_frozen, find_layers
+from workers.engine.episodes.environments import open_environments
+from workers.engine.episodes.player import Player
+from workers.engine.episodes.writers import TurnSampling
 from workers.engine.evaluation import retention, task_graders
 from workers.engine.evaluation.evaluate import Evaluator, Split
 from workers.engine.evaluation.preflight import Preflight
@@ -39,6 +42,7 @@ from workers.engine.training.interface import TrainContext, TrainingMethod
 from workers.engine.training.methods import open_method
 from workers.engine.training.reporting import FollowerCallback
 from workers.engine.training.trainer import MeasuringTrainer
+from workers.environments.backend import Backend
 from workers.grading import (
     GradeAnswers,
     GradeResult,
@@ -123,9 +127,11 @@ class Job:
                 task_graders.open_by_task(spec, self.judges) as grade,
                 open_held_out_grader(spec, self.judges) as held_out_grade,
                 retention.open_suites(spec, self.folder, self.judges) as suites,
+                open_environments(spec) as environments,
             ):
                 base = self._load(train_rows, held_out, suites)
-                trainer, evaluator = self._build(base, train_rows, grade, steps, progress)
+                player = self._build_player(base, environments, self._choose_check(progress))
+                trainer, evaluator = self._build(base, train_rows, grade, steps, progress, player)
                 self._retention = retention.Retention.create(suites, evaluator, progress)
                 trainer.recorder.held_out = held_out_grade
                 trainer.recorder.held_out_answers = spec.alarm.held_out_answers
@@ -152,12 +158,13 @@ class Job:
         train_rows, held_out = self._read()
         steps = self.method.count_steps(len(train_rows))
         progress = Progress(self.emit, steps, RemainingWork())
-        trainer, _ = self._build(
-            self._load(train_rows, held_out, []), train_rows, _refuse_to_grade, steps, progress
-        )
-        trainer.add_callback(FollowerCallback())
-        if not share_end(started_from):
-            trainer.train(resume_from_checkpoint=str(started_from.path) if started_from else None)
+        base = self._load(train_rows, held_out, [])
+        with open_environments(self.spec) as environments:
+            player = self._build_player(base, environments, self._choose_check(progress))
+            trainer, _ = self._build(base, train_rows, _refuse_to_grade, steps, progress, player)
+            trainer.add_callback(FollowerCallback())
+            if not share_end(started_from):
+                trainer.train(resume_from_checkpoint=str(started_from.path) if started_from else None)
 
     def check_stop(self, _: int = 0) -> None:
         """Raises ``Stopped`` once the job must stop. Long operations call it often."""
@@ -249,8 +256,31 @@ class Job:
             raise model_errors.tokens_beyond_model(base.ref.id, largest, embedding_rows(base.model))
         return len(ids)
 
+    def _choose_check(self, progress: Progress) -> Callable[[], None]:
+        """Return what training calls often: it stops the job, or only reports progress.
+
+        With followers no step is interrupted: they would wait for ever for its end.
+        """
+        return self.check_stop if parallel.size() == 1 else progress.emit_if_due
+
+    def _build_player(
+        self, base: Base, environments: dict[str, Backend], check: Callable[[], None]
+    ) -> Player | None:
+        """Return what plays the rows that have an environment; ``None`` if no row has one."""
+        if not environments:
+            return None
+        grpo = self.spec.grpo
+        sampling = TurnSampling(base.renderer, grpo.temperature, base.eos_ids, check)
+        return Player.create(environments, sampling, self.spec.episode, grpo.max_completion_length)
+
     def _build(
-        self, base: Base, train: list[Row], grade: GradeAnswers, steps: int, progress: Progress
+        self,
+        base: Base,
+        train: list[Row],
+        grade: GradeAnswers,
+        steps: int,
+        progress: Progress,
+        player: Player | None,
     ) -> tuple[CheckpointingMixin, Evaluator]:
         spec = self.spec
         recorder = self.method.build_recorder(train, grade, base)
@@ -270,8 +300,8 @@ class Job:
             plan,
             self.emit,
             initial_adapter=initial_adapter.attach(spec, base.model, self.folder),
-            # With followers no step is interrupted: they would wait for ever for its end.
-            check_stop=self.check_stop if parallel.size() == 1 else progress.emit_if_due,
+            check_stop=self._choose_check(progress),
+            player=player,
         )
         trainer = self.method.build_trainer(context)
         if not is_known(base.model):
@@ -283,7 +313,7 @@ class Job:
             self.check_stop()
 
         sampler = Sampler(
-            base.renderer, base.eos_ids, spec.grpo.temperature, spec.grpo.max_completion_length, tick
+            base.renderer, base.eos_ids, spec.grpo.temperature, spec.grpo.max_completion_length, tick, player
         )
         evaluator = Evaluator(
             trainer.accelerator.unwrap_model(trainer.model),

@@ -59,7 +59,10 @@ class Call:
 
 
 class Session(Protocol):
-    """One task in progress. Methods raise ``SessionLost``."""
+    """One task in progress. Methods raise ``SessionLost``.
+
+    ``prompt`` is what ``reset`` returned; empty if there is none and the row's messages are the prompt.
+    """
 
     prompt: str
 

@@ -333,7 +333,7 @@ def check_available(answer: object) -> None:
 def read_fault(answer: Answer, remedy: str) -> EnvironmentFault:
     """Return the fault that an answer with an error tells of."""
     line = answer.get("line")
-    cause = str(answer.get("error", "the process sent an answer in no known form")).strip()
+    cause = str(answer.get("error", "the process sent an answer in no known form")).strip().rstrip(".")
     return EnvironmentFault(cause, remedy, line if type(line) is int else None)
 
 

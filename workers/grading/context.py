@@ -10,8 +10,9 @@ from functools import cached_property
 from workers.contract.graders import Grader
 from workers.grading.judge import Judges
 from workers.grading.judge.cache import VerdictCache
-from workers.grading.judge.client import Judge, Loop
+from workers.grading.judge.client import Judge
 from workers.grading.results import Grade, Limits
+from workers.outbound.loop import Loop
 
 
 @dataclass
@@ -45,7 +46,7 @@ class GradingContext:
 
     @cached_property
     def _loop(self) -> Loop:
-        return Loop()
+        return Loop("judges")
 
     @cached_property
     def _cache(self) -> VerdictCache:

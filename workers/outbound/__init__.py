@@ -11,12 +11,12 @@ from workers.outbound.addresses import (
     require_https,
 )
 from workers.outbound.download import Download, download, fetch
-from workers.outbound.errors import AddressRefused, AnswerRefused, OutboundError, explain
+from workers.outbound.errors import AddressRefused, AnswerRefused, OutboundError, describe_status, explain
 from workers.outbound.sending import post
 from workers.outbound.transport import Caps, OutboundTransport
 
 __all__ = [
     "AddressRefused", "AllowList", "AnswerRefused", "Caps", "Download", "OutboundError", "OutboundTransport",
-    "check_url", "download", "explain", "fetch", "operator_allow_list", "operator_proxy", "post",
-    "require_https",
+    "check_url", "describe_status", "download", "explain", "fetch", "operator_allow_list", "operator_proxy",
+    "post", "require_https",
 ]  # fmt: skip

@@ -19,6 +19,22 @@ class AnswerRefused(OutboundError):
     """The answer is larger, slower or of another form than allowed."""
 
 
+REMEDIES = {
+    401: "Check the key.",
+    403: "Check what the key may use.",
+    404: "Check the base URL and the model's name.",
+    429: "Lower the limits, or raise them at the provider.",
+}
+
+
+def describe_status(name: str, status: int) -> str:
+    """Say what an endpoint's status means, and what to do."""
+    if status in range(300, 400):
+        return f"{name} redirects to another URL (status {status}). Give that URL."
+    remedy = REMEDIES.get(status, "Its server or Groove's request is at fault.")
+    return f"{name} answered with status {status}. {remedy}"
+
+
 def explain(error: BaseException) -> str:
     """Say why a connection failed, in words of our own: a library's may quote the server's bytes."""
     if isinstance(error, OutboundError):

@@ -19,11 +19,12 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from workers.contract.chat_request import ChatRequest
 from workers.contract.json_types import JsonObject, JsonValue
 from workers.serve.adapters import Adapter, Adapters
 from workers.serve.batching import Batcher
 from workers.serve.chat import Chat, Conversation
-from workers.serve.chat_request import ChatRequest, parse_object, parse_request
+from workers.serve.chat_request import parse_object, parse_request
 from workers.serve.errors import ApiError, as_api_error
 from workers.serve.event_stream import EventStream, until_disconnect
 from workers.serve.responses import Answer, Progress, measure_progress

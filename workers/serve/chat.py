@@ -6,12 +6,13 @@ import random
 import secrets
 from dataclasses import dataclass
 
+from workers.contract.chat_request import ChatRequest, ResponseFormat
 from workers.contract.json_types import JsonObject
 from workers.engine.base_model.models import Base
 from workers.engine.prompts.rendering import RenderingError
 from workers.engine.prompts.tool_calls import find_format
 from workers.serve.adapters import Adapter
-from workers.serve.chat_request import ChatRequest, Format
+from workers.serve.chat_request import build_row_message, check_request
 from workers.serve.constrained_decoding import Constraint, GrammarCompiler
 from workers.serve.detokenizer import Detokenizer
 from workers.serve.errors import invalid_field
@@ -50,7 +51,7 @@ class Chat:
 
     def prepare(self, request: ChatRequest, adapter: Adapter | None) -> Conversation:
         """Return one row per choice. Raises ``ApiError``."""
-        request.check(self.vocabulary)
+        check_request(request, self.vocabulary)
         prompt = self._encode_prompt(request)
         constraint = self._build_constraint(request)
         settings = self._read_settings(request, self._context - len(prompt))
@@ -101,7 +102,7 @@ class Chat:
         if tools and self._format is None:
             raise invalid_field("tools", NO_CALLS)
         try:
-            prompt = self.base.renderer.encode([message.to_row() for message in request.messages], tools)
+            prompt = self.base.renderer.encode([build_row_message(each) for each in request.messages], tools)
         except RenderingError as error:
             raise invalid_field("messages", f"the chat template cannot render them: {error}") from error
         if not prompt:
@@ -129,13 +130,14 @@ class Chat:
         ]
         return self.grammars.compile_calls(form.begin_text, calls, form.end_text, "tools")
 
-    def _build_format(self, response_format: Format) -> Constraint | None:
+    def _build_format(self, response_format: ResponseFormat) -> Constraint | None:
         if response_format.type == "text":
             return None
         if response_format.type == "json_object":
             return self.grammars.compile_schema({"type": "object"}, "response_format")
+        param = "response_format.json_schema"
         if response_format.json_schema is None:
-            raise invalid_field("response_format.json_schema", "it is missing.", "missing_required_parameter")
-        return self.grammars.compile_schema(
-            response_format.json_schema.content, "response_format.json_schema.schema"
-        )
+            raise invalid_field(param, "it is missing.", "missing_required_parameter")
+        if response_format.json_schema.content is None:
+            raise invalid_field(f"{param}.schema", "it is missing.", "missing_required_parameter")
+        return self.grammars.compile_schema(response_format.json_schema.content, f"{param}.schema")

@@ -149,16 +149,16 @@ def load_pinned_tokenizer() -> Any:
     return AutoTokenizer.from_pretrained(PINNED)
 
 
-def build_model(tokenizer: Any) -> Any:
-    """Build a Qwen3 of four layers, width 192, in float32 with new weights."""
+def build_model(tokenizer: Any, width: int = 192) -> Any:
+    """Build a Qwen3 of four layers in float32 with new weights."""
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=len(tokenizer),
-        hidden_size=192,
-        intermediate_size=512,
+        hidden_size=width,
+        intermediate_size=width * 8 // 3,
         num_hidden_layers=4,
-        num_attention_heads=6,
-        num_key_value_heads=3,
+        num_attention_heads=width // 32,
+        num_key_value_heads=width // 64,
         head_dim=32,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
@@ -217,14 +217,15 @@ def weighted_loss(forward: Callable[..., Any], tokens: Tensor, weights: Tensor) 
     return (losses * targets).sum() / targets.sum()
 
 
-def train(model: Any, forward: Callable[..., Any], tokenizer: Any, phase: Phase) -> dict[str, object]:
-    """Train one phase in place, with new optimizers; return its measurements."""
+def train(
+    model: Any, forward: Callable[..., Any], stream: Iterator[tuple[Tensor, Tensor]], phase: Phase
+) -> dict[str, object]:
+    """Train one phase on ``(tokens, weights)`` in place, with new optimizers; return its measurements."""
     matrices = [w for name, w in model.named_parameters() if w.ndim == 2 and "embed" not in name]
     others = [w for name, w in model.named_parameters() if w.ndim != 2 or "embed" in name]
     muon, adam = Muon(matrices), torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=0.0)
     model.train()
     started, tokens_seen, recent, curve = time.monotonic(), 0, 0.0, []
-    stream = iterate_batches(tokenizer, phase)
     for step in range(phase.steps):
         tokens, weights = next(stream)
         loss = weighted_loss(forward, tokens, weights)
@@ -253,8 +254,10 @@ def describe_tokenizer(folder: Path) -> None:
     """Set the tokenizer's class to one that transformers 4 and 5 know."""
     file = folder / "tokenizer_config.json"
     content = json.loads(file.read_text())
-    names = ("eos_token", "model_max_length", "pad_token", "padding_side")
-    content = {name: content[name] for name in names} | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    names = ("eos_token", "model_max_length", "pad_token", "padding_side", "response_template")
+    content = {name: content[name] for name in names if name in content} | {
+        "tokenizer_class": "PreTrainedTokenizerFast"
+    }
     file.write_text(json.dumps(content, indent=2) + "\n")
 
 
@@ -262,7 +265,12 @@ def pretrain(out: Path, tokenizer: Any, phases: tuple[Phase, ...] = PHASES, comp
     """Train all phases; write tokenizer, bfloat16 weights and ``pretrain.json`` to ``out``."""
     model = build_model(tokenizer)
     forward = torch.compile(model, dynamic=True) if compiled else model
-    measured = [train(model, forward, tokenizer, phase) for phase in phases]
+    measured = [train(model, forward, iterate_batches(tokenizer, phase), phase) for phase in phases]
+    save(out, tokenizer, model, measured)
+
+
+def save(out: Path, tokenizer: Any, model: Any, measured: list[dict[str, object]]) -> None:
+    """Write tokenizer, bfloat16 weights and ``pretrain.json``."""
     tokenizer.save_pretrained(out)
     describe_tokenizer(out)
     model.to(torch.bfloat16).save_pretrained(out)

@@ -7,7 +7,7 @@ from pathlib import Path
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
-from tests.api.served_adapters import register_adapter, train_adapter
+from tests.api.serving.served_adapters import register_adapter, train_adapter
 from tests.e2e.site.test_every_page import sign_in
 from webapp.datasets.models import Dataset
 from webapp.registry.services import ensure_starter_model

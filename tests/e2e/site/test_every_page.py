@@ -49,6 +49,7 @@ def paths(page: Page, team: Team, named: Objects) -> Iterator[str]:
         if address.name == "jobs:stream":
             continue
         answer = page.request.get(path, max_redirects=0)
+        assert answer.status < 500, path
         if (
             answer.status == 200
             and "text/html" in answer.headers["content-type"]

@@ -15,7 +15,8 @@ from django.conf import settings
 from django.core.cache import CacheHandler
 
 from tests.conftest import ROOT, free_port
-from webapp.config import cache, embedded
+from webapp.config import cache
+from webapp.config.processes import embedded
 from webapp.config.redaction import TokenFilter, redact
 
 SECRET = "kJ8sd0fQ2mXz7Lp4Vt9Wb1Ny6Rc3Hg5Ae-Ui_OoPq8Ss2Dd4Ff6"

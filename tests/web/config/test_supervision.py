@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT, free_port
-from webapp.config import keep_running
-from webapp.config.keep_running import Restarts
+from webapp.config.processes import keep_running
+from webapp.config.processes.keep_running import Restarts
 
 PATIENCE_SECONDS = 90
 
@@ -37,7 +37,8 @@ def until(condition: Callable[[], bool], what: str) -> None:
 def test_a_process_that_ends_too_often_stops_groove_with_an_explanation(tmp_path: Path) -> None:
     """The owner of the process is terminated too."""
     program = (
-        "import subprocess, sys; from webapp.config.keep_running import ProcessOptions, build_command;"
+        "import subprocess, sys;"
+        "from webapp.config.processes.keep_running import ProcessOptions, build_command;"
         "command = [sys.executable, '-c', 'exit(3)'];"
         "sys.exit(subprocess.call(build_command('web', command, ProcessOptions(), limit=2)))"
     )
@@ -52,7 +53,8 @@ def test_a_process_ends_with_the_launcher_that_was_killed(tmp_path: Path) -> Non
     mark = f"GROOVE_TEST_{os.getpid()}_{time.monotonic_ns()}"
     command = [sys.executable, "-c", "import time; time.sleep(600)", mark]
     program = (
-        "import subprocess, time; from webapp.config.keep_running import ProcessOptions, build_command;"
+        "import subprocess, time;"
+        "from webapp.config.processes.keep_running import ProcessOptions, build_command;"
         f"command = build_command('worker', {command!r}, ProcessOptions());"
         "subprocess.Popen(command, start_new_session=True); time.sleep(600)"
     )
@@ -116,8 +118,8 @@ def running(launcher: subprocess.Popen[bytes]) -> dict[str, psutil.Process]:
     for process in psutil.Process(launcher.pid).children(recursive=True):
         with suppress(psutil.Error):  # it has just ended
             arguments = process.cmdline()
-            if "webapp.config.keep_running" in arguments and (children := process.children()):
-                found[arguments[arguments.index("webapp.config.keep_running") + 1]] = children[0]
+            if "webapp.config.processes.keep_running" in arguments and (children := process.children()):
+                found[arguments[arguments.index("webapp.config.processes.keep_running") + 1]] = children[0]
     return found
 
 

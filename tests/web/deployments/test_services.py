@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import timedelta
+from typing import Any
 
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.utils import timezone
+
+from tests.web.comparison import finished_job
 from tests.web.deployments.targets import first, second
+from webapp.catalog.model_names import find_target
 from webapp.core.api.errors import ApiError
 from webapp.deployments import services
 from webapp.deployments.models import Promotion
+from webapp.jobs import checkpoints
+from webapp.jobs.listing import removal
+from webapp.jobs.models import Job
 from webapp.teams.models import AuditEvent, Team, User
 
 
@@ -70,6 +81,33 @@ def test_a_deleted_model_is_not_rolled_back_to(team: Team, alice: User) -> None:
     with pytest.raises(services.VersionGone, match="was deleted"):
         services.roll_back(deployment, alice)
     assert stable(team) == "b"
+
+
+def test_checkpoints_that_roll_back_reaches_survive_pruning_and_the_end_of_their_job(
+    team: Team, alice: User, django_capture_on_commit_callbacks: Any
+) -> None:
+    job = finished_job(team, alice)
+    for step in range(1, 8):
+        key = default_storage.save(f"tests/{step}", ContentFile(b"archive"))
+        job.checkpoints.create(
+            step=step, attempt=1, key=key, bytes=7, sha256="0", adapter_sha256=f"{step}" * 64
+        )
+    deployed = [job.checkpoints.get(step=step) for step in (1, 2)]
+    for checkpoint in deployed:
+        target = find_target(team, checkpoint.model_name)
+        assert target is not None
+        deployment = services.deploy(team, alice, "invoices", target)
+    with django_capture_on_commit_callbacks(execute=True):
+        checkpoints.discard_old(job)
+    assert [each.step for each in job.checkpoints.all()] == [7, 6, 5, 4, 2, 1]
+    Job.objects.update(deleted_at=timezone.now() - timedelta(days=400))
+    with django_capture_on_commit_callbacks(execute=True):
+        assert removal.purge_deleted() == 1
+    assert [each.step for each in job.checkpoints.all()] == [2, 1]
+    assert all(default_storage.exists(each.key) for each in deployed)
+    assert removal.purge_deleted() == 0
+    services.roll_back(deployment, alice)
+    assert stable(team) == "1"
 
 
 @pytest.mark.parametrize("name", ["", "Invoices", "a b", "ft:x", "-a", "a" * 65, "a/b", "a\n"])

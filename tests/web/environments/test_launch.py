@@ -22,8 +22,8 @@ from webapp.jobs.models import Job
 from webapp.jobs.monitor.config_export import describe_job
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
-from workers.bridge.checks import run_check
 from workers.bridge.environments import inspect_environment, make_task_dataset
+from workers.bridge.graders.checks import run_check
 from workers.bridge.jobs.job_specs import build_job_spec
 from workers.bridge.jobs.task_files import build_task_specs
 from workers.contract.spec import DatasetFiles

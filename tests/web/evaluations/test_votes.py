@@ -40,7 +40,7 @@ def page(evaluation: Evaluation) -> str:
 def answer(client: Client, evaluation: Evaluation, preferred: str) -> None:
     """Judge the row that is shown by what it says, as a person would."""
     shown = client.get(place(evaluation))
-    side = ("left", "right")[[text.split()[0] for text in shown.context["answers"]].index(preferred)]
+    side = ("left", "right")[[text.split()[0] for text, _ in shown.context["answers"]].index(preferred)]
     send(client, evaluation, shown.context["row"], side)
 
 

@@ -20,7 +20,7 @@ from webapp.experiments.control_runs import find_template_problem, launch_contro
 from webapp.jobs import services
 from webapp.jobs.errors import SettingsInvalid, WrongState
 from webapp.jobs.evaluations import record_retention
-from webapp.jobs.launch.service import count_steps
+from webapp.jobs.launch.steps import count_steps
 from webapp.jobs.models import Job, JobSuite, Metric, Rollout
 from webapp.jobs.models.job import SftSource
 from webapp.jobs.states import State

@@ -19,7 +19,7 @@ from webapp.graders.trials.error_groups import group_errors
 from webapp.home.sample_project import create_sample_project
 from webapp.registry.services import ensure_starter_model
 from webapp.teams.models import Team, User
-from workers.bridge.trials import run_trial
+from workers.bridge.graders.trials import run_trial
 from workers.grading import KINDS
 
 SignIn = Callable[[User], Client]

@@ -32,7 +32,7 @@ from webapp.home.sample_project import create_sample_project
 from webapp.jobs.launch.grader_findings import find_grader_problems
 from webapp.teams.models import Team, User
 from webapp.work.errors import WorkFailed
-from workers.bridge.checks import run_check
+from workers.bridge.graders.checks import run_check
 from workers.grading import KINDS
 
 SignIn = Callable[[User], Client]

@@ -15,8 +15,8 @@ from webapp.graders.models import Grader, GraderCheck, GraderTrial
 from webapp.graders.services import create_grader, create_trial
 from webapp.home.sample_project import create_sample_project
 from webapp.teams.models import Team, User
-from workers.bridge.checks import run_check
-from workers.bridge.trials import run_trial
+from workers.bridge.graders.checks import run_check
+from workers.bridge.graders.trials import run_trial
 from workers.grading import KINDS
 
 SignIn = Callable[[User], Client]

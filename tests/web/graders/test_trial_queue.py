@@ -12,7 +12,7 @@ from django.utils import timezone
 from webapp.graders.models import GraderTrial
 from webapp.graders.queues import TRIALS
 from webapp.teams.models import Team
-from workers.bridge import trials
+from workers.bridge.graders import trials
 
 State = GraderTrial.State
 STRING_CHECK = {

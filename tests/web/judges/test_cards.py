@@ -20,7 +20,7 @@ from webapp.graders.models import Grader, GraderTrial
 from webapp.graders.services import create_grader
 from webapp.judges import presenters
 from webapp.teams.models import Team, User
-from workers.bridge import judge_checks
+from workers.bridge.graders import judge_checks
 
 AsUser = Callable[[User], Client]
 

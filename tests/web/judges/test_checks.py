@@ -11,7 +11,7 @@ from webapp.endpoints import services as endpoints
 from webapp.endpoints.models import Endpoint, EndpointCheck
 from webapp.teams.models import Team
 from workers import grading
-from workers.bridge import judge_checks
+from workers.bridge.graders import judge_checks
 
 
 def check(endpoint: Endpoint) -> None:
@@ -48,7 +48,7 @@ def test_a_worker_with_another_secret_says_so_and_sends_nothing(
     endpoints.update_endpoint(endpoint, endpoint.created_by, budget=7.0)
     endpoints.request_check(Endpoint.objects.get())
     check(endpoint)
-    assert "its GROOVE_SECRET_KEY differs from the one" in EndpointCheck.objects.get().error.message
+    assert "GROOVE_SECRET_KEY differs from the one" in EndpointCheck.objects.get().error.message
     assert judge.requests == []
 
 

@@ -11,7 +11,7 @@ from asgiref.sync import async_to_sync
 from django.test import AsyncClient, Client
 from django.urls import reverse
 
-from tests.api.model_server import chunk, last_chunk, run_server
+from tests.api.serving.model_server import chunk, last_chunk, run_server
 from tests.web.comparison import finished_job
 from webapp.graders.models import GraderTrial
 from webapp.registry.models import BaseModel
@@ -42,7 +42,7 @@ def read_stream(user: User, team: Team, body: Any) -> str:
         await client.aforce_login(user)
         url = reverse("playground:complete", args=[team.slug])
         response: Any = await client.post(url, {"body": json.dumps(body)})
-        return b"".join([part async for part in response])
+        return b"".join([part async for part in response]) if response.streaming else response.content
 
     return async_to_sync(read)().decode()
 

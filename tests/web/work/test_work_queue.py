@@ -18,7 +18,7 @@ from webapp.datasets.uploads import imports
 from webapp.endpoints import services as endpoints
 from webapp.graders.models import GraderTrial
 from webapp.graders.queues import CHECKS, request_check
-from webapp.jobs.models import Job
+from webapp.jobs.models import Job, RowBuild
 from webapp.jobs.states import State as JobState
 from webapp.registry import exporting, inspections
 from webapp.registry.models import BaseModel
@@ -91,6 +91,10 @@ def queued_remote_import(team: Team, user: User) -> Any:
     )
 
 
+def queued_row_build(team: Team, user: User) -> Any:
+    return RowBuild.objects.create(job=finished_job(team, user))
+
+
 MAKERS: dict[str, Callable[[Team, User], Any]] = {
     "jobs": queued_job,
     "trials": queued_trial,
@@ -103,6 +107,7 @@ MAKERS: dict[str, Callable[[Team, User], Any]] = {
     "model_servers": queued_server,
     "remote_imports": queued_remote_import,
     "eval_runs": queued_eval_run,
+    "row_builds": queued_row_build,
 }
 every_queue = pytest.mark.parametrize("queue", QUEUES, ids=[queue.name for queue in QUEUES])
 

@@ -34,6 +34,11 @@ HEALTHY: dict[str, Curve] = {
     "entropy": lambda step: 0.8 - 0.01 * step,
     "kl_to_base": lambda step: 0.002 * step,
     "sampling/logp_gap": lambda step: 0.001,
+    "groups/reward_std": lambda step: 0.4 - 0.003 * step,
+    "episodes/turns": lambda step: 4.0,
+    "episodes/repeated_call_share": lambda step: 0.1,
+    "episodes/tool_error_share": lambda step: 0.15,
+    "episodes/cut_share": lambda step: 0.1,
 }
 
 
@@ -90,6 +95,11 @@ FIRES: dict[str, History] = {
     "kl_jump": changed({"kl_to_base": after(38, 0.02, 0.3)}),
     "grader_errors": changed({"grading/missing_share": lambda step: 0.06}),
     "logp_gap": changed({"sampling/logp_gap": lambda step: 0.08}),
+    "spread_shrinks": changed({"reward": lambda step: 0.4, "groups/reward_std": after(30, 0.4, 0.2)},
+                              without="held_out"),
+    "repeated_call": changed({"episodes/repeated_call_share": lambda step: step / 80}, without="held_out"),
+    "tool_errors": changed({"episodes/tool_error_share": lambda step: step / 80}, without="held_out"),
+    "episodes_cut": changed({"episodes/cut_share": lambda step: 0.4}),
 }  # fmt: skip
 QUIET: dict[str, History] = {
     # the held-out grader rises too, if less
@@ -110,6 +120,11 @@ QUIET: dict[str, History] = {
     "kl_jump": changed({"kl_to_base": after(39, 0.02, 0.3)}),
     "grader_errors": changed({"grading/missing_share": lambda step: 0.04}),
     "logp_gap": changed({"sampling/logp_gap": lambda step: 0.03}),
+    # the mean rises while the spread shrinks: the tasks are being solved
+    "spread_shrinks": changed({"groups/reward_std": after(30, 0.4, 0.2)}, without="held_out"),
+    "repeated_call": changed({"episodes/repeated_call_share": lambda step: 0.4}, without="held_out"),
+    "tool_errors": changed({"episodes/tool_error_share": lambda step: 0.4}, without="held_out"),
+    "episodes_cut": changed({"episodes/cut_share": lambda step: 0.25}),
 }  # fmt: skip
 
 

@@ -21,11 +21,11 @@ from tests.workers.engine_jobs import (
     tiny_tokenizer,
     write_split,
 )
+from workers.contract.chat_request import ChatRequest
 from workers.contract.spec import BaseModelRef
 from workers.engine.base_model.models import Base, end_tokens
 from workers.engine.prompts.rendering import Renderer, RenderingError
 from workers.serve.chat import Chat
-from workers.serve.chat_request import ChatRequest
 
 BUNDLED = Path(trl.__file__).parent / "chat_templates"
 SHOWS_TOOLS = (

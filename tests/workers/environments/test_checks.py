@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.conftest import ROOT
 from workers.contract.environments import PythonEnvironment
 from workers.environments.checks import Finding, check_environment
 from workers.environments.python import PythonBackend
@@ -47,6 +48,12 @@ class Guess:
 def check(source: str) -> dict[str, Finding]:
     with PythonBackend(PythonEnvironment(source=source)) as backend:
         return {finding.check: finding for finding in check_environment(backend)}
+
+
+def test_the_documented_example_passes_every_check() -> None:
+    document = (ROOT / "docs" / "environments.md").read_text()
+    found = check(document.partition("```python\n")[2].partition("```")[0])
+    assert {name: finding.passed for name, finding in found.items()} == dict.fromkeys(found, True)
 
 
 def test_a_good_environment_passes_every_check() -> None:

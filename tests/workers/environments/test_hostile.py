@@ -13,7 +13,7 @@ from workers.environments.python import PythonBackend
 from workers.grading.results import Limits
 
 LIMITS = Limits(
-    item_seconds=0.3, load_seconds=1.0, grace_seconds=0.2, memory_bytes=512 << 20, reply_bytes=1 << 20
+    item_seconds=0.4, load_seconds=2.0, grace_seconds=0.3, memory_bytes=512 << 20, reply_bytes=1 << 20
 )
 CASES = {name: expected for cases in (RESETS, TOOLS, REWARDS) for name, (_, expected) in cases.items()}
 HONEST = 8

@@ -8,11 +8,11 @@ import pytest
 
 from workers.contract.environments import PythonEnvironment
 from workers.contract.json_types import JsonObject
-from workers.environments.backend import Call, EnvironmentFault, SessionLost, ToolResult
+from workers.environments.backend import Call, EnvironmentFault, Session, SessionLost, ToolResult
 from workers.environments.python import PythonBackend
 from workers.grading.results import Limits
 
-LIMITS = Limits(item_seconds=0.5, grace_seconds=0.3, memory_bytes=512 << 20, reply_bytes=16 << 20)
+LIMITS = Limits(item_seconds=0.5, grace_seconds=0.5, memory_bytes=512 << 20, reply_bytes=16 << 20)
 SOURCE = '''
 import os
 import random
@@ -83,7 +83,7 @@ def desk() -> Iterator[PythonBackend]:
         yield backend
 
 
-def open_one(backend: PythonBackend, n: int = 1):  # type: ignore[no-untyped-def]
+def open_one(backend: PythonBackend, n: int = 1) -> Session:
     (session,) = backend.open_sessions([{"n": n}])
     assert not isinstance(session, SessionLost), session
     return session
@@ -175,7 +175,7 @@ def test_a_session_that_dies_or_hangs_costs_only_its_own_episode(desk: PythonBac
     assert lost == {
         3: "the process ended (exit status 3)",
         11: "the process ended (exit status 3)",
-        20: "hang() took longer than 0.5 seconds and was stopped. (line 42)",
+        20: "hang() took longer than 0.5 seconds and was stopped (line 42)",
     }
     assert all(isinstance(r, SessionLost) or r.text.startswith("2: ") for r in results)
     scores = desk.score_all(sessions)
@@ -191,6 +191,27 @@ def test_a_session_that_cannot_be_restored_is_lost_with_the_reason() -> None:
             first.call("die", {})
         with pytest.raises(SessionLost, match="the environment is not deterministic"):
             second.call("roll", ROLL)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "cause"),
+    [
+        ('("sell", {})]', '("buy", {})]', "there is no tool buy"),
+        ('("sell", {})]', '"sell"]', "no list of"),
+        ('("roll", {"sides": 6})', '("roll", {"sides": 7})', "sides must be one of 6, 20"),
+        ('{"n": n} for', '{"n": n, "x": "\\0"} for', "a task of train holds NUL"),
+        ('{"n": n} for', '{"n": float("nan")} for', "not JSON compliant"),
+        ('{"n": n} for', "n for", "must return a list of dicts"),
+    ],
+)
+def test_a_wrong_list_is_named_and_the_environment_goes_on(old: str, new: str, cause: str) -> None:
+    source = SOURCE.replace(old, new)
+    assert source != SOURCE
+    with PythonBackend(PythonEnvironment(source=source), LIMITS) as backend:
+        with pytest.raises(EnvironmentFault, match=cause):
+            (backend.list_tasks("train"), backend.find_oracle_calls({"n": 1}))
+        assert backend.list_splits() == ["train", "test"]
+        assert open_one(backend).call("list_parts", {}).text
 
 
 def test_state_on_the_class_stays_within_a_session() -> None:

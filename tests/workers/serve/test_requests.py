@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from starlette.authentication import AuthenticationError
 
-from workers.serve.chat_request import UNSUPPORTED, parse_request
+from workers.serve.chat_request import check_request, parse_request
 from workers.serve.errors import ApiError, as_api_error, invalid_field
 
+UNSUPPORTED = ("functions", "function_call", "audio", "web_search_options")
 REQUEST = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -48,8 +49,10 @@ def test_null_means_the_default_and_other_fields_are_ignored() -> None:
     assert parse_request(json.dumps(REQUEST | {"stop": "."}).encode()).stop == ["."]
 
 
-def test_an_empty_stop_text_is_refused() -> None:
-    assert refuse(json.dumps(REQUEST | {"stop": [""]}).encode()).status == 400
+@pytest.mark.parametrize(("field", "value"), [("stop", [""]), ("top_logprobs", 2)])
+def test_an_empty_stop_text_and_the_most_likely_tokens_alone_are_refused(field: str, value: Any) -> None:
+    error: Any = refuse(json.dumps(REQUEST | {field: value}).encode()).body["error"]
+    assert error["param"].startswith(field)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,6 @@ NAMED = {"type": "function", "function": {"name": "g"}}
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"top_logprobs": 2}, "top_logprobs"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"logit_bias": {"19": 1}}, "logit_bias"),
         ({"tools": [TOOL, TOOL]}, "tools"),
@@ -91,7 +93,7 @@ NAMED = {"type": "function", "function": {"name": "g"}}
 def test_fields_that_contradict_each_other_are_refused(fields: dict[str, Any], param: str) -> None:
     request = parse_request(json.dumps(REQUEST | fields).encode())
     with pytest.raises(ApiError) as caught:
-        request.check(vocabulary=19)
+        check_request(request, vocabulary=19)
     error: Any = caught.value.body["error"]
     assert (caught.value.status, error["param"]) == (400, param)
 

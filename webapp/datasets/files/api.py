@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.http import HttpResponseBase, StreamingHttpResponse
 from ninja import File, Form, Router
 from ninja.files import UploadedFile
@@ -18,6 +16,7 @@ from webapp.datasets.files.models import ApiFile, Purpose
 from webapp.keys.authentication import READ, WRITE, ApiRequest
 from webapp.teams.models import Role
 from webapp.teams.services import record_event
+from workers.contract.json_types import JsonObject
 
 MOST_FILES = 10_000
 BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -27,9 +26,7 @@ uploads = Router(tags=["Uploads"])
 
 
 @files.post("", auth=WRITE, response=schemas.FileObject)
-def create_file(
-    request: ApiRequest, file: File[UploadedFile], fields: Form[schemas.NewFile]
-) -> dict[str, Any]:
+def create_file(request: ApiRequest, file: File[UploadedFile], fields: Form[schemas.NewFile]) -> JsonObject:
     """Store a file. One for training must be JSON Lines with an object a line."""
     if (fields.anchor is None) != (fields.seconds is None):
         param = f"expires_after[{'anchor' if fields.anchor is None else 'seconds'}]"
@@ -55,13 +52,13 @@ def list_files(
 
 
 @files.get("/{file_id}", auth=READ, response=schemas.FileObject)
-def retrieve_file(request: ApiRequest, file_id: str) -> dict[str, Any]:
+def retrieve_file(request: ApiRequest, file_id: str) -> JsonObject:
     """Return a file's description."""
     return schemas.describe_file(_find_file(request, file_id))
 
 
 @files.delete("/{file_id}", auth=WRITE, response=schemas.Deletion)
-def delete_file(request: ApiRequest, file_id: str) -> dict[str, Any]:
+def delete_file(request: ApiRequest, file_id: str) -> JsonObject:
     """Delete a file. Jobs and datasets that were made of it stay."""
     found = _find_file(request, file_id)
     services.delete_file(found, request.auth.user)
@@ -85,7 +82,7 @@ def _find_file(request: ApiRequest, file_id: str) -> ApiFile:
 
 
 @uploads.post("", auth=WRITE, response=schemas.UploadObject)
-def create_upload(request: ApiRequest, upload: schemas.NewUpload) -> dict[str, Any]:
+def create_upload(request: ApiRequest, upload: schemas.NewUpload) -> JsonObject:
     """Announce a large file, which then arrives in parts within an hour."""
     lifetime = upload.expires_after.seconds if upload.expires_after else None
     access = request.auth
@@ -102,14 +99,14 @@ def create_upload(request: ApiRequest, upload: schemas.NewUpload) -> dict[str, A
 
 
 @uploads.post("/{upload_id}/parts", auth=WRITE, response=schemas.PartObject)
-def create_part(request: ApiRequest, upload_id: str, data: File[UploadedFile]) -> dict[str, Any]:
+def create_part(request: ApiRequest, upload_id: str, data: File[UploadedFile]) -> JsonObject:
     """Store a part of at most 64 MiB. Parts may arrive at once and in any order."""
     found = upload_services.find_upload(request.auth.team, upload_id)
     return schemas.describe_part(upload_services.add_part(found, data))
 
 
 @uploads.post("/{upload_id}/complete", auth=WRITE, response=schemas.UploadObject)
-def complete_upload(request: ApiRequest, upload_id: str, completion: schemas.Completion) -> dict[str, Any]:
+def complete_upload(request: ApiRequest, upload_id: str, completion: schemas.Completion) -> JsonObject:
     """Make a file of the parts, in the order of ``part_ids``."""
     access = request.auth
     found = upload_services.find_upload(access.team, upload_id)
@@ -118,7 +115,7 @@ def complete_upload(request: ApiRequest, upload_id: str, completion: schemas.Com
 
 
 @uploads.post("/{upload_id}/cancel", auth=WRITE, response=schemas.UploadObject)
-def cancel_upload(request: ApiRequest, upload_id: str) -> dict[str, Any]:
+def cancel_upload(request: ApiRequest, upload_id: str) -> JsonObject:
     """Give up an upload."""
     found = upload_services.find_upload(request.auth.team, upload_id)
     return schemas.describe_upload(upload_services.cancel_upload(found))

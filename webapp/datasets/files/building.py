@@ -57,7 +57,8 @@ def require_purpose(sources: Sources) -> None:
     """Raise ApiError unless the files are for training."""
     for param, file in ((TRAINING, sources.training), (VALIDATION, sources.validation)):
         if file and file.purpose != Purpose.FINE_TUNE:
-            raise _refuse(param, f"The purpose of {file.uid} is {file.purpose!r}, not 'fine-tune'.")
+            message = f"{file.uid} has the purpose {file.purpose!r}. Upload it with the purpose 'fine-tune'."
+            raise ApiError(message, param=param, code="invalid_value")
 
 
 def find_version(team: Team, sources: Sources) -> DatasetVersion | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from ninja import Schema
 from pydantic import Field
 
 from webapp.datasets.files.models import ApiFile, ApiPart, ApiUpload
+from workers.contract.json_types import JsonObject
 
 SentPurpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
 Lifetime = Annotated[int, Field(ge=3600, le=2_592_000)]  # seconds
@@ -90,7 +91,7 @@ class PartObject(Schema):
     upload_id: str
 
 
-def describe_file(file: ApiFile) -> dict[str, Any]:
+def describe_file(file: ApiFile) -> JsonObject:
     """Return a ``FileObject``."""
     return {
         "id": file.uid,
@@ -105,7 +106,7 @@ def describe_file(file: ApiFile) -> dict[str, Any]:
     }
 
 
-def describe_upload(upload: ApiUpload) -> dict[str, Any]:
+def describe_upload(upload: ApiUpload) -> JsonObject:
     """Return an ``UploadObject``."""
     return {
         "id": upload.uid,
@@ -120,7 +121,7 @@ def describe_upload(upload: ApiUpload) -> dict[str, Any]:
     }
 
 
-def describe_part(part: ApiPart) -> dict[str, Any]:
+def describe_part(part: ApiPart) -> JsonObject:
     """Return a ``PartObject``."""
     return {
         "id": part.uid,

@@ -106,6 +106,13 @@ def find_file(team: Team, uid: str) -> ApiFile:
     return found
 
 
+def find_version(team: Team, training: ApiFile, validation: ApiFile | None) -> DatasetVersion | None:
+    """Return the version that was made of these files. Raises ApiError for files of another purpose."""
+    sources = Sources(training, validation)
+    building.require_purpose(sources)
+    return building.find_version(team, sources)
+
+
 def build_version(
     team: Team, user: User | None, training: ApiFile, validation: ApiFile | None, name: str
 ) -> DatasetVersion:

@@ -12,7 +12,9 @@ from workers.contract.json_types import JsonObject
 
 def describe_eval(found: Eval) -> dict[str, Any]:
     """Return the API's object of an eval."""
-    config: JsonObject = {"type": "custom", "schema": _build_schema(found)}
+    config: dict[str, Any] = {"type": found.source, "schema": _build_schema(found)}
+    if found.source != Eval.Source.CUSTOM:
+        config["metadata"] = found.filters
     return {
         "id": found.uid,
         "object": "eval",
@@ -63,7 +65,7 @@ def describe_run(request: HttpRequest, run: EvalRun, *, with_rows: bool = True) 
 
 def _describe_source(run: EvalRun, with_rows: bool) -> dict[str, Any]:
     described: dict[str, Any] = run.data_source
-    if described["source"]["type"] == "file_id":
+    if described["source"]["type"] != "file_content":
         return described
     content = run.rows if with_rows else []
     return described | {"source": described["source"] | {"content": content}}

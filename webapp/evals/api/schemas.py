@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from ninja import Schema
 from pydantic import Field, JsonValue, StringConstraints
@@ -11,15 +11,20 @@ from webapp.core.api.metadata import Metadata
 from webapp.core.api.texts import StorableText
 from webapp.evals.data_sources import DataSource
 from webapp.evals.models import NAME_LENGTH
+from workers.contract.json_types import JsonObject
 
 MOST_CRITERIA = 20
 Name = Annotated[StorableText, StringConstraints(max_length=NAME_LENGTH)]
 
 
 class DataSourceConfig(Schema):
-    """``custom``: rows whose ``item`` has the form of ``item_schema``."""
+    """``custom``: rows whose ``item`` has the form of ``item_schema``.
+
+    ``logs``, or its older name ``stored_completions``: stored completions with this ``metadata``.
+    """
 
     type: StorableText
+    metadata: Metadata | None = None
     item_schema: dict[str, JsonValue] | None = None
     include_sample_schema: bool = False
 
@@ -51,8 +56,8 @@ class EvalObject(Schema):
     object: Literal["eval"] = "eval"
     created_at: int
     name: str
-    data_source_config: dict[str, Any]
-    testing_criteria: list[dict[str, Any]]
+    data_source_config: JsonObject
+    testing_criteria: list[JsonObject]
     metadata: dict[str, str]
 
 
@@ -97,7 +102,7 @@ class EvalRunObject(Schema):
     name: str
     model: str
     status: str
-    data_source: dict[str, Any]
+    data_source: JsonObject
     result_counts: ResultCounts
     per_testing_criteria_results: list[CriterionResult]
     per_model_usage: list[UsageObject]
@@ -119,7 +124,7 @@ class OutputItemObject(Schema):
     eval_id: str
     run_id: str
     datasource_item_id: int
-    datasource_item: dict[str, Any]
-    sample: dict[str, Any]
-    results: list[dict[str, Any]]
+    datasource_item: JsonObject
+    sample: JsonObject
+    results: list[JsonObject]
     status: str

@@ -13,6 +13,7 @@ from webapp.core.api.lists import ListPage, Order, list_page, parse_limit
 from webapp.evals import services
 from webapp.evals.api.objects import describe_eval, describe_item, describe_run
 from webapp.evals.api.schemas import (
+    DataSourceConfig,
     DeletedEval,
     DeletedRun,
     EvalChanges,
@@ -23,8 +24,10 @@ from webapp.evals.api.schemas import (
     OutputItemObject,
 )
 from webapp.evals.models import STATUS, Eval, EvalRun, OutputItem
+from webapp.evals.stored import ITEM_SCHEMA
 from webapp.keys.authentication import READ, WRITE, ApiRequest
 from webapp.keys.models import Scope
+from workers.contract.json_types import JsonObject
 
 router = Router(tags=["Evals"])
 Status = Literal["queued", "in_progress", "completed", "canceled", "failed"]
@@ -33,25 +36,33 @@ Status = Literal["queued", "in_progress", "completed", "canceled", "failed"]
 @router.post("", auth=WRITE, response={201: EvalObject})
 def create_eval(request: ApiRequest, body: NewEval) -> Any:
     """Create an eval: the form of its rows, and the graders of its criteria."""
-    config, access = body.data_source_config, request.auth
-    if config.type != "custom":
-        message = f"Groove does not support the data source {config.type!r}. Use 'custom'."
+    access = request.auth
+    found = services.create_eval(
+        access.team,
+        access.user,
+        criteria=body.testing_criteria,
+        name=body.name or "",
+        metadata=body.metadata,
+        **_read_config(body.data_source_config),
+    )
+    return 201, describe_eval(found)
+
+
+def _read_config(config: DataSourceConfig) -> dict[str, Any]:
+    """Return the fields of the eval that describe its rows. Raises ApiError."""
+    if config.type not in Eval.Source.values:
+        message = f"Groove does not support the data source {config.type!r}. Use 'custom' or 'logs'."
         raise ApiError(message, param="data_source_config.type", code="invalid_value")
+    source = Eval.Source(config.type)
+    if source != Eval.Source.CUSTOM:
+        schema = {"item_schema": ITEM_SCHEMA, "include_sample_schema": True}
+        return {"source": source, "filters": config.metadata, **schema}
     if config.item_schema is None:
         param = "data_source_config.item_schema"
         raise ApiError(
             f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
         )
-    found = services.create_eval(
-        access.team,
-        access.user,
-        item_schema=config.item_schema,
-        include_sample_schema=config.include_sample_schema,
-        criteria=body.testing_criteria,
-        name=body.name or "",
-        metadata=body.metadata,
-    )
-    return 201, describe_eval(found)
+    return {"item_schema": config.item_schema, "include_sample_schema": config.include_sample_schema}
 
 
 @router.get("", auth=READ, response=ListPage)
@@ -64,16 +75,16 @@ def list_evals(
 
 
 @router.get("/{eval_id}", auth=READ, response=EvalObject)
-def retrieve_eval(request: ApiRequest, eval_id: str) -> dict[str, Any]:
+def retrieve_eval(request: ApiRequest, eval_id: str) -> JsonObject:
     """Retrieve an eval."""
     return describe_eval(services.find_eval(request.auth.team, eval_id))
 
 
 @router.post("/{eval_id}", auth=WRITE, response=EvalObject)
-def update_eval(request: ApiRequest, eval_id: str, body: EvalChanges) -> dict[str, Any]:
+def update_eval(request: ApiRequest, eval_id: str, body: EvalChanges) -> JsonObject:
     """Change the name or the metadata."""
     found = services.find_eval(request.auth.team, eval_id)
-    empty: dict[str, Any] = {"name": "", "metadata": {}}
+    empty: JsonObject = {"name": "", "metadata": {}}
     changes = {name: getattr(body, name) or empty[name] for name in body.model_fields_set}
     services.update_eval(found, request.auth.user, changes)
     return describe_eval(found)
@@ -91,10 +102,10 @@ def delete_eval(request: ApiRequest, eval_id: str) -> DeletedEval:
 
 @router.post("/{eval_id}/runs", auth=WRITE, response={201: EvalRunObject})
 def create_run(request: ApiRequest, eval_id: str, body: NewRun) -> Any:
-    """Queue a run. With completions as its data source, the key also needs the scope inference."""
+    """Queue a run. If a model gives the samples, the key also needs the scope inference."""
     access = request.auth
     found = services.find_eval(access.team, eval_id)
-    if body.data_source.type == "completions" and Scope.INFERENCE not in access.key.scopes:
+    if body.data_source.asks_model and Scope.INFERENCE not in access.key.scopes:
         raise ApiError("This key lacks the scope 'inference'. Create a key that has it.", status=403)
     run = services.create_run(found, access, body.data_source, name=body.name or "", metadata=body.metadata)
     return 201, describe_run(request, run)
@@ -126,7 +137,7 @@ def _match_status(status: Status | None) -> Q:
 
 
 @router.get("/{eval_id}/runs/{run_id}", auth=READ, response=EvalRunObject)
-def retrieve_run(request: ApiRequest, eval_id: str, run_id: str) -> dict[str, Any]:
+def retrieve_run(request: ApiRequest, eval_id: str, run_id: str) -> JsonObject:
     """Retrieve a run with its counts so far."""
     return describe_run(request, services.find_run(request.auth.team, eval_id, run_id))
 
@@ -135,7 +146,7 @@ def retrieve_run(request: ApiRequest, eval_id: str, run_id: str) -> dict[str, An
     "/{eval_id}/runs/{run_id}", auth=WRITE, response=EvalRunObject, operation_id="cancel_run_by_its_path"
 )
 @router.post("/{eval_id}/runs/{run_id}/cancel", auth=WRITE, response=EvalRunObject)
-def cancel_run(request: ApiRequest, eval_id: str, run_id: str) -> dict[str, Any]:
+def cancel_run(request: ApiRequest, eval_id: str, run_id: str) -> JsonObject:
     """Cancel a run that has not ended. What was graded stays."""
     run = services.find_run(request.auth.team, eval_id, run_id)
     services.cancel_run(run, request.auth.user)
@@ -170,9 +181,7 @@ def list_output_items(
 
 
 @router.get("/{eval_id}/runs/{run_id}/output_items/{output_item_id}", auth=READ, response=OutputItemObject)
-def retrieve_output_item(
-    request: ApiRequest, eval_id: str, run_id: str, output_item_id: str
-) -> dict[str, Any]:
+def retrieve_output_item(request: ApiRequest, eval_id: str, run_id: str, output_item_id: str) -> JsonObject:
     """Retrieve a graded row."""
     run = services.find_run(request.auth.team, eval_id, run_id)
     item = _select_items(run).filter(uid=output_item_id).first()

@@ -19,6 +19,8 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('uid', webapp.core.fields.PublicIdField(prefix='eval_')),
                 ('name', models.CharField(blank=True, max_length=200)),
+                ('source', models.CharField(choices=[('custom', 'Custom'), ('logs', 'Logs'), ('stored_completions', 'Stored')], default='custom', max_length=20)),
+                ('filters', models.JSONField(default=dict, help_text='metadata that stored completions must have')),
                 ('item_schema', webapp.graders.fields.WrittenJSONField(help_text="JSON schema of a row's item")),
                 ('include_sample_schema', models.BooleanField(default=False)),
                 ('criteria', webapp.graders.fields.WrittenJSONField(help_text='[grader definition with its pass_threshold]')),

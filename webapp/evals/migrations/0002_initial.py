@@ -9,6 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('evals', '0001_initial'),
+        ('interactions', '0001_initial'),
         ('keys', '0001_initial'),
         ('teams', '0001_initial'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
@@ -44,6 +45,11 @@ class Migration(migrations.Migration):
             model_name='evalrun',
             name='team',
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='eval_runs', to='teams.team'),
+        ),
+        migrations.AddField(
+            model_name='outputitem',
+            name='interaction',
+            field=models.ForeignKey(help_text='a stored completion', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='interactions.interaction', to_field='uid'),
         ),
         migrations.AddField(
             model_name='outputitem',

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 from pprint import pformat
-from typing import Any
 
 from webapp.jobs.api.objects import describe_job
 from webapp.jobs.api.schemas import JobBody
-from webapp.jobs.api.settings import build_settings
+from webapp.jobs.api.settings import build_settings, count_validation_rows
 from webapp.jobs.launch.service import check_settings
 from webapp.jobs.models import Job
 from workers.contract.json_types import JsonObject
@@ -35,6 +34,7 @@ JSON"""
 def build_request(job: Job) -> JsonObject | None:
     """Return the request that launches the same job; None if the API cannot launch it."""
     beyond = job.held_out_grader_id or job.promoted_step is not None or job.loaded_tasks
+    beyond = beyond or job.dataset_version is None
     if job.method != "rft" or beyond or job.suites.exists():
         return None
     shown = describe_job(job)
@@ -50,7 +50,7 @@ def build_request(job: Job) -> JsonObject | None:
 def _find_differences(job: Job, request: JsonObject) -> JsonObject:
     """Return the settings that the job has and the request alone would not give it, by section."""
     asked = JobBody.model_validate(request)
-    given = check_settings(build_settings(job.base_model, job.dataset_version, asked))
+    given = check_settings(build_settings(job.base_model, count_validation_rows(job), asked))
     ours, theirs = job.settings.model_dump(mode="json"), given.model_dump(mode="json")
     found: JsonObject = {}
     for name, section in ours.items():
@@ -63,7 +63,7 @@ def _find_differences(job: Job, request: JsonObject) -> JsonObject:
 
 def write_sdk_call(request: JsonObject, base_url: str) -> str:
     """Return Python code. The key comes from the environment."""
-    arguments: dict[str, Any] = {name: value for name, value in request.items() if name != "settings"}
+    arguments: JsonObject = {name: value for name, value in request.items() if name != "settings"}
     if "settings" in request:
         arguments["extra_body"] = {"settings": request["settings"]}
     lines = [_indent(f"{name}={_format(value, len(name))},") for name, value in arguments.items()]

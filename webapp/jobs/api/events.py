@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db.models import Q, QuerySet
 
 from webapp.jobs.models import Job, JobEvent
@@ -36,7 +34,7 @@ def select_events(job: Job) -> QuerySet[JobEvent]:
     return job.events.filter(SHOWN)
 
 
-def describe_event(job: Job, event: JobEvent) -> dict[str, Any]:
+def describe_event(job: Job, event: JobEvent) -> JsonObject:
     """Return the event object."""
     return {
         "object": "fine_tuning.job.event",

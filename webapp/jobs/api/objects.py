@@ -22,7 +22,8 @@ SHOWN = (
     "team", "base_model", "tuned_model", "initial_adapter", "dataset_version__validation_file",
     "grader_version", "environment_version",
 )  # fmt: skip
-FILE_ERRORS = {"invalid_training_file": "training_file"}
+INVALID_FILE = "invalid_training_file"
+FILE_ERRORS = {INVALID_FILE: "training_file", "invalid_validation_file": "validation_file"}
 
 
 def select_jobs(team: Team) -> QuerySet[Job]:
@@ -87,7 +88,8 @@ def _describe_error(job: Job) -> JsonObject | None:
         return None
     code = job.error.code or "server_error"
     message = f"{job.error.message} {job.error.remedy}".strip()
-    return {"code": code, "message": message, "param": FILE_ERRORS.get(code)}
+    param = FILE_ERRORS.get(code)
+    return {"code": INVALID_FILE if param else code, "message": message, "param": param}
 
 
 def _describe_method(job: Job) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from django.db import transaction
 from django.db.models import Q
 
 from webapp.core.api.errors import ApiError, NotFound
-from webapp.datasets.files.models import ApiFile, Purpose
-from webapp.datasets.files.services import build_version, find_file
+from webapp.datasets.files.models import ApiFile
+from webapp.datasets.files.services import build_version, find_file, find_version
+from webapp.datasets.models import DatasetVersion
 from webapp.environments.launching import list_usable_versions
 from webapp.environments.models import EnvironmentVersion
 from webapp.graders import services as graders
@@ -19,7 +20,7 @@ from webapp.jobs.api.settings import build_settings, name_param
 from webapp.jobs.errors import SettingsInvalid
 from webapp.jobs.job_events import add_event
 from webapp.jobs.launch.request import JobRequest, single_task
-from webapp.jobs.launch.service import launch
+from webapp.jobs.launch.service import launch, launch_without_rows
 from webapp.jobs.models import Job
 from webapp.registry.models import BaseModel, TunedModel
 from webapp.registry.services import find_base, find_tuned
@@ -27,6 +28,7 @@ from webapp.teams.models import Team, User
 from workers import grading
 
 NAME_LENGTH = 120
+ROWS_AT_ONCE = 2_000  # a version of more rows is made by a worker
 GRADER = "method.reinforcement.grader"
 ENVIRONMENT = "method.reinforcement.environment"
 ONLY_REINFORCEMENT = (
@@ -50,21 +52,22 @@ def create_job(team: Team, user: User | None, asked: JobBody) -> Job:
     grader = find_grader(team, user, reinforcement.grader)
     environment = find_environment(team, reinforcement.environment) if reinforcement.environment else None
     stem = PurePath(training.filename).stem[:NAME_LENGTH]
-    version = build_version(team, user, training, validation, stem)
+    version = _find_version(team, user, training, validation, stem, at_once=environment is not None)
+    validation_rows = version.files["validation"]["rows"] if version else validation and validation.rows
     request = JobRequest(
         team=team,
         user=user,
         name=asked.suffix or stem or "Job",
         base_model=base,
         initial_adapter=adapter,
-        tasks=single_task(version, grader, environment),
-        settings=build_settings(base, version, asked),
+        tasks=single_task(version, grader, environment) if version else (),
+        settings=build_settings(base, validation_rows or 0, asked),
         suffix=asked.suffix or "",
         metadata=asked.metadata or {},
         asked=_describe_request(asked),
     )
     try:
-        job = launch(request)
+        job = launch(request) if version else launch_without_rows(request, grader)
     except SettingsInvalid as error:
         raise _refuse(error) from error
     _warn(job, asked, reinforcement)
@@ -99,13 +102,25 @@ def _find_model(team: Team, name: str) -> tuple[BaseModel, TunedModel | None]:
 
 def _find_file(team: Team, uid: str, param: str) -> ApiFile:
     try:
-        file = find_file(team, uid)
+        return find_file(team, uid)
     except NotFound as error:
         raise ApiError(f"{param}: {error}", param=param, code="invalid_value") from error
-    if file.purpose != Purpose.FINE_TUNE:
-        message = f"{uid} has the purpose {file.purpose!r}. Upload it with the purpose 'fine-tune'."
-        raise ApiError(message, param=param, code="invalid_value")
-    return file
+
+
+def _find_version(
+    team: Team, user: User | None, training: ApiFile, validation: ApiFile | None, name: str, *, at_once: bool
+) -> DatasetVersion | None:
+    """Return the version of these files; None if it has to be made of more rows than a request may wait for.
+
+    ``at_once``, it is made of any number: tasks of an environment are checked before the launch. Raises
+    ApiError for files of another purpose, and for a wrong row of small files.
+    """
+    if found := find_version(team, training, validation):
+        return found
+    rows = [file.rows for file in (training, validation) if file]
+    if not at_once and (None in rows or sum(filter(None, rows)) > ROWS_AT_ONCE):
+        return None
+    return build_version(team, user, training, validation, name)
 
 
 def find_grader(team: Team, user: User | None, definition: JsonDict) -> GraderVersion:

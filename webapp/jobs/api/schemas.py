@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from ninja import Schema
 from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
 
 from webapp.core.api.metadata import Metadata
+from workers.contract.json_types import JsonObject
 from workers.contract.spec import MAX_SEED
 
 AUTO = "auto"
@@ -164,12 +165,12 @@ class JobObject(Schema):
     validation_file: str | None
     trained_tokens: int | None
     error: JobError | None
-    hyperparameters: dict[str, Any] | None
+    hyperparameters: JsonObject | None
     seed: int
-    integrations: list[dict[str, Any]]
+    integrations: list[JsonObject]
     metadata: dict[str, str]
     user_provided_suffix: str | None
-    method: dict[str, Any]
+    method: JsonObject
 
 
 class EventObject(Schema):
@@ -179,7 +180,7 @@ class EventObject(Schema):
     level: Literal["info", "warn", "error"]
     message: str
     type: Literal["message", "metrics"]
-    data: dict[str, Any] | None
+    data: JsonObject | None
 
 
 class CheckpointObject(Schema):

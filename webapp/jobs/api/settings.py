@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from webapp.datasets.models import DatasetVersion
 from webapp.jobs.api.schemas import Effort, Hyperparameters, JobBody
 from webapp.jobs.models import Job
 from webapp.registry.models import BaseModel
@@ -29,12 +28,14 @@ PARAMS = {
 }
 
 
-def build_settings(base: BaseModel, version: DatasetVersion, asked: JobBody) -> JsonObject:
-    """Return sections of ``JobSettings``: what the base model recommends, changed by what was asked."""
+def build_settings(base: BaseModel, validation: int, asked: JobBody) -> JsonObject:
+    """Return sections of ``JobSettings``: what the base model recommends, changed by what was asked.
+
+    ``validation`` is the number of validation rows.
+    """
     assert asked.method, "only reinforcement has settings"
     assert asked.method.reinforcement, "only reinforcement has settings"
     chosen = map_hyperparameters(base, asked.method.reinforcement.hyperparameters)
-    validation = version.files["validation"]["rows"]
     ours: JsonObject = {
         # Callers of the API wait for an end; nobody is there to answer a preflight's question.
         "preflight": {"on_no_go": "go_on"},
@@ -46,10 +47,16 @@ def build_settings(base: BaseModel, version: DatasetVersion, asked: JobBody) -> 
     return {**sections, "seed": secrets.randbelow(MAX_SEED) if asked.seed is None else asked.seed}
 
 
+def count_validation_rows(job: Job) -> int:
+    """Return the number of a job's validation rows; 0 while its rows are being made."""
+    version = job.dataset_version
+    return version.files["validation"]["rows"] if version else 0
+
+
 def map_hyperparameters(base: BaseModel, asked: Hyperparameters) -> JsonObject:
     """Return the sections of ``JobSettings`` that the hyperparameters set; "auto" sets nothing."""
     recommended = GrpoSettings.model_validate(base.settings.get("grpo", {}))
-    grpo: dict[str, Any] = {"prompts_per_step": asked.batch_size, "epochs": asked.n_epochs}
+    grpo: JsonObject = {"prompts_per_step": asked.batch_size, "epochs": asked.n_epochs}
     if asked.learning_rate_multiplier:
         grpo["learning_rate"] = recommended.learning_rate * asked.learning_rate_multiplier
     if asked.compute_multiplier:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from ninja import Router
 
@@ -19,6 +18,7 @@ from webapp.jobs.errors import WrongState
 from webapp.jobs.models import Job
 from webapp.keys.authentication import READ, WRITE, ApiRequest
 from webapp.teams.models import User
+from workers.contract.json_types import JsonObject
 
 router = Router(tags=["Fine-tuning"])
 
@@ -38,19 +38,19 @@ def list_jobs(request: ApiRequest, after: str | None = None, limit: str | None =
 
 
 @router.post("/jobs", auth=WRITE, response=JobObject)
-def create_job(request: ApiRequest, asked: JobBody) -> dict[str, Any]:
+def create_job(request: ApiRequest, asked: JobBody) -> JsonObject:
     """Launch a job."""
     job = requests.create_job(request.auth.team, request.auth.user, asked)
     return describe_job(_find_job(request, job.uid))
 
 
 @router.get("/jobs/{job_id}", auth=READ, response=JobObject)
-def retrieve_job(request: ApiRequest, job_id: str) -> dict[str, Any]:
+def retrieve_job(request: ApiRequest, job_id: str) -> JsonObject:
     """Retrieve a job."""
     return describe_job(_find_job(request, job_id))
 
 
-def _act(request: ApiRequest, uid: str, action: Callable[[Job, User | None], None]) -> dict[str, Any]:
+def _act(request: ApiRequest, uid: str, action: Callable[[Job, User | None], None]) -> JsonObject:
     """Do something with the job and describe it. Raises ApiError in the wrong state."""
     try:
         action(_find_job(request, uid), request.auth.user)
@@ -60,19 +60,19 @@ def _act(request: ApiRequest, uid: str, action: Callable[[Job, User | None], Non
 
 
 @router.post("/jobs/{job_id}/cancel", auth=WRITE, response=JobObject)
-def cancel_job(request: ApiRequest, job_id: str) -> dict[str, Any]:
+def cancel_job(request: ApiRequest, job_id: str) -> JsonObject:
     """Cancel a job that has not ended. Its checkpoints stay."""
     return _act(request, job_id, services.request_cancel)
 
 
 @router.post("/jobs/{job_id}/pause", auth=WRITE, response=JobObject)
-def pause_job(request: ApiRequest, job_id: str) -> dict[str, Any]:
+def pause_job(request: ApiRequest, job_id: str) -> JsonObject:
     """Request that a running job writes a checkpoint and pauses. It runs until it has done so."""
     return _act(request, job_id, services.request_pause)
 
 
 @router.post("/jobs/{job_id}/resume", auth=WRITE, response=JobObject)
-def resume_job(request: ApiRequest, job_id: str) -> dict[str, Any]:
+def resume_job(request: ApiRequest, job_id: str) -> JsonObject:
     """Queue a paused job again. It continues with the step after its last checkpoint."""
     return _act(request, job_id, services.resume_job)
 

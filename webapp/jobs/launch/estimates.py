@@ -76,9 +76,10 @@ class Estimate:
 
 def plan_job(job: Job) -> Plan:
     """The plan of a job that has been created."""
-    versions = [task.dataset_version for task in job.tasks.all()]
     suites = [count_suite_rows(suite.built_in, suite.dataset_version) for suite in job.suites.all()]
-    rows = [version.files for version in versions or [job.dataset_version]]
+    versions = [task.dataset_version for task in job.tasks.all()]
+    own = [job.dataset_version] if job.dataset_version else []
+    rows = [version.files for version in versions or own]
     return Plan(job.base_model, job.settings, rows, suites, job.total_steps, job.method)
 
 

@@ -16,7 +16,7 @@ from webapp.jobs.launch.estimates import Estimate
 from webapp.jobs.launch.grader_findings import find_grader_problems, find_row_problems
 from webapp.jobs.launch.job_form import JobForm
 from webapp.jobs.launch.request import TaskChoice
-from webapp.jobs.launch.service import count_steps
+from webapp.jobs.launch.steps import count_steps
 from webapp.jobs.models import Job
 from webapp.jobs.monitor import preflight
 from webapp.registry import base_files

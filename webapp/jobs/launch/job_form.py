@@ -22,7 +22,7 @@ from webapp.environments.models import EnvironmentVersion
 from webapp.graders.models import GraderVersion
 from webapp.jobs.launch import adapter_field, presets, row_formsets
 from webapp.jobs.launch.request import SuiteChoice, TaskChoice, single_task
-from webapp.jobs.launch.service import count_steps
+from webapp.jobs.launch.steps import count_steps
 from webapp.registry.models import BaseModel
 from workers.contract.spec import MAX_SEED, SECTIONS, GrpoSettings, JobSettings
 from workers.starter.suites import SUITES

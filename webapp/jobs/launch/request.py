@@ -81,14 +81,16 @@ def single_task(
 
 
 def task_choices(job: Job) -> list[TaskChoice]:
-    """The job's tasks, to request them again."""
+    """The job's tasks, to request them again; none while its rows are being made."""
     named = [
         TaskChoice(
             task.name, task.dataset_version, task.grader_version, task.weight, task.environment_version
         )
         for task in job.loaded_tasks
     ]
-    return named or single_task(job.dataset_version, job.grader_version, job.environment_version)
+    if named or job.dataset_version is None:
+        return named
+    return single_task(job.dataset_version, job.grader_version, job.environment_version)
 
 
 def suite_choices(job: Job) -> list[SuiteChoice]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from django.core.files.storage import default_storage
 from django.db import transaction
@@ -18,7 +19,9 @@ from webapp.graders.models import GraderCheck, GraderVersion
 from webapp.jobs.errors import SettingsInvalid
 from webapp.jobs.job_events import add_event
 from webapp.jobs.launch import estimates
-from webapp.jobs.launch.request import JobRequest, SuiteChoice, TaskChoice
+from webapp.jobs.launch.request import JobRequest, SuiteChoice, TaskChoice, task_choices
+from webapp.jobs.launch.row_builds import enqueue_build
+from webapp.jobs.launch.steps import count_steps
 from webapp.jobs.models import Job, JobSuite, JobTask
 from webapp.jobs.states import State
 from webapp.jobs.transitions import change_state
@@ -30,7 +33,7 @@ from webapp.work import messages
 from webapp.work.errors import WorkError
 from workers import grading
 from workers.contract.methods import METHODS
-from workers.contract.spec import MAX_SEED, EvaluationSettings, GrpoSettings, JobSettings
+from workers.contract.spec import MAX_SEED, EvaluationSettings, JobSettings
 from workers.starter.suites import SUITES
 
 MAX_TASKS = 8
@@ -56,27 +59,13 @@ def launch(request: JobRequest) -> Job:
     if errors := dict(_grader_problems(first, request.held_out_grader)):
         raise SettingsInvalid(errors)
     versions = [task.dataset_version for task in request.tasks]
-    job = Job.objects.create(
-        team=request.team,
-        created_by=request.user,
-        name=request.name,
-        base_model=request.base_model,
+    job = _create_job(
+        request,
+        settings=settings,
         dataset_version=first.dataset_version,
         grader_version=first.grader_version,
         environment_version=first.environment_version,
-        held_out_grader=request.held_out_grader,
-        initial_adapter=request.initial_adapter,
-        method=request.method,
-        sft=request.sft,
-        control_of=request.control_of,
-        interference_of=request.interference_of,
-        cloned_from=request.cloned_from,
-        settings=settings,
         total_steps=request.total_steps or count_steps(settings.grpo, *versions),
-        ticket=request.ticket,
-        metadata=request.metadata,
-        asked=request.asked,
-        model_name=_name_model(request),
     )
     JobTask.objects.bulk_create(
         JobTask(
@@ -102,11 +91,54 @@ def launch(request: JobRequest) -> Job:
         )
         for position, suite in enumerate(request.suites)
     )
+    _record_launch(request, job)
+    messages.notify_workers("validate_job", job.pk)
+    return job
+
+
+@transaction.atomic
+def launch_without_rows(request: JobRequest, grader: GraderVersion) -> Job:
+    """Write a job whose rows a worker makes of its files; only then they are checked.
+
+    The request has no tasks. Raises ``SettingsInvalid``.
+    """
+    errors = dict(_adapter_problems(request))
+    if unmet := find_unmet_conditions(grader):
+        errors["grader_version"] = " ".join(unmet)
+    if errors:
+        raise SettingsInvalid(errors)
+    settings = _scale_pass_threshold(check_settings(_settings_in_full(request)), grader)
+    job = _create_job(request, settings=settings, grader_version=grader)
+    _record_launch(request, job)
+    enqueue_build(job)
+    return job
+
+
+def _create_job(request: JobRequest, **values: Any) -> Job:
+    return Job.objects.create(
+        team=request.team,
+        created_by=request.user,
+        name=request.name,
+        base_model=request.base_model,
+        held_out_grader=request.held_out_grader,
+        initial_adapter=request.initial_adapter,
+        method=request.method,
+        sft=request.sft,
+        control_of=request.control_of,
+        interference_of=request.interference_of,
+        cloned_from=request.cloned_from,
+        ticket=request.ticket,
+        metadata=request.metadata,
+        asked=request.asked,
+        model_name=_name_model(request),
+        **values,
+    )
+
+
+def _record_launch(request: JobRequest, job: Job) -> None:
     control = f"{METHODS[request.method].label} control run" if request.control_of else "job"
     record_event(request.team, request.user, f"launched {control}", job)
     _add_first_events(job)
-    messages.notify_workers("validate_job", job.pk)
-    return job
 
 
 def _name_model(request: JobRequest) -> str:
@@ -127,6 +159,7 @@ def name_files(job: Job) -> tuple[str, str | None]:
     if asked := job.asked:
         validation = asked["validation_file"]
         return str(asked["training_file"]), str(validation) if validation else None
+    assert job.dataset_version, "only the API launches jobs without rows"
     validation_file = job.dataset_version.validation_file
     return job.dataset_version.uid, validation_file.uid if validation_file else None
 
@@ -176,14 +209,6 @@ def _scale_pass_threshold(settings: JobSettings, version: GraderVersion) -> JobS
         return settings
     scaled = {"pass_threshold": low + default * (high - low)}
     return settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update=scaled)})
-
-
-def count_steps(grpo: GrpoSettings, *versions: DatasetVersion) -> int:
-    """Steps that the job will take: stated, or its epochs over the training rows of all its tasks."""
-    if grpo.max_steps:
-        return grpo.max_steps
-    rows = sum(int(version.files["train"]["rows"]) for version in versions)
-    return max(1, rows // grpo.prompts_per_step) * grpo.epochs
 
 
 # --- what keeps a job from its launch --------------------------------------------------------------
@@ -306,14 +331,14 @@ def _refuse_suite(suite: SuiteChoice) -> str:
 
 @transaction.atomic
 def validate_files(job_id: int) -> None:
-    """Queue a new job, or fail it with what is wrong with its files or graders."""
+    """Queue a new job, or fail it with what is wrong with its files or graders. It waits for its rows."""
     job = Job.objects.select_for_update(of=("self",)).select_related(
         "dataset_version", "grader_version"
     ).get(pk=job_id)  # fmt: skip
-    if job.state != State.VALIDATING_FILES:
+    if job.state != State.VALIDATING_FILES or job.dataset_version is None:
         return
-    found = (_find_file_error(part.dataset_version) or _find_grader_error(part.grader_version)
-             for part in job.graded_parts)  # fmt: skip
+    found = (_find_file_error(task.dataset_version) or _find_grader_error(task.grader_version)
+             for task in task_choices(job))  # fmt: skip
     if error := next(filter(None, found), None):
         change_state(job.pk, State.FAILED, error=error)
     else:

@@ -69,16 +69,17 @@ def list_restorable(team: Team) -> QuerySet[Job]:
 def purge_deleted() -> int:
     """Delete rollouts, log and checkpoints of jobs deleted long ago. Return the jobs' number.
 
-    Metrics and evaluations stay: models, comparisons and control runs still show them.
+    Metrics and evaluations stay: models, comparisons and control runs still show them; so do checkpoints that
+    a deployment names.
     """
     old = Job.objects.filter(deleted_at__lt=timezone.now() - timedelta(days=KEPT_DAYS))
-    remaining = [
-        Exists(model.objects.filter(job=OuterRef("pk"))) for model in (Rollout, JobEvent, Checkpoint)
-    ]
+    unserved = Checkpoint.objects.filter(served_versions=None)
+    rows = (Rollout.objects.all(), JobEvent.objects.all(), unserved)
+    remaining = [Exists(each.filter(job=OuterRef("pk"))) for each in rows]
     jobs = list(old.filter(remaining[0] | remaining[1] | remaining[2]))
     for job in jobs:
         with transaction.atomic():
-            checkpoints.delete_checkpoints(job.checkpoints.all())
+            checkpoints.delete_unserved(job.checkpoints.all())
             job.rollouts.all().delete()
             job.events.all().delete()
     return len(jobs)

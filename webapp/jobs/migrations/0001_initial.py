@@ -1,5 +1,6 @@
 import django.contrib.postgres.fields
 import django.db.models.deletion
+import django.utils.timezone
 import webapp.core.fields
 import webapp.graders.fields
 from django.db import migrations, models
@@ -49,6 +50,28 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='ComparedRow',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('index', models.PositiveIntegerField()),
+                ('row_id', models.CharField(max_length=64)),
+                ('prompt', models.TextField(help_text='as rendered for the model')),
+                ('row', webapp.graders.fields.WrittenJSONField(default=dict, help_text="{messages, tools, item} of the dataset's row")),
+                ('base', models.JSONField(help_text='[contract.events.EvaluationSample], episodes only counted')),
+                ('tuned', models.JSONField(help_text='as base')),
+                ('base_reward', models.FloatField(null=True)),
+                ('tuned_reward', models.FloatField(null=True)),
+                ('change', models.FloatField(help_text='tuned minus base', null=True)),
+                ('base_right', models.PositiveIntegerField(help_text='passing completions; null: none was graded', null=True)),
+                ('tuned_right', models.PositiveIntegerField(null=True)),
+                ('episodes', models.JSONField(help_text='lists do not load it', null=True)),
+                ('parting_turn', models.PositiveIntegerField(help_text='in which the first episodes of both models part', null=True)),
+            ],
+            options={
+                'ordering': ['index'],
+            },
+        ),
+        migrations.CreateModel(
             name='Evaluation',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -65,6 +88,7 @@ class Migration(migrations.Migration):
                 ('ties', models.PositiveIntegerField(null=True)),
                 ('losses', models.PositiveIntegerField(null=True)),
                 ('comparison', models.JSONField(null=True)),
+                ('episodes', models.JSONField(help_text='counted', null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={
@@ -194,6 +218,7 @@ class Migration(migrations.Migration):
                 ('explanation', models.TextField(blank=True, help_text="the judge's reasons")),
                 ('length', models.PositiveIntegerField()),
                 ('truncated', models.BooleanField()),
+                ('episode', models.JSONField(help_text='of several turns; lists do not load it', null=True)),
                 ('position', models.PositiveIntegerField()),
             ],
             options={
@@ -216,15 +241,36 @@ class Migration(migrations.Migration):
                 ('explanation', models.TextField(blank=True, help_text="the judge's reasons")),
                 ('length', models.PositiveIntegerField()),
                 ('truncated', models.BooleanField()),
+                ('episode', models.JSONField(help_text='of several turns; lists do not load it', null=True)),
                 ('step', models.PositiveIntegerField()),
                 ('index', models.PositiveIntegerField()),
                 ('group', models.PositiveIntegerField()),
                 ('advantage', models.FloatField(null=True)),
                 ('adapter_step', models.PositiveIntegerField()),
                 ('held_out_reward', models.FloatField(help_text='by the held-out grader', null=True)),
+                ('ended', models.CharField(blank=True, help_text='why the episode ended; empty: a single turn', max_length=20)),
+                ('turns', models.PositiveIntegerField(default=0, help_text='of the episode')),
+                ('tools', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), default=list, help_text='names of the tools that it called', size=None)),
             ],
             options={
                 'ordering': ['step', 'index'],
+            },
+        ),
+        migrations.CreateModel(
+            name='RowBuild',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('attempt', models.PositiveIntegerField(default=0, help_text='fencing token: every write names its attempt')),
+                ('crashes', models.PositiveIntegerField(default=0, help_text='attempts that ended without a result')),
+                ('lease_until', models.DateTimeField(blank=True, null=True)),
+                ('error', models.JSONField(blank=True, null=True)),
+                ('started_at', models.DateTimeField(blank=True, null=True)),
+                ('finished_at', models.DateTimeField(blank=True, null=True)),
+                ('state', models.CharField(choices=[('queued', 'Waiting for a worker'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed'), ('rows', 'Waiting for rows')], default='queued', max_length=10)),
+                ('queued_at', models.DateTimeField(default=django.utils.timezone.now)),
+            ],
+            options={
+                'abstract': False,
             },
         ),
         migrations.CreateModel(
@@ -260,24 +306,15 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='ComparedRow',
+            name='CheckpointPermission',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('index', models.PositiveIntegerField()),
-                ('row_id', models.CharField(max_length=64)),
-                ('prompt', models.TextField(help_text='as rendered for the model')),
-                ('row', webapp.graders.fields.WrittenJSONField(default=dict, help_text="{messages, tools, item} of the dataset's row")),
-                ('base', models.JSONField(help_text='[contract.events.EvaluationSample]')),
-                ('tuned', models.JSONField(help_text='[contract.events.EvaluationSample]')),
-                ('base_reward', models.FloatField(null=True)),
-                ('tuned_reward', models.FloatField(null=True)),
-                ('change', models.FloatField(help_text='tuned minus base', null=True)),
-                ('base_right', models.PositiveIntegerField(help_text='passing completions; null: none was graded', null=True)),
-                ('tuned_right', models.PositiveIntegerField(null=True)),
-                ('evaluation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='compared_rows', to='jobs.evaluation')),
+                ('uid', webapp.core.fields.PublicIdField(prefix='cp_')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('checkpoint', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='permissions', to='jobs.checkpoint')),
             ],
             options={
-                'ordering': ['index'],
+                'ordering': ['-id'],
             },
         ),
     ]

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from pydantic import BaseModel
 
+from webapp.core.episodes.records import EpisodePairs
 from webapp.core.fields import pydantic_field
 from webapp.graders.fields import WrittenJSONField
 from webapp.jobs.models.job import Job
+from workers.contract.environments import EpisodeRecord
 from workers.contract.events import Comparison, Interval, SideSummary
 from workers.contract.json_types import JsonValue
 
@@ -32,6 +35,7 @@ class Evaluation(models.Model):
     ties = models.PositiveIntegerField(null=True)
     losses = models.PositiveIntegerField(null=True)
     comparison: Comparison | None = pydantic_field(Comparison, null=True)
+    episodes: EpisodePairs | None = pydantic_field(EpisodePairs, null=True, help_text="counted")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -51,6 +55,19 @@ class Evaluation(models.Model):
         return f"{'After training' if self.stage == 'after' else f'Step {self.step}'}, {self.split} rows"
 
 
+class RowEpisodes(BaseModel):
+    """The episodes of both models for one row, in the order of its completions; None for a single turn."""
+
+    base: list[EpisodeRecord | None]
+    tuned: list[EpisodeRecord | None]
+
+    @property
+    def first(self) -> tuple[EpisodeRecord, EpisodeRecord] | None:
+        """The first episode of each model, which are compared; None unless there are both."""
+        base, tuned = next(iter(self.base), None), next(iter(self.tuned), None)
+        return (base, tuned) if base and tuned else None
+
+
 class ComparedRow(models.Model):
     """The completions of both models for one held-out row."""
 
@@ -59,8 +76,8 @@ class ComparedRow(models.Model):
     row_id = models.CharField(max_length=64)
     prompt = models.TextField(help_text="as rendered for the model")
     row = WrittenJSONField(default=dict, help_text="{messages, tools, item} of the dataset's row")
-    base = models.JSONField(help_text="[contract.events.EvaluationSample]")
-    tuned = models.JSONField(help_text="[contract.events.EvaluationSample]")
+    base = models.JSONField(help_text="[contract.events.EvaluationSample], episodes only counted")
+    tuned = models.JSONField(help_text="as base")
     base_reward = models.FloatField(null=True)
     tuned_reward = models.FloatField(null=True)
     change = models.FloatField(null=True, help_text="tuned minus base")
@@ -68,6 +85,10 @@ class ComparedRow(models.Model):
         null=True, help_text="passing completions; null: none was graded"
     )
     tuned_right = models.PositiveIntegerField(null=True)
+    episodes: RowEpisodes | None = pydantic_field(RowEpisodes, null=True, help_text="lists do not load it")
+    parting_turn = models.PositiveIntegerField(
+        null=True, help_text="in which the first episodes of both models part"
+    )
 
     class Meta:
         ordering: ClassVar = ["index"]

@@ -102,7 +102,9 @@ class Job(Authored, SoftDeleted, Leased):
         max_length=255, blank=True, db_index=True, help_text="of the model that it makes; set once"
     )
     base_model = models.ForeignKey(BaseModel, models.PROTECT, related_name="jobs")
-    dataset_version = models.ForeignKey(DatasetVersion, models.PROTECT, related_name="jobs")
+    dataset_version = models.ForeignKey(
+        DatasetVersion, models.PROTECT, null=True, related_name="jobs", help_text="null: RowBuild makes it"
+    )
     grader_version = models.ForeignKey(GraderVersion, models.PROTECT, related_name="jobs")
     environment_version = models.ForeignKey(
         EnvironmentVersion, models.PROTECT, null=True, blank=True, related_name="jobs",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Upper
 
-from webapp.core.fields import PublicIdField
+from webapp.core.fields import PublicIdField, pydantic_field
 from webapp.jobs.models.job import Job
+from workers.contract.environments import EpisodeRecord
 
 
 class Metric(models.Model):
@@ -46,6 +48,9 @@ class GradedCompletion(models.Model):
     explanation = models.TextField(blank=True, help_text="the judge's reasons")
     length = models.PositiveIntegerField()
     truncated = models.BooleanField()
+    episode: EpisodeRecord | None = pydantic_field(
+        EpisodeRecord, null=True, help_text="of several turns; lists do not load it"
+    )
 
     class Meta:
         abstract = True
@@ -61,6 +66,11 @@ class Rollout(GradedCompletion):
     advantage = models.FloatField(null=True)
     adapter_step = models.PositiveIntegerField()
     held_out_reward = models.FloatField(null=True, help_text="by the held-out grader")
+    ended = models.CharField(
+        max_length=20, blank=True, help_text="why the episode ended; empty: a single turn"
+    )
+    turns = models.PositiveIntegerField(default=0, help_text="of the episode")
+    tools = ArrayField(models.TextField(), default=list, help_text="names of the tools that it called")
 
     class Meta:
         ordering: ClassVar = ["step", "index"]
@@ -79,6 +89,11 @@ class Rollout(GradedCompletion):
                 "job", "reward", "step", "index", condition=Q(truncated=True), name="rollouts_cut_off"
             ),
             models.Index("job", condition=Q(reward=None), name="rollouts_ungraded"),
+            models.Index("job", "ended", "step", "index", condition=~Q(ended=""), name="rollouts_by_end"),
+            models.Index(
+                "job", F("step").desc(), "index", condition=~Q(ended=""), name="rollouts_of_episodes"
+            ),
+            GinIndex(fields=["tools"], condition=~Q(ended=""), name="rollouts_by_tool"),
             GinIndex(OpClass(Upper("completion"), name="gin_trgm_ops"), name="rollouts_by_text"),
         ]
 

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from webapp.jobs.models import Job
 
-FIRST_CHARTS, MAIN_CHARTS = 2, 12  # at the top of the page, and shown without unfolding "More charts"
+FIRST_CHARTS, MAIN_CHARTS = 2, 16  # at the top of the page, and shown without unfolding "More charts"
 # (title, metrics by name or pattern, hint). A chart is hidden until it has data; metrics with + do not count.
 CHARTS = (
     ("Reward", ["reward"], "Mean reward of the step's rollouts, which training maximises."),
@@ -26,7 +26,16 @@ CHARTS = (
     ("Groups without signal", ["groups/no_signal_share"], "Equal rewards in a group give no gradient."),
     ("Truncated completions", ["completions/truncated_share"], "Cut at the length limit."),
     ("Grading failures", ["grading/error_share", "grading/missing_share"], "Share of rollouts."),
+    ("Turns and tool calls", ["episodes/turns", "episodes/tool_calls"], "Mean of the step's episodes."),
+    ("Failed tool calls", ["episodes/tool_error_share", "episodes/tool_errors/*"], "Share, and by tool."),
+    ("Ends of episodes", ["episodes/ended/*"], "Share of the step's episodes that ended for each reason."),
+    ("Environment time", ["time/environment"], "Seconds per step in environments, of all episodes."),
     ("Spread within groups", ["groups/reward_std"], "Standard deviation of rewards; 0 gives no gradient."),
+    ("Turns and tool calls", ["episodes/turns", "episodes/tool_calls"], "Per episode, mean."),
+    ("Ends of episodes", ["episodes/end/*"], "Share of episodes by the reason of their end."),
+    ("Calls by tool", ["tools/*/calls"], "Per episode, mean."),
+    ("Tool errors", ["episodes/tool_error_share", "tools/*/error_share"], "Share of calls."),
+    ("Repeated calls", ["episodes/repeated_call_share"], "Share of calls that equal an earlier one."),
     ("Repetition and openings", ["answers/repetition", "answers/template_share"], "Shares."),
     ("Length and reward", ["answers/length_reward_correlation"], "Correlation within a step."),
     ("KL estimators", ["kl_to_base", "kl_to_base/*"], "k3, and the noisier k1 and k2; nats per token."),

@@ -46,9 +46,10 @@ def describe_job(job: Job) -> JsonObject:
     """Everything that determines the job, by names and hashes. Absent parts have no key."""
     config: JsonObject = {
         "base_model": job.base_model.model_id,
-        "dataset": _pin(job.dataset_version),
         "grader": _pin(job.grader_version),
     }
+    if job.dataset_version:
+        config["dataset"] = _pin(job.dataset_version)
     if job.environment_version:
         config["environment"] = _pin(job.environment_version)
     if job.held_out_grader:

@@ -58,4 +58,5 @@ def _opened_at(version: DatasetVersion) -> datetime:
 
 
 def _versions(job: Job) -> list[DatasetVersion]:
-    return [task.dataset_version for task in job.loaded_tasks] or [job.dataset_version]
+    own = [job.dataset_version] if job.dataset_version else []
+    return [task.dataset_version for task in job.loaded_tasks] or own

@@ -38,4 +38,5 @@ def validates(job: Job, step: int) -> bool:
     every = job.settings.evaluation.every
     if every == 0 or step % every:
         return False
-    return any(part.dataset_version.files["validation"]["rows"] for part in job.graded_parts)
+    versions = [part.dataset_version for part in job.graded_parts]
+    return any(version.files["validation"]["rows"] for version in versions if version)

@@ -9,6 +9,7 @@ from statistics import fmean
 from django.db.models import Q
 
 from webapp.jobs.models import Rollout
+from webapp.jobs.rollouts.search import cut_texts
 
 STRIP_STEPS = 60
 
@@ -16,6 +17,12 @@ STRIP_STEPS = 60
 def list_group(rollout: Rollout) -> list[Rollout]:
     """Return the rollouts of the same prompt in the same step, by index."""
     return list(rollout.job.rollouts.filter(step=rollout.step, group=rollout.group).order_by("index"))
+
+
+def load_texts(rollout: Rollout) -> Rollout:
+    """Load the texts of a rollout that comes from a list without them."""
+    rollout.refresh_from_db(fields=["completion", "episode"])
+    return rollout
 
 
 def find_best(group: Iterable[Rollout]) -> Rollout | None:
@@ -59,7 +66,7 @@ def list_steps(rollout: Rollout) -> list[StepSummary]:
     rows = rollout.job.rollouts.filter(row_id=rollout.row_id)
     steps = sorted(rows.order_by("-step").values_list("step", flat=True).distinct()[:STRIP_STEPS])
     by_step: dict[int, list[Rollout]] = {}
-    for each in rows.filter(step__in=steps).order_by("step", "index"):
+    for each in cut_texts(rows.filter(step__in=steps)).order_by("step", "index"):
         by_step.setdefault(each.step, []).append(each)
     return [summarize_step(step, rollouts) for step, rollouts in by_step.items()]
 

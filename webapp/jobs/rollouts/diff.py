@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from webapp.core.episodes.records import find_parting_turn
 from webapp.jobs.models import ComparedRow, Rollout
-from webapp.jobs.rollouts.detail import StepSummary, find_best, summarize_step
+from webapp.jobs.rollouts.detail import StepSummary, find_best, load_texts, summarize_step
+from webapp.jobs.rollouts.search import cut_texts
+from workers.contract.environments import EpisodeRecord
 from workers.contract.events import EvaluationSample
 
 
@@ -19,6 +22,13 @@ class DiffCandidate:
     label: str
     completion: str
     reward: float | None
+    episode: EpisodeRecord | None = None
+
+    def find_parting_turn(self, rollout: Rollout) -> int | None:
+        """Return the turn in which the two episodes part; None if they are equal or single turns."""
+        if self.episode is None or rollout.episode is None:
+            return None
+        return find_parting_turn(rollout.episode, self.episode)
 
 
 def list_candidates(
@@ -32,7 +42,7 @@ def list_candidates(
         yield _build_candidate("best", f"best ({best.index})", f"best in group (#{best.index})", best)
     if first and first.step != rollout.step and not first.by_initial_model:
         step = f"step {first.step}"
-        yield _build_candidate("first", step, f"an earlier adapter at {step}", first.typical)
+        yield _build_candidate("first", step, f"an earlier adapter at {step}", load_texts(first.typical))
     for other in group:
         if other.index != rollout.index:
             name = str(other.index)
@@ -40,7 +50,7 @@ def list_candidates(
 
 
 def _build_candidate(name: str, link: str, label: str, rollout: Rollout) -> DiffCandidate:
-    return DiffCandidate(name, link, label, rollout.completion, rollout.reward)
+    return DiffCandidate(name, link, label, rollout.completion, rollout.reward, rollout.episode)
 
 
 def _find_base(rollout: Rollout) -> DiffCandidate | None:
@@ -48,20 +58,20 @@ def _find_base(rollout: Rollout) -> DiffCandidate | None:
     model = rollout.job.base_label.lower()
     if rollout.adapter_step == 0:
         return None
-    by_base = list(
-        rollout.job.rollouts.filter(row_id=rollout.row_id, adapter_step=0).order_by("step", "index")
-    )
+    found = rollout.job.rollouts.filter(row_id=rollout.row_id, adapter_step=0)
+    by_base = list(cut_texts(found).order_by("step", "index"))
     if by_base:
         step = by_base[0].step
         typical = summarize_step(step, [each for each in by_base if each.step == step]).typical
-        return _build_candidate("base", model, f"the {model} model at step {step}", typical)
+        return _build_candidate("base", model, f"the {model} model at step {step}", load_texts(typical))
     rows = ComparedRow.objects.filter(evaluation__job=rollout.job, row_id=rollout.row_id).exclude(base=[])
-    samples = rows.order_by("-evaluation", "index").values_list("base", flat=True).first()
-    if not samples:
+    row = rows.order_by("-evaluation", "index").only("base", "episodes").first()
+    if row is None:
         return None
-    sample = EvaluationSample.model_validate(samples[0])
+    sample = EvaluationSample.model_validate(row.base[0])
+    episode = row.episodes.base[0] if row.episodes else None
     label = f"the {model} model in the comparison"
-    return DiffCandidate("base", model, label, sample.completion, sample.reward)
+    return DiffCandidate("base", model, label, sample.completion, sample.reward, episode)
 
 
 def explain_missing_base(rollout: Rollout, candidates: list[DiffCandidate]) -> str:

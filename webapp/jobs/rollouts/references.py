@@ -10,6 +10,7 @@ from typing import Any
 
 from webapp.calibration.services import asks_judge
 from webapp.datasets.content.turns import build_turns, find_last_request, parse_prompt
+from webapp.datasets.models import DatasetVersion
 from webapp.datasets.versions.row_lookup import find_rows
 from webapp.graders.definitions.references import Reader, RowReference, reference_reader
 from webapp.graders.models import GraderVersion
@@ -34,6 +35,11 @@ class JobRows:
         """The task that the row belongs to; the job itself if it has no tasks."""
         return self._tasks.get(row_id.rpartition("/")[0], self.job)
 
+    def _find_version(self, row_id: str) -> DatasetVersion:
+        version = self._find_part(row_id).dataset_version
+        assert version, "a job that has rollouts has rows"
+        return version
+
     def find(self, row_ids: Iterable[str]) -> dict[str, DatasetRow]:
         """Return the rows of the open splits, by the ids that the job uses.
 
@@ -45,7 +51,7 @@ class JobRows:
             by_task[task][own_id] = row_id
         found: dict[str, DatasetRow] = {}
         for ids in by_task.values():
-            version = self._find_part(next(iter(ids.values()))).dataset_version
+            version = self._find_version(next(iter(ids.values())))
             with suppress(FileNotFoundError):
                 found |= {ids[own_id]: row for own_id, row in find_rows(version, ids).items()}
         return found
@@ -63,7 +69,7 @@ class JobRows:
 
     def url(self, row_id: str) -> str:
         """Return the URL of the row in its dataset."""
-        return self._find_part(row_id).dataset_version.get_row_url(row_id.rpartition("/")[2])
+        return self._find_version(row_id).get_row_url(row_id.rpartition("/")[2])
 
     def is_judged(self, row_id: str) -> bool:
         """Return True if the row's grader asks a judge: explanations are the judge's reasons."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_POST
 
+from webapp.core.episodes.records import END_LABELS
 from webapp.core.http import HtmxRequest
+from webapp.core.streaming import stream_lazily
 from webapp.graders.definitions.error_labels import ERROR_LABELS
 from webapp.jobs.errors import ActionRefused
 from webapp.jobs.models import Job, SavedView
 from webapp.jobs.monitor import health
-from webapp.jobs.rollouts import detail, diff, saved_views, search
+from webapp.jobs.rollouts import detail, diff, export, saved_views, search
 from webapp.jobs.rollouts.references import JobRows
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
@@ -38,6 +40,7 @@ def page(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
         context["newer"] = search.count_newer(matches, request.GET.get("beyond", ""))
         return render(request, "jobs/rollouts.html#newer", context)
     found = search.read_page(matches, after)
+    ends = END_LABELS.items() if search.has_episodes(job) else []
     context |= {
         "runs": search.group_runs(job, found.rollouts),
         "requests": JobRows(job).find_requests(found.rollouts),
@@ -46,6 +49,8 @@ def page(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
         "order": matches.order,
         "orders": [(key, order.label) for key, order in search.ORDERS.items()],
         "errors": ERROR_LABELS.items(),
+        "ends": ends,
+        "tools": search.list_recent_tools(job) if ends else [],
         "tasks": job.tasks.all(),
         "saved": access.team.saved_views.all(),
         "alarm_message": health.find_rule_message(query["alarm"]) if "alarm" in query else "",
@@ -53,6 +58,17 @@ def page(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
         "beyond": search.find_latest_step(job),
     }
     return render(request, "jobs/rollouts.html", context)
+
+
+@member()
+@require_GET
+def download(request: HttpRequest, access: Access, uid: str) -> HttpResponseBase:
+    """Download the matches of the query as JSON Lines."""
+    job = access.get(Job.objects.all(), uid=uid)
+    matches = search.search_rollouts(job, search.read_query(request.GET))
+    headers = {"Content-Disposition": f'attachment; filename="{job.uid}-rollouts.jsonl"'}
+    lines = stream_lazily(export.write_lines(matches))
+    return StreamingHttpResponse(lines, content_type="application/jsonl; charset=utf-8", headers=headers)
 
 
 @member()
@@ -76,7 +92,7 @@ def rollout(request: HttpRequest, access: Access, uid: str, step: int, index: in
     rows = JobRows(shown.job)
     row = rows.find([shown.row_id]).get(shown.row_id)
     name, query = request.GET.get("against"), search.read_query(request.GET)
-    selected = next((each for each in candidates if each.name == name), None)
+    selected = next((each for each in candidates if each.name == name), next(iter(candidates), None))
     context = {
         "job": job,
         "rollout": shown,
@@ -92,7 +108,8 @@ def rollout(request: HttpRequest, access: Access, uid: str, step: int, index: in
         "after": after,
         "steps": steps,
         "candidates": candidates,
-        "against": selected or next(iter(candidates), None),
+        "against": selected,
+        "parts": selected and selected.find_parting_turn(shown),
         "missing_base": diff.explain_missing_base(shown, candidates),
     }
     return render(request, "jobs/rollout.html", context)

@@ -13,6 +13,7 @@ from operator import or_
 from typing import Any
 
 from django.db.models import Avg, Count, Exists, FloatField, Func, Max, Min, OuterRef, Q, QuerySet, Value
+from django.db.models.functions import Left
 from django.db.models.lookups import GreaterThan, LessThan
 from django.utils import timezone
 
@@ -22,6 +23,7 @@ from webapp.jobs.states import TERMINAL
 from webapp.teams.models import Team
 
 PAGE = 50
+PREVIEW = 600  # characters of a completion in a list
 MAX_COUNT = 10_000
 
 
@@ -44,7 +46,10 @@ FILTERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "row": ("row_id", _remove_nul),
     "error": ("error_class", _remove_nul),
     "text": ("completion__icontains", _remove_nul),
+    "ended": ("ended", _remove_nul),
+    "tool": ("tools__contains", lambda text: [_remove_nul(text)]),
 }
+EPISODES = ~Q(ended="")  # indexes of episodes have only these rows
 ONLY = {"errors": ~Q(error_class=""), "truncated": Q(truncated=True), "ungraded": Q(reward=None)}
 NAMES = (*FILTERS, "only", "alarm", "sort")
 
@@ -64,6 +69,8 @@ def _build_filter(job: Job, query: Mapping[str, str]) -> Q:
                 condition &= Q(**{lookup: convert(value)})
             except ValueError:
                 continue
+    if query.get("tool"):
+        condition &= EPISODES
     if code := query.get("alarm", ""):
         condition &= _match_examples(job, code)
     return condition
@@ -178,11 +185,16 @@ def read_page(matches: Matches, after: str) -> Page:
     values, keys = _find_sort_values(matches, after), matches.list_keys()
     if keys is None:
         return _build_page(
-            list(matches.order.walk(matches.rollouts, values)[: PAGE + 1]), _format_count(keys)
+            list(matches.order.walk(cut_texts(matches.rollouts), values)[: PAGE + 1]), _format_count(keys)
         )
     rest = keys[_count_up_to(keys, matches.order.key(values)) :] if values else keys
-    by_id = Rollout.objects.in_bulk([pk for _, pk in rest[: PAGE + 1]])
+    by_id = cut_texts(Rollout.objects.all()).in_bulk([pk for _, pk in rest[: PAGE + 1]])
     return _build_page([by_id[pk] for _, pk in rest[: PAGE + 1] if pk in by_id], _format_count(keys))
+
+
+def cut_texts(rollouts: QuerySet[Rollout]) -> QuerySet[Rollout]:
+    """Return the rollouts for a list: ``preview`` instead of the completion, without the episode."""
+    return rollouts.defer("completion", "episode", "reasoning").annotate(preview=Left("completion", PREVIEW))
 
 
 def _build_page(rollouts: list[Rollout], count: str) -> Page:
@@ -222,15 +234,30 @@ def locate_match(matches: Matches, rollout: Rollout) -> MatchPosition:
     if values is None:
         return MatchPosition(None, None, 0, count)
     if keys is None:
-        before, after = (matches.order.walk(matches.rollouts, values, back).first() for back in (True, False))
+        links = matches.rollouts.only("step", "index")
+        before, after = (matches.order.walk(links, values, back).first() for back in (True, False))
         return MatchPosition(before, after, 0, count)
     key = matches.order.key(values)
     passed = _count_up_to(keys, key)
     is_match = bool(passed) and keys[passed - 1][0] == key
     earlier, later = keys[: passed - is_match][-1:], keys[passed:][:1]
-    by_id = Rollout.objects.in_bulk([pk for _, pk in (*earlier, *later)])
+    by_id = Rollout.objects.only("step", "index").in_bulk([pk for _, pk in (*earlier, *later)])
     before, after = (by_id.get(side[0][1]) if side else None for side in (earlier, later))
     return MatchPosition(before, after, passed if is_match else 0, count)
+
+
+# --- episodes ----------------------------------------------------------------------------------------
+
+
+def has_episodes(job: Job) -> bool:
+    """Return True if rollouts of the job have several turns."""
+    return job.rollouts.filter(EPISODES).exists()
+
+
+def list_recent_tools(job: Job) -> list[str]:
+    """Return the tools that the newest episodes of the job called, by name."""
+    newest = job.rollouts.filter(EPISODES).order_by("-step", "index").values_list("tools", flat=True)[:PAGE]
+    return sorted({name for tools in newest for name in tools})
 
 
 # --- newer rollouts ----------------------------------------------------------------------------------

@@ -10,15 +10,16 @@ from django.http.response import HttpResponseBase
 
 from webapp.interactions.api.completions import router
 from webapp.keys.authentication import ApiRequest, KeyAccess, KeyAuthentication
-from webapp.keys.limits import count_request
 from webapp.keys.models import Scope
 from webapp.serving.gateway import threads
 from webapp.serving.gateway.callers import Caller
 from webapp.serving.gateway.completions import Completion
+from webapp.serving.gateway.limits import count_request
 from webapp.serving.gateway.recent import Recent
 from webapp.serving.gateway.responses import respond
 from webapp.serving.gateway.schemas import CompletionRequest
 from webapp.serving.routing import Route, find_route
+from workers.contract.json_types import JsonObject
 
 __all__ = ["router"]  # of stored completions, which have the same path
 IDEMPOTENCY = "Idempotency-Key"
@@ -38,16 +39,16 @@ class GatewayAuthentication(KeyAuthentication):
     async def __call__(self, request: HttpRequest) -> Any:
         """Return the key's access. Raises ApiError."""
         caller = (request.headers.get(self.header), request.META.get("REMOTE_ADDR"))
-        access = await _accesses.find(caller, partial(self.check, request))
-        await threads.run(count_request, access.key)
+        access = await _accesses.find(caller, partial(threads.run, self.check, request))
+        await count_request(access.key)
         return access
 
 
-@router.post("", auth=GatewayAuthentication(Scope.INFERENCE), response=dict[str, Any])
+@router.post("", auth=GatewayAuthentication(Scope.INFERENCE), response=JsonObject)
 async def create_completion(request: ApiRequest, body: CompletionRequest) -> HttpResponseBase:
     """Create a chat completion with a base model, tuned model, checkpoint or deployment of the team."""
     team = request.auth.team
-    route = await _routes.find((team.pk, body.model), partial(find_route, team, body.model))
+    route = await _routes.find((team.pk, body.model), partial(threads.run, find_route, team, body.model))
     caller = Caller(team, request.auth.user, request.auth.key)
     completion = Completion(caller, body, route, request.headers.get(IDEMPOTENCY, "")[:KEY_LENGTH])
     return await respond(completion)

@@ -9,14 +9,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import httpx2
 from django.utils import timezone
 from pydantic_core import from_json
 
-from webapp.core.api.errors import ApiError
 from webapp.serving.gateway import threads
-from webapp.serving.gateway.answers import DONE, Answer, format_error, split_events
+from webapp.serving.gateway.answers import DONE, Answer, split_events
 from webapp.serving.gateway.callers import Caller
+from webapp.serving.gateway.connections import ConnectionBroken, Response
 from webapp.serving.gateway.counting import count_use
 from webapp.serving.gateway.limits import hold_place
 from webapp.serving.gateway.schemas import CompletionRequest
@@ -39,10 +38,10 @@ class Completion:
 
     def __post_init__(self) -> None:
         keep_ids, transcript = (
-            bool(self.request.return_token_ids),
+            self.request.return_token_ids,
             Transcript() if self.request.store else None,
         )
-        self.answer = Answer(self.route, keep_ids, self.request.wants_usage, transcript=transcript)
+        self.answer = Answer(self.route, keep_ids, self.request.includes_usage, transcript=transcript)
         self.failed = False
         self.started = time.monotonic()
 
@@ -50,30 +49,23 @@ class Completion:
         """Return the whole answer. Raises ApiError."""
         async with self._counted(), self._opened() as response:
             try:
-                content = self.answer.rewrite(from_json(await response.aread()))
-            except (httpx2.TransportError, ValueError) as error:
+                content = self.answer.rewrite(from_json(await response.read()))
+            except (ConnectionBroken, ValueError) as error:
                 raise AnswerLost from error
             await self._store()
             return content
 
     async def stream(self) -> AsyncGenerator[bytes]:
-        """Yield the events of the answer, also an error after the first. Raises ApiError for earlier ones."""
-        begun = False
-        try:
-            async with self._counted(), self._opened() as response:
-                async for event in self._rewrite_events(response):
-                    begun = True
-                    yield event
-        except ApiError as error:
-            if not begun:
-                raise
-            yield format_error(error.build_envelope())
+        """Yield the events of the answer. Raises ApiError."""
+        async with self._counted(), self._opened() as response:
+            async for event in self._rewrite_events(response):
+                yield event
 
-    async def _rewrite_events(self, response: httpx2.Response) -> AsyncIterator[bytes]:
+    async def _rewrite_events(self, response: Response) -> AsyncIterator[bytes]:
         """Raises ApiError if the stream ends early or another adapter answered."""
         buffer = bytearray()
         try:
-            async for block in response.aiter_raw():
+            async for block in response.receive():
                 buffer += block
                 for event in split_events(buffer):
                     done = event.endswith(DONE)
@@ -83,18 +75,18 @@ class Completion:
                         yield rewritten
                     if done:
                         return
-        except (httpx2.TransportError, ValueError) as error:
+        except (ConnectionBroken, ValueError) as error:
             raise AnswerLost from error
         raise AnswerLost
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[httpx2.Response]:
+    async def _opened(self) -> AsyncIterator[Response]:
         """Open the server's answer, and close it at the end, which stops the generation."""
         response = await open_answer(self.route, self.request)
         try:
             yield response
         finally:
-            await asyncio.shield(response.aclose())
+            response.close()
 
     @asynccontextmanager
     async def _counted(self) -> AsyncIterator[None]:

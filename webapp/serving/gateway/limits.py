@@ -1,7 +1,8 @@
-"""The most requests of one caller that a web process answers at once."""
+"""Limits of callers: requests a minute of a key, and requests that a web process answers at once."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +10,32 @@ from contextlib import contextmanager
 from django.conf import settings
 
 from webapp.core.api.errors import ApiError
+from webapp.keys.limits import WINDOW, reserve_requests
+from webapp.keys.models import ApiKey
+from webapp.serving.gateway import threads
 
 RETRY_SECONDS = 1
+BLOCK_SHARE = 50  # of a key's limit a minute: requests that are counted together
 _open: Counter[str] = Counter()
+_reserved: dict[int, tuple[int, int]] = {}  # by key: a minute, and requests that are counted but not yet sent
+
+
+async def count_request(key: ApiKey) -> None:
+    """Count a request of the key. Raises ApiError (429) above the limit of the current minute.
+
+    A block of requests is counted at once in what all processes share, so that most need no other thread.
+    """
+    minute = int(time.time()) // WINDOW
+    if not _find_reserved(key, minute):
+        block = max(1, settings.API_REQUESTS_PER_MINUTE // BLOCK_SHARE)
+        granted = await threads.run(reserve_requests, key, block)
+        _reserved[key.pk] = (minute, _find_reserved(key, minute) + granted)
+    _reserved[key.pk] = (minute, _find_reserved(key, minute) - 1)
+
+
+def _find_reserved(key: ApiKey, minute: int) -> int:
+    reserved_in, number = _reserved.get(key.pk, (minute, 0))
+    return number if reserved_in == minute else 0
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 from django.conf import settings
 
@@ -19,25 +20,14 @@ LOOK_SECONDS = 0.25
 LOADING_RETRY, FAILED_RETRY = 10, 30  # seconds
 LOADING = "The model {!r} is still loading. Send the request again in some seconds."
 FAILED = "The model {!r} cannot be served: {}"
-Key = tuple[int, str]
 
 
-_known: Recent[Key, ServedModel] = Recent(KNOWN_SECONDS)
-_waits: dict[Key, asyncio.Task[ServedModel]] = {}
+_known: Recent[tuple[int, str], ServedModel] = Recent(KNOWN_SECONDS)
 
 
 async def wait_until_served(route: Route) -> ServedModel:
     """Return where the model answers. Raises ApiError (503) if it is not ready within the limit."""
-    key = (route.base.pk, route.sha256)
-    if known := _known.get(key):
-        return known
-    if (task := _waits.get(key)) is None or task.get_loop() is not asyncio.get_running_loop():
-        task = asyncio.create_task(_wait(route))
-        _waits[key] = task
-        task.add_done_callback(lambda _: _waits.pop(key, None))
-    served = await asyncio.shield(task)
-    _known.set(key, served)
-    return served
+    return await _known.find((route.base.pk, route.sha256), partial(_wait, route))
 
 
 def forget(route: Route) -> None:

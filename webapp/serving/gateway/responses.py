@@ -9,6 +9,8 @@ from urllib.parse import quote
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
+from webapp.core.api.errors import ApiError
+from webapp.serving.gateway.answers import format_error
 from webapp.serving.gateway.completions import Completion
 
 VERSION = "x-groove-version"
@@ -20,16 +22,23 @@ async def respond(completion: Completion) -> HttpResponseBase:
     if not completion.request.stream:
         content = await completion.complete()
         return HttpResponse(content, content_type="application/json", headers=headers)
-    events = completion.stream()
+    return await stream_events(completion.stream(), headers)
+
+
+async def stream_events(events: AsyncGenerator[bytes], headers: dict[str, str]) -> StreamingHttpResponse:
+    """Return a stream of server-sent events. An error before the first is raised, a later one is the last."""
     # The first event is read here: errors before it are plain answers, and the generator has begun, so that
     # it is always closed.
     first = await anext(events)
-    headers["X-Accel-Buffering"] = "no"
+    headers = headers | {"X-Accel-Buffering": "no"}
     return StreamingHttpResponse(_resume(first, events), content_type="text/event-stream", headers=headers)
 
 
 async def _resume(first: bytes, events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
     async with aclosing(events):
         yield first
-        async for event in events:
-            yield event
+        try:
+            async for event in events:
+                yield event
+        except ApiError as error:
+            yield format_error(error.build_envelope())

@@ -84,6 +84,7 @@ class Kept:
     def store(self) -> None:
         """Keep the interaction, as far as the team's rules and the caller's consent allow."""
         payload: dict[str, Any] = self.request.build_payload("")
+        tuned = self.route.tuned_model  # of another team, if that team shares it
         record_interaction(
             InteractionRecord(
                 team=self.caller.team,
@@ -91,7 +92,7 @@ class Kept:
                 deployment=self.route.deployment,
                 model=self.route.name,
                 base_model=self.route.base,
-                tuned_model=self.route.tuned_model,
+                tuned_model=tuned if tuned and tuned.team_id == self.caller.team.pk else None,
                 adapter_sha256=self.adapter_sha256,
                 messages=payload["messages"],
                 params={name: value for name, value in payload.items() if name not in NOT_PARAMS},
@@ -104,8 +105,8 @@ class Kept:
                 finish=self.transcript.finish,
                 usage=self.transcript.usage,
                 latency_ms=self.milliseconds,
-                metadata=self.request.metadata or {},
-                user=self.request.user or self.request.safety_identifier or "",
+                metadata=self.request.metadata,
+                user=self.request.user or self.request.safety_identifier,
                 created=self.transcript.created,
                 uid=self.uid,
                 asked_sha256=self.route.sha256,

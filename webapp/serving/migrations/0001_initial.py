@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ('jobs', '0002_initial'),
+        ('jobs', '0001_initial'),
         ('keys', '0001_initial'),
         ('registry', '0001_initial'),
         ('work', '0001_initial'),

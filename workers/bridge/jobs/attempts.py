@@ -106,13 +106,14 @@ class Attempt:
         renewing.start()
         try:
             definitions = job_specs.list_definitions(self.job)
-            with judges.connect_judges(self.job.team, definitions, self.job.judge_cost) as connection:
+            with judges.connect_judges(
+                self.job.team, definitions, self.lost, spent=self.job.judge_cost, report=self._warn
+            ) as connection:
                 self._run_engine(self._prepare(connection), connection)
         except LeaseLost:
             log.info("Job %s: attempt %s no longer holds it", self.job.uid, self.job.attempt)
         except judges.JudgeUnreachable as error:
-            with transaction.atomic():
-                change_state(self.job.pk, State.PAUSED, guard=fence_item(self.job), error=error.error)
+            self._end_without_judge(error)
         except files.Damaged as error:
             JOBS.fail(self.job, error)
         except Exception as error:  # otherwise the job would hang until its lease ends
@@ -182,6 +183,19 @@ class Attempt:
                 if self.lost.wait(WATCH_SECONDS):
                     raise LeaseLost from error
 
+    def _warn(self, message: str) -> None:
+        """Write a warning into the job's log."""
+        job, attempt = self.job.pk, self.job.attempt
+        event = events.LogEvent(level="warning", message=message)
+        self._require(self._retry(lambda: recording.record_events(job, attempt, [event])))
+
+    def _end_without_judge(self, error: judges.JudgeUnreachable) -> None:
+        """Pause the job with the reason, or queue it for another worker if this one shuts down."""
+        state, values = (State.QUEUED, {}) if DRAINING.is_set() else (State.PAUSED, {"error": error.error})
+        with transaction.atomic():
+            change_state(self.job.pk, state, guard=fence_item(self.job), **values)
+            messages.notify_workers(JOBS.task)
+
     def _require(self, written: bool) -> None:
         """Raise ``LeaseLost`` if the fencing token made the database refuse a write."""
         if not written:
@@ -221,7 +235,7 @@ class Attempt:
         output = self.folder / "engine.log"
         with child.start_child(arguments, self.job.devices, output, connection.secrets) as process:
             self.last_event, self.process = time.monotonic(), process
-            self._follow(process)
+            self._follow(process, connection.moved)
         if self.done is None:
             self._crash(process.returncode, child.read_tail(output))
         else:
@@ -229,14 +243,16 @@ class Attempt:
             self._retry(lambda: ending(self, done))
 
     def _crash(self, status: int | None, log_tail: str) -> None:
-        job, attempt = self.job.pk, self.job.attempt
+        attempt = self.job.attempt
         message = STUCK.format(attempt, self.patience) if self.stuck else CRASHED.format(attempt, status)
-        event = events.LogEvent(level="warning", message=message)
-        self._require(self._retry(lambda: recording.record_events(job, attempt, [event])))
+        self._warn(message)
         self._retry(lambda: JOBS.crash(self.job, f"{message}\n{log_tail}"))
 
-    def _follow(self, process: subprocess.Popen[bytes]) -> None:
-        """Record events until the engine has ended and its last line is read."""
+    def _follow(self, process: subprocess.Popen[bytes], moved: threading.Event) -> None:
+        """Record events until the engine has ended and its last line is read.
+
+        If a judge's model server has ``moved``, the engine is stopped; the next attempt finds the server.
+        """
         stopped_at: float | None = None
         while True:
             ended = process.poll() is not None  # before reading: then no last line is missed
@@ -245,7 +261,7 @@ class Attempt:
                 raise LeaseLost
             if ended:
                 return
-            if stopped_at is None and (self.pausing.is_set() or DRAINING.is_set()):
+            if stopped_at is None and any(each.is_set() for each in (self.pausing, DRAINING, moved)):
                 process.terminate()
                 stopped_at = time.monotonic()
             if stopped_at and time.monotonic() - stopped_at > settings.STOP_GRACE_SECONDS:
@@ -293,9 +309,7 @@ class Attempt:
         try:
             self._store_checkpoint(event)
         except OSError as error:
-            job, attempt = self.job.pk, self.job.attempt
-            warning = events.LogEvent(level="warning", message=NOT_STORED.format(event.step, error))
-            self._require(recording.record_events(job, attempt, [warning]))
+            self._warn(NOT_STORED.format(event.step, error))
 
     def _store_checkpoint(self, event: events.CheckpointEvent) -> None:
         folder = self.out / event.path

@@ -35,6 +35,7 @@ def fetch_splits(job: Job, folder: Path) -> DatasetFiles:
         hashes = "\n".join(f"{task.name}\t{task.dataset_version.sha256}" for task in tasks)
         sha256 = hashlib.sha256(hashes.encode()).hexdigest()
     else:
+        assert job.dataset_version, "a queued job has rows"
         splits = files.fetch_dataset(job.dataset_version, folder)
         sha256 = job.dataset_version.sha256
     return DatasetFiles.model_validate({"sha256": sha256, "test_opened": _find_opening_date(job), **splits})

@@ -8,6 +8,7 @@ from statistics import fmean, median
 from workers.contract.health.history import (
     BLOCK,
     CHECKS,
+    EARLY,
     FLAT,
     REWARD,
     SPREAD,
@@ -21,6 +22,7 @@ from workers.contract.health.history import (
 Evidence = dict[str, float]
 
 LEAST = 3  # fewest steps for any rule
+SHRUNK = 0.6  # share of the first steps' spread at which it has shrunk
 
 
 def mean_above(
@@ -85,6 +87,29 @@ def kl_jump(history: History) -> Evidence | None:
         return None
     usual, now = median(values[:-2]), min(values[-2:])
     return {"KL before": usual, "KL now": now} if now > max(0.1, 4 * usual) else None
+
+
+def spread_shrinks(history: History) -> Evidence | None:
+    """Rewards within groups of episodes differ much less than at first, and the mean has not risen."""
+    before, now = history.early("groups/reward_std"), history.last("groups/reward_std", BLOCK)
+    if (
+        history.present - BLOCK < EARLY
+        or not history.last("episodes/turns")
+        or len(now) < BLOCK
+        or not before
+    ):
+        return None
+    trained = measure_rise(history, REWARD, SPREAD, 0, history.present)
+    if not history.last("episodes/turns") or trained is None or trained.after > trained.before:
+        return None
+    if fmean(now) > SHRUNK * fmean(before):
+        return None
+    return {
+        "spread within groups, first steps": fmean(before),
+        "spread now": fmean(now),
+        "mean reward, first steps": trained.before,
+        "mean reward now": trained.after,
+    }
 
 
 def entropy_collapse(history: History) -> Evidence | None:

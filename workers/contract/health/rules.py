@@ -168,6 +168,41 @@ RULES: tuple[Rule, ...] = (
         ("kl_to_base",), learning.kl_jump,
     ),
     Rule(
+        "spread_shrinks", "learning",
+        "Episodes of one task earn ever more alike, and the mean reward does not rise: often it falls next.",
+        "spread of rewards within groups at most 60 % of that of steps 1 to 5, and no higher mean reward",
+        "Read episodes of one group side by side. Lower the learning rate, set beta above 0 or raise the "
+        "temperature; continue from a checkpoint before the spread shrank.",
+        ("groups/reward_std", REWARD, "episodes/turns"), learning.spread_shrinks,
+    ),
+    Rule(
+        "repeated_call", "learning",
+        "The model makes the same tool call again and again within an episode.",
+        "share of calls that equal an earlier one of their episode up by 0.15 since steps 1 to 5, and at "
+        "least 0.25",
+        "Read the example rollouts. Let the environment say that nothing changed, let it deduct for further "
+        "calls, or lower the limit of tool calls.",
+        ("episodes/repeated_call_share",),
+        hacking.share_grew("episodes/repeated_call_share", "repeated tool calls", 0.15, 0.25),
+    ),
+    Rule(
+        "tool_errors", "learning",
+        "More and more tool calls fail.",
+        "share of failed tool calls up by 0.1 since steps 1 to 5, and at least 0.2",
+        "Read the errors in the example rollouts: arguments that the tool refuses, or a tool that raises. "
+        "State the allowed values in the tool's description, or correct the tool.",
+        ("episodes/tool_error_share",),
+        hacking.share_grew("episodes/tool_error_share", "failed tool calls", 0.1, 0.2),
+    ),
+    Rule(
+        "episodes_cut", "learning",
+        "Many episodes end at a limit of turns, tool calls or tokens before they are finished.",
+        "episodes that a limit ended at least 30 %, mean of the last 10 steps",
+        "Raise the limit that most of them reach: turns, tool calls or the completion length; or make the "
+        "tasks shorter.",
+        ("episodes/cut_share",), learning.mean_above("episodes/cut_share", "episodes ended by a limit", 0.3),
+    ),
+    Rule(
         "grader_errors", "fault",
         "The grader fails on more than one in twenty completions; their groups teach nothing.",
         "completions without a reward at least 5 %, mean of the last 10 steps",

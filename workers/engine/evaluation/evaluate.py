@@ -191,10 +191,9 @@ class Evaluator:
     def _sample(
         self, model_state: AbstractContextManager[None], rows: list[Row], split: Split, samples: int
     ) -> Completions:
-        prompts = [self.sampler.renderer.encode(row.messages, row.tools) for row in rows]
         seed = int.from_bytes(hashlib.sha256(f"{self.seed} {split}".encode()).digest()[:4])
         with model_state:
-            completions = self.sampler(self.model.get_base_model(), prompts, samples, seed)
+            completions = self.sampler.complete_rows(self.model.get_base_model(), rows, samples, seed)
         self.check_stop()
         return completions
 
@@ -214,8 +213,9 @@ class Evaluator:
                 error_class=result.error_class,
                 error_detail=result.error_detail,
                 explanation=result.explanation,
-                length=len(each.ids),
+                length=each.length,
                 truncated=each.truncated,
+                episode=each.text.episode,
             )
             for (_, each), result in zip(flat, results, strict=True)
         )

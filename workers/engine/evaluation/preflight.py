@@ -63,10 +63,9 @@ class Preflight:
         )
 
     def _sample(self, rows: list[Row], each: int) -> list[list[SampledCompletion]]:
-        prompts = [self.sampler.renderer.encode(row.messages, row.tools) for row in rows]
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         with fold_adapter(model):
-            return self.sampler(model.get_base_model(), prompts, each, self.spec.seed + 1)
+            return self.sampler.complete_rows(model.get_base_model(), rows, each, self.spec.seed + 1)
 
     def _grade(self, rows: list[Row], completions: list[list[SampledCompletion]]) -> list[list[GradeResult]]:
         pairs = [(row, completion) for row, own in zip(rows, completions, strict=True) for completion in own]
@@ -249,8 +248,9 @@ def _describe_sample(
         error_class=result.error_class,
         error_detail=result.error_detail and result.error_detail[:LONGEST_TEXT],
         explanation=result.explanation[:LONGEST_TEXT],
-        length=len(completion.ids),
+        length=completion.length,
         truncated=completion.truncated,
+        episode=completion.text.episode,
     )
 
 

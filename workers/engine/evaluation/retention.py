@@ -76,7 +76,7 @@ class Retention:
             progress.count_suite_completions(completions)
             evaluator.check_stop()
 
-        sampler = replace(evaluator.sampler, tick=tick)
+        sampler = replace(evaluator.sampler, tick=tick, player=None)  # rows of suites are not played
         return cls(
             evaluator,
             {
@@ -119,6 +119,7 @@ class Retention:
         completions = [own[:each] for own in evaluator.sample_base(rows, split, samples)]
         prompts = [sampler.renderer.encode(row.messages, row.tools) for row in rows]
         pairs = [(prompt, c.ids) for prompt, own in zip(prompts, completions, strict=True) for c in own]
+        masks = [c.mask for own in completions for c in own]
         key = (suite, split, samples, len(rows))
         if key not in self._base_logps:
             with use_reference(model):
@@ -126,8 +127,16 @@ class Retention:
         with fold_adapter(model):
             tuned = _score_pairs(evaluator, pairs)
         self.progress.count_drift_completions(len(pairs))
-        ratios = [(base - now).double() for base, now in zip(self._base_logps[key], tuned, strict=True)]
+        ratios = [
+            _select_written((base - now).double(), mask)
+            for base, now, mask in zip(self._base_logps[key], tuned, masks, strict=True)
+        ]
         return compute_drift(ratios, each, evaluator.settings, evaluator.seed)
+
+
+def _select_written(values: torch.Tensor, mask: list[int] | None) -> torch.Tensor:
+    """Return the values of tokens that the model wrote: of an episode not all."""
+    return values if mask is None else values[torch.tensor(mask, dtype=torch.bool)]
 
 
 def _score_pairs(evaluator: Evaluator, pairs: Sequence[Tokens]) -> list[torch.Tensor]:

@@ -56,7 +56,7 @@ class SessionCache:
 
     def select(self, rows: torch.Tensor) -> SessionCache:
         """Return a copy of these rows, with the prompts that they continue."""
-        kept, prompt_of = self.prompt_of[rows].unique(return_inverse=True)
+        kept, prompt_of = torch.unique(self.prompt_of[rows], return_inverse=True)
         prefix = self.prefix
         if len(kept) < len(self.lengths):
             prefix = [(k.index_select(0, kept), v.index_select(0, kept)) for k, v in prefix]

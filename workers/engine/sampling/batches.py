@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
+from workers.engine.episodes.episode import PlayedEpisode
+from workers.engine.episodes.player import Player
 from workers.engine.fast.architecture import describe, is_known
 from workers.engine.fast.decoder import Completions, Decoder
 from workers.engine.memory import is_out_of_memory, release
+from workers.engine.prompts.data import Row
 from workers.engine.prompts.rendering import Renderer
 from workers.engine.randomness import isolated_randomness
+from workers.engine.sampling.generation import evaluating, generate
 from workers.grading.sample import Completion
 
 BATCH = 128  # completions sampled together
+Prompt = TypeVar("Prompt")
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True)
 class SampledCompletion:
-    """One sampled completion. ``ids`` are its tokens, with the end token if there is one."""
+    """One sampled completion. ``ids`` are its tokens, with the end token if there is one.
+
+    ``mask``, if set, is 0 for the tokens of an episode that the model did not write.
+    """
 
     text: Completion
     ids: list[int]
     truncated: bool
+    mask: list[int] | None = None
 
+    @property
+    def length(self) -> int:
+        """Number of tokens that the model wrote."""
+        return len(self.ids) if self.mask is None else sum(self.mask)
 
-def cut_after_end(ids: list[int], eos_ids: list[int]) -> list[int]:
-    """Return the ids up to and including the first end token."""
-    return next((ids[: index + 1] for index, token in enumerate(ids) if token in eos_ids), ids)
+    @classmethod
+    def from_episode(cls, played: PlayedEpisode) -> SampledCompletion:
+        """Return an episode as a completion."""
+        return cls(played.completion, played.ids, played.truncated, played.mask)
 
 
 def plan_portions(order: list[int], each: int, rows: int) -> Iterator[tuple[list[int], int]]:
@@ -50,11 +64,9 @@ class Portion:
 
     prompts: int
 
-    def draw(
-        self, complete: Callable[[list[list[int]]], list[Completions]], prompts: list[list[int]]
-    ) -> list[Completions]:
+    def draw(self, complete: Callable[[list[Prompt]], list[Drawn]], prompts: list[Prompt]) -> list[Drawn]:
         """Return what ``complete`` samples for the prompts, in their order. One prompt alone must fit."""
-        drawn: list[Completions] = []
+        drawn: list[Drawn] = []
         while len(drawn) < len(prompts):
             try:
                 drawn += complete(prompts[len(drawn) : len(drawn) + self.prompts])
@@ -68,13 +80,47 @@ class Portion:
 
 @dataclass(frozen=True)
 class Sampler:
-    """Samples completions. Each batch calls ``tick`` with its number of completions."""
+    """Samples completions. Each batch calls ``tick`` with its number of completions.
+
+    A ``player`` plays the rows that have an environment.
+    """
 
     renderer: Renderer
     eos_ids: list[int]
     temperature: float
     max_new_tokens: int
     tick: Callable[[int], None] = lambda _: None
+    player: Player | None = None
+
+    def complete_rows(
+        self, model: PreTrainedModel, rows: Sequence[Row], each: int, seed: int
+    ) -> list[list[SampledCompletion]]:
+        """Return ``each`` completions to every row, in their order; an episode of a row that is played."""
+        played = [at for at, row in enumerate(rows) if self.player and self.player.plays(row)]
+        single = [at for at in range(len(rows)) if at not in set(played)]
+        prompts = [self.renderer.encode(rows[at].messages, rows[at].tools) for at in single]
+        found = dict(zip(single, self(model, prompts, each, seed) if single else [], strict=True))
+        if played:
+            found |= zip(played, self._play(model, [rows[at] for at in played], each, seed), strict=True)
+        return [found[at] for at in range(len(rows))]
+
+    def _play(
+        self, model: PreTrainedModel, rows: list[Row], each: int, seed: int
+    ) -> list[list[SampledCompletion]]:
+        player, portion = self.player, Portion(BATCH)
+        assert player is not None, "only a sampler with a player plays rows"
+        completions: list[list[SampledCompletion]] = [[] for _ in rows]
+        with isolated_randomness(seed), torch.no_grad(), evaluating(model):
+            for indices, number in plan_portions(list(range(len(rows))), each, BATCH):
+
+                def play(some: list[Row], number: int = number) -> list[list[PlayedEpisode]]:
+                    return player.play(model, some, number)
+
+                episodes = portion.draw(play, [rows[index] for index in indices])
+                for index, own in zip(indices, episodes, strict=True):
+                    completions[index] += map(SampledCompletion.from_episode, own)
+                self.tick(len(indices) * number)
+        return completions
 
     def __call__(
         self, model: PreTrainedModel, prompts: list[list[int]], each: int, seed: int
@@ -84,7 +130,7 @@ class Sampler:
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))  # little padding
         completions: list[list[SampledCompletion]] = [[] for _ in prompts]
         portion = Portion(BATCH)
-        with isolated_randomness(seed), torch.no_grad(), _evaluating(model):
+        with isolated_randomness(seed), torch.no_grad(), evaluating(model):
             draw = Decoder(describe(model)).sample if fast else partial(self._generate, model)
             for indices, number in plan_portions(order, each, BATCH):
 
@@ -110,45 +156,5 @@ class Sampler:
     ) -> list[Completions]:
         """Sample as the decoder does, by transformers' ``generate`` and without log-probabilities."""
         repeated = [prompt for prompt in prompts for _ in range(each)]
-        inputs = self.renderer.tokenizer.pad(
-            {"input_ids": repeated}, padding_side="left", return_tensors="pt"
-        )
-        width = inputs["input_ids"].shape[1]
-        with _generation_config(model, self._config()) as config:
-            output = model.generate(**inputs.to(model.device), generation_config=config)
-        rows = [cut_after_end(ids, self.eos_ids) for ids in output[:, width:].tolist()]
+        rows = generate(model, self.renderer, repeated, self.max_new_tokens, self.temperature, self.eos_ids)
         return [Completions(rows[first : first + each], []) for first in range(0, len(rows), each)]
-
-    def _config(self) -> GenerationConfig:
-        return GenerationConfig(
-            do_sample=True,
-            temperature=self.temperature,
-            top_k=0,
-            top_p=1.0,
-            repetition_penalty=1.0,
-            max_new_tokens=self.max_new_tokens,
-            eos_token_id=self.eos_ids,
-            pad_token_id=self.renderer.tokenizer.pad_token_id,
-            disable_compile=True,
-        )
-
-
-@contextmanager
-def _evaluating(model: PreTrainedModel) -> Iterator[None]:
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
-
-
-@contextmanager
-def _generation_config(model: Any, config: GenerationConfig) -> Iterator[GenerationConfig]:
-    """Replace the model's own defaults: ``generate`` would use them for what is unset in ``config``."""
-    owner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    before, owner.generation_config = owner.generation_config, config
-    try:
-        yield config
-    finally:
-        owner.generation_config = before

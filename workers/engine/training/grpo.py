@@ -155,6 +155,7 @@ class Rft(TrainingMethod):
             report_shrunk=report_shrunk,
             check_stop=context.check_stop,
             balance=Balance.create(spec, rows),
+            player=context.player,
         )
         if initial:
             keep_reference(initial)

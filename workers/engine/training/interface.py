@@ -13,6 +13,7 @@ from workers.contract.events import Event
 from workers.contract.memory import Work
 from workers.contract.spec import JobSpec
 from workers.engine.base_model.models import Base
+from workers.engine.episodes.player import Player
 from workers.engine.memory import MemoryPlan
 from workers.engine.prompts.data import Row
 from workers.engine.training.alarms import Alarms
@@ -31,7 +32,8 @@ class TrainContext:
     """Everything that a trainer is built from.
 
     ``recorder`` holds the training rows. ``initial_adapter`` is the base model with the adapter that training
-    continues; without it the trainer adds a fresh one. ``check_stop`` raises ``errors.Stopped``.
+    continues; without it the trainer adds a fresh one. ``player`` plays rows that have an environment.
+    ``check_stop`` raises ``errors.Stopped``.
     """
 
     out: Path
@@ -41,6 +43,7 @@ class TrainContext:
     plan: MemoryPlan
     emit: Callable[[Event], None]
     initial_adapter: PeftModel | None = None
+    player: Player | None = None
     check_stop: Callable[[], None] = never_stop
 
 

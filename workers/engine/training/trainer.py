@@ -15,10 +15,14 @@ from trl.trainer.utils import RepeatSampler
 from workers.engine import parallel
 from workers.engine.base_model.initial_adapter import use_reference
 from workers.engine.base_model.models import fold_adapter
+from workers.engine.episodes.collection import collect
+from workers.engine.episodes.episode import PlayedEpisode
+from workers.engine.episodes.player import Player
 from workers.engine.fast import lora, shared_prefix
 from workers.engine.fast.architecture import describe
 from workers.engine.fast.decoder import Completions, Decoder
 from workers.engine.memory import MemoryPlan, is_out_of_memory, read_peak, release
+from workers.engine.prompts.data import Row
 from workers.engine.sampling import scoring
 from workers.engine.sampling.batches import Portion
 from workers.engine.training.batching import loss_weight, plan_passes
@@ -30,6 +34,7 @@ from workers.engine.training.task_balance import Balance, TaskSampler
 KL_SHARE = 0.05  # measuring the KL may add this share of a step's work
 Batch = Mapping[str, Any]
 """A batch of TRL: tensors by name, one row per rollout, and a few numbers."""
+
 
 PASSES = 3  # work of a step in forward passes: one forward, and a backward that costs two
 
@@ -61,13 +66,16 @@ class MeasuringTrainer(CheckpointingMixin, GRPOTrainer):  # type: ignore[misc]
         report_shrunk: Callable[[int], None],
         check_stop: Callable[[], None],
         balance: Balance | None = None,
+        player: Player | None = None,
         **kwargs: Any,
     ) -> None:
-        self.recorder, self.shares, self.balance = recorder, shares, balance
+        self.recorder, self.shares, self.balance, self.player = recorder, shares, balance, player
         self.most_tokens, self._report_shrunk, self._check_stop = plan.tokens, report_shrunk, check_stop
         self.measured: dict[str, float] = {}
         self._portion, self._usage = Portion(sys.maxsize), Usage()
         super().__init__(*args, reward_funcs=recorder.grader, **kwargs)
+        if player:
+            self.rollout_func = self._collect_rollouts
         if shares:
             lora.speed_up(self.model)
         self._adapter_before = self._flatten_adapter()
@@ -123,7 +131,33 @@ class MeasuringTrainer(CheckpointingMixin, GRPOTrainer):  # type: ignore[misc]
         ids = [row for completions in drawn for row in completions.ids]
         return ids, [row for completions in drawn for row in completions.logps]
 
+    def _collect_rollouts(self, prompts: list[str], _: Any) -> dict[str, list[Any] | None]:
+        """Play the rows that have an environment, and sample the others as in a job without one."""
+        assert self.player is not None, "TRL calls this only in a job with environments"
+        prompt_ids, number = self._tokenize_prompts(prompts)[0], self.num_generations
+
+        def sample(ids: list[list[int]]) -> Any:
+            return self._generate_single_turn(ids, None, {}, number)
+
+        return collect(self._rows, prompt_ids, number, self.player.plays, self._play, sample)
+
+    def _play(self, rows: list[Row]) -> list[list[PlayedEpisode]]:
+        player, model = self.player, self.accelerator.unwrap_model(self.model)
+        assert player is not None, "only a job with environments has rows to play"
+        started, before = time.perf_counter(), player.seconds
+
+        def play(some: list[Row]) -> list[list[PlayedEpisode]]:
+            return player.play(model.get_base_model(), some, self.num_generations)
+
+        with fold_adapter(model):
+            played = self._portion.draw(play, rows)
+        environment = player.seconds - before
+        self._add("time/environment", environment)
+        self._add("time/generation", time.perf_counter() - started - environment)
+        return played
+
     def _generate_and_score_completions(self, inputs: Any) -> Batch:
+        self._rows = [self.recorder.rows[each["row"]] for each in inputs]
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         own = output["advantages"]
         if self.balance and self.scale_rewards == "batch":
@@ -144,14 +178,13 @@ class MeasuringTrainer(CheckpointingMixin, GRPOTrainer):  # type: ignore[misc]
         """Return rewards (rollouts, 1) of all processes, in their order. The leader grades them all."""
         if parallel.size() == 1:
             return torch.as_tensor(super()._calculate_rewards(inputs, prompts, completions, completion_ids))
-        parts = parallel.gather(([each["row"] for each in inputs], completion_ids))
+        own = ([each["row"] for each in inputs], completion_ids, [each.get("episode") for each in inputs])
+        rows, ids, episodes = (
+            [each for part in parts for each in part] for parts in zip(*parallel.gather(own), strict=True)
+        )
         rewards = None
         if parallel.rank() == 0:
-            rewards = self.recorder.grader(
-                completion_ids=[ids for _, part in parts for ids in part],
-                row=[row for part, _ in parts for row in part],
-                trainer_state=self.state,
-            )
+            rewards = self.recorder.grader(ids, rows, self.state, episodes)
         known = [torch.nan if reward is None else reward for reward in parallel.broadcast(rewards)]
         return torch.tensor(known, device=self.accelerator.device)[:, None]
 
@@ -162,7 +195,7 @@ class MeasuringTrainer(CheckpointingMixin, GRPOTrainer):  # type: ignore[misc]
 
         If memory runs out, the step starts again with passes half as large.
         """
-        counts = parallel.gather(float(inputs["completion_mask"].sum()))
+        counts = parallel.gather(float(loss_mask(inputs).sum()))
         mean_tokens = sum(counts) / len(counts)
         while True:
             counted = {name: len(values) for name, values in self._metrics["train"].items()}
@@ -226,7 +259,7 @@ class MeasuringTrainer(CheckpointingMixin, GRPOTrainer):  # type: ignore[misc]
         for rows in batches:
             self._check_stop()
             part = select(inputs, rows)
-            tokens.append(float(part["completion_mask"].sum()))
+            tokens.append(float(loss_mask(part).sum()))
             weight = loss_weight(self.loss_type, len(rows), len(mask), tokens[-1], mean_tokens)
             with parallel.without_gathering(self.accelerator):
                 loss = super()._compute_loss(model, part) * weight
@@ -300,7 +333,7 @@ class MeasuringTrainer(CheckpointingMixin, GRPOTrainer):  # type: ignore[misc]
         self._measure_kl(inputs)
         sampled = inputs.get("sampling_per_token_logps")
         if sampled is not None:
-            mask = inputs["completion_mask"]
+            mask = loss_mask(inputs)
             self._add("gap", float(((self._logps - sampled).abs() * mask).sum()))
             self._add("sampled_tokens", float(mask.sum()))
         self._sum_measured()
@@ -320,7 +353,7 @@ class MeasuringTrainer(CheckpointingMixin, GRPOTrainer):  # type: ignore[misc]
         the reference. If TRL has computed the reference on all rows (beta above 0), that is used; otherwise
         one rollout of some groups is run through the reference.
         """
-        logps, mask, base = self._logps, inputs["completion_mask"], inputs.get("ref_per_token_logps")
+        logps, mask, base = self._logps, loss_mask(inputs), inputs.get("ref_per_token_logps")
         if base is None:
             rows = self._kl_rows(inputs)
             if not rows:
@@ -409,16 +442,19 @@ class MeasuringTrainer(CheckpointingMixin, GRPOTrainer):  # type: ignore[misc]
         """Return and reset the metrics of the step that just ended (``docs/metrics.md``)."""
         measured, self.measured = self.measured, {}
         generation, grading = measured["time/generation"], self.recorder.grading_seconds
+        environment = measured.get("time/environment", 0.0)
         values = {
             **self.recorder.metrics(),
             "adapter/norm_change": self._adapter_change(),
             "time/generation": generation,
-            "time/training": step_time - generation - grading - measured["time/measuring"],
+            "time/training": step_time - generation - environment - grading - measured["time/measuring"],
             "time/measuring": measured["time/measuring"],
             "tokens_per_second": self.recorder.count_tokens() / step_time,
             **read_peak(),
             **self._usage.take(),
         }
+        if self.player:
+            values["time/environment"] = environment
         if tokens := measured.get("kl_tokens"):
             values |= {
                 "kl_to_base": measured["k3"] / tokens,
@@ -428,6 +464,12 @@ class MeasuringTrainer(CheckpointingMixin, GRPOTrainer):  # type: ignore[misc]
         if tokens := measured.get("sampled_tokens"):
             values["sampling/logp_gap"] = measured["gap"] / tokens
         return values
+
+
+def loss_mask(inputs: Batch) -> torch.Tensor:
+    """Return (rows, completion tokens): 1 for tokens that the model wrote and that are trained on."""
+    mask: torch.Tensor = inputs["completion_mask"]
+    return mask * inputs["tool_mask"] if "tool_mask" in inputs else mask
 
 
 def select(inputs: Batch, rows: list[int]) -> Batch:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -24,7 +22,16 @@ from workers.grading.judge.limits import Limits
 from workers.grading.judge.verdicts import content_text, find_refusal, parse_verdict
 from workers.grading.results import TokenUsage, add_usage
 from workers.grading.thoughts import without_thoughts
-from workers.outbound import AddressRefused, AllowList, Caps, OutboundTransport, check_url, explain
+from workers.outbound import (
+    AddressRefused,
+    AllowList,
+    Caps,
+    OutboundTransport,
+    check_url,
+    describe_status,
+    explain,
+)
+from workers.outbound.loop import Loop
 
 T = TypeVar("T")
 ChatMessage = dict[str, str]
@@ -97,23 +104,6 @@ class _Failed(Exception):
     def __init__(self, error_class: GradingErrorClass, detail: str) -> None:
         super().__init__(detail)
         self.error_class, self.detail = error_class, detail
-
-
-class Loop:
-    """An event loop in a thread of its own."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="judges", daemon=True)
-        self._thread.start()
-
-    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 class Judge:
@@ -242,10 +232,14 @@ class Judge:
             except openai.BadRequestError as error:
                 following = _find_next_way(way, question)
                 if following is None:
-                    raise _Failed("model_grader_server_error", self._describe_status(error)) from None
+                    raise _Failed(
+                        "model_grader_server_error", describe_status(self._name, error.status_code)
+                    ) from None
                 way = following
             except openai.APIStatusError as error:
-                raise _Failed("model_grader_server_error", self._describe_status(error)) from None
+                raise _Failed(
+                    "model_grader_server_error", describe_status(self._name, error.status_code)
+                ) from None
             except openai.APITimeoutError:
                 seconds = self._endpoint.timeout_seconds
                 detail = f"{self._name} did not answer within {seconds:g} s ({MAX_RETRIES + 1} tries)"
@@ -287,18 +281,6 @@ class Judge:
         if "max_completions_tokens" in sampling:  # the name in OpenAI's graders, not in its API
             sampling["max_completion_tokens"] = sampling.pop("max_completions_tokens")
         return request | sampling
-
-    def _describe_status(self, error: openai.APIStatusError) -> str:
-        remedy = {
-            401: "Check the key.",
-            403: "Check what the key may use.",
-            404: "Check the base URL and the model's name.",
-            429: "Lower the limits, or raise them at the provider.",
-        }
-        if error.status_code in range(300, 400):
-            return f"{self._name} redirects to another URL (status {error.status_code}). Give that URL."
-        advice = remedy.get(error.status_code, "Its server or Groove's request is at fault.")
-        return f"{self._name} answered with status {error.status_code}. {advice}"
 
     def _sum_usage(self, usage: list[TokenUsage]) -> dict[str, TokenUsage]:
         """Return the sum by the name of the judge in graders."""

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from webapp.datasets.models import DatasetVersion
 from webapp.jobs.errors import SettingsInvalid
 from webapp.jobs.launch.presets import STEPS, WORDS, build_presets
-from webapp.jobs.launch.service import check_settings, count_steps
+from webapp.jobs.launch.service import check_settings
+from webapp.jobs.launch.steps import count_steps
 from workers.contract.spec import GrpoSettings, JobSettings
 
 STANDARD = st.fixed_dictionaries(

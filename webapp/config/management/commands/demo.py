@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from webapp.config import supervisor
+from webapp.config.processes import supervisor
 
 
 class Command(BaseCommand):

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from webapp.config import supervisor
+from webapp.config.processes import supervisor
 
 STOP_SECONDS = 60
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from webapp.config import supervisor
+from webapp.config.processes import supervisor
 
 
 class Command(BaseCommand):

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
+from workers.contract.environments import EpisodeRecord
 from workers.contract.events import Rollout
 from workers.contract.health import Finding
+from workers.engine.episodes.measures import LIMITS, count_repeated
 from workers.engine.training.rollouts import measures
 from workers.engine.training.rollouts.recorder import Recorder, find_groups_without_signal
 
@@ -88,6 +90,26 @@ def _truncated(finding: Finding, recorder: Recorder) -> list[Rollout]:
     return [rollout for rollout in recorder.rollouts if rollout.truncated]
 
 
+def _episodes(recorder: Recorder) -> list[tuple[Rollout, EpisodeRecord]]:
+    return [(rollout, rollout.episode) for rollout in recorder.rollouts if rollout.episode is not None]
+
+
+def _most_repeated_calls(finding: Finding, recorder: Recorder) -> list[Rollout]:
+    counts = {rollout.index: count_repeated(episode) for rollout, episode in _episodes(recorder)}
+    repeating = [rollout for rollout in recorder.rollouts if counts.get(rollout.index)]
+    return _sort_descending(repeating, lambda rollout: counts[rollout.index])
+
+
+def _most_tool_errors(finding: Finding, recorder: Recorder) -> list[Rollout]:
+    counts = {rollout.index: sum(bool(t.error) for t in e.turns) for rollout, e in _episodes(recorder)}
+    failing = [rollout for rollout in recorder.rollouts if counts.get(rollout.index)]
+    return _sort_descending(failing, lambda rollout: counts[rollout.index])
+
+
+def _ended_by_limit(finding: Finding, recorder: Recorder) -> list[Rollout]:
+    return _one_per_group_first([rollout for rollout, e in _episodes(recorder) if e.end in LIMITS])
+
+
 def _failed(finding: Finding, recorder: Recorder) -> list[Rollout]:
     return [rollout for rollout in recorder.rollouts if rollout.reward is None and rollout.error_class]
 
@@ -105,6 +127,10 @@ SELECTORS: dict[str, Callable[[Finding, Recorder], list[Rollout]]] = {
     "no_signal": _without_signal,
     "no_signal_at_all": _without_signal,
     "truncation": _truncated,
+    "spread_shrinks": _any,
+    "repeated_call": _most_repeated_calls,
+    "tool_errors": _most_tool_errors,
+    "episodes_cut": _ended_by_limit,
     "grader_errors": _failed,
     "entropy_collapse": _any,
     "low_entropy": _any,

@@ -10,12 +10,15 @@ from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
 from workers.contract.events import Rollout
+from workers.engine.episodes.measures import measure_episodes
+from workers.engine.prompts.conversations import tidy_tools, tool_names
 from workers.engine.prompts.data import Row
 from workers.engine.training.rollouts import measures, permuted_rewards
 from workers.engine.training.task_balance import compute_advantages
 from workers.grading.sample import Completion
 
 if TYPE_CHECKING:
+    from workers.engine.episodes.episode import PlayedEpisode
     from workers.engine.prompts.rendering import Renderer
     from workers.grading import GradeAnswers, GradeResult
 
@@ -42,19 +45,28 @@ class Recorder:
     held_out_answers: int = 64
     placebo_seed: int | None = None
     completion_ids: list[list[int]] = field(default_factory=list)
+    """Tokens of each rollout that the model wrote."""
     _row: list[int] = field(default_factory=list)
     _texts: list[Completion] = field(default_factory=list)
 
     def grader(
-        self, completion_ids: list[list[int]], row: list[int], trainer_state: Any, **_: Any
+        self,
+        completion_ids: list[list[int]],
+        row: list[int],
+        trainer_state: Any,
+        episode: Sequence[PlayedEpisode | None] | None = None,
+        **_: Any,
     ) -> list[float | None]:
         """Return the rewards that TRL optimises; ``None`` for a whole group if one grade is missing."""
         started = time.perf_counter()
-        self.completion_ids, self._row = completion_ids, row
+        episodes = episode or [None] * len(row)
+        written = [p.written if p else ids for p, ids in zip(episodes, completion_ids, strict=True)]
+        self.completion_ids, self._row = written, row
         groups = {i: number for number, i in enumerate(dict.fromkeys(row))}
         prompts = {i: self.renderer.render(self.rows[i].messages, self.rows[i].tools) for i in groups}
         self._texts = texts = [
-            self.renderer.parse(prompts[i], ids) for i, ids in zip(row, completion_ids, strict=True)
+            played.completion if played else self.renderer.parse(prompts[i], ids)
+            for i, ids, played in zip(row, completion_ids, episodes, strict=True)
         ]
         pairs = [(text, self.rows[i].item) for text, i in zip(texts, row, strict=True)]
         self.results = results = self.grade(pairs, [str(i) for i in row])
@@ -81,11 +93,12 @@ class Recorder:
                 explanation=result.explanation,
                 advantage=None,
                 length=len(ids),
-                truncated=ids[-1] not in self.eos_ids,
+                truncated=played.truncated if played else ids[-1] not in self.eos_ids,
                 adapter_step=trainer_state.global_step,
+                episode=text.episode,
             )
-            for index, (i, text, ids, result, reward) in enumerate(
-                zip(row, texts, completion_ids, results, rewards, strict=True)
+            for index, (i, text, ids, played, result, reward) in enumerate(
+                zip(row, texts, written, episodes, results, rewards, strict=True)
             )
         ]
         return rewards
@@ -119,7 +132,7 @@ class Recorder:
             scores = [s for r in self.rollouts if (s := r.sub_rewards.get(name)) is not None]
             if scores:
                 values[f"rewards/{name}/mean"] = sum(scores) / len(scores)
-        values |= self._completion_metrics()
+        values |= self._completion_metrics() | self._episode_metrics()
         held_out = self._grade_held_out()  # before the tasks' metrics, which contain its rewards
         return values | self._task_metrics() | held_out | self._judge_metrics()
 
@@ -139,6 +152,17 @@ class Recorder:
             "answers/length_reward_correlation": measures.Moments.from_pairs(graded).correlation,
         }
         return {name: value for name, value in values.items() if value is not None}
+
+    def _episode_metrics(self) -> dict[str, float]:
+        """Return the metrics of the step's episodes; empty if it has none."""
+        played = [(r.row_id, r.episode) for r in self.rollouts if r.episode is not None]
+        tools = dict.fromkeys(
+            name
+            for rollout, row in zip(self.rollouts, self._row, strict=True)
+            if rollout.episode is not None
+            for name in tool_names(tidy_tools(self.rows[row].tools))
+        )
+        return measure_episodes(played, list(tools))
 
     def _task_metrics(self) -> dict[str, float]:
         """Return the same few metrics for each of several tasks."""

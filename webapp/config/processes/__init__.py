@@ -1,0 +1,1 @@
+"""The processes of an installation: embedded services, their supervisor, and its restarts."""

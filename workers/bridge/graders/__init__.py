@@ -1,0 +1,1 @@
+"""Work on graders: trials, checks, and the grading that others ask for."""

@@ -1,0 +1,1 @@
+"""Episodes: rollouts in which the model acts several times, in an environment."""

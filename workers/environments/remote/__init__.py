@@ -1,0 +1,1 @@
+"""Environments at servers: one module a protocol, on one HTTP client and one kind of session."""
