@@ -22,7 +22,7 @@ from tests.bench import (
     sandbox,
     speed,
 )
-from tests.bench.api import api_schema, gateway, interactions, serving
+from tests.bench.api import api_reads, api_schema, gateway, interactions, serving
 from tests.bench.result import Result
 from tests.bench.scale import SMALL
 
@@ -44,6 +44,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "env_throughput": environments.throughput,
     "judge_concurrency": judge_concurrency.run,
     "api_schema": api_schema.run,
+    "api_p95": api_reads.api_p95,
     "gateway_overhead": gateway.overhead,
     "gateway_overhead_p95": gateway.overhead_p95,
     "streams": gateway.streams,

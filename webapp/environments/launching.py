@@ -13,6 +13,7 @@ from webapp.teams.models import Team
 from workers import grading
 
 NAMED_FIELDS = 5
+NO_REWARD = "{} has tools and no reward. Choose a grader that reads what the model did."
 Inspection = EnvironmentInspection
 
 
@@ -57,6 +58,8 @@ def find_environment_refusal(
         return f"{environment} cannot run. {reason} Save a version that can.".replace("  ", " ")
     if errors := [each for each in inspection.found.findings if each.kind == "error"]:
         return f"{environment} has an error: {errors[0].title}. {errors[0].remedy}".strip()
+    if not inspection.found.splits:  # a server with tools alone: any rows can be its tasks
+        return NO_REWARD.format(environment) if grading.reads_episode(grader.parsed) else ""
     return _compare_fields(environment, rows, inspection.found.required, inspection.found.fields)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from django.db import models
 from django.urls import reverse
+from encrypted_fields.fields import EncryptedTextField
+from pydantic import TypeAdapter
 
 from webapp.core.fields import PublicIdField, pydantic_field
 from webapp.core.models import Authored, SoftDeleted
@@ -15,11 +18,15 @@ from webapp.environments.findings import Inspected, Progress
 from webapp.graders.fields import WrittenJSONField
 from webapp.teams.models import Team
 from webapp.work.models import WorkItem
-from workers.contract.environments import PythonEnvironment
+from workers.contract import environments as contract
 
 if TYPE_CHECKING:
     from webapp.environments.findings import Move
     from workers.contract.json_types import JsonObject
+
+
+PYTHON = "python"
+DEFINITION: TypeAdapter[contract.Environment] = TypeAdapter(contract.Environment)
 
 
 class Environment(Authored, SoftDeleted):
@@ -41,11 +48,15 @@ class Environment(Authored, SoftDeleted):
 
 
 class EnvironmentVersion(Authored):
-    """The source of an environment, as its author wrote it; never changes."""
+    """The source of an environment, as its author wrote it; never changes.
+
+    That of a server is the JSON of its definition.
+    """
 
     uid = PublicIdField("envv_")
     environment = models.ForeignKey(Environment, models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
+    type = models.CharField(max_length=20, default=PYTHON, help_text="of the definition")
     source = models.TextField()
     sha256 = models.CharField(max_length=64, help_text="of the source")
     note = models.CharField(max_length=200, blank=True, help_text="what changed, in its author's words")
@@ -66,9 +77,32 @@ class EnvironmentVersion(Authored):
         return reverse("environments:version", args=[environment.team.slug, environment.uid, self.number])
 
     @cached_property
-    def definition(self) -> PythonEnvironment:
+    def definition(self) -> contract.Environment:
         """The definition that a worker opens."""
-        return PythonEnvironment(name=self.environment.name, source=self.source)
+        fields = json.loads(self.source) if self.at_server else {"source": self.source}
+        return DEFINITION.validate_python({**fields, "type": self.type, "name": self.environment.name})
+
+    @property
+    def at_server(self) -> bool:
+        """True if a server plays the environment."""
+        return self.type != PYTHON
+
+    @property
+    def what(self) -> str:
+        """What the source is, for pages."""
+        return "Connection" if self.at_server else "Source"
+
+
+class ServerSecret(Authored):
+    """The secret of an environment's server. Definitions name its ``uid``; it goes to this ``url`` only."""
+
+    uid = PublicIdField("envsecret_")
+    team = models.ForeignKey(Team, models.CASCADE, related_name="server_secrets")
+    url = models.CharField(max_length=500)
+    value = EncryptedTextField()
+
+    def __str__(self) -> str:
+        return f"secret of {self.url}"
 
 
 class EnvironmentInspection(WorkItem):

@@ -6,7 +6,7 @@ import hashlib
 
 from django.db import transaction
 
-from webapp.environments.models import Environment, EnvironmentVersion, TaskDataset
+from webapp.environments.models import PYTHON, Environment, EnvironmentVersion, TaskDataset
 from webapp.environments.queues import TASK_DATASETS, request_inspection
 from webapp.graders import services as graders
 from webapp.teams.models import Team, User
@@ -16,6 +16,7 @@ from workers.environments import find_problems
 from workers.grading import Problem
 
 REWARD_GRADER: JsonObject = {"type": "environment", "name": "Environment reward"}
+OTHER_KIND = "A server plays this environment. Change its connection on its page, or create another one."
 
 
 class SourceInvalid(ValueError):
@@ -26,22 +27,22 @@ class SourceInvalid(ValueError):
         self.problem = problem
 
 
-def hash_source(source: str) -> str:
+def hash_source(source: str, kind: str = PYTHON) -> str:
     """Return the hash of the source. Raises ``SourceInvalid``."""
-    if problems := find_problems(source):
+    if kind == PYTHON and (problems := find_problems(source)):
         raise SourceInvalid(problems[0])
     return hashlib.sha256(source.encode()).hexdigest()
 
 
 @transaction.atomic
 def create_environment(
-    team: Team, user: User | None, name: str, source: str, description: str = ""
+    team: Team, user: User | None, name: str, source: str, description: str = "", kind: str = PYTHON
 ) -> Environment:
     """Create an environment with its first version. Raises ``SourceInvalid``."""
-    sha256 = hash_source(source)
+    sha256 = hash_source(source, kind)
     environment = Environment.objects.create(team=team, name=name, description=description, created_by=user)
     version = EnvironmentVersion.objects.create(
-        environment=environment, number=1, source=source, sha256=sha256, created_by=user
+        environment=environment, number=1, type=kind, source=source, sha256=sha256, created_by=user
     )
     record_event(team, user, "created environment", environment)
     request_inspection(version)
@@ -50,19 +51,21 @@ def create_environment(
 
 @transaction.atomic
 def add_version(
-    environment: Environment, user: User | None, source: str, note: str = ""
+    environment: Environment, user: User | None, source: str, note: str = "", kind: str = PYTHON
 ) -> tuple[EnvironmentVersion, bool]:
     """Return the version with this source, and True if it is new.
 
     The newest version's own source makes no version. ``note`` says what changed. Raises ``SourceInvalid``.
     """
-    sha256 = hash_source(source)
     latest = Environment.objects.select_for_update().get(pk=environment.pk).versions.first()
+    if latest and latest.type != kind:
+        raise SourceInvalid({"line": 1, "column": 1, "message": OTHER_KIND})
+    sha256 = hash_source(source, kind)
     if latest and latest.sha256 == sha256:
         return latest, False
     version = EnvironmentVersion.objects.create(
-        environment=environment, number=latest.number + 1 if latest else 1, source=source, sha256=sha256,
-        note=note, created_by=user,
+        environment=environment, number=latest.number + 1 if latest else 1, type=kind, source=source,
+        sha256=sha256, note=note, created_by=user,
     )  # fmt: skip
     record_event(environment.team, user, "saved environment", version)
     request_inspection(version)

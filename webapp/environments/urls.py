@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from webapp.environments import play_views, removal_views, views
+from webapp.environments import play_views, removal_views, server_views, views
 
 app_name = "environments"
 urlpatterns = [
     path("", views.environment_list, name="list"),
     path("new/", views.new, name="new"),
+    path("connect/", server_views.connect, name="connect"),
     path("lint/", views.lint, name="lint"),
     path("deleted/", removal_views.deleted, name="deleted"),
     path("plays/<str:uid>/", play_views.play, name="play"),

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from webapp.core.http import HtmxRequest
 from webapp.core.input_checks import parse_whole_number
 from webapp.core.versions import find_compared
-from webapp.environments import listing, presenters, services
+from webapp.environments import listing, presenters, server_views, services
 from webapp.environments.forms import DescriptionForm, NewEnvironmentForm, SourceForm, TaskDatasetForm
 from webapp.environments.models import Environment, EnvironmentVersion
 from webapp.environments.queues import request_inspection
@@ -44,6 +44,8 @@ def new(request: HttpRequest, access: Access) -> HttpResponse:
 def detail(request: HtmxRequest, access: Access, uid: str) -> HttpResponse:
     """Show the editor, tools, tasks and checks. A POST saves a version."""
     environment = access.get(Environment.objects.select_related("team"), uid=uid)
+    if presenters.find_latest(environment).at_server:
+        return server_views.show_server(request, access, environment)
     if request.method == "POST":
         access.require(Role.EDITOR)
         return _save(request, access, environment)

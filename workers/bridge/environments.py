@@ -10,6 +10,7 @@ from pathlib import Path
 from webapp.environments.findings import Finding, FindingKind, Inspected, Move, Progress, TaskSplit
 from webapp.environments.models import EnvironmentInspection, EnvironmentVersion, Play, TaskDataset
 from webapp.environments.queues import INSPECTIONS, PLAYS, TASK_DATASETS
+from webapp.environments.servers import read_secrets
 from webapp.environments.task_rows import check_splits, encode_row, store_tasks
 from webapp.work.errors import LeaseLost, WorkFailed
 from workers.bridge.running import run_item
@@ -51,7 +52,7 @@ def continue_play(play_id: int) -> None:
 def open_version(version: EnvironmentVersion) -> Iterator[Backend]:
     """Open the version's environment in the sandbox. Raises ``WorkFailed`` with line, cause and remedy."""
     try:
-        with open_backend(version.definition) as backend:
+        with open_backend(version.definition, read_secrets([version])) as backend:
             yield backend
     except EnvironmentFault as error:
         line = f"Line {error.line}: " if error.line else ""

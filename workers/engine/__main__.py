@@ -51,6 +51,9 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--lifeline", type=int, help="file descriptor; the engine exits when it closes")
     run.add_argument("--keys-fd", type=int, help="file descriptor with the judges' keys, a JSON object")
+    run.add_argument(
+        "--secrets-fd", type=int, help="file descriptor with the secrets of environments' servers, likewise"
+    )
     run.add_argument("--judge-cache", type=Path, help="folder for verdicts of judges, kept after the job")
     run.set_defaults(command=_run)
     sample = commands.add_parser("sample", help="sample completions from a base model")
@@ -92,6 +95,7 @@ def _run(arguments: argparse.Namespace) -> int:
     follow_lifeline(arguments.lifeline)
 
     judges = Judges(spec.judges, read_keys(arguments.keys_fd), arguments.judge_cache)
+    secrets = read_keys(arguments.secrets_fd)
 
     folder, out = arguments.spec.resolve().parent, arguments.out.resolve()
     if parallel.rank():
@@ -106,7 +110,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
             followers.watch(lambda lost: errors.emit_failure(emit, errors.follower_lost(lost)))
             finishing = arguments.finish_file.exists if arguments.finish_file else lambda: False
-            job = Job(spec, folder, out, emit, stopping.is_set, judges, finishing)
+            job = Job(spec, folder, out, emit, stopping.is_set, judges, finishing, secrets)
             return run_job(job, arguments.resume, followers)
 
     return _report(arguments.out, work)

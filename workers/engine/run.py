@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from workers.engine import checkpoint, errors, parallel
 from workers.engine.base_model import initial_adapter, model_errors
 from workers.engine.base_model.models import Base, adapter_sha256, embedding_rows, load, pick_device
 from workers.engine.base_model.targets import describe_frozen, find_layers
-from workers.engine.episodes.environments import open_environments
+from workers.engine.episodes.environments import offer_tools, open_environments
 from workers.engine.episodes.player import Player
 from workers.engine.episodes.writers import TurnSampling
 from workers.engine.evaluation import retention, task_graders
@@ -85,6 +85,7 @@ class Job:
     stopping: Callable[[], bool]
     judges: Judges = field(default_factory=Judges)
     finishing: Callable[[], bool] = never_finish
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     step: int = 0
     progress: Progress | None = None
     memory: Estimate | None = None
@@ -127,8 +128,9 @@ class Job:
                 task_graders.open_by_task(spec, self.judges) as grade,
                 open_held_out_grader(spec, self.judges) as held_out_grade,
                 retention.open_suites(spec, self.folder, self.judges) as suites,
-                open_environments(spec) as environments,
+                open_environments(spec, self.secrets) as environments,
             ):
+                offer_tools(environments, [*train_rows, *held_out.validation, *held_out.final])
                 base = self._load(train_rows, held_out, suites)
                 player = self._build_player(base, environments, self._choose_check(progress))
                 trainer, evaluator = self._build(base, train_rows, grade, steps, progress, player)
@@ -159,7 +161,8 @@ class Job:
         steps = self.method.count_steps(len(train_rows))
         progress = Progress(self.emit, steps, RemainingWork())
         base = self._load(train_rows, held_out, [])
-        with open_environments(self.spec) as environments:
+        with open_environments(self.spec, self.secrets) as environments:
+            offer_tools(environments, train_rows)
             player = self._build_player(base, environments, self._choose_check(progress))
             trainer, _ = self._build(base, train_rows, _refuse_to_grade, steps, progress, player)
             trainer.add_callback(FollowerCallback())

@@ -102,6 +102,13 @@ GRADERS = (
 ENVIRONMENTS = (
     Step("environments/list.html", "environments:list", {"q": "Num"}, shows="Clear"),
     Step("environments:inspect", "environments:version", shows="is being checked"),
+    Step(
+        "environments/connect.html",
+        "environments:connect",
+        {"name": "Desk", "url": "https://ors.example"},
+        shows="A worker is testing it",
+    ),
+    Step("environments/server.html", "", {"concurrency": "4"}, shows="Saved as version 2"),
 )
 JOBS = (
     Step("jobs/list.html", "jobs:list", {"q": "J"}, shows="Clear"),

@@ -1,4 +1,5 @@
 import django.utils.timezone
+import encrypted_fields.fields
 import webapp.core.fields
 import webapp.graders.fields
 from django.db import migrations, models
@@ -51,6 +52,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('uid', webapp.core.fields.PublicIdField(prefix='envv_')),
                 ('number', models.PositiveIntegerField()),
+                ('type', models.CharField(default='python', help_text='of the definition', max_length=20)),
                 ('source', models.TextField()),
                 ('sha256', models.CharField(help_text='of the source', max_length=64)),
                 ('note', models.CharField(blank=True, help_text="what changed, in its author's words", max_length=200)),
@@ -81,6 +83,19 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='ServerSecret',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('uid', webapp.core.fields.PublicIdField(prefix='envsecret_')),
+                ('url', models.CharField(max_length=500)),
+                ('value', encrypted_fields.fields.EncryptedTextField()),
+            ],
+            options={
+                'abstract': False,
             },
         ),
         migrations.CreateModel(

@@ -233,7 +233,8 @@ class Attempt:
         arguments += ["--judge-cache", str(judges.cache_folder(self.job.team))]
         arguments += ["--finish-file", str(self.finish_file)]
         output = self.folder / "engine.log"
-        with child.start_child(arguments, self.job.devices, output, connection.secrets) as process:
+        secrets = connection.secrets | job_specs.pass_secrets(self.job)
+        with child.start_child(arguments, self.job.devices, output, secrets) as process:
             self.last_event, self.process = time.monotonic(), process
             self._follow(process, connection.moved)
         if self.done is None:

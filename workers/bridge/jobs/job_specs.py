@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
+from webapp.environments.servers import read_secrets
 from webapp.jobs.models import Job
 from workers.bridge.jobs import files, suites, task_files
 from workers.contract.json_types import JsonObject
@@ -15,6 +17,13 @@ def list_definitions(job: Job) -> list[JsonObject]:
     graded = [*job.graded_parts, *suites.list_suites(job)]
     versions = [*(part.grader_version for part in graded), job.held_out_grader]
     return [version.definition for version in versions if version is not None]
+
+
+def pass_secrets(job: Job) -> dict[str, bytes]:
+    """Return the secrets of the job's environments as ``child.start_child`` takes them."""
+    versions = [job.environment_version, *(part.environment_version for part in job.graded_parts)]
+    secrets = read_secrets([version for version in versions if version is not None])
+    return {"--secrets-fd": json.dumps(secrets).encode()} if secrets else {}
 
 
 def build_job_spec(

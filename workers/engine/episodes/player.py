@@ -18,6 +18,7 @@ from workers.engine.prompts.conversations import content_text
 from workers.engine.prompts.data import Row
 from workers.engine.prompts.tool_calls import find_format
 from workers.environments.backend import Backend, Call, EnvironmentFault, SessionLost
+from workers.environments.checks import Finding, check_environment
 
 
 @dataclass
@@ -49,6 +50,12 @@ class Player:
         """Return True if the row is the task of an episode."""
         return row.task in self.environments
 
+    def check_environments(self, seed: int) -> list[Finding]:
+        """Return what the checks of each environment find. Raises ``EngineError``."""
+        distinct = {id(backend): backend for backend in self.environments.values()}
+        with self._in_environment():
+            return [each for backend in distinct.values() for each in check_environment(backend, seed)]
+
     def play(self, model: PreTrainedModel, rows: Sequence[Row], each: int) -> list[list[PlayedEpisode]]:
         """Play ``each`` episodes of every row. Raises ``EngineError``."""
         prompts = [self.sampling.renderer.encode(row.messages, row.tools) for row in rows]
@@ -78,7 +85,7 @@ class Player:
                     episode.lose()
                     continue
                 episode.session, row = session, episode.row
-                if session.prompt != content_text(row.messages[-1].get("content", "")):
+                if session.prompt not in ("", content_text(row.messages[-1].get("content", ""))):
                     raise errors.environment_differs(row.row_id, session.prompt)
 
     def _play_turns(

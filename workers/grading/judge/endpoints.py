@@ -34,7 +34,7 @@ class Judges:
 
 
 def read_keys(descriptor: int | None) -> dict[str, str]:
-    """Read the judges' keys, a JSON object by judge, from an inherited pipe; none without a descriptor."""
+    """Read keys or secrets, a JSON object by name, from an inherited pipe; none without a descriptor."""
     if descriptor is None:
         return {}
     with os.fdopen(descriptor, "rb") as pipe:
