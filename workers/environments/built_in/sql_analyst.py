@@ -25,7 +25,9 @@ TABLES = {
     "products": "id INTEGER PRIMARY KEY, name TEXT, category TEXT, price REAL",
     "orders": "id INTEGER PRIMARY KEY, customer_id INTEGER, day TEXT, status TEXT",
     "items": "order_id INTEGER, product_id INTEGER, quantity INTEGER",
-    "tickets": "id INTEGER PRIMARY KEY, customer_id INTEGER, topic TEXT, priority TEXT, opened TEXT, closed TEXT",
+    "tickets": (
+        "id INTEGER PRIMARY KEY, customer_id INTEGER, topic TEXT, priority TEXT, opened TEXT, closed TEXT"
+    ),
 }
 NOTES = {
     "customers": "tier is standard or gold; joined is a day such as 2024-05-31.",
