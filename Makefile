@@ -47,7 +47,7 @@ static/dist/.built: package-lock.json $(shell find static/css static/js template
 
 demo: BEGAN := $(shell date +%s)
 demo: setup
-	$(BIN)/python manage.py demo --began $(BEGAN) $(if $(ONESHOT),--oneshot)
+	$(BIN)/python manage.py demo --began $(BEGAN) $(if $(ONESHOT),--oneshot) $(if $(SAMPLE),--sample $(SAMPLE))
 
 up: setup
 	$(BIN)/python manage.py up

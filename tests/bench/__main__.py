@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.bench import (
     browsing,
     environments,
+    episodes,
     grading_share,
     judge_concurrency,
     latency,
@@ -22,7 +23,7 @@ from tests.bench import (
     sandbox,
     speed,
 )
-from tests.bench.api import api_schema, gateway, interactions, serving
+from tests.bench.api import api_reads, api_schema, gateway, interactions, serving
 from tests.bench.result import Result
 from tests.bench.scale import SMALL
 
@@ -42,8 +43,11 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "grading_share": grading_share.run,
     "env_call": environments.call,
     "env_throughput": environments.throughput,
+    "episode_speed": episodes.speed,
+    "env_share": episodes.share,
     "judge_concurrency": judge_concurrency.run,
     "api_schema": api_schema.run,
+    "api_p95": api_reads.api_p95,
     "gateway_overhead": gateway.overhead,
     "gateway_overhead_p95": gateway.overhead_p95,
     "streams": gateway.streams,

@@ -25,10 +25,13 @@ class TaskSplit(Frozen):
     tasks: list[JsonObject]
 
 
+FindingKind = Literal["success", "warning", "error"]
+
+
 class Finding(Frozen):
     """The result of a check. ``evidence`` are lines that show it; ``remedy`` says what to change."""
 
-    kind: Literal["success", "warning", "error"]
+    kind: FindingKind
     title: str
     text: str = ""
     remedy: str = ""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from collections.abc import Iterable
+
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from webapp.datasets.models import DatasetVersion
-from webapp.environments.models import EnvironmentInspection, EnvironmentVersion
+from webapp.environments.models import EnvironmentInspection, EnvironmentVersion, TaskDataset
 from webapp.graders.models import GraderVersion
 from webapp.teams.models import Team
-from workers.contract.json_types import JsonValue
+from workers import grading
 
 NAMED_FIELDS = 5
 NO_REWARD = "{} has tools and no reward. Choose a grader that reads what the model did."
@@ -21,18 +23,23 @@ def list_usable_versions(team: Team) -> QuerySet[EnvironmentVersion]:
     return versions.select_related("environment__team").defer("source").order_by("-id")
 
 
-def find_environment_of_rows(version: DatasetVersion) -> EnvironmentVersion | None:
-    """Return the version whose tasks the rows are, unless its environment is deleted."""
-    made = version.task_datasets.filter(version__environment__deleted_at=None)
-    found = made.select_related("version__environment__team").first()
-    return found.version if found else None
+def annotate_environments(rows: QuerySet[DatasetVersion]) -> QuerySet[DatasetVersion]:
+    """Add ``played_in`` to versions: the key of the environment's version whose tasks the rows are, or None.
+
+    Deleted environments do not count.
+    """
+    made = TaskDataset.objects.filter(
+        dataset_version=OuterRef("pk"), version__environment__deleted_at=None
+    ).order_by("-pk")
+    return rows.annotate(played_in=Subquery(made.values("version")[:1]))
 
 
-def reads_episode(definition: JsonValue) -> bool:
-    """Return True if a grader, or a part of it, returns the reward of an environment."""
-    if isinstance(definition, dict):
-        return definition.get("type") == "environment" or any(map(reads_episode, definition.values()))
-    return isinstance(definition, list) and any(map(reads_episode, definition))
+def find_environment_of_rows(
+    version: DatasetVersion, environments: Iterable[EnvironmentVersion]
+) -> EnvironmentVersion | None:
+    """Return which of the ``environments`` has the rows as its tasks; ``version`` must be annotated."""
+    key = version.played_in  # type: ignore[attr-defined]
+    return next((each for each in environments if each.pk == key), None) if key else None
 
 
 def find_environment_refusal(
@@ -40,7 +47,7 @@ def find_environment_refusal(
 ) -> str:
     """Return why the rows cannot be played in the environment and graded so; empty if they can."""
     if environment is None:
-        if reads_episode(grader.definition):
+        if grading.reads_episode(grader.parsed):
             return f"The grader {grader} returns the reward of an environment: choose the environment."
         return ""
     inspection = Inspection.objects.filter(version=environment).first()
@@ -52,7 +59,7 @@ def find_environment_refusal(
     if errors := [each for each in inspection.found.findings if each.kind == "error"]:
         return f"{environment} has an error: {errors[0].title}. {errors[0].remedy}".strip()
     if not inspection.found.splits:  # a server with tools alone: any rows can be its tasks
-        return NO_REWARD.format(environment) if reads_episode(grader.definition) else ""
+        return NO_REWARD.format(environment) if grading.reads_episode(grader.parsed) else ""
     return _compare_fields(environment, rows, inspection.found.required, inspection.found.fields)
 
 

@@ -8,12 +8,15 @@ from django.db import transaction
 
 from webapp.environments.models import PYTHON, Environment, EnvironmentVersion, TaskDataset
 from webapp.environments.queues import TASK_DATASETS, request_inspection
+from webapp.graders import services as graders
 from webapp.teams.models import Team, User
 from webapp.teams.services import record_event
+from workers.contract.json_types import JsonObject
 from workers.environments import find_problems
 from workers.grading import Problem
 
 OTHER_KIND = "A server plays this environment. Change its connection on its page, or create another one."
+REWARD_GRADER: JsonObject = {"type": "environment", "name": "Environment reward"}
 
 
 class SourceInvalid(ValueError):
@@ -96,7 +99,8 @@ def restore_environment(environment: Environment, user: User) -> None:
 def request_task_dataset(version: EnvironmentVersion, user: User | None, most: int) -> TaskDataset:
     """Enqueue a dataset version of the version's tasks, ``most`` of each split.
 
-    The environment's first one makes a dataset of its name; later ones become versions of it.
+    The environment's first one makes a dataset of its name; later ones become versions of it. The team gets a
+    grader that returns the environment's reward, unless it has one.
     """
     environment = version.environment
     earlier = TaskDataset.objects.filter(
@@ -107,6 +111,7 @@ def request_task_dataset(version: EnvironmentVersion, user: User | None, most: i
         team=environment.team, version=version, most=most, dataset=last.dataset if last else None,
         created_by=user,
     )  # fmt: skip
+    graders.find_or_create_version(environment.team, user, REWARD_GRADER)
     record_event(environment.team, user, "created a dataset of the tasks of", version)
     TASK_DATASETS.notify(made.pk)
     return made

@@ -1,4 +1,4 @@
-"""The sample project: short business texts, answered with JSON, and a grader of its fields."""
+"""The sample project: short business texts, answered with JSON, their grader, and a refund desk."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from django.db import transaction
 from webapp.datasets.models import Dataset
 from webapp.datasets.uploads.services import Choices, commit_upload, receive_file
 from webapp.datasets.uploads.validation import Options
+from webapp.environments.models import Environment
+from webapp.environments.services import create_environment, request_task_dataset
 from webapp.graders.models import Grader
 from webapp.graders.services import create_grader
 from webapp.teams.models import Team, User
+from workers.environments.examples import list_examples
 
 FOLDER = settings.BASE_DIR / "workers" / "starter" / "sample"
 DATASET = "Sample: invoices, orders, tickets"
 GRADER = "Sample: share of right fields"
 HACKABLE = "Sample: invoice fields (hackable)"
+ENVIRONMENT = "Sample: refund desk"
+MOST_TASKS = 240  # of a split: all that the refund desk has
 
 
 @transaction.atomic
@@ -37,6 +42,18 @@ def create_sample_project(team: Team, user: User) -> tuple[Dataset, Grader]:
         definition = json.loads((FOLDER / "grader.json").read_text(encoding="utf-8"))
         grader = create_grader(team, user, GRADER, definition)
     return dataset, grader
+
+
+@transaction.atomic
+def create_sample_environment(team: Team, user: User) -> Environment:
+    """Create the refund desk, unless the team has it already; a worker makes a dataset of its tasks."""
+    Team.objects.select_for_update().get(pk=team.pk)
+    environment = team.environments.alive().filter(name=ENVIRONMENT).first()
+    if environment is None:
+        (example,) = (each for each in list_examples() if each.key == "refund_desk")
+        environment = create_environment(team, user, ENVIRONMENT, example.source, example.summary[:200])
+        request_task_dataset(environment.versions.get(), user, MOST_TASKS)
+    return environment
 
 
 def _create_dataset(team: Team, user: User) -> Dataset:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from webapp.environments.findings import Inspected, Move, Progress, TaskSplit
+from webapp.environments.findings import Finding, FindingKind, Inspected, Move, Progress, TaskSplit
 from webapp.environments.models import EnvironmentInspection, EnvironmentVersion, Play, TaskDataset
 from webapp.environments.queues import INSPECTIONS, PLAYS, TASK_DATASETS
 from webapp.environments.servers import read_secrets
@@ -16,10 +16,19 @@ from webapp.work.errors import LeaseLost, WorkFailed
 from workers.bridge.running import run_item
 from workers.contract.environments import EndReason, ToolCall, Turn
 from workers.contract.json_types import JsonObject
-from workers.environments import open_backend
+from workers.environments import checks, open_backend
 from workers.environments.backend import Backend, EnvironmentFault, Score, Session, SessionLost
+from workers.environments.checks import check_environment
 from workers.grading import GradingUnavailable
 
+TITLES: dict[checks.CheckName, str] = {
+    "splits": "Every split has tasks of its own",
+    "oracle": "The oracle solves the tasks",
+    "empty_policy": "Doing nothing earns nothing",
+    "constant_policy": "The same calls for every task earn little",
+    "determinism": "Equal calls give equal results",
+}
+EXPLOITS = ("empty_policy", "constant_policy")
 SHOWN_TASKS = 100  # of a split, on pages
 SESSIONS = 64  # open at a time
 
@@ -70,8 +79,20 @@ def _inspect(inspection: EnvironmentInspection, _folder: Path, _lost: threading.
             ],
             required=sorted(set.intersection(*filled)) if filled else [],
             fields=sorted({name for task in every for name in task}),
+            findings=[_describe_finding(each) for each in check_environment(backend)],
         )
     INSPECTIONS.finish(inspection, found=found)
+
+
+def _describe_finding(checked: checks.Finding) -> Finding:
+    """Return a check's result as pages show it. What a model could exploit only warns."""
+    kind: FindingKind = "success"
+    if not checked.passed:
+        kind = "warning" if checked.passed is None or checked.check in EXPLOITS else "error"
+    return Finding(
+        kind=kind, title=TITLES[checked.check], text=f"{checked.summary[:1].upper()}{checked.summary[1:]}.",
+        remedy=checked.remedy, evidence=checked.evidence,
+    )  # fmt: skip
 
 
 # --- datasets of tasks -----------------------------------------------------------------------------

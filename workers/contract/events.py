@@ -311,7 +311,7 @@ class AlarmEvent(_Event):
     paused: bool = Field(default=False, description="the job pauses because of it")
 
 
-Verdict = Literal["go", "change_grader", "raise_length", "sft_first", "solved"]
+Verdict = Literal["go", "change_environment", "change_grader", "raise_length", "sft_first", "solved"]
 
 
 class CurvePoint(BaseModel):

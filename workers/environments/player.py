@@ -125,21 +125,21 @@ class Player(Guard):
         splits = self._class.list_splits()
         if not isinstance(splits, list) or not all(isinstance(each, str) for each in splits):
             raise TypeError("list_splits() must return a list of names")
-        return {"splits": splits}
+        return {"list": splits}
 
     def _list_tasks(self, _: int, split: str) -> Reply:
         tasks = self._class.list_tasks(split)
         if not isinstance(tasks, list) or not all(isinstance(each, dict) for each in tasks):
             raise TypeError("list_tasks() must return a list of dicts")
-        return {"tasks": json.loads(json.dumps(tasks, allow_nan=False))}
+        return {"list": json.loads(json.dumps(tasks, allow_nan=False))}
 
     def _find_oracle(self, _: int, seed: int, task: dict[str, object]) -> Reply:
         session = Session(self._new_environment(), seed)
         session.move()
         session.environment.reset(**task)
         session.move()
-        calls = [[name, arguments] for name, arguments in session.environment._oracle()]
-        return {"calls": json.loads(json.dumps(calls, allow_nan=False))}
+        calls = [list(call) for call in session.environment._oracle()]
+        return {"list": json.loads(json.dumps(calls, allow_nan=False))}
 
     def _open(self, number: int, seed: int, task: dict[str, object]) -> Reply:
         session = Session(self._new_environment(), seed)

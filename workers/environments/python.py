@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import resources
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from workers.contract.environments import PythonEnvironment
 from workers.contract.json_types import JsonObject
 from workers.environments.backend import Call, EnvironmentFault, Score, Session, SessionLost, ToolResult
 from workers.environments.pool import Answer, Order, Pool
 from workers.environments.source import read_class
-from workers.environments.text import clean_text
+from workers.environments.text import clean_text, is_storable
 from workers.environments.tools import find_mismatch
 from workers.grading.results import Limits
 from workers.grading.sample import nested_too_deeply
@@ -24,6 +24,7 @@ LIMITS = Limits(reply_bytes=16 << 20)
 MOST_CHARACTERS, MARK_CHARACTERS = 100_000, 100
 MOST_TASKS = 100_000
 ENDED = "the episode has ended; no call is possible any more"
+PAIR = 2
 ORACLE_REMEDY = "Return calls of the environment's own tools, with arguments that fit their hints."
 Result = TypeVar("Result")
 Field = TypeVar("Field")
@@ -123,17 +124,34 @@ class PythonBackend:
 
     def list_splits(self) -> list[str]:
         """Return the names of the splits."""
-        return self._ask("splits", (), _parse_splits)
+        return [clean_text(str(name), MOST_CHARACTERS) for name in self._ask("splits")]
 
     def list_tasks(self, split: str) -> list[JsonObject]:
         """Return the tasks of a split: keyword arguments of a session, as JSON."""
-        return self._ask("tasks", (split,), _parse_tasks)
+        tasks = self._ask("tasks", split)
+        if len(tasks) > MOST_TASKS:
+            raise EnvironmentFault(f"{split} has {len(tasks)} tasks", f"Return {MOST_TASKS} at most.")
+        if not all(isinstance(task, dict) for task in tasks):
+            raise EnvironmentFault("list_tasks() returned no list of dicts", "Return a dict for each task.")
+        if not is_storable(tasks):
+            cause = f"a task of {split} holds NUL or half of a surrogate pair"
+            raise EnvironmentFault(cause, "Leave such characters out of tasks.")
+        return tasks
 
     def find_oracle_calls(self, task: JsonObject) -> list[tuple[str, JsonObject]] | None:
         """Return tool calls that solve the task; None if the environment has no oracle."""
         if "_oracle" not in self.optional:
             return None
-        return self._ask("oracle", (find_seed(task), task), self._parse_oracle)
+        calls: list[tuple[str, JsonObject]] = []
+        for call in self._ask("oracle", find_seed(task), task):
+            name, arguments = call if isinstance(call, list) and len(call) == PAIR else (None, None)
+            if not isinstance(name, str) or not isinstance(arguments, dict):
+                raise EnvironmentFault("_oracle() returned no list of (tool, arguments)", ORACLE_REMEDY)
+            refusal = self.find_refusal(name, arguments)
+            if refusal:
+                raise EnvironmentFault(f"_oracle() makes a call that is refused: {refusal}", ORACLE_REMEDY)
+            calls.append((name, arguments))
+        return calls
 
     def open_sessions(self, tasks: Sequence[JsonObject]) -> list[Session | SessionLost]:
         """Open a session for each task, in their order."""
@@ -172,28 +190,16 @@ class PythonBackend:
             return f"the arguments of {name} are nested too deeply"
         return clean_text(find_mismatch(tool, arguments), MOST_CHARACTERS)
 
-    def _ask(self, kind: str, parts: tuple[object, ...], parse: Callable[[Answer], Result]) -> Result:
-        """Ask something that concerns no session. Raises ``EnvironmentFault``."""
+    def _ask(self, kind: str, *parts: object) -> list[Any]:
+        """Ask for a list that concerns no session. Raises ``EnvironmentFault``."""
         hosted = self.pool.new_session()
         seconds = self._limits.load_seconds if kind in ("splits", "tasks") else None
-        order = Order(hosted, _encode(kind, hosted.number, *parts), parse, seconds=seconds)
+        order = Order(hosted, _encode(kind, hosted.number, *parts), _parse_list, seconds=seconds)
         (answer,) = self.pool.run([order])
         self.pool.end_session(hosted)
         if isinstance(answer, SessionLost):
             raise EnvironmentFault(hosted.lost, "Correct the line.", hosted.line) from answer
         return answer
-
-    def _parse_oracle(self, answer: Answer) -> list[tuple[str, JsonObject]]:
-        """Return the calls of an oracle. Raises ``EnvironmentFault`` for calls that the tools refuse."""
-        calls: list[tuple[str, JsonObject]] = []
-        for name, arguments in _read(answer, "calls", list):
-            if not isinstance(name, str) or not isinstance(arguments, dict):
-                raise EnvironmentFault("_oracle() returned no list of (tool, arguments)", ORACLE_REMEDY)
-            refusal = self.find_refusal(name, arguments)
-            if refusal:
-                raise EnvironmentFault(f"_oracle() makes a call that is refused: {refusal}", ORACLE_REMEDY)
-            calls.append((name, arguments))
-        return calls
 
 
 def find_seed(task: JsonObject) -> int:
@@ -269,12 +275,5 @@ def _parse_score(answer: Answer) -> Score:
     return Score(_read_reward(answer), feedback=feedback)
 
 
-def _parse_splits(answer: Answer) -> list[str]:
-    return [clean_text(str(name), MOST_CHARACTERS) for name in _read(answer, "splits", list)]
-
-
-def _parse_tasks(answer: Answer) -> list[JsonObject]:
-    tasks = _read(answer, "tasks", list)
-    if len(tasks) > MOST_TASKS or not all(isinstance(task, dict) for task in tasks):
-        raise Broken(f"the process sent no list of at most {MOST_TASKS} tasks")
-    return tasks
+def _parse_list(answer: Answer) -> list[Any]:
+    return _read(answer, "list", list)

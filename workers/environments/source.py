@@ -42,6 +42,13 @@ def read_class(source: str) -> EnvironmentClass:
     except SourceInvalid as error:
         problem = error.problem
         raise EnvironmentFault(problem["message"], "Correct the line.", problem["line"]) from error
+    try:
+        return _read_tree(tree, source)
+    except RecursionError as error:
+        raise EnvironmentFault("the source is nested too deeply", "Write shorter expressions.") from error
+
+
+def _read_tree(tree: ast.Module, source: str) -> EnvironmentClass:
     node = _find_class(tree)
     methods = {each.name: each for each in node.body if isinstance(each, ast.FunctionDef)}
     for fault in _find_faults(node, methods):

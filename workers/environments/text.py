@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -18,3 +20,13 @@ def clean_text(text: str, most: int) -> str:
 def mark_cut(text: str, most: int) -> str:
     """Return the beginning of ``text`` with a mark that says how much is missing."""
     return f"{text[:most]}\n[cut: {len(text) - most} more characters]"
+
+
+def is_storable(value: object) -> bool:
+    """Return True if databases take a value of JSON, whose texts then hold no NUL and no lone surrogate."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\\u0000" not in text

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from workers.contract.json_types import JsonObject, JsonValue
 from workers.environments.backend import EnvironmentFault
+from workers.environments.text import is_storable
 
 TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 NAMES = {"string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false",
@@ -16,6 +17,7 @@ NAMES = {"string": "text", "integer": "a whole number", "number": "a number", "b
 HINTS = "str, int, float, bool, Literal[...], list[...], dict[str, ...] and | None"
 SHOWN_CHARACTERS = 60
 MOST_ALIASES = 8
+MOST_NAME = 64
 _SECTION = re.compile(
     r"^(Args|Arguments|Parameters|Returns|Raises|Yields|Examples?|Notes?):\s*$", re.MULTILINE
 )
@@ -52,6 +54,9 @@ def describe_tool(method: ast.FunctionDef, aliases: Mapping[str, ast.expr]) -> J
     if required:
         parameters["required"] = required
     function: JsonObject = {"name": method.name, "description": description, "parameters": parameters}
+    if not method.name.isascii() or len(method.name) > MOST_NAME or not is_storable(function):
+        cause = f"tool {method.name[:MOST_NAME]} has a name that APIs refuse, or NUL or half a surrogate pair"
+        raise EnvironmentFault(cause, f"Use at most {MOST_NAME} ASCII letters, digits and _.", method.lineno)
     return {"type": "function", "function": function}
 
 
@@ -103,7 +108,7 @@ def _read_hint(node: ast.expr, aliases: Mapping[str, ast.expr], what: str, depth
         schema = _read_subscript(node, aliases, what, depth + 1)
         if schema is not None:
             return schema
-    cause = f"the type hint {ast.unparse(node)} of {what} has no JSON type"
+    cause = f"the type hint {ast.unparse(node)[:SHOWN_CHARACTERS]} of {what} has no JSON type"
     raise EnvironmentFault(cause, f"Use {HINTS}.", getattr(node, "lineno", None))
 
 

@@ -1,6 +1,13 @@
 """Graders: from a model's answer and its row to a reward. Imports neither torch nor the web application."""
 
-from workers.grading.definition import canonical, compares_answers, judge_models, sha256, validate
+from workers.grading.definition import (
+    canonical,
+    compares_answers,
+    judge_models,
+    reads_episode,
+    sha256,
+    validate,
+)
 from workers.grading.judge import Judges
 from workers.grading.kinds import KINDS
 from workers.grading.results import GradeResult, GraderInvalid, GradingUnavailable, Limits
@@ -25,6 +32,7 @@ __all__ = [
     "open_graders",
     "probe",
     "python_problems",
+    "reads_episode",
     "sha256",
     "validate",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from workers.contract.graders import Grader, JudgeMessage
+from workers.contract.graders import EnvironmentGrader, Grader, JudgeMessage
 from workers.contract.json_types import JsonObject
 from workers.grading.kinds import KINDS
 from workers.grading.results import GraderInvalid, errors_below
@@ -70,6 +70,11 @@ def judge_models(grader: Grader) -> list[str]:
 def compares_answers(grader: Grader) -> bool:
     """Return True if a reward depends on the other completions to the prompt (``ranking``)."""
     return any(KINDS[part.type].compares_answers for part in _walk(grader))
+
+
+def reads_episode(grader: Grader) -> bool:
+    """Return True if the grader, or a part of it, returns the reward of an environment."""
+    return any(isinstance(part, EnvironmentGrader) for part in _walk(grader))
 
 
 def _walk(grader: Grader) -> Iterator[Grader]:

@@ -34,7 +34,7 @@ def create_objects(team: Team, user: User) -> Known:
 
     A noun of the API adds a line for each of its paths with an id, and for each field that takes an id.
     """
-    job, target = Job.objects.get(team=team), targets.first(team)
+    job, target = Job.objects.filter(team=team).latest("pk"), targets.first(team)
     file = create_file(team, user, "a.jsonl", "fine-tune", ContentFile(ROWS))
     upload = uploads.create_upload(
         team, user, filename="b", purpose="batch", mime_type="text/plain", size=9, lifetime=None

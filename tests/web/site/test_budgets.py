@@ -24,7 +24,7 @@ from webapp.seeding.seed import Sizes, fill, seed
 from webapp.teams.models import Team, User
 
 SignIn = Callable[[User], Client]
-MOST_QUERIES = 15
+MOST_QUERIES = 16
 KILOBYTE = 1000
 STYLES = 30
 GRADER_PAGES = ("detail", "version", "trial", "new", "import")
@@ -35,7 +35,8 @@ WITH_CURVES = (
     "retention:page",
     "evaluations:compare",
 )  # a job's, all
-SCRIPTS = dict.fromkeys(WITH_CURVES, 75) | {f"graders:{page}": 220 for page in GRADER_PAGES}
+EDITORS = (*(f"graders:{page}" for page in GRADER_PAGES), "environments:detail")
+SCRIPTS = dict.fromkeys(WITH_CURVES, 75) | dict.fromkeys(EDITORS, 220)
 SCRIPTS_ELSEWHERE = 45
 OUTSIDE = re.compile(r"""(?:src|srcset|action|poster)=["'](?:https?:)?//|<link[^>]+href=["'](?:https?:)?//""")
 INLINE = re.compile(  # a data block is not run

@@ -193,6 +193,27 @@ def test_a_session_that_cannot_be_restored_is_lost_with_the_reason() -> None:
             second.call("roll", ROLL)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "cause"),
+    [
+        ('("sell", {})]', '("buy", {})]', "there is no tool buy"),
+        ('("sell", {})]', '"sell"]', "no list of"),
+        ('("roll", {"sides": 6})', '("roll", {"sides": 7})', "sides must be one of 6, 20"),
+        ('{"n": n} for', '{"n": n, "x": "\\0"} for', "a task of train holds NUL"),
+        ('{"n": n} for', '{"n": float("nan")} for', "not JSON compliant"),
+        ('{"n": n} for', "n for", "must return a list of dicts"),
+    ],
+)
+def test_a_wrong_list_is_named_and_the_environment_goes_on(old: str, new: str, cause: str) -> None:
+    source = SOURCE.replace(old, new)
+    assert source != SOURCE
+    with PythonBackend(PythonEnvironment(source=source), LIMITS) as backend:
+        with pytest.raises(EnvironmentFault, match=cause):
+            (backend.list_tasks("train"), backend.find_oracle_calls({"n": 1}))
+        assert backend.list_splits() == ["train", "test"]
+        assert open_one(backend).call("list_parts", {}).text
+
+
 def test_state_on_the_class_stays_within_a_session() -> None:
     source = SOURCE.replace("self.calls += 1", "self.calls += 1; self.last.append(self.n)").replace(
         '{"parts": [1, 2.5, None]}', "self.last"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import Any, Literal
 
 import pytest
@@ -102,12 +103,13 @@ DOCUMENTED = '"""Do.\n\n        Args:\n            a: it\n        """'
         (write_source(body=tool("self, a: bytes", DOCUMENTED)), 13, "bytes .* no JSON type"),
         (write_source(body=tool("self, *a: int")), 13, r"\*args"),
         (write_source(body="\n    @property" + tool("self")), 14, "decorator"),
+        (write_source(body=tool("self, a: " + "+".join("x" * 3000), DOCUMENTED)), 1, "nested|recursion"),
+        (write_source(body=tool("self").replace("act", "größe")), 13, "a name that APIs refuse"),
+        (write_source(body=tool("self", '"""Do \\ud800."""')), 13, "half a surrogate pair"),
         (write_source(body="\n    async def act(self): pass"), 13, "async"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(source: str, line: int, cause: str) -> None:
-    import re
-
     (problem,) = find_problems(source)
     assert (problem["line"], bool(re.search(cause, problem["message"]))) == (line, True), problem
     assert problem["message"].endswith((".", ":"))

@@ -20,7 +20,7 @@ from workers.contract.json_types import JsonObject
 
 SHOWN = (
     "team", "base_model", "tuned_model", "initial_adapter", "dataset_version__validation_file",
-    "grader_version",
+    "grader_version", "environment_version",
 )  # fmt: skip
 INVALID_FILE = "invalid_training_file"
 FILE_ERRORS = {INVALID_FILE: "training_file", "invalid_validation_file": "validation_file"}
@@ -106,6 +106,8 @@ def _describe_method(job: Job) -> dict[str, Any]:
         "response_format": None,
         "hyperparameters": describe_settings(job),
     }
+    if job.environment_version:
+        described["environment"] = job.environment_version.uid
     return {"type": kind, kind: described}
 
 

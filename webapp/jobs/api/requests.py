@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from django.db import transaction
+from django.db.models import Q
 
 from webapp.core.api.errors import ApiError, NotFound
 from webapp.datasets.files.models import ApiFile
 from webapp.datasets.files.services import build_version, find_file, find_version
 from webapp.datasets.models import DatasetVersion
+from webapp.environments.launching import list_usable_versions
+from webapp.environments.models import EnvironmentVersion
 from webapp.graders import services as graders
 from webapp.graders.models import GraderVersion
 from webapp.jobs.api.schemas import JobBody, JsonDict, Reinforcement
@@ -27,6 +30,7 @@ from workers import grading
 NAME_LENGTH = 120
 ROWS_AT_ONCE = 2_000  # a version of more rows is made by a worker
 GRADER = "method.reinforcement.grader"
+ENVIRONMENT = "method.reinforcement.environment"
 ONLY_REINFORCEMENT = (
     "Groove trains by reinforcement only, so far: set method to "
     '{"type": "reinforcement", "reinforcement": {"grader": …}}.'
@@ -46,8 +50,9 @@ def create_job(team: Team, user: User | None, asked: JobBody) -> Job:
     training = _find_file(team, asked.training_file, "training_file")
     validation = _find_file(team, asked.validation_file, "validation_file") if asked.validation_file else None
     grader = find_grader(team, user, reinforcement.grader)
+    environment = find_environment(team, reinforcement.environment) if reinforcement.environment else None
     stem = PurePath(training.filename).stem[:NAME_LENGTH]
-    version = _find_version(team, user, training, validation, stem)
+    version = _find_version(team, user, training, validation, stem, at_once=environment is not None)
     validation_rows = version.files["validation"]["rows"] if version else validation and validation.rows
     request = JobRequest(
         team=team,
@@ -55,7 +60,7 @@ def create_job(team: Team, user: User | None, asked: JobBody) -> Job:
         name=asked.suffix or stem or "Job",
         base_model=base,
         initial_adapter=adapter,
-        tasks=single_task(version, grader) if version else (),
+        tasks=single_task(version, grader, environment) if version else (),
         settings=build_settings(base, validation_rows or 0, asked),
         suffix=asked.suffix or "",
         metadata=asked.metadata or {},
@@ -103,16 +108,17 @@ def _find_file(team: Team, uid: str, param: str) -> ApiFile:
 
 
 def _find_version(
-    team: Team, user: User | None, training: ApiFile, validation: ApiFile | None, name: str
+    team: Team, user: User | None, training: ApiFile, validation: ApiFile | None, name: str, *, at_once: bool
 ) -> DatasetVersion | None:
     """Return the version of these files; None if it has to be made of more rows than a request may wait for.
 
-    Raises ApiError for files of another purpose, and for a wrong row of small files.
+    ``at_once``, it is made of any number: tasks of an environment are checked before the launch. Raises
+    ApiError for files of another purpose, and for a wrong row of small files.
     """
     if found := find_version(team, training, validation):
         return found
     rows = [file.rows for file in (training, validation) if file]
-    if None in rows or sum(filter(None, rows)) > ROWS_AT_ONCE:
+    if not at_once and (None in rows or sum(filter(None, rows)) > ROWS_AT_ONCE):
         return None
     return build_version(team, user, training, validation, name)
 
@@ -124,6 +130,15 @@ def find_grader(team: Team, user: User | None, definition: JsonDict) -> GraderVe
     except grading.GraderInvalid as error:
         param = f"{GRADER}.{error.param}" if error.param else GRADER
         raise ApiError(f"Invalid '{param}': {error.message}", param=param, code="invalid_value") from error
+
+
+def find_environment(team: Team, uid: str) -> EnvironmentVersion:
+    """Return the version with this id, or the newest one of the environment with this id."""
+    versions = list_usable_versions(team)
+    found = versions.filter(Q(uid=uid) | Q(environment__uid=uid)).first()
+    if found is None:
+        raise ApiError(f"No such environment: {uid}", param=ENVIRONMENT, code="invalid_value")
+    return found
 
 
 def _refuse(error: SettingsInvalid) -> ApiError:
@@ -158,6 +173,7 @@ def _describe_request(asked: JobBody) -> JsonDict:
             "type": "reinforcement",
             "reinforcement": {
                 "grader": reinforcement.grader,
+                **({"environment": reinforcement.environment} if reinforcement.environment else {}),
                 "response_format": response_format.model_dump(exclude_none=True, by_alias=True)
                 if response_format
                 else None,

@@ -97,7 +97,10 @@ class ResponseFormat(Body):
 
 
 class Reinforcement(Body):
+    """``environment``, Groove's own, is the id of an environment or of a version of one."""
+
     grader: JsonDict
+    environment: str | None = Field(default=None, min_length=1, max_length=100)
     hyperparameters: Hyperparameters = Hyperparameters()
     response_format: ResponseFormat | None = None
 

@@ -22,6 +22,7 @@ PARAMS = {
     "evaluation.every": f"{HYPERPARAMETERS}.eval_interval",
     "evaluation.validation_samples_per_row": f"{HYPERPARAMETERS}.eval_samples",
     "grader_version": "method.reinforcement.grader",
+    "environment_version": "method.reinforcement.environment",
     "initial_adapter": "model",
     "seed": "seed",
 }

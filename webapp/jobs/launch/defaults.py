@@ -9,10 +9,12 @@ from django.db.models import OuterRef, Subquery
 
 from webapp.core.input_checks import load_json
 from webapp.datasets.models import DatasetVersion
+from webapp.environments.models import EnvironmentVersion
 from webapp.graders.definitions import required_fields
 from webapp.graders.models import GraderTrial, GraderVersion
 from webapp.jobs.launch.service import check_settings
 from workers.contract.spec import SECTIONS
+from workers.grading import reads_episode
 
 TRIED = 20  # newest choices that are compared with what was named
 Pair = tuple[DatasetVersion | None, GraderVersion | None]
@@ -23,10 +25,12 @@ def complete_choices(
     grader: GraderVersion | None,
     versions: Iterable[DatasetVersion],
     graders: Iterable[GraderVersion],
+    environment: EnvironmentVersion | None = None,
 ) -> Pair:
     """Choose what was not named: the last one tried with the other, the newest that fits, or the newest.
 
-    ``versions`` and ``graders`` are the choices, newest first.
+    ``versions`` and ``graders`` are the choices, newest first. Tasks of an ``environment`` and a grader of
+    its reward fit each other. ``versions`` are annotated with their environments.
     """
     if version and grader:
         return version, grader
@@ -35,7 +39,9 @@ def complete_choices(
     version = version or next(iter(versions), None)
     if version is None:
         return None, next(iter(graders), None)
-    return version, _find_last_tried_grader(version, graders) or _find_fitting_grader(version, graders)
+    return version, _find_last_tried_grader(version, graders) or _find_fitting_grader(
+        version, graders, environment
+    )
 
 
 def _find_last_tried_version(
@@ -49,9 +55,13 @@ def _find_last_tried_version(
 
 
 def _find_fitting_version(grader: GraderVersion, versions: Iterable[DatasetVersion]) -> DatasetVersion | None:
-    newest = islice(versions, TRIED)
+    newest, played = islice(versions, TRIED), reads_episode(grader.parsed)
     return next(
-        (version for version in newest if not required_fields.find_refusal(grader, version)),
+        (
+            version
+            for version in newest
+            if not required_fields.find_refusal(grader, version) and (not played or version.played_in)  # type: ignore[attr-defined]
+        ),
         next(iter(versions), None),
     )
 
@@ -70,10 +80,17 @@ def _find_last_tried_grader(
     return next((grader for grader in graders if grader.grader_id == tried), None) if tried else None
 
 
-def _find_fitting_grader(version: DatasetVersion, graders: Iterable[GraderVersion]) -> GraderVersion | None:
+def _find_fitting_grader(
+    version: DatasetVersion, graders: Iterable[GraderVersion], environment: EnvironmentVersion | None
+) -> GraderVersion | None:
     newest = islice(graders, TRIED)
     return next(
-        (grader for grader in newest if not required_fields.find_refusal(grader, version)),
+        (
+            grader
+            for grader in newest
+            if reads_episode(grader.parsed) == bool(environment)
+            and not required_fields.find_refusal(grader, version)
+        ),
         next(iter(graders), None),
     )
 

@@ -13,7 +13,7 @@ from django.conf import settings as site
 from webapp.graders.models import GraderVersion
 from webapp.jobs.launch import estimates, placement
 from webapp.jobs.launch.estimates import Estimate
-from webapp.jobs.launch.grader_findings import find_grader_problems, find_missing_fields
+from webapp.jobs.launch.grader_findings import find_grader_problems, find_row_problems
 from webapp.jobs.launch.job_form import JobForm
 from webapp.jobs.launch.request import TaskChoice
 from webapp.jobs.launch.steps import count_steps
@@ -84,7 +84,7 @@ def forecast_job(team: Team, form: JobForm, source: Job | None) -> dict[str, obj
     steps = count_steps(settings.grpo, *(task.dataset_version for task in tasks)) if tasks else None
     estimate = _estimate_time(form, tasks, steps, place.able)
     findings = find_grader_problems(values["grader_version"])
-    findings += [finding for task in tasks for finding in find_missing_fields(task)]
+    findings += [finding for task in tasks for finding in find_row_problems(task)]
     seconds = estimate.seconds if estimate else None
     hours, price = _gpu_hours(seconds, settings), site.GPU_HOUR_PRICE
     found = find_last_advice(team, values)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from webapp.calibration import services as calibration
+from webapp.environments.launching import find_environment_refusal
 from webapp.graders.definitions import required_fields
 from webapp.graders.models import GraderCheck, GraderVersion
 from webapp.jobs.launch.request import TaskChoice
 from webapp.jobs.launch.service import find_unmet_conditions_of_check
+
+UNPLAYED = "The rows are tasks of an environment. Choose it, or each rollout is a single completion."
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,15 @@ def _describe_low_reference(check: GraderCheck) -> str:
     )
 
 
-def find_missing_fields(task: TaskChoice) -> list[Finding]:
-    """Return the fields that the task's grader reads and its rows lack."""
-    if not (task.grader_version and task.dataset_version):
+def find_row_problems(task: TaskChoice) -> list[Finding]:
+    """Return the fields that the task's grader reads and its rows lack, and problems with its environment."""
+    rows, grader, environment = task.dataset_version, task.grader_version, task.environment_version
+    if not (grader and rows):
         return []
-    lacks = required_fields.find_lacks(task.grader_version, task.dataset_version)
-    return [Finding("error" if lack.refused else "warning", lack.message) for lack in lacks]
+    lacks = required_fields.find_lacks(grader, rows)
+    findings = [Finding("error" if lack.refused else "warning", lack.message) for lack in lacks]
+    if refusal := find_environment_refusal(environment, rows, grader):
+        findings.append(Finding("error", refusal))
+    elif not environment and getattr(rows, "played_in", None):
+        findings.append(Finding("warning", UNPLAYED))
+    return findings

@@ -12,7 +12,11 @@ from django.shortcuts import redirect, render
 
 from webapp.core.http import HtmxRequest
 from webapp.datasets.models import DatasetVersion
-from webapp.environments.launching import find_environment_of_rows, list_usable_versions
+from webapp.environments.launching import (
+    annotate_environments,
+    find_environment_of_rows,
+    list_usable_versions,
+)
 from webapp.graders.models import GraderVersion
 from webapp.jobs import services
 from webapp.jobs.errors import SettingsInvalid
@@ -44,7 +48,7 @@ def _load_choices(access: Access) -> Choices:
     )
     return {
         "base_models": list_base_models(team),
-        "versions": versions.defer("report").order_by("-id"),
+        "versions": annotate_environments(versions.defer("report").order_by("-id")),
         "graders": graders.order_by("-id"),
         "environments": list_usable_versions(team),
         "starts": adapter_field.find_adapters(team),
@@ -76,10 +80,15 @@ def _initial_values(request: HttpRequest, choices: Choices, source: Job | None) 
     start = request.GET.get("start", "")
     version = _find_by_uid(choices["versions"], request.GET.get("dataset", ""))
     grader = _find_by_uid(choices["graders"], request.GET.get("grader", ""))
-    version, grader = defaults.complete_choices(version, grader, choices["versions"], choices["graders"])
     environment = _find_by_uid(choices["environments"], request.GET.get("environment", ""))
+    rows = version or _find_by_uid_or_newest(choices["versions"], "")
+    if rows and not grader:
+        environment = environment or find_environment_of_rows(rows, choices["environments"])
+    version, grader = defaults.complete_choices(
+        version, grader, choices["versions"], choices["graders"], environment
+    )
     if version and not environment:
-        environment = find_environment_of_rows(version)
+        environment = find_environment_of_rows(version, choices["environments"])
     return {
         "name": version.dataset.name[:120] if version else "Job",
         "base_model": _find_by_uid_or_newest(choices["base_models"], request.GET.get("base", "")),

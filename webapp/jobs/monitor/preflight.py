@@ -18,6 +18,7 @@ TITLES = {
     "go": "Go",
     "change_grader": "Change the grader first",
     "raise_length": "Raise the length limit first",
+    "change_environment": "Correct the environment first",
     "sft_first": "Train on examples first",
     "solved": "Already solved",
 }

@@ -18,6 +18,7 @@ from workers.engine.prompts.conversations import content_text
 from workers.engine.prompts.data import Row
 from workers.engine.prompts.tool_calls import find_format
 from workers.environments.backend import Backend, Call, EnvironmentFault, SessionLost
+from workers.environments.checks import Finding, check_environment
 
 
 @dataclass
@@ -48,6 +49,12 @@ class Player:
     def plays(self, row: Row) -> bool:
         """Return True if the row is the task of an episode."""
         return row.task in self.environments
+
+    def check_environments(self, seed: int) -> list[Finding]:
+        """Return what the checks of each environment find. Raises ``EngineError``."""
+        distinct = {id(backend): backend for backend in self.environments.values()}
+        with self._in_environment():
+            return [each for backend in distinct.values() for each in check_environment(backend, seed)]
 
     def play(self, model: PreTrainedModel, rows: Sequence[Row], each: int) -> list[list[PlayedEpisode]]:
         """Play ``each`` episodes of every row. Raises ``EngineError``."""

@@ -130,6 +130,11 @@ def advise(signs: Signs) -> list[Cause]:
     return sorted(found, key=lambda cause: -cause.share)
 
 
+def put_first(faults: list[Cause], causes: list[Cause]) -> list[Cause]:
+    """Return faults of an environment before other causes; ``go`` is no advice beside them."""
+    return [*faults, *(cause for cause in causes if cause.verdict != "go")] if faults else causes
+
+
 def _errors(signs: Signs) -> Cause | None:
     if signs.errors <= MOST_ERRORS:
         return None

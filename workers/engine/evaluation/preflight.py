@@ -154,7 +154,7 @@ class Preflight:
             zero=sum(reward == 0 for rewards in rows for reward in rewards) / sum(map(len, rows)),
             zero_uncut=_zero_uncut(completions, results),
         )
-        first, *others = forecast.advise(signs)
+        first, *others = forecast.put_first(self._find_environment_faults(), forecast.advise(signs))
         bins, low, high = forecast.count_bins([reward for rewards in rows for reward in rewards])
         return PreflightEvent(
             rows=len(completions),
@@ -182,6 +182,17 @@ class Preflight:
             samples=self._samples(train, completions, results),
             judge_cost=_sum_costs(results),
         )
+
+    def _find_environment_faults(self) -> list[forecast.Cause]:
+        """Return what the checks of the job's environments found wrong. Raises ``EngineError``."""
+        player = self.sampler.player
+        findings = player.check_environments(self.spec.seed) if player else []
+        self.check_stop()
+        return [
+            forecast.Cause("change_environment", f"The environment: {finding.summary}.", finding.remedy, 1.0)
+            for finding in findings
+            if finding.passed is False
+        ]
 
     def _samples(
         self, train: list[Row], completions: list[list[SampledCompletion]], results: list[list[GradeResult]]

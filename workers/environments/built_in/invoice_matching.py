@@ -183,6 +183,7 @@ def _decide(order: Order, invoice: Invoice) -> str:
     return "hold_quantity" if invoice.quantity > sum(order.receipts) else "approve"
 
 
+@lru_cache(maxsize=4096)
 def _is_solvable(world: int, number: int) -> bool:
     """Return True if the rules lead to the truth: a search may not show the order among so many alike."""
     invoice = _make_invoice(world, number)

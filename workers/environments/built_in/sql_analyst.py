@@ -21,11 +21,13 @@ FIRST_NAMES = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gita", "Hugo", "Ines
 LAST_NAMES = ("Abel", "Berg", "Costa", "Dahl")
 ADJECTIVES = ("Basic", "Compact", "Folding", "Giant", "Premium")
 TABLES = {
-    "customers": "id INTEGER, name TEXT, city TEXT, tier TEXT, joined TEXT",
-    "products": "id INTEGER, name TEXT, category TEXT, price REAL",
-    "orders": "id INTEGER, customer_id INTEGER, day TEXT, status TEXT",
+    "customers": "id INTEGER PRIMARY KEY, name TEXT, city TEXT, tier TEXT, joined TEXT",
+    "products": "id INTEGER PRIMARY KEY, name TEXT, category TEXT, price REAL",
+    "orders": "id INTEGER PRIMARY KEY, customer_id INTEGER, day TEXT, status TEXT",
     "items": "order_id INTEGER, product_id INTEGER, quantity INTEGER",
-    "tickets": "id INTEGER, customer_id INTEGER, topic TEXT, priority TEXT, opened TEXT, closed TEXT",
+    "tickets": (
+        "id INTEGER PRIMARY KEY, customer_id INTEGER, topic TEXT, priority TEXT, opened TEXT, closed TEXT"
+    ),
 }
 NOTES = {
     "customers": "tier is standard or gold; joined is a day such as 2024-05-31.",
@@ -301,6 +303,7 @@ class _Database:
             self._connection.execute(f"CREATE TABLE {table} ({TABLES[table]})")
             marks = ", ".join("?" * len(rows[0]))
             self._connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+        self._connection.execute("CREATE INDEX items_by_order ON items(order_id)")
         self._counts = {
             table: self._connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in TABLES
         }

@@ -17,7 +17,7 @@ from tests.workers.engine_jobs import GRADER, events_of, of_type, rows, run_engi
 
 SOURCE = '''
 class Talk:
-    """The scripted user names a word three times; the reward is the share of replies that contain it."""
+    """The scripted user names a word; the reward is the share of turns that contain it, 0.1 for nothing."""
 
     system_prompt = ""
     max_tool_calls = 5
@@ -39,7 +39,7 @@ class Talk:
         return None if len(self.heard) == 3 else "b " + self.word
 
     def get_reward(self):
-        return sum(self.word in words for words in self.heard) / 3
+        return 0.1 + sum(self.word in words for words in self.heard) / 3
 
     def _feedback(self):
         return self.word
@@ -143,8 +143,14 @@ def test_both_sides_of_an_evaluation_play_the_same_tasks(mixed):
             assert (sample.episode is not None) is row.row_id.startswith("talk")
             if sample.episode:
                 assert sample.episode.feedback == row.item["word"]
+
+
+def test_the_preflight_plays_and_names_what_is_wrong_with_the_environment(mixed):
     preflight = of_type(events_of(mixed[1]), "preflight")[0]
     assert any(sample.episode for sample in preflight.samples)
+    assert preflight.verdict == "change_environment"
+    assert "0.10" in preflight.reason
+    assert preflight.remedy == "Let get_reward return 0.0 until the task is done."
 
 
 def test_a_job_killed_during_episodes_and_resumed_equals_the_undisturbed_one_bit_for_bit(mixed, tmp_path):

@@ -18,6 +18,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--oneshot", action="store_true", help="stop when the sample job has ended")
+        parser.add_argument("--sample", default="office", help="office or refund-desk")
         parser.add_argument(
             "--began", type=float, default=time.time(), help="Unix time at which set-up began"
         )
@@ -35,6 +36,8 @@ class Command(BaseCommand):
                 str(port),
                 "--began",
                 str(options["began"]),
+                "--sample",
+                options["sample"],
             ]
             if options["oneshot"]:
                 watch.append("--oneshot")

@@ -12,16 +12,22 @@ from typing import Any
 
 from django.conf import settings
 from django.core.files.storage import default_storage
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
-from webapp.home.sample_project import create_sample_project
-from webapp.jobs.launch.request import JobRequest, single_task
+from webapp.datasets.models import DatasetVersion
+from webapp.environments.models import EnvironmentInspection, EnvironmentVersion, TaskDataset
+from webapp.environments.services import REWARD_GRADER
+from webapp.graders.services import find_or_create_version
+from webapp.home.sample_project import create_sample_environment, create_sample_project
+from webapp.jobs.launch.request import JobRequest, TaskChoice, single_task
 from webapp.jobs.launch.service import launch
 from webapp.jobs.models import Evaluation, Job
 from webapp.jobs.states import TERMINAL, State
-from webapp.registry.services import ensure_starter_model
+from webapp.registry.models import BaseModel
+from webapp.registry.services import ensure_starter_model, ensure_tool_starter_model
 from webapp.teams.models import Team, User
 from webapp.teams.services import create_confirmed_user, create_team
+from webapp.work.models import WorkState
 from workers.contract.events import Interval
 
 EMAIL = "demo@example.com"
@@ -50,17 +56,42 @@ def sample_job(user: User, team: Team) -> Job:
     version, grader_version = dataset.versions.first(), grader.versions.first()
     assert version is not None
     assert grader_version is not None
-    base = ensure_starter_model()
-    return launch(
-        JobRequest(
-            team=team,
-            user=user,
-            name="Sample job",
-            base_model=base,
-            tasks=single_task(version, grader_version),
-            settings=base.settings,
-        )
+    return launch_sample(
+        user, team, "Sample job", ensure_starter_model(), single_task(version, grader_version)
     )
+
+
+def launch_sample(user: User, team: Team, name: str, base: BaseModel, tasks: list[TaskChoice]) -> Job:
+    """Launch a job with the settings that its base model recommends."""
+    return launch(
+        JobRequest(team=team, user=user, name=name, base_model=base, tasks=tasks, settings=base.settings)
+    )
+
+
+def refund_desk_job(user: User, team: Team) -> Job:
+    """The refund desk's job, launched once a worker has checked the environment and made its dataset."""
+    version = create_sample_environment(team, user).versions.first()
+    assert version is not None
+    grader_version = find_or_create_version(team, user, REWARD_GRADER)
+    tasks = single_task(wait_for_tasks(version), grader_version, version)
+    return launch_sample(user, team, "Refund desk", ensure_tool_starter_model(), tasks)
+
+
+def wait_for_tasks(version: EnvironmentVersion) -> DatasetVersion:
+    """Return the dataset version of an environment's tasks once it and the inspection are done."""
+    while True:
+        made = TaskDataset.objects.filter(version=version).latest("id")
+        inspection = EnvironmentInspection.objects.get(version=version)
+        for item in (made, inspection):
+            if item.state == WorkState.FAILED and item.error:
+                raise CommandError(f"{item.error.message} {item.error.remedy}")
+        if made.dataset_version and not inspection.pending:
+            return made.dataset_version
+        time.sleep(0.5)
+
+
+SAMPLES = {"office": sample_job, "refund-desk": refund_desk_job}
+"""Jobs that the demo can run, by name."""
 
 
 def line(job: Job) -> str:
@@ -108,12 +139,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--oneshot", action="store_true")
+        parser.add_argument("--sample", choices=SAMPLES, default="office")
         parser.add_argument("--port", type=int, required=True)
         parser.add_argument("--began", type=float, required=True)
 
     def handle(self, *args: Any, **options: Any) -> None:
         user, password = demo_user()
-        job = sample_job(user, demo_team(user))
+        job = SAMPLES[options["sample"]](user, demo_team(user))
         address = f"http://127.0.0.1:{options['port']}"
         self.stdout.write(f"Groove runs at {address}   sign in as {EMAIL} with {password}")
         self.stdout.write(f"The sample job: {address}{job.get_absolute_url()}")
