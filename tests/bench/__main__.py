@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.bench import (
     browsing,
     environments,
+    episodes,
     grading_share,
     judge_concurrency,
     latency,
@@ -42,6 +43,8 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "grading_share": grading_share.run,
     "env_call": environments.call,
     "env_throughput": environments.throughput,
+    "episode_speed": episodes.speed,
+    "env_share": episodes.share,
     "judge_concurrency": judge_concurrency.run,
     "api_schema": api_schema.run,
     "api_p95": api_reads.api_p95,

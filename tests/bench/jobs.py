@@ -60,7 +60,7 @@ def write_split(folder: Path, name: str, rows: list[dict[str, Any]]) -> dict[str
     path = folder / f"{name}.jsonl"
     path.write_text(
         "".join(
-            json.dumps({"row_id": str(number), "messages": row["messages"], "item": row}) + "\n"
+            json.dumps({"row_id": str(number), "messages": row["messages"], "item": row} | row) + "\n"
             for number, row in enumerate(rows)
         )
     )
@@ -78,9 +78,9 @@ def groove(spec: Path, out: Path) -> Outcome:
     return Outcome(done.train_seconds, fmean(rewards[-LAST_STEPS:]))
 
 
-def plain(spec: Path, out: Path) -> Outcome:
+def plain(spec: Path, out: Path, probe: str = "plain_grpo") -> Outcome:
     """Training by TRL's own trainer at its best settings here, with its own log and checkpoints."""
-    said = json.loads(python("tests.bench.probes.plain_grpo", spec, out).splitlines()[-1])
+    said = json.loads(python(f"tests.bench.probes.{probe}", spec, out).splitlines()[-1])
     return Outcome(said["seconds"], fmean(said["rewards"][-LAST_STEPS:]))
 
 

@@ -15,8 +15,8 @@ from workers.contract.json_types import JsonObject
 from workers.environments import find_problems
 from workers.grading import Problem
 
-REWARD_GRADER: JsonObject = {"type": "environment", "name": "Environment reward"}
 OTHER_KIND = "A server plays this environment. Change its connection on its page, or create another one."
+REWARD_GRADER: JsonObject = {"type": "environment", "name": "Environment reward"}
 
 
 class SourceInvalid(ValueError):

@@ -23,7 +23,6 @@ DATASET = "Sample: invoices, orders, tickets"
 GRADER = "Sample: share of right fields"
 HACKABLE = "Sample: invoice fields (hackable)"
 ENVIRONMENT = "Sample: refund desk"
-ENVIRONMENT_GRADER = "Sample: reward of the environment"
 MOST_TASKS = 240  # of a split: all that the refund desk has
 
 
@@ -46,21 +45,15 @@ def create_sample_project(team: Team, user: User) -> tuple[Dataset, Grader]:
 
 
 @transaction.atomic
-def create_sample_environment(team: Team, user: User) -> tuple[Environment, Grader]:
-    """Create the refund desk and the grader of its reward, unless the team has them already.
-
-    A worker makes a dataset of its tasks.
-    """
+def create_sample_environment(team: Team, user: User) -> Environment:
+    """Create the refund desk, unless the team has it already; a worker makes a dataset of its tasks."""
     Team.objects.select_for_update().get(pk=team.pk)
     environment = team.environments.alive().filter(name=ENVIRONMENT).first()
     if environment is None:
         (example,) = (each for each in list_examples() if each.key == "refund_desk")
         environment = create_environment(team, user, ENVIRONMENT, example.source, example.summary[:200])
         request_task_dataset(environment.versions.get(), user, MOST_TASKS)
-    grader = team.graders.alive().filter(name=ENVIRONMENT_GRADER).first()
-    if grader is None:
-        grader = create_grader(team, user, ENVIRONMENT_GRADER, {"type": "environment", "name": "environment"})
-    return environment, grader
+    return environment
 
 
 def _create_dataset(team: Team, user: User) -> Dataset:

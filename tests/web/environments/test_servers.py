@@ -9,9 +9,12 @@ from django.db import connection
 from django.test import Client
 
 from tests.workers.environments.servers import run_server
+from webapp.datasets.models import DatasetVersion
+from webapp.environments.launching import find_environment_refusal
 from webapp.environments.models import Environment, EnvironmentInspection, EnvironmentVersion
 from webapp.environments.servers import change_server, connect_server, read_definition, read_secrets
 from webapp.environments.services import SourceInvalid, add_version
+from webapp.graders.services import find_or_create_version
 from webapp.teams.models import Team, User
 from workers.bridge.environments import inspect_environment
 
@@ -36,14 +39,11 @@ def latest(environment: Environment) -> EnvironmentVersion:
     return environment.versions.select_related("environment__team", "inspection")[0]
 
 
-def test_server(environment: Environment) -> EnvironmentInspection:
+def ask_server(environment: Environment) -> EnvironmentInspection:
     inspection = latest(environment).inspection
     inspect_environment(inspection.pk)
     inspection.refresh_from_db()
     return inspection
-
-
-test_server.__test__ = False  # type: ignore[attr-defined]
 
 
 def test_an_owner_connects_a_server_and_a_worker_lists_its_tools_and_tasks(
@@ -55,7 +55,7 @@ def test_an_owner_connects_a_server_and_a_worker_lists_its_tools_and_tasks(
     )
     assert "Connected “Counter”" in page.content.decode()
     environment = Environment.objects.get(name="Counter")
-    inspection = test_server(environment)
+    inspection = ask_server(environment)
     assert inspection.found, inspection.error
     assert {split.name: split.count for split in inspection.found.splits} == {"train": 3, "hard": 1}
     shown = client.get(environment.get_absolute_url()).content.decode()
@@ -68,7 +68,7 @@ def test_a_server_that_cannot_be_used_is_explained_on_the_page(
     team: Team, alice: User, as_user: SignIn, ors: str
 ) -> None:
     environment = connect_server(team, alice, "ors", "Chess", url=ors, environment="chess", **VALUES)
-    assert test_server(environment).found is None
+    assert ask_server(environment).found is None
     shown = as_user(alice).get(environment.get_absolute_url()).content.decode()
     assert "the server has no environment chess." in shown
     assert "Name one of: counter, indexed." in shown
@@ -78,7 +78,7 @@ def test_the_secret_is_encrypted_hidden_and_goes_to_its_own_url_only(
     team: Team, alice: User, as_user: SignIn, mcp: str
 ) -> None:
     environment = connect_server(team, alice, "mcp", "Tools", url=mcp, secret=SECRET, **VALUES)
-    assert test_server(environment).found
+    assert ask_server(environment).found
     with connection.cursor() as cursor:
         cursor.execute("select value from environments_serversecret")
         assert SECRET not in cursor.fetchone()[0]
@@ -98,6 +98,15 @@ def test_another_teams_secret_is_never_read(team: Team, alice: User, charlie: Us
     version = latest(stolen)
     version.source = latest(mine).source
     assert read_secrets([version]) == {}
+
+
+def test_tools_alone_need_a_grader_that_reads_what_the_model_did(team: Team, alice: User, mcp: str) -> None:
+    environment = connect_server(team, alice, "mcp", "Tools", url=mcp, secret=SECRET, **VALUES)
+    assert ask_server(environment).found
+    rewards = find_or_create_version(team, alice, {"type": "environment", "name": "reward"})
+    reads = find_or_create_version(team, alice, {"type": "regex", "name": "adds", "pattern": "add"})
+    assert "tools and no reward" in find_environment_refusal(latest(environment), DatasetVersion(), rewards)
+    assert find_environment_refusal(latest(environment), DatasetVersion(), reads) == ""
 
 
 def test_a_connection_changes_on_its_page_only(team: Team, alice: User, mcp: str) -> None:

@@ -51,9 +51,16 @@ class Layout:
 
 
 def lay_out(
-    prompt_ids: torch.Tensor, prompt_mask: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
+    prompt_ids: torch.Tensor,
+    prompt_mask: torch.Tensor,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    own: torch.Tensor | None = None,
 ) -> Layout:
-    """Lay out prompts (rows, P; padded on the left) and completions (rows, C; padded on the right)."""
+    """Lay out prompts (rows, P; padded on the left) and completions (rows, C; padded on the right).
+
+    With ``own`` (rows, C) only those tokens of the completions are scored.
+    """
     device = ids.device
     rows = [row[own] for row, own in zip(prompt_ids.cpu(), prompt_mask.bool().cpu(), strict=True)]
     completions = [row[own] for row, own in zip(ids.cpu(), mask.bool().cpu(), strict=True)]
@@ -68,11 +75,15 @@ def lay_out(
     ]
     shared = sum(map(len, prefixes))
     total = shared + sum(map(len, suffixes))
+    scored, labels = torch.arange(shared, total), torch.cat(completions)
+    if own is not None:
+        kept = own.bool().cpu()[mask.bool().cpu()]
+        scored, labels = scored[kept], labels[kept]
     return Layout(
         ids=torch.cat([*prefixes, *suffixes])[None].to(device),
         positions=torch.cat(positions)[None].to(device),
-        labels=torch.cat(completions)[None].to(device),
-        scored=torch.arange(shared, total, device=device),
+        labels=labels[None].to(device),
+        scored=scored.to(device),
         prefixes=_index_pieces(prefixes, 0).to(device),
         lengths=torch.tensor(list(map(len, prefixes)), device=device),
         suffixes=_index_pieces(suffixes, shared).to(device),

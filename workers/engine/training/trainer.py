@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -73,6 +74,7 @@ class MeasuringTrainer(CheckpointingMixin, GRPOTrainer):  # type: ignore[misc]
         self.most_tokens, self._report_shrunk, self._check_stop = plan.tokens, report_shrunk, check_stop
         self.measured: dict[str, float] = {}
         self._portion, self._usage = Portion(sys.maxsize), Usage()
+        self._scored: torch.Tensor | None = None
         super().__init__(*args, reward_funcs=recorder.grader, **kwargs)
         if player:
             self.rollout_func = self._collect_rollouts
@@ -261,12 +263,22 @@ class MeasuringTrainer(CheckpointingMixin, GRPOTrainer):  # type: ignore[misc]
             part = select(inputs, rows)
             tokens.append(float(loss_mask(part).sum()))
             weight = loss_weight(self.loss_type, len(rows), len(mask), tokens[-1], mean_tokens)
-            with parallel.without_gathering(self.accelerator):
+            with parallel.without_gathering(self.accelerator), self._scoring_own(part):
                 loss = super()._compute_loss(model, part) * weight
             self._logps[rows, : self._pass_logps.size(1)] = self._pass_logps
             self.accelerator.backward(loss)
             total += loss.detach()
         return total, tokens
+
+    @contextmanager
+    def _scoring_own(self, part: Batch) -> Iterator[None]:
+        """Score only tokens that the model wrote: those of observations need no pass through the head."""
+        mask = loss_mask(part) if "tool_mask" in part else None
+        self._scored = mask if mask is not None and bool(mask.any()) else None
+        try:
+            yield
+        finally:
+            self._scored = None
 
     def _plan_passes(self, inputs: Batch) -> list[list[int]]:
         lengths = (inputs["prompt_mask"].sum(1) + inputs["completion_mask"].sum(1)).tolist()
@@ -288,7 +300,8 @@ class MeasuringTrainer(CheckpointingMixin, GRPOTrainer):  # type: ignore[misc]
         def run(rows: slice) -> Any:
             ids, mask = input_ids[rows], attention_mask[rows]
             if self.shares:
-                return self._shared_logps(model, ids, mask, logits_to_keep)
+                own = None if self._scored is None else self._scored[rows]
+                return self._shared_logps(model, ids, mask, logits_to_keep, own)
             with self.accelerator.autocast():
                 return *scoring.per_token(model, ids, mask, logits_to_keep), None
 
@@ -317,12 +330,12 @@ class MeasuringTrainer(CheckpointingMixin, GRPOTrainer):  # type: ignore[misc]
         return tuple(None if each[0] is None else torch.cat(each) for each in zip(*parts, strict=True))
 
     def _shared_logps(
-        self, model: Any, ids: torch.Tensor, mask: torch.Tensor, keep: int
+        self, model: Any, ids: torch.Tensor, mask: torch.Tensor, keep: int, own: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor, None]:
         prompts, completions = (ids[:, :-keep], mask[:, :-keep]), (ids[:, -keep:], mask[:, -keep:])
-        layout = shared_prefix.lay_out(*prompts, *completions)
+        layout = shared_prefix.lay_out(*prompts, *completions, own)
         with self.accelerator.autocast():
-            logps, entropies = shared_prefix.per_token(model, layout, completions[1])
+            logps, entropies = shared_prefix.per_token(model, layout, completions[1] if own is None else own)
         return logps, entropies, None
 
     # --- measuring -------------------------------------------------------------------------------

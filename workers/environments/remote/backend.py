@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import math
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping, Sequence
@@ -90,7 +90,7 @@ class RemoteBackend(ABC, Generic[Definition]):
     def __init__(self, environment: Definition, secrets: Mapping[str, str]) -> None:
         name = environment.secret
         if name and name not in secrets:
-            cause = f"the secret {clean_text(name, 100)} is not stored"
+            cause = f"the secret {clean_text(name, 100)} is not stored, or cannot be read"
             raise EnvironmentFault(cause, "Enter it again on the page of the connection.")
         self.environment = environment
         self.max_tool_calls = environment.max_tool_calls
@@ -292,8 +292,10 @@ def read_reward(reward: JsonValue) -> float | None:
     """Return a reward. Raises ``ValueError`` if it is neither a finite number nor null."""
     if reward is None:
         return None
-    if isinstance(reward, bool) or not isinstance(reward, int | float) or not math.isfinite(reward):
+    if isinstance(reward, bool) or not isinstance(reward, int | float):
         raise ValueError("a reward is no number")
+    if not abs(reward) <= sys.float_info.max:
+        raise ValueError("a reward is not finite")
     return float(reward)
 
 

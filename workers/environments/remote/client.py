@@ -77,11 +77,10 @@ class ServerClient:
             check_url(self.url)
             if headers:
                 require_https(self.url)  # a secret must not travel in the clear
-        except AddressRefused as error:
-            raise RequestFailed(
-                str(error).rstrip("."), "Change the URL of the connection.", unusable=True
-            ) from None
-        self.host = httpx2.URL(self.url).host
+            self.host = httpx2.URL(self.url).host
+        except (AddressRefused, httpx2.InvalidURL) as error:
+            cause = str(error).rstrip(".") if isinstance(error, AddressRefused) else "the URL cannot be read"
+            raise RequestFailed(cause, "Change the URL of the connection.", unusable=True) from None
         self._client = httpx2.AsyncClient(
             transport=OutboundTransport(Caps(MOST_LIST_BYTES, self.seconds)),
             trust_env=False,

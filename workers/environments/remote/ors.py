@@ -96,7 +96,10 @@ class OrsBackend(RemoteBackend[OrsEnvironment]):
 
     async def open(self, task: JsonObject) -> RemoteSession:
         """Open a session at the server: an id, then the environment, then its prompt."""
-        identifier = (await self._stream("/create_session", {}, {}, repeatable=True)).identifier
+        try:
+            identifier = (await self._stream("/create_session", {}, {}, repeatable=True)).identifier
+        except ServerReport:
+            raise self.client.no_form() from None
         if not is_header(identifier):
             raise self.client.no_form()
         headers = {SESSION_HEADER: identifier}

@@ -16,6 +16,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from webapp.datasets.models import DatasetVersion
 from webapp.environments.models import EnvironmentInspection, EnvironmentVersion, TaskDataset
+from webapp.environments.services import REWARD_GRADER
+from webapp.graders.services import find_or_create_version
 from webapp.home.sample_project import create_sample_environment, create_sample_project
 from webapp.jobs.launch.request import JobRequest, TaskChoice, single_task
 from webapp.jobs.launch.service import launch
@@ -68,10 +70,9 @@ def launch_sample(user: User, team: Team, name: str, base: BaseModel, tasks: lis
 
 def refund_desk_job(user: User, team: Team) -> Job:
     """The refund desk's job, launched once a worker has checked the environment and made its dataset."""
-    environment, grader = create_sample_environment(team, user)
-    version, grader_version = environment.versions.first(), grader.versions.first()
+    version = create_sample_environment(team, user).versions.first()
     assert version is not None
-    assert grader_version is not None
+    grader_version = find_or_create_version(team, user, REWARD_GRADER)
     tasks = single_task(wait_for_tasks(version), grader_version, version)
     return launch_sample(user, team, "Refund desk", ensure_tool_starter_model(), tasks)
 
