@@ -58,6 +58,7 @@ def test_an_owner_connects_a_server_and_a_worker_lists_its_tools_and_tasks(
     inspection = ask_server(environment)
     assert inspection.found, inspection.error
     assert {split.name: split.count for split in inspection.found.splits} == {"train": 3, "hard": 1}
+    assert inspection.found.findings == []
     shown = client.get(environment.get_absolute_url()).content.decode()
     for text in ("Add to the total.", "Create a dataset of tasks", "Save version"):
         assert text in shown
