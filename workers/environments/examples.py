@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from workers.grading.source import parse_python
+
 FOLDER = Path(__file__).parent / "built_in"
 
 
@@ -29,5 +31,5 @@ def list_examples() -> tuple[Example, ...]:
 
 def _read_example(path: Path) -> Example:
     source = path.read_text(encoding="utf-8")
-    summary = (ast.get_docstring(ast.parse(source)) or "").partition("\n\n")[0]
+    summary = (ast.get_docstring(parse_python(source)) or "").partition("\n\n")[0]
     return Example(path.stem, path.stem.replace("_", " ").capitalize(), " ".join(summary.split()), source)

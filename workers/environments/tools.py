@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from workers.contract.json_types import JsonObject, JsonValue
 from workers.environments.backend import EnvironmentFault
 from workers.environments.text import is_storable
+from workers.grading.source import parse_python
 
 TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 NAMES = {"string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false",
@@ -85,15 +86,21 @@ def _read_docstring(method: ast.FunctionDef) -> tuple[str, dict[str, str]]:
     return parts[0].strip(), texts
 
 
+def _parse_hint(text: str) -> ast.expr:
+    """Return a type hint that is written as a string; the constant None if it is no expression."""
+    try:
+        (statement,) = parse_python(text.strip()).body
+    except (SyntaxError, ValueError, RecursionError):
+        return ast.Constant(None)
+    return statement.value if isinstance(statement, ast.Expr) else ast.Constant(None)
+
+
 def _read_hint(node: ast.expr, aliases: Mapping[str, ast.expr], what: str, depth: int) -> JsonObject:
     """Return the schema of a type hint. Raises ``EnvironmentFault`` for one that has none."""
     if depth > MOST_ALIASES:
         raise EnvironmentFault(f"the type hint of {what} is nested too deeply", f"Use {HINTS}.", node.lineno)
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        try:
-            inner = ast.parse(node.value, mode="eval").body
-        except (SyntaxError, ValueError, RecursionError):
-            inner = ast.Constant(None)
+        inner = _parse_hint(node.value)
         return _read_hint(ast.copy_location(inner, node), aliases, what, depth + 1)
     name = _name(node)
     if name in TYPES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from threading import Lock
 from typing import TypedDict
 
 from workers.contract.graders import MAX_PYTHON_SOURCE_BYTES
@@ -14,6 +15,19 @@ FUNCTION = "grade"
 # Python 3.11 searches the whole f-string for each of its fields: this bounds the time to about a second.
 MAX_FSTRING_WORK = 1_000_000_000
 _FSTRING = re.compile(r"""[fF][rR]?["']""")
+
+
+_PARSING = Lock()
+
+
+def parse_python(source: str) -> ast.Module:
+    """Parse Python as ``ast.parse`` does, one thread at a time.
+
+    CPython 3.11 counts the depth of nodes for all threads together: two that parse at the same time fail with
+    a SystemError.
+    """
+    with _PARSING:
+        return ast.parse(source)
 
 
 class Problem(TypedDict):
@@ -49,7 +63,7 @@ def parse_source(source: str, most_bytes: int) -> ast.Module:
         message = "too many '{' beside f-strings for a source this long; shorten it"
         raise SourceInvalid(_problem(1, 1, message))
     try:
-        return ast.parse(source)
+        return parse_python(source)
     except SyntaxError as error:
         raise SourceInvalid(_problem(error.lineno or 1, error.offset or 1, error.msg)) from error
     except (ValueError, RecursionError, MemoryError) as error:
@@ -109,7 +123,7 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 def warm_imports(source: str) -> list[str]:
     """Return the imported modules that may be imported in advance."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parse_python(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -119,7 +133,7 @@ def warm_imports(source: str) -> list[str]:
 
 def keeps_state(source: str) -> bool:
     """Return True if a function seems to change state that outlives its call: a global, or a default."""
-    tree = ast.parse(source)
+    tree = parse_python(source)
     top = {name for node in tree.body for name in _bound(node)}
     functions = [node for node in ast.walk(tree) if isinstance(node, _Function)]
     return any(_changes(function, top) for function in functions) or _makes_state(tree)

@@ -14,6 +14,7 @@ from webapp.graders.definitions.positions import Position, find_position, to_pos
 from workers import grading
 from workers.contract.json_types import JsonObject, JsonValue
 from workers.grading.sample import TOO_DEEP
+from workers.grading.source import parse_python
 
 JOB_PATH = ("method", "reinforcement", "grader")
 # Tried in this order if the grader does not say which field holds the right answer.
@@ -119,7 +120,7 @@ def walk_texts(value: JsonValue, key: str = "") -> Iterator[tuple[str, str]]:
 
 def _find_source_fields(source: str) -> list[str]:
     """Return the fields read by ``item["x"]`` and ``item.get("x")``; the argument may have another name."""
-    tree = ast.parse(source)
+    tree = parse_python(source)
     name = find_item_argument(tree)
     constants = [key.value for key in _list_keys(tree, name) if isinstance(key, ast.Constant)]
     return [value for value in constants if isinstance(value, str)]

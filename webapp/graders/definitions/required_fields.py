@@ -10,6 +10,7 @@ from webapp.datasets.models import DatasetVersion
 from webapp.graders.definitions.parsing import find_item_argument, is_name, walk_texts
 from webapp.graders.models import GraderVersion
 from workers.contract.json_types import JsonObject
+from workers.grading.source import parse_python
 from workers.grading.template import Reference, TemplateInvalid, parse_template
 
 Path = tuple[str | int, ...]
@@ -101,7 +102,7 @@ def _find_template_paths(text: str) -> list[Path]:
 
 
 def _find_subscripts(source: str) -> list[str]:
-    tree = ast.parse(source)
+    tree = parse_python(source)
     name = find_item_argument(tree)
     guarded = {id(inner) for branch in _walk_branches(tree) for inner in ast.walk(branch)}
     optional = set(_find_optional_keys(tree, name))
