@@ -15,8 +15,8 @@ from transformers import AutoTokenizer
 from trl.chat_template_utils import is_chat_template_prefix_preserving, parse_response, supports_tool_calling
 
 from workers.engine.prompts.rendering import Renderer
+from workers.engine.prompts.tool_calls import find_format, parse_calls
 from workers.environments.built_in.refund_desk import RefundDesk
-from workers.serve.tool_calls import find_format, parse_calls
 from workers.starter.measure import load
 from workers.starter.tool_use import measure, pretrain, transcripts
 
