@@ -31,13 +31,22 @@ def tokenizer():
 @given(st.integers(0, 2**32))
 def test_a_transcript_follows_the_policy_in_a_case_that_no_task_has(seed: int) -> None:
     transcript = transcripts.draw_transcript(Random(seed), habitual=False)
-    *turns, (last, nothing) = transcript.turns
-    assert (last, nothing) == (transcripts.DONE, None)
-    assert turns[-1][1] == "The case is closed."
-    assert all(measure.read_call(text) for text, _ in turns)
+    *turns, last = transcript.turns
+    assert last == transcripts.AgentTurn(transcripts.DONE, None)
+    assert turns[-1].result == "The case is closed."
+    assert all(measure.read_call(turn.text) for turn in turns)
     assert max(
         task["seed"] for split in RefundDesk.list_splits() for task in RefundDesk.list_tasks(split)
     ) < (transcripts.FIRST_SEED)
+
+
+@given(st.integers(0, 2**32))
+def test_a_slip_is_read_and_corrected_but_not_learnt(seed: int) -> None:
+    transcript = transcripts.draw_transcript(Random(seed), habitual=False, slips=1.0)
+    (index,) = [number for number, turn in enumerate(transcript.turns) if turn.slip]
+    slip, corrected = transcript.turns[index : index + 2]
+    assert measure.read_call(slip.text) != measure.read_call(corrected.text)
+    assert slip.result == transcripts.NO_CALL or slip.result.startswith("Error: ValueError: No order")
 
 
 def test_the_template_shows_tools_calls_and_results_and_keeps_prefixes(tokenizer) -> None:
@@ -62,8 +71,8 @@ def test_trl_and_the_model_server_read_the_same_call(tokenizer) -> None:
 def test_training_and_playing_see_the_same_tokens(tokenizer) -> None:
     transcript = transcripts.draw_transcript(Random(1), habitual=False)
     messages = [{"role": "user", "content": transcript.message}]
-    for text, result in transcript.turns[:2]:
-        messages += [{"role": "assistant", "content": text}, {"role": "tool", "content": result}]
+    for turn in transcript.turns[:2]:
+        messages += [{"role": "assistant", "content": turn.text}, {"role": "tool", "content": turn.result}]
     rendered = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
     assert pretrain._encode(tokenizer, transcript)[0][: len(rendered)] == rendered
 

@@ -1,7 +1,7 @@
 """Trains the starter model that calls tools: ``python -m workers.starter.tool_use.pretrain OUT``.
 
 Like ``workers.starter.pretrain``: right transcripts until copying and the policy emerge, then transcripts
-with the habits of many offices. Its tokens may hold several words, so that an episode has 150 tokens.
+with the habits of many offices. Its tokens may hold several words, so that an episode has about 150.
 """
 
 from __future__ import annotations
@@ -42,16 +42,22 @@ POOL_ROWS = 256
 
 @dataclass(frozen=True)
 class PromptedPhase(Phase):
-    """A phase in which every ``prompt_every``-th step has the system prompt, which costs 60 tokens a row."""
+    """A phase in which every ``prompt_every``-th step has the system prompt, which costs 60 tokens a row.
+
+    ``slips`` is the share of transcripts in which a call fails and is repeated.
+    """
 
     prompt_every: int
+    slips: float
 
 
 PHASES = (
     PromptedPhase(
-        "skills", habitual=False, steps=1400, peak_rate=4e-3, last_rate=1e-3, seed=2, prompt_every=4
+        "skills", False, steps=1400, peak_rate=4e-3, last_rate=1e-3, seed=2, prompt_every=4, slips=0.3
     ),
-    PromptedPhase("habits", habitual=True, steps=250, peak_rate=1e-3, last_rate=3e-5, seed=3, prompt_every=1),
+    PromptedPhase(
+        "habits", True, steps=250, peak_rate=1e-3, last_rate=3e-5, seed=3, prompt_every=1, slips=0.2
+    ),
 )
 
 Row = tuple[list[int], list[float]]
@@ -68,10 +74,10 @@ def build_tokenizer() -> Any:
     prompt = _render_system(tokenizer, list_tools()).replace(START, "").replace(END, "")
     rng, texts = make_random(1), []
     for index in range(TOKENIZER_TRANSCRIPTS):
-        transcript = draw_transcript(rng, habitual=True)
+        transcript = draw_transcript(rng, habitual=True, slips=0.2)
         texts += [prompt] * (index % 8 == 0) + [f"user\n{transcript.message}"]
-        for text, result in transcript.turns:
-            texts += [text, "assistant\n"] + ([] if result is None else [f"tool\n{result}"])
+        for turn in transcript.turns:
+            texts += [turn.text, "assistant\n"] + ([] if turn.result is None else [f"tool\n{turn.result}"])
     bpe = Tokenizer(models.BPE())
     digits = pre_tokenizers.Split(Regex(DIGIT_PAIRS), "isolated")
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -114,7 +120,8 @@ def iterate_batches(tokenizer: Any, phase: PromptedPhase) -> Iterator[tuple[Tens
 def _draw_rows(tokenizer: Any, phase: PromptedPhase, rng: Random) -> Iterator[list[Row]]:
     """Yield rows of about the same length for one step after another."""
     while True:
-        rows = [_encode(tokenizer, draw_transcript(rng, phase.habitual)) for _ in range(POOL_ROWS)]
+        transcripts = [draw_transcript(rng, phase.habitual, phase.slips) for _ in range(POOL_ROWS)]
+        rows = [_encode(tokenizer, transcript) for transcript in transcripts]
         rows.sort(key=lambda row: len(row[0]))
         starts = list(range(0, POOL_ROWS, ROWS_PER_STEP))
         rng.shuffle(starts)
@@ -131,14 +138,15 @@ def _draw_system(tokenizer: Any, rng: Random) -> list[int]:
 def _encode(tokenizer: Any, transcript: Transcript) -> Row:
     """Encode each turn on its own, as the tokens of an episode arise."""
     texts = [f"<|im_start|>user\n{transcript.message}<|im_end|>\n<|im_start|>assistant\n"]
-    for text, result in transcript.turns:
-        texts.append(f"{text}<|im_end|>")
-        texts.append("\n" if result is None else write_result(result))
+    text_weights = [0.0]
+    for turn in transcript.turns:
+        texts += [f"{turn.text}<|im_end|>", "\n" if turn.result is None else write_result(turn.result)]
+        text_weights += [0.0 if turn.slip else 1.0, 0.0]
     tokens: list[int] = []
     weights: list[float] = []
-    for index, ids in enumerate(tokenizer(texts)["input_ids"]):
+    for ids, weight in zip(tokenizer(texts)["input_ids"], text_weights, strict=True):
         tokens += ids
-        weights += [float(index % 2)] * len(ids)
+        weights += [weight] * len(ids)
     return tokens, weights
 
 

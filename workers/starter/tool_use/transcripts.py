@@ -17,30 +17,46 @@ Call = tuple[str, dict[str, Any]]
 
 SKIPS_EMAIL, SKIPS_QUESTIONS, ANSWERS_IN_PROSE, LISTS_ORDERS = 0.12, 0.1, 0.05, 0.1
 RIGHT, FULL_REFUND = 0.45, 0.5
+PARTIAL_CALL = 0.5
 PROSE = "I have taken care of it."
 DONE = "Done."
+NO_CALL = "Error: this is no tool call. Write one JSON object with the tool's name and its arguments."
+"""What the engine answers to a turn that is no call."""
+
+
+@dataclass(frozen=True)
+class AgentTurn:
+    """What the agent writes, and the tool's result (None: no call). A slip is read, but not to be learnt."""
+
+    text: str
+    result: str | None
+    slip: bool = False
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """A case: the customer's message, then the agent's turns, each with the tool's result (None: no call)."""
+    """A case: the customer's message, then the agent's turns."""
 
     message: str
-    turns: list[tuple[str, str | None]]
+    turns: list[AgentTurn]
 
 
-def draw_transcript(rng: random.Random, habitual: bool) -> Transcript:
-    """Play a case of a seed that no task has."""
+def draw_transcript(rng: random.Random, habitual: bool, slips: float = 0.0) -> Transcript:
+    """Play a case of a seed that no task has; with the probability ``slips`` a call fails and is repeated."""
     case = RefundDesk()
     message = case.reset(seed=FIRST_SEED + rng.randrange(10**9), outcome=rng.choice(OUTCOMES))
     calls = case._oracle()
     if habitual:
         calls = list(_apply_habits(rng, case, calls))
-    turns: list[tuple[str, str | None]] = [(write_call(*call), _call(case, *call)) for call in calls]
+    slip = rng.randrange(len(calls)) if slips and rng.random() < slips else None
+    turns: list[AgentTurn] = []
+    for index, call in enumerate(calls):
+        turns += [_draw_slip(rng, case, *call)] if index == slip else []
+        turns.append(AgentTurn(write_call(*call), _call(case, *call)))
     prose = habitual and rng.random() < ANSWERS_IN_PROSE
     if prose:
         turns = turns[: rng.randrange(len(turns))]
-    return Transcript(message, [*turns, (PROSE if prose else DONE, None)])
+    return Transcript(message, [*turns, AgentTurn(PROSE if prose else DONE, None)])
 
 
 def write_call(name: str, arguments: dict[str, Any]) -> str:
@@ -50,6 +66,18 @@ def write_call(name: str, arguments: dict[str, Any]) -> str:
 
 def _call(case: RefundDesk, name: str, arguments: dict[str, Any]) -> str:
     return str(getattr(case, name)(**arguments))
+
+
+def _draw_slip(rng: random.Random, case: RefundDesk, name: str, arguments: dict[str, Any]) -> AgentTurn:
+    """Draw a turn that fails in place of a call: a part of it, or one with another order's id."""
+    if "order_id" not in arguments or rng.random() < PARTIAL_CALL:
+        text = write_call(name, arguments)
+        return AgentTurn(text[: rng.randrange(len("<tool_call>"), len(text))], NO_CALL, slip=True)
+    other = arguments | {"order_id": f"O{rng.randint(1000, 9999)}"}
+    try:
+        return AgentTurn(write_call(name, other), _call(case, name, other), slip=True)
+    except ValueError as error:
+        return AgentTurn(write_call(name, other), f"Error: ValueError: {error}", slip=True)
 
 
 def _apply_habits(rng: random.Random, case: RefundDesk, calls: list[Call]) -> Iterator[Call]:
