@@ -2,7 +2,9 @@
 
 from django.urls import path
 
-from webapp.environments import play_views, removal_views, server_views, views
+from webapp.environments import removal_views, views
+from webapp.environments.plays import views as play_views
+from webapp.environments.servers import views as server_views
 
 app_name = "environments"
 urlpatterns = [

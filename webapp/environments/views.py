@@ -12,10 +12,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from webapp.core.http import HtmxRequest
 from webapp.core.input_checks import parse_whole_number
 from webapp.core.versions import find_compared
-from webapp.environments import listing, presenters, server_views, services
+from webapp.environments import listing, presenters, services
 from webapp.environments.forms import DescriptionForm, NewEnvironmentForm, SourceForm, TaskDatasetForm
 from webapp.environments.models import Environment, EnvironmentVersion
 from webapp.environments.queues import request_inspection
+from webapp.environments.servers import views as server_views
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from workers.environments import find_problems

@@ -10,7 +10,7 @@ from pathlib import Path
 from webapp.environments.findings import Finding, FindingKind, Inspected, Move, Progress, TaskSplit
 from webapp.environments.models import EnvironmentInspection, EnvironmentVersion, Play, TaskDataset
 from webapp.environments.queues import INSPECTIONS, PLAYS, TASK_DATASETS
-from webapp.environments.servers import read_secrets
+from webapp.environments.servers.services import read_secrets
 from webapp.environments.task_rows import check_splits, encode_row, store_tasks
 from webapp.work.errors import LeaseLost, WorkFailed
 from workers.bridge.running import run_item

@@ -8,9 +8,9 @@ import pytest
 from django.test import Client
 
 from webapp.environments.models import EnvironmentVersion, Play
-from webapp.environments.plays import MoveRefused, add_move, start_play
+from webapp.environments.plays.services import MoveRefused, add_move, start_play
+from webapp.environments.plays.tool_forms import ToolForm
 from webapp.environments.services import create_environment
-from webapp.environments.tool_forms import ToolForm
 from webapp.teams.models import Team, User
 from workers.bridge.environments import continue_play, inspect_environment
 from workers.contract.json_types import JsonObject

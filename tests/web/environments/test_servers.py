@@ -12,7 +12,7 @@ from tests.workers.environments.servers import run_server
 from webapp.datasets.models import DatasetVersion
 from webapp.environments.launching import find_environment_refusal
 from webapp.environments.models import Environment, EnvironmentInspection, EnvironmentVersion
-from webapp.environments.servers import change_server, connect_server, read_definition, read_secrets
+from webapp.environments.servers.services import change_server, connect_server, read_definition, read_secrets
 from webapp.environments.services import SourceInvalid, add_version
 from webapp.graders.services import find_or_create_version
 from webapp.teams.models import Team, User

@@ -31,7 +31,7 @@ from webapp.datasets.uploads.transfers import begin_transfer
 from webapp.datasets.uploads.validation import Options
 from webapp.deployments.services import deploy
 from webapp.endpoints.models import Endpoint
-from webapp.environments.plays import start_play
+from webapp.environments.plays.services import start_play
 from webapp.environments.services import create_environment
 from webapp.graders.models import Grader, GraderTest, GraderTrial, GraderVersion
 from webapp.home.sample_project import create_sample_project

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from webapp.environments.servers import read_secrets
+from webapp.environments.servers.services import read_secrets
 from webapp.jobs.models import Job
 from workers.bridge.jobs import files, suites, task_files
 from workers.contract.json_types import JsonObject

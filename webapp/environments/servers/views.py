@@ -9,9 +9,10 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from django.views.decorators.http import require_http_methods
 
 from webapp.core.http import HtmxRequest
-from webapp.environments import presenters, servers
+from webapp.environments import presenters
 from webapp.environments.models import Environment, EnvironmentVersion
-from webapp.environments.server_forms import ChangeForm, ConnectForm
+from webapp.environments.servers import services as servers
+from webapp.environments.servers.forms import ChangeForm, ConnectForm
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 

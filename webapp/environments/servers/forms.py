@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 
-from webapp.environments.servers import SERVER_KINDS
+from webapp.environments.servers.services import SERVER_KINDS
 from workers import outbound
 
 

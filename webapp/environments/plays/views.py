@@ -7,12 +7,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from webapp.core.http import HtmxRequest
-from webapp.environments import plays, presenters
+from webapp.environments import presenters
 from webapp.environments.findings import Move
 from webapp.environments.forms import TaskForm
 from webapp.environments.models import Environment, EnvironmentInspection, Play
-from webapp.environments.plays import MoveRefused
-from webapp.environments.tool_forms import MessageForm, ToolForm, build_tool_forms
+from webapp.environments.plays import services as plays
+from webapp.environments.plays.services import MoveRefused
+from webapp.environments.plays.tool_forms import MessageForm, ToolForm, build_tool_forms
 from webapp.teams.access import Access, member
 from webapp.teams.models import Role
 from webapp.work import nodes

@@ -1,0 +1,1 @@
+"""Plays: a person or the oracle acts as the model."""

@@ -1,0 +1,1 @@
+"""Environments that a server plays, and their secrets."""
