@@ -16,6 +16,9 @@ from tests.web.evals.runs import queued_run
 from webapp.calibration.models import JudgeCard
 from webapp.datasets.uploads import imports
 from webapp.endpoints import services as endpoints
+from webapp.environments.models import EnvironmentVersion
+from webapp.environments.plays.services import start_play
+from webapp.environments.services import create_environment, request_task_dataset
 from webapp.graders.models import GraderTrial
 from webapp.graders.queues import CHECKS, request_check
 from webapp.jobs.models import Job, RowBuild
@@ -28,6 +31,7 @@ from webapp.teams.models import Team, User
 from webapp.work.errors import LeaseLost, WorkError, WorkFailed
 from webapp.work.models import WorkState
 from webapp.work.queue import Queue
+from workers.environments.examples import list_examples
 from workers.tasks import QUEUES
 
 LATE = WorkFailed("late", "nothing")
@@ -91,6 +95,23 @@ def queued_remote_import(team: Team, user: User) -> Any:
     )
 
 
+def saved_environment(team: Team, user: User) -> EnvironmentVersion:
+    source = next(example.source for example in list_examples())
+    return create_environment(team, user, "numbers", source).versions.get()
+
+
+def queued_environment_inspection(team: Team, user: User) -> Any:
+    return saved_environment(team, user).inspection
+
+
+def queued_task_dataset(team: Team, user: User) -> Any:
+    return request_task_dataset(saved_environment(team, user), user, 1)
+
+
+def queued_play(team: Team, user: User) -> Any:
+    return start_play(saved_environment(team, user), user, "train", {}, by_oracle=False)
+
+
 def queued_row_build(team: Team, user: User) -> Any:
     return RowBuild.objects.create(job=finished_job(team, user))
 
@@ -107,6 +128,9 @@ MAKERS: dict[str, Callable[[Team, User], Any]] = {
     "model_servers": queued_server,
     "remote_imports": queued_remote_import,
     "eval_runs": queued_eval_run,
+    "environment_inspections": queued_environment_inspection,
+    "task_datasets": queued_task_dataset,
+    "plays": queued_play,
     "row_builds": queued_row_build,
 }
 every_queue = pytest.mark.parametrize("queue", QUEUES, ids=[queue.name for queue in QUEUES])

@@ -43,7 +43,7 @@ TOOLS = {
     "memory": ("return len(bytearray(8 << 30))", "MemoryError"),
     "memory_bit_by_bit": ("kept = []\nwhile True: kept.append(bytes(1 << 20))", f"MemoryError|{LATE}"),
     "open_a_file": ("return open('/etc/passwd').read()", "Error: (FileNotFound|Permission)Error"),
-    "write_a_file": ("open('/tmp/x', 'w')", "Error: (FileNotFound|Permission)Error"),
+    "write_a_file": ("open('/tmp/x', 'w')", "Error: (FileNotFound|Permission|OS)Error"),
     "network": ("import socket\nsocket.create_connection(('127.0.0.1', 80))", "Error: PermissionError"),
     "environment_variable": ("return os.environ['HOME']", "Error: KeyError"),
     "run_a_program": ("import subprocess\nsubprocess.run(['/bin/true'])", "Error: .*Error"),
