@@ -22,6 +22,10 @@ from tests.web.tab import Tab, live_ids, part
 from webapp.datasets.uploads import imports
 from webapp.endpoints import services as endpoints
 from webapp.endpoints.queues import ENDPOINT_CHECKS
+from webapp.environments.plays.services import start_play
+from webapp.environments.queues import INSPECTIONS as ENVIRONMENT_INSPECTIONS
+from webapp.environments.queues import PLAYS
+from webapp.environments.services import create_environment
 from webapp.evals.queues import EVAL_RUNS
 from webapp.experiments.control_runs import launch_control_run
 from webapp.experiments.interference import launch_interference
@@ -60,6 +64,7 @@ from workers.contract.events import (
     ProgressEvent,
     RetentionEvent,
 )
+from workers.environments.examples import list_examples
 
 SignIn = Callable[[User], Client]
 Change = Callable[[], object]
@@ -82,6 +87,7 @@ JOB_PAGES = {
 OTHER_PAGES = {
     *("check", "grader-table", "grader-versions", "trial", "recent-trials", "endpoints", "card", "exports"),
     *("import", "inspection", "servers", "remote-import", "eval-results"),
+    *("environment-table", "environment-checks", "play"),
 }
 PARTS_OF_PAGES = {"verdict-{{ trial.uid }}"}  # tests/web/playground follows it
 LISTS = {"live", "job-table", "workers", "compared"}
@@ -365,7 +371,11 @@ def test_pages_that_wait_for_a_worker_show_its_end(team: Team, alice: User, as_u
     remote = RemoteImport.objects.create(
         team=team, base_url="https://api.example/v1", ticket="t", files=["file-1"], created_by=alice
     )
+    environment = create_environment(team, alice, "Numbers", list_examples()[0].source)
+    played = environment.versions.get()
+    play = start_play(played, alice, "train", {"seed": 0})
     urls = [
+        f"/t/{team.slug}/environments/", played.get_absolute_url(), play.get_absolute_url(),
         grader.get_absolute_url() + f"?trial={trial.uid}", version.get_absolute_url(),
         f"/t/{team.slug}/graders/", f"/t/{team.slug}/judges/", model.get_absolute_url(),
         imported.get_absolute_url(), reverse("registry:base", args=[team.slug, base.uid]),
@@ -383,6 +393,7 @@ def test_pages_that_wait_for_a_worker_show_its_end(team: Team, alice: User, as_u
             (ENDPOINT_CHECKS, endpoint.last_check), (INSPECTIONS, base.inspection),
             (EVAL_RUNS, run),
             (SERVERS, server), (REMOTE_IMPORTS, remote),
+            (ENVIRONMENT_INSPECTIONS, played.inspection), (PLAYS, play),
         ]  # fmt: skip
         taken.extend((queue, queue.claim(item.pk)) for queue, item in items)
 
