@@ -57,13 +57,18 @@ def write_spec(
 
 
 def write_split(folder: Path, name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """A split of ``rows``; one without an ``item`` is its own."""
     path = folder / f"{name}.jsonl"
-    path.write_text(
-        "".join(
-            json.dumps({"row_id": str(number), "messages": row["messages"], "item": row} | row) + "\n"
-            for number, row in enumerate(rows)
-        )
-    )
+    lines = [
+        {
+            "row_id": str(number),
+            "messages": row["messages"],
+            "item": row.get("item", row),
+            "tools": row.get("tools", []),
+        }
+        for number, row in enumerate(rows)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return {"path": path.name, "sha256": digest, "rows": len(rows)}
 
