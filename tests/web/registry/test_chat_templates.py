@@ -16,7 +16,9 @@ from webapp.teams.models import Team, User
 from workers.contract.base_models import chat_templates
 
 SignIn = Callable[[User], Client]
-ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{{ a }}{% endfor %}{% endfor %}"
+ENDLESS = (
+    "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"  # and writes nothing
+)
 REFUSED = {
     "{{ messages": "unexpected end of template",
     "hello": "does not show the user",

@@ -50,3 +50,12 @@ def test_the_next_minute_begins_with_the_whole_limit(monkeypatch: pytest.MonkeyP
     asyncio.run(count_request(key))  # and one is left over
     monkeypatch.setattr("webapp.keys.limits.time.time", lambda: 6078.0)
     assert asyncio.run(count_allowed(key)) == LIMIT
+
+
+async def count_at_once(key: ApiKey) -> None:
+    """Send the key's whole limit at the same time."""
+    await asyncio.gather(*(count_request(key) for _ in range(LIMIT)))
+
+
+def test_requests_that_come_at_once_use_no_more_than_they_are() -> None:
+    asyncio.run(count_at_once(ApiKey(pk=-4)))
