@@ -176,6 +176,14 @@ def out_of_memory(detail: str) -> EngineError:
 
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DISK_FULL_WORDS = (
+    "no space left",
+    "file too large",
+    "disk quota",
+    "writestream",
+    "iostream error",
+    "unexpected pos",  # torch.save: fewer bytes arrived in the file than were written
+)
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -183,7 +191,7 @@ def is_disk_full(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return True
     text = str(error).lower()
-    return any(words in text for words in ("no space left", "file too large", "disk quota", "writestream"))
+    return any(words in text for words in DISK_FULL_WORDS)
 
 
 def disk_full(detail: str) -> Paused:
