@@ -82,6 +82,7 @@ class Indexed(Counter):
 
     @classmethod
     def list_tasks(cls, split: str) -> list[dict[str, object]]:
+        """Refuse, in the way that the package asks of environments without a list."""
         raise NotImplementedError
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -26,16 +26,21 @@ from workers.engine.memory import MemoryPlan, is_out_of_memory, read_peak, relea
 from workers.engine.prompts.data import Row
 from workers.engine.sampling import scoring
 from workers.engine.sampling.batches import Portion
-from workers.engine.training.batching import loss_weight, plan_passes
+from workers.engine.training.batching import (
+    Batch,
+    find_first_of_each,
+    loss_mask,
+    loss_weight,
+    merge_values,
+    plan_passes,
+    select,
+)
 from workers.engine.training.checkpointing import CheckpointingMixin
 from workers.engine.training.device_usage import Usage
 from workers.engine.training.rollouts.recorder import Recorder
 from workers.engine.training.task_balance import Balance, TaskSampler
 
 KL_SHARE = 0.05  # measuring the KL may add this share of a step's work
-Batch = Mapping[str, Any]
-"""A batch of TRL: tensors by name, one row per rollout, and a few numbers."""
-
 
 PASSES = 3  # work of a step in forward passes: one forward, and a backward that costs two
 
@@ -229,7 +234,7 @@ class MeasuringTrainer(CheckpointingMixin, GRPOTrainer):  # type: ignore[misc]
         for name in own:
             if any(weights):
                 metrics[name].append(
-                    _merge_values(name, [value for part, _ in parts for value in part[name]], weights)
+                    merge_values(name, [value for part, _ in parts for value in part[name]], weights)
                 )
             elif not metrics[name]:
                 del metrics[name]
@@ -477,42 +482,3 @@ class MeasuringTrainer(CheckpointingMixin, GRPOTrainer):  # type: ignore[misc]
         if tokens := measured.get("sampled_tokens"):
             values["sampling/logp_gap"] = measured["gap"] / tokens
         return values
-
-
-def loss_mask(inputs: Batch) -> torch.Tensor:
-    """Return (rows, completion tokens): 1 for tokens that the model wrote and that are trained on."""
-    mask: torch.Tensor = inputs["completion_mask"]
-    return mask * inputs["tool_mask"] if "tool_mask" in inputs else mask
-
-
-def select(inputs: Batch, rows: list[int]) -> Batch:
-    """Return these rows of a batch, without columns that are padding in all of them."""
-    count = len(inputs["completion_mask"])
-    part = {
-        name: value[rows]
-        if isinstance(value, torch.Tensor) and value.dim() and len(value) == count
-        else value
-        for name, value in inputs.items()
-    }
-    wide = inputs["completion_mask"].size(1)
-    longest = max(1, int(part["completion_mask"].sum(1).max()))
-    prompt = int(part["prompt_mask"].sum(1).max())
-    for name, value in part.items():
-        if name.startswith("prompt_"):
-            part[name] = value[:, value.size(1) - prompt :]
-        elif isinstance(value, torch.Tensor) and value.dim() == 2 and value.size(1) == wide:
-            part[name] = value[:, :longest]
-    return part
-
-
-def find_first_of_each(groups: list[int]) -> list[int]:
-    """Return the ascending indices at which each group appears first."""
-    return sorted({group: index for index, group in reversed(list(enumerate(groups)))}.values())
-
-
-def _merge_values(name: str, values: list[float], tokens: list[float]) -> float:
-    """Return the minimum, maximum or mean over tokens of the passes' values, by the metric's name."""
-    known = [(value, weight) for value, weight in zip(values, tokens, strict=True) if weight]
-    if name.endswith(("_min", "_max")):
-        return (min if name.endswith("_min") else max)(value for value, _ in known)
-    return sum(value * weight for value, weight in known) / sum(weight for _, weight in known)

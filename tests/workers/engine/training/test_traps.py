@@ -26,10 +26,11 @@ from workers.engine.packaging.verify import completion_logprobs
 from workers.engine.prompts.data import Row
 from workers.engine.prompts.rendering import Renderer
 from workers.engine.sampling.batches import Portion, Sampler
+from workers.engine.training.batching import find_first_of_each
 from workers.engine.training.grpo import Rft
 from workers.engine.training.interface import TrainContext
 from workers.engine.training.rollouts.recorder import Recorder
-from workers.engine.training.trainer import MeasuringTrainer, find_first_of_each
+from workers.engine.training.trainer import MeasuringTrainer
 from workers.grading import GradeResult
 
 END, TURN = 1, 2
